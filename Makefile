@@ -1,0 +1,95 @@
+# `make` lists the commands. `make demo PYTHON=python3.12` chooses the interpreter;
+# otherwise the first of python3, python3.13, python3.12, python3.11 that is new enough is taken.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+SEEDS_SOAK ?= 1-20000
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test soak fmt lint fast seeds-50 seeds-300 all-tests
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## install into .venv and run the happy path
+	@$(BIN)/lab run happy-path
+
+check: lint fast seeds-50 ## format, lint, imports, types, fast tests, 50 seeds (90 s)
+
+test: check seeds-300 all-tests ## check, then every test, 300 seeds in all (25 min at most)
+
+soak: $(VENV)/.installed-dev ## every scenario over 1,000 seeds, crashes over SEEDS_SOAK, bench (hours)
+	@for name in $$($(BIN)/lab list --json \
+	    | $(BIN)/python -c 'import json, sys; print(*(s["name"] for s in json.load(sys.stdin)))'); do \
+	    $(BIN)/lab run "$$name" --seeds 1-1000 --quiet || exit; \
+	done
+	$(BIN)/lab run crashes --seeds $(SEEDS_SOAK) --orders 20 --quiet
+	$(BIN)/lab bench
+
+fmt: $(VENV)/.installed-dev ## format, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# ---- parts of check and test, in the order that finds a mistake soonest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+
+fast: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest tests/unit tests/contract -q -m 'not slow and not real' \
+	    --cov --cov-report=term:skip-covered
+
+seeds-50: $(VENV)/.installed-dev fast
+	$(BIN)/lab run crashes --seeds 1-50 --orders 20 --quiet
+
+seeds-300: $(VENV)/.installed-dev seeds-50
+	$(BIN)/lab run crashes --seeds 51-300 --orders 20 --quiet
+
+all-tests: $(VENV)/.installed-dev seeds-300
+	$(BIN)/python -m pytest --durations=10
+
+# ---- the environment: made once, installed again when pyproject.toml changes
+
+# pip where the environment has it, uv where uv made the environment without it.
+define install
+@if $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+    $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check $(1); \
+else \
+    uv pip install --quiet --python $(BIN)/python $(1); \
+fi
+endef
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml
+	@echo 'installing the lab into $(VENV) ...' >&2
+	$(call install,-e .)
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml
+	@echo 'installing the lab and its tools into $(VENV) ...' >&2
+	$(call install,-e '.[dev]')
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.made:
+	@if ! $(BIN)/python -c '' 2>/dev/null; then \
+	    for python in $(PYTHONS) ''; do \
+	        "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	    done; \
+	    if [ -z "$$python" ]; then \
+	        echo 'Python 3.11 or newer is needed; tried: $(PYTHONS).' >&2; \
+	        echo 'Name one: make demo PYTHON=/path/to/python3' >&2; \
+	        exit 1; \
+	    elif "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	        "$$python" -m venv $(VENV); \
+	    elif command -v uv >/dev/null; then \
+	        uv venv --quiet --python "$$python" $(VENV); \
+	    else \
+	        echo "$$python cannot make a virtual environment: the package python3-venv is missing." >&2; \
+	        echo 'Install it (Debian, Ubuntu: apt-get install python3-venv) or uv, then repeat.' >&2; \
+	        exit 1; \
+	    fi; \
+	fi
+	@touch $@

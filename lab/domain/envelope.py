@@ -1,0 +1,147 @@
+"""The envelope: one event with its identity, causes and time, and its form as a record's headers.
+
+The form is CloudEvents 1.0, Kafka binary mode. Headers that may change on the way (`lab-*`) are not
+part of the event; they are named here because every bus must carry them.
+
+Source: CloudEvents specification 1.0, Kafka protocol binding; W3C Trace Context.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from lab.domain.errors import Poison
+
+Headers = tuple[tuple[str, bytes], ...]
+
+H_TYPE: Final = "ce_type"
+H_SUBJECT: Final = "lab-subject"
+H_ATTEMPT: Final = "lab-attempt"
+H_NOT_BEFORE: Final = "lab-not-before"
+H_FIRST_FAILURE: Final = "lab-first-failure"
+H_ORIGIN: Final = "lab-origin"
+H_GROUP: Final = "lab-group"
+H_REDRIVES: Final = "lab-redrives"
+
+_SPEC: Final = ("ce_specversion", b"1.0")
+_CONTENT: Final = ("content-type", b"application/json")
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One event on its way. Immutable; equal ids mean the same event.
+
+    Attributes:
+        subject: the order id; also the partition key.
+        time_us: when it was decided, microseconds since the Unix epoch.
+        data: the payload, JSON bytes of a struct of `lab.domain.events`.
+        sequence: the order's version after the change it tells of.
+        expires_us: instant (database time) after which only the expiry path may run, or None.
+        lab_subject: `ordinal.send` of the order in a lab run, "" elsewhere; a transport header.
+    """
+
+    id: str
+    type: str
+    source: str
+    subject: str
+    time_us: int
+    data: bytes
+    correlation_id: str
+    causation_id: str
+    sequence: int
+    traceparent: str
+    expires_us: int | None = None
+    lab_subject: str = ""
+
+
+def to_headers(envelope: Envelope) -> Headers:
+    """Headers of the record that carries `envelope`; `data` is the record's value."""
+    pairs = [
+        _SPEC,
+        _CONTENT,
+        ("ce_source", envelope.source.encode()),
+        ("ce_subject", envelope.subject.encode()),
+        ("ce_time", format_time(envelope.time_us)),
+        ("ce_correlationid", envelope.correlation_id.encode()),
+        ("ce_causationid", envelope.causation_id.encode()),
+        ("ce_sequence", b"%012d" % envelope.sequence),
+        ("traceparent", envelope.traceparent.encode()),
+        (H_SUBJECT, envelope.lab_subject.encode()),
+        ("ce_id", envelope.id.encode()),
+        (H_TYPE, envelope.type.encode()),
+    ]
+    if envelope.expires_us is not None:
+        pairs.append(("ce_expirytime", format_time(envelope.expires_us)))
+    return tuple(pairs)
+
+
+def from_headers(headers: Headers, value: bytes) -> Envelope:
+    """The envelope that a record carries.
+
+    Raises:
+        Poison: if a required header is missing or cannot be read; the message names it.
+    """
+    found = dict(headers)
+    try:
+        expiry = found.get("ce_expirytime")
+        return Envelope(
+            id=found["ce_id"].decode(),
+            type=found[H_TYPE].decode(),
+            source=found["ce_source"].decode(),
+            subject=found["ce_subject"].decode(),
+            time_us=parse_time(found["ce_time"]),
+            data=value,
+            correlation_id=found["ce_correlationid"].decode(),
+            causation_id=found["ce_causationid"].decode(),
+            sequence=int(found["ce_sequence"]),
+            traceparent=found["traceparent"].decode(),
+            expires_us=None if expiry is None else parse_time(expiry),
+            lab_subject=found.get(H_SUBJECT, b"").decode(),
+        )
+    except KeyError as missing:
+        raise Poison(f"the record has no header {missing}") from None
+    except (ValueError, UnicodeDecodeError) as bad:
+        raise Poison(f"a header of the record cannot be read: {bad}") from None
+
+
+def header(headers: Headers, name: str) -> bytes | None:
+    """The last value of `name`, or None."""
+    for key, value in reversed(headers):
+        if key == name:
+            return value
+    return None
+
+
+def header_int(headers: Headers, name: str, default: int = 0) -> int:
+    """The last value of `name` as a decimal number; `default` if it is missing or no number."""
+    value = header(headers, name)
+    if value is None or not value.isdigit() or len(value) > 18:
+        return default
+    return int(value)
+
+
+def with_headers(headers: Headers, **changes: bytes) -> Headers:
+    """`headers` with each transport header of `changes` replaced; `_` in a name stands for `-`."""
+    named = {name.replace("_", "-"): value for name, value in changes.items()}
+    kept = tuple(pair for pair in headers if pair[0] not in named)
+    return (*kept, *named.items())
+
+
+def format_time(time_us: int) -> bytes:
+    """RFC 3339 in UTC with microseconds."""
+    seconds, micros = divmod(time_us, 1_000_000)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return b"%s.%06dZ" % (text.encode(), micros)
+
+
+def parse_time(text: bytes) -> int:
+    """Microseconds since the Unix epoch of an RFC 3339 instant.
+
+    Raises:
+        ValueError: if `text` is none or has no offset.
+    """
+    instant = datetime.fromisoformat(text.decode())
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset")
+    delta = instant - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

@@ -1,0 +1,70 @@
+"""Errors by what may be done about them. Adapters map vendor errors to these at their edge.
+
+    LabError
+    ├── Transient        may pass later: back off, counts as an attempt
+    ├── Throttled        not before the hint, counts as no attempt
+    ├── Down             the dependency is known to be down: release, pause
+    ├── Indeterminate    may or may not have happened: same key, then look
+    ├── Permanent        never will: dead letter
+    │   └── TooLarge     a record over the topic's limit
+    ├── Poison           the record itself is bad: dead letter
+    ├── Fenced           an epoch or a lease was lost: release
+    ├── AlreadyDone      another run of the same event committed first: follow it
+    └── AlreadyDead      the event was committed as dead: follow it
+
+Outcomes (declined, rejected, refused) are not errors: they are events. A broken promise is not an
+error either: it is a finding of a check.
+"""
+
+
+class LabError(Exception):
+    """Root of the tree."""
+
+
+class Transient(LabError):
+    """It certainly did not happen, or repeating it is harmless, and it may pass later."""
+
+
+class Throttled(LabError):
+    """The other side asked to come back not before `after_us` microseconds from now."""
+
+    def __init__(self, message: str, *, after_us: int) -> None:
+        super().__init__(message)
+        self.after_us = after_us
+
+
+class Down(LabError):
+    """A dependency is known to be down; nobody should call it for `after_us` microseconds."""
+
+    def __init__(self, message: str, *, dependency: str, after_us: int) -> None:
+        super().__init__(message)
+        self.dependency = dependency
+        self.after_us = after_us
+
+
+class Indeterminate(LabError):
+    """The answer was lost after the request was handed over: it may or may not have happened."""
+
+
+class Permanent(LabError):
+    """It did not happen and never will, however often it is repeated."""
+
+
+class TooLarge(Permanent):
+    """A record exceeds the limit of its topic."""
+
+
+class Poison(LabError):
+    """The record cannot be handled by anybody: undecodable, of unknown type, or it kills its worker."""
+
+
+class Fenced(LabError):
+    """The epoch or lease under which the work was started belongs to somebody else by now."""
+
+
+class AlreadyDone(LabError):
+    """The event has a committed `done` outcome; the caller's unit was rolled back."""
+
+
+class AlreadyDead(LabError):
+    """The event has a committed `dead` outcome at these or more redrives; the unit was rolled back."""

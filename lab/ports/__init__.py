@@ -1,0 +1,1 @@
+"""Every interface that a service or a pattern may need, stated by its guarantees."""

@@ -1,0 +1,214 @@
+"""The bus: what a log must promise, and what the delivery loop needs of it.
+
+Guarantees that hold for every adapter stand in the methods' docstrings; the conformance suite
+(`tests/contract/test_bus.py`) holds each adapter to them. Not here: lanes, workers, retries.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from lab.domain.envelope import Headers
+
+MAIN_RECORD_BYTES: Final = 1024 * 1024
+PARKED_RECORD_BYTES: Final = 2 * MAIN_RECORD_BYTES
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One record as it stands in a log."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    headers: Headers
+    timestamp_us: int
+
+
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
+    """A record to be appended; its partition is murmur2(key) % partitions in every adapter."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+class Publisher(Protocol):
+    """Appends records."""
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        """Return when every record is appended (Kafka: idempotent producer, acks=all).
+
+        Records of one key are appended in the order given, and a failed call may have appended a
+        prefix of them per key. Repeating a call may append records again: readers see duplicates.
+        Cancelling it is Indeterminate.
+
+        Raises:
+            TooLarge: a record exceeds its topic's limit; nothing was appended.
+            Unavailable: (a `Transient`) the broker was not reached; nothing was appended.
+            Indeterminate: the answer was lost.
+        """
+        ...
+
+
+class Unread(StrEnum):
+    """Where a group without a committed offset starts."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+
+class Listener(Protocol):
+    """Told of changes of a member's assignment; both calls are awaited by the member."""
+
+    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """The partitions are about to go; what is committed in here still counts.
+
+        The call has the group's rebalance timeout; a member that takes longer is expelled.
+        """
+        ...
+
+    async def on_assigned(self, epoch: int, ends: Mapping[TopicPartition, int]) -> None:
+        """The partitions now owned under `epoch`, each with its end offset at this moment.
+
+        Positions are the committed offsets, also for partitions that the member kept.
+        """
+        ...
+
+
+class Consumer(Protocol):
+    """One member of one consumer group."""
+
+    async def join(self, topics: Sequence[str], listener: Listener) -> None:
+        """Become a member. Assignments arrive through `listener`, in this call or any poll."""
+        ...
+
+    async def poll(self, max_records: int) -> list[Record]:
+        """The next records of owned, unpaused partitions; waits until there is at least one.
+
+        Within a partition in offset order. Returns an empty list when an assignment changed or
+        `wake` was called. Heartbeats go on whether or not anybody polls.
+
+        Raises:
+            Unavailable: (a `Transient`) the broker was not reached.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Let a waiting `poll` return at once."""
+        ...
+
+    async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
+        """Set the group's positions: the offset of the next record to be read.
+
+        Raises:
+            Fenced: the group has moved on to another generation; nothing was committed.
+            Unavailable: (a `Transient`) the broker was not reached in time.
+        """
+        ...
+
+    def pause(self, partitions: Sequence[TopicPartition]) -> None:
+        """Stop handing out records of these partitions. Lost at a rebalance, as in Kafka."""
+        ...
+
+    def resume(self, partitions: Sequence[TopicPartition]) -> None:
+        """Hand out records of these partitions again."""
+        ...
+
+    async def leave(self) -> None:
+        """Leave the group, so that it need not wait for the session to expire. Idempotent.
+
+        Does not call `on_revoked`, and does not commit.
+        """
+        ...
+
+
+class Delivery(msgspec.Struct, gc=False):
+    """One hand-over of a record to a handler.
+
+    Attributes:
+        attempt: from 1; grows over retries, not over releases.
+        starts_known: True if this can only be the record's first start ever: it stood at or above
+            its partition's end when the partition was assigned, and was not handed over before.
+        first_failure_us: wall time of the first failed attempt, 0 if none failed.
+        failures: the last ten failed attempts, oldest first: (wall us, class, message).
+    """
+
+    record: Record
+    group: str
+    epoch: int
+    attempt: int
+    event_type: str
+    event_id: str
+    subject: str
+    redrives: int
+    starts_known: bool
+    first_failure_us: int = 0
+    failures: tuple[tuple[int, str, str], ...] = ()
+
+
+class Ack(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Settled. `why`: handled, unread, done, dead, parked, discarded."""
+
+    why: str = "handled"
+
+
+class Retry(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Not before `after_us` from now, at the head of its lane; the next attempt if it `counts`."""
+
+    after_us: int
+    counts: bool = True
+
+
+class DeadLetter(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """To the dead-letter queue. `reason`: poison, permanent, exhausted, starts, expired."""
+
+    reason: str
+    error: str
+    message: str
+
+
+class Release(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Given back unsettled: no attempt was made. The subscription pauses for `pause_us`."""
+
+    why: str
+    pause_us: int = 0
+
+
+Settlement = Ack | Retry | DeadLetter | Release
+Handle = Callable[[Delivery], Awaitable[Settlement]]
+"""A link of the chain around a handler: takes a delivery, says how it is settled."""
+
+
+class Ordering(StrEnum):
+    """Which deliveries of a group may run at the same time."""
+
+    KEY = "key"
+    PARTITION = "partition"
+    NONE = "none"
+
+
+def retry_topic(topic: str, group: str, tier: int) -> str:
+    """Name of a group's retry topic of a main topic; tiers count from 1. Tier 0 takes redrives."""
+    return f"{topic}.{group}.retry.{tier}" if tier else f"{topic}.{group}.retry"
+
+
+def dead_letter_topic(topic: str, group: str) -> str:
+    """Name of a group's dead-letter queue of a main topic."""
+    return f"{topic}.{group}.dlq"
+
+
+def main_topic(topic: str) -> str:
+    """The main topic that a retry topic or dead-letter queue belongs to."""
+    return topic.split(".", 1)[0]

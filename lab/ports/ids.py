@@ -1,0 +1,17 @@
+"""Ids made at the edge. Ids of derived events are not made, they are computed (`derived_id`)."""
+
+from typing import Protocol
+
+from lab.domain.order import OrderId
+
+
+class Ids(Protocol):
+    """Names new things."""
+
+    def order_id(self, lab_subject: str) -> OrderId:
+        """The id of a new order: a function of (seed, `lab_subject`) in a lab run, else a UUIDv7."""
+        ...
+
+    def traceparent(self, lab_subject: str) -> str:
+        """A new W3C traceparent."""
+        ...

@@ -1,0 +1,89 @@
+"""Keys in retry: the rows that keep a key's events in order while one of them waits to be tried again.
+
+A key in retry has one lock row per group; its unfinished events are rows behind it in order of
+arrival, the failed one first. Every method is one transaction under that lock row: two callers
+never see it half done, and a caller that dies leaves it as it was before or after.
+"""
+
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from lab.ports.bus import Record
+
+
+class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of a key in retry.
+
+    Attributes:
+        record: the original record of a main topic, bytes and headers verbatim.
+        attempts: attempts already made.
+        not_before_us: database time before which it is not tried.
+    """
+
+    group: str
+    key: str
+    event_id: str
+    arrival: int
+    record: Record
+    attempts: int
+    not_before_us: int
+    redrives: int
+    is_dead: bool
+    first_failure_us: int
+    failures: tuple[tuple[int, str, str], ...]
+
+
+class Arrival(StrEnum):
+    """What the store says to a record of a main topic."""
+
+    FREE = "free"
+    HEAD = "head"
+    WAITING = "waiting"
+    APPENDED = "appended"
+    DONE = "done"
+
+
+class KeyRetryStore(Protocol):
+    """Locks and rows of keys in retry. Times are database time in microseconds."""
+
+    async def arrive(self, row: WaitingRow) -> tuple[Arrival, WaitingRow | None]:
+        """A record of a main topic came.
+
+        FREE: the key has no lock, nothing was written. DONE: the event has an outcome `done` or
+        `dead` at these or more redrives and is no row. HEAD: it is the head row, which is
+        returned. WAITING: it is a row already. APPENDED: it is a row now.
+        """
+        ...
+
+    async def park(self, row: WaitingRow) -> WaitingRow:
+        """The first failure of an event: lock its key with it as the head row; returns the head.
+
+        If somebody locked the key meanwhile, the event is appended unless it is a row already, and
+        the head that is returned is another one.
+        """
+        ...
+
+    async def head(self, group: str, key: str) -> tuple[WaitingRow | None, int]:
+        """The head row (None if the key is not in retry), and database time."""
+        ...
+
+    async def reschedule(self, row: WaitingRow) -> bool:
+        """Store attempts, not-before and failures of the head; False if it is the head no more."""
+        ...
+
+    async def finish(self, group: str, key: str, event_id: str) -> WaitingRow | None:
+        """Delete the head if it is `event_id`; with the last row the lock goes too.
+
+        Returns the head that remains, or None if the key is free.
+        """
+        ...
+
+    async def bury(self, group: str, key: str, event_id: str) -> None:
+        """Mark the head dead if it is `event_id`: rows behind it stay until redrive or discard."""
+        ...
+
+    async def revive(self, row: WaitingRow) -> bool:
+        """A redrive of the dead head: attempts 0, its higher `redrives`; False if it is no dead head."""
+        ...

@@ -1,0 +1,151 @@
+"""`result.json`: what a run found, field by field. Its JSON Schema is made from these classes.
+
+What `--json` prints is exactly this; the result page shows nothing that is not in it.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+
+VerdictName = Literal["PASS", "FAIL", "UNKNOWN"]
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """How many orders there were.
+
+    Attributes:
+        read: orders made up, or lines of the orders file.
+        unreadable: lines that could not be read as an order.
+        submitted: distinct intents posted; a client's retries are not counted.
+        accepted: intents with an order row. accepted + refused = submitted.
+        refused: intents without one.
+        refused_by_reason: refused intents by reason; one intent may have several.
+        by_state: orders by their state at the end.
+    """
+
+    read: int
+    unreadable: int
+    submitted: int
+    accepted: int
+    refused: int
+    refused_by_reason: dict[str, int]
+    by_state: dict[str, int]
+
+
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the orders file that could not be read; the first ten are listed."""
+
+    line: int
+    reason: str
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One promise: what was checked and what was found.
+
+    Attributes:
+        checked: how often its subject occurred; 0 makes it UNKNOWN ("not exercised").
+        violations: how often it was broken.
+        witness: the first violation in a sentence, "" if none.
+        witness_order: ordinal of the order of that violation, or null.
+    """
+
+    name: str
+    kind: Literal["safety", "liveness"]
+    verdict: VerdictName
+    checked: int
+    violations: int
+    witness: str
+    witness_order: int | None
+    at_risk: bool
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of fault: how often it fired, and the first orders it hit."""
+
+    name: str
+    fired: int
+    orders: tuple[int, ...]
+
+
+class PatternUse(msgspec.Struct, frozen=True, kw_only=True):
+    """One pattern: whether it was on, and what it did, such as `suppressed: 96`."""
+
+    name: str
+    on: bool
+    acted: dict[str, int]
+
+
+class GoalResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One goal of the scenario: what had to happen, and how often it did."""
+
+    goal: str
+    reached: bool
+    applicable: bool
+    count: int
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """How long it took; `wall_ms` is from the first order to the last check."""
+
+    virtual_ms: int
+    wall_ms: int
+
+
+class Versions(msgspec.Struct, frozen=True, kw_only=True):
+    """What ran it."""
+
+    lab: str
+    python: str
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    schema_version: int
+    scenario: str
+    summary: str
+    mode: Literal["simulated", "real"]
+    bus: str
+    store: str
+    dedupe: str
+    seed: int
+    off: tuple[str, ...]
+    verdict: VerdictName
+    why: str
+    partial: bool
+    orders: Orders
+    unreadable_lines: tuple[Unreadable, ...]
+    checks: tuple[Check, ...]
+    not_exercised: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    patterns: tuple[PatternUse, ...]
+    goals: tuple[GoalResult, ...]
+    metrics: dict[str, float]
+    time: Times
+    history_entries: int
+    digest: str
+    reproduce: str
+    next: tuple[str, ...]
+    settings_profile: str
+    settings: dict[str, int | float | str | tuple[int, ...]]
+    options: dict[str, str | int | float | bool | None | list[str]]
+    run_dir: str | None
+    versions: Versions
+
+
+def encode_result(result: Result) -> bytes:
+    """`result.json`: one JSON object, indented, with a newline at its end."""
+    return msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
+
+
+def result_schema() -> bytes:
+    """The JSON Schema of `result.json`."""
+    schema = msgspec.json.schema(Result)
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"lab result, schema_version {SCHEMA_VERSION}",
+        **schema,
+    }
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"

@@ -1,0 +1,95 @@
+"""Keyed chance: a draw is a function of the seed and a key, never of what was drawn before.
+
+So a coin shows the same side in every interleaving, on every machine and every Python version, and
+a higher rate contains a lower one: what fired at 10 % fires at 20 % too. A stream of random numbers
+has neither property; one more draw anywhere shifts all that follow.
+
+Deliberately not here: ids (they are derived), and which keys there are (faults, workloads).
+"""
+
+import math
+from collections.abc import Sequence
+from hashlib import blake2b
+from statistics import NormalDist
+from struct import Struct
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+Key = str | int
+"""A part of a key. Enum members count as their values."""
+
+_SCALE: Final = 2.0**-53
+_NORMAL: Final = NormalDist()
+_UNSIGNED: Final = Struct("<Q").unpack
+
+
+class Chance:
+    """Draws for one seed. Parts of a key are told apart: ``("a", "bc")`` is not ``("ab", "c")``.
+
+    Use ordinals, names of sites and event types as keys; an id or a time would make the draw depend
+    on what it is to decide.
+    """
+
+    __slots__ = ("_start", "seed")
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._start = blake2b(b"%d\0" % seed, digest_size=8)
+
+    def bits(self, *key: Key) -> int:
+        """An integer of 64 even bits."""
+        text = ascii(key)
+        if "<" in text:  # the representation of an enum member names its class
+            text = ascii(tuple(_plain(part) for part in key))
+        state = self._start.copy()
+        state.update(text.encode())
+        number: int = _UNSIGNED(state.digest())[0]
+        return number
+
+    def u(self, *key: Key) -> float:
+        """A number in [0, 1), even, of 53 bits."""
+        return (self.bits(*key) >> 11) * _SCALE
+
+    def fires(self, rate: float, *key: Key) -> bool:
+        """Whether the coin `key` fires at `rate`: never at 0, always at 1."""
+        return (self.bits(*key) >> 11) * _SCALE < rate
+
+    def integer(self, lo: int, hi: int, *key: Key) -> int:
+        """An integer from `lo` to `hi`, both included.
+
+        Raises:
+            ValueError: `hi` is below `lo`.
+        """
+        if hi < lo:
+            raise ValueError(f"no integer from {lo} to {hi}")
+        return lo + (self.bits(*key) * (hi - lo + 1) >> 64)
+
+    def choice(self, options: Sequence[T], *key: Key) -> T:
+        """One of `options`.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not options:
+            raise ValueError("nothing to choose from")
+        return options[self.bits(*key) * len(options) >> 64]
+
+    def exponential_us(self, mean_us: float, *key: Key) -> int:
+        """A length of exponential distribution, in whole microseconds."""
+        return round(-mean_us * math.log1p(-self.u(*key)))
+
+    def lognormal_us(self, median_us: float, sigma: float, *key: Key) -> int:
+        """A length of lognormal distribution, in whole microseconds.
+
+        Rounded, since the last digit of a logarithm differs between machines. `sigma` is the
+        standard deviation of the natural logarithm; 0 gives the median.
+        """
+        # The inverse is defined inside (0, 1) only.
+        u = self.u(*key) or _SCALE / 2
+        return round(median_us * math.exp(sigma * _NORMAL.inv_cdf(u)))
+
+
+def _plain(part: Key) -> Key:
+    """The part as a plain string or integer."""
+    return str.__str__(part) if isinstance(part, str) else int(part)

@@ -1,0 +1,355 @@
+"""The event loop of one simulated process: a facade over the scheduler that can be abandoned.
+
+Everything made while a process runs (tasks, futures, timers) is bound to its loop. Killing it is
+exact and cheap: its handles are dropped, its tasks are never resumed and never released, so no
+`except`, no `finally` and no `__aexit__` runs. What other processes hold of it (a future it waits
+on) may still be resolved, to no effect.
+
+Time is an integer of microseconds. asyncio's floats are rounded to it at the edge, so that a year
+of virtual time adds up exactly.
+
+Deliberately not here: running anything, which is the scheduler's (`virtual_loop.py`), and
+restarting (`processes.py`).
+"""
+
+import asyncio
+from asyncio.events import _get_running_loop, _set_running_loop
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from typing import Any, TypeVar, TypeVarTuple, Unpack
+
+from lab.runtime.errors import RealIOError, SimulationError
+from lab.runtime.graveyard import keep_forever
+from lab.runtime.real_io import NoRealIO
+from lab.runtime.scheduling import FifoQueue, ShuffledQueue, SimHandle, SimTask, Timers
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnhandledError:
+    """An exception that nobody handled.
+
+    Attributes:
+        process: name of the simulated process it happened in.
+        message: what asyncio says about it.
+        exception: None where asyncio only complains, as of a pending task that was dropped.
+    """
+
+    process: str
+    message: str
+    exception: BaseException | None
+
+
+class Kernel:
+    """What the processes of one scheduler share. Theirs and the scheduler's only.
+
+    Attributes:
+        now_us: virtual time.
+        epoch_us: wall time at virtual time 0.
+        ready: handles to be run at this instant.
+        timers: handles to be run later.
+        plain: the empty context in which callbacks run that need none.
+        tasks_made: number of the youngest task.
+        root: the harness, on which hooks run.
+        processes: those alive, in the order of creation.
+        errors: see `UnhandledError`.
+        graveyard: tasks of dead processes.
+        halted: the run ends after the current step: with `fatal`, or because it is done.
+    """
+
+    __slots__ = (
+        "epoch_us",
+        "errors",
+        "fatal",
+        "graveyard",
+        "halted",
+        "now_us",
+        "plain",
+        "processes",
+        "ready",
+        "root",
+        "tasks_made",
+        "timers",
+    )
+
+    root: "ProcessLoop"
+
+    def __init__(self, ready: FifoQueue | ShuffledQueue, *, epoch_us: int) -> None:
+        self.now_us = 0
+        self.epoch_us = epoch_us
+        self.ready = ready
+        self.timers = Timers()
+        self.plain = Context()
+        self.tasks_made = 0
+        self.processes: dict[ProcessLoop, None] = {}
+        self.errors: list[UnhandledError] = []
+        self.graveyard: list[object] = []
+        self.fatal: SimulationError | None = None
+        self.halted = False
+
+    def fail(self, error: SimulationError) -> None:
+        """End the run with `error` after the current step; the first one counts."""
+        self.fatal = self.fatal or error
+        self.halted = True
+
+    def bury(self, tasks: Sequence[SimTask[Any]]) -> None:
+        """Keep the tasks for ever, suspended where they are."""
+        if tasks and not self.graveyard:
+            keep_forever(self.graveyard)
+        for task in tasks:
+            task.bury()
+        self.graveyard.extend(tasks)
+
+
+class ProcessLoop(NoRealIO):
+    """One simulated process, as asyncio sees it. Made by `Scheduler.process`.
+
+    Attributes:
+        name: for reports; need not be unique.
+        skew_us: what its clock is ahead of the scheduler's.
+        harness: it is the root process, which cannot be killed.
+        dead: it was killed.
+        paused: it was stopped, as by SIGSTOP.
+        on_kill: hooks that play the operating system at a kill, such as resetting connections.
+            They run in order, on the harness process.
+        timers: the timers of the scheduler.
+        make_ready: where a handle goes that is to be run now.
+    """
+
+    def __init__(self, kernel: Kernel, name: str, *, skew_us: int, harness: bool) -> None:
+        self.name = name
+        self.skew_us = skew_us
+        self.harness = harness
+        self.dead = False
+        self.paused = False
+        self.on_kill: list[Callable[[], None]] = []
+        self.timers = kernel.timers
+        self.make_ready: Callable[[SimHandle], object] = kernel.ready.append
+        self._kernel = kernel
+        self._held: list[SimHandle] = []
+        # Ordered, and emptied by a C function: it is called once for each task that ends.
+        self._tasks: dict[SimTask[Any], None] = {}
+        self._forget = self._tasks.pop
+        kernel.processes[self] = None
+
+    # ---- as an operating system sees it
+
+    def kill(self) -> None:
+        """Kill the process, as SIGKILL does: no code of it ever runs again. Idempotent.
+
+        Takes effect between two steps: a process that kills itself finishes the step, to its next
+        suspension. Its wake-ups and timers are dropped, its tasks buried; then `on_kill` runs.
+
+        Raises:
+            SimulationError: it is the harness.
+        """
+        self._refuse_harness("killed")
+        if self.dead:
+            return
+        self.abandon()
+        running = _get_running_loop()
+        _set_running_loop(self._kernel.root)
+        try:
+            for hook in self.on_kill:
+                hook()
+        finally:
+            _set_running_loop(running)
+
+    def abandon(self) -> None:
+        """What `kill` does, without the hooks, and to the harness too: the end of a world."""
+        self.dead = True
+        self.make_ready = _drop
+        self._held.clear()
+        self._kernel.ready.withdraw(self)
+        self.timers.withdraw(self)
+        self._kernel.processes.pop(self, None)
+        self._kernel.bury(list(self._tasks))
+        self._tasks.clear()
+
+    def pause(self) -> None:
+        """Stop the process, as SIGSTOP does: its wake-ups and due timers are held, in order.
+
+        Its clock goes on. Idempotent.
+
+        Raises:
+            SimulationError: it is the harness.
+        """
+        self._refuse_harness("paused")
+        if not self.dead and not self.paused:
+            self.paused = True
+            self._held = self._kernel.ready.withdraw(self)
+            self.make_ready = self._held.append
+
+    def resume(self) -> None:
+        """Go on after `pause`: everything held is ready now, in its order. Idempotent."""
+        if self.paused and not self.dead:
+            self.paused = False
+            self.make_ready = self._kernel.ready.append
+            for handle in self._held:
+                self.make_ready(handle)
+            self._held = []
+
+    def live_tasks(self) -> list[SimTask[Any]]:
+        """Tasks that have not ended, in the order of creation."""
+        return list(self._tasks)
+
+    def _refuse_harness(self, what: str) -> None:
+        if self.harness:
+            raise SimulationError(
+                f"process {self.name!r} is the harness and cannot be {what}; "
+                "make a process of its own for it (Scheduler.process)"
+            )
+
+    # ---- time
+
+    def now_us(self) -> int:
+        """Time of this process in microseconds: scheduler's clock plus skew."""
+        return self._kernel.now_us + self.skew_us
+
+    def wall_us(self) -> int:
+        """Microseconds since 1970, as this process sees them."""
+        return self._kernel.epoch_us + self._kernel.now_us + self.skew_us
+
+    def time(self) -> float:
+        """The same in seconds, for asyncio."""
+        return (self._kernel.now_us + self.skew_us) / 1e6
+
+    # ---- scheduling
+
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> SimHandle:
+        handle = SimHandle(callback, args, copy_context() if context is None else context, self)
+        self.make_ready(handle)
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> SimHandle:
+        handle = SimHandle(callback, args, copy_context() if context is None else context, self)
+        if not self.dead:
+            self.timers.push(self._kernel.now_us + round(delay * 1e6), handle)
+        return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> SimHandle:
+        handle = SimHandle(callback, args, copy_context() if context is None else context, self)
+        if not self.dead:
+            self.timers.push(round(when * 1e6) - self.skew_us, handle)
+        return handle
+
+    def call_at_us(
+        self, when_us: int, callback: Callable[[Unpack[Ts]], object], *args: *Ts
+    ) -> SimHandle:
+        """Run `callback` when this process's clock shows `when_us`, or at once if it is past.
+
+        Timers of one instant run in the order in which they were set, after everything that is
+        ready at that instant already, in an empty context.
+        """
+        handle = SimHandle(callback, args, self._kernel.plain, self)
+        if not self.dead:
+            self.timers.push(when_us - self.skew_us, handle)
+        return handle
+
+    def call_after_us(
+        self, delay_us: int, callback: Callable[[Unpack[Ts]], object], *args: *Ts
+    ) -> SimHandle:
+        """Run `callback` in `delay_us` from now; otherwise as `call_at_us`."""
+        handle = SimHandle(callback, args, self._kernel.plain, self)
+        if not self.dead:
+            self.timers.push(self._kernel.now_us + delay_us, handle)
+        return handle
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> SimTask[T]:
+        """Start a task of this process, numbered in the order of creation over all processes.
+
+        A process that is dead already, and only finishes the step it died in, starts nothing.
+        """
+        kernel = self._kernel
+        kernel.tasks_made = number = kernel.tasks_made + 1
+        task: SimTask[T] = SimTask(
+            coro, number=number, loop=self, name=name or f"task-{number}", context=context
+        )
+        if self.dead:
+            kernel.bury([task])
+        else:
+            self._tasks[task] = None
+            task.add_done_callback(self._forget, context=kernel.plain)
+        return task
+
+    # ---- the rest of what asyncio asks of a loop
+
+    def is_running(self) -> bool:
+        return not self.dead
+
+    def is_closed(self) -> bool:
+        return self.dead
+
+    def get_debug(self) -> bool:
+        return False
+
+    def set_debug(self, enabled: bool) -> None:  # noqa: FBT001 - asyncio's signature
+        """There is no debug mode: it would cost every step, and the deadlock report says more."""
+
+    def get_task_factory(self) -> None:
+        return None
+
+    def get_exception_handler(self) -> None:
+        return None
+
+    async def shutdown_asyncgens(self) -> None:
+        return
+
+    async def shutdown_default_executor(self) -> None:
+        return
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        self.call_exception_handler(context)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Record the error. What happens to a dead process is nobody's error."""
+        if not self.dead:
+            exception = context.get("exception")
+            self._kernel.errors.append(
+                UnhandledError(
+                    process=self.name,
+                    message=str(context.get("message", exception)),
+                    exception=exception if isinstance(exception, BaseException) else None,
+                )
+            )
+
+    def refuse(self, call: str, instead: str) -> RealIOError:
+        error = RealIOError(f"{call} was called in the simulated process {self.name!r}: {instead}")
+        self._kernel.fail(error)
+        return error
+
+    def __repr__(self) -> str:
+        return f"<ProcessLoop {self.name}>"
+
+
+def _drop(_handle: SimHandle) -> None:
+    """Where the handles of a dead process go."""

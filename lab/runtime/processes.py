@@ -1,0 +1,178 @@
+"""Processes that can be killed and started again, and calls that run side by side.
+
+Deliberately not here: when a process is to die (faults), and what it runs (wiring).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, NoReturn, TypeVar
+
+from lab.ports.processes import Tasks
+from lab.runtime.process_loop import ProcessLoop
+from lab.runtime.virtual_loop import Scheduler
+
+T = TypeVar("T")
+
+Main = Callable[[ProcessLoop], Coroutine[Any, Any, None]]
+"""Builds and runs a program, afresh for each incarnation: nothing of the last one may survive."""
+
+
+async def crash_here() -> NoReturn:
+    """Kill the running process at this very await, which never returns.
+
+    Raises:
+        SimulationError: it is the harness.
+    """
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ProcessLoop), "only a simulated process can crash"
+    loop.kill()
+    await loop.create_future()
+    raise AssertionError("a dead process went on")
+
+
+class SimProcess:
+    """A simulated process with a program, through all its incarnations.
+
+    It ends when its program does: what else it had started is dropped, as at a kill. An exception
+    of the program is recorded in `Scheduler.errors`.
+
+    Attributes:
+        name: of the process; its incarnations are called ``name``, ``name#2``, ...
+        incarnation: ordinal of the present or last one; 0 before the first start.
+        skew_us: of its clock, from the next start on.
+    """
+
+    def __init__(self, scheduler: Scheduler, name: str, main: Main, *, skew_us: int = 0) -> None:
+        self.name = name
+        self.incarnation = 0
+        self.skew_us = skew_us
+        self._scheduler = scheduler
+        self._main = main
+        self._loop: ProcessLoop | None = None
+
+    @property
+    def loop(self) -> ProcessLoop | None:
+        """The loop of the incarnation that runs, if one does."""
+        return self._loop if self._loop is not None and not self._loop.dead else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs. A paused process does."""
+        return self.loop is not None
+
+    def start(self) -> ProcessLoop:
+        """Start the program in a new incarnation. One that runs already is left alone."""
+        running = self.loop
+        if running is not None:
+            return running
+        self.incarnation += 1
+        name = self.name if self.incarnation == 1 else f"{self.name}#{self.incarnation}"
+        loop = self._loop = self._scheduler.process(name, skew_us=self.skew_us)
+        loop.create_task(self._main(loop), name=f"{name}.main").add_done_callback(_on_exit)
+        return loop
+
+    def spawn(self, call: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        """Start another task in the running incarnation, as a signal handler would.
+
+        Raises:
+            ValueError: the process does not run.
+        """
+        loop = self.loop
+        if loop is None:
+            raise ValueError(f"the process {self.name!r} does not run: start it first")
+        return loop.create_task(call())
+
+    def kill(self) -> None:
+        """Kill the incarnation that runs, if one does; no code of it ever runs again."""
+        loop = self.loop
+        if loop is not None:
+            loop.kill()
+
+    def restart(self) -> ProcessLoop:
+        """Kill it if it runs, and start it again."""
+        self.kill()
+        return self.start()
+
+
+def _on_exit(main: asyncio.Task[None]) -> None:
+    """The operating system's part of an exit."""
+    loop = main.get_loop()
+    assert isinstance(loop, ProcessLoop), "made by SimProcess.start"
+    error = None if main.cancelled() else main.exception()
+    if error is not None:
+        loop.call_exception_handler({"message": "the process's program failed", "exception": error})
+    loop.kill()
+
+
+class AsyncTasks(Tasks):
+    """Calls side by side on any asyncio loop, simulated or real.
+
+    Its own bookkeeping, because `TaskGroup`, `wait` and `as_completed` iterate sets of tasks: the
+    order in which siblings are cancelled would depend on addresses.
+    """
+
+    async def together(
+        self,
+        calls: Sequence[Callable[[], Awaitable[T]]],
+        *,
+        until: Callable[[T], bool],
+    ) -> list[T | None]:
+        return await _Together(calls, until).results()
+
+
+class _Together(Generic[T]):
+    """One run of several calls. All of them have ended when it returns or raises."""
+
+    def __init__(
+        self, calls: Sequence[Callable[[], Awaitable[T]]], until: Callable[[T], bool]
+    ) -> None:
+        self._loop = loop = asyncio.get_running_loop()
+        self._until = until
+        self._decided = False
+        self._error: BaseException | None = None
+        self._running = len(calls)
+        self._all_ended: asyncio.Future[None] | None = None
+        self._tasks = [loop.create_task(self._one(call)) for call in calls]
+        for task in self._tasks:
+            task.add_done_callback(self._on_ended)
+
+    async def results(self) -> list[T | None]:
+        """Wait for all, then tell what came of it."""
+        cancelled: asyncio.CancelledError | None = None
+        while self._running:
+            self._all_ended = self._loop.create_future()
+            try:
+                await self._all_ended
+            except asyncio.CancelledError as error:
+                # Raised below: the calls must have ended before their caller goes on.
+                cancelled = error
+                self._decide()
+        if cancelled is not None:
+            raise cancelled
+        if self._error is not None:
+            raise self._error
+        return [_result(task) for task in self._tasks]
+
+    async def _one(self, call: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+        result = await call()
+        return result, self._until(result)
+
+    def _on_ended(self, task: asyncio.Task[tuple[T, bool]]) -> None:
+        self._running -= 1
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if not self._decided and (error is not None or task.result()[1]):
+            self._error = error
+            self._decide()
+        if not self._running and self._all_ended is not None and not self._all_ended.done():
+            self._all_ended.set_result(None)
+
+    def _decide(self) -> None:
+        """What comes from now on does not count; who still runs is to stop."""
+        self._decided = True
+        for task in self._tasks:
+            task.cancel()
+
+
+def _result(task: asyncio.Task[tuple[T, bool]]) -> T | None:
+    """What the call returned, or None if it was cancelled or failed after the decision."""
+    return None if task.cancelled() or task.exception() is not None else task.result()[0]

@@ -1,0 +1,214 @@
+"""What is scheduled, and in which order: numbered tasks, handles, timers, the two run queues.
+
+Every order here depends on numbers given at creation and on virtual time only: never on addresses,
+hash seeds, heap layout or a count of loop steps (steps differ between Python versions).
+Deliberately not here: running anything (`virtual_loop.py`).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from lab.runtime.process_loop import ProcessLoop
+
+T = TypeVar("T")
+
+_MASK: Final = (1 << 64) - 1
+_HASH_BITS: Final = 64
+_LEAD_BITS: Final = 4  # a task can lead by 2**4 steps
+_REBUILD_MIN: Final = 64
+
+
+def mix(seed: int, first: int, second: int) -> int:
+    """A well-mixed number of 64 bits from three integers; the same on every platform."""
+    x = (seed + first * 0x9E3779B97F4A7C15 + second * 0xC2B2AE3D27D4EB4F) & _MASK
+    x = ((x ^ x >> 30) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ x >> 27) * 0x94D049BB133111EB) & _MASK
+    return x ^ x >> 31
+
+
+class SimTask(asyncio.Task[T]):
+    """A task that knows its number, so that sets of tasks iterate in one order everywhere.
+
+    Abort of a `TaskGroup`, `asyncio.wait` and `all_tasks` iterate sets. With the default hash, an
+    address, they pass a naive same-seed test and change with an unrelated import.
+    """
+
+    __slots__ = ("instant_us", "number", "wakes")
+
+    def __init__(
+        self,
+        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        *,
+        number: int,
+        loop: "ProcessLoop",
+        name: str,
+        context: Context | None,
+    ) -> None:
+        self.number = number
+        self.instant_us = -1
+        self.wakes = 0
+        super().__init__(coro, loop=loop, name=name, context=context)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def bury(self) -> None:
+        """Never to be run again, and nobody is to be told that it is pending."""
+        self._log_destroy_pending = False
+
+    def waits_on(self) -> "asyncio.Future[object] | None":
+        """The future that the task waits on now, if it waits on one."""
+        waiter: asyncio.Future[object] | None = self._fut_waiter  # type: ignore[attr-defined]
+        return waiter
+
+
+class SimHandle(asyncio.TimerHandle):
+    """A callback to be run in a process, now or at an instant. Handles and timers are one class.
+
+    Its own slots replace those of asyncio's handle, whose constructor looks for debug mode.
+    """
+
+    __slots__ = ("args", "callback", "context", "process", "when_us")
+
+    def __init__(  # not the base's: see above
+        self,
+        callback: Callable[..., object] | None,
+        args: tuple[object, ...],
+        context: Context,
+        process: "ProcessLoop",
+    ) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.process = process
+        self.when_us = -1
+
+    def cancel(self) -> None:
+        if self.callback is not None:
+            self.callback = None
+            self.args = ()
+            if self.when_us >= 0:
+                self.process.timers.on_cancelled()
+
+    def cancelled(self) -> bool:
+        return self.callback is None
+
+    def get_context(self) -> Context:
+        return self.context
+
+    def when(self) -> float:
+        return (self.when_us + self.process.skew_us) / 1e6
+
+    def __repr__(self) -> str:
+        return f"<SimHandle of {self.process.name}: {self.callback}>"
+
+
+class Timers:
+    """Timers of all processes, first in, first out by (instant, number)."""
+
+    __slots__ = ("_cancelled", "_pushed", "heap")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, int, SimHandle]] = []
+        self._pushed = 0
+        self._cancelled = 0
+
+    def push(self, when_us: int, handle: SimHandle) -> None:
+        """Have `handle` made ready at `when_us` of the scheduler's clock."""
+        handle.when_us = when_us
+        self._pushed = number = self._pushed + 1
+        heappush(self.heap, (when_us, number, handle))
+
+    def on_cancelled(self) -> None:
+        """Count a cancelled timer; drop them all once they are the greater part.
+
+        Deadlines are mostly cancelled long before they are due. Left alone they would fill the
+        heap with the past.
+        """
+        self._cancelled += 1
+        if self._cancelled > _REBUILD_MIN and self._cancelled * 2 > len(self.heap):
+            self._keep(lambda handle: handle.callback is not None)
+
+    def withdraw(self, process: "ProcessLoop") -> None:
+        """Drop the timers of a dead process."""
+        self._keep(lambda handle: handle.process is not process and handle.callback is not None)
+
+    def _keep(self, wanted: Callable[[SimHandle], bool]) -> None:
+        self._cancelled = 0
+        self.heap[:] = [entry for entry in self.heap if wanted(entry[2])]
+        heapify(self.heap)
+
+
+class FifoQueue(deque[SimHandle]):
+    """Ready handles, first in, first out."""
+
+    def on_instant(self, now_us: int) -> None:
+        """Told when virtual time has moved on; the queue is empty then."""
+
+    def withdraw(self, process: "ProcessLoop") -> list[SimHandle]:
+        """Take out the handles of `process`, in their order."""
+        taken = [handle for handle in self if handle.process is process]
+        if taken:
+            kept = [handle for handle in self if handle.process is not process]
+            self.clear()
+            self.extend(kept)
+        return taken
+
+
+class ShuffledQueue:
+    """Ready tasks in an order drawn from the seed; other callbacks first in, first out before them.
+
+    The rank of a wake-up is a keyed hash of task number, virtual instant and the ordinal of the
+    wake-up among those of the task at that instant. The ordinal leads, within a window: a task can
+    run ahead of the others by that many steps and no further, so nobody starves. Callbacks that are
+    no task steps keep the order of `call_soon`, which a real loop guarantees too.
+    """
+
+    __slots__ = ("_arrived", "_now_us", "_ranked", "_salt", "_seed", "append")
+
+    def __init__(self, seed: int) -> None:
+        self._arrived = FifoQueue()
+        self._ranked: list[tuple[int, int, SimHandle]] = []
+        self._seed = mix(seed & _MASK, 0, 0)
+        self._now_us = 0
+        self._salt = self._seed
+        self.append = self._arrived.append
+
+    def __len__(self) -> int:
+        return len(self._arrived) + len(self._ranked)
+
+    def on_instant(self, now_us: int) -> None:
+        """Told when virtual time has moved on; the queue is empty then."""
+        self._now_us = now_us
+        self._salt = (self._seed ^ now_us * 0xD1342543DE82EF95) & _MASK
+
+    def popleft(self) -> SimHandle:
+        """The next handle to run."""
+        arrived = self._arrived
+        while arrived:
+            handle = arrived.popleft()
+            # The C task hands out two kinds of callbacks, its step and its wake-up; both know it.
+            task = getattr(handle.callback, "__self__", None)
+            if type(task) is not SimTask:
+                return handle
+            heappush(self._ranked, (self._rank(task), task.number, handle))
+        return heappop(self._ranked)[2]
+
+    def _rank(self, task: SimTask[object]) -> int:
+        if task.instant_us != self._now_us:
+            task.instant_us = self._now_us
+            task.wakes = 0
+        task.wakes = wakes = task.wakes + 1
+        return (wakes << _HASH_BITS - _LEAD_BITS) + mix(self._salt, task.number, wakes)
+
+    def withdraw(self, process: "ProcessLoop") -> list[SimHandle]:
+        """Take out the handles of `process`: ranked ones first, then those that just arrived."""
+        taken = [entry[2] for entry in sorted(self._ranked) if entry[2].process is process]
+        self._ranked[:] = [entry for entry in self._ranked if entry[2].process is not process]
+        heapify(self._ranked)
+        return taken + self._arrived.withdraw(process)

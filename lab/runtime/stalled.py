@@ -1,0 +1,89 @@
+"""Says who waits for what when a simulation has come to a stop.
+
+Deliberately not here: deciding that it has (`virtual_loop.py`).
+"""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import PurePath
+from types import FrameType
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from lab.runtime.scheduling import SimTask
+
+if TYPE_CHECKING:
+    from lab.runtime.process_loop import ProcessLoop
+
+T = TypeVar("T")
+
+_DEPTH_MAX: Final = 200
+_LINES_MAX: Final = 40
+_PLUMBING: Final = (str(PurePath(asyncio.__file__).parent), str(PurePath(__file__).parent))
+
+
+def waiting_for(future: asyncio.Future[T], what: object) -> asyncio.Future[T]:
+    """Label `future` for the deadlock report and return it.
+
+    Costs an attribute (`future.waiting_for`, which code that may not import this module sets by
+    itself). `what` is only rendered when a report is made, so give a tuple, not an f-string.
+    """
+    future.waiting_for = what  # type: ignore[attr-defined]
+    return future
+
+
+def describe_waits(processes: "Iterable[ProcessLoop]") -> str:
+    """One line for each live task: process, task, innermost awaited frame, and what it waits for.
+
+    Frames of asyncio and of this package are passed over where others are below them.
+    """
+    lines = [
+        f"  {process.name}{' (paused)' if process.paused else ''}: "
+        f"{task.get_name()} at {_place(task)}{_reason(task)}"
+        for process in processes
+        for task in process.live_tasks()
+    ]
+    more = len(lines) - _LINES_MAX
+    if more > 0:
+        lines[_LINES_MAX:] = [f"  ... and {more} more"]
+    return "\n".join(lines) or "  no task is alive"
+
+
+def _place(task: SimTask[object]) -> str:
+    """Where the task is suspended, as ``folder/file.py:line function``."""
+    awaited: object = task.get_coro()
+    innermost: FrameType | None = None
+    ours: FrameType | None = None
+    for _ in range(_DEPTH_MAX):
+        frame = _attribute(awaited, "cr_frame", "gi_frame", "ag_frame")
+        if isinstance(frame, FrameType):
+            innermost = frame
+            if not frame.f_code.co_filename.startswith(_PLUMBING):
+                ours = frame
+        awaited = _attribute(awaited, "cr_await", "gi_yieldfrom", "ag_await")
+        if awaited is None:
+            break
+    frame = ours or innermost
+    if frame is None:
+        return "its end"
+    path = "/".join(PurePath(frame.f_code.co_filename).parts[-2:])
+    return f"{path}:{frame.f_lineno} {frame.f_code.co_qualname}"
+
+
+def _reason(task: SimTask[object]) -> str:
+    """What the awaited future says about itself."""
+    future = task.waits_on()
+    if future is None:
+        return ""
+    if isinstance(future, asyncio.Task):
+        return f", waiting for the task {future.get_name()}"
+    label = getattr(future, "waiting_for", None)
+    return "" if label is None else f", waiting for {label}"
+
+
+def _attribute(thing: object, *names: str) -> object:
+    """The first of these attributes that `thing` has and that is not None."""
+    for name in names:
+        value = getattr(thing, name, None)
+        if value is not None:
+            return value
+    return None

@@ -1,0 +1,1 @@
+"""Named experiments: what is ordered, what goes wrong, what must hold, what must really happen."""

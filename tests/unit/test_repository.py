@@ -1,0 +1,206 @@
+"""The rules of the house that no linter knows: sizes, first lines, what must not be committed."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 50
+FRONT_PAGE_LINES_MAX = 150
+
+# Put together here so that this file does not find itself.
+UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"]) + r")\b")
+MACHINE = re.compile(
+    r"""
+    (?<![\w.])/(?:root|home|Users|work|farm)/\w         # a folder of one machine
+    | C:\\Users
+    | https?://(?:[\w.-]*proxy[\w.-]*|10\.|192\.168\.)  # a host of one network
+    | \b(?:index-url|extra-index-url|find-links)\b      # a registry of one company
+    """,
+    re.VERBOSE,
+)
+SELF = Path(__file__).resolve()
+
+
+def files_of_the_repository() -> list[Path]:
+    """Every file that is, or would be, committed, but packed data and pictures."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode != 0:
+        pytest.skip("no git here: nothing says which files belong to the repository")
+    paths = [TOP / name for name in listed.stdout.split("\0") if name]
+    return sorted(path for path in paths if path.is_file() and path.suffix not in {".gz", ".png"})
+
+
+def modules() -> list[Path]:
+    """Every Python file of the package."""
+    found = sorted((TOP / "lab").rglob("*.py"))
+    assert found, "no module found: the test would claim nothing"
+    return found
+
+
+def tree(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def lines_that_match(pattern: re.Pattern[str]) -> list[str]:
+    """`file:line: text` of every line in the repository that `pattern` finds."""
+    return [
+        f"{path.relative_to(TOP)}:{number}: {line.strip()[:120]}"
+        for path in files_of_the_repository()
+        if path != SELF
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if pattern.search(line)
+    ]
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function from its `def` on, its docstring left out."""
+    docstring = function.body[0] if ast.get_docstring(function, clean=False) else None
+    of_docstring = 0
+    if docstring is not None and docstring.end_lineno is not None:
+        of_docstring = docstring.end_lineno - docstring.lineno + 1
+    assert function.end_lineno is not None
+    return function.end_lineno - function.lineno + 1 - of_docstring
+
+
+def test_no_line_is_left_unfinished() -> None:
+    assert lines_that_match(UNFINISHED) == []
+
+
+def test_no_path_or_host_of_one_machine_is_committed() -> None:
+    assert lines_that_match(MACHINE) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open('/ro" + "ot/x')",
+        "cd /wo" + "rk/main",
+        "/ho" + "me/anna/lab",
+        "pip install --ind" + "ex-url x",
+        "http://10" + ".0.0.7:8080/simple",
+    ],
+)
+def test_the_search_for_machine_paths_finds_them(line: str) -> None:
+    assert MACHINE.search(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["https://example.com/work/x", "lab/work.py", "http://localhost:80", "./home/x"]
+)
+def test_the_search_for_machine_paths_spares_other_paths(line: str) -> None:
+    assert not MACHINE.search(line)
+
+
+def test_no_module_is_longer_than_the_limit() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
+
+    too_long = {
+        str(path.relative_to(TOP)): length
+        for path, length in lengths.items()
+        if length > MODULE_LINES_MAX
+    }
+
+    assert too_long == {}
+
+
+def test_no_function_is_longer_than_the_limit() -> None:
+    too_long = {
+        f"{path.relative_to(TOP)}:{node.name}": code_lines(node)
+        for path in modules()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and code_lines(node) > FUNCTION_LINES_MAX
+    }
+
+    assert too_long == {}
+
+
+def test_every_module_says_its_duty_in_its_first_line() -> None:
+    silent = [
+        str(path.relative_to(TOP))
+        for path in modules()
+        if not (ast.get_docstring(tree(path)) or "").split("\n", maxsplit=1)[0].endswith((".", ":"))
+    ]
+
+    assert silent == []
+
+
+def test_every_method_of_a_port_states_what_it_guarantees() -> None:
+    silent = [
+        f"{path.relative_to(TOP)}: {port.name}.{method.name}"
+        for path in sorted((TOP / "lab" / "ports").rglob("*.py"))
+        for port in ast.walk(tree(path))
+        if isinstance(port, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id == "Protocol" for base in port.bases)
+        for method in port.body
+        if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not method.name.startswith("_")
+        and not ast.get_docstring(method)
+    ]
+
+    assert silent == []
+
+
+def test_every_folder_of_the_package_is_a_package() -> None:
+    bare = [
+        str(folder.relative_to(TOP))
+        for folder in sorted({path.parent for path in modules()})
+        if not (folder / "__init__.py").is_file()
+    ]
+
+    assert bare == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_a_front_page_stays_short(page: str) -> None:
+    lines = (TOP / page).read_text(encoding="utf-8").splitlines()
+
+    assert len(lines) <= FRONT_PAGE_LINES_MAX
+
+
+def test_the_map_names_every_package() -> None:
+    page = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+    packages = sorted(path.parent.name for path in (TOP / "lab").glob("*/__init__.py"))
+    assert packages
+
+    missing = [name for name in packages if f"`{name}/`" not in page]
+
+    assert missing == []
+
+
+def test_the_map_names_no_package_that_does_not_exist() -> None:
+    page = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+    code_map = page.split("## Code map", maxsplit=1)[1].split("\n## ", maxsplit=1)[0]
+    named = re.findall(r"^\| `(\w+)/` \|", code_map, flags=re.MULTILINE)
+    assert named
+
+    imagined = [name for name in named if not (TOP / "lab" / name / "__init__.py").is_file()]
+
+    assert imagined == []
+
+
+def test_every_decision_has_the_four_parts() -> None:
+    decisions = sorted((TOP / "docs" / "adr").glob("[0-9]*.md"))
+    assert decisions
+
+    incomplete = [
+        f"{path.name}: {part}"
+        for path in decisions
+        for part in ("## Status", "## Context", "## Decision", "## Consequences")
+        if part not in path.read_text(encoding="utf-8")
+    ]
+
+    assert incomplete == []
+    assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))
