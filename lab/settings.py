@@ -7,6 +7,7 @@ microseconds everywhere else.
 
 import difflib
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -364,3 +365,16 @@ def _number(setting: Setting, given: object, *, whole: bool) -> float:
     if value < setting.at_least:
         raise SettingError(f"{setting.name} must be at least {setting.at_least:g}, not {given!r}")
     return value
+
+
+_PREFIX: Final = "LAB_"
+
+
+def environment() -> dict[str, str]:
+    """The `LAB_*` variables that are not blank, by their names without `LAB_`: `{"SEED": "7"}`."""
+    found = sorted(os.environ.items())  # noqa: TID251 - the one reader of the environment
+    return {
+        name.removeprefix(_PREFIX): value
+        for name, value in found
+        if name.startswith(_PREFIX) and value.strip()
+    }

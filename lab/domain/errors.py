@@ -10,7 +10,8 @@
     ├── Poison           the record itself is bad: dead letter
     ├── Fenced           an epoch or a lease was lost: release
     ├── AlreadyDone      another run of the same event committed first: follow it
-    └── AlreadyDead      the event was committed as dead: follow it
+    ├── AlreadyDead      the event was committed as dead: follow it
+    └── Unclassified     a handler raised something that no class fits: a few attempts, dead letter
 
 Outcomes (declined, rejected, refused) are not errors: they are events. A broken promise is not an
 error either: it is a finding of a check.
@@ -18,7 +19,13 @@ error either: it is a finding of a check.
 
 
 class LabError(Exception):
-    """Root of the tree."""
+    """Root of the tree.
+
+    Attributes:
+        dependency: whose trouble it is (a provider, a store), "" if nobody said.
+    """
+
+    dependency: str = ""
 
 
 class Transient(LabError):
@@ -68,3 +75,11 @@ class AlreadyDone(LabError):
 
 class AlreadyDead(LabError):
     """The event has a committed `dead` outcome at these or more redrives; the unit was rolled back."""
+
+
+class Unclassified(LabError):
+    """A handler raised something else, which is a bug of its own; `kind` is the class's name."""
+
+    def __init__(self, message: str, *, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind

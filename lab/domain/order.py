@@ -87,6 +87,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         lab_subject: `ordinal.send` of the intent in a lab run, "" elsewhere.
         created_us: database time of creation, microseconds since the Unix epoch.
         expires_us: database time at which an unpaid order expires.
+        was_cancelled: whether it ever was CANCELLED: after a refund its state tells no more.
     """
 
     id: OrderId
@@ -100,6 +101,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     created_us: int
     expires_us: int
     traceparent: str
+    was_cancelled: bool = False
 
 
 class IntentKind(StrEnum):

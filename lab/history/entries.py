@@ -38,6 +38,7 @@ FACTS: Final[dict[str, tuple[str, ...]]] = {
     "fault": ("kind_of_fault", "site", "occurrence"),
     "phase": ("name",),
     "life": ("event",),
+    "left": ("what", "count"),
     "order_truth": ("state", "amount_cents", "currency"),
 }
 """Fields of each fact.
@@ -48,6 +49,10 @@ retry, op `add`, `bury`, `revive`, `remove`. appended: `digest` is a short hash 
 headers (`ce_*`, content-type); dead-letter queues and retry topics too. ledger: action `capture`,
 `decline`, `refund`, `refund_declined`, `mail`. life: `start`, `kill`, `term`, `stopped`, `aborted`.
 phase: `faults`, `heal`, `drain`, `end`. fault: one firing, recorded before it takes effect.
+left: what was looked at before phase `end`, and how many there were, 0 too. Rows and locks behind a
+dead head are left out. Owed work is `outbox`, `lag` (records not committed, over all groups),
+`waiting` (rows of keys in retry); everything else must be given back by those who took it: `lease`
+(claims of dead owners after the longest lease), `lock`, `transaction`, `connection`, `task`, `timer`.
 """
 
 CALLS: Final[dict[str, tuple[str, ...]]] = {
@@ -91,12 +96,13 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "call.begin": ("provider", "action", "key", "deadline_us"),
     "call.end": ("provider", "action", "key", "result", "late_us"),
     "claim": ("group", "event_id", "state", "fence"),
-    "complete": ("group", "event_id", "fence", "accepted", "current_fence"),
+    "complete": ("group", "event_id", "fence", "accepted"),
     "unclaim": ("group", "event_id", "fence", "accepted"),
     "look": ("group", "event_id", "outcome"),
     "retrying": ("group", "event_id", "attempt", "error_class", "where", "delay_us"),
     "buried": ("group", "event_id", "reason", "attempts", "starts", "redrives"),
     "start": ("group", "event_id", "unexplained"),
+    "position": ("group", "topic", "partition", "offset", "epoch"),
     "owned": ("group", "epoch", "partitions"),
     "revoked": ("group", "epoch", "partitions"),
     "paused": ("group", "why", "for_us"),
@@ -112,8 +118,10 @@ settle: settlement `ack`, `retry`, `dead`, `release`, `stale` (an old epoch: dro
 `lab.ports.bus`. handle: one real run of a handler, past dedupe and inbox; `result` is `ok`, the name
 of an error class, `crash` or `cancelled`. commit, call, publish: `result` is the verdict (`committed`,
 `captured`, ...) or the name of an error class; `late_us` is how long after its deadline a call
-returned, 0 if in time. complete: `current_fence` as the store has it. retrying: `where` is
-`in_place`, `tier.1` ... acted: a pattern did its work once, such as (`dedupe`, `suppressed`).
+returned, 0 if in time. publish: `topic` is "" if the records of one call go to several topics.
+claim: `state` `acquired`, `takeover`, `busy`, `done`; claims know no order, so their subject is "".
+retrying: `where` is `in_place`, `throttled`, `tier.1` ... position: a process is about to tell the
+bus how far its group has come. acted: a pattern did its work once, such as (`dedupe`, `suppressed`).
 """
 
 FIELDS: Final[dict[str, tuple[str, ...]]] = {

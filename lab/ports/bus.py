@@ -44,6 +44,17 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     headers: Headers
 
 
+def record_limit(topic: str) -> int:
+    """Largest record that a topic takes, in bytes as `record_bytes` counts them."""
+    return PARKED_RECORD_BYTES if "." in topic else MAIN_RECORD_BYTES
+
+
+def record_bytes(record: Outgoing) -> int:
+    """Size of a record: key, value and headers, without what a log adds to store it."""
+    headers = sum([len(name) + len(value) for name, value in record.headers])
+    return len(record.key) + len(record.value) + headers
+
+
 class Publisher(Protocol):
     """Appends records."""
 
@@ -98,7 +109,9 @@ class Consumer(Protocol):
         """The next records of owned, unpaused partitions; waits until there is at least one.
 
         Within a partition in offset order. Returns an empty list when an assignment changed or
-        `wake` was called. Heartbeats go on whether or not anybody polls.
+        `wake` was called: a call never hands out records of an assignment that is younger than
+        the call. Records of an assignment come only after `on_assigned` returned and before
+        `on_revoked` is called. One call at a time. Heartbeats go on whether or not anybody polls.
 
         Raises:
             Unavailable: (a `Transient`) the broker was not reached.
@@ -143,6 +156,7 @@ class Delivery(msgspec.Struct, gc=False):
             its partition's end when the partition was assigned, and was not handed over before.
         first_failure_us: wall time of the first failed attempt, 0 if none failed.
         failures: the last ten failed attempts, oldest first: (wall us, class, message).
+        starts: handler starts of the event that nobody accounted for, as far as they were counted.
     """
 
     record: Record
@@ -156,6 +170,7 @@ class Delivery(msgspec.Struct, gc=False):
     starts_known: bool
     first_failure_us: int = 0
     failures: tuple[tuple[int, str, str], ...] = ()
+    starts: int = 0
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -189,6 +204,27 @@ class Release(msgspec.Struct, frozen=True, gc=False, tag=True):
 Settlement = Ack | Retry | DeadLetter | Release
 Handle = Callable[[Delivery], Awaitable[Settlement]]
 """A link of the chain around a handler: takes a delivery, says how it is settled."""
+
+
+class StopReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the deliveries that a stopping subscription had in hand; event ids.
+
+    Attributes:
+        drained: settled during the stop.
+        cancelled: their handler was cancelled, they were given back.
+        abandoned: started, or below a settled offset, and neither settled nor moved away.
+        is_committed: everything settled stands in the group's committed offsets.
+    """
+
+    drained: tuple[str, ...] = ()
+    cancelled: tuple[str, ...] = ()
+    abandoned: tuple[str, ...] = ()
+    is_committed: bool = True
+
+    @property
+    def is_clean(self) -> bool:
+        """No record that this member started will be started again because of the stop."""
+        return self.is_committed and not self.cancelled and not self.abandoned
 
 
 class Ordering(StrEnum):

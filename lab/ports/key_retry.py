@@ -57,11 +57,12 @@ class KeyRetryStore(Protocol):
         """
         ...
 
-    async def park(self, row: WaitingRow) -> WaitingRow:
+    async def park(self, row: WaitingRow) -> WaitingRow | None:
         """The first failure of an event: lock its key with it as the head row; returns the head.
 
         If somebody locked the key meanwhile, the event is appended unless it is a row already, and
-        the head that is returned is another one.
+        the head that is returned may be another one. None: the event has an outcome `done`, or
+        `dead` at these or more redrives, and is no row; nothing was written.
         """
         ...
 

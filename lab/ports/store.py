@@ -45,13 +45,18 @@ class IntentChange(msgspec.Struct, frozen=True, kw_only=True):
 
     OPEN inserts it iff (order, kind, n) is new and the order is in one of `while_in`;
     RAISE sets a later `send_until_us` iff it is open, its present one is `expected_send_until_us`
-    and the order is in one of `while_in`; CLOSE closes it iff it is open. Else CONFLICT.
+    and the order is in one of `while_in`; CLOSE closes it iff it is open and, unless
+    `expected_send_until_us` is 0, nobody raised it since: else a rival's send could still be on its
+    way under a key that is about to be given up. OPEN and RAISE also need database time to be
+    before `before_us`, unless it is 0: who finds an order expired settles its event, and no intent
+    may be opened behind that. Else CONFLICT.
     """
 
     op: IntentOp
     intent: Intent
     while_in: tuple[OrderState, ...] = ()
     expected_send_until_us: int = 0
+    before_us: int = 0
 
 
 class OutcomeRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -84,7 +89,9 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         order_id: the order whose row is locked first; "" if no order is touched.
-        events: outbox rows; with `change` or `create` exactly one.
+        events: what is owed to the bus; with `change` or `create` exactly one.
+        outboxed: whether `events` become outbox rows; if not, the caller publishes them itself
+            after its commit, and the store only remembers which one the change owes.
         in_states: if not empty, the order must be in one of them, else CONFLICT.
         outcome: inserted in the same transaction; the authority on "was this handled".
         by: who asks: a consumer group, or `api`, `timer`.
@@ -102,6 +109,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     in_states: tuple[OrderState, ...] = ()
     intents: tuple[IntentChange, ...] = ()
     events: tuple[Envelope, ...] = ()
+    outboxed: bool = True
     outcome: OutcomeRow | None = None
     revenue: Revenue | None = None
     http_key: HttpKeyRow | None = None
@@ -186,6 +194,10 @@ class OutboxStore(Protocol):
 
     async def own_shard(self) -> int | None:
         """Take one free shard of aggregates until this process ends; None if all are owned."""
+        ...
+
+    async def wait_shard(self) -> None:
+        """Return when `own_shard` may have one to give; a hint only."""
         ...
 
     async def unpublished(self, shard: int, limit: int) -> Sequence[OutboxRow]:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 from lab.runtime.errors import RealIOError, SimulationError
 from lab.runtime.graveyard import keep_forever
 from lab.runtime.real_io import NoRealIO
-from lab.runtime.scheduling import FifoQueue, ShuffledQueue, SimHandle, SimTask, Timers
+from lab.runtime.scheduling import FifoQueue, ShuffledQueue, SimHandle, SimTask, Timeline
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -47,10 +47,9 @@ class Kernel:
     """What the processes of one scheduler share. Theirs and the scheduler's only.
 
     Attributes:
-        now_us: virtual time.
         epoch_us: wall time at virtual time 0.
         ready: handles to be run at this instant.
-        timers: handles to be run later.
+        timeline: virtual time, and handles to be run later.
         plain: the empty context in which callbacks run that need none.
         tasks_made: number of the youngest task.
         root: the harness, on which hooks run.
@@ -66,22 +65,22 @@ class Kernel:
         "fatal",
         "graveyard",
         "halted",
-        "now_us",
         "plain",
         "processes",
         "ready",
         "root",
         "tasks_made",
-        "timers",
+        "timeline",
     )
 
     root: "ProcessLoop"
 
-    def __init__(self, ready: FifoQueue | ShuffledQueue, *, epoch_us: int) -> None:
-        self.now_us = 0
+    def __init__(
+        self, timeline: Timeline, ready: FifoQueue | ShuffledQueue, *, epoch_us: int
+    ) -> None:
         self.epoch_us = epoch_us
         self.ready = ready
-        self.timers = Timers()
+        self.timeline = timeline
         self.plain = Context()
         self.tasks_made = 0
         self.processes: dict[ProcessLoop, None] = {}
@@ -115,7 +114,7 @@ class ProcessLoop(NoRealIO):
         paused: it was stopped, as by SIGSTOP.
         on_kill: hooks that play the operating system at a kill, such as resetting connections.
             They run in order, on the harness process.
-        timers: the timers of the scheduler.
+        timeline: of the scheduler.
         make_ready: where a handle goes that is to be run now.
     """
 
@@ -126,7 +125,7 @@ class ProcessLoop(NoRealIO):
         self.dead = False
         self.paused = False
         self.on_kill: list[Callable[[], None]] = []
-        self.timers = kernel.timers
+        self.timeline = kernel.timeline
         self.make_ready: Callable[[SimHandle], object] = kernel.ready.append
         self._kernel = kernel
         self._held: list[SimHandle] = []
@@ -164,7 +163,7 @@ class ProcessLoop(NoRealIO):
         self.make_ready = _drop
         self._held.clear()
         self._kernel.ready.withdraw(self)
-        self.timers.withdraw(self)
+        self.timeline.withdraw(self)
         self._kernel.processes.pop(self, None)
         self._kernel.bury(list(self._tasks))
         self._tasks.clear()
@@ -207,15 +206,15 @@ class ProcessLoop(NoRealIO):
 
     def now_us(self) -> int:
         """Time of this process in microseconds: scheduler's clock plus skew."""
-        return self._kernel.now_us + self.skew_us
+        return self.timeline.now_us + self.skew_us
 
     def wall_us(self) -> int:
         """Microseconds since 1970, as this process sees them."""
-        return self._kernel.epoch_us + self._kernel.now_us + self.skew_us
+        return self._kernel.epoch_us + self.timeline.now_us + self.skew_us
 
     def time(self) -> float:
         """The same in seconds, for asyncio."""
-        return (self._kernel.now_us + self.skew_us) / 1e6
+        return (self.timeline.now_us + self.skew_us) / 1e6
 
     # ---- scheduling
 
@@ -238,7 +237,7 @@ class ProcessLoop(NoRealIO):
     ) -> SimHandle:
         handle = SimHandle(callback, args, copy_context() if context is None else context, self)
         if not self.dead:
-            self.timers.push(self._kernel.now_us + round(delay * 1e6), handle)
+            self.timeline.push(self.timeline.now_us + round(delay * 1e6), handle)
         return handle
 
     def call_at(
@@ -250,7 +249,7 @@ class ProcessLoop(NoRealIO):
     ) -> SimHandle:
         handle = SimHandle(callback, args, copy_context() if context is None else context, self)
         if not self.dead:
-            self.timers.push(round(when * 1e6) - self.skew_us, handle)
+            self.timeline.push(round(when * 1e6) - self.skew_us, handle)
         return handle
 
     def call_at_us(
@@ -263,7 +262,7 @@ class ProcessLoop(NoRealIO):
         """
         handle = SimHandle(callback, args, self._kernel.plain, self)
         if not self.dead:
-            self.timers.push(when_us - self.skew_us, handle)
+            self.timeline.push(when_us - self.skew_us, handle)
         return handle
 
     def call_after_us(
@@ -272,7 +271,7 @@ class ProcessLoop(NoRealIO):
         """Run `callback` in `delay_us` from now; otherwise as `call_at_us`."""
         handle = SimHandle(callback, args, self._kernel.plain, self)
         if not self.dead:
-            self.timers.push(self._kernel.now_us + delay_us, handle)
+            self.timeline.push(self.timeline.now_us + delay_us, handle)
         return handle
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -300,6 +299,10 @@ class ProcessLoop(NoRealIO):
             self._tasks[task] = None
             task.add_done_callback(self._forget, context=kernel.plain)
         return task
+
+    def spawn(self, coro: Coroutine[Any, Any, object], *, name: str | None = None) -> None:
+        """Start a task that nobody waits for. The process keeps it alive until it ends."""
+        _ = self.create_task(coro, name=name)
 
     # ---- the rest of what asyncio asks of a loop
 

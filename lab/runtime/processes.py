@@ -9,6 +9,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from lab.ports.processes import Tasks
 from lab.runtime.process_loop import ProcessLoop
+from lab.runtime.stalled import waiting_for
 from lab.runtime.virtual_loop import Scheduler
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class SimProcess:
         loop.create_task(self._main(loop), name=f"{name}.main").add_done_callback(_on_exit)
         return loop
 
-    def spawn(self, call: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+    def spawn(self, call: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Start another task in the running incarnation, as a signal handler would.
 
         Raises:
@@ -80,7 +81,15 @@ class SimProcess:
         loop = self.loop
         if loop is None:
             raise ValueError(f"the process {self.name!r} does not run: start it first")
-        return loop.create_task(call())
+        loop.spawn(call())
+
+    async def wait_exit(self) -> None:
+        """Wait, in any process, until the incarnation that runs now has ended or was killed."""
+        loop = self.loop
+        if loop is not None:
+            exited = asyncio.get_running_loop().create_future()
+            loop.on_kill.append(lambda: None if exited.done() else exited.set_result(None))
+            await waiting_for(exited, ("exit of", self.name))
 
     def kill(self) -> None:
         """Kill the incarnation that runs, if one does; no code of it ever runs again."""

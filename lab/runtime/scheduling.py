@@ -1,4 +1,4 @@
-"""What is scheduled, and in which order: numbered tasks, handles, timers, the two run queues.
+"""What is scheduled, and in which order: numbered tasks, timers, the two run queues.
 
 Every order here depends on numbers given at creation and on virtual time only: never on addresses,
 hash seeds, heap layout or a count of loop steps (steps differ between Python versions).
@@ -21,14 +21,6 @@ _MASK: Final = (1 << 64) - 1
 _HASH_BITS: Final = 64
 _LEAD_BITS: Final = 4  # a task can lead by 2**4 steps
 _REBUILD_MIN: Final = 64
-
-
-def mix(seed: int, first: int, second: int) -> int:
-    """A well-mixed number of 64 bits from three integers; the same on every platform."""
-    x = (seed + first * 0x9E3779B97F4A7C15 + second * 0xC2B2AE3D27D4EB4F) & _MASK
-    x = ((x ^ x >> 30) * 0xBF58476D1CE4E5B9) & _MASK
-    x = ((x ^ x >> 27) * 0x94D049BB133111EB) & _MASK
-    return x ^ x >> 31
 
 
 class SimTask(asyncio.Task[T]):
@@ -93,7 +85,7 @@ class SimHandle(asyncio.TimerHandle):
             self.callback = None
             self.args = ()
             if self.when_us >= 0:
-                self.process.timers.on_cancelled()
+                self.process.timeline.on_cancelled()
 
     def cancelled(self) -> bool:
         return self.callback is None
@@ -108,12 +100,18 @@ class SimHandle(asyncio.TimerHandle):
         return f"<SimHandle of {self.process.name}: {self.callback}>"
 
 
-class Timers:
-    """Timers of all processes, first in, first out by (instant, number)."""
+class Timeline:
+    """Virtual time and the timers of all processes, first in, first out by (instant, number).
 
-    __slots__ = ("_cancelled", "_pushed", "heap")
+    Attributes:
+        now_us: virtual time; moved by the scheduler only.
+        heap: (instant, number, handle) of each timer, as `heapq` keeps it.
+    """
+
+    __slots__ = ("_cancelled", "_pushed", "heap", "now_us")
 
     def __init__(self) -> None:
+        self.now_us = 0
         self.heap: list[tuple[int, int, SimHandle]] = []
         self._pushed = 0
         self._cancelled = 0
@@ -147,9 +145,6 @@ class Timers:
 class FifoQueue(deque[SimHandle]):
     """Ready handles, first in, first out."""
 
-    def on_instant(self, now_us: int) -> None:
-        """Told when virtual time has moved on; the queue is empty then."""
-
     def withdraw(self, process: "ProcessLoop") -> list[SimHandle]:
         """Take out the handles of `process`, in their order."""
         taken = [handle for handle in self if handle.process is process]
@@ -169,42 +164,47 @@ class ShuffledQueue:
     no task steps keep the order of `call_soon`, which a real loop guarantees too.
     """
 
-    __slots__ = ("_arrived", "_now_us", "_ranked", "_salt", "_seed", "append")
+    __slots__ = ("_arrived", "_ranked", "_salt", "_salted_us", "_seed", "_timeline", "append")
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, timeline: Timeline) -> None:
         self._arrived = FifoQueue()
         self._ranked: list[tuple[int, int, SimHandle]] = []
-        self._seed = mix(seed & _MASK, 0, 0)
-        self._now_us = 0
-        self._salt = self._seed
+        self._timeline = timeline
+        self._seed = _scramble(seed & _MASK)
+        self._salt = 0
+        self._salted_us = -1
         self.append = self._arrived.append
 
     def __len__(self) -> int:
         return len(self._arrived) + len(self._ranked)
 
-    def on_instant(self, now_us: int) -> None:
-        """Told when virtual time has moved on; the queue is empty then."""
-        self._now_us = now_us
-        self._salt = (self._seed ^ now_us * 0xD1342543DE82EF95) & _MASK
-
     def popleft(self) -> SimHandle:
         """The next handle to run."""
         arrived = self._arrived
+        ranked = self._ranked
+        if not ranked and len(arrived) == 1:
+            return arrived.popleft()
         while arrived:
             handle = arrived.popleft()
             # The C task hands out two kinds of callbacks, its step and its wake-up; both know it.
             task = getattr(handle.callback, "__self__", None)
             if type(task) is not SimTask:
                 return handle
-            heappush(self._ranked, (self._rank(task), task.number, handle))
-        return heappop(self._ranked)[2]
+            heappush(ranked, (self._rank(task), task.number, handle))
+        return heappop(ranked)[2]
 
     def _rank(self, task: SimTask[object]) -> int:
-        if task.instant_us != self._now_us:
-            task.instant_us = self._now_us
+        now_us = self._timeline.now_us
+        if now_us != self._salted_us:
+            self._salted_us = now_us
+            self._salt = _scramble(self._seed ^ now_us)
+        if task.instant_us != now_us:
+            task.instant_us = now_us
             task.wakes = 0
         task.wakes = wakes = task.wakes + 1
-        return (wakes << _HASH_BITS - _LEAD_BITS) + mix(self._salt, task.number, wakes)
+        return (wakes << _HASH_BITS - _LEAD_BITS) + _scramble(
+            self._salt + task.number * 0xD1342543DE82EF95 + wakes & _MASK
+        )
 
     def withdraw(self, process: "ProcessLoop") -> list[SimHandle]:
         """Take out the handles of `process`: ranked ones first, then those that just arrived."""
@@ -212,3 +212,10 @@ class ShuffledQueue:
         self._ranked[:] = [entry for entry in self._ranked if entry[2].process is not process]
         heapify(self._ranked)
         return taken + self._arrived.withdraw(process)
+
+
+def _scramble(x: int) -> int:
+    """Mix 64 bits so that each depends on all; the finaliser of splitmix64, of one round less."""
+    x = (x ^ x >> 32) * 0xBF58476D1CE4E5B9 & _MASK
+    x = (x ^ x >> 29) * 0x94D049BB133111EB & _MASK
+    return x ^ x >> 32

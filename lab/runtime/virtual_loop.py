@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 from lab.runtime.errors import DeadlockError, LivelockError, SimulationError, TimeLimitError
 from lab.runtime.process_loop import Kernel, ProcessLoop, UnhandledError
 from lab.runtime.real_io import real_io_guarded
-from lab.runtime.scheduling import FifoQueue, ShuffledQueue
+from lab.runtime.scheduling import FifoQueue, ShuffledQueue, Timeline
 from lab.runtime.stalled import describe_waits
 
 T = TypeVar("T")
@@ -31,6 +31,7 @@ DEFAULT_EPOCH_US: Final = 1_735_689_600_000_000
 _STEPS_PER_INSTANT_MAX: Final = 20_000_000
 _INSTANTS_PER_COLLECTION: Final = 20_000
 _ERRORS_SHOWN: Final = 5
+_FROZEN_BY_PYTHON: Final = 10_000  # Python 3.12 starts with some hundred; more is the caller's
 
 
 @coroutine
@@ -87,23 +88,25 @@ class Scheduler:
         order: Literal["fifo", "shuffle"] = "fifo",
         epoch_us: int = DEFAULT_EPOCH_US,
     ) -> None:
-        ready = FifoQueue() if order == "fifo" else ShuffledQueue(seed)
-        self._kernel = kernel = Kernel(ready, epoch_us=epoch_us)
+        timeline = Timeline()
+        ready = FifoQueue() if order == "fifo" else ShuffledQueue(seed, timeline)
+        self._kernel = kernel = Kernel(timeline, ready, epoch_us=epoch_us)
         self.root = kernel.root = ProcessLoop(kernel, "harness", skew_us=0, harness=True)
         self.steps = 0
         """Handles taken so far: for measurements. It differs between Python versions."""
         self._closed = False
         self._instants = 0
+        self._collect_at = _INSTANTS_PER_COLLECTION
 
     @property
     def now_us(self) -> int:
         """Virtual time in microseconds, from 0."""
-        return self._kernel.now_us
+        return self._kernel.timeline.now_us
 
     @property
     def now_ns(self) -> int:
         """Virtual time in nanoseconds; always a multiple of 1,000."""
-        return self._kernel.now_us * 1000
+        return self._kernel.timeline.now_us * 1000
 
     @property
     def errors(self) -> list[UnhandledError]:
@@ -161,7 +164,7 @@ class Scheduler:
         self._closed = True
         for process in list(self._kernel.processes):
             process.abandon()
-        self._kernel.timers.heap.clear()
+        self._kernel.timeline.heap.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -220,9 +223,9 @@ class Scheduler:
         self.steps += step
 
     def _advance(self, until_us: int | None) -> bool:
-        """Jump to the instant of the next timer and make its timers ready; False if there is none."""
-        kernel = self._kernel
-        heap = kernel.timers.heap
+        """Jump to the next timer's instant and make its timers ready; False if there is none."""
+        timeline = self._kernel.timeline
+        heap = timeline.heap
         while heap:
             handle = heap[0][2]
             if handle.callback is None:
@@ -236,14 +239,15 @@ class Scheduler:
         else:
             return False
         now_us = heap[0][0]
-        if now_us > kernel.now_us:
+        if now_us > timeline.now_us:
             if until_us is not None and now_us > until_us:
                 raise TimeLimitError(
                     self._report(f"the next timer, at {now_us:,} us, is past {until_us:,} us")
                 )
-            kernel.now_us = now_us
-            kernel.ready.on_instant(now_us)
-            self._collect_garbage()
+            timeline.now_us = now_us
+            self._instants = instants = self._instants + 1
+            if instants == self._collect_at:
+                self._collect_garbage()
         while heap and heap[0][0] <= now_us:
             handle = heappop(heap)[2]
             if handle.callback is not None:
@@ -253,13 +257,12 @@ class Scheduler:
     def _collect_garbage(self) -> None:
         """Collect the young objects every so many instants, everything when those have doubled.
 
-        Instants, because they are the same on every Python version; doubling, because a full
+        Instants, because they are the same on every Python version. Doubling, because a full
         collection costs what is alive: the cost per order stays flat.
         """
-        self._instants = count = self._instants + 1
-        if count % _INSTANTS_PER_COLLECTION == 0:
-            rounds = count // _INSTANTS_PER_COLLECTION
-            gc.collect(2 if rounds & (rounds - 1) == 0 else 1)
+        self._collect_at += _INSTANTS_PER_COLLECTION
+        rounds = self._instants // _INSTANTS_PER_COLLECTION
+        gc.collect(2 if rounds & (rounds - 1) == 0 else 1)
 
     def _callback_failed(
         self, process: ProcessLoop, callback: object, error: BaseException
@@ -284,12 +287,20 @@ class Scheduler:
 
 @contextmanager
 def _no_automatic_gc() -> Iterator[None]:
-    """Within the block cycles are collected only where somebody says so."""
+    """Within the block cycles are collected only where somebody says so.
+
+    What was there before is passed over by these collections: it is most of the heap.
+    """
     enabled = gc.isenabled()
+    freeze = gc.get_freeze_count() < _FROZEN_BY_PYTHON
     gc.disable()
+    if freeze:
+        gc.freeze()
     try:
         yield
     finally:
+        if freeze:
+            gc.unfreeze()
         if enabled:
             gc.enable()
 
@@ -309,4 +320,4 @@ def _close_asyncgen(generator: AsyncGenerator[object, object]) -> None:
     """Close it in the process that dropped it. After the run there is none, and nothing to run."""
     loop = _get_running_loop()
     if isinstance(loop, ProcessLoop):
-        _ = loop.create_task(generator.aclose())
+        loop.spawn(generator.aclose())

@@ -1,0 +1,232 @@
+"""The two ends of the chain around a handler: the type filter outside, the handler's run inside.
+
+Deliberately not here: the links in between (`lab.patterns`), which are handed in by wiring.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Container, Mapping
+from typing import Final, Protocol
+
+from lab.domain.envelope import Envelope, from_headers
+from lab.domain.errors import Indeterminate, LabError, Poison, Unclassified
+from lab.domain.events import PAYLOADS, Payload
+from lab.history.recorder import Now, Write
+from lab.ports.bus import Ack, Delivery, Handle, Settlement, main_topic
+from lab.ports.parking import is_parked, origin_of
+from lab.ports.service import Context, Handler
+from lab.ports.store import Unit, Verdict
+
+HANDLED: Final = Ack("handled")
+UNREAD: Final = Ack("unread")
+_EMPTY: Final = Unit()
+
+
+class TypeFilter:
+    """The outermost link: acknowledges what the group does not read, without looking inside.
+
+    A record without a readable type, or of a type that nobody knows, passes inward and is found to
+    be poison there. Records of retry topics pass. A record without an event id gets its origin's
+    coordinates as one, so that it can have an outcome.
+
+    Args:
+        inner: the next link.
+        reads: the event types that the group handles.
+        move: takes a delivery that a drain moves to the retry path.
+    """
+
+    def __init__(self, inner: Handle, *, reads: Container[str], move: Handle) -> None:
+        self._inner = inner
+        self._reads = reads
+        self._move = move
+
+    def __call__(self, delivery: Delivery) -> Awaitable[Settlement]:
+        """See `Handle`."""
+        return self._pass(delivery, self._inner)
+
+    def move(self, delivery: Delivery) -> Awaitable[Settlement]:
+        """Move a delivery that is not running to the retry path; counts no attempt."""
+        return self._pass(delivery, self._move)
+
+    def _pass(self, delivery: Delivery, onward: Handle) -> Awaitable[Settlement]:
+        # No coroutine of its own: every delivery passes here.
+        kind = delivery.event_type
+        if kind not in self._reads and kind in PAYLOADS and not is_parked(delivery.record):
+            return _unread()
+        if not delivery.event_id:
+            delivery.event_id = origin_of(delivery.record)
+        return onward(delivery)
+
+
+async def _unread() -> Settlement:
+    return UNREAD
+
+
+class Settler(Protocol):
+    """Commits what a handler decides; the pattern `inbox` and its weak part are such."""
+
+    async def save(self, delivery: Delivery, unit: Unit) -> Verdict:
+        """Commit an intermediate step. See `lab.ports.service.Context.save`."""
+        ...
+
+    async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
+        """Commit the end of the run. See `lab.ports.service.Context.settle`."""
+        ...
+
+
+class Watch(Protocol):
+    """The deadline of one run; the pattern `timeout` and its weak part make such."""
+
+    @property
+    def deadline_us(self) -> int:
+        """When the run is to end, on the process's monotonic clock."""
+        ...
+
+    def close(self) -> bool:
+        """The run has ended. True if it was cancelled for its deadline, and for nothing else."""
+        ...
+
+
+class Run(Context):
+    """One run of a handler, as the handler sees it.
+
+    Attributes:
+        is_settled: `settle` has committed.
+    """
+
+    __slots__ = (
+        "_delivery",
+        "_settler",
+        "attempt",
+        "deadline_us",
+        "envelope",
+        "is_settled",
+        "redrives",
+    )
+
+    def __init__(
+        self, delivery: Delivery, envelope: Envelope, settler: Settler, deadline_us: int
+    ) -> None:
+        self.envelope = envelope
+        self.attempt = delivery.attempt
+        self.redrives = delivery.redrives
+        self.deadline_us = deadline_us
+        self.is_settled = False
+        self._delivery = delivery
+        self._settler = settler
+
+    async def save(self, unit: Unit) -> Verdict:
+        return await self._settler.save(self._delivery, unit)
+
+    async def settle(self, unit: Unit) -> Verdict:
+        assert not self.is_settled, "a handler settles once"
+        verdict = await self._settler.settle(self._delivery, unit)
+        self.is_settled = verdict is Verdict.COMMITTED
+        return verdict
+
+
+class Invoke:
+    """The innermost link: decodes the record and runs the handler of its type.
+
+    Returns `HANDLED`, or raises a `LabError`; anything else that a handler raises becomes
+    `Unclassified`. Cancellation passes, unless it was the deadline's: that is Indeterminate,
+    because whatever the handler was waiting for may have happened.
+
+    Args:
+        handlers: of the service, by event type.
+        decode: payload of (type, bytes); raises Poison.
+        settler: commits for the handlers.
+        watch: begins the watch over one run in the current task.
+        now, process: for the history.
+        write: takes the entries, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        handlers: Mapping[str, Handler],
+        decode: Callable[[str, bytes], Payload],
+        settler: Settler,
+        watch: Callable[[], Watch],
+        now: Now,
+        process: str,
+        write: Write | None,
+    ) -> None:
+        self._handlers = handlers
+        self._decode = decode
+        self._settler = settler
+        self._watch = watch
+        self._now = now
+        self._process = process
+        self._write = write
+
+    async def __call__(self, delivery: Delivery) -> Settlement:
+        """See `Handle`."""
+        record = delivery.record
+        envelope = from_headers(record.headers, record.value)
+        handler = self._handlers.get(envelope.type)
+        if handler is None:
+            raise Poison(f"no handler for events of type {ascii(envelope.type)[:80]}")
+        payload = self._decode(envelope.type, envelope.data)
+        watch = self._watch()
+        run = Run(delivery, envelope, self._settler, watch.deadline_us)
+        if self._write is not None:
+            self._began(delivery, envelope, watch.deadline_us)
+        result = "ok"
+        try:
+            await handler(payload, run)
+            if not run.is_settled:
+                await run.settle(_EMPTY)
+        except asyncio.CancelledError:
+            result = "cancelled"
+            if not watch.close():
+                raise
+            result = Indeterminate.__name__
+            raise Indeterminate("the handler overran its deadline") from None
+        except LabError as error:
+            result = type(error).__name__
+            watch.close()
+            raise
+        except Exception as error:
+            # The one place where a service's own mistakes come out: they are retried a few times.
+            result = Unclassified.__name__
+            watch.close()
+            raise Unclassified(str(error), kind=type(error).__name__) from error
+        finally:
+            if self._write is not None:
+                self._ended(delivery, result)
+        watch.close()
+        return HANDLED
+
+    def _began(self, delivery: Delivery, envelope: Envelope, deadline_us: int) -> None:
+        assert self._write is not None
+        self._write(
+            (
+                "handle.begin",
+                self._now(),
+                self._process,
+                delivery.subject,
+                delivery.group,
+                delivery.event_id,
+                delivery.event_type,
+                delivery.attempt,
+                envelope.sequence,
+                deadline_us,
+                main_topic(delivery.record.topic),
+            )
+        )
+
+    def _ended(self, delivery: Delivery, result: str) -> None:
+        assert self._write is not None
+        self._write(
+            (
+                "handle.end",
+                self._now(),
+                self._process,
+                delivery.subject,
+                delivery.group,
+                delivery.event_id,
+                delivery.event_type,
+                delivery.attempt,
+                result,
+            )
+        )

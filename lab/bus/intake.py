@@ -1,0 +1,191 @@
+"""What comes in: records fetched, turned into deliveries, bounded, counted until they are settled.
+
+Deliberately not here: who runs them (`workers.py`).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from lab.bus.committing import BACKOFF_CAP_US, BACKOFF_US, NOT_REACHED
+from lab.bus.lanes import Held, Lanes
+from lab.bus.offsets import OffsetTracker
+from lab.domain.envelope import H_ATTEMPT, H_REDRIVES, H_SUBJECT, H_TYPE
+from lab.domain.errors import Fenced
+from lab.ports.bus import Consumer, Listener, Record, TopicPartition
+
+_FETCH_AGAIN: Final = (*NOT_REACHED, Fenced)
+
+
+class Intake:
+    """The fetched and unsettled deliveries of the present assignment.
+
+    Attributes:
+        epoch: of the present assignment, 0 without one.
+        in_flight: deliveries of this epoch that are neither settled nor dropped.
+        trackers: by partition.
+        is_closed: what still comes is dropped, because the assignment is being given up.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        lanes: Lanes,
+        group: str,
+        *,
+        max_in_flight: int,
+        max_uncommitted: int,
+    ) -> None:
+        self.epoch = 0
+        self.in_flight = 0
+        self.trackers: dict[tuple[str, int], OffsetTracker] = {}
+        self.is_closed = False
+        self._consumer = consumer
+        self._lanes = lanes
+        self._group = group
+        self._ends: Mapping[TopicPartition, int] = {}
+        self._in_flight_max = max_in_flight
+        # A whole batch on top of it must not pass max_uncommitted.
+        self._batch = min(max_in_flight, max(1, max_uncommitted // 2))
+        self._window_max = max_uncommitted - self._batch
+        self._is_paused = False
+        self._is_finished = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    # ---- assignment
+
+    def begin(self, epoch: int, ends: Mapping[TopicPartition, int]) -> None:
+        """Take over an assignment. A pause goes on: the consumer forgets it, we do not."""
+        self.epoch = epoch
+        self.in_flight = 0
+        self.is_closed = self._is_finished
+        self._ends = ends
+        self.trackers = {partition: OffsetTracker(partition) for partition in ends}
+        if self._is_paused and ends:
+            self._consumer.pause(list(ends))
+        self._look_again()
+
+    def owned(self) -> list[TopicPartition]:
+        """The partitions of the present assignment."""
+        return [tracker.partition for tracker in self.trackers.values()]
+
+    # ---- pauses
+
+    def pause(self) -> None:
+        """Fetch nothing until `resume`, whatever is assigned meanwhile."""
+        self._is_paused = True
+        self._consumer.pause(self.owned())
+
+    def resume(self) -> None:
+        """Fetch again, except where too much is uncommitted."""
+        self._is_paused = False
+        self._consumer.resume(
+            [tracker.partition for tracker in self.trackers.values() if not tracker.is_paused]
+        )
+
+    # ---- fetching
+
+    async def run(self, topics: Sequence[str], listener: Listener) -> None:
+        """Join the group, then fetch until `finish`."""
+        while not self._is_finished:
+            try:
+                await self._consumer.join(topics, listener)
+            except _FETCH_AGAIN:
+                await self._wait(BACKOFF_CAP_US)
+            else:
+                break
+        backoff_us = BACKOFF_US
+        while not self._is_finished:
+            room = self._in_flight_max - self.in_flight
+            if room <= 0:
+                await self._wait(None)
+                continue
+            epoch = self.epoch
+            try:
+                records = await self._consumer.poll(min(room, self._batch))
+            except _FETCH_AGAIN:
+                await self._wait(backoff_us)
+                backoff_us = min(2 * backoff_us, BACKOFF_CAP_US)
+                continue
+            backoff_us = BACKOFF_US
+            # What was fetched under another assignment must not be counted under this one.
+            if records and epoch == self.epoch and not self.is_closed:
+                self._take_in(records)
+
+    def finish(self) -> None:
+        """Let `run` return; nothing more comes in."""
+        self.is_closed = True
+        self._is_finished = True
+        self._consumer.wake()
+        self._look_again()
+
+    def settled(self, held: Held) -> None:
+        """A delivery of the present epoch was settled, or dropped unsettled before it started."""
+        self.in_flight -= 1
+        tracker = held.tracker
+        if tracker.is_paused and tracker.window <= self._window_max // 2:
+            tracker.is_paused = False
+            if not self._is_paused:
+                self._consumer.resume([tracker.partition])
+        # Half empty, not one free place: else a full intake would fetch records one by one.
+        if self._waiter is not None and self.in_flight <= self._in_flight_max // 2:
+            self._look_again()
+
+    def _take_in(self, records: Sequence[Record]) -> None:
+        epoch = self.epoch
+        trackers = self.trackers
+        add = self._lanes.add
+        for record in records:
+            tracker = trackers[record.topic, record.partition]
+            is_new = tracker.delivered(record.offset)
+            self.in_flight += 1
+            add(_hold(record, self._group, epoch, tracker, may_be_known=is_new, ends=self._ends))
+            if tracker.window > self._window_max and not tracker.is_paused:
+                tracker.is_paused = True
+                self._consumer.pause([tracker.partition])
+
+    async def _wait(self, at_most_us: int | None) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiter = waiter = loop.create_future()
+        timer = None if at_most_us is None else loop.call_later(at_most_us / 1e6, self._look_again)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _look_again(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _hold(
+    record: Record,
+    group: str,
+    epoch: int,
+    tracker: OffsetTracker,
+    *,
+    may_be_known: bool,
+    ends: Mapping[TopicPartition, int],
+) -> Held:
+    headers = dict(record.headers)
+    topic = record.topic
+    return Held(
+        record,
+        group,
+        epoch,
+        _number(headers.get(H_ATTEMPT)) or 1,
+        headers.get(H_TYPE, b"").decode("utf-8", "replace"),
+        headers.get("ce_id", b"").decode("utf-8", "replace"),
+        headers.get(H_SUBJECT, b"").decode("utf-8", "replace"),
+        _number(headers.get(H_REDRIVES)),
+        # What comes from a retry topic was started from its main topic before.
+        may_be_known and "." not in topic and record.offset >= ends[tracker.partition],
+        tracker=tracker,
+    )
+
+
+def _number(text: bytes | None) -> int:
+    """A decimal header, 0 if it is missing or no sane number."""
+    return int(text) if text is not None and text.isdigit() and len(text) <= 18 else 0

@@ -1,0 +1,263 @@
+"""The log in memory: a Kafka broker's topics and consumer groups, and the clients that talk to it.
+
+It belongs to nobody's process: what was appended or committed survives every kill. It leaves the
+facts `appended` and `committed`. Memory is bounded: records that every declared group of a topic
+has committed are trimmed; topics that no group was declared for (dead-letter queues) stay whole.
+
+Deliberately not here: the records (`memory_topics.py`), the groups (`memory_groups.py`), a member's
+own side (`memory_consumer.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from lab.bus.memory_consumer import MemoryConsumer, suspend
+from lab.bus.memory_groups import Assignor, Group, Member, SimLoop
+from lab.bus.memory_topics import PartitionLog, appended_fact
+from lab.domain.errors import Fenced, Permanent, TooLarge, Transient
+from lab.domain.partitioner import partition_of
+from lab.history.recorder import Write
+from lab.ports.bus import (
+    Outgoing,
+    Publisher,
+    Record,
+    TopicPartition,
+    Unread,
+    record_bytes,
+    record_limit,
+)
+
+_TRIM_CHUNK: Final = 512
+
+
+class MemoryLog:
+    """A broker in memory.
+
+    Args:
+        root: loop of the harness, on which sessions and rebalances time out.
+        session_us: a silent member is expelled after this.
+        rebalance_us: a member that gives nothing up for this long is expelled.
+        write: takes the facts, or None.
+        epoch_us: wall time at `root`'s time 0, for the records' timestamps.
+        assignor: how partitions are shared out.
+
+    Attributes:
+        is_down: every call of every client raises Transient until it is set back.
+    """
+
+    def __init__(
+        self,
+        root: SimLoop,
+        *,
+        session_us: int,
+        rebalance_us: int,
+        write: Write | None = None,
+        epoch_us: int = 0,
+        assignor: Assignor = "range",
+    ) -> None:
+        self.is_down = False
+        self._root = root
+        self._session_us = session_us
+        self._rebalance_us = rebalance_us
+        self._write = write
+        self._epoch_us = epoch_us
+        self._assignor: Final = assignor
+        self._topics: dict[str, list[PartitionLog]] = {}
+        self._groups: dict[str, Group] = {}
+        self._declared: dict[str, list[Group]] = {}
+        self._consumers: list[MemoryConsumer] = []
+
+    # ---- set-up
+
+    def create_topics(self, partitions: Mapping[str, int]) -> None:
+        """Make topics with so many partitions each; a topic that exists is left as it is."""
+        for topic, count in partitions.items():
+            if topic not in self._topics:
+                self._topics[topic] = [
+                    PartitionLog(TopicPartition(topic, number)) for number in range(count)
+                ]
+
+    def declare_group(self, group: str, topics: Sequence[str]) -> None:
+        """`group` reads `topics`: records that it has not committed are kept."""
+        for topic in topics:
+            groups = self._declared.setdefault(topic, [])
+            if self._group(group) not in groups:
+                groups.append(self._group(group))
+
+    def publisher(self, loop: SimLoop) -> Publisher:  # noqa: ARG002 - who publishes is not needed
+        """A producer of the process of `loop`."""
+        return MemoryPublisher(self)
+
+    def consumer(self, group: str, member: str, loop: SimLoop, unread: Unread) -> MemoryConsumer:
+        """A consumer of the process of `loop`; no member before `join`.
+
+        Members are ordered by the name `member` when partitions are shared out.
+        """
+        consumer = MemoryConsumer(self, self._group(group), member, loop, unread)
+        self._consumers = [other for other in self._consumers if not other.loop.dead]
+        self._consumers.append(consumer)
+        return consumer
+
+    def silent(self, loop: SimLoop) -> None:
+        """The process of `loop` was paused: no heartbeats. A kill is noticed without this call."""
+        for consumer in self._consumers:
+            if consumer.loop is loop:
+                consumer.silent()
+
+    def heard(self, loop: SimLoop) -> None:
+        """The process of `loop` was resumed."""
+        for consumer in self._consumers:
+            if consumer.loop is loop:
+                consumer.heard()
+
+    def close(self) -> None:
+        """Let go of everything; buried processes may hold this object for ever."""
+        for logs in self._topics.values():
+            for log in logs:
+                log.records.clear()
+                log.readers.clear()
+        self._topics.clear()
+        self._groups.clear()
+        self._declared.clear()
+        self._consumers.clear()
+
+    # ---- for tests, the runner and checks: no call, no suspension
+
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        """The group's committed offsets; a partition without one is missing."""
+        return dict(self._group(group).committed)
+
+    def generation(self, group: str) -> int:
+        """The group's present generation, 0 before the first."""
+        return self._group(group).generation
+
+    def members(self, group: str) -> Sequence[str]:
+        """Names of the group's members."""
+        return self._group(group).members
+
+    def ends(self, topic: str) -> list[int]:
+        """End offset of each partition of a topic."""
+        return [log.end for log in self._topics[topic]]
+
+    def lag(self, group: str) -> int:
+        """Records of the group's declared topics that it has not committed."""
+        found = self._group(group)
+        return sum(
+            log.end - found.committed.get(log.partition, 0)
+            for topic, groups in self._declared.items()
+            if found in groups
+            for log in self._topics[topic]
+        )
+
+    def records(self, topic: str) -> list[Record]:
+        """What is left of a topic, partition by partition in offset order."""
+        return [record for log in self._topics[topic] for record in log.records]
+
+    # ---- as publishers and consumers see it
+
+    def reached(self) -> None:
+        """See `Broker`."""
+        if self.is_down:
+            raise Transient("the broker cannot be reached")
+
+    def log_of(self, partition: TopicPartition) -> PartitionLog:
+        """See `Broker`."""
+        return self._topics[partition.topic][partition.partition]
+
+    def append(self, records: Sequence[Outgoing]) -> None:
+        """Append all, or none if one is refused.
+
+        Raises:
+            TooLarge: a record exceeds its topic's limit.
+            Permanent: a topic does not exist.
+        """
+        self._check(records)
+        now_us = self._root.now_us()
+        timestamp_us = self._epoch_us + now_us
+        for outgoing in records:
+            logs = self._topics[outgoing.topic]
+            record = logs[partition_of(outgoing.key, len(logs))].append(outgoing, timestamp_us)
+            if self._write is not None:
+                self._write(appended_fact(record, now_us))
+
+    def commit(
+        self,
+        group: Group,
+        member: Member | None,
+        offsets: Mapping[TopicPartition, int],
+        epoch: int,
+    ) -> None:
+        """See `Broker`."""
+        try:
+            group.check_commit(member, epoch)
+        except Fenced:
+            self._note_commit(group, offsets, epoch, accepted=False)
+            raise
+        self._note_commit(group, offsets, epoch, accepted=True)
+        for partition, offset in offsets.items():
+            group.committed[partition] = offset
+            self._trim(self.log_of(partition), offset)
+
+    def _check(self, records: Sequence[Outgoing]) -> None:
+        for outgoing in records:
+            if outgoing.topic not in self._topics:
+                raise Permanent(f"there is no topic {outgoing.topic!r}")
+            size = record_bytes(outgoing)
+            if size > record_limit(outgoing.topic):
+                limit = record_limit(outgoing.topic)
+                raise TooLarge(f"a record of {size} bytes; {outgoing.topic} takes {limit}")
+
+    def _note_commit(
+        self, group: Group, offsets: Mapping[TopicPartition, int], epoch: int, *, accepted: bool
+    ) -> None:
+        if self._write is None:
+            return
+        now_us = self._root.now_us()
+        for (topic, partition), offset in offsets.items():
+            self._write(
+                (
+                    "committed",
+                    now_us,
+                    "bus",
+                    "",
+                    group.name,
+                    topic,
+                    partition,
+                    offset,
+                    epoch,
+                    accepted,
+                )
+            )
+
+    def _trim(self, log: PartitionLog, offset: int) -> None:
+        if offset - log.base < _TRIM_CHUNK:
+            return
+        groups = self._declared.get(log.partition.topic, ())
+        low = min((group.committed.get(log.partition, 0) for group in groups), default=0)
+        if low - log.base >= _TRIM_CHUNK:
+            log.trim(min(low, log.end))
+
+    def _group(self, name: str) -> Group:
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = Group(
+                name,
+                root=self._root,
+                partitions_of=lambda topic: len(self._topics[topic]),
+                session_us=self._session_us,
+                rebalance_us=self._rebalance_us,
+                assignor=self._assignor,
+            )
+        return group
+
+
+class MemoryPublisher(Publisher):
+    """A producer. Cancelled before its request was applied, it has appended nothing."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        await suspend()
+        self._log.reached()
+        self._log.append(records)

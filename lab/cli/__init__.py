@@ -1,0 +1,11 @@
+"""The command line. One file per command; `render` is the only user of rich.
+
+Not here: anything that runs at import, so that `lab --help` answers at once.
+"""
+
+
+def main() -> int:
+    """Run the command that the shell asked for; returns its exit code."""
+    from lab.cli.app import run_command  # typer is fetched when it is needed
+
+    return run_command()

@@ -1,0 +1,302 @@
+"""The options of everything that runs: their help, and their values out of flags and `LAB_*`.
+
+A flag goes before its variable, and both go before the scenario's own value. Not here: whether a
+scenario, pattern, promise, policy or fault exists, which those who know them say.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+from lab import settings
+
+DEFAULT_SEED: Final = 1
+DEFAULT_OUT: Final = Path("runs")
+SEEDS_MAX: Final = 1_000_000
+_SEED_DIGITS_MAX: Final = 19
+
+HistoryKept = Literal["witnesses", "all"]
+
+
+class OptionError(ValueError):
+    """An option or its variable has a value that cannot be used."""
+
+
+def complete_scenario(incomplete: str) -> list[str]:
+    """Names of shipped scenarios for the shell, without reading what they mean."""
+    import tomllib
+
+    from lab.resources import resource_path
+
+    names = tomllib.loads(resource_path("scenarios.toml").read_text("utf-8"))["scenarios"]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+ScenarioName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SCENARIO]",
+        help="One of `lab list`.",
+        show_default=False,
+        autocompletion=complete_scenario,
+    ),
+]
+Seed = Annotated[
+    str | None,
+    typer.Option("--seed", metavar="N", help="Root of all chance: same seed, same run.  [1]"),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds",
+        metavar="1-20",
+        help="One run a seed, a line each and a summary; keeps files only with --out.",
+    ),
+]
+Orders = Annotated[
+    str | None, typer.Option("--orders", metavar="N", help="How many orders are posted.")
+]
+Rate = Annotated[
+    str | None, typer.Option("--rate", metavar="R", help="Orders a second, in simulated time.")
+]
+OrdersFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--orders-from",
+        metavar="FILE",
+        help="Real orders: NDJSON or CSV, plain or gzip; `sample` is the shipped file. "
+        "They come at their recorded times, or at --rate.",
+    ),
+]
+Speed = Annotated[
+    str | None,
+    typer.Option("--speed", metavar="X", help="Compress recorded times by this factor.  [1]"),
+]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="SPEC",
+        help='Add a fault, such as "bus.duplicate rate=0.2"; see `lab list --faults`. Repeatable.',
+        show_default=False,
+    ),
+]
+Off = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--off",
+        metavar="PATTERN",
+        help="Switch a pattern off; see `lab list --patterns`. Repeatable, or a,b.",
+        show_default=False,
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a policy; see `lab list --settings`. Repeatable.",
+        show_default=False,
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="CHECK",
+        help="Judge only this promise; see `lab list --promises`. Repeatable, or a,b.",
+        show_default=False,
+    ),
+]
+Scenarios = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scenarios",
+        metavar="FILE",
+        help="Add the scenarios of a TOML file of yours. Repeatable.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    str | None,
+    typer.Option("--out", metavar="DIR", help="Where folders of runs are kept.  [runs]"),
+]
+History = Annotated[
+    str | None,
+    typer.Option(
+        "--history",
+        metavar="all",
+        help="Keep every entry; else runs over 2,000 orders keep those of witness orders.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", help="Print the verdict line only; with --seeds what did not pass.")
+]
+NoColor = Annotated[
+    bool, typer.Option("--no-color", help="No colour (as the variable NO_COLOR).")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user asked for, parsed; None and () where nothing was said."""
+
+    scenario: str
+    seed: int
+    seeds: str | None
+    orders: int | None
+    rate: float | None
+    orders_from: str | None
+    speed: float
+    faults: tuple[str, ...]
+    off: tuple[str, ...]
+    settings: Mapping[str, str]
+    only: tuple[str, ...]
+    scenarios: tuple[Path, ...]
+    out: Path | None
+    history: HistoryKept
+
+
+class Given:
+    """Flags with the `LAB_*` variables behind them."""
+
+    def __init__(self, flags: Mapping[str, str | Sequence[str] | None]) -> None:
+        self._flags = flags
+        self._variables = settings.environment()
+
+    def text(self, name: str) -> tuple[str, str] | None:
+        """The place and text of one option; None if neither flag nor variable was given."""
+        flag = self._flags.get(name)
+        if isinstance(flag, str):
+            return f"--{name}", flag
+        variable = name.replace("-", "_").upper()
+        if variable in self._variables:
+            return f"LAB_{variable}", self._variables[variable].strip()
+        return None
+
+    def whole(self, name: str) -> int | None:
+        """A whole number."""
+        found = self.text(name)
+        if found is None:
+            return None
+        place, text = found
+        if not re.fullmatch(rf"[0-9]{{1,{_SEED_DIGITS_MAX}}}", text):
+            raise OptionError(f"{place} must be a whole number, not {text!r}")
+        return int(text)
+
+    def number(self, name: str) -> float | None:
+        """A number above 0."""
+        found = self.text(name)
+        if found is None:
+            return None
+        place, text = found
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise OptionError(f"{place} must be a number above 0, not {text!r}")
+        return value
+
+    def word(self, name: str, choices: Sequence[str]) -> str | None:
+        """One of a few words."""
+        found = self.text(name)
+        if found is None:
+            return None
+        place, text = found
+        if text not in choices:
+            raise OptionError(f"{place} must be {' or '.join(choices)}, not {text!r}")
+        return text
+
+    def many(self, name: str, *, separator: str | None = None) -> tuple[str, ...]:
+        """Texts of a repeatable option; `separator` cuts each into several."""
+        flag = self._flags.get(name)
+        if flag and not isinstance(flag, str):
+            texts: Sequence[str] = flag
+        else:
+            found = self.text(name)
+            texts = () if found is None else (found[1],)
+        if separator is None:
+            return tuple(texts)
+        parts = (part.strip() for text in texts for part in text.split(separator))
+        return tuple(dict.fromkeys(part for part in parts if part))
+
+    def changes(self) -> dict[str, str]:
+        """Changed policies: of `LAB_SET_*`, then those of `--set` on top."""
+        changes = _variable_changes(self._variables)
+        for text in self._flags.get("set") or ():
+            key, equals, value = text.partition("=")
+            if not equals or not key.strip():
+                raise OptionError(f"--set must be KEY=VALUE, not {text!r} (see: lab list --settings)")
+            changes[key.strip()] = value.strip()
+        return changes
+
+
+def ask(scenario: str, flags: Mapping[str, str | Sequence[str] | None]) -> Asked:
+    """Everything that was asked for.
+
+    Raises:
+        OptionError: a value cannot be used.
+        SettingError: a `LAB_SET_*` variable names no policy.
+    """
+    given = Given(flags)
+    if flags.get("seed") is not None and flags.get("seeds") is not None:
+        raise OptionError("--seed and --seeds contradict each other: leave one out")
+    seed, speed, out = given.whole("seed"), given.number("speed"), given.text("out")
+    seeds, orders_from = flags.get("seeds"), given.text("orders-from")
+    return Asked(
+        scenario=scenario,
+        seed=DEFAULT_SEED if seed is None else seed,
+        seeds=seeds if isinstance(seeds, str) else None,
+        orders=given.whole("orders"),
+        rate=given.number("rate"),
+        orders_from=None if orders_from is None else orders_from[1],
+        speed=1.0 if speed is None else speed,
+        faults=given.many("fault"),
+        off=given.many("off", separator=","),
+        settings=given.changes(),
+        only=given.many("only", separator=","),
+        scenarios=tuple(Path(path) for path in given.many("scenarios")),
+        out=None if out is None else Path(out[1]),
+        history="all" if given.word("history", ("all", "witnesses")) == "all" else "witnesses",
+    )
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """The seeds of `1-20`, `7`, or a comma list of both, in that order.
+
+    Raises:
+        OptionError: no such list, or more than a million seeds.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*([0-9]{1,18})(?:-([0-9]{1,18}))?\s*", part)
+        if found is None or int(found[2] or found[1]) < int(found[1]):
+            raise OptionError(f"--seeds must be like 1-20 or 1,5,9-12, not {text!r}")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if len(seeds) + last - first >= SEEDS_MAX:
+            raise OptionError(f"--seeds {text} are more than {SEEDS_MAX:,}; take fewer")
+        seeds.extend(range(first, last + 1))
+    return tuple(dict.fromkeys(seeds))
+
+
+def _variable_changes(variables: Mapping[str, str]) -> dict[str, str]:
+    """The policies that `LAB_SET_RETRY_ATTEMPTS_MAX` and the like change."""
+    names = {one.name.replace(".", "_").upper(): one.name for one in settings.SETTINGS}
+    changes = {}
+    for variable, value in variables.items():
+        if variable.startswith("SET_"):
+            short = variable.removeprefix("SET_")
+            if short not in names:
+                near = difflib.get_close_matches(short, names, n=1, cutoff=0.4)
+                hint = f"; did you mean LAB_SET_{near[0]}?" if near else ""
+                raise settings.SettingError(f"unknown setting in LAB_{variable}{hint}")
+            changes[names[short]] = value.strip()
+    return changes

@@ -1,0 +1,64 @@
+"""How an event descends from its cause: its id, its place in the trace, its order's version.
+
+Nothing here is made up: the same cause, emitter and payload give the same event again, so that a
+handler that runs twice emits one event twice instead of two.
+"""
+
+from typing import Final
+
+from lab.domain.codec import encode
+from lab.domain.envelope import Envelope
+from lab.domain.events import Payload, derived_id
+
+_SPAN_AT: Final = len("00-") + 32 + len("-")
+_SPAN: Final = 16
+
+
+def derive(
+    payload: Payload,
+    *,
+    by: str,
+    cause_id: str,
+    traceparent: str,
+    sequence: int,
+    time_us: int,
+    lab_subject: str,
+    expires_us: int | None = None,
+) -> Envelope:
+    """The event that tells of `payload`.
+
+    Args:
+        payload: what happened; its type names the event.
+        by: who emits: a consumer group, `api` or `timer`.
+        cause_id: id of the event that led to it; of the order where a request or the clock did.
+        traceparent: of the cause.
+        sequence: version of the order after the change.
+        time_us: when it was decided, microseconds since the Unix epoch.
+        lab_subject: of the order.
+        expires_us: see `Envelope`; given only while the order can still expire.
+    """
+    event_type = type(payload).__name__
+    event_id = derived_id(cause_id, by, event_type)
+    return Envelope(
+        id=event_id,
+        type=event_type,
+        source=f"/lab/{by}",
+        subject=payload.order_id,
+        time_us=time_us,
+        data=encode(payload),
+        correlation_id=payload.order_id,
+        causation_id=cause_id,
+        sequence=sequence,
+        traceparent=child_of(traceparent, event_id),
+        expires_us=expires_us,
+        lab_subject=lab_subject,
+    )
+
+
+def child_of(traceparent: str, event_id: str) -> str:
+    """The trace context of an event: the trace and flags of its cause, a span of its own.
+
+    Source: W3C Trace Context.
+    """
+    span = event_id[:_SPAN]
+    return f"{traceparent[:_SPAN_AT]}{span}{traceparent[_SPAN_AT + _SPAN :]}"

@@ -1,0 +1,241 @@
+"""The body of `POST /orders`: bytes in, an order or every reason against it out.
+
+Everything is looked at before anything is said, so that a client learns all reasons at once. Not
+here: HTTP itself (`lab.api`), and whether customer or sku exist, which the providers know.
+"""
+
+import json
+from enum import StrEnum
+from typing import Final, NoReturn
+
+import msgspec
+
+from lab.domain.money import CURRENCIES
+from lab.domain.order import Item, NewOrder
+
+BODY_BYTES_MAX: Final = 256 * 1024
+ITEMS_MAX: Final = 1_000
+TEXT_MAX: Final = 64
+AMOUNT_CENTS_MAX: Final = 10**12
+
+
+class Reason(StrEnum):
+    """Why an order is refused."""
+
+    ITEMS_NONE = "items_none"
+    ITEMS_TOO_MANY = "items_too_many"
+    QUANTITY_BELOW_1 = "quantity_below_1"
+    PRICE_BELOW_1 = "price_below_1"
+    SKU_EMPTY = "sku_empty"
+    CUSTOMER_MISSING = "customer_missing"
+    TEXT_TOO_LONG = "text_too_long"
+    TEXT_INVALID = "text_invalid"
+    CURRENCY_UNKNOWN = "currency_unknown"
+    AMOUNT_TOO_LARGE = "amount_too_large"
+    TYPE_WRONG = "type_wrong"
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    """One reason against one field, such as `items[3].quantity`; "" is the body as a whole."""
+
+    reason: Reason
+    field: str
+    message: str
+
+
+class Malformed(ValueError):
+    """The body is no JSON text; the message says where."""
+
+
+class BodyTooLarge(ValueError):
+    """The body has more than `BODY_BYTES_MAX` bytes."""
+
+
+def parse_order(body: bytes) -> NewOrder | list[Refusal]:
+    """The order that `body` asks for, or all refusals in the order of the fields.
+
+    Unknown fields are ignored; of a name given twice the last value counts. With too many items
+    only the first `ITEMS_MAX` are looked at, so that the answer stays bounded too.
+
+    Raises:
+        Malformed: `body` is not well-formed JSON in UTF-8, or is nested beyond reason.
+        BodyTooLarge: it is over the limit.
+    """
+    if len(body) > BODY_BYTES_MAX:
+        raise BodyTooLarge(f"the body has {len(body)} bytes; at most {BODY_BYTES_MAX} are taken")
+    try:
+        given: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        given = _decode_leniently(body)
+    if type(given) is not dict:
+        return [_wrong_type("", "an object", given)]
+    refusals: list[Refusal] = []
+    customer_id = _text(given.get("customer_id"), "customer_id", Reason.CUSTOMER_MISSING, refusals)
+    country = given.get("country")
+    if country is not None:
+        country = _text(country, "country", None, refusals)
+    currency = _currency(given.get("currency"), refusals)
+    items, amount_cents = _items(given.get("items"), refusals)
+    if amount_cents > AMOUNT_CENTS_MAX:
+        message = f"the items cost {amount_cents} together; at most {AMOUNT_CENTS_MAX} is taken"
+        refusals.append(Refusal(Reason.AMOUNT_TOO_LARGE, "items", message))
+    if refusals:
+        return refusals
+    return NewOrder(
+        customer_id=customer_id,
+        country=country,
+        currency=currency,
+        items=tuple(items),
+        amount_cents=amount_cents,
+    )
+
+
+def _items(given: object, refusals: list[Refusal]) -> tuple[list[Item], int]:
+    """The good items and what they cost together."""
+    if given is None or given == []:
+        refusals.append(Refusal(Reason.ITEMS_NONE, "items", "an order needs at least one item"))
+        return [], 0
+    if type(given) is not list:
+        refusals.append(_wrong_type("items", "an array", given))
+        return [], 0
+    if len(given) > ITEMS_MAX:
+        message = f"{len(given)} items; at most {ITEMS_MAX} are taken"
+        refusals.append(Refusal(Reason.ITEMS_TOO_MANY, "items", message))
+    items = []
+    amount_cents = 0
+    for index, line in enumerate(given[:ITEMS_MAX]):
+        item = _good_item(line) or _checked_item(line, f"items[{index}]", refusals)
+        if item is not None:
+            items.append(item)
+            amount_cents += item.quantity * item.unit_price_cents
+    return items, amount_cents
+
+
+def _good_item(line: object) -> Item | None:
+    """The item, if it is beyond doubt: nearly all are, and pay for no messages."""
+    if type(line) is not dict:
+        return None
+    sku, quantity, price = line.get("sku"), line.get("quantity"), line.get("unit_price_cents")
+    # Printable implies: no NUL, no surrogate.
+    if (
+        type(sku) is str
+        and type(quantity) is int
+        and type(price) is int
+        and quantity >= 1
+        and price >= 1
+        and len(sku) <= TEXT_MAX
+        and sku.isprintable()
+        and sku.strip()
+    ):
+        return Item(sku=sku, quantity=quantity, unit_price_cents=price)
+    return None
+
+
+def _checked_item(line: object, field: str, refusals: list[Refusal]) -> Item | None:
+    """The item, or None after every reason against it was added to `refusals`."""
+    if type(line) is not dict:
+        refusals.append(_wrong_type(field, "an object", line))
+        return None
+    before = len(refusals)
+    sku = _text(line.get("sku"), f"{field}.sku", Reason.SKU_EMPTY, refusals)
+    quantity = _at_least_1(
+        line.get("quantity"), f"{field}.quantity", Reason.QUANTITY_BELOW_1, refusals
+    )
+    price = _at_least_1(
+        line.get("unit_price_cents"), f"{field}.unit_price_cents", Reason.PRICE_BELOW_1, refusals
+    )
+    if len(refusals) > before:
+        return None
+    return Item(sku=sku, quantity=quantity, unit_price_cents=price)
+
+
+def _at_least_1(given: object, field: str, reason: Reason, refusals: list[Refusal]) -> int:
+    # A bool is an int to Python, not to JSON.
+    if type(given) is not int:
+        refusals.append(_wrong_type(field, "a whole number", given))
+        return 0
+    if given < 1:
+        refusals.append(Refusal(reason, field, f"{given} is below 1"))
+    return given
+
+
+def _text(given: object, field: str, missing: Reason | None, refusals: list[Refusal]) -> str:
+    """A short text; `missing` is the reason against an empty one, None if it may be empty."""
+    if missing is not None and (given is None or given == ""):
+        refusals.append(Refusal(missing, field, "it is missing or empty"))
+        return ""
+    if type(given) is not str:
+        refusals.append(_wrong_type(field, "a string", given))
+        return ""
+    if missing is not None and not given.strip():
+        refusals.append(Refusal(missing, field, "it is blank"))
+    if len(given) > TEXT_MAX:
+        message = f"{len(given)} characters; at most {TEXT_MAX} are taken"
+        refusals.append(Refusal(Reason.TEXT_TOO_LONG, field, message))
+    if "\0" in given or not _is_encodable(given):
+        message = "it contains NUL or half of a surrogate pair"
+        refusals.append(Refusal(Reason.TEXT_INVALID, field, message))
+    return given
+
+
+def _currency(given: object, refusals: list[Refusal]) -> str:
+    if type(given) is str and given in CURRENCIES:
+        return given
+    if given is not None and type(given) is not str:
+        refusals.append(_wrong_type("currency", "a string", given))
+    else:
+        shown = "it is missing" if given is None else f"{ascii(given)[:20]} is none"
+        message = f"{shown}: take a code of ISO 4217 such as EUR"
+        refusals.append(Refusal(Reason.CURRENCY_UNKNOWN, "currency", message))
+    return ""
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_NAMES: Final = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "a whole number",
+    float: "a number with a fraction or exponent",
+    type(None): "null or missing",
+}
+
+
+def _wrong_type(field: str, wanted: str, given: object) -> Refusal:
+    # The value itself is not shown: it may be as large and as deep as the body.
+    message = f"it must be {wanted}, not {_NAMES[type(given)]}"
+    return Refusal(Reason.TYPE_WRONG, field, message)
+
+
+_DIGITS_MAX: Final = 25
+
+
+def _bounded_int(text: str) -> int:
+    """A whole number; one beyond any limit of ours becomes a smaller one beyond them, soon."""
+    if len(text) <= _DIGITS_MAX:
+        return int(text)
+    return -(10**_DIGITS_MAX) if text.startswith("-") else 10**_DIGITS_MAX
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise Malformed(f"{name} is no JSON")
+
+
+def _decode_leniently(body: bytes) -> object:
+    """What is well-formed though the fast decoder refuses it: lone surrogates, endless numbers."""
+    try:
+        return json.loads(body.decode(), parse_int=_bounded_int, parse_constant=_no_constant)
+    except UnicodeDecodeError as bad:
+        raise Malformed(f"the body is not UTF-8 at byte {bad.start}") from None
+    except json.JSONDecodeError as bad:
+        raise Malformed(f"the body is no JSON: {bad.msg} at character {bad.pos}") from None
+    except RecursionError:
+        raise Malformed("the body is nested too deeply") from None

@@ -1,0 +1,1 @@
+"""What goes wrong on purpose: the words for it, the plan of a run, and one injector per family."""

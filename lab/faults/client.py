@@ -1,0 +1,34 @@
+"""Faults of the client: what it does wrong, or does on a whim. Decided per order, not done here."""
+
+from lab.faults.kinds import CLIENT
+from lab.faults.plan import FaultPlan, Firing, Site
+
+
+class ClientFaults:
+    """The `client.*` faults of one run; each question is one visit of the order."""
+
+    def __init__(self, plan: FaultPlan) -> None:
+        self._retry = self._site(plan, "client.retry_same_key")
+        self._double = self._site(plan, "client.double_submit")
+        self._cancel = self._site(plan, "client.cancel")
+
+    def retries_same_key(self, subject: str) -> bool:
+        """Whether the client sends the request again although it was answered."""
+        return _asked(self._retry, subject) is not None
+
+    def double_submits(self, subject: str) -> bool:
+        """Whether it sends the order twice, without a key."""
+        return _asked(self._double, subject) is not None
+
+    def cancels_after_us(self, subject: str) -> int | None:
+        """How long after the answer it cancels the order; None: never."""
+        firing = _asked(self._cancel, subject)
+        return None if firing is None else firing.number("after")
+
+    @staticmethod
+    def _site(plan: FaultPlan, kind: str) -> Site | None:
+        return plan.at(kind, CLIENT) if plan.wants(kind) else None
+
+
+def _asked(site: Site | None, subject: str) -> Firing | None:
+    return None if site is None else site.fires(subject)

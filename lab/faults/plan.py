@@ -1,0 +1,372 @@
+"""The fault plan of one run: decides at each visit of a site if a fault fires, and keeps what did.
+
+The plan and its counters belong to the supervisor: a process that is killed takes none of it along.
+A decision is a keyed coin over (kind, site, subject, occurrence), so a higher rate contains a lower
+one and switching a pattern off moves no fault; only `max` depends on the order of visits. What
+fired is a list, the explicit plan, that can be run again instead of the coins.
+
+Not here: what a fault does (the injectors), and who counts time (`nemesis.py`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from lab.faults.vocabulary import FaultSpec, ordinal_of, parse_faults
+from lab.history.recorder import Now, Write
+
+VERSION: Final = 1
+
+SUBJECTS_REMEMBERED: Final = 131_072
+"""Visits of a subject to a site are counted as long as at most so many others come in between."""
+
+Coin = Callable[..., float]
+"""`coin(*key)`: an even number in [0, 1), a function of the seed and the key."""
+
+
+class PlanError(ValueError):
+    """A plan file that cannot be used; the message says why."""
+
+
+class Firing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One fault that fired, or is to fire.
+
+    Attributes:
+        site: a process, if `subject` is "" and the fault struck at a time.
+        occurrence: which visit of the subject to the site it was, from 1.
+        t_us: when, since the faults began; decides only for a process struck at a time.
+        params: what the injector needs to know, in microseconds where it is a length.
+    """
+
+    kind: str
+    site: str
+    subject: str
+    occurrence: int
+    t_us: int
+    params: dict[str, int | str] = {}
+
+    def number(self, name: str) -> int:
+        """A parameter that is a number or a length."""
+        value = self.params[name]
+        assert isinstance(value, int), name
+        return value
+
+
+class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`plan.json`: the faults of a run, as they were asked for and as they fired."""
+
+    version: int
+    seed: int
+    asked: tuple[str, ...]
+    firings: tuple[Firing, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultSummary:
+    """What became of one kind: how often it fired, and which subjects it hit, in order."""
+
+    kind: str
+    fired: int
+    hit: tuple[str, ...]
+
+
+class FaultPlan:
+    """All faults of one run.
+
+    Nothing fires before `begin` or after `heal`, and visits are not counted then.
+
+    Args:
+        specs: what was asked for.
+        seed: of the run, for the file only.
+        coin: see `Coin`.
+        now_us: the clock of the run; windows and times count from `begin`.
+        write: takes the history's entries, or None.
+        explicit: run exactly these instead of the coins (`specs` are kept for the file).
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[FaultSpec] = (),
+        *,
+        seed: int,
+        coin: Coin,
+        now_us: Now,
+        write: Write | None = None,
+        explicit: Sequence[Firing] | None = None,
+    ) -> None:
+        self.specs = tuple(specs)
+        self.seed = seed
+        self.coin = coin
+        self.firings: list[Firing] = []
+        self.is_active = False
+        self._now_us = now_us
+        self._write = write
+        self._began_us = 0
+        self._fired_of: dict[int, int] = {}
+        self._sites: dict[tuple[str, str], Site] = {}
+        self._explicit = None if explicit is None else tuple(explicit)
+        self._pending = {_coin_of(firing): firing for firing in explicit or ()}
+
+    # ---- the run
+
+    def begin(self) -> None:
+        """From now on faults fire."""
+        self.is_active = True
+        self._began_us = self._now_us()
+
+    def heal(self) -> None:
+        """No fault fires any more."""
+        self.is_active = False
+
+    def now_us(self) -> int:
+        """Time since the faults began."""
+        return self._now_us() - self._began_us
+
+    # ---- what there is
+
+    def wants(self, kind: str, *sites: str) -> bool:
+        """Whether a fault of that kind can fire on a visit to one of the sites (none given: at all).
+
+        An injector that is not wanted need not be installed. Faults that strike at a time are not
+        meant, they are the nemesis's (`timetable`).
+        """
+        wanted = self.sites(kind)
+        return any(site in wanted for site in sites) if sites else bool(wanted)
+
+    def sites(self, kind: str) -> tuple[str, ...]:
+        """The sites at which a fault of that kind can fire on a visit."""
+        if self._explicit is not None:
+            found = [f.site for f in self._explicit if f.kind == kind and f.subject]
+        else:
+            found = [site for spec in self.specs if spec.kind == kind for site in spec.sites]
+        return tuple(dict.fromkeys(found))
+
+    def at(self, kind: str, site: str) -> "Site":
+        """The one counter of visits to a site; survives the processes that visit it."""
+        found = self._sites.get((kind, site))
+        if found is None:
+            planned = self._pending if self._explicit is not None else None
+            rules = () if planned is not None else self._rules(kind, site)
+            found = self._sites[kind, site] = Site(self, kind, site, rules, planned)
+        return found
+
+    def fires(self, kind: str, site: str, subject: str) -> bool:
+        """Count a visit; whether the fault fires. An injector keeps the `Site` and asks that."""
+        return self.at(kind, site).fires(subject) is not None
+
+    def timetable(self) -> tuple[Firing, ...]:
+        """The processes to be struck at a time, by time."""
+        if self._explicit is not None:
+            timed = [firing for firing in self._explicit if not firing.subject]
+        else:
+            timed = [
+                Firing(kind=s.kind, site=s.process, subject="", occurrence=n, t_us=s.at_us)
+                for n, s in enumerate((s for s in self.specs if s.is_timed), 1)
+            ]
+        return tuple(sorted(timed, key=lambda firing: firing.t_us))
+
+    # ---- what fired
+
+    def record(self, firing: Firing) -> None:
+        """A fault fires now: into the list and the history, before it takes effect."""
+        self.firings.append(firing)
+        self._pending.pop(_coin_of(firing), None)
+        if self._write is not None:
+            self._write(
+                (
+                    "fault",
+                    self._now_us(),
+                    "run",
+                    firing.subject,
+                    firing.kind,
+                    firing.site,
+                    firing.occurrence,
+                )
+            )
+
+    def summary(self) -> tuple[FaultSummary, ...]:
+        """One line for each kind that was asked for or planned, in that order."""
+        kinds = [spec.kind for spec in self.specs] + [f.kind for f in self._explicit or ()]
+        fired: dict[str, list[Firing]] = {kind: [] for kind in kinds}
+        for firing in self.firings:
+            fired[firing.kind].append(firing)
+        return tuple(
+            FaultSummary(
+                kind=kind,
+                fired=len(found),
+                hit=tuple(dict.fromkeys(f.subject for f in found if f.subject)),
+            )
+            for kind, found in fired.items()
+        )
+
+    def unreached(self) -> tuple[Firing, ...]:
+        """Of an explicit plan, what never fired: its visit never came."""
+        return tuple(self._pending.values())
+
+    def to_json(self) -> bytes:
+        """The explicit plan, as `plan.json`."""
+        file = PlanFile(
+            version=VERSION,
+            seed=self.seed,
+            asked=tuple(spec.text for spec in self.specs),
+            firings=tuple(self.firings),
+        )
+        return msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n"
+
+    # ---- for sites
+
+    def has_room(self, number: int) -> bool:
+        """Whether the spec with that number may fire: it has not reached its `max`."""
+        limit = self.specs[number].max_firings
+        return not limit or self._fired_of.get(number, 0) < limit
+
+    def count(self, number: int) -> None:
+        """The coin of the spec with that number asked for a firing once more."""
+        self._fired_of[number] = self._fired_of.get(number, 0) + 1
+
+    def _rules(self, kind: str, site: str) -> "tuple[tuple[int, FaultSpec], ...]":
+        return tuple(
+            (number, spec)
+            for number, spec in enumerate(self.specs)
+            if spec.kind == kind and site in spec.sites
+        )
+
+
+class Site:
+    """Visits to one site, and the coins that are tossed there. Made by `FaultPlan.at`."""
+
+    __slots__ = ("_marked", "_old", "_plan", "_planned", "_rules", "_young", "kind", "name")
+
+    def __init__(
+        self,
+        plan: FaultPlan,
+        kind: str,
+        name: str,
+        rules: tuple[tuple[int, FaultSpec], ...],
+        planned: "Mapping[tuple[str, str, str, int], Firing] | None",
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self._plan = plan
+        self._rules = rules
+        self._planned = planned
+        self._marked: dict[str, Firing] = {}
+        # Two generations, so that a run of any length counts in bounded memory.
+        self._young: dict[str, int] = {}
+        self._old: dict[str, int] = {}
+
+    def fires(self, subject: str) -> Firing | None:
+        """Count a visit; the recorded firing if the fault fires."""
+        occurrence = self.visit(subject)
+        if not occurrence:
+            return None
+        firing = self.toss(subject, occurrence)
+        if firing is not None:
+            self.strike(firing)
+        return firing
+
+    def marks(self, subject: str) -> Firing | None:
+        """Whether the fault belongs to the subject: its first visit decides and is recorded."""
+        if not self._plan.is_active:
+            return None
+        firing = self._marked.get(subject) or self.toss(subject, 1)
+        if firing is not None and subject not in self._marked:
+            self._marked[subject] = firing
+            self.strike(firing)
+        return firing
+
+    def visit(self, subject: str) -> int:
+        """Count a visit; its number from 1, or 0 while no fault may fire."""
+        if not self._plan.is_active:
+            return 0
+        young = self._young
+        seen = young.get(subject)
+        if seen is None:
+            if len(young) >= SUBJECTS_REMEMBERED:
+                self._old, self._young = young, {}
+                young = self._young
+            seen = self._old.get(subject, 0)
+        young[subject] = seen = seen + 1
+        return seen
+
+    def toss(self, subject: str, occurrence: int) -> Firing | None:
+        """The firing that the coin of this visit asks for; it is recorded by `strike`."""
+        if self._planned is not None:
+            planned = self._planned.get((self.kind, self.name, subject, occurrence))
+            return planned and msgspec.structs.replace(planned, t_us=self._plan.now_us())
+        coin = -1.0
+        for number, spec in self._rules:
+            if not _counts(spec, occurrence) or not self._applies(number, spec, subject):
+                continue
+            if spec.rate < 1.0:
+                if coin < 0.0:
+                    coin = self._plan.coin("fault", self.kind, self.name, subject, occurrence)
+                if coin >= spec.rate:
+                    continue
+            if spec.max_firings:
+                self._plan.count(number)
+            return self._firing(spec, subject, occurrence)
+        return None
+
+    def strike(self, firing: Firing) -> None:
+        """The fault takes effect now: record it."""
+        self._plan.record(firing)
+
+    def _applies(self, number: int, spec: FaultSpec, subject: str) -> bool:
+        if spec.subjects is not None and not spec.subjects.chooses(ordinal_of(subject)):
+            return False
+        if spec.at_us or spec.until_us is not None:
+            now_us = self._plan.now_us()
+            if now_us < spec.at_us or (spec.until_us is not None and now_us >= spec.until_us):
+                return False
+        return not spec.max_firings or self._plan.has_room(number)
+
+    def _firing(self, spec: FaultSpec, subject: str, occurrence: int) -> Firing:
+        params: dict[str, int | str] = {}
+        for name, value in spec.params.items():
+            if isinstance(value, tuple):
+                low, high = value
+                u = self._plan.coin("span", self.kind, name, subject, occurrence)
+                params[name] = low + int(u * (high - low + 1))
+            else:
+                params[name] = value
+        return Firing(
+            kind=self.kind,
+            site=self.name,
+            subject=subject,
+            occurrence=occurrence,
+            t_us=self._plan.now_us(),
+            params=params,
+        )
+
+
+def read_plan(data: bytes) -> PlanFile:
+    """The plan that `FaultPlan.to_json` wrote.
+
+    Raises:
+        PlanError: it is no plan of this version, or names faults that do not exist.
+        FaultError: it was asked for a fault that does not exist.
+    """
+    try:
+        file = msgspec.json.decode(data, type=PlanFile)
+    except msgspec.MsgspecError as bad:
+        raise PlanError(f"this is no fault plan: {bad}") from None
+    if file.version != VERSION:
+        raise PlanError(f"plan of version {file.version}; this lab reads version {VERSION}")
+    parse_faults(file.asked)
+    return file
+
+
+def _counts(spec: FaultSpec, occurrence: int) -> bool:
+    """Whether `nth`, `first` or `every` choose this visit."""
+    if spec.nth:
+        return occurrence == spec.nth
+    if spec.first:
+        return occurrence <= spec.first
+    return not spec.every or occurrence % spec.every == 0
+
+
+def _coin_of(firing: Firing) -> tuple[str, str, str, int]:
+    return (firing.kind, firing.site, firing.subject, firing.occurrence)

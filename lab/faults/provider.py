@@ -1,0 +1,66 @@
+"""Faults of third parties: decides about each call; the provider's simulation carries it out.
+
+Not here: what a fault does to a call (`lab.ports.faults` says it, `lab.providers` does it).
+"""
+
+from typing import Final
+
+from lab.faults.kinds import PROVIDERS
+from lab.faults.plan import FaultPlan, Firing, Site
+from lab.ports.faults import CallFault, CallFaultKind, CallFaults
+
+KINDS_BY_NAME: Final = {
+    "svc.error": CallFaultKind.ERROR,
+    "svc.timeout": CallFaultKind.TIMEOUT,
+    "svc.hang_after_effect": CallFaultKind.HANG_AFTER_EFFECT,
+}
+_MOVES: Final = ("charge", "refund", "send")
+_HANG: Final = "svc.hang_after_effect"
+
+
+class ProviderFaults(CallFaults):
+    """The `svc.*` faults of one run; one object serves all processes.
+
+    Each call counts for every kind, whichever of them strikes, so that adding a fault moves no
+    other. If several coins ask for one, the first in the order of the vocabulary strikes.
+    """
+
+    def __init__(self, plan: FaultPlan) -> None:
+        self._sites: dict[str, tuple[Site, ...]] = {
+            provider: tuple(
+                plan.at(kind, provider) for kind in KINDS_BY_NAME if plan.wants(kind, provider)
+            )
+            for provider in PROVIDERS
+        }
+
+    @staticmethod
+    def is_wanted(plan: FaultPlan) -> bool:
+        """Whether the run has any of these faults."""
+        return any(plan.wants(kind) for kind in KINDS_BY_NAME)
+
+    def strike(self, provider: str, action: str, subject: str) -> CallFault | None:
+        struck: tuple[Site, Firing] | None = None
+        for site in self._sites[provider]:
+            if site.kind == _HANG and action not in _MOVES:
+                continue
+            occurrence = site.visit(subject)
+            if occurrence and struck is None:
+                firing = site.toss(subject, occurrence)
+                struck = None if firing is None else (site, firing)
+        if struck is None:
+            return None
+        site, firing = struck
+        site.strike(firing)
+        return _fault(firing)
+
+
+def _fault(firing: Firing) -> CallFault:
+    kind = KINDS_BY_NAME[firing.kind]
+    if kind is not CallFaultKind.ERROR:
+        return CallFault(kind=kind)
+    return CallFault(
+        kind=kind,
+        status=firing.number("status"),
+        is_stored=firing.params["stored"] == "yes",
+        after_us=firing.number("after"),
+    )

@@ -1,0 +1,34 @@
+"""Sixteen workers finish out of order, and the process dies: what was committed past a record that
+still ran is lost for ever, because nobody will read it again.
+
+So a group's position is the contiguous settled prefix: the first record that is not settled, and
+everything behind it, comes again after a crash.
+
+The weak part commits the highest settled offset, as a consumer does that commits after each record.
+"""
+
+from typing import Protocol
+
+
+class Settled(Protocol):
+    """What was settled of one partition under one epoch."""
+
+    @property
+    def contiguous(self) -> int:
+        """The next offset to be read after everything below was settled."""
+        ...
+
+    @property
+    def highest(self) -> int:
+        """The highest settled offset, -1 if none is."""
+        ...
+
+
+def commit_prefix(settled: Settled) -> int:
+    """The position that may be committed: nothing below it is unsettled."""
+    return settled.contiguous
+
+
+def commit_highest(settled: Settled) -> int:
+    """The weak part: one past the highest settled offset, whatever lies open below."""
+    return max(settled.contiguous, settled.highest + 1)

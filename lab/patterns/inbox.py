@@ -1,0 +1,172 @@
+"""Inbox: a redelivered event changes nothing a second time.
+
+A worker dies after its commit and before its ack, so the same event comes again: without a memory
+of what was handled, the mail goes out twice and the revenue counts double. Suppressing it by a
+cache in front is fast but may forget; only a row in the same transaction as the effect cannot.
+
+The rule: one unique row (group, event id), inserted by the transaction that ends the handling, by
+effect and by no-op alike. It is read before the handler runs; the first committer wins, and the
+loser's unit is rolled back and follows it. A dead outcome yields only to more redrives.
+
+The weak part writes no `done` row and respects dead ones only.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from lab.domain.errors import AlreadyDead, AlreadyDone
+from lab.history.recorder import Now, Write
+from lab.ports.bus import Ack, Delivery, Handle, Settlement
+from lab.ports.store import Committer, Outcome, OutcomeRow, Unit, Verdict
+
+DONE: Final = Ack("done")
+DEAD: Final = Ack("dead")
+
+Republish = Callable[[Delivery], Awaitable[None]]
+"""Publishes the dead letter of an event that is dead already, under the same id as before."""
+
+
+class Outcomes(Committer, Protocol):
+    """The part of the order store that an inbox needs."""
+
+    async def outcome(self, group: str, event_id: str) -> tuple[Outcome, int] | None:
+        """See `lab.ports.store.OrderStore.outcome`."""
+        ...
+
+
+class Inbox:
+    """The authority on "was this handled".
+
+    As a settler it is made first, then `link` puts it into the chain: the handler inside commits
+    through the inbox outside.
+
+    Args:
+        store: outcomes and commits.
+        republish: see `Republish`.
+        now, process: for the history.
+        write: takes the entries, or None.
+    """
+
+    def __init__(
+        self,
+        store: Outcomes,
+        *,
+        republish: Republish,
+        now: Now,
+        process: str,
+        write: Write | None,
+    ) -> None:
+        self._store = store
+        self._republish = republish
+        self._now = now
+        self._process = process
+        self._write = write
+
+    def link(self, inner: Handle) -> Handle:
+        """The link of the chain: follows an outcome that exists, else runs `inner`."""
+        store, republish = self._store, self._republish
+
+        async def inbox(delivery: Delivery) -> Settlement:
+            found = await store.outcome(delivery.group, delivery.event_id)
+            if found is not None:
+                outcome, redrives = found
+                if outcome is Outcome.DONE:
+                    self._suppressed(delivery)
+                    return DONE
+                if redrives >= delivery.redrives:
+                    await republish(delivery)
+                    return DEAD
+            try:
+                return await inner(delivery)
+            except AlreadyDone:
+                self._suppressed(delivery)
+                return DONE
+            except AlreadyDead:
+                await republish(delivery)
+                return DEAD
+
+        return inbox
+
+    async def save(self, delivery: Delivery, unit: Unit) -> Verdict:
+        """Commit an intermediate step: no outcome."""
+        return await self._store.commit(
+            msgspec.structs.replace(
+                unit, by=delivery.group, cause=delivery.event_id, lab_subject=delivery.subject
+            )
+        )
+
+    async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
+        """Commit the end of a run with the event's `done` row.
+
+        Raises:
+            AlreadyDone, AlreadyDead: another outcome was committed first; nothing was written.
+        """
+        group, event_id = delivery.group, delivery.event_id
+        verdict = await self._store.commit(
+            msgspec.structs.replace(
+                unit,
+                by=group,
+                cause=event_id,
+                settles=True,
+                lab_subject=delivery.subject,
+                outcome=OutcomeRow(group=group, event_id=event_id, redrives=delivery.redrives),
+            )
+        )
+        if verdict is Verdict.DONE:
+            raise AlreadyDone(f"{event_id} was handled by another run")
+        if verdict is Verdict.DEAD:
+            raise AlreadyDead(f"{event_id} is dead")
+        return verdict
+
+    def _suppressed(self, delivery: Delivery) -> None:
+        if self._write is not None:
+            self._write(
+                ("acted", self._now(), self._process, delivery.subject, "inbox", "suppressed")
+            )
+
+
+class NoInbox:
+    """The weak part: nothing remembers that an event was handled.
+
+    Args:
+        store: outcomes and commits.
+        republish: see `Republish`.
+    """
+
+    def __init__(self, store: Outcomes, *, republish: Republish) -> None:
+        self._store = store
+        self._republish = republish
+
+    def link(self, inner: Handle) -> Handle:
+        """The link of the chain: a dead event stays dead."""
+        store, republish = self._store, self._republish
+
+        async def no_inbox(delivery: Delivery) -> Settlement:
+            found = await store.outcome(delivery.group, delivery.event_id)
+            if found is not None and found[0] is Outcome.DEAD and found[1] >= delivery.redrives:
+                await republish(delivery)
+                return DEAD
+            return await inner(delivery)
+
+        return no_inbox
+
+    async def save(self, delivery: Delivery, unit: Unit) -> Verdict:
+        """Commit an intermediate step."""
+        return await self._commit(delivery, unit, settles=False)
+
+    async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
+        """Commit the end of a run, without a row that says so."""
+        return await self._commit(delivery, unit, settles=True)
+
+    async def _commit(self, delivery: Delivery, unit: Unit, *, settles: bool) -> Verdict:
+        return await self._store.commit(
+            msgspec.structs.replace(
+                unit,
+                by=delivery.group,
+                cause=delivery.event_id,
+                settles=settles,
+                lab_subject=delivery.subject,
+            )
+        )

@@ -1,0 +1,402 @@
+"""Key lanes: a later event of an order does not overtake an earlier one that waits for its retry.
+
+A mail about "received" fails and goes through a retry topic; the mail about "confirmed" is sent at
+once, and the customer reads them in the wrong order. Or the retry of an old state overwrites a new.
+
+The rule: while a key has a lock row, its unfinished events are rows in the order store, the failed
+one as head. First failure: commit lock and head row, then publish to the tier, then ack. A later
+record of the key becomes a row, or is one already: ack. The record in a retry topic is only an
+alarm: whatever the state of its own event, it runs the head when due, then the next. It is
+acknowledged only after the last row and the lock were deleted in one transaction, or a new alarm
+for the head was published, or the head is dead. Behind a dead head rows stay until a redrive.
+
+A record of a main topic runs no head. If its event is the head, or if somebody else may have run
+it, it is acknowledged only after an alarm for a live head was published: it may be the last one
+that knows of the lock (docs/adr/0006).
+
+The weak part has tiers without a lock: the record itself goes to the retry topic and comes back
+whenever its time has come, whatever happened to its key meanwhile.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from lab.domain.envelope import (
+    H_ATTEMPT,
+    H_FIRST_FAILURE,
+    H_NOT_BEFORE,
+    H_TYPE,
+    header,
+    header_int,
+)
+from lab.domain.errors import LabError
+from lab.history.recorder import Now, Write
+from lab.patterns.retry import give_back
+from lab.ports.bus import (
+    Ack,
+    Delivery,
+    Handle,
+    Outgoing,
+    Publisher,
+    Record,
+    Retry,
+    Settlement,
+    main_topic,
+    retry_topic,
+)
+from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow
+from lab.ports.parking import Parking, is_parked, original, parked_headers
+
+PARKED: Final = Ack("parked")
+DONE: Final = Ack("done")
+DEAD: Final = Ack("dead")
+AGAIN: Final = Retry(0, counts=False)
+
+Republish = Callable[[Delivery], Awaitable[None]]
+"""Publishes the dead letter of an event that is dead already, under the same id as before."""
+
+
+class HeadRun(Delivery, gc=False):
+    """The head of a key, as it is handed to the links inside in place of its alarm."""
+
+
+class KeyParking(Parking):
+    """Where events of a locked key wait: rows in the order store, alarms in the retry topics.
+
+    Args:
+        store: rows and locks.
+        publisher: takes the alarms.
+        group: the consumer group.
+        tiers_us: delays of the retry topics; the first is tier 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: KeyRetryStore,
+        publisher: Publisher,
+        group: str,
+        tiers_us: Sequence[int],
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._group = group
+        self._tiers_us = tuple(tiers_us)
+
+    async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
+        _, now_us = await self._store.head(self._group, key_of(delivery.record))
+        not_before_us = now_us + delay_us
+        if isinstance(delivery, HeadRun):
+            row = row_of(delivery, attempts=delivery.attempt, not_before_us=not_before_us)
+            if not await self._store.reschedule(row):
+                # Somebody else has finished it meanwhile: look again.
+                return AGAIN
+            return await self.alarm(row, tier)
+        return await self._lock(
+            row_of(delivery, attempts=delivery.attempt, not_before_us=not_before_us), tier
+        )
+
+    async def move(self, delivery: Delivery) -> Settlement:
+        """To the retry path as it is: it is not running and must leave this process.
+
+        `AGAIN` says that it has an outcome; the links inside know which.
+        """
+        if is_parked(delivery.record):
+            await self._publisher.publish((_copy(delivery.record),))
+            return PARKED
+        return await self._lock(row_of(delivery, attempts=delivery.attempt - 1), tier=1)
+
+    async def _lock(self, row: WaitingRow, tier: int) -> Settlement:
+        head = await self._store.park(row)
+        if head is None:
+            # It has an outcome: the links inside say which.
+            return AGAIN
+        if head.event_id != row.event_id:
+            # Behind a head that has an alarm, or a main record that will see to one.
+            return PARKED
+        if head.attempts < row.attempts and not await self._store.reschedule(row):
+            return AGAIN
+        return await self.alarm(row, tier)
+
+    async def alarm(self, head: WaitingRow, tier: int) -> Settlement:
+        """Publish an alarm for a head; only then may the record that stood for it be settled."""
+        record = head.record
+        await self._publisher.publish(
+            (
+                Outgoing(
+                    retry_topic(record.topic, self._group, tier),
+                    record.key,
+                    record.value,
+                    parked_headers(
+                        record,
+                        group=self._group,
+                        attempt=head.attempts + 1,
+                        not_before_us=head.not_before_us,
+                        first_failure_us=head.first_failure_us,
+                        redrives=head.redrives,
+                    ),
+                ),
+            )
+        )
+        return PARKED
+
+    async def alarm_soon(self, head: WaitingRow, now_us: int) -> Settlement:
+        """Publish an alarm in the shortest tier that covers what is left of the head's delay."""
+        left_us = head.not_before_us - now_us
+        tiers = enumerate(self._tiers_us, start=1)
+        tier = next((n for n, us in tiers if us >= left_us), len(self._tiers_us))
+        return await self.alarm(head, tier)
+
+
+class KeyLanes:
+    """The link that keeps the order of a key through its retries.
+
+    Args:
+        inner: the next link.
+        parking: of the same store; also given to the retry link.
+        store: rows and locks.
+        group: the consumer group.
+        republish: see `Republish`.
+        again_us: after a failure of store or publisher.
+        now, process: for the history.
+        write: takes the entries, or None.
+    """
+
+    def __init__(
+        self,
+        inner: Handle,
+        *,
+        parking: KeyParking,
+        store: KeyRetryStore,
+        group: str,
+        republish: Republish,
+        again_us: int,
+        now: Now,
+        process: str,
+        write: Write | None,
+    ) -> None:
+        self._inner = inner
+        self._parking = parking
+        self._store = store
+        self._group = group
+        self._republish = republish
+        self._again_us = again_us
+        self._now = now
+        self._process = process
+        self._write = write
+
+    async def __call__(self, delivery: Delivery) -> Settlement:
+        """See `Handle`."""
+        try:
+            if is_parked(delivery.record):
+                return await self._on_alarm(delivery)
+            return await self._on_main(delivery)
+        except LabError as error:
+            return give_back(error, self._again_us)
+
+    async def move(self, delivery: Delivery) -> Settlement:
+        """A drain moves a delivery that is not running to the retry path; counts no attempt."""
+        try:
+            settled = await self._parking.move(delivery)
+        except LabError as error:
+            return give_back(error, self._again_us)
+        # It has an outcome already: no handler will start.
+        return await self(delivery) if settled is AGAIN else settled
+
+    async def _on_main(self, delivery: Delivery) -> Settlement:
+        arrival, _ = await self._store.arrive(row_of(delivery, attempts=delivery.attempt - 1))
+        match arrival:
+            case Arrival.FREE | Arrival.DONE:
+                settled = await self._inner(delivery)
+                if isinstance(settled, Ack) and not delivery.starts_known:
+                    await self._see_to_alarm(delivery)
+                return settled
+            case Arrival.HEAD:
+                is_live = await self._see_to_alarm(delivery)
+                return PARKED if is_live else DEAD
+            case Arrival.WAITING | Arrival.APPENDED:
+                self._acted(delivery, "held")
+                return PARKED
+
+    async def _see_to_alarm(self, delivery: Delivery) -> bool:
+        """Before a main record is settled: publish an alarm if its key has a live head.
+
+        False if it has none.
+        """
+        head, now_us = await self._store.head(self._group, key_of(delivery.record))
+        if head is None or head.is_dead:
+            return False
+        await self._parking.alarm_soon(head, now_us)
+        return True
+
+    async def _on_alarm(self, alarm: Delivery) -> Settlement:
+        key = key_of(alarm.record)
+        if is_redrive(alarm.record):
+            row = row_of(alarm, attempts=0)
+            if not await self._store.revive(row):
+                arrival, _ = await self._store.arrive(row)
+                if arrival in {Arrival.FREE, Arrival.DONE}:
+                    return await self._redriven(alarm)
+        head, now_us = await self._store.head(self._group, key)
+        if head is None:
+            return DONE
+        run = run_of(head, alarm)
+        if head.is_dead:
+            await self._republish(run)
+            return DEAD
+        if head.not_before_us > now_us:
+            return Retry(head.not_before_us - now_us, counts=False)
+        return await self._after_run(run, await self._inner(run), now_us)
+
+    async def _after_run(self, run: HeadRun, settled: Settlement, now_us: int) -> Settlement:
+        """What the end of a head's run means for its alarm."""
+        key, event_id = key_of(run.record), run.event_id
+        match settled:
+            case Ack(why="parked"):
+                return settled
+            case Ack(why="dead"):
+                await self._store.bury(self._group, key, event_id)
+                return settled
+            case Ack():
+                left = await self._store.finish(self._group, key, event_id)
+                return settled if left is None else AGAIN
+            case Retry(after_us=after_us, counts=True):
+                row = row_of(run, attempts=run.attempt, not_before_us=now_us + after_us)
+                await self._store.reschedule(row)
+                return Retry(after_us, counts=False)
+            case _:
+                return settled
+
+    async def _redriven(self, delivery: Delivery) -> Settlement:
+        """A redrive of an event that died without a lock: it runs by itself."""
+        run = msgspec.structs.replace(delivery, record=original(delivery.record))
+        settled = await self._inner(run)
+        delivery.first_failure_us, delivery.failures = run.first_failure_us, run.failures
+        if isinstance(settled, Ack):
+            await self._see_to_alarm(delivery)
+        return settled
+
+    def _acted(self, delivery: Delivery, what: str) -> None:
+        if self._write is not None:
+            self._write(("acted", self._now(), self._process, delivery.subject, "key_lanes", what))
+
+
+class PlainParking(Parking):
+    """The weak part's way to the retry topics: the record itself, and no lock.
+
+    Args:
+        publisher: takes the records.
+        group: the consumer group.
+        wall: wall time in microseconds.
+    """
+
+    def __init__(self, *, publisher: Publisher, group: str, wall: Now) -> None:
+        self._publisher = publisher
+        self._group = group
+        self._wall = wall
+
+    async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
+        return await self._send(delivery, delivery.attempt + 1, tier, delay_us)
+
+    async def move(self, delivery: Delivery) -> Settlement:
+        """To the retry path as it is: it is not running and must leave this process."""
+        return await self._send(delivery, delivery.attempt, 1, 0)
+
+    async def _send(self, delivery: Delivery, attempt: int, tier: int, delay_us: int) -> Settlement:
+        record = delivery.record
+        headers = parked_headers(
+            record,
+            group=self._group,
+            attempt=attempt,
+            not_before_us=self._wall() + delay_us,
+            first_failure_us=delivery.first_failure_us,
+            redrives=delivery.redrives,
+        )
+        topic = retry_topic(main_topic(record.topic), self._group, tier)
+        await self._publisher.publish((Outgoing(topic, record.key, record.value, headers),))
+        return PARKED
+
+
+class PlainTiers:
+    """The weak part: a record in a retry topic waits for its time and then runs, on its own.
+
+    Args:
+        inner: the next link.
+        parking: also given to the retry link.
+        wall: wall time in microseconds.
+        again_us: after a failure of the publisher.
+    """
+
+    def __init__(self, inner: Handle, *, parking: PlainParking, wall: Now, again_us: int) -> None:
+        self._inner = inner
+        self._parking = parking
+        self._wall = wall
+        self._again_us = again_us
+
+    async def move(self, delivery: Delivery) -> Settlement:
+        """A drain moves a delivery that is not running to the retry path; counts no attempt."""
+        try:
+            return await self._parking.move(delivery)
+        except LabError as error:
+            return give_back(error, self._again_us)
+
+    async def __call__(self, delivery: Delivery) -> Settlement:
+        """See `Handle`."""
+        if is_parked(delivery.record):
+            headers = delivery.record.headers
+            left_us = header_int(headers, H_NOT_BEFORE) - self._wall()
+            if left_us > 0:
+                return Retry(left_us, counts=False)
+            delivery.attempt = max(delivery.attempt, header_int(headers, H_ATTEMPT, 1))
+            delivery.first_failure_us = delivery.first_failure_us or header_int(
+                headers, H_FIRST_FAILURE
+            )
+        return await self._inner(delivery)
+
+
+def is_redrive(record: Record) -> bool:
+    """Whether a record stands in the retry topic that takes redrives."""
+    return record.topic.endswith(".retry")
+
+
+def key_of(record: Record) -> str:
+    """The key of a lock."""
+    return record.key.decode(errors="replace")
+
+
+def row_of(delivery: Delivery, *, attempts: int, not_before_us: int = 0) -> WaitingRow:
+    """The row of an event that waits; its record as it stood in the main topic."""
+    record = delivery.record
+    return WaitingRow(
+        group=delivery.group,
+        key=record.key.decode(errors="replace"),
+        event_id=delivery.event_id,
+        arrival=0,
+        record=original(record),
+        attempts=attempts,
+        not_before_us=not_before_us,
+        redrives=delivery.redrives,
+        is_dead=False,
+        first_failure_us=delivery.first_failure_us,
+        failures=delivery.failures,
+    )
+
+
+def run_of(row: WaitingRow, alarm: Delivery) -> HeadRun:
+    """The delivery of a head, under the epoch of its alarm."""
+    event_type = header(row.record.headers, H_TYPE) or b""
+    return HeadRun(
+        record=row.record,
+        group=row.group,
+        epoch=alarm.epoch,
+        attempt=row.attempts + 1,
+        event_type=event_type.decode(errors="replace"),
+        event_id=row.event_id,
+        subject=alarm.subject,
+        redrives=row.redrives,
+        starts_known=False,
+        first_failure_us=row.first_failure_us,
+        failures=row.failures,
+    )

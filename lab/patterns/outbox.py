@@ -1,0 +1,178 @@
+"""An order is committed and its event is lost in a crash; or an event tells of a failed commit.
+
+Two systems cannot change in one step, so the event is a row of the transaction that it tells of.
+The relay publishes what is committed, then marks it: a crash in between publishes the event again,
+under the same id. Order per aggregate is kept because a shard of aggregates has one owner, and
+because a batch that failed is repeated whole: nothing overtakes it.
+
+The weak part, `DirectPublish`, publishes after the caller's commit, without a row.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from lab.domain.envelope import Envelope, to_headers
+from lab.domain.errors import Down, Indeterminate, LabError, Throttled, Transient
+from lab.domain.events import TOPIC_OF
+from lab.history.recorder import Write
+from lab.ports.bus import Outgoing, Publisher
+from lab.ports.clock import Clock
+from lab.ports.store import Committer, OutboxStore, Unit, Verdict
+
+BACKOFF_US: Final = 50_000
+BACKOFF_MAX_US: Final = 2_000_000
+
+
+def to_record(envelope: Envelope) -> Outgoing:
+    """The record that carries an event: topic by its type, key by its order."""
+    return Outgoing(
+        TOPIC_OF[envelope.type], envelope.subject.encode(), envelope.data, to_headers(envelope)
+    )
+
+
+class Relay:
+    """Publishes committed events; one per process.
+
+    It has `lanes` lanes. Each takes one shard for as long as the process lives, and waits for one
+    if all are taken: so a relay that stands by takes over when another dies. Errors of store and
+    bus make a lane repeat its batch after a backoff, for ever: it skips nothing.
+
+    Args:
+        batch: events that a lane publishes at once.
+        lanes: shards that this process takes at most.
+        write: takes the history's entries, or None.
+        now: the history's clock.
+        process: name of this process life.
+    """
+
+    def __init__(
+        self,
+        store: OutboxStore,
+        publisher: Publisher,
+        clock: Clock,
+        *,
+        batch: int,
+        lanes: int,
+        write: Write | None,
+        now: Callable[[], int],
+        process: str,
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._clock = clock
+        self._batch = batch
+        self._write = write
+        self._now = now
+        self._process = process
+        self._lanes = [_Lane() for _ in range(lanes)]
+        self._is_stopping = False
+
+    async def run(self) -> None:
+        """Relay until `stop`."""
+        if self._is_stopping:
+            return
+        for lane in self._lanes:
+            lane.task = asyncio.get_running_loop().create_task(self._run_lane(lane))
+        await asyncio.gather(*(lane.task for lane in self._lanes if lane.task is not None))
+
+    async def stop(self) -> None:
+        """Finish the batches that are being published, start no more, return. Idempotent."""
+        self._is_stopping = True
+        for lane in self._lanes:
+            if lane.task is not None and lane.rests:
+                lane.task.cancel()
+        for lane in self._lanes:
+            if lane.task is not None:
+                await lane.task
+
+    async def _run_lane(self, lane: "_Lane") -> None:
+        backoff_us = 0
+        while not self._is_stopping:
+            try:
+                if backoff_us:
+                    lane.rests = True
+                    await self._clock.sleep_us(backoff_us)
+                await self._relay_batch(lane)
+                backoff_us = 0
+            except LabError as error:
+                backoff_us = _next_backoff_us(backoff_us, error)
+            except asyncio.CancelledError:
+                if not self._is_stopping:
+                    raise
+
+    async def _relay_batch(self, lane: "_Lane") -> None:
+        """Wait for events, publish them, mark them. `rests` says where a stop may cut in."""
+        store = self._store
+        lane.rests = True
+        if lane.shard is not None:
+            await store.wait_unpublished(lane.shard)
+        else:
+            lane.shard = await store.own_shard()
+            if lane.shard is None:
+                await store.wait_shard()
+                return
+        lane.rests = False
+        rows = await store.unpublished(lane.shard, self._batch)
+        was_new, lane.is_new = lane.is_new, False
+        if rows:
+            was_in_doubt, lane.is_in_doubt = lane.is_in_doubt, True
+            await self._publisher.publish([to_record(row.envelope) for row in rows])
+            await store.mark_published(rows)
+            lane.is_in_doubt = False
+            if was_new or was_in_doubt:
+                self._tell("recovered" if was_new else "repeated", len(rows))
+
+    def _tell(self, what: str, events: int) -> None:
+        """Events that a crash or an error would have lost, had they not been rows."""
+        if self._write is not None:
+            for _ in range(events):
+                self._write(("acted", self._now(), self._process, "", "outbox", what))
+
+
+class _Lane:
+    """What one lane of a relay is at.
+
+    Attributes:
+        rests: it waits, and has nothing in hand.
+        is_new: it has not looked into its shard yet; what it finds was left by a predecessor.
+        is_in_doubt: its last batch was not marked; some of it may be published.
+    """
+
+    __slots__ = ("is_in_doubt", "is_new", "rests", "shard", "task")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.shard: int | None = None
+        self.rests = False
+        self.is_new = True
+        self.is_in_doubt = False
+
+
+class DirectPublish(Committer):
+    """The weak part: no outbox rows; events are published by the caller after its commit."""
+
+    def __init__(self, committer: Committer, publisher: Publisher) -> None:
+        self._committer = committer
+        self._publisher = publisher
+
+    async def commit(self, unit: Unit) -> Verdict:
+        events = unit.events
+        if not events:
+            return await self._committer.commit(unit)
+        verdict = await self._committer.commit(msgspec.structs.replace(unit, outboxed=False))
+        if verdict is Verdict.COMMITTED:
+            try:
+                await self._publisher.publish([to_record(event) for event in events])
+            except Transient as error:
+                # A Transient of a committer says that nothing was applied.
+                raise Indeterminate(f"committed, but not published: {error}") from error
+        return verdict
+
+
+def _next_backoff_us(last_us: int, error: LabError) -> int:
+    """Twice the last one, within bounds, and not before what the other side asked for."""
+    backoff_us = min(max(BACKOFF_US, 2 * last_us), BACKOFF_MAX_US)
+    return max(backoff_us, error.after_us) if isinstance(error, Throttled | Down) else backoff_us

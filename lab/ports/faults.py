@@ -1,0 +1,36 @@
+"""What an injector of faults tells the part that it acts on, so that neither knows the other."""
+
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+
+class CallFaultKind(StrEnum):
+    """What goes wrong with one call to a provider."""
+
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    HANG_AFTER_EFFECT = "hang_after_effect"
+
+
+class CallFault(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One call that goes wrong.
+
+    ERROR: nothing is done, the answer is the HTTP `status`; `is_stored`: as the first answer of the
+    call's idempotency key. TIMEOUT: nothing is done, no answer. HANG_AFTER_EFFECT: it is done, no
+    answer. `after_us` is the hint of a 429, or of a 401 or 403.
+    """
+
+    kind: CallFaultKind
+    status: int = 0
+    is_stored: bool = False
+    after_us: int = 0
+
+
+class CallFaults(Protocol):
+    """Decides about each call to a provider, when it is handed over."""
+
+    def strike(self, provider: str, action: str, subject: str) -> CallFault | None:
+        """What goes wrong with this call, or None. Counts the call; a firing is recorded."""
+        ...

@@ -1,0 +1,1 @@
+"""Third parties: what they know and did, whatever the lab's own processes believe."""

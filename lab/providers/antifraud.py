@@ -1,0 +1,16 @@
+"""The antifraud service: knows bad customers. Read only, so it has no ledger."""
+
+from typing import ClassVar, Final
+
+from lab.providers.core import Answer, Request, Server
+
+IS_FRAUD: Final = "is_fraud"
+
+
+class AntifraudServer(Server):
+    """Takes a share of the orders for fraud. The same order gets the same answer."""
+
+    name: ClassVar[str] = "antifraud"
+
+    def _do(self, request: Request, _now_us: int) -> Answer:
+        return self._refuses(request.subject)

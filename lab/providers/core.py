@@ -1,0 +1,259 @@
+"""What every third party has: a latency, idempotency keys with a lifetime, requests done once.
+
+A transport calls `arrive` when a request is handed over, lets `latency_us` pass, and calls
+`execute` before the request's deadline, or else `drop`. Servers outlive every process of the lab.
+
+Deliberately not here: timers and deadlines (the transport's), what a request does (one file per
+provider), which calls go wrong (`lab.faults`).
+
+Source: Stripe API reference, Idempotent requests (mode `stripe`).
+"""
+
+import math
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cache
+from statistics import NormalDist
+from typing import ClassVar, Final, Generic, TypeVar
+
+import msgspec
+
+from lab.domain.errors import Down, Indeterminate, LabError, Permanent, Throttled, Transient
+from lab.history.recorder import Write
+from lab.ports.chance import Chance
+from lab.ports.providers import GatewayAnswer, Known
+
+SIGMA: Final = 0.5
+"""Spread of latencies: the slowest in a hundred takes 3.2 times the median."""
+
+QUANTILES: Final = 4_096
+"""Latencies are drawn from so many quantiles of a lognormal distribution: cheaper than the
+logarithm, and with an end: 6.2 times the median, so that nothing times out without a fault."""
+
+CONFLICT_AFTER_US: Final = 500_000
+DAY_US: Final = 86_400_000_000
+
+_VISITS_FOR_US: Final = 600_000_000
+
+V = TypeVar("V")
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """One request, whatever the transport.
+
+    Attributes:
+        subject: the order as `ordinal.send`; "" outside of a lab run.
+        key: the idempotency key; "" for a request that moves nothing.
+        about: the charge key of a refund, the template of a mail, the customer of a question.
+    """
+
+    action: str
+    order_id: str
+    subject: str
+    key: str = ""
+    amount_cents: int = 0
+    currency: str = ""
+    about: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """No result: an HTTP status, 0 if there was no answer, and how long to stay away."""
+
+    status: int
+    after_us: int = 0
+
+
+Answer = bool | GatewayAnswer | tuple[Known, ...] | Refused
+NO_ANSWER: Final = Refused(0)
+
+
+def error_of(provider: str, refused: Refused) -> LabError:
+    """The error class that a status stands for; the one map for every transport."""
+    status = refused.status
+    if status == 0:
+        return Indeterminate(f"{provider} did not answer before the deadline")
+    message = f"{provider} answered {status}"
+    if status in (409, 429):
+        return Throttled(message, after_us=refused.after_us)
+    if status in (401, 403):
+        return Down(message, dependency=provider, after_us=refused.after_us)
+    return Permanent(message) if 400 <= status < 500 else Transient(message)
+
+
+class KeyMode(StrEnum):
+    """Which answers are remembered under their key: all that were executed, or successes only."""
+
+    STRIPE = "stripe"
+    SUCCESS_ONLY = "2xx-only"
+
+
+class Remembered(Generic[V]):
+    """A dict that forgets an entry between 1 and 1 1/8 lifetimes after it was set.
+
+    Entries are kept in slices by age and a slice is dropped whole, so that forgetting costs nothing
+    per entry and an entry carries no time of its own.
+    """
+
+    __slots__ = ("_lifetime_us", "_old", "_turn_us", "_young")
+
+    def __init__(self, lifetime_us: int) -> None:
+        self._lifetime_us = lifetime_us
+        self._turn_us = 0
+        self._young: dict[str, V] = {}
+        self._old: list[tuple[int, dict[str, V]]] = []
+
+    def get(self, key: str, now_us: int) -> V | None:
+        """The entry, the youngest if it was set twice; None if there is none any more."""
+        if now_us >= self._turn_us:
+            self._turn(now_us)
+        found = self._young.get(key)
+        if found is None:
+            for _, entries in self._old:
+                found = entries.get(key)
+                if found is not None:
+                    break
+        return found
+
+    def put(self, key: str, value: V, now_us: int) -> None:
+        """Set or replace an entry; its lifetime starts again."""
+        if now_us >= self._turn_us:
+            self._turn(now_us)
+        self._young[key] = value
+
+    def __len__(self) -> int:
+        return len(self._young) + sum(len(entries) for _, entries in self._old)
+
+    def _turn(self, now_us: int) -> None:
+        """Close the young slice. All in it were set before the turn that is due now."""
+        if self._young:
+            until_us = self._turn_us + self._lifetime_us
+            self._old.insert(0, (until_us, self._young))
+            self._young = {}
+        self._old = [part for part in self._old if part[0] > now_us]
+        self._turn_us = now_us + max(1, self._lifetime_us // 8)
+
+
+class Server:
+    """One third party.
+
+    Args:
+        chance: of latencies and decisions.
+        now_us: its clock, in microseconds.
+        latency_us: median time of a request.
+        write: where the ledger goes, or None.
+        key_mode: which answers its keys remember.
+        key_lifetime_us: how long at least they are remembered.
+        refused_percent: share of the orders that it says no to, at every try.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        chance: Chance,
+        now_us: Callable[[], int],
+        latency_us: int,
+        write: Write | None,
+        key_mode: KeyMode = KeyMode.STRIPE,
+        key_lifetime_us: int = DAY_US,
+        refused_percent: float = 0,
+    ) -> None:
+        self._chance = chance
+        self._refused_share = refused_percent / 100
+        self._now_us = now_us
+        self._latencies = _quantiles(latency_us)
+        self._write = write
+        self._key_mode = key_mode
+        self._answers: Remembered[Answer] = Remembered(key_lifetime_us)
+        self._in_flight: dict[str, Request] = {}
+        # Ten minutes are enough to give the retries of an order latencies of their own.
+        self._visits: Remembered[int] = Remembered(_VISITS_FOR_US)
+
+    def latency_us(self, request: Request) -> int:
+        """How long this request takes; another draw for each request about an order."""
+        now_us = self._now_us()
+        subject = request.subject
+        visit = self._visits.get(subject, now_us) or 0
+        self._visits.put(subject, visit + 1, now_us)
+        u = self._chance.u(self.name, request.action, subject, visit)
+        return self._latencies[int(u * QUANTILES)]
+
+    def arrive(self, request: Request) -> Refused | None:
+        """A request with a key was handed over: 409 if another one under that key is in flight."""
+        if request.key in self._in_flight:
+            return Refused(409, CONFLICT_AFTER_US)
+        self._in_flight[request.key] = request
+        return None
+
+    def execute(self, request: Request) -> Answer:
+        """Do what is asked for, or give the stored answer of the request's key again."""
+        key, now_us = request.key, self._now_us()
+        if not key:
+            return self._do(request, now_us)
+        del self._in_flight[key]
+        stored = self._answers.get(key, now_us)
+        if stored is not None:
+            return self._again(request, stored, now_us)
+        answer = self._do(request, now_us)
+        if self._key_mode is KeyMode.STRIPE or _is_success(answer):
+            self._answers.put(key, answer, now_us)
+        return answer
+
+    def drop(self, request: Request) -> None:
+        """The request is not in flight any more and was not executed."""
+        if self._in_flight.get(request.key) is request:
+            del self._in_flight[request.key]
+
+    def keep_failure(self, request: Request, refused: Refused) -> None:
+        """The request was executed and failed without effect: store that as its key's answer.
+
+        Mode `2xx-only` stores nothing; a key that has an answer keeps it.
+        """
+        key, now_us = request.key, self._now_us()
+        if key and self._key_mode is KeyMode.STRIPE and self._answers.get(key, now_us) is None:
+            self._answers.put(key, refused, now_us)
+
+    def _do(self, request: Request, now_us: int) -> Answer:
+        raise NotImplementedError
+
+    def _refuses(self, subject: str) -> bool:
+        share = self._refused_share
+        return share > 0 and self._chance.u(self.name, "refused", subject) < share
+
+    def _again(self, _request: Request, stored: Answer, _now_us: int) -> Answer:
+        return stored
+
+    def _record(self, action: str, request: Request, now_us: int) -> None:
+        """Write the ledger's line of what was just done."""
+        if self._write is not None:
+            self._write(
+                (
+                    "ledger",
+                    now_us,
+                    "ledger",
+                    request.subject,
+                    self.name,
+                    action,
+                    request.key,
+                    request.about,
+                    request.amount_cents,
+                    request.currency,
+                )
+            )
+
+
+def _is_success(answer: Answer) -> bool:
+    if isinstance(answer, GatewayAnswer):
+        return not answer.reason
+    return not isinstance(answer, Refused)
+
+
+@cache
+def _quantiles(median_us: int) -> tuple[int, ...]:
+    """Latencies in equal steps of probability. A function of its argument, so kept for good."""
+    normal = NormalDist()
+    return tuple(
+        round(median_us * math.exp(SIGMA * normal.inv_cdf((n + 0.5) / QUANTILES)))
+        for n in range(QUANTILES)
+    )

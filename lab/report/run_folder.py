@@ -1,0 +1,144 @@
+"""The folder of a run: filled aside, then shown under its name in one step, or not at all.
+
+`<out>/<scenario>/<utc>-s<seed>/` with the run's files; `<out>/latest` points to the newest. Not
+here: what is in the files.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+LATEST: Final = "latest"
+_TRIES_MAX: Final = 10_000
+
+
+class RunFolderError(ValueError):
+    """There is no place for the files of a run; the message names it and what to do."""
+
+
+class RunFolder:
+    """The folder of one run. Make it before the run: it raises if nothing can be written there.
+
+    Two runs of one seed in the same second get folders of their own (`-2`, `-3`, ...).
+    """
+
+    def __init__(self, out_dir: Path, scenario: str, seed: int, utc_now: datetime) -> None:
+        """Make the place in which the files are collected.
+
+        Raises:
+            RunFolderError: `out_dir` is no folder, or cannot be written.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", scenario):
+            raise RunFolderError(f"{scenario!r} cannot be the name of a folder")
+        self._out = out_dir
+        self._parent = out_dir / scenario
+        self._name = f"{utc_now.astimezone(UTC):%Y%m%dT%H%M%SZ}-s{seed}"
+        self._aside = self._make_aside()
+        self.path: Path | None = None
+        """Where the files stand; None before `commit`."""
+
+    def stage(self, name: str) -> Path:
+        """Where the file `name` of this run is to be written before `commit`."""
+        assert name == Path(name).name, name
+        return self._aside / name
+
+    def commit(self) -> Path:
+        """Show the folder under its name, whole, and point `latest` to it. Returns its path.
+
+        Raises:
+            RunFolderError: the disk is full, or somebody removed the folder meanwhile.
+        """
+        try:
+            self.path = self._shown()
+        except OSError as bad:
+            self.discard()
+            raise RunFolderError(
+                f"cannot keep the run in {self._parent}: {bad.strerror}; choose another --out"
+            ) from None
+        self._point_latest(self.path)
+        return self.path
+
+    def discard(self) -> None:
+        """Leave nothing of this run. Idempotent; does nothing after `commit`."""
+        if self.path is None:
+            shutil.rmtree(self._aside, ignore_errors=True)
+            # Folders that were made for this run alone go too; rmdir refuses any other.
+            for folder in (self._parent, self._out):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+    def _make_aside(self) -> Path:
+        try:
+            self._parent.mkdir(parents=True, exist_ok=True)
+            for number in range(1, _TRIES_MAX):
+                aside = self._parent / f".{self._name}.{os.getpid()}-{number}"
+                try:
+                    aside.mkdir()
+                except FileExistsError:
+                    continue
+                return aside
+        except OSError as bad:
+            raise RunFolderError(
+                f"cannot write runs to {self._out}: {bad.strerror} ({bad.filename}); "
+                "choose a folder of yours with --out DIR"
+            ) from None
+        raise RunFolderError(f"{self._parent} is full of unfinished runs; empty it")
+
+    def _shown(self) -> Path:
+        for number in range(1, _TRIES_MAX):
+            path = self._parent / (self._name if number == 1 else f"{self._name}-{number}")
+            if path.exists():
+                continue
+            try:
+                # Renaming onto a folder that is not empty fails: a rival's files are safe.
+                return self._aside.rename(path)
+            except OSError:
+                if not path.exists():
+                    raise
+        raise FileExistsError(0, f"{_TRIES_MAX} runs of one second", str(self._parent))
+
+    def _point_latest(self, path: Path) -> None:
+        """Replace the link in one step. What is no link of ours is left alone."""
+        latest = self._out / LATEST
+        if latest.exists() and not latest.is_symlink():
+            return
+        link = self._out / f".{LATEST}.{os.getpid()}"
+        # A file system without links has no `latest`; the run itself is kept.
+        with contextlib.suppress(OSError):
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.relative_to(self._out), target_is_directory=True)
+            link.replace(latest)
+
+
+class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What `lab list --runs` tells of a run; `path` is its folder."""
+
+    scenario: str
+    seed: int
+    verdict: str
+    digest: str
+    reproduce: str = ""
+    path: str = ""
+
+
+def kept_runs(out_dir: Path) -> Iterator[KeptRun]:
+    """The runs in `out_dir`, newest first; folders without a readable result are left out."""
+    decode = msgspec.json.Decoder(KeptRun).decode
+    folders = [
+        folder
+        for folder in out_dir.glob("*/*-s*")
+        if not folder.name.startswith(".") and not folder.parent.is_symlink()
+    ]
+    for folder in sorted(folders, key=lambda one: (one.name, one.parent.name), reverse=True):
+        try:
+            run = decode((folder / "result.json").read_bytes())
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        yield msgspec.structs.replace(run, path=str(folder))

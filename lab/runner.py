@@ -1,0 +1,159 @@
+"""One run, whatever the world: faults while the load lasts, then heal, drain and the last look.
+
+Not here: what the world is made of (`lab.wiring`), what is promised (`lab.checks`), and what the
+page says (`lab.report`).
+"""
+
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from lab.history.recorder import Write
+from lab.ports.clock import Clock
+from lab.scenarios.client import Client
+from lab.scenarios.workloads import PlannedOrder
+
+Progress = Callable[[int, int, str], None]
+"""`progress(orders placed, orders in all or 0, phase)`; called now and then."""
+
+_LOOK_US: Final = 100_000
+_PROGRESS_EVERY: Final = 200
+
+
+class World(Protocol):
+    """What a run needs of the world that it drives."""
+
+    clock: Clock
+    client: Client
+    write: Write
+
+    async def start(self) -> None:
+        """Start every process and return when they are ready."""
+        ...
+
+    def spawn(self, call: Coroutine[Any, Any, None]) -> None:
+        """Run `call` beside the others, outside of every process of the lab."""
+        ...
+
+    def heal(self) -> None:
+        """End all faults; those that were to come later never come."""
+        ...
+
+    def is_drained(self) -> bool:
+        """Nothing that was accepted waits for anything but a person."""
+        ...
+
+    def tell_what_is_left(self) -> None:
+        """Write the facts about what is still owed, locked or leased into the history."""
+        ...
+
+    async def stop(self) -> None:
+        """End every process, as gently as the patterns in use allow."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long the phases of a run may take; microseconds.
+
+    Attributes:
+        tail_us: faults go on for so long after the last order was posted, or until all is quiet.
+        drain_us: after heal, the last order has so long to come to its end.
+    """
+
+    tail_us: int
+    drain_us: int
+
+
+async def drive(
+    world: World,
+    orders: Iterator[PlannedOrder],
+    *,
+    total: int,
+    limits: Limits,
+    progress: Progress | None = None,
+) -> None:
+    """Run the phases of one experiment to their end.
+
+    Args:
+        world: made, not started.
+        orders: the load, in order of arrival.
+        total: how many there will be, 0 if nobody knows; only for `progress`.
+        limits: see `Limits`.
+        progress: told how far it is.
+    """
+    tell = progress or (lambda _done, _total, _phase: None)
+    now_us = world.clock.now_us
+    phase = _Phases(world)
+    phase("faults")
+    await world.start()
+    load = _Load(world)
+    await load.place_all(orders, total=total, tell=tell)
+    await _until(world, lambda: load.is_answered and world.is_drained(), now_us() + limits.tail_us)
+    tell(load.placed, total, "heal")
+    phase("heal")
+    world.heal()
+    deadline_us = now_us() + limits.drain_us
+    phase("drain")
+    tell(load.placed, total, "drain")
+    await _until(world, lambda: load.is_answered and world.is_drained(), deadline_us)
+    world.client.give_up()
+    await world.stop()
+    world.tell_what_is_left()
+    phase("end")
+    tell(load.placed, total, "end")
+
+
+class _Phases:
+    """Writes the begin of each phase into the history."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __call__(self, name: str) -> None:
+        self._world.write(("phase", self._world.clock.now_us(), "run", "", name))
+
+
+class _Load:
+    """Posts every order at its time and knows how many wait for their answer."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._unanswered = 0
+        self.placed = 0
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether nobody waits for an answer, or for the time to cancel, any more."""
+        return self._unanswered == 0
+
+    async def place_all(
+        self, orders: Iterator[PlannedOrder], *, total: int, tell: Progress
+    ) -> None:
+        """Post all orders; returns when the last one was posted, answered or not."""
+        world = self._world
+        start_us = world.clock.now_us()
+        for order in orders:
+            wait_us = start_us + order.at_us - world.clock.now_us()
+            if wait_us > 0:
+                await world.clock.sleep_us(wait_us)
+            self._unanswered += 1
+            world.spawn(self._place(order))
+            self.placed += 1
+            if self.placed % _PROGRESS_EVERY == 0:
+                tell(self.placed, total, "load")
+
+    async def _place(self, order: PlannedOrder) -> None:
+        try:
+            await self._world.client.place(order)
+        finally:
+            self._unanswered -= 1
+
+
+async def _until(world: World, condition: Callable[[], bool], deadline_us: int) -> None:
+    """Wait for `condition`, looking ten times a second of the run, until `deadline_us` at most."""
+    while not condition():
+        left_us = deadline_us - world.clock.now_us()
+        if left_us <= 0:
+            return
+        await world.clock.sleep_us(min(_LOOK_US, left_us))

@@ -1,0 +1,1 @@
+"""Where durable things live: the order store with its outbox, and the dedupe store."""

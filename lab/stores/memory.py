@@ -1,0 +1,383 @@
+"""The order store in memory: a server that survives crashes, and the clients of its processes.
+
+A transaction is one step of the simulator: everything is checked, then everything is applied, so
+it is as if transactions ran one after the other. Each change writes its fact to the history at that
+moment. Deliberately not here: the tables themselves (`memory_*`).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from lab.domain.order import Intent, Order, OrderState
+from lab.history.recorder import Write
+from lab.ports.store import (
+    Change,
+    Create,
+    CustomerStore,
+    HttpKeyRow,
+    IntentChange,
+    IntentOp,
+    Loaded,
+    OrderStore,
+    Outcome,
+    StartStore,
+    Unit,
+    Verdict,
+)
+from lab.stores.memory_base import Aged, Harness, Life, crossing
+from lab.stores.memory_expiry import Expiries
+from lab.stores.memory_facts import Facts
+from lab.stores.memory_key_retry import KeyRetryTable, MemoryKeyRetry
+from lab.stores.memory_outbox import MemoryOutbox, OutboxTable
+from lab.stores.memory_outcomes import DONE, Outcomes
+from lab.stores.memory_rows import OrderRows, Row
+
+_OPEN = (OrderState.PENDING, OrderState.VALIDATED)
+_PENDING = OrderState.PENDING
+_COMMITTED = Verdict.COMMITTED
+_CONFLICT = Verdict.CONFLICT
+
+
+class MemoryStoreServer:
+    """One order store: all tables, one clock, one history of facts.
+
+    Args:
+        harness: the process that never dies; the server's clock and timers are its.
+        retention_us: ended orders, `done` rows and HTTP keys are forgotten some time after this;
+            must be longer than the oldest possible redelivery.
+        shards: shards of the outbox.
+        write: takes the facts, or None.
+        is_blocked: which customers are blocked.
+
+    Attributes:
+        rows: the orders; also their numbers by state and open intents.
+        outbox: rows that are owed to the bus, and the shards.
+        key_retry: keys in retry.
+        now_us: database time.
+        outcomes: what became of events.
+        revenue: minor units by currency.
+        starts: unexplained starts by (group, event id, redrives).
+    """
+
+    def __init__(
+        self,
+        harness: Harness,
+        *,
+        retention_us: int,
+        shards: int = 4,
+        write: Write | None = None,
+        is_blocked: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self._now = harness.now_us
+        self.now_us = harness.wall_us
+        self._facts = None if write is None else Facts(write, harness.now_us)
+        self.is_blocked = is_blocked
+        self.rows = OrderRows(retention_us)
+        self.outbox = OutboxTable(shards)
+        self.outcomes = Outcomes(retention_us)
+        self.key_retry = KeyRetryTable(self.outcomes, self.now_us, self._facts)
+        self.expiries = Expiries(harness)
+        self.revenue: dict[str, int] = {}
+        self.starts: dict[tuple[str, str, int], int] = {}
+        self._http_keys: Aged[bytes] = Aged(retention_us)
+
+    def connect(self, life: Life) -> "MemoryStore":
+        """A client for one life of a process; it ends with it."""
+        return MemoryStore(
+            orders=MemoryOrderStore(self, life),
+            outbox=MemoryOutbox(self.outbox, life),
+            key_retry=MemoryKeyRetry(self.key_retry),
+        )
+
+    # ---- for those who look at a run from outside
+
+    @property
+    def orders_by_state(self) -> Mapping[OrderState, int]:
+        """How many orders are in each state, whether or not they are remembered."""
+        return self.rows.by_state
+
+    @property
+    def open_intents(self) -> int:
+        """How many intents are open."""
+        return self.rows.open_intents
+
+    def orders(self) -> Iterator[Loaded]:
+        """Every order that is remembered, in no promised order, the same in each run."""
+        now_us = self.now_us()
+        for row in self.rows:
+            yield Loaded(order=row.order, intents=row.intents, now_us=now_us)
+
+    def clear(self) -> None:
+        """Let go of everything at the end of a run: crashed processes hold the server for ever."""
+        for table in (self.rows, self.outbox, self.outcomes, self.key_retry, self.expiries):
+            table.clear()
+        self._http_keys.clear()
+        self.starts.clear()
+
+    # ---- transactions and reads, each in one step
+
+    def commit(self, unit: Unit) -> Verdict:
+        """See `Committer.commit`.
+
+        Raises:
+            ValueError: an event that tells of no change of this unit; nothing was applied.
+        """
+        verdict = self._overruled(unit)
+        if verdict is not None:
+            return verdict
+        if unit.events:
+            _check_events(unit)
+        if unit.create is not None:
+            if not self._create(unit, unit.create):
+                return _CONFLICT
+        elif not self._change_order(unit):
+            return _CONFLICT
+        # From here on nothing is refused.
+        if unit.outboxed:
+            for event in unit.events:
+                self.outbox.append(event)
+        self._apply_rest(unit)
+        return _COMMITTED
+
+    def load(self, order_id: str) -> Loaded | None:
+        """See `OrderStore.load`."""
+        row = self.rows.peek(order_id)
+        if row is None:
+            return None
+        return Loaded(order=row.order, intents=row.intents, now_us=self.now_us())
+
+    def http_key(self, key: str) -> HttpKeyRow | None:
+        """See `OrderStore.http_key`."""
+        packed = self._http_keys.get(key)
+        if packed is None:
+            return None
+        body_sha256, status, answer = _decode_answer(packed)
+        return HttpKeyRow(key=key, body_sha256=body_sha256, status=status, answer=answer)
+
+    def due(self, limit: int) -> list[Order]:
+        """See `OrderStore.due`."""
+        found = [self.rows.peek(order_id) for order_id in self.expiries.due(self.now_us(), limit)]
+        return [row.order for row in found if row is not None]
+
+    # ---- the parts of a transaction
+
+    def _overruled(self, unit: Unit) -> Verdict | None:
+        """The verdict of those who committed the same event or key first; None if nobody did."""
+        if unit.outcome is not None:
+            verdict = self.outcomes.overruled(unit.outcome)
+            if verdict is not None:
+                return verdict
+        if unit.http_key is not None and self._http_keys.get(unit.http_key.key) is not None:
+            return Verdict.KEY_TAKEN
+        return None
+
+    def _create(self, unit: Unit, create: Create) -> bool:
+        if self.rows.peek(create.id) is not None:
+            return False
+        now_us = self.now_us()
+        given = create.order
+        order = Order(
+            id=create.id,
+            lab_subject=create.lab_subject,
+            state=_PENDING,
+            version=1,
+            customer_id=given.customer_id,
+            country=given.country,
+            currency=given.currency,
+            amount_cents=given.amount_cents,
+            created_us=now_us,
+            expires_us=now_us + create.expiry_us,
+            traceparent=create.traceparent,
+        )
+        self.rows.add(Row(order))
+        self.rows.tidy(now_us)
+        self.expiries.add(create.id, order.expires_us)
+        if self._facts is not None:
+            self._facts.row(unit, order)
+        return True
+
+    def _change_order(self, unit: Unit) -> bool:
+        """Check and apply what a unit does to an order that exists; False if it may not."""
+        change = unit.change
+        if change is None and not unit.intents and not unit.in_states:
+            return True
+        row = self.rows.get(unit.order_id)
+        if row is None:
+            return False
+        order = row.order
+        if change is not None and order.version != change.version:
+            return False
+        state = order.state
+        if unit.in_states and state not in unit.in_states:
+            return False
+        if unit.intents:
+            intents = row.intents
+            for step in unit.intents:
+                stepped = _step(intents, step, state)
+                if stepped is None:
+                    return False
+                intents = stepped
+            row.intents = intents
+            self._apply_steps(row, unit.intents)
+        if change is not None:
+            self._move(unit, row, change)
+        return True
+
+    def _move(self, unit: Unit, row: Row, change: Change) -> None:
+        was, to = row.order.state, change.to
+        order = msgspec.structs.replace(row.order, state=to, version=change.version + 1)
+        self.rows.move(row, order)
+        if was in _OPEN and to not in _OPEN:
+            self.expiries.discard(order.id)
+        if self._facts is not None:
+            self._facts.row(unit, order)
+
+    def _apply_steps(self, row: Row, steps: Sequence[IntentChange]) -> None:
+        for step in steps:
+            if step.op is IntentOp.OPEN:
+                self.rows.open_intents += 1
+            elif step.op is IntentOp.CLOSE:
+                self.rows.open_intents -= 1
+            if self._facts is not None:
+                self._facts.intent(row.order, step, row.order.state)
+
+    def _apply_rest(self, unit: Unit) -> None:
+        """Everything but the order and its events. Nothing of it can be refused."""
+        outcome, revenue, http_key = unit.outcome, unit.revenue, unit.http_key
+        if outcome is not None:
+            self.outcomes.put(outcome, self._now())
+            if outcome.is_dead and unit.order_id:
+                self.rows.pin(unit.order_id)
+            if self.starts:
+                self.starts.pop((outcome.group, outcome.event_id, outcome.redrives), None)
+        if revenue is not None:
+            before = self.revenue.get(revenue.currency, 0)
+            self.revenue[revenue.currency] = before + revenue.amount_cents
+        if http_key is not None:
+            packed = _encode_answer((http_key.body_sha256, http_key.status, http_key.answer))
+            self._http_keys.put(http_key.key, packed, self._now())
+        if self._facts is not None:
+            self._tell_rest(self._facts, unit)
+
+    def _tell_rest(self, facts: Facts, unit: Unit) -> None:
+        if unit.outcome is not None:
+            facts.outcome(unit, unit.outcome)
+        if unit.revenue is not None:
+            facts.revenue(unit, unit.revenue)
+        if unit.http_key is not None:
+            facts.http_key(unit, unit.http_key)
+
+
+class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
+    """One process's way to the orders. Answers always, and at once."""
+
+    def __init__(self, server: MemoryStoreServer, life: Life) -> None:
+        self._server = server
+        self._life = life
+        life.on_kill.append(self._on_kill)
+
+    def _on_kill(self) -> None:
+        self._server.expiries.forget(self._life)
+
+    async def commit(self, unit: Unit) -> Verdict:
+        await crossing()
+        return self._server.commit(unit)
+
+    async def load(self, order_id: str) -> Loaded | None:
+        await crossing()
+        return self._server.load(order_id)
+
+    async def outcome(self, group: str, event_id: str) -> tuple[Outcome, int] | None:
+        await crossing()
+        found = self._server.outcomes.find(group, event_id)
+        if found is None:
+            return None
+        return (Outcome.DONE, 0) if found == DONE else (Outcome.DEAD, found)
+
+    async def http_key(self, key: str) -> HttpKeyRow | None:
+        await crossing()
+        return self._server.http_key(key)
+
+    async def due(self, limit: int) -> Sequence[Order]:
+        await crossing()
+        return self._server.due(limit)
+
+    async def wait_due(self) -> None:
+        await self._server.expiries.wait(self._life)
+
+    async def begin_start(self, group: str, event_id: str, redrives: int) -> int:
+        await crossing()
+        key = (group, event_id, redrives)
+        starts = self._server.starts
+        unexplained = starts.get(key, 0)
+        starts[key] = unexplained + 1
+        return unexplained
+
+    async def explain_start(self, group: str, event_id: str, redrives: int) -> None:
+        await crossing()
+        key = (group, event_id, redrives)
+        starts = self._server.starts
+        unexplained = starts.get(key, 0)
+        if unexplained > 1:
+            starts[key] = unexplained - 1
+        elif unexplained:
+            del starts[key]
+
+    async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:  # noqa: ARG002
+        await crossing()
+        return self._server.is_blocked(customer_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryStore:
+    """What one life of a process has of the order store, by port."""
+
+    orders: MemoryOrderStore
+    outbox: MemoryOutbox
+    key_retry: MemoryKeyRetry
+
+
+def _check_events(unit: Unit) -> None:
+    """An event tells of exactly the version that its unit makes, so (order, version) is unique."""
+    version = 1 if unit.create is not None else unit.change.version + 1 if unit.change else 0
+    if len(unit.events) != 1 or unit.events[0].sequence != version:
+        told = ", ".join(f"{event.type} {event.sequence}" for event in unit.events)
+        raise ValueError(
+            f"a unit of {unit.by!r} owes the events [{told}]; it may owe one, of version {version} "
+            "(0: it changes no order)"
+        )
+
+
+def _step(
+    intents: tuple[Intent, ...], step: IntentChange, state: OrderState
+) -> tuple[Intent, ...] | None:
+    """The intents of an order after one step; None if the step is not possible."""
+    wanted = step.intent
+    place = next(
+        (
+            place
+            for place, intent in enumerate(intents)
+            if intent.n == wanted.n and intent.kind is wanted.kind
+        ),
+        None,
+    )
+    if step.op is IntentOp.OPEN:
+        return (*intents, wanted) if place is None and state in step.while_in else None
+    if place is None or not intents[place].is_open:
+        return None
+    present = intents[place]
+    if step.op is IntentOp.CLOSE:
+        changed = msgspec.structs.replace(present, is_open=False)
+    elif present.send_until_us != step.expected_send_until_us or state not in step.while_in:
+        return None
+    else:
+        # Never earlier: a send may be on its way under the present one.
+        until_us = max(present.send_until_us, wanted.send_until_us)
+        changed = msgspec.structs.replace(present, send_until_us=until_us)
+    return (*intents[:place], changed, *intents[place + 1 :])
+
+
+_encode_answer = msgspec.msgpack.Encoder().encode
+_decode_answer = msgspec.msgpack.Decoder(tuple[str, int, bytes]).decode

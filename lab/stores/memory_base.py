@@ -1,0 +1,107 @@
+"""What the servers in memory share: the way to them, the clock they keep, and how they forget.
+
+A server survives the crashes of its clients. A client belongs to one process: each of its calls
+suspends once, which is where the process can die, and is then applied in one step.
+Deliberately not here: any table.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from itertools import chain
+from types import coroutine
+from typing import Final, Generic, Protocol, TypeVar
+
+V = TypeVar("V")
+
+KEPT_AT_LEAST: Final = 10_000
+
+
+@coroutine
+def crossing() -> Generator[None, None, None]:
+    """The way to the server and back: one bare suspension, the crash point of every call."""
+    yield
+
+
+class Timer(Protocol):
+    """A callback that is due at an instant."""
+
+    def cancel(self) -> None:
+        """Never run it, and do not keep the clock waiting for it."""
+        ...
+
+
+class Harness(Protocol):
+    """The process that never dies: servers take their time and their timers from it."""
+
+    def now_us(self) -> int:
+        """Virtual time."""
+        ...
+
+    def wall_us(self) -> int:
+        """Time since the Unix epoch; a fixed distance from virtual time."""
+        ...
+
+    def call_at_us(self, when_us: int, callback: Callable[[], object]) -> Timer:
+        """Run `callback` when the clock shows `when_us`."""
+        ...
+
+
+class Life(Protocol):
+    """The process that a client belongs to.
+
+    Attributes:
+        on_kill: called when the process has died, whatever the cause; the servers then do what an
+            operating system makes a real server do by closing the connection.
+    """
+
+    on_kill: list[Callable[[], None]]
+
+
+class Aged(Generic[V]):
+    """A dictionary that forgets entries some time after `retention_us`, at no cost per entry.
+
+    Two generations: new entries go into the young one. When the old one has nothing left that is
+    younger than `retention_us`, it is dropped whole and the young one takes its place. So an entry
+    lives for at least `retention_us` and memory is bounded by what two retentions bring in (and
+    `kept_at_least` entries, so that a small run forgets nothing). No timers, no queue.
+    """
+
+    __slots__ = ("_kept_at_least", "_old", "_retention_us", "_turned_us", "_young")
+
+    def __init__(self, retention_us: int, kept_at_least: int = KEPT_AT_LEAST) -> None:
+        self._retention_us = retention_us
+        self._kept_at_least = kept_at_least
+        self._turned_us = -retention_us
+        self._young: dict[str, V] = {}
+        self._old: dict[str, V] = {}
+
+    def get(self, key: str) -> V | None:
+        """The value, or None if there is none or it is forgotten."""
+        value = self._young.get(key)
+        return self._old.get(key) if value is None else value
+
+    def put(self, key: str, value: V, now_us: int) -> None:
+        """Keep `value` for at least the retention from now on."""
+        young = self._young
+        young[key] = value
+        if len(young) >= self._kept_at_least and now_us - self._turned_us >= self._retention_us:
+            self._old = young
+            self._young = {}
+            self._turned_us = now_us
+
+    def pop(self, key: str) -> V | None:
+        """Take the entry out; None if there is none."""
+        value = self._young.pop(key, None)
+        old = self._old.pop(key, None)
+        return old if value is None else value
+
+    def items(self) -> Iterator[tuple[str, V]]:
+        """Every entry that is remembered, once, older ones first."""
+        young = self._young
+        return chain(
+            (item for item in self._old.items() if item[0] not in young), self._young.items()
+        )
+
+    def clear(self) -> None:
+        """Forget everything now."""
+        self._young = {}
+        self._old = {}

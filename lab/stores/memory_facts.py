@@ -1,0 +1,107 @@
+"""The facts that the order store witnesses, as entries of the history (`lab.history.entries`)."""
+
+from collections.abc import Callable
+
+from lab.domain.envelope import H_SUBJECT, header
+from lab.domain.order import Order, OrderState
+from lab.history.recorder import Write
+from lab.ports.key_retry import WaitingRow
+from lab.ports.store import HttpKeyRow, IntentChange, OutcomeRow, Revenue, Unit
+
+_STORE = "store"
+
+
+class Facts:
+    """Writes what was applied, at the moment of application.
+
+    Args:
+        write: takes the entries.
+        now: the history's clock.
+    """
+
+    def __init__(self, write: Write, now: Callable[[], int]) -> None:
+        self._write = write
+        self._now = now
+
+    def row(self, unit: Unit, order: Order) -> None:
+        """A new version of an order, and the event owed for it ("" if its unit brought none)."""
+        event = unit.events[0] if unit.events else None
+        self._write(
+            (
+                "row",
+                self._now(),
+                _STORE,
+                order.lab_subject,
+                order.version,
+                order.state._value_,
+                "" if event is None else event.id,
+                "" if event is None else event.type,
+                order.currency,
+                order.amount_cents,
+            )
+        )
+
+    def intent(self, order: Order, step: IntentChange, state: OrderState) -> None:
+        """A step of an intent; `state` is the order's when its row was locked."""
+        intent = step.intent
+        self._write(
+            (
+                "intent",
+                self._now(),
+                _STORE,
+                order.lab_subject,
+                step.op._value_,
+                intent.kind._value_,
+                intent.n,
+                intent.key,
+                intent.amount_cents,
+                state._value_,
+            )
+        )
+
+    def outcome(self, unit: Unit, row: OutcomeRow) -> None:
+        """The outcome of an event in a group."""
+        outcome = "dead" if row.is_dead else "done"
+        subject = unit.lab_subject
+        self._write(
+            (
+                "outcome",
+                self._now(),
+                _STORE,
+                subject,
+                row.group,
+                row.event_id,
+                outcome,
+                row.redrives,
+            )
+        )
+
+    def revenue(self, unit: Unit, revenue: Revenue) -> None:
+        """Revenue that was added, by whom and for which event."""
+        self._write(
+            (
+                "revenue",
+                self._now(),
+                _STORE,
+                unit.lab_subject,
+                unit.by,
+                unit.cause,
+                revenue.currency,
+                revenue.amount_cents,
+            )
+        )
+
+    def http_key(self, unit: Unit, row: HttpKeyRow) -> None:
+        """An answer stored under an Idempotency-Key."""
+        subject = unit.lab_subject
+        self._write(
+            ("http_key", self._now(), _STORE, subject, row.key, row.body_sha256, row.status)
+        )
+
+    def waiting(self, op: str, row: WaitingRow, head: WaitingRow | None) -> None:
+        """A change of a key in retry; `head` is the key's head after it."""
+        subject = (header(row.record.headers, H_SUBJECT) or b"").decode(errors="replace")
+        behind_dead = head is not None and head.is_dead
+        self._write(
+            ("waiting", self._now(), _STORE, subject, op, row.group, row.event_id, behind_dead)
+        )

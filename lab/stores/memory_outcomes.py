@@ -1,0 +1,63 @@
+"""Outcomes in memory: the one row of an event in a group, `done` or `dead`.
+
+`done` rows are forgotten some time after the retention, as a real inbox is cut by age; `dead` ones
+stay, because they may be redriven.
+"""
+
+from typing import Final
+
+from lab.ports.store import OutcomeRow, Verdict
+from lab.stores.memory_base import Aged
+
+DONE: Final = -1
+"""What `Outcomes.find` says of an event that is done; a dead one has its redrives, 0 or more."""
+
+
+class Outcomes:
+    """Outcomes of all groups."""
+
+    def __init__(self, retention_us: int) -> None:
+        self._retention_us = retention_us
+        self._done: dict[str, Aged[int]] = {}
+        self._dead: dict[str, dict[str, int]] = {}
+
+    def find(self, group: str, event_id: str) -> int | None:
+        """`DONE`, the redrives of a dead event, or None."""
+        done = self._done.get(group)
+        if done is not None and done.get(event_id) is not None:
+            return DONE
+        dead = self._dead.get(group)
+        return None if dead is None else dead.get(event_id)
+
+    def overruled(self, row: OutcomeRow) -> Verdict | None:
+        """Why `row` must not be written: DONE or DEAD; None if it may."""
+        found = self.find(row.group, row.event_id)
+        if found is None:
+            return None
+        if found == DONE:
+            return Verdict.DONE
+        return Verdict.DEAD if found >= row.redrives else None
+
+    def settled(self, group: str, event_id: str, redrives: int) -> bool:
+        """Whether the event is done, or dead at `redrives` or more."""
+        found = self.find(group, event_id)
+        return found is not None and (found == DONE or found >= redrives)
+
+    def clear(self) -> None:
+        """Forget every outcome."""
+        self._done.clear()
+        self._dead.clear()
+
+    def put(self, row: OutcomeRow, now_us: int) -> None:
+        """Write a row that is not overruled."""
+        group, event_id = row.group, row.event_id
+        if row.is_dead:
+            self._dead.setdefault(group, {})[event_id] = row.redrives
+            return
+        done = self._done.get(group)
+        if done is None:
+            done = self._done[group] = Aged(self._retention_us)
+        done.put(event_id, DONE, now_us)
+        dead = self._dead.get(group)
+        if dead:
+            dead.pop(event_id, None)

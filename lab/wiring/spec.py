@@ -1,0 +1,151 @@
+"""What is to be run: a scenario with everything that the caller changed, checked before any of it runs.
+
+Not here: parsing of a command line (`lab.cli`), and building the world (`simulated`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from lab import patterns
+from lab.checks.registry import PROMISE_NAMES
+from lab.faults.vocabulary import FaultSpec, parse_fault
+from lab.scenarios.loader import (
+    MAX_ORDERS,
+    MAX_RATE,
+    ScenarioError,
+    find_scenario,
+    load_catalogue,
+    nearest,
+)
+from lab.scenarios.scenario import Scenario
+from lab.settings import SIMULATED, Settings, settings_for
+
+DEFAULT_ORDERS: Final = 100
+DEFAULT_RATE: Final = 20.0
+MAX_SEED: Final = 2**63 - 1
+
+HistoryKept = Literal["witnesses", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """One run, decided in every detail.
+
+    Attributes:
+        orders: how many; None: as many as the file has.
+        rate: orders a second; None: at their recorded times.
+        orders_from: "" for made-up orders, `sample`, or a path.
+        speed: recorded times are divided by this.
+        given: the options as the caller gave them, for the line that repeats the run.
+        out: folder of run folders; None: nothing is written.
+    """
+
+    scenario: Scenario
+    seed: int
+    orders: int | None
+    rate: float | None
+    orders_from: str
+    speed: float
+    faults: tuple[FaultSpec, ...]
+    off: tuple[str, ...]
+    settings: Settings
+    only: tuple[str, ...]
+    history: HistoryKept
+    given: Mapping[str, object]
+    out: Path | None
+
+
+def make_spec(  # noqa: PLR0917 - all by keyword
+    scenario: str | Scenario,
+    *,
+    seed: int = 1,
+    orders: int | None = None,
+    rate: float | None = None,
+    orders_from: str | None = None,
+    speed: float = 1.0,
+    faults: Sequence[str] = (),
+    off: Sequence[str] = (),
+    settings: Mapping[str, object] | None = None,
+    only: Sequence[str] = (),
+    scenarios: Sequence[Path] = (),
+    history: HistoryKept = "witnesses",
+    out: Path | None = None,
+) -> RunSpec:
+    """Merge a scenario with what the caller asked for.
+
+    Raises:
+        ScenarioError: unknown scenario, pattern or promise, a number out of range.
+        SettingError: an unknown policy, or policies that contradict each other.
+        FaultError: a fault that cannot be understood.
+    """
+    chosen = (
+        scenario
+        if isinstance(scenario, Scenario)
+        else find_scenario(load_catalogue(scenarios), scenario)
+    )
+    source = orders_from if orders_from is not None else chosen.orders_from
+    given = {
+        "orders": orders,
+        "rate": rate,
+        "orders-from": orders_from,
+        "speed": None if speed == 1.0 else speed,
+        "fault": tuple(faults),
+        "off": tuple(off),
+        "set": dict(settings or {}),
+        "only": tuple(only),
+        "scenarios": tuple(str(path) for path in scenarios),
+        "history": None if history == "witnesses" else history,
+    }
+    merged = {**chosen.settings, **(settings or {})}
+    return RunSpec(
+        scenario=chosen,
+        seed=_whole("seed", seed, 0, MAX_SEED),
+        orders=_how_many(chosen, orders, source),
+        rate=_how_fast(chosen, rate, source),
+        orders_from=source,
+        speed=_within("speed", speed, 1e-6, 1e9),
+        faults=tuple(parse_fault(text) for text in (*chosen.faults, *faults)),
+        off=_known("pattern", off, patterns.NAMES, "lab list --patterns"),
+        settings=settings_for(SIMULATED).with_changes(merged),
+        only=_known("promise", only, PROMISE_NAMES, "lab list --promises"),
+        history=history,
+        given=given,
+        out=out,
+    )
+
+
+def _how_many(scenario: Scenario, orders: int | None, source: str) -> int | None:
+    count = orders if orders is not None else scenario.orders
+    if count is None:
+        return None if source else DEFAULT_ORDERS
+    if orders is None and source and not scenario.orders_from:
+        return None
+    return _whole("orders", count, 1, MAX_ORDERS)
+
+
+def _how_fast(scenario: Scenario, rate: float | None, source: str) -> float | None:
+    chosen = rate if rate is not None else scenario.rate
+    if rate is None and source:
+        return None if not scenario.orders_from else scenario.rate
+    return _within("rate", DEFAULT_RATE if chosen is None else chosen, 1e-9, MAX_RATE)
+
+
+def _whole(name: str, value: int, low: int, high: int) -> int:
+    if not low <= value <= high:
+        raise ScenarioError(f"{name} must be from {low} to {high:,}, not {value}")
+    return value
+
+
+def _within(name: str, value: float, low: float, high: float) -> float:
+    if not low <= value <= high:
+        raise ScenarioError(f"{name} must be above 0 and at most {high:,.0f}, not {value}")
+    return value
+
+
+def _known(what: str, names: Sequence[str], known: Sequence[str], see: str) -> tuple[str, ...]:
+    for name in names:
+        if name not in known:
+            raise ScenarioError(f"unknown {what} {name!r}{nearest(name, known)} (see: {see})")
+    return tuple(name for name in known if name in names)

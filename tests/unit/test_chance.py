@@ -1,0 +1,111 @@
+"""Claims about keyed chance: stable, independent of order, contained, and fair enough."""
+
+import math
+from enum import IntEnum, StrEnum
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.runtime.chance import Chance
+
+parts = st.one_of(st.integers(), st.text())
+keys = st.lists(parts, min_size=1, max_size=4).map(tuple)
+
+
+class Site(StrEnum):
+    RELAY = "relay"
+
+
+class Ordinal(IntEnum):
+    THIRD = 3
+
+
+def test_draws_are_the_same_on_every_machine_and_version() -> None:
+    chance = Chance(7)
+    assert chance.u("svc.error", "payment.charge", 17, 3) == 0.862994459611993
+    assert chance.u("übung", -1) == 0.7608863884106075
+    assert chance.integer(1, 6, "die") == 4
+    assert chance.choice(["a", "b", "c"], "letter") == "b"
+    assert chance.exponential_us(1000, "gap", 1) == 516
+    assert chance.lognormal_us(20_000, 0.5, "latency", 1) == 15_145
+
+
+@given(keys, keys)
+def test_keys_are_told_apart(left: tuple[str | int, ...], right: tuple[str | int, ...]) -> None:
+    chance = Chance(1)
+    assert (chance.bits(*left) == chance.bits(*right)) == (left == right)
+
+
+def test_parts_of_a_key_do_not_run_together() -> None:
+    chance = Chance(1)
+    different = [("a", "bc"), ("ab", "c"), ("abc",), ("a", "b", "c"), (1, 2), (12,), ("1", 2)]
+    assert len({chance.bits(*key) for key in different}) == len(different)
+
+
+def test_an_enum_member_counts_as_its_value() -> None:
+    chance = Chance(1)
+    assert chance.bits(Site.RELAY, Ordinal.THIRD, "<x>") == chance.bits("relay", 3, "<x>")
+
+
+def test_seeds_are_independent() -> None:
+    draws = [Chance(seed).u("coin", n) for seed in range(-20, 20) for n in range(50)]
+    assert len(set(draws)) == len(draws)
+    assert sum(draws) / len(draws) == pytest.approx(0.5, abs=0.03)
+
+
+@given(st.integers(), keys, st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_rate_contains_a_lower_one(
+    seed: int, key: tuple[str | int, ...], one: float, other: float
+) -> None:
+    chance = Chance(seed)
+    lower, higher = sorted((one, other))
+    assert chance.fires(lower, *key) <= chance.fires(higher, *key)
+
+
+def test_a_rate_of_nothing_never_fires_and_a_rate_of_one_always_does() -> None:
+    chance = Chance(1)
+    assert not any(chance.fires(0.0, "coin", n) for n in range(2000))
+    assert all(chance.fires(1.0, "coin", n) for n in range(2000))
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.2, 0.5, 0.9])
+def test_coins_fire_at_their_rate(rate: float) -> None:
+    chance = Chance(3)
+    fired = sum(chance.fires(rate, "coin", n) for n in range(10_000))
+    assert abs(fired - 10_000 * rate) < 4 * math.sqrt(10_000 * rate * (1 - rate))
+
+
+def test_neighbouring_keys_are_not_correlated() -> None:
+    draws = [Chance(5).u("order", n) for n in range(10_000)]
+    steps_up = sum(a < b for a, b in pairwise(draws))
+    assert abs(steps_up - 5000) < 150
+
+
+def test_integers_cover_their_range_evenly() -> None:
+    chance = Chance(1)
+    counts = dict.fromkeys(range(-2, 4), 0)
+    for n in range(6000):
+        counts[chance.integer(-2, 3, "die", n)] += 1
+    assert min(counts.values()) > 850
+    assert chance.integer(4, 4, "die") == 4
+    with pytest.raises(ValueError, match="no integer from 5 to 4"):
+        chance.integer(5, 4, "die")
+
+
+def test_choice_covers_its_options() -> None:
+    chance = Chance(1)
+    assert {chance.choice("abc", "letter", n) for n in range(100)} == set("abc")
+    with pytest.raises(ValueError, match="nothing to choose"):
+        chance.choice([], "letter")
+
+
+def test_latencies_have_their_distribution() -> None:
+    chance = Chance(1)
+    normal = sorted(chance.lognormal_us(20_000, 0.5, "latency", n) for n in range(5000))
+    assert normal[2500] == pytest.approx(20_000, rel=0.05)
+    assert normal[4207] == pytest.approx(20_000 * math.exp(0.5), rel=0.05), "one sigma up"
+    assert chance.lognormal_us(20_000, 0.0, "latency", 1) == 20_000
+    mean = sum(chance.exponential_us(1000, "gap", n) for n in range(5000)) / 5000
+    assert mean == pytest.approx(1000, rel=0.05)
