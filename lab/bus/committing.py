@@ -55,7 +55,7 @@ class Committer:
         self._one_at_a_time = asyncio.Lock()
 
     def begin(self, epoch: int) -> None:
-        """Commit under `epoch` from now on; what was not committed under an older one is dropped."""
+        """Commit under `epoch` from now on; what an older one left uncommitted is dropped."""
         self.epoch = epoch
         self.is_fenced = False
         for tracker in self._dirty:
@@ -120,7 +120,8 @@ class Committer:
                 await self._consumer.commit(offsets, epoch)
             except Fenced:
                 self.refused += 1
-                self.is_fenced = self.is_fenced or epoch == self.epoch
+                if epoch == self.epoch:
+                    self.is_fenced = True
                 return False
             except NOT_REACHED:
                 self._mark_again(taken, epoch)

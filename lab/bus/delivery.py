@@ -1,70 +1,56 @@
 """The delivery loop: records of one subscription in, settlements out, positions committed.
 
 Written once, over the port `Consumer`; every bus uses it. It keeps the order of keys, runs a fixed
-pool of workers, parks retries without holding a worker, bounds what is in flight, commits what may
-be committed, and drains before it lets go. Its policies come from outside: which position may be
-committed (`position`), whether an old epoch counts (`accepts`), how a delivery is moved to the retry
-path when the process must stop (`move`), and who buries what nobody handled (`bury`).
+pool of workers, parks retries without holding one, bounds what is in flight, commits what may be
+committed, and drains before it lets go. Its policies come from outside: which position may be
+committed (`position`), whether an old epoch counts (`accepts`), how a delivery is moved to the
+retry path when the process must stop (`move`), and who buries what nobody handled (`bury`).
 
-Deliberately not here: lanes (`lanes.py`), commits (`committing.py`), what a drain decides
-(`draining.py`), retries and dead letters (links of `handle`, in `lab.patterns`).
+Here: how a subscription begins, follows the group, and ends. Its parts: `intake.py` (fetching and
+bounds), `lanes.py` (who waits for whom), `workers.py` (running and settling), `committing.py`,
+`offsets.py`, `draining.py`. Deliberately not here: retries and dead letters; they are links of
+`handle`, in `lab.patterns`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from lab.bus.committing import BACKOFF_CAP_US, BACKOFF_US, NOT_REACHED, Committer, Position
+from lab.bus.committing import NOT_REACHED, Committer, Position
 from lab.bus.draining import Drain, Waiting
-from lab.bus.lanes import RUNNING, Held, Lane, Lanes
-from lab.bus.offsets import OffsetTracker
-from lab.domain.envelope import H_ATTEMPT, H_REDRIVES, H_SUBJECT, H_TYPE
-from lab.domain.errors import Fenced
+from lab.bus.intake import Intake
+from lab.bus.lanes import Lanes
+from lab.bus.workers import Accepts, Bury, Workers
 from lab.history.recorder import Write
 from lab.ports.bus import (
-    Ack,
     Consumer,
-    DeadLetter,
-    Delivery,
     Handle,
     Listener,
     Ordering,
-    Record,
-    Release,
-    Retry,
-    Settlement,
     StopReport,
     TopicPartition,
 )
 
-Accepts = Callable[[int, int], bool]
-Bury = Callable[[Delivery, DeadLetter], Awaitable[Settlement]]
-
-BUGS_MAX: Final = 3
-BUG_BACKOFF_US: Final = 1_000_000
-UNBURIED_BACKOFF_US: Final = 1_000_000
-UNBURIED_BACKOFF_CAP_US: Final = 60_000_000
-RELEASED_US: Final = 100_000
-"""A release that asks for no pause still costs this much: it must not spin."""
 CANCEL_US: Final = 1_000_000
 FLUSH_US: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much a subscription does at once.
+    """How much a subscription does at once, and how long it may take to let go.
 
     Attributes:
-        ordering: which deliveries may run at the same time.
+        ordering: which deliveries may not run at the same time.
         workers: handlers that run at once.
         max_in_flight: records fetched and not settled.
         max_uncommitted: records of one partition from its first unsettled one on.
         commit_every: settlements after which is committed.
-        commit_after_us: time after the first uncommitted settlement.
-        revoke_us: how long handlers may finish before partitions are given away; below the group's
-            rebalance timeout.
+        commit_after_us: time from the first uncommitted settlement to its commit.
+        revoke_us: how long running handlers may finish before partitions are given away; must lie
+            below the group's rebalance timeout.
     """
 
     ordering: Ordering = Ordering.KEY
@@ -89,23 +75,19 @@ class DeliveryLoop(Listener):
     Args:
         consumer: this member; the loop is its only user.
         handle: the chain around the handlers. It should return a settlement; an exception out of
-            the whole chain is a bug: reported to the event loop, two more attempts, then `bury`.
+            the whole chain is a bug: it is reported to the event loop's exception handler, tried
+            twice more, then handed to `bury`.
         topics: what is read, retry topics included.
         group: the consumer group.
         process: name of the process life, for the history.
         limits: see `Limits`.
         position: what of a tracker may be committed (pattern `commit_prefix`).
-        accepts: whether a settlement under (its epoch, present epoch) counts (pattern `fencing`).
-        now: monotonic microseconds, of the loop's waits and of the history.
+        accepts: whether a settlement of (its epoch, the present epoch) counts (pattern `fencing`).
+        now: monotonic microseconds, for waits and for the history.
         write: takes the entries, or None.
-        move: parks a delivery in the retry path at a stop; settles it with Ack when that is durable.
-        bury: settles a delivery that nobody handled; without it, or when it fails, the delivery is
-            tried again at the head of its lane for ever.
-
-    Attributes:
-        epoch: of the present assignment, 0 without one.
-        in_flight: records fetched under this epoch and not settled.
-        stale: settlements that came after their epoch and were dropped.
+        move: parks a delivery in the retry path at a stop; settles with Ack once that is durable.
+        bury: settles what nobody handled. Without it, and for a DeadLetter that comes out of the
+            chain, the delivery is tried again at the head of its lane for ever, backing off.
     """
 
     def __init__(
@@ -124,47 +106,83 @@ class DeliveryLoop(Listener):
         move: Handle | None = None,
         bury: Bury | None = None,
     ) -> None:
-        self.epoch = 0
-        self.in_flight = 0
-        self.stale = 0
         self._consumer = consumer
         self._handle = handle
         self._topics = tuple(topics)
         self._group = group
         self._process = process
         self._limits = limits
+        self._position = position
         self._accepts = accepts
         self._now = now
         self._write = write
         self._move = move
         self._bury = bury
-        self._committer = Committer(
-            consumer,
-            position,
-            every=limits.commit_every,
-            after_us=limits.commit_after_us,
-            now=now,
-        )
-        # A full batch on top of it must not pass max_uncommitted.
-        self._batch = min(limits.max_in_flight, max(1, limits.max_uncommitted // 2))
-        self._window_max = limits.max_uncommitted - self._batch
         self._phase = _Phase.NEW
         self._report = StopReport()
-        self._forget_all()
-
-    def _forget_all(self) -> None:
-        self._lanes = Lanes(self._limits.ordering, self._now)
-        self._trackers: dict[tuple[str, int], OffsetTracker] = {}
-        self._ends: Mapping[TopicPartition, int] = {}
-        self._drain: Drain | None = None
-        self._waiting = Waiting(self._now)
-        self._room: asyncio.Future[None] | None = None
-        self._current: list[Held | None] = [None] * self._limits.workers
         self._tasks: list[asyncio.Task[None]] = []
-        self._fetcher: asyncio.Task[None] | None = None
-        self._paused_until_us = 0
-        self._pause_timer: asyncio.TimerHandle | None = None
+        self._make_parts()
+
+    def _make_parts(self) -> None:
+        limits = self._limits
         self._ended = asyncio.Event()
+        self._waiting = Waiting(self._now)
+        self._lanes = Lanes(limits.ordering, self._now)
+        self._committer = Committer(
+            self._consumer,
+            self._position,
+            every=limits.commit_every,
+            after_us=limits.commit_after_us,
+            now=self._now,
+        )
+        self._intake = Intake(
+            self._consumer,
+            self._lanes,
+            self._group,
+            max_in_flight=limits.max_in_flight,
+            max_uncommitted=limits.max_uncommitted,
+        )
+        self._workers = Workers(
+            self._handle,
+            count=limits.workers,
+            lanes=self._lanes,
+            intake=self._intake,
+            committer=self._committer,
+            waiting=self._waiting,
+            accepts=self._accepts,
+            bury=self._bury,
+            group=self._group,
+            process=self._process,
+            now=self._now,
+            write=self._write,
+        )
+
+    # ---- what it is doing
+
+    @property
+    def epoch(self) -> int:
+        """Of the present assignment, 0 without one."""
+        return self._intake.epoch
+
+    @property
+    def owned(self) -> Sequence[TopicPartition]:
+        """The partitions of the present assignment."""
+        return self._intake.owned()
+
+    @property
+    def in_flight(self) -> int:
+        """Records fetched under this epoch and not settled."""
+        return self._intake.in_flight
+
+    @property
+    def uncommitted_max(self) -> int:
+        """The widest window of a partition: records from its first unsettled one on."""
+        return max((tracker.window for tracker in self._intake.trackers.values()), default=0)
+
+    @property
+    def stale(self) -> int:
+        """Settlements and commits that came after their epoch and were dropped."""
+        return self._workers.stale + self._committer.refused
 
     # ---- life
 
@@ -176,13 +194,17 @@ class DeliveryLoop(Listener):
         """
         if self._phase not in (_Phase.NEW, _Phase.STOPPED):
             raise RuntimeError(f"the subscription of {self._group} is {self._phase.value} already")
-        self._forget_all()
+        self._make_parts()
         self._phase = _Phase.RUNNING
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._work(n)) for n in range(self._limits.workers)]
-        self._tasks.append(loop.create_task(self._committer.run()))
-        self._fetcher = loop.create_task(self._fetch())
-        for task in (*self._tasks, self._fetcher):
+        self._workers.start()
+        self._fetcher = loop.create_task(self._intake.run(self._topics, self))
+        self._tasks = [
+            *self._workers.tasks,
+            loop.create_task(self._committer.run()),
+            self._fetcher,
+        ]
+        for task in self._tasks:
             task.add_done_callback(self._task_ended)
 
     async def stop(self, grace_us: int) -> StopReport:
@@ -190,21 +212,22 @@ class DeliveryLoop(Listener):
 
         Fetching ends at once. Of what was fetched, only records above everything that was started
         in their partition are dropped; the rest is run within `grace_us`, or moved to the retry
-        path. Handlers that run longer are cancelled and their deliveries given back. Returns after
-        at most `grace_us` plus three seconds plus what the last port calls take. Before `start` it
-        does nothing; a second call waits for the first and may shorten its grace.
+        path. Handlers that run longer are cancelled and their deliveries given back. It takes at
+        most `grace_us`, three seconds, and what the last calls of the consumer take. Before
+        `start` it does nothing; a second call waits for the first, and may shorten its grace.
         """
         return await self._end(grace_us, self._move)
 
     async def abort(self) -> StopReport:
-        """Cancel what runs, start nothing more, commit what was settled, leave. Ends a drain too."""
+        """Cancel what runs, start nothing more, commit what was settled, leave; ends a drain."""
         return await self._end(0, None)
 
     async def _end(self, grace_us: int, move: Handle | None) -> StopReport:
         deadline_us = self._now() + grace_us
         if self._phase is _Phase.STOPPING:
-            if self._drain is not None and deadline_us < self._drain.deadline_us:
-                self._drain.deadline_us = deadline_us
+            drain = self._workers.drain
+            if drain is not None:
+                drain.deadline_us = min(drain.deadline_us, deadline_us)
                 self._waiting.notify()
             await self._ended.wait()
         elif self._phase is _Phase.RUNNING:
@@ -214,27 +237,25 @@ class DeliveryLoop(Listener):
                 self._report = await self._drain_and_leave(Drain(deadline_us, move, is_stop=True))
             finally:
                 self._tear_down()
-                self._phase = _Phase.STOPPED
-                self._ended.set()
         return self._report
 
     async def _drain_and_leave(self, drain: Drain) -> StopReport:
-        self._drain = drain
-        self._consumer.wake()
-        self._make_room()
-        self._sort_out(drain)
-        await self._waiting.until(
-            lambda: not self.in_flight and not any(self._current), lambda: drain.deadline_us
+        workers = self._workers
+        waiting = self._waiting
+        self._intake.finish()
+        workers.begin_drain(drain)
+        await waiting.until(
+            lambda: not self._intake.in_flight and workers.is_idle(), lambda: drain.deadline_us
         )
         await self._cancel_running(drain)
-        for lane in self._lanes.all():
-            self._abandon(lane, drain)
-        drain.is_committed &= await self._committer.flush(self._now() + FLUSH_US)
-        await self._end_fetching()
-        try:
+        workers.give_up(drain)
+        is_committed = await self._committer.flush(self._now() + FLUSH_US)
+        drain.is_committed = drain.is_committed and is_committed
+        # The consumer must not be left while a call of it is still joining.
+        end_us = self._now() + FLUSH_US
+        await waiting.until(self._fetcher.done, lambda: end_us)
+        with suppress(*NOT_REACHED):  # Then the end of the session will tell the group.
             await self._consumer.leave()
-        except NOT_REACHED:
-            pass  # The session's end will tell the group.
         report = drain.report()
         if self._write is not None:
             counts = (len(report.drained), len(report.cancelled), len(report.abandoned))
@@ -242,37 +263,24 @@ class DeliveryLoop(Listener):
         return report
 
     async def _cancel_running(self, drain: Drain) -> None:
-        """Cancel the handlers that still run; who does not follow is left behind."""
+        """Start nothing more, cancel the handlers that still run."""
+        workers = self._workers
         drain.is_over = True
-        for worker, held in zip(self._tasks, self._current, strict=False):
+        self._lanes.hold()
+        for task, held in zip(workers.tasks, workers.current, strict=True):
             if held is not None:
-                worker.cancel()
+                task.cancel()
         end_us = self._now() + CANCEL_US
-        await self._waiting.until(lambda: not any(self._current), lambda: end_us)
-        for held in self._current:
-            if held is not None:
-                drain.cancelled.append(held.event_id)
-
-    async def _end_fetching(self) -> None:
-        """The consumer must not be left while it is still joining or polling."""
-        fetcher = self._fetcher
-        assert fetcher is not None
-        end_us = self._now() + FLUSH_US
-        if not await self._waiting.until(fetcher.done, lambda: end_us):
-            fetcher.cancel()
+        await self._waiting.until(workers.is_idle, lambda: end_us)
 
     def _tear_down(self) -> None:
-        for task in (*self._tasks, self._fetcher):
-            if task is not None:
-                task.cancel()
-        for lane in self._lanes.all():
-            self._lanes.remove(lane)
-        if self._pause_timer is not None:
-            self._pause_timer.cancel()
+        self._workers.end()
+        for task in self._tasks:
+            task.cancel()
         self._committer.begin(0)
-        self._trackers = {}
-        self.epoch = 0
-        self.in_flight = 0
+        self._intake.begin(0, {})
+        self._phase = _Phase.STOPPED
+        self._ended.set()
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         self._waiting.notify()
@@ -284,3 +292,54 @@ class DeliveryLoop(Listener):
                     "task": task,
                 }
             )
+
+    # ---- the group's assignments
+
+    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002
+        """Drain, then commit, then fence. Under the eager protocol everything goes."""
+        intake = self._intake
+        workers = self._workers
+        deadline_us = self._now() + self._limits.revoke_us
+        intake.is_closed = True
+        if workers.drain is None:
+            workers.begin_drain(Drain(deadline_us, None, is_stop=False))
+        # A stop that is draining already goes on; or one begins meanwhile and takes over.
+        await self._waiting.until(lambda: not intake.in_flight, lambda: deadline_us)
+        is_committed = await self._committer.flush(self._now() + FLUSH_US)
+        self._fence()
+        drain = workers.drain
+        if drain is not None and drain.is_stop:
+            drain.is_committed = drain.is_committed and is_committed
+        else:
+            workers.drain = None
+
+    async def on_assigned(self, epoch: int, ends: Mapping[TopicPartition, int]) -> None:
+        """Begin anew with the next epoch."""
+        if self._phase is not _Phase.RUNNING:
+            return
+        if self._intake.epoch:
+            self._fence()
+        self._committer.begin(epoch)
+        self._intake.begin(epoch, ends)
+        self._note("owned", epoch, ends)
+
+    def _fence(self) -> None:
+        """From here on nothing of the present epoch is settled or committed."""
+        intake = self._intake
+        if not intake.epoch:
+            return
+        self._note("revoked", intake.epoch, intake.owned())
+        drain = self._workers.drain
+        if drain is not None and drain.is_stop:
+            self._workers.give_up(drain)
+        for lane in self._lanes.all():
+            self._lanes.remove(lane)
+        self._committer.begin(0)
+        intake.begin(0, {})
+        intake.is_closed = True
+        self._waiting.notify()
+
+    def _note(self, kind: str, epoch: int, partitions: Iterable[TopicPartition]) -> None:
+        if self._write is not None:
+            names = tuple(f"{topic}/{partition}" for topic, partition in partitions)
+            self._write((kind, self._now(), self._process, "", self._group, epoch, names))

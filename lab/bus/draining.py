@@ -8,7 +8,7 @@ runs it (`workers.py`) and the sequence of a stop (`delivery.py`).
 import asyncio
 from collections.abc import Callable, Sequence
 
-from lab.bus.lanes import Held, Lane
+from lab.bus.lanes import Held
 from lab.ports.bus import Handle, StopReport
 
 
@@ -47,11 +47,6 @@ class Drain:
 def needed(queue: Sequence[Held]) -> list[Held]:
     """What of a lane may not be dropped: started, or below something that was started."""
     return [held for held in queue if held.record.offset <= held.tracker.started]
-
-
-def abandon(lane: Lane, drain: Drain) -> None:
-    """Note everything in the lane as abandoned; what is not needed is merely dropped."""
-    drain.abandoned += [held.event_id for held in needed(lane.queue)]
 
 
 class Waiting:

@@ -48,6 +48,8 @@ class Intake:
         # A whole batch on top of it must not pass max_uncommitted.
         self._batch = min(max_in_flight, max(1, max_uncommitted // 2))
         self._window_max = max_uncommitted - self._batch
+        # Not one free place: a full intake would fetch records one by one.
+        self._enough_room = max_in_flight - max(1, max_in_flight // 16)
         self._is_paused = False
         self._is_finished = False
         self._waiter: asyncio.Future[None] | None = None
@@ -120,15 +122,14 @@ class Intake:
         self._look_again()
 
     def settled(self, held: Held) -> None:
-        """A delivery of the present epoch was settled, or dropped unsettled before it started."""
+        """A delivery of the present epoch was settled."""
         self.in_flight -= 1
         tracker = held.tracker
         if tracker.is_paused and tracker.window <= self._window_max // 2:
             tracker.is_paused = False
             if not self._is_paused:
                 self._consumer.resume([tracker.partition])
-        # Half empty, not one free place: else a full intake would fetch records one by one.
-        if self._waiter is not None and self.in_flight <= self._in_flight_max // 2:
+        if self._waiter is not None and self.in_flight <= self._enough_room:
             self._look_again()
 
     def _take_in(self, records: Sequence[Record]) -> None:

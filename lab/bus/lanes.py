@@ -134,8 +134,8 @@ class Lanes:
             lane.state = READY
             self._ready.append(lane)
 
-    def next(self, lane: Lane, held: Held) -> None:
-        """The head `held` of a running lane is settled: go on with what waits behind it.
+    def next(self, lane: Lane, held: Held | None) -> None:
+        """A running lane is done with its head `held`: go on with what waits behind it.
 
         The line may have been cleared, and filled again, while it ran.
         """
@@ -155,15 +155,15 @@ class Lanes:
         self._arm(lane, after_us)
 
     def keep(self, lane: Lane, kept: Sequence[Held]) -> int:
-        """Keep only `kept` of what waits in a lane, never dropping a running head; number dropped."""
+        """Keep only `kept` in a lane; returns how many were dropped."""
         before = len(lane.queue)
         lane.queue = deque(kept)
-        if not lane.queue and lane.state is not RUNNING:
+        if not kept and lane.state is not RUNNING:
             self.remove(lane)
-        return before - len(lane.queue)
+        return before - len(kept)
 
     def remove(self, lane: Lane) -> None:
-        """The lane is gone, with everything in it."""
+        """Empty a lane. One that is running is gone only when its worker calls `next`."""
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None

@@ -1,7 +1,9 @@
 """A consumer of the memory log: a member's own side, which dies with its process.
 
 Fetch positions, pause flags and the calls to the listener are here, as in a Kafka client. A call
-suspends once and is then applied in one step. Deliberately not here: the group (`memory_groups.py`).
+suspends once and is then applied in one step.
+
+Deliberately not here: the group (`memory_groups.py`).
 """
 
 from __future__ import annotations

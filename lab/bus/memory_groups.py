@@ -124,9 +124,7 @@ class Group:
         """Nothing is heard of the member's process any more."""
         if member.id in self._members and not member.is_silent:
             member.is_silent = True
-            member.session = self._root.call_after_us(
-                self._session_us, lambda: self._expel(member)
-            )
+            member.session = self._root.call_after_us(self._session_us, lambda: self._expel(member))
 
     def heard(self, member: Member) -> None:
         """The member's process is back."""

@@ -53,7 +53,7 @@ class OffsetTracker:
         self._order: deque[int] = deque()
 
     def delivered(self, offset: int) -> bool:
-        """One delivery of `offset` is in hand; False if it was delivered under this epoch before."""
+        """One delivery of `offset` is in hand; whether it is the first one under this epoch."""
         if offset > self._delivered:
             if self._delivered < 0:
                 self.contiguous = offset
@@ -77,8 +77,7 @@ class OffsetTracker:
             open_[offset] = left
             return
         del open_[offset]
-        if offset > self.highest:
-            self.highest = offset
+        self.highest = max(self.highest, offset)
         order = self._order
         while order and order[0] not in open_:
             self.contiguous = order.popleft() + 1

@@ -1,25 +1,388 @@
 """The workers of a subscription: they take lanes, hand deliveries to the chain, settle them.
 
 The pool is fixed: no task per delivery, and a parked delivery holds no worker. Deliberately not
-here: what comes in (`intake.py`), when a subscription ends (`delivery.py`).
+here: what comes in (`intake.py`), and how a subscription begins and ends (`delivery.py`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from lab.bus.committing import Committer
-from lab.bus.draining import Drain, Waiting, abandon
+from lab.bus.draining import Drain, Waiting, needed
 from lab.bus.intake import Intake
 from lab.bus.lanes import PARKED, RUNNING, Held, Lane, Lanes
 from lab.history.recorder import Write
-from lab.ports.bus import (
-    Ack,
-    DeadLetter,
-    Delivery,
-    Handle,
-    Release,
-    Retry,
-    Settlement,
-)
-"""x"""
+from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Release, Retry, Settlement
+
+Accepts = Callable[[int, int], bool]
+Bury = Callable[[Delivery, DeadLetter], Awaitable[Settlement]]
+
+_SETTLEMENTS: Final = (Ack, Retry, Release, DeadLetter)
+
+BUGS_MAX: Final = 3
+BUG_BACKOFF_US: Final = 1_000_000
+UNBURIED_BACKOFF_US: Final = 1_000_000
+UNBURIED_DOUBLINGS_MAX: Final = 6
+RELEASED_US: Final = 100_000
+"""A release that asks for no pause still waits this long: it must not spin."""
+
+
+class Workers:
+    """A pool over the lanes of one subscription.
+
+    Attributes:
+        tasks: one per worker, once started.
+        current: what each worker has in hand.
+        drain: the drain under way, or None.
+        stale: settlements that came after their epoch and were dropped.
+    """
+
+    def __init__(
+        self,
+        handle: Handle,
+        *,
+        count: int,
+        lanes: Lanes,
+        intake: Intake,
+        committer: Committer,
+        waiting: Waiting,
+        accepts: Accepts,
+        bury: Bury | None,
+        group: str,
+        process: str,
+        now: Callable[[], int],
+        write: Write | None,
+    ) -> None:
+        self.tasks: Sequence[asyncio.Task[None]] = ()
+        self.current: list[Held | None] = [None] * count
+        self.drain: Drain | None = None
+        self.stale = 0
+        self._handle = handle
+        self._lanes = lanes
+        self._intake = intake
+        self._committer = committer
+        self._waiting = waiting
+        self._accepts = accepts
+        self._bury = bury
+        self._group = group
+        self._process = process
+        self._now = now
+        self._write = write
+        self._paused_until_us = 0
+        self._pause_timer: asyncio.TimerHandle | None = None
+        self._is_ended = False
+
+    # ---- the pool
+
+    def start(self) -> None:
+        """Start the workers on the running loop."""
+        loop = asyncio.get_running_loop()
+        self.tasks = [loop.create_task(self._work(slot)) for slot in range(len(self.current))]
+
+    def end(self) -> None:
+        """Cancel the workers and everything parked."""
+        self._is_ended = True
+        for task in self.tasks:
+            task.cancel()
+        for lane in self._lanes.all():
+            self._lanes.remove(lane)
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
+
+    def is_idle(self) -> bool:
+        """No worker has anything in hand."""
+        return not any(held is not None for held in self.current)
+
+    async def _work(self, slot: int) -> None:
+        while not self._is_ended:
+            try:
+                await self._work_on(slot)
+            except asyncio.CancelledError:
+                # Somebody cancelled a worker that had nothing in hand: the pool must not shrink.
+                if self._is_ended:
+                    raise
+                _forget_cancellation()
+
+    async def _work_on(self, slot: int) -> None:
+        lanes = self._lanes
+        current = self.current
+        while not self._is_ended:
+            lane = lanes.take()
+            if lane is None:
+                lane = await lanes.wait()
+                if lanes.is_held:
+                    lanes.give_back(lane)
+                    continue
+            if not lane.queue:
+                lanes.next(lane, None)  # Emptied between its hand-over and this step.
+                continue
+            current[slot] = held = lane.queue[0]
+            settlement = await self._hand_over(lane, held)
+            current[slot] = None
+            self._settle(lane, held, settlement)
+
+    async def _hand_over(self, lane: Lane, held: Held) -> Settlement:
+        """Run the chain. Whatever comes out of it, a settlement is returned."""
+        handle = self._handle
+        drain = self.drain
+        if drain is not None and (lane.is_moving or drain.moves_all):
+            if drain.move is None:
+                return Release("stopping")
+            handle = drain.move
+            lane.is_moving = True
+        else:
+            self._note_start(held)
+        try:
+            try:
+                settlement = await handle(held)
+                if type(settlement) in _SETTLEMENTS:
+                    return settlement
+                raise TypeError(f"the chain of {self._group} settled with {settlement!r}")
+            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - a bug of the chain must not end the loop
+                return await self._unhandled(held, error)
+        except asyncio.CancelledError:
+            # By a stop, by a fault, or leaked out of the handler: the delivery is given back.
+            _forget_cancellation()
+            return Release("cancelled")
+
+    async def _unhandled(self, held: Held, error: BaseException) -> Settlement:
+        """An exception came out of the whole chain."""
+        held.bugs += 1
+        asyncio.get_running_loop().call_exception_handler(
+            {
+                "message": f"the chain of {self._group} raised on event {held.event_id!r}",
+                "exception": error,
+            }
+        )
+        if held.bugs < BUGS_MAX:
+            return Retry(BUG_BACKOFF_US * held.bugs)
+        dead = DeadLetter("exhausted", type(error).__name__, str(error))
+        if self._bury is None:
+            return dead
+        try:
+            return await self._bury(held, dead)
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - it is tried again, as if nobody could bury
+            return dead
+
+    # ---- settlements
+
+    def _settle(self, lane: Lane, held: Held, settlement: Settlement) -> None:
+        present = self._intake.epoch
+        is_ack = type(settlement) is Ack
+        if not self._accepts(held.epoch, present):
+            self.stale += 1
+            self._note_settlement(held, "stale", settlement)
+            self._leave_behind(lane, held)
+        elif is_ack:
+            self._note_settlement(held, "ack", settlement)
+            held.tracker.settled(held.record.offset)
+            self._committer.settled(held.tracker)
+            if held.epoch == present:
+                self._intake.settled(held)
+            if self.drain is not None:
+                self.drain.drained.append(held.event_id)
+            self._lanes.next(lane, held)
+        elif held.epoch != present:
+            self._note_settlement(held, "release", settlement)
+            self._leave_behind(lane, held)
+        else:
+            self._settle_unfinished(lane, held, settlement)
+        if self.drain is not None:
+            self._waiting.notify()
+
+    def _leave_behind(self, lane: Lane, held: Held) -> None:
+        """The delivery belongs to an assignment that is gone; so does its place in the line."""
+        if self.drain is not None and self.drain.is_over:
+            self.drain.cancelled.append(held.event_id)
+        self._lanes.next(lane, held)
+
+    def _settle_unfinished(self, lane: Lane, held: Held, settlement: Settlement) -> None:
+        """Not an ack: the delivery stays, or comes back."""
+        held.starts_known = False
+        match settlement:
+            case Retry(after_us=after_us, counts=counts):
+                self._note_settlement(held, "retry", settlement)
+                held.attempt += counts
+            case DeadLetter():
+                self._note_settlement(held, "dead", settlement)
+                doublings = min(held.attempt - 1, UNBURIED_DOUBLINGS_MAX)
+                after_us = UNBURIED_BACKOFF_US << doublings
+                held.attempt += 1
+            case Release(pause_us=after_us):
+                self._note_settlement(held, "release", settlement)
+            case _:
+                raise AssertionError(settlement)
+        if self.drain is not None:
+            self._settle_in_drain(self.drain, lane, held, settlement, after_us)
+        elif not isinstance(settlement, Release):
+            self._lanes.park(lane, after_us)
+        elif after_us > 0:
+            self.pause(settlement.why, after_us)
+            self._lanes.give_back(lane)
+        else:
+            self._lanes.park(lane, RELEASED_US)
+
+    def _settle_in_drain(
+        self, drain: Drain, lane: Lane, held: Held, settlement: Settlement, after_us: int
+    ) -> None:
+        if drain.is_over:
+            drain.cancelled.append(held.event_id)
+            self._intake.in_flight -= 1
+            self._lanes.next(lane, held)
+        elif not drain.is_stop:
+            if isinstance(settlement, Release) and after_us > 0:
+                self.pause(settlement.why, after_us)
+                for other in self._lanes.all():
+                    if other.state is not RUNNING:
+                        self._drop(other)
+            self._drop(lane)
+            self._lanes.next(lane, None)
+        elif lane.is_moving:
+            self._abandon(drain, lane)
+            self._lanes.next(lane, None)
+        elif not isinstance(settlement, Release) and self._now() + after_us <= drain.deadline_us:
+            self._lanes.park(lane, after_us)
+        elif drain.move is not None:
+            self._give_away(drain, lane)
+        else:
+            self._abandon(drain, lane)
+            self._lanes.next(lane, None)
+
+    # ---- drains
+
+    def begin_drain(self, drain: Drain) -> None:
+        """Drop what need not be done; let the rest start, or be moved, or wait for its time."""
+        self.drain = drain
+        lanes = self._lanes
+        for lane in lanes.all():
+            is_running = lane.state is RUNNING
+            if not drain.is_stop and not is_running and (lane.state is PARKED or lanes.is_held):
+                self._drop(lane)
+                continue
+            before = len(lane.queue)
+            lanes.keep(lane, needed(lane.queue))
+            self._intake.in_flight -= before - len(lane.queue)
+            if lane.state is PARKED and lane.queue and lane.due_us > drain.deadline_us:
+                self._give_away(drain, lane)
+        if drain.is_stop and lanes.is_held and self._paused_until_us > drain.deadline_us:
+            drain.moves_all = True
+            lanes.open()
+
+    def give_up(self, drain: Drain) -> None:
+        """Nothing more is done: what is needed and still there is abandoned."""
+        for lane in self._lanes.all():
+            self._abandon(drain, lane)
+
+    def _give_away(self, drain: Drain, lane: Lane) -> None:
+        """The head cannot be finished in time: move it, and go on with what is behind it."""
+        if drain.move is None:
+            self._abandon(drain, lane)
+        else:
+            lane.is_moving = True
+            self._lanes.make_ready(lane)
+
+    def _abandon(self, drain: Drain, lane: Lane) -> None:
+        """Nothing of the lane is finished: what is behind its head must not overtake it."""
+        drain.abandoned += [held.event_id for held in needed(lane.queue)]
+        self._drop(lane)
+
+    def _drop(self, lane: Lane) -> None:
+        self._intake.in_flight -= len(lane.queue)
+        self._lanes.remove(lane)
+
+    # ---- pauses of the whole subscription
+
+    def pause(self, why: str, for_us: int) -> None:
+        """Start nothing for `for_us`; a pause under way may get longer, never shorter."""
+        until_us = self._now() + for_us
+        if until_us <= self._paused_until_us:
+            return
+        self._paused_until_us = until_us
+        if self._write is not None:
+            self._write(("paused", self._now(), self._process, "", self._group, why, for_us))
+        if self._pause_timer is None:
+            self._lanes.hold()
+            self._intake.pause()
+        else:
+            self._pause_timer.cancel()
+        self._arm_pause(for_us)
+
+    def _arm_pause(self, for_us: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._pause_timer = loop.call_later(for_us / 1e6, self._pause_ended)
+
+    def _pause_ended(self) -> None:
+        left_us = self._paused_until_us - self._now()
+        if left_us > 0:
+            self._arm_pause(left_us)
+        else:
+            self._pause_timer = None
+            self._intake.resume()
+            self._lanes.open()
+
+    # ---- history
+
+    def _note_start(self, held: Held) -> None:
+        held.is_started = True
+        record = held.record
+        tracker = held.tracker
+        tracker.started = max(tracker.started, record.offset)
+        if self._write is not None:
+            self._write(
+                (
+                    "deliver",
+                    self._now(),
+                    self._process,
+                    held.subject,
+                    self._group,
+                    record.topic,
+                    record.partition,
+                    record.offset,
+                    held.epoch,
+                    held.event_id,
+                    held.event_type,
+                    held.attempt,
+                )
+            )
+
+    def _note_settlement(self, held: Held, name: str, settlement: Settlement) -> None:
+        if self._write is None:
+            return
+        why, after_us = "", 0
+        match settlement:
+            case Ack(why=why) | DeadLetter(reason=why):
+                pass
+            case Retry(after_us=after_us):
+                pass
+            case Release(why=why, pause_us=after_us):
+                pass
+        record = held.record
+        self._write(
+            (
+                "settle",
+                self._now(),
+                self._process,
+                held.subject,
+                self._group,
+                record.topic,
+                record.partition,
+                record.offset,
+                held.epoch,
+                held.event_id,
+                name,
+                why,
+                after_us,
+            )
+        )
+
+
+def _forget_cancellation() -> None:
+    """The running task was asked to end; it does not, so that its waits work again."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()

@@ -21,6 +21,11 @@ DEFAULT_OUT: Final = Path("runs")
 SEEDS_MAX: Final = 1_000_000
 _SEED_DIGITS_MAX: Final = 19
 
+_ON_OFF: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+Flags = Mapping[str, str | Sequence[str] | bool | None]
+"""Options by their long names without `--`, as the shell gave them."""
+
 HistoryKept = Literal["witnesses", "all"]
 
 
@@ -41,7 +46,7 @@ def complete_scenario(incomplete: str) -> list[str]:
 ScenarioName = Annotated[
     str | None,
     typer.Argument(
-        metavar="[SCENARIO]",
+        metavar="SCENARIO",
         help="One of `lab list`.",
         show_default=False,
         autocompletion=complete_scenario,
@@ -137,11 +142,10 @@ History = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", help="Print the verdict line only; with --seeds what did not pass.")
+    bool,
+    typer.Option("--quiet", help="Print the verdict line only; with --seeds what did not pass."),
 ]
-NoColor = Annotated[
-    bool, typer.Option("--no-color", help="No colour (as the variable NO_COLOR).")
-]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colour (as the variable NO_COLOR).")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,12 +166,15 @@ class Asked:
     scenarios: tuple[Path, ...]
     out: Path | None
     history: HistoryKept
+    json: bool
+    quiet: bool
+    no_color: bool
 
 
 class Given:
     """Flags with the `LAB_*` variables behind them."""
 
-    def __init__(self, flags: Mapping[str, str | Sequence[str] | None]) -> None:
+    def __init__(self, flags: Flags) -> None:
         self._flags = flags
         self._variables = settings.environment()
 
@@ -215,31 +222,44 @@ class Given:
             raise OptionError(f"{place} must be {' or '.join(choices)}, not {text!r}")
         return text
 
+    def switch(self, name: str) -> bool:
+        """A flag without a value; its variable is on with `1`, `true` or `yes`."""
+        if self._flags.get(name):
+            return True
+        text = self._variables.get(name.replace("-", "_").upper(), "0").strip().lower()
+        if text not in _ON_OFF:
+            variable = name.replace("-", "_").upper()
+            raise OptionError(f"LAB_{variable} must be 1 or 0, not {text!r}")
+        return _ON_OFF[text]
+
     def many(self, name: str, *, separator: str | None = None) -> tuple[str, ...]:
         """Texts of a repeatable option; `separator` cuts each into several."""
-        flag = self._flags.get(name)
-        if flag and not isinstance(flag, str):
-            texts: Sequence[str] = flag
-        else:
-            found = self.text(name)
-            texts = () if found is None else (found[1],)
+        texts = self._texts(name)
+        if not texts and (found := self.text(name)) is not None:
+            texts = (found[1],)
         if separator is None:
             return tuple(texts)
         parts = (part.strip() for text in texts for part in text.split(separator))
         return tuple(dict.fromkeys(part for part in parts if part))
 
+    def _texts(self, name: str) -> Sequence[str]:
+        flag = self._flags.get(name)
+        return () if flag is None or isinstance(flag, str | bool) else flag
+
     def changes(self) -> dict[str, str]:
         """Changed policies: of `LAB_SET_*`, then those of `--set` on top."""
         changes = _variable_changes(self._variables)
-        for text in self._flags.get("set") or ():
+        for text in self._texts("set"):
             key, equals, value = text.partition("=")
             if not equals or not key.strip():
-                raise OptionError(f"--set must be KEY=VALUE, not {text!r} (see: lab list --settings)")
+                raise OptionError(
+                    f"--set must be KEY=VALUE, not {text!r} (see: lab list --settings)"
+                )
             changes[key.strip()] = value.strip()
         return changes
 
 
-def ask(scenario: str, flags: Mapping[str, str | Sequence[str] | None]) -> Asked:
+def ask(scenario: str, flags: Flags) -> Asked:
     """Everything that was asked for.
 
     Raises:
@@ -266,6 +286,9 @@ def ask(scenario: str, flags: Mapping[str, str | Sequence[str] | None]) -> Asked
         scenarios=tuple(Path(path) for path in given.many("scenarios")),
         out=None if out is None else Path(out[1]),
         history="all" if given.word("history", ("all", "witnesses")) == "all" else "witnesses",
+        json=given.switch("json"),
+        quiet=given.switch("quiet"),
+        no_color=given.switch("no-color"),
     )
 
 

@@ -172,7 +172,7 @@ def _text(given: object, field: str, missing: Reason | None, refusals: list[Refu
     if len(given) > TEXT_MAX:
         message = f"{len(given)} characters; at most {TEXT_MAX} are taken"
         refusals.append(Refusal(Reason.TEXT_TOO_LONG, field, message))
-    if "\0" in given or not _is_encodable(given):
+    if not given.isprintable() and ("\0" in given or not _is_encodable(given)):
         message = "it contains NUL or half of a surrogate pair"
         refusals.append(Refusal(Reason.TEXT_INVALID, field, message))
     return given

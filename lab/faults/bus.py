@@ -53,10 +53,14 @@ class DuplicatingConsumer(Consumer):
         handed: list[Record] = []
         for record in records:
             handed.append(record)
-            if header(record.headers, H_TYPE) in self._reads:
-                if self._site.fires(subject_of(record.headers)):
-                    handed.append(record)
+            if not self._is_read(record):
+                continue
+            if self._site.fires(subject_of(record.headers)) is not None:
+                handed.append(record)
         return handed
+
+    def _is_read(self, record: Record) -> bool:
+        return header(record.headers, H_TYPE) in self._reads
 
     async def join(self, topics: Sequence[str], listener: Listener) -> None:
         await self._inner.join(topics, listener)

@@ -127,7 +127,7 @@ class FaultPlan:
     # ---- what there is
 
     def wants(self, kind: str, *sites: str) -> bool:
-        """Whether a fault of that kind can fire on a visit to one of the sites (none given: at all).
+        """Whether a fault of that kind can fire on a visit to one of `sites` (none given: at all).
 
         An injector that is not wanted need not be installed. Faults that strike at a time are not
         meant, they are the nemesis's (`timetable`).
@@ -256,6 +256,11 @@ class Site:
         # Two generations, so that a run of any length counts in bounded memory.
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
+
+    @property
+    def is_active(self) -> bool:
+        """Whether faults may fire: the plan has begun and is not healed."""
+        return self._plan.is_active
 
     def fires(self, subject: str) -> Firing | None:
         """Count a visit; the recorded firing if the fault fires."""

@@ -1,8 +1,8 @@
 """`history.ndjson`: one entry a line, with the names of its fields.
 
 A short history is written whole. Of a long one only witness orders are kept, because nobody reads
-ten million lines and a replay gives the rest: the first orders, and those that a fault hit. When it is
-known that an order was hit, its story has begun already; so entries wait in a window of the last
+ten million lines and a replay gives the rest: the first orders, and those that a fault hit. When it
+is known that an order was hit, its story has begun already; so entries wait in a window of the last
 batches before it is decided about them. What concerns no order but the run (phases, lives, faults,
 assignments, pauses, breakers) is always kept.
 
@@ -89,7 +89,7 @@ class _Choice:
     def __init__(self) -> None:
         self._first = 0
         self._hit = 0
-        self._subjects: set[str] = set()
+        self._subjects: set[object] = set()
         self._events: set[object] = set()
 
     def look(self, batch: Sequence[Entry]) -> None:
@@ -97,15 +97,14 @@ class _Choice:
         subjects = self._subjects
         for entry in batch:
             kind, subject = entry[0], entry[3]
+            if subject in subjects:
+                continue
             if kind == "http.begin" and self._first < FIRST_ORDERS:
-                assert isinstance(subject, str)
-                self._first += subject not in subjects
+                self._first += 1
                 subjects.add(subject)
-            elif kind == "fault" and subject and subject not in subjects:
-                if self._hit < HIT_ORDERS:
-                    assert isinstance(subject, str)
-                    self._hit += 1
-                    subjects.add(subject)
+            elif kind == "fault" and subject and self._hit < HIT_ORDERS:
+                self._hit += 1
+                subjects.add(subject)
 
     def kept(self, batch: Sequence[Entry]) -> list[Entry]:
         """The entries of a batch that has waited long enough."""

@@ -1,8 +1,8 @@
-"""Sixteen workers finish out of order, and the process dies: what was committed past a record that
-still ran is lost for ever, because nobody will read it again.
+"""What was committed past a record that still ran is lost when its process dies.
 
-So a group's position is the contiguous settled prefix: the first record that is not settled, and
-everything behind it, comes again after a crash.
+Sixteen workers finish out of order, and nobody reads a second time what lies below the group's
+position. So that position is the contiguous settled prefix: after a crash the first record that
+was not settled comes again, and everything behind it.
 
 The weak part commits the highest settled offset, as a consumer does that commits after each record.
 """

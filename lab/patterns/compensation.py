@@ -1,5 +1,6 @@
-"""The customer cancels while the payment runs: the order is gone, the money is taken. Nothing failed,
-so nothing is retried, and nobody gives it back.
+"""The customer cancels while the payment runs: the order is gone, the money is taken.
+
+Nothing failed, so nothing is retried, and nobody gives it back.
 
 So a capture that lands on a cancelled or expired order moves it to REFUND_PENDING and asks for the
 refund, in the transaction that closes the intent: what cannot be rolled back is undone by another

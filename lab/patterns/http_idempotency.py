@@ -1,11 +1,12 @@
-"""The answer to a POST gets lost, the client sends it again, and the shop has two orders. Neither side
-did anything wrong.
+"""The answer to a POST gets lost, the client sends it again, and the shop has two orders.
+
+Neither side did anything wrong: each did what it had to with what it knew.
 
 So the client names its wish with an Idempotency-Key, and the answer is stored under it in the
 transaction that stores the order: either both are there or none. A key that is there gives the same
 answer again, or a refusal if it comes with another body. While its first request is running, a key
-is claimed in the memory of this process only: the claim must die with its owner, a durable one would
-lock the client out. Refusals are not stored: there is nothing to repeat.
+is claimed in the memory of this process only: the claim must die with its owner, a durable one
+would lock the client out. Refusals are not stored: there is nothing to repeat.
 
 The weak part ignores the header.
 

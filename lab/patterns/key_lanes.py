@@ -104,7 +104,9 @@ class KeyParking(Parking):
         `AGAIN` says that it has an outcome; the links inside know which.
         """
         if is_parked(delivery.record):
-            await self._publisher.publish((_copy(delivery.record),))
+            record = delivery.record
+            copy = Outgoing(record.topic, record.key, record.value, record.headers)
+            await self._publisher.publish((copy,))
             return PARKED
         return await self._lock(row_of(delivery, attempts=delivery.attempt - 1), tier=1)
 

@@ -69,11 +69,13 @@ class Relay:
         self._process = process
         self._lanes = [_Lane() for _ in range(lanes)]
         self._is_stopping = False
+        self._started_us = 0
 
     async def run(self) -> None:
         """Relay until `stop`."""
         if self._is_stopping:
             return
+        self._started_us = self._clock.wall_us()
         for lane in self._lanes:
             lane.task = asyncio.get_running_loop().create_task(self._run_lane(lane))
         await asyncio.gather(*(lane.task for lane in self._lanes if lane.task is not None))
@@ -122,8 +124,11 @@ class Relay:
             await self._publisher.publish([to_record(row.envelope) for row in rows])
             await store.mark_published(rows)
             lane.is_in_doubt = False
-            if was_new or was_in_doubt:
-                self._tell("recovered" if was_new else "repeated", len(rows))
+            if was_in_doubt:
+                self._tell("repeated", len(rows))
+            elif was_new:
+                found = [row for row in rows if row.envelope.time_us < self._started_us]
+                self._tell("recovered", len(found))
 
     def _tell(self, what: str, events: int) -> None:
         """Events that a crash or an error would have lost, had they not been rows."""

@@ -1,4 +1,5 @@
-"""A charge is executed and its answer gets lost; the next attempt, under a new key, charges again.
+"""A charge is executed, its answer is lost, and the next attempt, under a new key, charges again.
+
 The customer pays twice, and no log of ours shows the first time.
 
 So a key belongs to the *intent*, not to the attempt: a provider that has seen it gives its old

@@ -46,8 +46,8 @@ class Notification:
 
     async def on_dead(self, order_id: str, event_type: str) -> Unit:
         """The customer hears nothing, the order is none the worse."""
-        del order_id, event_type
-        return Unit()
+        del event_type
+        return Unit(order_id=order_id)
 
     async def on_news(self, payload: Payload, context: Context) -> None:
         """Send the mail about an event; count the revenue of a confirmed order."""

@@ -135,8 +135,8 @@ class OrdersUseCases:
             if loaded is None:
                 return Cancelled.UNKNOWN
             order = loaded.order
-            # Once refunded, only this mark tells a cancelled order from an expired one.
-            if order.was_cancelled:
+            # Once refunded, only the mark tells a cancelled order from an expired one.
+            if _is_cancelled(order):
                 return Cancelled.CANCELLED
             if order.state not in _OPEN:
                 return Cancelled.TOO_LATE
@@ -158,7 +158,7 @@ class OrdersUseCases:
         except (Transient, Down):
             # Not "nothing was stored", which these would mean to the caller.
             raise Indeterminate(unknown) from None
-        if loaded is not None and loaded.order.was_cancelled:
+        if loaded is not None and _is_cancelled(loaded.order):
             return Cancelled.CANCELLED
         raise Indeterminate(unknown)
 
@@ -185,8 +185,8 @@ class Orders:
 
     async def on_dead(self, order_id: str, event_type: str) -> Unit:
         """A capture that could not be confirmed: the order stays PAID, its dead letter parks it."""
-        del order_id, event_type
-        return Unit()
+        del event_type
+        return Unit(order_id=order_id)
 
     async def on_payment_captured(self, payload: Payload, context: Context) -> None:
         """PAID -> CONFIRMED."""
@@ -251,6 +251,10 @@ class Orders:
         unit = _closing(loaded, OrderExpired(order_id=order.id), OrderState.EXPIRED, "timer")
         # CONFLICT: the order moved on. If it is still due, the next batch has it.
         await self.store.commit(unit)
+
+
+def _is_cancelled(order: Order) -> bool:
+    return order.was_cancelled or order.state is OrderState.CANCELLED
 
 
 def _closing(loaded: Loaded, payload: Payload, to: OrderState, by: str) -> Unit:

@@ -150,18 +150,23 @@ class Payment:
         loaded = await self.store.load(order_id)
         if loaded is None:
             return Unit()
-        order = loaded.order
+        state = loaded.order.state
         charges = [each for each in loaded.intents if each.kind is IntentKind.CHARGE]
         key = charges[-1].key if charges else ""
-        payload: PaymentUnknown | RefundFailed
-        if event_type == "OrderValidated" and order.state is S.VALIDATED:
-            if not any(each.is_open for each in charges):
-                return Unit()
-            to, payload = S.PAYMENT_UNKNOWN, PaymentUnknown(order_id=order_id, charge_key=key)
-        elif event_type == "RefundRequested" and order.state is S.REFUND_PENDING:
-            to, payload = S.REFUND_FAILED, RefundFailed(order_id=order_id, charge_key=key)
-        else:
-            return Unit()
+        if event_type == "RefundRequested" and state is S.REFUND_PENDING:
+            failed = RefundFailed(order_id=order_id, charge_key=key)
+            return self._parked(loaded, S.REFUND_FAILED, failed)
+        is_open = any(each.is_open for each in charges)
+        if event_type == "OrderValidated" and state is S.VALIDATED and is_open:
+            unknown = PaymentUnknown(order_id=order_id, charge_key=key)
+            return self._parked(loaded, S.PAYMENT_UNKNOWN, unknown)
+        return Unit(order_id=order_id)
+
+    def _parked(
+        self, loaded: Loaded, to: OrderState, payload: PaymentUnknown | RefundFailed
+    ) -> Unit:
+        """Move an order aside for a person; its intent stays open."""
+        order = loaded.order
         event = derive(
             payload,
             by=self.group,

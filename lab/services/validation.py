@@ -45,8 +45,8 @@ class Validation:
 
     async def on_dead(self, order_id: str, event_type: str) -> Unit:
         """Nobody could answer: the order stays PENDING until it expires."""
-        del order_id, event_type
-        return Unit()
+        del event_type
+        return Unit(order_id=order_id)
 
     async def on_order_created(self, payload: Payload, context: Context) -> None:
         """PENDING -> VALIDATED or REJECTED."""

@@ -63,10 +63,14 @@ class KeyRetryTable:
         self._append(rows, row)
         return Arrival.APPENDED, None
 
-    def park(self, row: WaitingRow) -> WaitingRow:
+    def park(self, row: WaitingRow) -> WaitingRow | None:
         """See `KeyRetryStore.park`."""
-        rows = self._keys.setdefault((row.group, row.key), [])
-        if all(each.event_id != row.event_id for each in rows):
+        rows = self._keys.get((row.group, row.key))
+        if rows is None or all(each.event_id != row.event_id for each in rows):
+            if self._outcomes.settled(row.group, row.event_id, row.redrives):
+                return None
+            if rows is None:
+                rows = self._keys[row.group, row.key] = []
             self._append(rows, row)
         return rows[0]
 
@@ -146,7 +150,7 @@ class MemoryKeyRetry(KeyRetryStore):
         await crossing()
         return self._table.arrive(row)
 
-    async def park(self, row: WaitingRow) -> WaitingRow:
+    async def park(self, row: WaitingRow) -> WaitingRow | None:
         await crossing()
         return self._table.park(row)
 

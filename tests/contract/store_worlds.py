@@ -54,8 +54,12 @@ class Process(Protocol):
     dedupe: DedupeStore
     clock: Clock
 
-    def start(self, call: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        """Run `call` inside the process; the result may be awaited outside of it."""
+    def call(self, inside: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """Run `inside` in the process; the result may be awaited outside of it."""
+        ...
+
+    def start(self, inside: Coroutine[Any, Any, object]) -> None:
+        """Run `inside` in the process, in the background."""
         ...
 
     def kill(self) -> None:
@@ -89,19 +93,21 @@ class MemoryProcess:
     dedupe: DedupeStore
     clock: Clock
 
-    def start(self, call: Coroutine[Any, Any, T]) -> Awaitable[T]:
+    def call(self, inside: Coroutine[Any, Any, T]) -> Awaitable[T]:
         outside: asyncio.Future[T] = self.root.create_future()
 
-        async def inside() -> None:
-            try:
-                result = await call
-            except (Exception, asyncio.CancelledError) as error:
-                outside.set_exception(error)
+        def hand_over(task: asyncio.Task[T]) -> None:
+            error = task.exception()
+            if error is None:
+                outside.set_result(task.result())
             else:
-                outside.set_result(result)
+                outside.set_exception(error)
 
-        self.loop.create_task(inside())
+        self.loop.create_task(inside).add_done_callback(hand_over)
         return outside
+
+    def start(self, inside: Coroutine[Any, Any, object]) -> None:
+        self.loop.create_task(inside)  # type: ignore[unused-awaitable]  # for as long as it lives
 
     def kill(self) -> None:
         self.loop.kill()
@@ -225,7 +231,11 @@ def make_change(to: OrderState, *, version: int = 1, order_id: str = "order-1") 
 
 
 def make_outcome(
-    event_id: str = "event-1", *, group: str = "payment", dead_at: int | None = None, redrives: int = 0
+    event_id: str = "event-1",
+    *,
+    group: str = "payment",
+    dead_at: int | None = None,
+    redrives: int = 0,
 ) -> OutcomeRow:
     return OutcomeRow(
         group=group,

@@ -85,8 +85,8 @@ async def test_of_two_rivals_from_one_version_one_commits(world: World) -> None:
     one, other = world.process("payment"), world.process("api")
     await one.orders.commit(make_create())
     verdicts = await asyncio.gather(
-        one.start(one.orders.commit(make_change(S.VALIDATED))),
-        other.start(other.orders.commit(make_change(S.CANCELLED))),
+        one.call(one.orders.commit(make_change(S.VALIDATED))),
+        other.call(other.orders.commit(make_change(S.CANCELLED))),
     )
     assert sorted(verdicts) == [V.COMMITTED, V.CONFLICT]
     expected = "VALIDATED" if verdicts[0] is V.COMMITTED else "CANCELLED"
@@ -150,7 +150,7 @@ async def test_the_first_outcome_wins_and_the_loser_rolls_back(world: World) -> 
     await one.orders.commit(make_create())
     verdicts = await asyncio.gather(
         *(
-            process.start(
+            process.call(
                 process.orders.commit(replace(make_change(to), outcome=make_outcome("event-1")))
             )
             for process, to in ((one, S.VALIDATED), (other, S.REJECTED))
@@ -265,8 +265,8 @@ async def test_send_until_is_raised_by_compare_and_set(world: World) -> None:
     assert await orders.commit(raised(expected=5_000, until=6_000)) is V.CONFLICT
     await orders.commit(opened(send_until_us=5_000))
     verdicts = await asyncio.gather(
-        one.start(one.orders.commit(raised(expected=5_000, until=6_000))),
-        other.start(other.orders.commit(raised(expected=5_000, until=6_000))),
+        one.call(one.orders.commit(raised(expected=5_000, until=6_000))),
+        other.call(other.orders.commit(raised(expected=5_000, until=6_000))),
     )
     assert sorted(verdicts) == [V.COMMITTED, V.CONFLICT]
     assert await orders.commit(raised(expected=6_000, until=4_000)) is V.COMMITTED
@@ -348,13 +348,13 @@ async def test_due_orders_are_the_open_ones_past_their_expiry_oldest_first(world
 @in_world
 async def test_everybody_who_waits_is_told_when_an_order_is_due(world: World) -> None:
     one, other = world.process("orders-1"), world.process("orders-2")
-    waits = [one.start(one.orders.wait_due()), other.start(other.orders.wait_due())]
+    waits = [one.call(one.orders.wait_due()), other.call(other.orders.wait_due())]
     await one.orders.commit(make_create("late", expiry_us=60_000 * MS))
     await one.orders.commit(make_create("soon", expiry_us=20 * MS))
     for wait in waits:
         await wait
     assert [order.id for order in await other.orders.due(10)] == ["soon"]
-    await one.start(one.orders.wait_due())  # at once: it is still due
+    await one.call(one.orders.wait_due())  # at once: it is still due
 
 
 @in_world
@@ -368,8 +368,8 @@ async def test_a_waiter_is_told_although_another_one_died_or_gave_up(world: Worl
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
 
-    await alive.start(give_up())
-    wait = alive.start(alive.orders.wait_due())
+    await alive.call(give_up())
+    wait = alive.call(alive.orders.wait_due())
     await alive.orders.commit(make_create(expiry_us=20 * MS))
     dead.kill()
     await wait

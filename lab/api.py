@@ -1,0 +1,360 @@
+"""The HTTP front of the orders service: bytes and headers in, answers and problems out.
+
+Endpoints are plain ASGI behind Starlette's routes: no threads, no copies of the request. Whatever
+comes in, bad input is answered with a 4xx that says what to mend. Not here: what an order needs
+(`lab.domain.request`), what becomes of it (`lab.services.orders`).
+
+Source: RFC 9457 (problem details), RFC 9110 (statuses).
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from lab.domain.errors import Down, Indeterminate, TooLarge, Transient
+from lab.domain.request import BODY_BYTES_MAX, Malformed, Refusal, parse_order
+from lab.ports.strategies import KeyRefusal, StoredAnswer
+from lab.services.orders import Cancelled, OrdersUseCases
+
+PROBLEM: Final = "urn:lab:problem:"
+"""Every problem type begins with it."""
+SHED: Final = PROBLEM + "shed"
+"""Type of a 503 that says: nothing was stored."""
+INDETERMINATE: Final = PROBLEM + "indeterminate"
+"""Type of a 503 that says: it may have been stored; ask again under the same key."""
+
+KEY_LENGTH_MAX: Final = 255
+_ID_LENGTH_MAX: Final = 64
+_SECOND_US: Final = 1_000_000
+
+Headers = tuple[tuple[bytes, bytes], ...]
+_JSON: Final = (b"content-type", b"application/json")
+_PROBLEM_JSON: Final = (b"content-type", b"application/problem+json")
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _Reply(msgspec.Struct, frozen=True, gc=False):
+    status: int
+    body: bytes
+    headers: Headers = (_JSON,)
+
+
+class _Problem(Exception):
+    """An answer other than success."""
+
+    def __init__(
+        self,
+        status: int,
+        name: str,
+        detail: str,
+        *,
+        refusals: list[Refusal] | None = None,
+        headers: Headers = (),
+    ) -> None:
+        super().__init__(detail)
+        told: dict[str, object] = {
+            "type": name if name.startswith(PROBLEM) else PROBLEM + name,
+            "title": name.removeprefix(PROBLEM).replace("-", " "),
+            "status": status,
+            "detail": detail,
+        }
+        if refusals is not None:
+            told["errors"] = refusals
+        self.reply = _Reply(status, _encode(told), (_PROBLEM_JSON, *headers))
+
+
+class _Gone(Exception):
+    """The client hung up before it had said everything: there is nobody to answer."""
+
+
+class _Asked(msgspec.Struct, gc=False):
+    """The headers that matter."""
+
+    content_type: bytes = b""
+    content_length: bytes = b""
+    key: bytes | None = None
+    subject: bytes = b""
+
+
+_Handle = Callable[[Scope, Receive], Awaitable[_Reply]]
+
+
+def make_app(
+    orders: OrdersUseCases, *, is_ready: Callable[[], bool], subject_header: str = ""
+) -> Starlette:
+    """The ASGI app.
+
+    Args:
+        orders: what the app does for its clients.
+        is_ready: whether new work is taken; if not, it is shed and nothing is stored.
+        subject_header: name of the header that carries `ordinal.send` in a lab run, such as
+            `lab-subject`; "" takes none.
+    """
+    front = _Front(orders, is_ready, subject_header.lower().encode())
+    routes = [
+        Route("/orders", _Endpoint(front.create), methods=["POST"], name="create"),
+        Route("/orders/{id}", _Endpoint(front.get), methods=["GET"], name="get"),
+        Route("/orders/{id}/cancel", _Endpoint(front.cancel), methods=["POST"], name="cancel"),
+        Route("/health", _Endpoint(front.health), methods=["GET"], name="health"),
+        Route("/ready", _Endpoint(front.ready), methods=["GET"], name="ready"),
+    ]
+    app = Starlette(
+        routes=routes, exception_handlers={HTTPException: _on_http_error, Exception: _on_bug}
+    )
+    # A redirect would say 307 to what is a 404.
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Endpoint:
+    """Turns what a handler returns or raises into messages."""
+
+    def __init__(self, handle: _Handle) -> None:
+        self._handle = handle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            reply = await self._handle(scope, receive)
+        except _Problem as problem:
+            reply = problem.reply
+        except _Gone:
+            return
+        except TooLarge as large:
+            reply = _Problem(413, "order-too-large", str(large)).reply
+        except (Transient, Down) as passing:
+            reply = _shed(passing).reply
+        except Indeterminate as lost:
+            reply = _Problem(503, INDETERMINATE, str(lost), headers=_retry_after(0)).reply
+        await _send(scope, send, reply)
+
+
+class _Front:
+    """The handlers, one a route."""
+
+    def __init__(
+        self, orders: OrdersUseCases, is_ready: Callable[[], bool], subject_header: bytes
+    ) -> None:
+        self._orders = orders
+        self._is_ready = is_ready
+        self._subject_header = subject_header
+
+    async def create(self, scope: Scope, receive: Receive) -> _Reply:
+        """POST /orders: 201, or every reason why not."""
+        self._refuse_unready()
+        asked = self._read_headers(scope)
+        if asked.content_type != b"application/json" and not _is_json(asked.content_type):
+            raise _Problem(415, "media-type", "the body must be application/json in UTF-8")
+        key, subject = _key(asked.key), _subject(asked.subject)
+        body = await _read_body(receive, asked.content_length)
+        try:
+            parsed = parse_order(body)
+        except Malformed as bad:
+            raise _Problem(400, "malformed-json", str(bad)) from None
+        if isinstance(parsed, list):
+            detail = f"{len(parsed)} reasons against this order: see errors"
+            raise _Problem(422, "order-refused", detail, refusals=parsed)
+        made = await self._orders.create(parsed, body=body, key=key, lab_subject=subject)
+        if isinstance(made, StoredAnswer):
+            location = b"/orders/" + _order_id(made.body).encode()
+            return _Reply(made.status, made.body, (_JSON, (b"location", location)))
+        raise _not_made(made)
+
+    async def get(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+        """GET /orders/{id}: 200 or 404."""
+        order_id = _path_id(scope)
+        order = await self._orders.get(order_id)
+        if order is None:
+            raise _unknown(order_id)
+        shown = {
+            "order_id": order.id,
+            "state": order.state,
+            "version": order.version,
+            "currency": order.currency,
+            "amount_cents": order.amount_cents,
+        }
+        return _Reply(200, _encode(shown))
+
+    async def cancel(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+        """POST /orders/{id}/cancel: 200, however often; 404; 409 once it is too late."""
+        self._refuse_unready()
+        order_id = _path_id(scope)
+        met = await self._orders.cancel(order_id)
+        if met is Cancelled.UNKNOWN:
+            raise _unknown(order_id)
+        if met is Cancelled.TOO_LATE:
+            raise _Problem(409, "too-late", f"order {order_id} can be cancelled no more")
+        return _Reply(200, _encode({"order_id": order_id, "state": "CANCELLED"}))
+
+    async def health(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+        """GET /health: the process runs."""
+        return _Reply(200, b'{"status":"ok"}')
+
+    async def ready(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+        """GET /ready: new work is taken."""
+        self._refuse_unready()
+        return _Reply(200, b'{"status":"ready"}')
+
+    def _refuse_unready(self) -> None:
+        if not self._is_ready():
+            raise _Problem(503, SHED, "not ready: nothing was stored", headers=_retry_after(0))
+
+    def _read_headers(self, scope: Scope) -> _Asked:
+        asked = _Asked()
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                asked.content_type = value
+            elif name == b"idempotency-key":
+                if asked.key is not None and asked.key != value:
+                    raise _Problem(400, "idempotency-key-invalid", "two keys name one request")
+                asked.key = value
+            elif name == b"content-length":
+                asked.content_length = value
+            elif name == self._subject_header:
+                asked.subject = value
+        return asked
+
+
+def _is_json(content_type: bytes) -> bool:
+    kind, *parameters = content_type.lower().split(b";")
+    charsets = [each.strip() for each in parameters if each.strip().startswith(b"charset=")]
+    return kind.strip() == b"application/json" and all(
+        charset[len(b"charset=") :].strip(b'"') in (b"utf-8", b"utf8") for charset in charsets
+    )
+
+
+def _key(given: bytes | None) -> str:
+    if given is None:
+        return ""
+    key = given.decode("latin-1")
+    if not 0 < len(key) <= KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
+        detail = f"an Idempotency-Key has 1 to {KEY_LENGTH_MAX} printable ASCII characters"
+        raise _Problem(400, "idempotency-key-invalid", detail)
+    return key
+
+
+def _subject(given: bytes) -> str:
+    if not given:
+        return ""
+    ordinal, dot, send = given.partition(b".")
+    # bytes.isdigit knows ASCII digits only.
+    if not (dot and ordinal.isdigit() and send.isdigit() and len(given) <= 32):
+        raise _Problem(400, "subject-invalid", "the subject of a lab run is ordinal.send")
+    return given.decode()
+
+
+async def _read_body(receive: Receive, content_length: bytes) -> bytes:
+    """The whole body; what the client says about its length is not trusted."""
+    if (
+        content_length.isdigit()
+        and len(content_length) < 20
+        and int(content_length) > (BODY_BYTES_MAX)
+    ):
+        raise _too_large()
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        chunks, taken = [body], len(body)
+        while message.get("more_body") and taken <= BODY_BYTES_MAX:
+            message = await receive()
+            chunks.append(message.get("body", b""))
+            taken += len(chunks[-1])
+        body = b"".join(chunks)
+    if message["type"] == "http.disconnect":
+        raise _Gone
+    if len(body) > BODY_BYTES_MAX:
+        raise _too_large()
+    return body
+
+
+class _Stored(msgspec.Struct, gc=False):
+    order_id: str
+
+
+_stored: Final = msgspec.json.Decoder(_Stored)
+
+
+def _order_id(answer: bytes) -> str:
+    return _stored.decode(answer).order_id
+
+
+def _path_id(scope: Scope) -> str:
+    order_id: str = scope["path_params"]["id"]
+    if len(order_id) > _ID_LENGTH_MAX or not (order_id.isascii() and order_id.isprintable()):
+        raise _unknown(order_id)
+    return order_id
+
+
+def _too_large() -> _Problem:
+    return _Problem(413, "body-too-large", f"at most {BODY_BYTES_MAX} bytes are taken")
+
+
+def _unknown(order_id: str) -> _Problem:
+    return _Problem(404, "not-found", f"there is no order {ascii(order_id)[:80]}")
+
+
+def _not_made(why: KeyRefusal) -> _Problem:
+    if why is KeyRefusal.OTHER_BODY:
+        detail = "this Idempotency-Key was used for another body: take a new one"
+        return _Problem(422, "idempotency-key-reused", detail)
+    if why is KeyRefusal.RUNNING:
+        detail = "a request with this Idempotency-Key is running: send it again later"
+        return _Problem(409, "idempotency-key-running", detail, headers=_retry_after(0))
+    return _Problem(409, "order-exists", "an order of this id exists already")
+
+
+def _shed(passing: Transient | Down) -> _Problem:
+    after_us = passing.after_us if isinstance(passing, Down) else 0
+    detail = f"nothing was stored: {passing}"
+    return _Problem(503, SHED, detail, headers=_retry_after(after_us))
+
+
+def _retry_after(after_us: int) -> Headers:
+    """Whole seconds, never too early."""
+    seconds = max(1, -(-after_us // _SECOND_US))
+    return ((b"retry-after", b"%d" % seconds),)
+
+
+async def _send(scope: Scope, send: Send, reply: _Reply) -> None:
+    length = (b"content-length", b"%d" % len(reply.body))
+    await send(
+        {
+            "type": "http.response.start",
+            "status": reply.status,
+            "headers": [*reply.headers, length],
+        }
+    )
+    body = b"" if scope["method"] == "HEAD" else reply.body
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """What Starlette's router refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        # The router joins a set: its order would differ from process to process.
+        allowed = sorted((error.headers or {}).get("Allow", "").split(", "))
+        allow = ", ".join(allowed)
+        detail = f"{request.method[:20]!a} is not for this path: take {allow}"
+        headers: Headers = ((b"allow", allow.encode()),)
+        reply = _Problem(405, "method-not-allowed", detail, headers=headers).reply
+    else:
+        detail = f"there is nothing at {request.scope['path'][:80]!a}"
+        reply = _Problem(error.status_code, "not-found", detail).reply
+    return _response(reply)
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """A bug of ours; Starlette raises it again after the answer. It may have been stored."""
+    return _response(_Problem(500, "internal", "the order service failed: ask again").reply)
+
+
+def _response(reply: _Reply) -> Response:
+    headers = {name.decode(): value.decode() for name, value in reply.headers}
+    return Response(reply.body, status_code=reply.status, headers=headers)

@@ -1,0 +1,307 @@
+"""One order's case: everything that the history has said about it, until it is judged.
+
+A case is filled by the collector, entry by entry, and judged once: when the order has come to its end
+and nothing more is to be expected, or when the run has ended. So a check sees all facts and calls
+about an order together, and never depends on the order in which witnesses told them. A case that
+was judged and found clean shrinks to a handful of references (`Packed`); whatever is heard of the
+order later opens it again.
+
+Deliberately not here: who fills it (`collector`), what is legal (`tables`), what is promised.
+"""
+
+from typing import Final, NamedTuple
+
+from lab.checks.tables import EVENT_OF, READERS, TERMINAL, is_refusal
+from lab.history.shapes import (
+    Appended,
+    Buried,
+    HandleBegin,
+    HandleEnd,
+    HttpBegin,
+    HttpEnd,
+    HttpKey,
+    Intent,
+    Ledger,
+    Outcome,
+    Retrying,
+    Revenue,
+    Row,
+    Waiting,
+)
+
+Owed = tuple[str, str]
+"""(group, event id): something that a group owes an outcome to."""
+
+
+class Ack(NamedTuple):
+    """An acknowledgement that the process's own earlier entries do not account for."""
+
+    group: str
+    event_id: str
+    why: str
+
+
+class Disorder(NamedTuple):
+    """Two handler runs of one key and topic in one process, in the wrong order."""
+
+    process: str
+    group: str
+    topic: str
+    before: int
+    sequence: int
+
+
+class Again(NamedTuple):
+    """A delivery that was settled with a retry: its attempt, when, and after how long."""
+
+    group: str
+    event_id: str
+    attempt: int
+    t_us: int
+    after_us: int
+
+
+class Packed(NamedTuple):
+    """What is left of a clean case: enough to notice anything that would break a promise later."""
+
+    states: tuple[str, ...]
+    event_ids: tuple[str, ...]
+    amount_cents: int
+    currency: str
+    ledger: tuple[Ledger, ...]
+    key: str
+    answer: str
+
+
+class Case:
+    """One order. Tuples grow in the order of the history; `Case.subject` is `ordinal.send`.
+
+    Attributes:
+        published: first record on a main topic, by event id; None for one known from before.
+        parked: records on retry topics and dead-letter queues.
+        cancels: answers with status 200 to a cancel.
+        settled: units that ended the handling of (group, event id), as processes saw them commit.
+        suppressed: (group, event id) that were acknowledged as done already.
+        lanes: highest sequence that a handler was started with, by (process, group, topic).
+        started_again: handler runs of attempt 2 and later.
+        attempts_over: deliveries with an attempt beyond the declared maximum.
+        failures: handler runs that did not end well.
+        first_us: when it was first heard of. ended_us: when its last row was written.
+        has_ended: the run is over, so that nothing more is to be expected.
+        state: of the last row, "" without one. owed, done, dead: see `weigh`.
+    """
+
+    __slots__ = (
+        "acks",
+        "again",
+        "answers",
+        "attempts_over",
+        "begun",
+        "buried",
+        "cancels",
+        "dead",
+        "disorders",
+        "done",
+        "failures",
+        "first_us",
+        "has_ended",
+        "http_keys",
+        "intents",
+        "is_broken",
+        "is_finished",
+        "is_judged",
+        "is_revived",
+        "lanes",
+        "ledger",
+        "outcomes",
+        "owed",
+        "parked",
+        "published",
+        "retrying",
+        "revenue",
+        "rows",
+        "settled",
+        "size",
+        "started_again",
+        "state",
+        "subject",
+        "suppressed",
+        "waiting",
+    )
+
+    def __init__(self, subject: str, now_us: int) -> None:
+        self.subject = subject
+        self.first_us = now_us
+        self.begun: tuple[HttpBegin, ...] = ()
+        self.answers: tuple[HttpEnd, ...] = ()
+        self.cancels: tuple[HttpEnd, ...] = ()
+        self.rows: tuple[Row, ...] = ()
+        self.outcomes: tuple[Outcome, ...] = ()
+        self.intents: tuple[Intent, ...] = ()
+        self.ledger: tuple[Ledger, ...] = ()
+        self.revenue: tuple[Revenue, ...] = ()
+        self.http_keys: tuple[HttpKey, ...] = ()
+        self.waiting: tuple[Waiting, ...] = ()
+        self.published: dict[str, Appended | None] = {}
+        self.parked: tuple[Appended, ...] = ()
+        self.settled: dict[Owed, int] = {}
+        self.suppressed: tuple[Owed, ...] = ()
+        self.acks: tuple[Ack, ...] = ()
+        self.lanes: dict[tuple[str, str, str], int] = {}
+        self.disorders: tuple[Disorder, ...] = ()
+        self.started_again: tuple[HandleBegin, ...] = ()
+        self.attempts_over: tuple[Owed, ...] = ()
+        self.failures: tuple[HandleEnd, ...] = ()
+        self.retrying: tuple[Retrying, ...] = ()
+        self.again: tuple[Again, ...] = ()
+        self.buried: tuple[Buried, ...] = ()
+        self.is_judged = False
+        self.is_broken = False
+        self.is_revived = False
+        self.is_finished = False
+        self.has_ended = False
+        self.size = 0
+        self.state = ""
+        self.owed: tuple[Owed, ...] = ()
+        self.done: set[Owed] = set()
+        self.dead: dict[Owed, int] = {}
+
+    @property
+    def name(self) -> str:
+        """The order as people call it: its ordinal, with the send if it was not the first."""
+        ordinal, _, send = self.subject.partition(".")
+        return ordinal if send in ("", "1") else self.subject
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing more is to be expected of it: what is missing, is missing."""
+        return self.is_finished or self.has_ended
+
+    def weigh(self) -> None:
+        """Work out `state`, `owed`, `done`, `dead` and `is_finished` from what is known now.
+
+        owed: (group, event id) of every committed change. done: those with a `done` row, or whose
+        handling ended in a unit that was told to be committed (without `inbox` there is no row).
+        dead: the highest redrives of those with a `dead` outcome.
+        """
+        rows = self.rows
+        self.state = rows[-1][5] if rows else ""
+        self.owed = tuple(
+            [(group, row[6]) for row in rows for group in READERS.get(row[7], ()) if row[6]]
+        )
+        self.done = set(self.settled)
+        for outcome in self.outcomes:
+            key = (outcome[4], outcome[5])
+            if outcome[6] == "done":
+                self.done.add(key)
+            else:
+                self.dead[key] = max(outcome[7], self.dead.get(key, 0))
+        self.is_finished = self._is_finished() if rows else self._is_dismissed()
+
+    def growth(self) -> int:
+        """A number that changes whenever something is added that matters for the end."""
+        return (
+            len(self.rows)
+            + len(self.outcomes)
+            + len(self.intents)
+            + len(self.ledger)
+            + len(self.published)
+            + len(self.settled)
+            + len(self.begun)
+            + len(self.answers)
+        )
+
+    def has_open_intent(self, kind: str = "") -> bool:
+        """Whether a charge or refund (or one of `kind`) was announced and is not closed."""
+        last: dict[tuple[str, int], str] = {}
+        for intent in self.intents:
+            last[intent[5], intent[6]] = intent[4]
+        return any(op != "close" and kind in ("", of) for (of, _), op in last.items())
+
+    def behind_dead_head(self) -> set[Owed]:
+        """(group, event id) of the rows that wait behind a dead head, heads left out."""
+        return {
+            (group, event_id)
+            for group, rows in self.queues().items()
+            for n, event_id in enumerate(rows)
+            if n and next(iter(rows.values()))
+        }
+
+    def queues(self) -> dict[str, dict[str, bool]]:
+        """Rows of the order's key in retry by group: event ids, head first, and whether dead."""
+        queues: dict[str, dict[str, bool]] = {}
+        for _, _, _, _, op, group, event_id, _ in self.waiting:
+            rows = queues.setdefault(group, {})
+            if op == "remove":
+                rows.pop(event_id, None)
+            else:
+                rows[event_id] = op == "bury"
+        return queues
+
+    def event_type(self, event_id: str) -> str:
+        """Type of one of its events, "" if no row owes it."""
+        for row in self.rows:
+            if row[6] == event_id:
+                return row[7]
+        return ""
+
+    def _is_finished(self) -> bool:
+        if self.state not in TERMINAL or self.has_open_intent():
+            return False
+        if self.waiting and any(self.queues().values()):
+            return False
+        done, published = self.done, self.published
+        return all([owed in done for owed in self.owed]) and all(
+            [row[6] in published for row in self.rows]
+        )
+
+    def _is_dismissed(self) -> bool:
+        """Nothing is stored under this subject, and the client was told so."""
+        answers = self.answers
+        return bool(answers) and all(is_refusal(answer[8], answer[9]) for answer in answers)
+
+    def packed(self) -> Packed:
+        """See `Packed`."""
+        rows = self.rows
+        return Packed(
+            _shared(tuple([row[5] for row in rows])),
+            tuple([row[6] for row in rows]),
+            rows[0][9] if rows else 0,
+            rows[0][8] if rows else "",
+            self.ledger,
+            self.begun[0][5] if self.begun else "",
+            self.answers[-1][10] if self.answers else "",
+        )
+
+    @classmethod
+    def unpacked(cls, subject: str, packed: Packed, now_us: int) -> "Case":
+        """The case of an order that was clean, as far as it can still matter."""
+        case = cls(subject, now_us)
+        case.is_revived = True
+        case.begun = (("http.begin", 0, "client", subject, "create", packed.key, "", 1),)
+        amount, currency = packed.amount_cents, packed.currency
+        for n, (state, event_id) in enumerate(zip(packed.states, packed.event_ids, strict=True)):
+            kind = EVENT_OF[state]
+            case.rows += (
+                ("row", 0, "store", subject, n + 1, state, event_id, kind, currency, amount),
+            )
+            case.published[event_id] = None
+            for group in READERS[kind]:
+                case.settled[group, event_id] = 1
+                if group == "notification" and kind == "OrderConfirmed":
+                    case.revenue += (
+                        ("revenue", 0, "store", subject, group, event_id, currency, amount),
+                    )
+        case.ledger = packed.ledger
+        if not packed.states:
+            answer = ("http.end", 0, "client", subject, "create", packed.key, "", 1, 422, "", "")
+            case.answers = (answer,)
+        return case
+
+
+_PATHS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
+
+
+def _shared(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The same tuple for the same path: there are few of them."""
+    return _PATHS.setdefault(path, path)

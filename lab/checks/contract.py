@@ -1,0 +1,46 @@
+"""The declared policies: what the promises are measured by.
+
+`--set` changes a policy and so the contract; `--off` does not: a part that was switched off is judged
+by what it had promised. Lengths are microseconds.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """The policies of one run, as declared.
+
+    Attributes:
+        attempts_max: attempts of an event in all.
+        base_us, cap_us: of the backoff in place.
+        tiers_us: delays of the retry topics.
+        budget_tokens, budget_refill: of retries in place, per process and dependency.
+        handler_us, provider_us: longest run of a handler, longest call to a third party.
+        workers, max_in_flight: of one subscription.
+        window_us: how long dedupe remembers; nothing older is delivered again.
+        stop_us: longest time from the order to stop until the process has ended.
+        breaker_window_us, breaker_calls_min: what makes a dependency known to be down.
+        skew_us: by so much clocks may differ; a not-before may be missed by it.
+        slack_us: what an upper bound may be missed by.
+        linger_us: an order that has come to its end is judged so long after; longer than facts and
+            calls may be late to each other in the history.
+    """
+
+    attempts_max: int
+    base_us: int
+    cap_us: int
+    tiers_us: tuple[int, ...]
+    budget_tokens: int
+    budget_refill: float
+    handler_us: int
+    provider_us: int
+    workers: int
+    max_in_flight: int
+    window_us: int
+    stop_us: int
+    breaker_window_us: int
+    breaker_calls_min: int
+    skew_us: int = 0
+    slack_us: int = 1_000
+    linger_us: int = 60_000_000

@@ -1,0 +1,180 @@
+"""What one life of a process did, and what it had in hand; positions of one partition in a group.
+
+Everything in here is about the order within one process, or about offsets and epochs; nothing about
+who was first of two. Deliberately not here: who fills it (`collector`), what is promised.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from lab.history.shapes import CallBegin, Deliver, HandleBegin, Settle
+
+Place = tuple[str, int, int]
+"""(topic, partition, offset) of a record."""
+
+
+class Overdue(NamedTuple):
+    """A call or a handler that ran longer than it was allowed to, or never ended."""
+
+    subject: str
+    what: str
+    lasted_us: int
+    has_ended: bool
+
+
+class Health:
+    """What a process knows of a dependency: its last success and its latest failures."""
+
+    __slots__ = ("failed_us", "fine_us")
+
+    def __init__(self, calls_min: int) -> None:
+        self.fine_us: int | None = None
+        self.failed_us: deque[int] = deque(maxlen=calls_min)
+
+
+class Life:
+    """One life of one process, such as `payment-1#2`.
+
+    Attributes:
+        deliveries: handed over and not settled, by place. handlers: running, by (group, event id).
+        calls: to third parties, running, by (order, provider, action, key).
+        accounted: (group, event id) that the process itself saw durable; an ack may follow.
+        not_before: retries in place, by (group, event id): the next attempt and its instant.
+        epoch: of the latest assignment. group: whose member it is.
+        acks: settlements that ended well. in_place: retries in place, throttled ones left out.
+        in_place_over: how many retries in place the budget did not cover.
+        health: of its dependencies. breakers: their state, as its breaker has it.
+        calls_down: calls to a dependency that was known to be down; and their first order.
+        overdue: see `Overdue`. early: handler runs before their instant, by order.
+        stale: settlements of a superseded epoch that were not dropped.
+        term_us, end_us: told to stop, gone; None if not. end: `kill`, `stopped` or `aborted`.
+        left_open: deliveries that it had neither settled nor given back when it ended by itself.
+        started_again: records that it had acknowledged and another life started again later.
+        drained: (drained, cancelled, abandoned) as it reported them.
+    """
+
+    __slots__ = (
+        "accounted",
+        "acks",
+        "breakers",
+        "calls",
+        "calls_down",
+        "deliveries",
+        "deliveries_max",
+        "drained",
+        "early",
+        "end",
+        "end_us",
+        "epoch",
+        "failing_spells",
+        "group",
+        "handlers",
+        "handlers_max",
+        "health",
+        "in_place",
+        "in_place_over",
+        "left_open",
+        "name",
+        "not_before",
+        "overdue",
+        "runs",
+        "stale",
+        "started_again",
+        "term_us",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.group = ""
+        self.epoch = 0
+        self.deliveries: dict[Place, Deliver] = {}
+        self.deliveries_max = 0
+        self.handlers: dict[tuple[str, str], HandleBegin] = {}
+        self.handlers_max = 0
+        self.calls: dict[tuple[str, ...], CallBegin] = {}
+        self.accounted: set[tuple[str, str]] = set()
+        self.not_before: dict[tuple[str, str], tuple[int, int]] = {}
+        self.acks = 0
+        self.runs = 0
+        self.in_place = 0
+        self.in_place_over = 0
+        self.health: dict[str, Health] = {}
+        self.breakers: dict[str, str] = {}
+        self.failing_spells = 0
+        self.calls_down: tuple[str, ...] = ()
+        self.overdue: tuple[Overdue, ...] = ()
+        self.early: tuple[tuple[str, int], ...] = ()
+        self.stale: tuple[Settle, ...] = ()
+        self.term_us: int | None = None
+        self.end_us: int | None = None
+        self.end = ""
+        self.left_open: tuple[Deliver, ...] = ()
+        self.started_again: tuple[Deliver, ...] = ()
+        self.drained: tuple[int, int, int] | None = None
+
+
+class Track:
+    """Positions of one partition in one group.
+
+    Attributes:
+        acked: acknowledged offsets at or above `passed`, with the settlement.
+        passed: the group's committed position. told: the highest position a process told.
+        gaps: offsets that a committed position passed and nobody has acknowledged.
+        ahead: positions told while an offset below them was not acknowledged: (process, position,
+            the offset).
+        epoch: highest one of an accepted commit.
+        superseded: accepted commits of a lower epoch than one before: (epoch, higher epoch).
+    """
+
+    __slots__ = (
+        "acked",
+        "ahead",
+        "epoch",
+        "gaps",
+        "group",
+        "partition",
+        "passed",
+        "refused",
+        "superseded",
+        "told",
+        "topic",
+    )
+
+    def __init__(self, group: str, topic: str, partition: int) -> None:
+        self.group = group
+        self.topic = topic
+        self.partition = partition
+        self.acked: dict[int, Settle] = {}
+        self.passed = 0
+        self.told = 0
+        self.gaps: dict[int, None] = {}
+        self.ahead: tuple[tuple[str, int, int], ...] = ()
+        self.epoch = 0
+        self.refused = 0
+        self.superseded: tuple[tuple[int, int], ...] = ()
+
+    def ack(self, offset: int, settle: Settle) -> None:
+        """The record at `offset` was acknowledged."""
+        if offset >= self.passed:
+            self.acked[offset] = settle
+        elif self.gaps:
+            self.gaps.pop(offset, None)
+
+    def tell(self, process: str, position: int) -> None:
+        """A process is about to commit `position`: all below must be acknowledged by now."""
+        for offset in range(max(self.passed, self.told), position):
+            if offset not in self.acked:
+                self.ahead += ((process, position, offset),)
+                break
+        self.told = max(self.told, position)
+
+    def commit(self, position: int, epoch: int) -> None:
+        """The bus accepted `position`."""
+        if epoch < self.epoch:
+            self.superseded += ((epoch, self.epoch),)
+        self.epoch = max(self.epoch, epoch)
+        acked = self.acked
+        for offset in range(self.passed, position):
+            if acked.pop(offset, None) is None:
+                self.gaps[offset] = None
+        self.passed = max(self.passed, position)

@@ -1,0 +1,121 @@
+"""What is legal, written down a second time: the checks' own tables.
+
+On purpose not imported from what they judge: a rule that is changed in one place only is noticed.
+
+Source: docs, section "Domain"; the tables are those of the design, not those of the code.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+FIRST: Final = "PENDING"
+
+NEXT: Final[Mapping[str, tuple[str, ...]]] = {
+    "": ("PENDING",),
+    "PENDING": ("VALIDATED", "REJECTED", "CANCELLED", "EXPIRED"),
+    "VALIDATED": ("PAID", "DECLINED", "PAYMENT_UNKNOWN", "CANCELLED", "EXPIRED"),
+    "PAYMENT_UNKNOWN": ("PAID", "DECLINED"),
+    "PAID": ("CONFIRMED",),
+    "CANCELLED": ("REFUND_PENDING",),
+    "EXPIRED": ("REFUND_PENDING",),
+    "REFUND_PENDING": ("REFUNDED", "REFUND_FAILED"),
+    "REFUND_FAILED": ("REFUNDED",),
+    "REJECTED": (),
+    "DECLINED": (),
+    "CONFIRMED": (),
+    "REFUNDED": (),
+}
+"""From each state ("" before the first) those it may move to."""
+
+TERMINAL: Final = frozenset(
+    {"CONFIRMED", "REJECTED", "DECLINED", "CANCELLED", "EXPIRED", "REFUNDED"}
+)
+CHARGE_IN: Final = ("VALIDATED", "PAYMENT_UNKNOWN")
+REFUND_IN: Final = ("REFUND_PENDING", "REFUND_FAILED")
+
+EVENT_OF: Final[Mapping[str, str]] = {
+    "PENDING": "OrderCreated",
+    "VALIDATED": "OrderValidated",
+    "REJECTED": "OrderRejected",
+    "PAID": "PaymentCaptured",
+    "DECLINED": "PaymentDeclined",
+    "PAYMENT_UNKNOWN": "PaymentUnknown",
+    "CONFIRMED": "OrderConfirmed",
+    "CANCELLED": "OrderCancelled",
+    "EXPIRED": "OrderExpired",
+    "REFUND_PENDING": "RefundRequested",
+    "REFUNDED": "PaymentRefunded",
+    "REFUND_FAILED": "RefundFailed",
+}
+"""The one event owed for the move into each state."""
+
+TOPIC_OF: Final[Mapping[str, str]] = {
+    "OrderCreated": "orders",
+    "OrderConfirmed": "orders",
+    "OrderCancelled": "orders",
+    "OrderExpired": "orders",
+    "OrderValidated": "validation",
+    "OrderRejected": "validation",
+    "PaymentCaptured": "payments",
+    "PaymentDeclined": "payments",
+    "PaymentUnknown": "payments",
+    "RefundRequested": "payments",
+    "PaymentRefunded": "payments",
+    "RefundFailed": "payments",
+}
+
+READERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "OrderCreated": ("validation", "notification"),
+    "OrderValidated": ("payment",),
+    "OrderRejected": ("notification",),
+    "PaymentCaptured": ("orders",),
+    "PaymentDeclined": ("notification",),
+    "PaymentUnknown": (),
+    "OrderConfirmed": ("notification",),
+    "OrderCancelled": ("notification",),
+    "OrderExpired": ("notification",),
+    "RefundRequested": ("payment",),
+    "PaymentRefunded": ("notification",),
+    "RefundFailed": (),
+}
+"""The groups to which each event is owed."""
+
+MAILER: Final = "notification"
+REVENUE_EVENT: Final = "OrderConfirmed"
+
+MOVED_BY: Final[Mapping[str, tuple[str, str]]] = {
+    "PENDING": ("validation", "OrderCreated"),
+    "VALIDATED": ("payment", "OrderValidated"),
+    "PAYMENT_UNKNOWN": ("payment", "OrderValidated"),
+    "PAID": ("orders", "PaymentCaptured"),
+    "REFUND_PENDING": ("payment", "RefundRequested"),
+    "REFUND_FAILED": ("payment", "RefundRequested"),
+}
+"""The group that an order waits for in a state that is not terminal, and the event it waits with."""
+
+GIVEN_UP_LAWFULLY: Final = ("poison", "permanent", "starts")
+"""Reasons of a dead letter that park an order whatever the number of attempts."""
+
+NO_ATTEMPT: Final = frozenset(
+    {"ok", "Throttled", "Down", "Fenced", "cancelled", "crash", "AlreadyDone", "AlreadyDead"}
+)
+"""Results of a handler's run that count as no attempt, or as a good one."""
+
+NEVER_RETRIED: Final = frozenset({"Permanent", "TooLarge", "Poison"})
+CALL_FAILED: Final = frozenset({"Transient", "Indeterminate", "Down", "Permanent"})
+
+SHED: Final = "shed"
+"""Problem type of the 503 that says that nothing was stored."""
+
+DRAINED: Final = ("outbox", "lag", "waiting")
+"""What `left` calls owed work; everything else there must have been given back."""
+
+
+def main_topic(topic: str) -> str:
+    """The main topic that a retry topic or dead-letter queue belongs to."""
+    return topic.split(".", 1)[0]
+
+
+def is_refusal(status: int, problem: str) -> bool:
+    """Whether an HTTP answer says that nothing was stored."""
+    return (400 <= status < 500 and status != 409) or (status == 503 and problem == SHED)

@@ -1,0 +1,110 @@
+"""The command `lab`: its commands, and what becomes of everything that goes wrong.
+
+Not here: what a command does, one file each. Their heavy imports wait until they run.
+"""
+
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from lab import __version__
+from lab.cli import bench, list_, run
+from lab.cli.exit_codes import ExitCode
+from lab.cli.output import put, tell
+from lab.settings import environment
+
+WELCOME: Final = """\
+lab breaks an event-driven order system on purpose and says which promises held. Try:
+
+  lab run happy-path                           nothing goes wrong
+  lab run duplicates --off dedupe,inbox        the same failure without its remedy
+  lab list                                     everything that can go wrong here
+
+All commands: lab --help
+"""
+
+USAGE_ERRORS: Final = frozenset(
+    (
+        "lab.cli.options.OptionError",
+        "lab.cli.output.OutputError",
+        "lab.faults.vocabulary.FaultError",
+        "lab.report.run_folder.RunFolderError",
+        "lab.scenarios.loader.ScenarioError",
+        "lab.scenarios.orders_file.OrdersFileError",
+        "lab.settings.SettingError",
+    )
+)
+"""Mistakes of the user, by name: what has raised them is imported then, and need not be before."""
+
+app: Final = typer.Typer(
+    name="lab",
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("list")(list_.list_)
+app.command("run")(run.run)
+app.command("bench")(bench.bench)
+
+
+def _show_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if is_asked:
+        put(f"lab {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def lab(
+    context: typer.Context,
+    *,
+    version: Annotated[  # noqa: ARG001 - handled before anything else
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> int:
+    """Break an event-driven order system on purpose, and read which promises held."""
+    if context.invoked_subcommand is None:
+        put(WELCOME)
+    return ExitCode.PASS
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code, and lets no exception out."""
+    try:
+        code = app(
+            None if arguments is None else list(arguments), prog_name="lab", standalone_mode=False
+        )
+        return int(code or 0)
+    except typer.TyperException as bad:
+        return _usage(bad.format_message(), getattr(bad, "ctx", None))
+    except (KeyboardInterrupt, typer.Abort):
+        tell("lab: interrupted")
+        return ExitCode.INTERRUPTED
+    except Exception as bad:  # noqa: BLE001 - the last resort of the command line
+        names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(bad).__mro__}
+        if names & USAGE_ERRORS:
+            return _usage(str(bad), None)
+        return _bug(bad)
+
+
+def _usage(message: str, context: typer.Context | None) -> int:
+    see = f" (see: {context.command_path} --help)" if context is not None else ""
+    tell(f"lab: {message.strip()}{see}")
+    return ExitCode.USAGE
+
+
+def _bug(bad: Exception) -> int:
+    """One line, and how to get more; a traceback helps nobody who did not ask for it."""
+    if environment().get("DEBUG"):
+        traceback.print_exception(bad)
+    what = f"{type(bad).__name__}: {bad}".splitlines()[0]
+    tell(
+        f"lab: a mistake of the lab itself, not yours: {what}. Please report it with this command "
+        f"and its output under LAB_DEBUG=1: {shlex.join(['lab', *sys.argv[1:]])}"
+    )
+    return ExitCode.BUG

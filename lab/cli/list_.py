@@ -1,0 +1,259 @@
+"""`lab list`: what can be run, broken, switched off, set and promised, and which runs are kept.
+
+Not here: the tables themselves, which stand where they are used, and their looks (`render`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from lab.cli import options
+from lab.cli.exit_codes import ExitCode
+from lab.cli.output import put
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lab.scenarios.scenario import Scenario
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One form of the list: its rows as `--json` prints them, and the columns that people see."""
+
+    columns: tuple[str, ...]
+    rows: Callable[[options.Asked], Iterable[Row]]
+
+
+def list_(
+    name: options.ScenarioName = None,
+    *,
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Print the scenario as a start for one of your own.")
+    ] = False,
+    settings: Annotated[bool, typer.Option("--settings", help="Policies, for --set.")] = False,
+    faults: Annotated[bool, typer.Option("--faults", help="Faults, for --fault.")] = False,
+    promises: Annotated[bool, typer.Option("--promises", help="Promises, for --only.")] = False,
+    patterns: Annotated[bool, typer.Option("--patterns", help="Patterns, for --off.")] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="Kept runs, the newest first.")] = False,
+    scenarios: options.Scenarios = None,
+    out: options.Out = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
+    no_color: options.NoColor = False,
+) -> int:
+    """List the scenarios, or tell the story of one."""
+    flags: options.Flags = {"scenarios": scenarios, "out": out, "json": json, "no-color": no_color}
+    asked = options.ask(name or "", flags)
+    given = {
+        "settings": settings,
+        "faults": faults,
+        "promises": promises,
+        "patterns": patterns,
+        "runs": runs,
+    }
+    forms = [form for form, is_asked in given.items() if is_asked]
+    _refuse_mixtures(name, forms, is_toml=toml, is_json=asked.json)
+    if toml:
+        put(_toml(asked))
+    elif name and asked.json:
+        put(_json([scenario_row(_scenario(asked))]))
+    elif name:
+        put(_text(_story(_scenario(asked)), asked))
+    else:
+        table = TABLES[forms[0] if forms else "scenarios"]
+        rows = list(table.rows(asked))
+        put(_json(rows) if asked.json else _text(_shown(table, rows), asked))
+    return ExitCode.PASS
+
+
+def scenario_lines(asked: options.Asked) -> str:
+    """Names and summaries of all scenarios, as `lab list` prints them."""
+    table = TABLES["scenarios"]
+    return _text(_shown(table, list(table.rows(asked))), asked)
+
+
+def _refuse_mixtures(
+    name: str | None, forms: Sequence[str], *, is_toml: bool, is_json: bool
+) -> None:
+    given = [f"--{form}" for form in forms] + (["--toml"] if is_toml else [])
+    if len(given) > 1 or (name and forms):
+        both = " and ".join([*([name] if name else []), *given][:2])
+        raise options.OptionError(f"{both} are two lists: ask for one at a time")
+    if is_toml and not name:
+        raise options.OptionError("--toml prints one scenario: lab list NAME --toml")
+    if is_toml and is_json:
+        raise options.OptionError("--toml and --json contradict each other: leave one out")
+
+
+def _scenarios(asked: options.Asked) -> Iterable[Row]:
+    from lab.scenarios.loader import load_catalogue
+
+    for scenario in load_catalogue(asked.scenarios).values():
+        yield scenario_row(scenario)
+
+
+def scenario_row(scenario: "Scenario") -> Row:
+    """A scenario as `lab list --json` prints it."""
+    return {
+        "name": scenario.name,
+        "summary": scenario.summary,
+        "patterns": scenario.patterns,
+        "promises": scenario.promises,
+        "worlds": scenario.worlds,
+        "orders": scenario.orders,
+        "rate": scenario.rate,
+        "orders_from": scenario.orders_from,
+        "faults": scenario.faults,
+        "goals": scenario.goals,
+        "next": scenario.next,
+        "set": dict(scenario.settings),
+        "story": scenario.story,
+    }
+
+
+def _settings(_asked: options.Asked) -> Iterable[Row]:
+    from lab.settings import SETTINGS
+
+    for one in SETTINGS:
+        yield {
+            "name": one.name,
+            "simulated": one.simulated,
+            "wall-clock": one.wall_clock,
+            "unit": one.unit,
+            "meaning": f"{one.meaning} ({' or '.join(one.choices)})"
+            if one.choices
+            else one.meaning,
+        }
+
+
+def _faults(_asked: options.Asked) -> Iterable[Row]:
+    from lab.faults.kinds import KINDS
+
+    for kind in KINDS.values():
+        yield {
+            "name": kind.name,
+            "per": kind.per,
+            "sites": kind.sites,
+            "keys": [f"{one.name}={one.type}: {one.meaning}" for one in kind.params],
+            "summary": kind.summary,
+        }
+
+
+def _promises(_asked: options.Asked) -> Iterable[Row]:
+    from lab.checks.registry import PROMISES
+
+    for one in PROMISES:
+        yield {"name": one.name, "kind": one.kind, "promise": one.promise}
+
+
+def _patterns(_asked: options.Asked) -> Iterable[Row]:
+    from lab.patterns import PATTERNS
+
+    for one in PATTERNS:
+        yield {"name": one.name, "prevents": one.prevents, "when off": one.when_off}
+
+
+def _runs(asked: options.Asked) -> Iterable[Row]:
+    from lab.report.run_folder import kept_runs
+
+    for run in kept_runs(asked.out or options.DEFAULT_OUT):
+        yield {
+            "scenario": run.scenario,
+            "seed": run.seed,
+            "verdict": run.verdict,
+            "digest": run.digest,
+            "path": run.path,
+            "reproduce": run.reproduce,
+        }
+
+
+TABLES: Final[Mapping[str, Table]] = {
+    "scenarios": Table(columns=("name", "patterns", "summary"), rows=_scenarios),
+    "settings": Table(
+        columns=("name", "simulated", "wall-clock", "unit", "meaning"), rows=_settings
+    ),
+    "faults": Table(columns=("name", "per", "summary"), rows=_faults),
+    "promises": Table(columns=("name", "kind", "promise"), rows=_promises),
+    "patterns": Table(columns=("name", "prevents", "when off"), rows=_patterns),
+    "runs": Table(columns=("scenario", "seed", "verdict", "path"), rows=_runs),
+}
+"""Every form of the list."""
+
+
+def _scenario(asked: options.Asked) -> "Scenario":
+    from lab.scenarios.loader import find_scenario, load_catalogue
+
+    return find_scenario(load_catalogue(asked.scenarios), asked.scenario)
+
+
+def _toml(asked: options.Asked) -> str:
+    from lab.scenarios.loader import toml_of
+
+    return toml_of(_scenario(asked))
+
+
+def _json(rows: Iterable[Row]) -> bytes:
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(list(rows)), indent=2) + b"\n"
+
+
+def _text(parts: "Sequence[RenderableType]", asked: options.Asked) -> str:
+    from lab.cli import render
+
+    width = render.width_of_output()
+    return render.to_text(parts, width=width, is_plain=asked.no_color)
+
+
+def _shown(table: Table, rows: Sequence[Row]) -> "list[RenderableType]":
+    from lab.cli import render
+
+    if not rows:
+        return ["nothing yet"]
+    cells = [[_cell(row[column]) for column in table.columns] for row in rows]
+    return [render.listing([column.capitalize() for column in table.columns], cells)]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _story(scenario: "Scenario") -> "list[RenderableType]":
+    """A scenario for people: why it goes wrong, what is done about it, what to try."""
+    from lab.cli import render
+    from lab.patterns import PATTERNS
+
+    prevents = {one.name: one.prevents for one in PATTERNS}
+    facts = [("Orders", _how_many(scenario))]
+    facts += [("Fault", fault) for fault in scenario.faults]
+    facts += [("Pattern", f"{name}: against {prevents[name]}") for name in scenario.patterns]
+    facts += [("At risk", ", ".join(scenario.promises))] if scenario.promises else []
+    facts += [("Goal", goal) for goal in scenario.goals]
+    facts += [("Set", f"{key} = {value}") for key, value in scenario.settings.items()]
+    run = f"lab run {scenario.name}"
+    if Path(scenario.source).name != "scenarios.toml":
+        run += f" --scenarios {scenario.source}"
+    return [
+        f"{scenario.name}: {scenario.summary}",
+        "",
+        *([" ".join(scenario.story.split()), ""] if scenario.story else []),
+        render.labelled(facts),
+        *render.command_lines("Run", [run]),
+        *render.command_lines("Next", scenario.next),
+    ]
+
+
+def _how_many(scenario: "Scenario") -> str:
+    count = "all" if scenario.orders is None and scenario.orders_from else scenario.orders or "100"
+    source = f" of {scenario.orders_from}" if scenario.orders_from else ""
+    pace = "their recorded times" if scenario.orders_from else "20 a second"
+    if scenario.rate is not None:
+        pace = f"{scenario.rate:g} a second"
+    return f"{count}{source}, at {pace}"

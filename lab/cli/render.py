@@ -1,0 +1,353 @@
+"""What people read: the result page, the lines of many seeds, the bar of a long run.
+
+The only user of rich. A page is made whole before any of it is printed. Not here:
+anything that is not in `result.json`, and what `lab list` shows (`list_`).
+"""
+
+import io
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from lab.report.result import Check, Result
+from lab.report.seeds import SeedRun, SeedsResult
+
+PIPE_WIDTH: Final = 100
+_SIDE_BY_SIDE: Final = 90
+_STYLES: Final = {"PASS": "bold green", "FAIL": "bold red", "UNKNOWN": "bold yellow"}
+_SHOWN_UNREADABLE: Final = 3
+_LABEL: Final = 15
+_NEVER_WRAPPED: Final = 20
+
+
+def width_of_output() -> int:
+    """Columns of the terminal; what is piped gets a fixed width."""
+    return max(40, shutil.get_terminal_size((PIPE_WIDTH, 24)).columns)
+
+
+def to_text(parts: Iterable[RenderableType], *, width: int, is_plain: bool) -> str:
+    """The parts below each other, as standard output should get them.
+
+    Colours are for terminals only; `is_plain` and the variable NO_COLOR take them away.
+    """
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=not is_plain and sys.stdout.isatty(),
+        no_color=True if is_plain else None,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+    for part in parts:
+        # A command is to be copied: it is never broken into lines.
+        console.print(part, soft_wrap=isinstance(part, Text))
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().rstrip("\n").split("\n"))
+
+
+def result_page(result: Result, *, width: int) -> list[RenderableType]:
+    """One run on one page, the verdict first."""
+    page: list[RenderableType] = [headline(result, width=width), Text(_second_line(result), "dim")]
+    page.append(_promises(result))
+    tables = [table for table in (_faults(result), _patterns(result)) if table is not None]
+    if len(tables) == 2 and width >= _SIDE_BY_SIDE:
+        both = Table.grid(padding=(0, 4))
+        both.add_row(*tables)
+        page.append(both)
+    else:
+        page.extend(tables)
+    page.append(labelled(_facts(result)))
+    page.extend(command_lines("Again", [result.reproduce]))
+    page.extend(command_lines("Next", result.next))
+    return page
+
+
+def headline(result: Result, *, width: int) -> RenderableType:
+    """Scenario, world, seed, number of orders; at the right the verdict in a few words."""
+    orders = result.orders.submitted
+    left = f"{result.scenario}   {result.mode}   seed {result.seed}   {orders:,} orders"
+    right = Text.assemble((result.verdict, _STYLES[result.verdict]), f"  {_in_short(result)}")
+    if result.partial:
+        right = Text.assemble(("INTERRUPTED  ", "bold yellow"), right)
+    if len(left) + len(right) + 3 > width:
+        return Group(right, Text(left, "bold"))
+    line = Table.grid(expand=True)
+    line.add_column(style="bold")
+    line.add_column(justify="right")
+    line.add_row(left, right)
+    return line
+
+
+def _in_short(result: Result) -> str:
+    judged = [check for check in result.checks if check.verdict != "UNKNOWN"]
+    broken = sum(check.verdict == "FAIL" for check in judged)
+    promises = "promise" if len(judged) == 1 else "promises"
+    match result.verdict:
+        case "FAIL":
+            return f"{broken} of {len(judged)} {promises}"
+        case "PASS":
+            return f"{len(judged)} {promises} held"
+        case "UNKNOWN":
+            return "this run proves nothing"
+
+
+def _second_line(result: Result) -> str:
+    parts = [
+        f"virtual {length(result.time.virtual_ms)} in {length(result.time.wall_ms)}",
+        *(
+            f"{result.metrics[name]:,.0f} {name}"
+            for name in ("deliveries",)
+            if name in result.metrics
+        ),
+        f"digest {result.digest[:8]}",
+        f"policies {result.settings_profile}",
+        *([f"off: {', '.join(result.off)}"] if result.off else []),
+    ]
+    return "   ".join(parts)
+
+
+def _promises(result: Result) -> RenderableType:
+    table = _table("Promise", "Verdict", "Checked", "Broken", "Witness", numbers=(2, 3))
+    shown = [check for check in result.checks if check.verdict == "FAIL"]
+    shown += [check for check in result.checks if check.verdict != "FAIL" and check.at_risk]
+    for check in shown:
+        verdict = check.verdict if check.verdict == "FAIL" else check.verdict.lower()
+        style = _STYLES[check.verdict]
+        table.add_row(
+            check.name,
+            Text(verdict, style),
+            f"{check.checked:,}",
+            f"{check.violations:,}",
+            check.witness or _unexercised(check),
+        )
+    return Padding(table, (0, 0, 0, 1))
+
+
+def _unexercised(check: Check) -> str:
+    return "not exercised" if check.verdict == "UNKNOWN" else ""
+
+
+def _faults(result: Result) -> Table | None:
+    if not result.faults:
+        return None
+    table = _table("Fault", "Fired", "Hit", numbers=(1,))
+    for fault in result.faults:
+        table.add_row(fault.name, f"{fault.fired:,}", _ordinals(fault.orders, fault.fired))
+    return table
+
+
+def _ordinals(orders: Sequence[int], fired: int) -> str:
+    if not orders:
+        return ""
+    more = ", ..." if fired > len(orders) else ""
+    return f"order{'s' if len(orders) > 1 else ''} {', '.join(map(str, orders))}{more}"
+
+
+def _patterns(result: Result) -> Table | None:
+    shown = [use for use in result.patterns if not use.on or any(use.acted.values())]
+    if not shown:
+        return None
+    table = _table("Pattern", "Acted")
+    for use in shown:
+        acted = ", ".join(f"{count:,} {what}" for what, count in use.acted.items() if count)
+        table.add_row(use.name, ", ".join(filter(None, ("" if use.on else "off", acted))))
+    return table
+
+
+def _facts(result: Result) -> Iterable[tuple[str, str]]:
+    yield from _about_promises(result)
+    yield from _about_orders(result)
+    goals = [goal for goal in result.goals if goal.applicable]
+    reached = [f"{goal.goal} ({goal.count:,})" for goal in goals if goal.reached]
+    missed = [f"{goal.goal} (happened {goal.count:,} times)" for goal in goals if not goal.reached]
+    senseless = [goal.goal for goal in result.goals if not goal.applicable]
+    if missed:
+        yield "Missed", "; ".join(missed)
+    if reached:
+        yield "Reached", "; ".join(reached)
+    if senseless:
+        yield "No goal", f"{'; '.join(senseless)}: only a part that is off could reach it"
+    if result.why:
+        yield "Why", result.why
+    if result.run_dir:
+        yield "Files", result.run_dir
+
+
+def _about_promises(result: Result) -> Iterable[tuple[str, str]]:
+    held = [check.name for check in result.checks if check.verdict == "PASS" and not check.at_risk]
+    if held:
+        yield "Also held", ", ".join(held)
+    idle = [use.name for use in result.patterns if use.on and not any(use.acted.values())]
+    unused = list(result.not_exercised)
+    if unused:
+        yield "Not exercised", ", ".join(unused)
+    if idle:
+        yield "Idle", ", ".join(idle)
+
+
+def _about_orders(result: Result) -> Iterable[tuple[str, str]]:
+    orders, metrics = result.orders, result.metrics
+    states = "  ".join(f"{state} {count:,}" for state, count in orders.by_state.items() if count)
+    yield "Orders", "   ".join(filter(None, (f"{orders.accepted:,} accepted", states)))
+    if orders.refused:
+        reasons = sorted(orders.refused_by_reason.items(), key=lambda one: (-one[1], one[0]))
+        told = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
+        yield "Refused", f"{orders.refused:,} of {orders.submitted:,}: {told}"
+    if orders.unreadable:
+        lines = [f"line {bad.line}: {bad.reason}" for bad in result.unreadable_lines]
+        more = "; ..." if orders.unreadable > _SHOWN_UNREADABLE else ""
+        shown = "; ".join(lines[:_SHOWN_UNREADABLE])
+        yield "Unreadable", f"{orders.unreadable:,} of {orders.read:,} lines: {shown}{more}"
+    costs = [
+        f"{name.removesuffix('_per_order')} {metrics[name]:.1f}"
+        for name in metrics
+        if name.endswith("_per_order")
+    ]
+    if costs:
+        yield "Per order", "   ".join(costs)
+    latencies = [f"to_terminal_ms_{part}" for part in ("p50", "p95", "p99")]
+    if all(name in metrics for name in latencies):
+        yield "To the end", f"p50/p95/p99 {' / '.join(length(metrics[name]) for name in latencies)}"
+
+
+def listing(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
+    """A plain table; columns of long texts share what is left of the line."""
+    cells = [list(row) for row in rows]
+    table = _table(*columns)
+    for number, column in enumerate(table.columns):
+        column.no_wrap = max((len(row[number]) for row in cells), default=0) <= _NEVER_WRAPPED
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def labelled(pairs: Iterable[tuple[str, str]]) -> RenderableType:
+    """Names at the left, their texts at the right, folded."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True, min_width=_LABEL - 2)
+    facts.add_column(overflow="fold")
+    for label, text in pairs:
+        facts.add_row(label, text)
+    return facts
+
+
+def command_lines(label: str, commands: Iterable[str]) -> Iterable[RenderableType]:
+    """Commands to copy, one a line, never broken."""
+    return [Text.assemble((f"{label:<{_LABEL}}", "bold"), one) for one in commands if one]
+
+
+def seed_line(run: SeedRun) -> RenderableType:
+    """One run among many: seed, verdict, and what was wrong or its digest."""
+    told = run.why or f"digest {run.digest[:8]}   {length(run.wall_ms)}"
+    if len(run.broken) > 1:
+        told += f" (and {len(run.broken) - 1} more)"
+    return Text.assemble(
+        f"seed {run.seed:<6} ", (f"{run.verdict:<8}", _STYLES[run.verdict]), f" {told}"
+    )
+
+
+def seeds_summary(result: SeedsResult) -> list[RenderableType]:
+    """The sum of many seeds, and the shortest way to the first that did not pass."""
+    counts = ", ".join(f"{count:,} {name}" for name, count in result.by_verdict.items() if count)
+    cut = (
+        f" INTERRUPTED after {len(result.runs):,} of {result.seeds:,} seeds"
+        if result.partial
+        else ""
+    )
+    line = Text.assemble(
+        (f"{result.scenario}   {result.mode}   {len(result.runs):,} seeds   ", "bold"),
+        (result.verdict, _STYLES[result.verdict]),
+        f"   {counts or 'none ran'}{cut}",
+    )
+    facts = [("Broken", f"{name}: {count:,} seeds") for name, count in result.broken.items()]
+    worst = next((run for run in result.runs if run.verdict == result.verdict != "PASS"), None)
+    again = command_lines("Again", [worst.reproduce]) if worst is not None else ()
+    return [line, *([labelled(facts)] if facts else []), *again]
+
+
+def length(ms: float) -> str:
+    """A length of time with two units at most: `0.31s`, `1m02s`, `5h03m`, `89d7h`."""
+    seconds = ms / 1_000
+    if seconds < 60:
+        return f"{seconds:.2f}s"
+    whole = round(seconds)
+    if whole < 3_600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86_400:
+        return f"{whole // 3_600}h{whole % 3_600 // 60:02}m"
+    return f"{whole // 86_400:,}d{whole % 86_400 // 3_600}h"
+
+
+def _table(*columns: str, numbers: Sequence[int] = ()) -> Table:
+    """A table without lines, its last column as wide as it needs."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, column in enumerate(columns):
+        is_last = number == len(columns) - 1
+        table.add_column(
+            column,
+            justify="right" if number in numbers else "left",
+            no_wrap=not is_last,
+            overflow="fold",
+        )
+    return table
+
+
+class ProgressBar:
+    """A bar on standard error for what takes longer than a second; on terminals only.
+
+    It has no thread of its own: it is drawn when it is told of progress.
+    """
+
+    def __init__(self, title: str, *, is_wanted: bool = True) -> None:
+        self._title = title
+        self._is_wanted = is_wanted and sys.stderr.isatty()
+        self._started = self._drawn = time.monotonic()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> "Callable[[int, int | None, str], None] | None":
+        return self.tell if self._is_wanted else None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        raised: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def tell(self, done: int, total: int | None, phase: str) -> None:
+        """Show that `done` of `total` is done; `total` None: nobody knows how much there is."""
+        now = time.monotonic()
+        if now - self._started < 1.0 or now - self._drawn < 0.1:
+            return
+        self._drawn = now
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.fields[shown]}", markup=False),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._bar.add_task(self._title, total=total, shown="")
+            self._bar.start()
+        shown = f"{done:,}/{total:,} {phase}" if total else f"{done:,} {phase}"
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total, shown=shown)
+        self._bar.refresh()

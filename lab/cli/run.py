@@ -1,0 +1,119 @@
+"""`lab run`: one scenario under one seed or many, and its verdict.
+
+Not here: how a run is made (`engine`), how it looks (`render`).
+"""
+
+from lab.cli import engine, options
+from lab.cli.exit_codes import ExitCode, code_of, worst
+from lab.cli.output import put, tell
+
+
+def run(
+    scenario: options.ScenarioName = None,
+    *,
+    seed: options.Seed = None,
+    seeds: options.Seeds = None,
+    orders: options.Orders = None,
+    rate: options.Rate = None,
+    orders_from: options.OrdersFrom = None,
+    speed: options.Speed = None,
+    fault: options.Faults = None,
+    off: options.Off = None,
+    set_: options.Set = None,
+    only: options.Only = None,
+    scenarios: options.Scenarios = None,
+    out: options.Out = None,
+    history: options.History = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    no_color: options.NoColor = False,
+) -> int:
+    """Run one scenario and print which promises held.
+
+    Exit code: 0 PASS, 1 FAIL, 2 wrong usage, 3 UNKNOWN, 70 a mistake of the lab, 130 interrupted.
+
+    A flag goes before its variable (LAB_SEED, LAB_ORDERS, LAB_OFF, LAB_SET_RETRY_ATTEMPTS_MAX,
+    ...), and that before the scenario.
+    """
+    flags: options.Flags = {
+        "seed": seed,
+        "seeds": seeds,
+        "orders": orders,
+        "rate": rate,
+        "orders-from": orders_from,
+        "speed": speed,
+        "fault": fault,
+        "off": off,
+        "set": set_,
+        "only": only,
+        "scenarios": scenarios,
+        "out": out,
+        "history": history,
+        "json": json,
+        "quiet": quiet,
+        "no-color": no_color,
+    }
+    asked = options.ask(scenario or "", flags)
+    if not scenario:
+        return _name_one(asked)
+    if asked.seeds is not None:
+        return _run_seeds(asked, options.parse_seeds(asked.seeds))
+    return _run_one(asked)
+
+
+def _name_one(asked: options.Asked) -> int:
+    """Nothing to run: show what there is, beside the result that is missing."""
+    from lab.cli.list_ import scenario_lines
+
+    tell("lab: name a scenario to run: lab run NAME. There are:\n")
+    tell(scenario_lines(asked).rstrip())
+    return ExitCode.USAGE
+
+
+def _run_one(asked: options.Asked) -> int:
+    from lab.cli import render
+    from lab.report.result import encode_result
+
+    with render.ProgressBar(asked.scenario, is_wanted=not (asked.quiet or asked.json)) as told:
+        result = engine.run_one(asked, told)
+    if asked.json:
+        put(encode_result(result))
+    else:
+        width = render.width_of_output()
+        page = (
+            [render.headline(result, width=width)]
+            if asked.quiet
+            else render.result_page(result, width=width)
+        )
+        put(render.to_text(page, width=width, is_plain=asked.no_color))
+    return code_of(result.verdict, is_partial=result.partial)
+
+
+def _run_seeds(asked: options.Asked, seeds: tuple[int, ...]) -> int:
+    """Run them one after the other; an interrupted one ends the row and is left out."""
+    from lab.cli import render
+    from lab.report.seeds import SeedRun, encode_seeds, seed_run, sum_up
+
+    runs: list[SeedRun] = []
+    with render.ProgressBar(asked.scenario, is_wanted=not (asked.quiet or asked.json)) as told:
+        try:
+            for number, seed in enumerate(seeds):
+                result = engine.run_seed(asked, seed, out=asked.out)
+                if result.partial:
+                    break
+                runs.append(seed_run(result))
+                if told is not None:
+                    told(number + 1, len(seeds), "seeds")
+        except KeyboardInterrupt:
+            pass
+    is_partial = len(runs) < len(seeds)
+    summary = sum_up(asked.scenario, runs, seeds=len(seeds), is_partial=is_partial)
+    if asked.json:
+        put(encode_seeds(summary))
+    else:
+        shown = [one for one in runs if one.verdict != "PASS" or not asked.quiet]
+        page = [*map(render.seed_line, shown), *render.seeds_summary(summary)]
+        width = render.width_of_output()
+        put(render.to_text(page, width=width, is_plain=asked.no_color))
+    codes = [code_of(one.verdict, is_partial=False) for one in runs]
+    return ExitCode.INTERRUPTED if is_partial else worst(codes)

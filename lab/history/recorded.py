@@ -1,0 +1,162 @@
+"""Ports that write their calls into the history: one entry before, one after.
+
+Each wrapper stands around the adapter of one process life. An adapter knows nothing of the history;
+a call whose process dies in the middle leaves a `begin` without an `end`. Methods that nobody
+judges are handed through as they are: an attribute costs no frame.
+
+Deliberately not here: calls to third parties (`recorded_providers`), facts (their witnesses write
+them), and what the delivery loop, the handlers' edge and the patterns write about themselves.
+"""
+
+from asyncio import CancelledError
+from collections.abc import Mapping, Sequence
+
+from lab.domain.envelope import H_SUBJECT, header
+from lab.domain.errors import LabError
+from lab.history.recorder import Now, Write
+from lab.ports.bus import Consumer, Outgoing, Publisher, TopicPartition
+from lab.ports.dedupe import Claim, DedupeStore
+from lab.ports.store import OrderStore, Unit, Verdict
+
+Failure = (LabError, CancelledError)
+"""How a call may end without a result. Anything else is a bug and leaves the call open."""
+
+
+def result_of(failure: LabError | CancelledError) -> str:
+    """The `result` of a call that raised."""
+    return "cancelled" if isinstance(failure, CancelledError) else type(failure).__name__
+
+
+class RecordedStore:
+    """An order store whose commits are recorded. See `lab.ports.store.OrderStore`."""
+
+    def __init__(self, inner: OrderStore, *, write: Write, now: Now, process: str) -> None:
+        self.load = inner.load
+        self.outcome = inner.outcome
+        self.http_key = inner.http_key
+        self.due = inner.due
+        self.wait_due = inner.wait_due
+        self._commit = inner.commit
+        self._write = write
+        self._now = now
+        self._process = process
+
+    async def commit(self, unit: Unit) -> Verdict:
+        """See `Committer.commit`."""
+        write, now, process = self._write, self._now, self._process
+        subject, group, cause, settles = unit.lab_subject, unit.by, unit.cause, unit.settles
+        write(("commit.begin", now(), process, subject, group, cause, settles))
+        try:
+            verdict = await self._commit(unit)
+        except Failure as failure:
+            result = result_of(failure)
+            write(("commit.end", now(), process, subject, group, cause, settles, result))
+            raise
+        write(("commit.end", now(), process, subject, group, cause, settles, verdict._value_))
+        return verdict
+
+
+class RecordedPublisher(Publisher):
+    """A publisher whose calls are recorded."""
+
+    def __init__(self, inner: Publisher, *, write: Write, now: Now, process: str) -> None:
+        self._publish = inner.publish
+        self._write = write
+        self._now = now
+        self._process = process
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        write, now, process = self._write, self._now, self._process
+        topic, ids, subject = _about(records)
+        write(("publish.begin", now(), process, subject, topic, ids))
+        try:
+            await self._publish(records)
+        except Failure as failure:
+            write(("publish.end", now(), process, subject, topic, ids, result_of(failure)))
+            raise
+        write(("publish.end", now(), process, subject, topic, ids, "ok"))
+
+
+class RecordedConsumer:
+    """A consumer whose committed positions are recorded. See `lab.ports.bus.Consumer`."""
+
+    def __init__(
+        self, inner: Consumer, *, write: Write, now: Now, process: str, group: str
+    ) -> None:
+        self.join = inner.join
+        self.poll = inner.poll
+        self.wake = inner.wake
+        self.pause = inner.pause
+        self.resume = inner.resume
+        self.leave = inner.leave
+        self._commit = inner.commit
+        self._write = write
+        self._now = now
+        self._process = process
+        self._group = group
+
+    async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
+        """See `Consumer.commit`."""
+        now_us = self._now()
+        for (topic, partition), offset in offsets.items():
+            self._write(
+                (
+                    "position",
+                    now_us,
+                    self._process,
+                    "",
+                    self._group,
+                    topic,
+                    partition,
+                    offset,
+                    epoch,
+                )
+            )
+        await self._commit(offsets, epoch)
+
+
+class RecordedDedupe(DedupeStore):
+    """A dedupe store whose calls are recorded, each once it is answered."""
+
+    def __init__(self, inner: DedupeStore, *, write: Write, now: Now, process: str) -> None:
+        self._claim = inner.claim
+        self._complete = inner.complete
+        self._release = inner.release
+        self._write = write
+        self._now = now
+        self._process = process
+
+    async def claim(self, group: str, event_id: str, *, owner: str, lease_us: int) -> Claim:
+        claim = await self._claim(group, event_id, owner=owner, lease_us=lease_us)
+        state = claim.state._value_
+        self._write(("claim", self._now(), self._process, "", group, event_id, state, claim.fence))
+        return claim
+
+    async def complete(
+        self, group: str, event_id: str, *, owner: str, fence: int, window_us: int
+    ) -> bool:
+        accepted = await self._complete(
+            group, event_id, owner=owner, fence=fence, window_us=window_us
+        )
+        self._write(("complete", self._now(), self._process, "", group, event_id, fence, accepted))
+        return accepted
+
+    async def release(self, group: str, event_id: str, *, owner: str, fence: int) -> bool:
+        accepted = await self._release(group, event_id, owner=owner, fence=fence)
+        self._write(("unclaim", self._now(), self._process, "", group, event_id, fence, accepted))
+        return accepted
+
+
+def _about(records: Sequence[Outgoing]) -> tuple[str, tuple[str, ...], str]:
+    """Topic, event ids and order that the records have in common; "" where they differ."""
+    ids = tuple([_text(record, "ce_id") for record in records])
+    if not records:
+        return "", ids, ""
+    topic = records[0].topic
+    if len(records) == 1:
+        return topic, ids, _text(records[0], H_SUBJECT)
+    return topic if all(record.topic == topic for record in records) else "", ids, ""
+
+
+def _text(record: Outgoing, name: str) -> str:
+    return (header(record.headers, name) or b"").decode(errors="replace")

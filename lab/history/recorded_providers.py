@@ -1,0 +1,260 @@
+"""Third parties whose calls are written into the history: one entry before, one after.
+
+Each wrapper stands around the adapter of one process life, as those of `recorded` do. Deliberately
+not here: what really happened at the third party. Its ledger says so, as facts.
+"""
+
+from collections.abc import Callable
+
+from lab.domain.order import Item
+from lab.history.recorded import Failure, result_of
+from lab.history.recorder import Now, Write
+from lab.ports.providers import (
+    Antifraud,
+    GatewayAnswer,
+    Known,
+    Mailer,
+    PaymentGateway,
+    Warehouse,
+)
+from lab.ports.store import CustomerStore
+
+SubjectOf = Callable[[str], str]
+"""The order as `ordinal.send`, of its id; "" for an id that is no order's."""
+
+
+class _Calls:
+    """Writes the calls of one process to one third party.
+
+    Args:
+        provider: its name.
+        subject_of: see `SubjectOf`.
+    """
+
+    def __init__(
+        self, *, provider: str, write: Write, now: Now, process: str, subject_of: SubjectOf
+    ) -> None:
+        self._provider = provider
+        self._write = write
+        self._now = now
+        self._process = process
+        self._subject_of = subject_of
+
+    def _begin(self, action: str, order_id: str, key: str, deadline_us: int) -> str:
+        """Write that a call begins; returns its subject."""
+        subject = self._subject_of(order_id)
+        self._write(
+            (
+                "call.begin",
+                self._now(),
+                self._process,
+                subject,
+                self._provider,
+                action,
+                key,
+                deadline_us,
+            )
+        )
+        return subject
+
+    def _end(self, action: str, subject: str, key: str, deadline_us: int, result: str) -> None:
+        now_us = self._now()
+        late_us = now_us - deadline_us
+        self._write(
+            (
+                "call.end",
+                now_us,
+                self._process,
+                subject,
+                self._provider,
+                action,
+                key,
+                result,
+                max(late_us, 0),
+            )
+        )
+
+
+class RecordedGateway(_Calls, PaymentGateway):
+    """A payment gateway whose calls are recorded."""
+
+    def __init__(
+        self,
+        inner: PaymentGateway,
+        *,
+        write: Write,
+        now: Now,
+        process: str,
+        subject_of: SubjectOf,
+        provider: str = "payment_gateway",
+    ) -> None:
+        super().__init__(
+            provider=provider, write=write, now=now, process=process, subject_of=subject_of
+        )
+        self._inner = inner
+
+    async def charge(
+        self, order_id: str, *, key: str, amount_cents: int, currency: str, deadline_us: int
+    ) -> GatewayAnswer:
+        subject = self._begin("charge", order_id, key, deadline_us)
+        try:
+            answer = await self._inner.charge(
+                order_id,
+                key=key,
+                amount_cents=amount_cents,
+                currency=currency,
+                deadline_us=deadline_us,
+            )
+        except Failure as failure:
+            self._end("charge", subject, key, deadline_us, result_of(failure))
+            raise
+        self._end("charge", subject, key, deadline_us, answer.state._value_)
+        return answer
+
+    async def refund(
+        self, order_id: str, *, key: str, charge_key: str, amount_cents: int, deadline_us: int
+    ) -> GatewayAnswer:
+        subject = self._begin("refund", order_id, key, deadline_us)
+        try:
+            answer = await self._inner.refund(
+                order_id,
+                key=key,
+                charge_key=charge_key,
+                amount_cents=amount_cents,
+                deadline_us=deadline_us,
+            )
+        except Failure as failure:
+            self._end("refund", subject, key, deadline_us, result_of(failure))
+            raise
+        self._end("refund", subject, key, deadline_us, answer.state._value_)
+        return answer
+
+    async def query(self, order_id: str, *, deadline_us: int) -> tuple[Known, ...]:
+        subject = self._begin("query", order_id, "", deadline_us)
+        try:
+            known = await self._inner.query(order_id, deadline_us=deadline_us)
+        except Failure as failure:
+            self._end("query", subject, "", deadline_us, result_of(failure))
+            raise
+        result = known[-1].state._value_ if known else "none"
+        self._end("query", subject, "", deadline_us, result)
+        return known
+
+
+class RecordedMailer(_Calls, Mailer):
+    """A mailer whose calls are recorded."""
+
+    def __init__(
+        self,
+        inner: Mailer,
+        *,
+        write: Write,
+        now: Now,
+        process: str,
+        subject_of: SubjectOf,
+        provider: str = "mailer",
+    ) -> None:
+        super().__init__(
+            provider=provider, write=write, now=now, process=process, subject_of=subject_of
+        )
+        self._inner = inner
+
+    async def send(self, order_id: str, *, key: str, template: str, deadline_us: int) -> None:
+        subject = self._begin("send", order_id, key, deadline_us)
+        try:
+            await self._inner.send(order_id, key=key, template=template, deadline_us=deadline_us)
+        except Failure as failure:
+            self._end("send", subject, key, deadline_us, result_of(failure))
+            raise
+        self._end("send", subject, key, deadline_us, "ok")
+
+
+class RecordedWarehouse(_Calls, Warehouse):
+    """A warehouse whose calls are recorded."""
+
+    def __init__(
+        self,
+        inner: Warehouse,
+        *,
+        write: Write,
+        now: Now,
+        process: str,
+        subject_of: SubjectOf,
+        provider: str = "warehouse",
+    ) -> None:
+        super().__init__(
+            provider=provider, write=write, now=now, process=process, subject_of=subject_of
+        )
+        self._inner = inner
+
+    async def in_stock(self, order_id: str, items: tuple[Item, ...], *, deadline_us: int) -> bool:
+        subject = self._begin("in_stock", order_id, "", deadline_us)
+        try:
+            is_there = await self._inner.in_stock(order_id, items, deadline_us=deadline_us)
+        except Failure as failure:
+            self._end("in_stock", subject, "", deadline_us, result_of(failure))
+            raise
+        self._end("in_stock", subject, "", deadline_us, "yes" if is_there else "no")
+        return is_there
+
+
+class RecordedAntifraud(_Calls, Antifraud):
+    """An antifraud service whose calls are recorded."""
+
+    def __init__(
+        self,
+        inner: Antifraud,
+        *,
+        write: Write,
+        now: Now,
+        process: str,
+        subject_of: SubjectOf,
+        provider: str = "antifraud",
+    ) -> None:
+        super().__init__(
+            provider=provider, write=write, now=now, process=process, subject_of=subject_of
+        )
+        self._inner = inner
+
+    async def is_fraud(
+        self, order_id: str, customer_id: str, amount_cents: int, *, deadline_us: int
+    ) -> bool:
+        subject = self._begin("is_fraud", order_id, "", deadline_us)
+        try:
+            is_bad = await self._inner.is_fraud(
+                order_id, customer_id, amount_cents, deadline_us=deadline_us
+            )
+        except Failure as failure:
+            self._end("is_fraud", subject, "", deadline_us, result_of(failure))
+            raise
+        self._end("is_fraud", subject, "", deadline_us, "yes" if is_bad else "no")
+        return is_bad
+
+
+class RecordedCustomers(_Calls, CustomerStore):
+    """The shop's customers, whose calls are recorded: they have deadlines like a third party's."""
+
+    def __init__(
+        self,
+        inner: CustomerStore,
+        *,
+        write: Write,
+        now: Now,
+        process: str,
+        subject_of: SubjectOf,
+        provider: str = "customers",
+    ) -> None:
+        super().__init__(
+            provider=provider, write=write, now=now, process=process, subject_of=subject_of
+        )
+        self._inner = inner
+
+    async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:
+        subject = self._begin("is_blocked", customer_id, customer_id, deadline_us)
+        try:
+            is_blocked = await self._inner.is_blocked(customer_id, deadline_us=deadline_us)
+        except Failure as failure:
+            self._end("is_blocked", subject, customer_id, deadline_us, result_of(failure))
+            raise
+        self._end("is_blocked", subject, customer_id, deadline_us, "yes" if is_blocked else "no")
+        return is_blocked

@@ -1,0 +1,326 @@
+"""Dead letter: a record that nobody can handle does not block those behind it, and is not lost.
+
+One record that cannot be decoded is tried again for ever, and every order behind it waits. Or it is
+dropped to get on, and nobody ever learns what it was.
+
+The rule: first the `dead` outcome is committed together with what the service does about it, then
+the record goes to `<topic>.<group>.dlq`, key and value verbatim, with its headers and the reason,
+under an id that is the same however often it is published. Only then is it acknowledged: while
+the queue cannot be reached it blocks and loses nothing. A limiter keeps a bug in our own code from
+emptying the topic into the queue: more than some in a row, or too large a share of the last
+hundred, pause the subscription, until the faults of a run are healed.
+
+The weak part is to leave this link out: the delivery loop then tries at the head of its lane for
+ever.
+"""
+
+import json
+from collections import deque
+from collections.abc import Container
+from typing import Final
+
+import msgspec
+
+from lab.domain.envelope import Headers
+from lab.domain.errors import LabError
+from lab.domain.events import derived_id
+from lab.history.recorder import Now, Write
+from lab.patterns.retry import give_back
+from lab.ports.bus import (
+    Ack,
+    DeadLetter,
+    Delivery,
+    Handle,
+    Outgoing,
+    Publisher,
+    Release,
+    Retry,
+    Settlement,
+    dead_letter_topic,
+    main_topic,
+)
+from lab.ports.parking import origin_of
+from lab.ports.service import OnDead
+from lab.ports.store import Committer, OutcomeRow, Unit, Verdict
+
+DEAD: Final = Ack("dead")
+DONE: Final = Ack("done")
+REPEATED: Final = "repeated"
+"""Reason of a dead letter that is published again: why it died stands in its first copy, if any."""
+
+SHARE_OF: Final = 100
+SHARE_AT_LEAST: Final = 50
+_CONFLICTS_MAX: Final = 5
+_PENDING_KEPT: Final = 4_096
+_HEADER_BYTES_MAX: Final = 8_192
+_TEXT_BYTES_MAX: Final = 2_048
+
+_Pending = tuple[str, int, int]
+
+
+class DeadLetterQueue:
+    """Publishes dead letters.
+
+    Args:
+        publisher: takes the records.
+        group: the consumer group.
+        now, process: for the history.
+        write: takes the entries, or None.
+    """
+
+    def __init__(
+        self, *, publisher: Publisher, group: str, now: Now, process: str, write: Write | None
+    ) -> None:
+        self._publisher = publisher
+        self._group = group
+        self._now = now
+        self._process = process
+        self._write = write
+
+    async def publish(self, delivery: Delivery, dead: DeadLetter) -> None:
+        """Publish a dead letter. Raises as `Publisher.publish`."""
+        record = delivery.record
+        topic = dead_letter_topic(main_topic(record.topic), self._group)
+        headers = (*record.headers, *_reasons(delivery, dead, record.headers))
+        await self._publisher.publish((Outgoing(topic, record.key, record.value, headers),))
+
+    async def publish_again(self, delivery: Delivery) -> None:
+        """Publish the letter of an event that is dead already; see `Republish` in `inbox`."""
+        last = delivery.failures[-1] if delivery.failures else (0, "", "")
+        await self.publish(delivery, DeadLetter(REPEATED, last[1], last[2]))
+        if self._write is not None:
+            subject = delivery.subject
+            self._write(("acted", self._now(), self._process, subject, "dead_letter", "repeated"))
+
+
+class Limiter:
+    """Notices when too much dies. One per subscription.
+
+    Args:
+        in_a_row: more dead letters than this without a success between them are too many.
+        share_percent: a larger share of the last hundred is too much, once there are fifty.
+        pause_us: how long the subscription pauses then.
+        now: monotonic microseconds.
+    """
+
+    def __init__(self, *, in_a_row: int, share_percent: int, pause_us: int, now: Now) -> None:
+        self._in_a_row_max = in_a_row
+        self._share_percent = share_percent
+        self._pause_us = pause_us
+        self._now = now
+        self._in_a_row = 0
+        self._last: deque[bool] = deque(maxlen=SHARE_OF)
+        self._dead = 0
+        self._paused_until_us = 0
+        self._is_healed = False
+
+    def succeeded(self) -> None:
+        """A handler succeeded."""
+        self._in_a_row = 0
+        self._count(is_dead=False)
+
+    def died(self) -> None:
+        """A dead letter was published."""
+        self._in_a_row += 1
+        self._count(is_dead=True)
+
+    def healed(self) -> None:
+        """All faults of the run have ended: what dies now, dies for good. Never pauses again."""
+        self._is_healed = True
+        self._in_a_row = self._dead = 0
+        self._last.clear()
+
+    def pause_us(self, *, has_waited: bool) -> int:
+        """How long the subscription must pause before one more may be buried, 0 if it may now.
+
+        Args:
+            has_waited: it was held back before; then it goes when the pause is over.
+        """
+        left_us = self._paused_until_us - self._now()
+        if self._is_healed or not self._is_too_much():
+            return 0
+        if left_us > 0:
+            return left_us
+        if has_waited:
+            return 0
+        self._paused_until_us = self._now() + self._pause_us
+        return self._pause_us
+
+    def _is_too_much(self) -> bool:
+        seen, dead = len(self._last) + 1, self._dead + 1
+        return self._in_a_row + 1 > self._in_a_row_max or (
+            seen >= SHARE_AT_LEAST and dead * 100 > self._share_percent * min(seen, SHARE_OF)
+        )
+
+    def _count(self, *, is_dead: bool) -> None:
+        last = self._last
+        if len(last) == SHARE_OF:
+            self._dead -= last[0]
+        last.append(is_dead)
+        self._dead += is_dead
+
+
+class DeadLetters:
+    """The link that buries what cannot be handled.
+
+    Args:
+        inner: the next link.
+        queue: publishes the letters.
+        store: commits the `dead` outcomes.
+        on_dead: what the service does about a dead event; key and headers only.
+        reads: the event types that `on_dead` is asked about.
+        limiter: of this subscription.
+        again_us: after a failure of store or publisher.
+        now, process: for the history.
+        write: takes the entries, or None.
+    """
+
+    def __init__(
+        self,
+        inner: Handle,
+        *,
+        queue: DeadLetterQueue,
+        store: Committer,
+        on_dead: OnDead,
+        reads: Container[str],
+        limiter: Limiter,
+        again_us: int,
+        now: Now,
+        process: str,
+        write: Write | None,
+    ) -> None:
+        self._inner = inner
+        self._queue = queue
+        self._store = store
+        self._on_dead = on_dead
+        self._reads = reads
+        self._limiter = limiter
+        self._again_us = again_us
+        self._now = now
+        self._process = process
+        self._write = write
+        # Found dead under this epoch and not buried yet: no handler is started again for them.
+        self._pending: dict[_Pending, DeadLetter] = {}
+
+    async def __call__(self, delivery: Delivery) -> Settlement:
+        """See `Handle`."""
+        if self._pending:
+            pending = self._pending.get(_pending(delivery))
+            if pending is not None:
+                return await self.bury(delivery, pending)
+        settled = await self._inner(delivery)
+        if isinstance(settled, DeadLetter):
+            return await self.bury(delivery, settled)
+        if isinstance(settled, Ack) and settled.why == "handled":
+            self._limiter.succeeded()
+        return settled
+
+    async def bury(self, delivery: Delivery, dead: DeadLetter) -> Settlement:
+        """Commit the outcome, publish the letter, acknowledge; or hold the delivery back.
+
+        Returns Ack; Retry or Release while store or queue cannot be reached, or too much dies.
+        """
+        key = _pending(delivery)
+        has_waited = key in self._pending
+        pause_us = self._limiter.pause_us(has_waited=has_waited)
+        if not has_waited:
+            self._pending[key] = dead
+            if len(self._pending) > _PENDING_KEPT:
+                del self._pending[next(iter(self._pending))]
+        if pause_us:
+            return Release("dead_letters", pause_us)
+        try:
+            verdict = await self._commit(delivery)
+            if verdict is Verdict.CONFLICT:
+                return Retry(self._again_us, counts=False)
+            if verdict is not Verdict.DONE:
+                await self._queue.publish(delivery, dead)
+        except LabError as error:
+            return give_back(error, self._again_us)
+        self._pending.pop(key, None)
+        if verdict is Verdict.DONE:
+            return DONE
+        self._limiter.died()
+        self._buried(delivery, dead)
+        return DEAD
+
+    async def _commit(self, delivery: Delivery) -> Verdict:
+        """Commit `dead` with the service's unit; CONFLICT if others were faster too many times."""
+        group, event_id, kind = delivery.group, delivery.event_id, delivery.event_type
+        order_id = delivery.record.key.decode(errors="replace")
+        outcome = OutcomeRow(
+            group=group, event_id=event_id, is_dead=True, redrives=delivery.redrives
+        )
+        verdict = Verdict.CONFLICT
+        for _ in range(_CONFLICTS_MAX):
+            unit = await self._on_dead(order_id, kind) if kind in self._reads else Unit()
+            verdict = await self._store.commit(
+                msgspec.structs.replace(
+                    unit,
+                    by=group,
+                    cause=event_id,
+                    settles=True,
+                    lab_subject=delivery.subject,
+                    outcome=outcome,
+                )
+            )
+            if verdict is not Verdict.CONFLICT:
+                break
+        return verdict
+
+    def _buried(self, delivery: Delivery, dead: DeadLetter) -> None:
+        if self._write is not None:
+            self._write(
+                (
+                    "buried",
+                    self._now(),
+                    self._process,
+                    delivery.subject,
+                    delivery.group,
+                    delivery.event_id,
+                    dead.reason,
+                    delivery.attempt,
+                    delivery.starts,
+                    delivery.redrives,
+                )
+            )
+
+
+def _pending(delivery: Delivery) -> _Pending:
+    return (delivery.event_id, delivery.redrives, delivery.epoch)
+
+
+def _reasons(delivery: Delivery, dead: DeadLetter, given: Headers) -> Headers:
+    """What a dead letter says about its death, in at most 8 KiB together with our other headers."""
+    failures = delivery.failures
+    headers = [
+        (
+            "lab-dlq-id",
+            derived_id(
+                delivery.event_id, delivery.group, "dead-letter", delivery.redrives
+            ).encode(),
+        ),
+        ("lab-dlq-reason", dead.reason.encode()),
+        ("lab-dlq-class", _text(dead.error)),
+        ("lab-dlq-message", _text(dead.message)),
+        ("lab-dlq-attempts", b"%d" % delivery.attempt),
+        ("lab-dlq-starts", b"%d" % delivery.starts),
+        ("lab-dlq-first-failure", b"%d" % delivery.first_failure_us),
+        ("lab-dlq-last-failure", b"%d" % (failures[-1][0] if failures else 0)),
+        ("lab-dlq-origin", origin_of(delivery.record).encode()),
+    ]
+    taken = sum(
+        len(name) + len(value) for name, value in (*given, *headers) if name.startswith("lab-")
+    )
+    log = [[at_us, kind, message] for at_us, kind, message in failures]
+    encoded = json.dumps(log, separators=(",", ":")).encode()
+    while log and taken + len("lab-dlq-attempt-log") + len(encoded) > _HEADER_BYTES_MAX:
+        del log[0]
+        encoded = json.dumps(log, separators=(",", ":")).encode()
+    return (*headers, ("lab-dlq-attempt-log", encoded))
+
+
+def _text(text: str) -> bytes:
+    """UTF-8 of at most 2 KiB, whatever stands in `text`."""
+    cut = text.encode(errors="replace")[:_TEXT_BYTES_MAX]
+    return cut.decode(errors="ignore").encode()

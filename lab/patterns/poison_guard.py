@@ -1,0 +1,158 @@
+"""Poison guard: a record that kills its worker does not do so for ever.
+
+A payload makes the process run out of memory: no exception is ever recorded, the process starts
+again, fetches the same record and dies again, with everything that it had in hand. Counting
+failures never sees it, because there is none.
+
+The rule counts starts: past dedupe and inbox, durably, before the handler begins. A start without a
+known end is unexplained. After one, the record runs solo, with no other handler in that process, so
+that the next death is its own; after three solo ones it is dead instead of being started again. The
+first start of a record that stood at or above its partition's end when that was assigned is surely
+its first, and is not recorded.
+
+The weak part is to leave this link out: starts are not counted.
+"""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from lab.domain.errors import LabError
+from lab.history.recorder import Now, Write
+from lab.ports.bus import DeadLetter, Delivery, Handle, Settlement
+from lab.ports.store import StartStore
+
+REASON: Final = "starts"
+
+
+class SoloGate:
+    """Lets many through together, or one alone; first come, first served. One per process.
+
+    Whoever enters must leave, the same way.
+    """
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._is_solo = False
+        self._waiting: deque[tuple[asyncio.Future[None], bool]] = deque()
+
+    def try_enter(self) -> bool:
+        """Enter together with others, if that needs no waiting."""
+        if self._is_solo or self._waiting:
+            return False
+        self._inside += 1
+        return True
+
+    async def enter(self, *, solo: bool) -> None:
+        """Wait for the turn and enter, alone if `solo`."""
+        if not self._waiting and self._may_enter(solo=solo):
+            self._take(solo=solo)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((turn, solo))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._waiting.remove((turn, solo))
+                self._admit()
+            else:
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Leave; whoever waits longest may be let in."""
+        self._inside -= 1
+        self._is_solo = False
+        if self._waiting:
+            self._admit()
+
+    def _may_enter(self, *, solo: bool) -> bool:
+        return not self._inside or not (solo or self._is_solo)
+
+    def _take(self, *, solo: bool) -> None:
+        self._inside += 1
+        self._is_solo = solo
+
+    def _admit(self) -> None:
+        waiting = self._waiting
+        while waiting and self._may_enter(solo=waiting[0][1]):
+            turn, solo = waiting.popleft()
+            if not turn.done():
+                self._take(solo=solo)
+                turn.set_result(None)
+
+
+class PoisonGuard:
+    """The link that counts starts.
+
+    Args:
+        inner: the next link.
+        store: the counts.
+        gate: of this process.
+        solo_starts: unexplained starts alone before the event is dead.
+        now, process: for the history.
+        write: takes the entries, or None.
+    """
+
+    def __init__(
+        self,
+        inner: Handle,
+        *,
+        store: StartStore,
+        gate: SoloGate,
+        solo_starts: int,
+        now: Now,
+        process: str,
+        write: Write | None,
+    ) -> None:
+        self._inner = inner
+        self._store = store
+        self._gate = gate
+        self._solo_starts = solo_starts
+        self._now = now
+        self._process = process
+        self._write = write
+
+    async def __call__(self, delivery: Delivery) -> Settlement:
+        """See `Handle`."""
+        if not delivery.starts_known:
+            return await self._count(delivery)
+        gate = self._gate
+        if not gate.try_enter():
+            await gate.enter(solo=False)
+        try:
+            return await self._inner(delivery)
+        finally:
+            gate.leave()
+
+    async def _count(self, delivery: Delivery) -> Settlement:
+        key = (delivery.group, delivery.event_id, delivery.redrives)
+        delivery.starts = unexplained = await self._store.begin_start(*key)
+        if unexplained > self._solo_starts:
+            self._acted(delivery, "buried")
+            message = f"{unexplained} starts of its handler had no end that anybody knows"
+            return DeadLetter(REASON, "Poison", message)
+        is_solo = unexplained > 0
+        try:
+            await self._gate.enter(solo=is_solo)
+            try:
+                if is_solo:
+                    self._acted(delivery, "solo")
+                return await self._inner(delivery)
+            finally:
+                self._gate.leave()
+        finally:
+            await self._explain(key)
+
+    async def _explain(self, key: tuple[str, str, int]) -> None:
+        try:
+            await self._store.explain_start(*key)
+        except LabError:
+            # It stays unexplained: at worst the event runs solo once.
+            return
+
+    def _acted(self, delivery: Delivery, what: str) -> None:
+        if self._write is not None:
+            subject = delivery.subject
+            self._write(("acted", self._now(), self._process, subject, "poison_guard", what))

@@ -1,0 +1,328 @@
+"""The fault plan: keyed coins, counters, and the explicit plan that repeats them."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.faults import plan as plan_module
+from lab.faults.nemesis import Nemesis
+from lab.faults.plan import FaultPlan, Firing, PlanError, read_plan
+from lab.faults.vocabulary import FaultError, parse_faults
+from lab.history.entries import Entry
+from lab.runtime.chance import Chance
+
+Visit = tuple[str, str, str]
+
+_visits = st.lists(
+    st.tuples(
+        st.just("bus.duplicate"),
+        st.sampled_from(["payment", "orders"]),
+        st.integers(1, 9).map(lambda n: f"{n}.1"),
+    ),
+    max_size=120,
+)
+
+
+class Time:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.us = 0
+
+    def now_us(self) -> int:
+        return self.us
+
+
+def make_plan(
+    *texts: str,
+    seed: int = 7,
+    time: Time | None = None,
+    history: list[Entry] | None = None,
+    explicit: Sequence[Firing] | None = None,
+) -> FaultPlan:
+    plan = FaultPlan(
+        parse_faults(texts),
+        seed=seed,
+        coin=Chance(seed).u,
+        now_us=(time or Time()).now_us,
+        write=None if history is None else history.append,
+        explicit=explicit,
+    )
+    plan.begin()
+    return plan
+
+
+def fired(plan: FaultPlan, visits: Sequence[Visit]) -> set[tuple[str, str, str, int]]:
+    for visit in visits:
+        plan.fires(*visit)
+    return {(f.kind, f.site, f.subject, f.occurrence) for f in plan.firings}
+
+
+@given(_visits, st.integers(0, 9), st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_rate_contains_a_lower_one(
+    visits: list[Visit], seed: int, one: float, other: float
+) -> None:
+    low, high = sorted((one, other))
+
+    less = fired(make_plan(f"bus.duplicate rate={low:.9f}", seed=seed), visits)
+    more = fired(make_plan(f"bus.duplicate rate={high:.9f}", seed=seed), visits)
+
+    assert less <= more
+
+
+@given(_visits, st.integers(0, 9))
+def test_another_fault_moves_no_coin(visits: list[Visit], seed: int) -> None:
+    other: list[Visit] = [("bus.drop_ack", site, subject) for _, site, subject in visits]
+    mixed = [visit for pair in zip(visits, other, strict=True) for visit in pair]
+
+    alone = fired(make_plan("bus.duplicate rate=0.4", seed=seed), visits)
+    both = fired(make_plan("bus.drop_ack rate=0.4", "bus.duplicate rate=0.4", seed=seed), mixed)
+
+    assert alone == {coin for coin in both if coin[0] == "bus.duplicate"}
+
+
+@given(st.permutations([("bus.duplicate", "payment", f"{n}.1") for n in range(20)]))
+def test_the_order_of_visits_by_different_subjects_moves_no_coin(visits: list[Visit]) -> None:
+    in_order = fired(make_plan("bus.duplicate rate=0.4"), sorted(visits))
+
+    assert fired(make_plan("bus.duplicate rate=0.4"), visits) == in_order
+
+
+def test_a_rate_is_the_share_of_visits() -> None:
+    visits = [("bus.duplicate", "payment", f"{n}.1") for n in range(5_000)]
+
+    assert 900 < len(fired(make_plan("bus.duplicate rate=0.2"), visits)) < 1_100
+
+
+@given(_visits, st.integers(0, 9))
+def test_an_explicit_plan_repeats_what_fired_without_any_coin(
+    visits: list[Visit], seed: int
+) -> None:
+    first = make_plan("bus.duplicate rate=0.3", "bus.duplicate#3 first=2", seed=seed)
+    coins = fired(first, visits)
+
+    read = read_plan(first.to_json())
+    again = FaultPlan(seed=read.seed, coin=_no_coin, now_us=Time().now_us, explicit=read.firings)
+    again.begin()
+
+    assert fired(again, visits) == coins
+    assert again.unreached() == ()
+
+
+def _no_coin(*_key: object) -> float:
+    raise AssertionError("an explicit plan tosses no coins")
+
+
+def test_parameters_travel_with_an_explicit_plan() -> None:
+    first = make_plan("client.cancel rate=1 after=50ms..400ms")
+    after = first.at("client.cancel", "client").fires("7.1")
+
+    again = make_plan(explicit=read_plan(first.to_json()).firings)
+    repeated = again.at("client.cancel", "client").fires("7.1")
+
+    assert after is not None
+    assert repeated is not None
+    assert 50_000 <= after.number("after") == repeated.number("after") <= 400_000
+
+
+def test_coins_of_an_explicit_plan_that_were_never_reached_are_listed() -> None:
+    firing = Firing(kind="bus.duplicate", site="payment", subject="7.1", occurrence=3, t_us=0)
+    plan = make_plan(explicit=[firing])
+
+    plan.fires("bus.duplicate", "payment", "7.1")
+    plan.fires("bus.duplicate", "payment", "7.1")
+    assert plan.unreached() == (firing,)
+
+    assert plan.fires("bus.duplicate", "payment", "7.1")
+    assert plan.unreached() == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "occurrences"),
+    [
+        ("nth=3", [3]),
+        ("first=2", [1, 2]),
+        ("every=3", [3, 6, 9]),
+        ("", [1]),
+        ("rate=1", [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ("rate=0", []),
+    ],
+)
+def test_visits_are_counted_per_site_and_subject(text: str, occurrences: list[int]) -> None:
+    plan = make_plan(f"svc.error {text}")
+
+    for _ in range(9):
+        plan.fires("svc.error", "mailer", "1.1")
+        plan.fires("svc.error", "mailer", "2.1")
+        plan.fires("svc.error", "warehouse", "1.1")
+
+    for coin in (("mailer", "1.1"), ("mailer", "2.1"), ("warehouse", "1.1")):
+        found = [f.occurrence for f in plan.firings if (f.site, f.subject) == coin]
+        assert found == occurrences, coin
+
+
+def test_only_chosen_orders_and_sites_are_struck() -> None:
+    plan = make_plan("svc.error@mailer#2-3 rate=1")
+
+    for n in range(1, 6):
+        for site in ("mailer", "warehouse"):
+            plan.fires("svc.error", site, f"{n}.1")
+
+    assert [(f.site, f.subject) for f in plan.firings] == [("mailer", "2.1"), ("mailer", "3.1")]
+
+
+def test_max_counts_over_the_run() -> None:
+    plan = make_plan("svc.error rate=1 max=3")
+
+    assert len(fired(plan, [("svc.error", "mailer", f"{n}.1") for n in range(9)])) == 3
+
+
+def test_a_window_opens_and_closes() -> None:
+    time = Time()
+    time.us = 5_000_000
+    plan = make_plan("svc.error at=10s for=5s", time=time)
+
+    for second in range(5, 25):
+        time.us = second * 1_000_000
+        plan.fires("svc.error", "mailer", "1.1")
+
+    assert [f.t_us for f in plan.firings] == [n * 1_000_000 for n in range(10, 15)]
+
+
+def test_nothing_fires_or_counts_before_the_faults_begin_and_after_heal() -> None:
+    plan = FaultPlan(
+        parse_faults(["bus.duplicate first=2"]), seed=1, coin=_no_coin, now_us=Time().now_us
+    )
+    visit = ("bus.duplicate", "payment", "1.1")
+
+    assert not plan.fires(*visit)
+    plan.begin()
+    assert plan.fires(*visit)
+    plan.heal()
+    assert not plan.fires(*visit)
+    assert [f.occurrence for f in plan.firings] == [1]
+
+
+def test_a_firing_is_written_into_the_history() -> None:
+    history: list[Entry] = []
+    time = Time()
+    plan = make_plan("bus.duplicate rate=1", time=time, history=history)
+    time.us = 40
+
+    plan.fires("bus.duplicate", "payment", "3.1")
+
+    assert history == [("fault", 40, "run", "3.1", "bus.duplicate", "payment", 1)]
+
+
+def test_a_fault_that_belongs_to_its_subject_is_recorded_once_and_stays() -> None:
+    site = make_plan("bus.poison#7").at("bus.poison", "OrderCreated")
+
+    assert [site.marks(s) is not None for s in ("7.1", "8.1", "7.1", "7.1")] == [
+        True, False, True, True,
+    ]  # fmt: skip
+    assert site._plan.summary()[0].fired == 1
+
+
+def test_a_fault_that_is_absent_is_not_wanted() -> None:
+    plan = make_plan("svc.error@mailer rate=0.1", "proc.term@payment at=3s")
+
+    assert plan.wants("svc.error")
+    assert plan.wants("svc.error", "mailer")
+    assert not plan.wants("svc.error", "warehouse")
+    assert not plan.wants("bus.duplicate")
+    assert not plan.wants("proc.term"), "it strikes at a time, not at a visit"
+
+
+def test_the_summary_has_a_line_for_each_kind_that_was_asked_for() -> None:
+    plan = make_plan("bus.duplicate rate=1", "bus.drop_ack rate=0")
+
+    for subject in ("2.1", "1.1", "2.1"):
+        plan.fires("bus.duplicate", "payment", subject)
+        plan.fires("bus.drop_ack", "payment", subject)
+
+    found = [(line.kind, line.fired, line.hit) for line in plan.summary()]
+    assert found == [("bus.duplicate", 3, ("2.1", "1.1")), ("bus.drop_ack", 0, ())]
+
+
+def test_counters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "SUBJECTS_REMEMBERED", 10)
+    site = make_plan("bus.duplicate nth=2").at("bus.duplicate", "payment")
+
+    for n in range(1_000):
+        site.fires(f"{n}.1")
+        if n:
+            site.fires(f"{n - 1}.1")
+
+    assert len(site._young) + len(site._old) <= 20
+    assert len(site._plan.firings) == 999, "two visits close together are counted as two"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "no fault plan"),
+        (b"[]", "no fault plan"),
+        (b'{"version":1}', "no fault plan"),
+        (b'{"version":9,"seed":1,"asked":[],"firings":[]}', "version 9"),
+    ],
+)
+def test_what_is_no_plan_is_refused(data: bytes, says: str) -> None:
+    with pytest.raises(PlanError, match=says):
+        read_plan(data)
+
+
+def test_a_plan_with_an_unknown_fault_is_refused() -> None:
+    with pytest.raises(FaultError):
+        read_plan(b'{"version":1,"seed":1,"asked":["bus.gremlin"],"firings":[]}')
+
+
+class HandTimers:
+    """Timers that fire when the test says so."""
+
+    def __init__(self) -> None:
+        self.set: list[tuple[int, object, Firing]] = []
+
+    def call_after_us(self, delay_us: int, callback: object, firing: Firing) -> "HandTimers":
+        self.set.append((delay_us, callback, firing))
+        return self
+
+    def cancel(self) -> None:
+        self.set.clear()
+
+
+def test_the_nemesis_strikes_processes_by_the_timetable_and_records_it() -> None:
+    struck: list[str] = []
+    plan = make_plan("proc.term@orders at=4s", "proc.crash@payment-2 at=2s", "proc.term@api at=2s")
+    timers = HandTimers()
+    nemesis = Nemesis(
+        plan,
+        timers=timers,  # type: ignore[arg-type]
+        crash=lambda name: struck.append(f"crash {name}"),
+        term=lambda name: struck.append(f"term {name}"),
+    )
+
+    nemesis.begin()
+    assert [delay for delay, _, _ in timers.set] == [2_000_000, 2_000_000, 4_000_000]
+    for _, callback, firing in list(timers.set[:2]):
+        assert callable(callback)
+        callback(firing)
+    nemesis.heal()
+
+    assert struck == ["crash payment-2", "term api"]
+    assert [(f.kind, f.site) for f in plan.firings] == [
+        ("proc.crash", "payment-2"),
+        ("proc.term", "api"),
+    ]
+    assert timers.set == [], "healing drops what has not struck yet"
+    assert not plan.is_active
+
+
+def test_a_timetable_is_repeated_by_its_explicit_plan() -> None:
+    plan = make_plan("proc.term@orders at=4s")
+    plan.record(plan.timetable()[0])
+
+    again = make_plan(explicit=read_plan(plan.to_json()).firings)
+
+    assert [(f.site, f.t_us) for f in again.timetable()] == [("orders", 4_000_000)]
