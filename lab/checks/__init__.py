@@ -1,1 +1,1 @@
-"""Promises: folds over a history that say whether the system kept its word. They know nothing else."""
+"""Promises: folds over a history that say whether the system kept its word; they know no more."""

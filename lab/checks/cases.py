@@ -1,12 +1,13 @@
 """One order's case: everything that the history has said about it, until it is judged.
 
-A case is filled by the collector, entry by entry, and judged once: when the order has come to its end
+A case is filled by the folds, entry by entry, and judged once: when the order has come to its end
 and nothing more is to be expected, or when the run has ended. So a check sees all facts and calls
 about an order together, and never depends on the order in which witnesses told them. A case that
 was judged and found clean shrinks to a handful of references (`Packed`); whatever is heard of the
 order later opens it again.
 
-Deliberately not here: who fills it (`collector`), what is legal (`tables`), what is promised.
+Deliberately not here: who fills it (`fact_folds`, `call_folds`), when it is judged (`casebook`),
+what is legal (`tables`), and what is promised.
 """
 
 from typing import Final, NamedTuple
@@ -39,6 +40,7 @@ class Ack(NamedTuple):
     group: str
     event_id: str
     why: str
+    topic: str
 
 
 class Disorder(NamedTuple):
@@ -86,7 +88,6 @@ class Case:
         started_again: handler runs of attempt 2 and later.
         attempts_over: deliveries with an attempt beyond the declared maximum.
         failures: handler runs that did not end well.
-        first_us: when it was first heard of. ended_us: when its last row was written.
         has_ended: the run is over, so that nothing more is to be expected.
         state: of the last row, "" without one. owed, done, dead: see `weigh`.
     """
@@ -103,7 +104,6 @@ class Case:
         "disorders",
         "done",
         "failures",
-        "first_us",
         "has_ended",
         "http_keys",
         "intents",
@@ -121,7 +121,6 @@ class Case:
         "revenue",
         "rows",
         "settled",
-        "size",
         "started_again",
         "state",
         "subject",
@@ -129,9 +128,8 @@ class Case:
         "waiting",
     )
 
-    def __init__(self, subject: str, now_us: int) -> None:
+    def __init__(self, subject: str) -> None:
         self.subject = subject
-        self.first_us = now_us
         self.begun: tuple[HttpBegin, ...] = ()
         self.answers: tuple[HttpEnd, ...] = ()
         self.cancels: tuple[HttpEnd, ...] = ()
@@ -160,7 +158,6 @@ class Case:
         self.is_revived = False
         self.is_finished = False
         self.has_ended = False
-        self.size = 0
         self.state = ""
         self.owed: tuple[Owed, ...] = ()
         self.done: set[Owed] = set()
@@ -250,10 +247,8 @@ class Case:
             return False
         if self.waiting and any(self.queues().values()):
             return False
-        done, published = self.done, self.published
-        return all([owed in done for owed in self.owed]) and all(
-            [row[6] in published for row in self.rows]
-        )
+        published = self.published.keys()
+        return self.done.issuperset(self.owed) and published >= {row[6] for row in self.rows}
 
     def _is_dismissed(self) -> bool:
         """Nothing is stored under this subject, and the client was told so."""
@@ -274,9 +269,9 @@ class Case:
         )
 
     @classmethod
-    def unpacked(cls, subject: str, packed: Packed, now_us: int) -> "Case":
+    def unpacked(cls, subject: str, packed: Packed) -> "Case":
         """The case of an order that was clean, as far as it can still matter."""
-        case = cls(subject, now_us)
+        case = cls(subject)
         case.is_revived = True
         case.begun = (("http.begin", 0, "client", subject, "create", packed.key, "", 1),)
         amount, currency = packed.amount_cents, packed.currency

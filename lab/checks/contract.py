@@ -1,7 +1,7 @@
 """The declared policies: what the promises are measured by.
 
-`--set` changes a policy and so the contract; `--off` does not: a part that was switched off is judged
-by what it had promised. Lengths are microseconds.
+`--set` changes a policy and so the contract; `--off` does not: a part that was switched off is
+judged by what it had promised. Lengths are microseconds.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,11 @@
 """What one life of a process did, and what it had in hand; positions of one partition in a group.
 
 Everything in here is about the order within one process, or about offsets and epochs; nothing about
-who was first of two. Deliberately not here: who fills it (`collector`), what is promised.
+who was first of two. Deliberately not here: who fills it (`call_folds`), what is promised.
 """
 
 from collections import deque
+from enum import Enum
 from typing import NamedTuple
 
 from lab.history.shapes import CallBegin, Deliver, HandleBegin, Settle
@@ -13,13 +14,20 @@ Place = tuple[str, int, int]
 """(topic, partition, offset) of a record."""
 
 
+class Ended(Enum):
+    """How something that took too long came to its end."""
+
+    LATE = "late"
+    NEVER = "never"
+
+
 class Overdue(NamedTuple):
-    """A call or a handler that ran longer than it was allowed to, or never ended."""
+    """A call or a handler that ran longer than it was allowed to, or until its process ended."""
 
     subject: str
     what: str
     lasted_us: int
-    has_ended: bool
+    ended: Ended
 
 
 class Health:
@@ -40,7 +48,7 @@ class Life:
         calls: to third parties, running, by (order, provider, action, key).
         accounted: (group, event id) that the process itself saw durable; an ack may follow.
         not_before: retries in place, by (group, event id): the next attempt and its instant.
-        epoch: of the latest assignment. group: whose member it is.
+        epoch: of the latest assignment.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover.
         health: of its dependencies. breakers: their state, as its breaker has it.
@@ -67,7 +75,6 @@ class Life:
         "end_us",
         "epoch",
         "failing_spells",
-        "group",
         "handlers",
         "handlers_max",
         "health",
@@ -85,7 +92,6 @@ class Life:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.group = ""
         self.epoch = 0
         self.deliveries: dict[Place, Deliver] = {}
         self.deliveries_max = 0
@@ -134,7 +140,6 @@ class Track:
         "group",
         "partition",
         "passed",
-        "refused",
         "superseded",
         "told",
         "topic",
@@ -150,7 +155,6 @@ class Track:
         self.gaps: dict[int, None] = {}
         self.ahead: tuple[tuple[str, int, int], ...] = ()
         self.epoch = 0
-        self.refused = 0
         self.superseded: tuple[tuple[int, int], ...] = ()
 
     def ack(self, offset: int, settle: Settle) -> None:
@@ -178,3 +182,22 @@ class Track:
             if acked.pop(offset, None) is None:
                 self.gaps[offset] = None
         self.passed = max(self.passed, position)
+
+
+class Tracks:
+    """All tracks of a run, by (group, topic, partition)."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[tuple[str, str, int], Track] = {}
+
+    def of(self, group: str, topic: str, partition: int) -> Track:
+        """The track of one partition in one group."""
+        key = (group, topic, partition)
+        track = self._tracks.get(key)
+        if track is None:
+            track = self._tracks[key] = Track(group, topic, partition)
+        return track
+
+    def all(self) -> list[Track]:
+        """Every track, in the order in which they were first heard of."""
+        return list(self._tracks.values())

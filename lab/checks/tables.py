@@ -91,7 +91,7 @@ MOVED_BY: Final[Mapping[str, tuple[str, str]]] = {
     "REFUND_PENDING": ("payment", "RefundRequested"),
     "REFUND_FAILED": ("payment", "RefundRequested"),
 }
-"""The group that an order waits for in a state that is not terminal, and the event it waits with."""
+"""The group that an order waits for in a state that is not terminal, and the event it has there."""
 
 GIVEN_UP_LAWFULLY: Final = ("poison", "permanent", "starts")
 """Reasons of a dead letter that park an order whatever the number of attempts."""

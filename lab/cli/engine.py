@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from lab.report.result import Result
 
-    OnProgress = Callable[[int, int | None, str], None]
+    OnProgress = Callable[[int, int, str], None]
 
 
 def run_one(asked: Asked, on_progress: "OnProgress | None" = None) -> "Result":

@@ -28,6 +28,7 @@ class Table:
 
     columns: tuple[str, ...]
     rows: Callable[[options.Asked], Iterable[Row]]
+    below: "Callable[[], Sequence[RenderableType]]" = tuple
 
 
 def list_(
@@ -123,7 +124,7 @@ def _settings(_asked: options.Asked) -> Iterable[Row]:
         yield {
             "name": one.name,
             "simulated": one.simulated,
-            "wall-clock": one.wall_clock,
+            "wall_clock": one.wall_clock,
             "unit": one.unit,
             "meaning": f"{one.meaning} ({' or '.join(one.choices)})"
             if one.choices
@@ -144,18 +145,34 @@ def _faults(_asked: options.Asked) -> Iterable[Row]:
         }
 
 
+def _how_to_write_faults() -> "Sequence[RenderableType]":
+    from lab.cli import render
+    from lab.faults.kinds import KINDS
+    from lab.faults.points import CRASH_POINTS
+
+    sites = [
+        (kind.name, ", ".join(kind.sites)) for kind in KINDS.values() if kind.name != "proc.crash"
+    ]
+    return [
+        _FAULT_FORM,
+        render.listing(["Fault", "Sites"], sites),
+        "\nSites of proc.crash; with at=2s instead: a process, such as payment.",
+        render.listing(["Point", "Where it lies"], list(CRASH_POINTS.items())),
+    ]
+
+
 def _promises(_asked: options.Asked) -> Iterable[Row]:
     from lab.checks.registry import PROMISES
 
     for one in PROMISES:
-        yield {"name": one.name, "kind": one.kind, "promise": one.promise}
+        yield {"name": one.name, "kind": one.kind, "promise": one.sentence}
 
 
 def _patterns(_asked: options.Asked) -> Iterable[Row]:
     from lab.patterns import PATTERNS
 
     for one in PATTERNS:
-        yield {"name": one.name, "prevents": one.prevents, "when off": one.when_off}
+        yield {"name": one.name, "prevents": one.prevents, "when_off": one.when_off}
 
 
 def _runs(asked: options.Asked) -> Iterable[Row]:
@@ -172,14 +189,18 @@ def _runs(asked: options.Asked) -> Iterable[Row]:
         }
 
 
+_FAULT_FORM: Final = """
+Written kind[@site][#orders][:occurrence] key=value ..., with the keys rate, nth, first, every, at,
+for, max and those of the kind. Sites:"""
+
 TABLES: Final[Mapping[str, Table]] = {
-    "scenarios": Table(columns=("name", "patterns", "summary"), rows=_scenarios),
+    "scenarios": Table(columns=("name", "summary", "patterns"), rows=_scenarios),
     "settings": Table(
-        columns=("name", "simulated", "wall-clock", "unit", "meaning"), rows=_settings
+        columns=("name", "simulated", "wall_clock", "unit", "meaning"), rows=_settings
     ),
-    "faults": Table(columns=("name", "per", "summary"), rows=_faults),
+    "faults": Table(columns=("name", "per", "summary"), rows=_faults, below=_how_to_write_faults),
     "promises": Table(columns=("name", "kind", "promise"), rows=_promises),
-    "patterns": Table(columns=("name", "prevents", "when off"), rows=_patterns),
+    "patterns": Table(columns=("name", "prevents", "when_off"), rows=_patterns),
     "runs": Table(columns=("scenario", "seed", "verdict", "path"), rows=_runs),
 }
 """Every form of the list."""
@@ -216,7 +237,8 @@ def _shown(table: Table, rows: Sequence[Row]) -> "list[RenderableType]":
     if not rows:
         return ["nothing yet"]
     cells = [[_cell(row[column]) for column in table.columns] for row in rows]
-    return [render.listing([column.capitalize() for column in table.columns], cells)]
+    titles = [column.replace("_", " ").capitalize() for column in table.columns]
+    return [render.listing(titles, cells), *table.below()]
 
 
 def _cell(value: object) -> str:

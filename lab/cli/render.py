@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -51,7 +50,7 @@ def to_text(parts: Iterable[RenderableType], *, width: int, is_plain: bool) -> s
     )
     for part in parts:
         # A command is to be copied: it is never broken into lines.
-        console.print(part, soft_wrap=isinstance(part, Text))
+        console.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
     file = console.file
     assert isinstance(file, io.StringIO)
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().rstrip("\n").split("\n"))
@@ -60,7 +59,7 @@ def to_text(parts: Iterable[RenderableType], *, width: int, is_plain: bool) -> s
 def result_page(result: Result, *, width: int) -> list[RenderableType]:
     """One run on one page, the verdict first."""
     page: list[RenderableType] = [headline(result, width=width), Text(_second_line(result), "dim")]
-    page.append(_promises(result))
+    page.extend(_promises(result))
     tables = [table for table in (_faults(result), _patterns(result)) if table is not None]
     if len(tables) == 2 and width >= _SIDE_BY_SIDE:
         both = Table.grid(padding=(0, 4))
@@ -118,7 +117,7 @@ def _second_line(result: Result) -> str:
     return "   ".join(parts)
 
 
-def _promises(result: Result) -> RenderableType:
+def _promises(result: Result) -> Iterable[RenderableType]:
     table = _table("Promise", "Verdict", "Checked", "Broken", "Witness", numbers=(2, 3))
     shown = [check for check in result.checks if check.verdict == "FAIL"]
     shown += [check for check in result.checks if check.verdict != "FAIL" and check.at_risk]
@@ -132,7 +131,7 @@ def _promises(result: Result) -> RenderableType:
             f"{check.violations:,}",
             check.witness or _unexercised(check),
         )
-    return Padding(table, (0, 0, 0, 1))
+    return [table] if shown else []
 
 
 def _unexercised(check: Check) -> str:
@@ -227,7 +226,8 @@ def listing(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Renderable
     cells = [list(row) for row in rows]
     table = _table(*columns)
     for number, column in enumerate(table.columns):
-        column.no_wrap = max((len(row[number]) for row in cells), default=0) <= _NEVER_WRAPPED
+        widest = max((len(row[number]) for row in cells), default=0)
+        column.no_wrap = number == 0 or widest <= _NEVER_WRAPPED
     for row in cells:
         table.add_row(*row)
     return table
@@ -245,7 +245,11 @@ def labelled(pairs: Iterable[tuple[str, str]]) -> RenderableType:
 
 def command_lines(label: str, commands: Iterable[str]) -> Iterable[RenderableType]:
     """Commands to copy, one a line, never broken."""
-    return [Text.assemble((f"{label:<{_LABEL}}", "bold"), one) for one in commands if one]
+    labels = (label, *[""] * 99)
+    return [
+        Text.assemble((f"{name:<{_LABEL}}", "bold"), one, no_wrap=True)
+        for name, one in zip(labels, filter(None, commands), strict=False)
+    ]
 
 
 def seed_line(run: SeedRun) -> RenderableType:
@@ -254,7 +258,10 @@ def seed_line(run: SeedRun) -> RenderableType:
     if len(run.broken) > 1:
         told += f" (and {len(run.broken) - 1} more)"
     return Text.assemble(
-        f"seed {run.seed:<6} ", (f"{run.verdict:<8}", _STYLES[run.verdict]), f" {told}"
+        f"seed {run.seed:<6} ",
+        (f"{run.verdict:<8}", _STYLES[run.verdict]),
+        f" {told}",
+        no_wrap=True,
     )
 
 
@@ -329,7 +336,7 @@ class ProgressBar:
             self._bar.stop()
 
     def tell(self, done: int, total: int | None, phase: str) -> None:
-        """Show that `done` of `total` is done; `total` None: nobody knows how much there is."""
+        """Show that `done` of `total` is done; None or 0: nobody knows how much there is."""
         now = time.monotonic()
         if now - self._started < 1.0 or now - self._drawn < 0.1:
             return
@@ -346,8 +353,8 @@ class ProgressBar:
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
-            self._bar.add_task(self._title, total=total, shown="")
+            self._bar.add_task(self._title, total=total or None, shown="")
             self._bar.start()
         shown = f"{done:,}/{total:,} {phase}" if total else f"{done:,} {phase}"
-        self._bar.update(self._bar.task_ids[0], completed=done, total=total, shown=shown)
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total or None, shown=shown)
         self._bar.refresh()

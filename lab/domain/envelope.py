@@ -7,6 +7,7 @@ Source: CloudEvents specification 1.0, Kafka protocol binding; W3C Trace Context
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -130,8 +131,13 @@ def with_headers(headers: Headers, **changes: bytes) -> Headers:
 def format_time(time_us: int) -> bytes:
     """RFC 3339 in UTC with microseconds."""
     seconds, micros = divmod(time_us, 1_000_000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return b"%s.%06dZ" % (text.encode(), micros)
+    return b"%s.%06dZ" % (_format_second(seconds), micros)
+
+
+@lru_cache(maxsize=256)
+def _format_second(seconds: int) -> bytes:
+    # Remembered, because the events of one moment are many and the calendar is slow.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
 def parse_time(text: bytes) -> int:

@@ -25,7 +25,7 @@ FACTS: Final[dict[str, tuple[str, ...]]] = {
     # the order store
     "row": ("version", "state", "event_id", "event_type", "currency", "amount_cents"),
     "outcome": ("group", "event_id", "outcome", "redrives"),
-    "intent": ("op", "kind", "n", "key", "amount_cents", "state"),
+    "intent": ("op", "intent_kind", "n", "key", "amount_cents", "state"),
     "revenue": ("group", "event_id", "currency", "amount_cents"),
     "http_key": ("key", "body_sha256", "status"),
     "waiting": ("op", "group", "event_id", "behind_dead"),

@@ -250,11 +250,12 @@ class KeyLanes:
             return DEAD
         if head.not_before_us > now_us:
             return Retry(head.not_before_us - now_us, counts=False)
-        return await self._after_run(run, await self._inner(run), now_us)
+        return await self._run_head(run, now_us)
 
-    async def _after_run(self, run: HeadRun, settled: Settlement, now_us: int) -> Settlement:
-        """What the end of a head's run means for its alarm."""
+    async def _run_head(self, run: HeadRun, now_us: int) -> Settlement:
+        """Run a head that is due; how it ends is how its alarm is settled."""
         key, event_id = key_of(run.record), run.event_id
+        settled = await self._inner(run)
         match settled:
             case Ack(why="parked"):
                 return settled

@@ -48,7 +48,10 @@ No provider call. May be asked again after a CONFLICT.
 class Service(Protocol):
     """A service as wiring sees it."""
 
-    group: str
+    @property
+    def group(self) -> str:
+        """Its consumer group."""
+        ...
 
     def handlers(self) -> Mapping[str, Handler]:
         """Handlers by event type: exactly the types that the group reads."""

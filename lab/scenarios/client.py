@@ -142,13 +142,29 @@ class Client:
         now, write = self._clock.now_us, self._write
         write(("http.begin", now(), "client", subject, "create", key, digest, send))
         headers: tuple[tuple[str, str], ...] = (_JSON, ("lab-subject", subject))
+        if order.sender:
+            headers = (*headers, ("from", order.sender))
         if key:
             headers = (*headers, ("idempotency-key", key))
         answer = await self._http.request(
             "POST", "/orders", headers=headers, body=order.body, timeout_us=self._timeout_us
         )
         status, problem, made = _told(answer)
-        write(("http.end", now(), "client", subject, "create", key, digest, send, status, problem, made))
+        write(
+            (
+                "http.end",
+                now(),
+                "client",
+                subject,
+                "create",
+                key,
+                digest,
+                send,
+                status,
+                problem,
+                made,
+            )
+        )
         return answer
 
     async def _cancel(self, order: PlannedOrder, order_id: str) -> None:
@@ -167,7 +183,21 @@ class Client:
                 timeout_us=self._timeout_us,
             )
             status, problem, made = _told(answer)
-            write(("http.end", now(), "client", subject, "cancel", "", "", send, status, problem, made))
+            write(
+                (
+                    "http.end",
+                    now(),
+                    "client",
+                    subject,
+                    "cancel",
+                    "",
+                    "",
+                    send,
+                    status,
+                    problem,
+                    made,
+                )
+            )
             if answer is not None and answer.status < 500:
                 return
             await self._clock.sleep_us(self._retry_us)
@@ -205,5 +235,3 @@ def _told(answer: HttpAnswer | None) -> tuple[int, str, str]:
     if answer.status < 300:
         return answer.status, "", _accepted(answer.body).order_id
     return answer.status, _problem_type(answer), ""
-
-

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lab import patterns
-from lab.checks.registry import PROMISE_NAMES
+from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.faults.vocabulary import FaultError, parse_fault
 from lab.resources import resource_path
 from lab.scenarios.scenario import WORLDS, Scenario
@@ -118,7 +118,9 @@ class _Reader:
         line = self._line(table, key)
         place = f"{self._path}:{line}" if line else self._path
         where = f" [scenarios.{table}]" if table else ""
-        return ScenarioError(f"{place}:{where} {key}: {message}" if key else f"{place}:{where} {message}")
+        return ScenarioError(
+            f"{place}:{where} {key}: {message}" if key else f"{place}:{where} {message}"
+        )
 
     def _line(self, table: str, key: str) -> int:
         start = 0
@@ -186,7 +188,9 @@ def _orders(value: object) -> int:
 
 def _rate(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_RATE:
-        raise ValueError(f"must be orders a second, above 0 and at most {MAX_RATE:,.0f}, not {value!r}")
+        raise ValueError(
+            f"must be orders a second, above 0 and at most {MAX_RATE:,.0f}, not {value!r}"
+        )
     return float(value)
 
 

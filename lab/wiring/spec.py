@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from lab import patterns
-from lab.checks.registry import PROMISE_NAMES
+from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.faults.vocabulary import FaultSpec, parse_fault
 from lab.scenarios.loader import (
     MAX_ORDERS,

@@ -232,4 +232,5 @@ async def test_a_call_whose_process_dies_is_made_whole_or_not_at_all(world: Worl
         await world.sleep_us(10 * MS)
         row, _ = await witness.head(GROUP, KEY)
         assert row is None or replace(row, arrival=0) == make_waiting("e1")
+    assert await witness.park(make_waiting("e1")) is not None
     assert await finish_all(witness) == ["e1"]

@@ -148,9 +148,9 @@ class Log(Publisher):
         self.records: list[Outgoing] = []
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
-        await self._process.clock.sleep_us(100)
         self.calls += 1
         error = self._trouble(self.calls)
+        await self._process.clock.sleep_us(100)
         if isinstance(error, Indeterminate):
             self.records.extend(records[: self.calls % (len(records) + 1)])
         if error is not None:
@@ -224,6 +224,18 @@ async def test_every_committed_event_is_published_once_when_nothing_fails(world:
     assert (first.topic, entries) == ("orders", [])
     await process.call(relay.stop())
     await running
+
+
+@in_world
+async def test_a_backlog_is_published_in_the_order_of_each_aggregate(world: World) -> None:
+    process = world.process("relay")
+    events = await process.call(commit_three_versions(process, ["a", "b"]))
+    log = Log(process, no_trouble)
+    relay, _ = make_relay(process, log)
+    process.start(relay.run())
+    await until_relayed(world, process.outbox)
+    assert len(log.records) == len(events)
+    assert [firsts(log.records, name) for name in "ab"] == [[1, 2, 3], [1, 2, 3]]
 
 
 @in_world

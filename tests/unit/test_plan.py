@@ -298,7 +298,7 @@ def test_the_nemesis_strikes_processes_by_the_timetable_and_records_it() -> None
     timers = HandTimers()
     nemesis = Nemesis(
         plan,
-        timers=timers,  # type: ignore[arg-type]
+        timers=timers,
         crash=lambda name: struck.append(f"crash {name}"),
         term=lambda name: struck.append(f"term {name}"),
     )

@@ -1,0 +1,250 @@
+"""The figures of `lab bench`: what was measured, its raw baseline, their ratio, and the goal.
+
+Each is a pure function of the rounds. Not here: measuring (`rounds`, `growth`), and printing.
+"""
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Final, Literal
+
+import msgspec
+
+from lab.bench.growth import Grown
+from lab.bench.rounds import Round
+
+Of = Literal["ratio", "value"]
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a figure should reach.
+
+    Attributes:
+        of: the number that it is about.
+        bound: on which side of `limit` that number should be.
+    """
+
+    of: Of
+    bound: Literal["at most", "at least"]
+    limit: float
+
+    def is_reached(self, number: float) -> bool:
+        """Whether a measured number is on the right side."""
+        return number <= self.limit if self.bound == "at most" else number >= self.limit
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured figure.
+
+    Attributes:
+        name: what was measured, in a few words.
+        value: median over the rounds, in `unit`.
+        unit: of `value` and `baseline`.
+        baseline: median over the same rounds of what it is compared with, in `unit`.
+        against: what that is.
+        ratio: value / baseline.
+        low, high: smallest and largest over the rounds of the number that the goal is about; of
+            the ratio without a goal.
+        goal: null for a figure that only informs.
+        reached: whether the goal is; null without one.
+        how: how it was measured.
+    """
+
+    name: str
+    value: float
+    unit: str
+    baseline: float
+    against: str
+    ratio: float
+    low: float
+    high: float
+    goal: Goal | None
+    reached: bool | None
+    how: str
+
+
+def make_figure(
+    name: str,
+    pairs: Sequence[tuple[float, float]],
+    *,
+    unit: str,
+    against: str,
+    how: str,
+    goal: Goal | None = None,
+) -> Figure:
+    """A figure out of a value and a baseline for each round.
+
+    Raises:
+        ValueError: there is no round, or a baseline is not above 0.
+    """
+    if not pairs or any(baseline <= 0 for _, baseline in pairs):
+        raise ValueError(f"{name}: every figure needs a baseline above 0, not {pairs!r}")
+    value = median(one for one, _ in pairs)
+    baseline = median(base for _, base in pairs)
+    ratio = value / baseline
+    of_value = goal is not None and goal.of == "value"
+    spread = [one if of_value else one / base for one, base in pairs]
+    return Figure(
+        name=name,
+        value=value,
+        unit=unit,
+        baseline=baseline,
+        against=against,
+        ratio=ratio,
+        low=min(spread),
+        high=max(spread),
+        goal=goal,
+        reached=None if goal is None else goal.is_reached(value if of_value else ratio),
+        how=how,
+    )
+
+
+def hop(rounds: Sequence[Round]) -> tuple[float, float, float]:
+    """Microseconds of a hop: smallest, median and largest of the rounds."""
+    hops = [one.hop_us for one in rounds]
+    return min(hops), median(hops), max(hops)
+
+
+_CPU: Final = "processor time an order, a run of one order taken off"
+_HOP: Final = "a hop: ping-pong step over two asyncio queues"
+
+
+def _at_most(limit: float, of: Of = "ratio") -> Goal:
+    return Goal(of=of, bound="at most", limit=limit)
+
+
+def _at_least(limit: float, of: Of = "ratio") -> Goal:
+    return Goal(of=of, bound="at least", limit=limit)
+
+
+def order(rounds: Sequence[Round]) -> Figure:
+    """A simulated order with history and checks, in hops."""
+    return make_figure(
+        "order, everything on",
+        [(one.order_us, one.hop_us) for one in rounds],
+        unit="us",
+        against=_HOP,
+        goal=_at_most(60),
+        how=f"happy-path, {rounds[0].sizes.orders:,} orders; {_CPU}",
+    )
+
+
+def core(rounds: Sequence[Round]) -> Figure:
+    """A simulated order without history and checks, in hops."""
+    return make_figure(
+        "order, core",
+        [(one.core_us, one.hop_us) for one in rounds],
+        unit="us",
+        against=_HOP,
+        goal=_at_most(30),
+        how=f"the same without history and checks; {_CPU}",
+    )
+
+
+def floor(rounds: Sequence[Round]) -> Figure:
+    """How much of the core is work: it against its own suspensions and timers."""
+    one = rounds[0]
+    return make_figure(
+        "order, core / skeleton",
+        [(each.core_us, each.skeleton_us) for each in rounds],
+        unit="us",
+        against=f"its {one.steps:.0f} loop steps and {one.timers:.0f} timers, no work",
+        how=f"{_CPU}; the skeleton on the same virtual loop",
+    )
+
+
+def chaos(rounds: Sequence[Round]) -> Figure:
+    """The same load with faults, the work of repairing them included."""
+    return make_figure(
+        "order, chaos / none",
+        [(one.chaos_us, one.order_us) for one in rounds],
+        unit="us",
+        against="the order without faults",
+        goal=_at_most(1.2),
+        how=f"duplicates, provider faults, client retries and crashes; {_CPU}",
+    )
+
+
+def paced(rounds: Sequence[Round]) -> Figure:
+    """Simulated time over real time, everything on."""
+    sizes = rounds[0].sizes
+    virtual_s = sizes.orders / sizes.pace
+    return make_figure(
+        f"simulated / real time, {sizes.pace:g} orders a second",
+        [(virtual_s, one.paced_s) for one in rounds],
+        unit="s",
+        against="wall seconds of the whole run",
+        goal=_at_least(400),
+        how=f"happy-path, {sizes.orders:,} orders; simulated time until the last one is posted",
+    )
+
+
+def seeds(rounds: Sequence[Round]) -> tuple[Figure, Figure]:
+    """Runs of `crashes` a second on one core, short ones and those of 100 orders."""
+    sizes = rounds[0].sizes
+    return (
+        _seeds(rounds, sizes.short, lambda one: (one.short_seeds, one.short_calm), None),
+        _seeds(
+            rounds,
+            sizes.long,
+            lambda one: (one.long_seeds, one.long_calm),
+            _at_least(15, of="value") if sizes.long == 100 else None,
+        ),
+    )
+
+
+def _seeds(
+    rounds: Sequence[Round],
+    orders: int,
+    pair: Callable[[Round], tuple[float, float]],
+    goal: Goal | None,
+) -> Figure:
+    return make_figure(
+        f"seeds a second, {orders} orders",
+        [pair(one) for one in rounds],
+        unit="1/s",
+        against="the same orders, nothing going wrong",
+        goal=goal,
+        how=f"whole runs of crashes, {rounds[0].sizes.runs} seeds a round, wall time, one core",
+    )
+
+
+def cold(rounds: Sequence[Round]) -> tuple[Figure, Figure]:
+    """Two commands in a new process each."""
+    return (
+        _cold("lab --help", [(one.help_s, one.bare_s) for one in rounds], 0.25),
+        _cold("lab run happy-path", [(one.run_s, one.bare_s) for one in rounds], 1.0),
+    )
+
+
+def _cold(command: str, pairs: Sequence[tuple[float, float]], limit: float) -> Figure:
+    return make_figure(
+        f"{command}, cold",
+        pairs,
+        unit="s",
+        against="an interpreter that does nothing",
+        goal=_at_most(limit, of="value"),
+        how="wall time of a new process, compiled files there",
+    )
+
+
+def growth(small: Sequence[Grown], middle: Grown, large: Grown) -> tuple[Figure, Figure]:
+    """What the last of many orders costs, and the memory it takes."""
+    base = sorted(small, key=lambda one: one.order_us / one.hop_us)[len(small) // 2]
+    # Each process is its own round: cost is counted in hops of that process.
+    cost = make_figure(
+        f"cost an order, {large.orders:,} / {base.orders:,}",
+        [(large.order_us / large.hop_us, one.order_us / one.hop_us) for one in small],
+        unit="hops",
+        against=f"the run of {base.orders:,} orders",
+        goal=_at_most(1.1),
+        how="a process for each run; processor time in hops of that process",
+    )
+    memory = make_figure(
+        f"peak memory, {large.orders:,} / {middle.orders:,} orders",
+        [(large.peak_kib / 1024, middle.peak_kib / 1024)],
+        unit="MiB",
+        against=f"the run of {middle.orders:,} orders",
+        how="peak resident set of a process for each run, history folded and not kept; "
+        f"{(large.peak_kib - middle.peak_kib) / (large.orders - middle.orders):.2f} KiB an order",
+    )
+    return cost, memory

@@ -1,0 +1,78 @@
+"""Whole simulated runs, and the processor time or the wall time that they take.
+
+A run that did not do its work is no measurement: every one is looked at before its time counts.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from lab.wiring.simulated import Simulated, simulate
+from lab.wiring.spec import RunSpec, make_spec
+
+LOAD: Final = "happy-path"
+SEEDED: Final = "crashes"
+CHAOS: Final = (
+    "bus.duplicate rate=0.05",
+    "svc.timeout rate=0.01",
+    "svc.error rate=0.01",
+    "svc.hang_after_effect rate=0.01",
+    "client.retry_same_key rate=0.02",
+    "proc.crash@any rate=0.0005",
+)
+"""A bit of everything that goes wrong by itself: something hits about every fourth order."""
+
+
+class BenchError(Exception):
+    """A run that was to be measured did not do what it should: its time would say nothing."""
+
+
+def order_us(orders: int, *, observe: bool, faults: Sequence[str] = ()) -> float:
+    """Microseconds of processor time of one order of the happy path, at its own rate.
+
+    Set-up and tear-down are excluded by difference: a run of one order is taken off.
+
+    Args:
+        orders: how many the run has, at least 2.
+        observe: with history and checks, or the core without.
+        faults: injected besides.
+    """
+    whole, alone = (
+        _spent(make_spec(LOAD, orders=count, faults=faults), time.process_time, observe=observe)
+        for count in (orders, 1)
+    )
+    return (whole - alone) / (orders - 1) * 1e6
+
+
+def paced_s(orders: int, rate: float) -> float:
+    """Wall seconds of a whole run, set-up included, whose orders come at `rate` a second."""
+    return _spent(make_spec(LOAD, orders=orders, rate=rate), time.perf_counter)
+
+
+def runs_a_second(scenario: str, *, orders: int, runs: int, first_seed: int) -> float:
+    """Whole runs of `scenario`, one after the other under a seed each, a wall second."""
+    specs = [
+        make_spec(scenario, orders=orders, seed=seed)
+        for seed in range(first_seed, first_seed + runs)
+    ]
+    return runs / sum(_spent(spec, time.perf_counter) for spec in specs)
+
+
+def run_core(orders: int) -> None:
+    """One run of the happy path without history and checks."""
+    _spent(make_spec(LOAD, orders=orders), time.process_time, observe=False)
+
+
+def _spent(spec: RunSpec, clock: Callable[[], float], *, observe: bool = True) -> float:
+    """Seconds of one run by `clock`; garbage of earlier runs is collected before."""
+    gc.collect()
+    start = clock()
+    simulated = simulate(spec, observe=observe)
+    spent = clock() - start
+    _must_be_sound(spec, simulated)
+    return spent
+
+
+def _must_be_sound(spec: RunSpec, simulated: Simulated) -> None:
+    raise NotImplementedError

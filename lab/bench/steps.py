@@ -1,0 +1,43 @@
+"""What an order costs the virtual loop: handles that it takes and timers that are set, counted.
+
+Counted by a profiling hook on a run of its own, so that the loop counts nothing for us. Here ends
+what the numbers are good for: they differ between Python versions.
+"""
+
+import sys
+from contextvars import Context
+from types import FrameType
+from typing import Final
+
+from lab.bench import load
+from lab.runtime.scheduling import Timeline
+from lab.runtime.virtual_loop import Scheduler
+
+_TIMER: Final = Timeline.push.__code__
+_LOOP: Final = Scheduler._run_instant.__code__  # noqa: SLF001 - the loop is what is measured
+
+
+def count_steps(orders: int) -> tuple[float, float]:
+    """Loop steps and timers of one order of the core; a run of one order is taken off."""
+    (steps, timers), (base_steps, base_timers) = (_count(count) for count in (orders, 1))
+    return (steps - base_steps) / (orders - 1), (timers - base_timers) / (orders - 1)
+
+
+def _count(orders: int) -> tuple[int, int]:
+    steps = timers = 0
+
+    def on_event(frame: FrameType, event: str, called: object) -> None:
+        nonlocal steps, timers
+        if event == "call":
+            if frame.f_code is _TIMER:
+                timers += 1
+        elif event == "c_call" and frame.f_code is _LOOP:
+            steps += type(getattr(called, "__self__", None)) is Context
+
+    before = sys.getprofile()
+    sys.setprofile(on_event)
+    try:
+        load.run_core(orders)
+    finally:
+        sys.setprofile(before)
+    return steps, timers

@@ -1,0 +1,295 @@
+"""What processes say of themselves, entry by entry: deliveries, handlers, commits, calls, claims.
+
+One method per kind of entry, called some eighty times an order, so each does the least that any
+check needs; each notes, none judges. Deliberately not here: what witnesses say (`fact_folds`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lab.checks.casebook import Casebook
+from lab.checks.cases import Ack, Again, Disorder
+from lab.checks.contract import Contract
+from lab.checks.lives import Ended, Health, Life, Overdue, Tracks
+from lab.checks.tables import CALL_FAILED, READERS, main_topic
+from lab.history import shapes
+
+Fold = Callable[[Any], None]
+"""Takes an entry of the kind that it was registered for."""
+
+
+class CallFolds:
+    """Fills lives, tracks and cases.
+
+    Args:
+        contract: the limits beyond which something is noted.
+
+    Attributes:
+        lives: by name, in the order of their first entry.
+        kills: lives that were killed, by group. epochs: highest epoch, by group.
+        completions: dedupe completions that were accepted.
+        usurped: (process, group, event id) of completions that were accepted after somebody else
+            had taken the event over.
+    """
+
+    def __init__(self, contract: Contract, book: Casebook, tracks: Tracks) -> None:
+        self._contract = contract
+        self._book = book
+        self._open = book.open
+        self._tracks = tracks
+        self._takeovers: dict[tuple[str, str], int] = {}
+        self._some_stopped = False
+        self.lives: dict[str, Life] = {}
+        self.kills: dict[str, int] = {}
+        self.epochs: dict[str, int] = {}
+        self.completions = 0
+        self.usurped: tuple[tuple[str, str, str], ...] = ()
+
+    def folds(self) -> Mapping[str, Fold]:
+        """What to call with the entries of each kind."""
+        return {
+            "life": self._life_event,
+            "deliver": self._deliver,
+            "settle": self._settle,
+            "position": self._position,
+            "owned": self._owned,
+            "drained": self._drained,
+            "handle.begin": self._handle_begin,
+            "handle.end": self._handle_end,
+            "commit.end": self._commit_end,
+            "look": self._look,
+            "call.begin": self._call_begin,
+            "call.end": self._call_end,
+            "breaker": self._breaker,
+            "claim": self._claim,
+            "complete": self._complete,
+            "retrying": self._retrying,
+            "buried": self._buried,
+        }
+
+    def _life_event(self, entry: shapes.LifeEvent) -> None:
+        _, t_us, process, _, event = entry
+        life = self._life(process)
+        if event == "term":
+            life.term_us = t_us if life.term_us is None else life.term_us
+        elif event in ("kill", "stopped", "aborted") and life.end_us is None:
+            life.end, life.end_us = event, t_us
+            self._end_life(life, t_us)
+            if event == "kill":
+                group = _group_of(process)
+                self.kills[group] = self.kills.get(group, 0) + 1
+            elif life.term_us is not None:
+                self._some_stopped = True
+
+    def _end_life(self, life: Life, t_us: int) -> None:
+        """What was in hand is lost, or was left; what ran too long is noted."""
+        for call in life.calls.values():
+            lasted_us = t_us - call[1]
+            if lasted_us > self._contract.provider_us + self._contract.slack_us:
+                life.overdue += (Overdue(call[3], f"{call[4]}.{call[5]}", lasted_us, Ended.NEVER),)
+        for handler in life.handlers.values():
+            lasted_us = t_us - handler[1]
+            if lasted_us > self._contract.handler_us + self._contract.slack_us:
+                life.overdue += (
+                    Overdue(handler[3], f"handler of {handler[6]}", lasted_us, Ended.NEVER),
+                )
+        if life.end != "kill":
+            life.left_open = tuple(life.deliveries.values())
+        life.calls.clear()
+        life.handlers.clear()
+        life.deliveries.clear()
+        life.accounted.clear()
+        life.not_before.clear()
+
+    # ---- the delivery loop
+
+    def _life(self, process: str) -> Life:
+        life = self.lives.get(process)
+        if life is None:
+            life = self.lives[process] = Life(process)
+        return life
+
+    def _deliver(self, entry: shapes.Deliver) -> None:
+        process, attempt = entry[2], entry[11]
+        life = self.lives.get(process) or self._life(process)
+        deliveries = life.deliveries
+        deliveries[entry[5:8]] = entry
+        if len(deliveries) > life.deliveries_max:  # noqa: PLR1730 - a call less, eight times an order
+            life.deliveries_max = len(deliveries)
+        if attempt > self._contract.attempts_max:
+            self._book.case(entry[3]).attempts_over += ((entry[4], entry[9]),)
+        if self._some_stopped:
+            track = self._tracks.of(entry[4], entry[5], entry[6])
+            acked = track.acked.get(entry[7])
+            if acked is not None and acked[2] != process and acked[8] < entry[8]:
+                self.lives[acked[2]].started_again += (entry,)
+
+    def _settle(self, entry: shapes.Settle) -> None:
+        _, t_us, process, subject, group, _, _, offset, epoch, event_id, how, why, after_us = entry
+        life = self.lives.get(process) or self._life(process)
+        begun = life.deliveries.pop(entry[5:8], None)
+        if how == "stale":
+            return
+        if epoch < life.epoch:
+            life.stale += (entry,)
+        if how == "ack":
+            self._tracks.of(group, entry[5], entry[6]).ack(offset, entry)
+            life.acks += 1
+            if why == "handled":
+                accounted = life.accounted
+                if (group, event_id) in accounted:
+                    accounted.discard((group, event_id))
+                    return
+            elif why == "done":
+                case = self._open.get(subject) or self._book.case(subject)
+                case.suppressed += ((group, event_id),)
+                return
+            elif why == "unread" and (begun is None or group not in READERS.get(begun[10], ())):
+                return
+            case = self._open.get(subject) or self._book.case(subject)
+            case.acks += (Ack(group, event_id, why, entry[5]),)
+        elif how == "retry" and begun is not None:
+            self._book.case(subject).again += (Again(group, event_id, begun[11], t_us, after_us),)
+
+    def _position(self, entry: shapes.Position) -> None:
+        _, _, process, _, group, topic, partition, offset, _ = entry
+        self._tracks.of(group, topic, partition).tell(process, offset)
+
+    def _owned(self, entry: shapes.Owned) -> None:
+        life = self._life(entry[2])
+        life.epoch = entry[5]
+        self.epochs[entry[4]] = max(self.epochs.get(entry[4], 0), entry[5])
+        # What the process held under the assignment before is not its any more.
+        life.deliveries.clear()
+        life.not_before.clear()
+
+    def _drained(self, entry: shapes.Drained) -> None:
+        self._life(entry[2]).drained = (entry[5], entry[6], entry[7])
+
+    # ---- handlers
+
+    def _handle_begin(self, entry: shapes.HandleBegin) -> None:
+        _, t_us, process, subject, group, event_id, _, attempt, sequence, _, topic = entry
+        life = self.lives.get(process) or self._life(process)
+        handlers = life.handlers
+        handlers[group, event_id] = entry
+        life.runs += 1
+        if len(handlers) > life.handlers_max:  # noqa: PLR1730 - as above
+            life.handlers_max = len(handlers)
+        case = self._open.get(subject) or self._book.case(subject)
+        lane = (process, group, topic)
+        before = case.lanes.get(lane, 0)
+        if sequence >= before:
+            case.lanes[lane] = sequence
+        else:
+            case.disorders += (Disorder(process, group, main_topic(topic), before, sequence),)
+        if attempt > 1:
+            case.started_again += (entry,)
+        if life.not_before:
+            wanted = life.not_before.pop((group, event_id), None)
+            if wanted is not None and wanted[0] == attempt and t_us < wanted[1]:
+                life.early += ((subject, wanted[1] - t_us),)
+
+    def _handle_end(self, entry: shapes.HandleEnd) -> None:
+        _, t_us, process, subject, group, event_id, kind, _, result = entry
+        life = self.lives.get(process) or self._life(process)
+        begun = life.handlers.pop((group, event_id), None)
+        if begun is not None:
+            lasted_us = t_us - begun[1]
+            if lasted_us > self._contract.handler_us + self._contract.slack_us:
+                life.overdue += (Overdue(subject, f"handler of {kind}", lasted_us, Ended.LATE),)
+        if result != "ok":
+            self._book.case(subject).failures += (entry,)
+
+    def _commit_end(self, entry: shapes.CommitEnd) -> None:
+        _, _, process, subject, group, event_id, settles, result = entry
+        if not settles:
+            return
+        if result == "committed":
+            case = self._open.get(subject) or self._book.case(subject)
+            key = (group, event_id)
+            case.settled[key] = case.settled.get(key, 0) + 1
+        elif result != "done":
+            return
+        life = self.lives.get(process) or self._life(process)
+        life.accounted.add((group, event_id))
+
+    def _look(self, entry: tuple[str, int, str, str, str, str, str]) -> None:
+        if entry[6]:
+            self._life(entry[2]).accounted.add((entry[4], entry[5]))
+
+    # ---- calls to third parties
+
+    def _call_begin(self, entry: shapes.CallBegin) -> None:
+        process, provider = entry[2], entry[4]
+        life = self.lives.get(process) or self._life(process)
+        life.calls[entry[3:7]] = entry
+        if life.breakers.get(provider) == "open" or (
+            provider in life.health and self._is_down(life.health[provider], entry[1])
+        ):
+            life.calls_down += (entry[3],)
+
+    def _is_down(self, health: Health, now_us: int) -> bool:
+        """Every call of the last window failed, and there were enough of them."""
+        failed = health.failed_us
+        start_us = now_us - self._contract.breaker_window_us
+        if len(failed) < self._contract.breaker_calls_min or failed[0] < start_us:
+            return False
+        return health.fine_us is None or health.fine_us < start_us
+
+    def _call_end(self, entry: shapes.CallEnd) -> None:
+        _, t_us, process, subject, provider, action, _, result, _ = entry
+        life = self.lives.get(process) or self._life(process)
+        begun = life.calls.pop(entry[3:7], None)
+        if begun is not None:
+            lasted_us = t_us - begun[1]
+            if lasted_us > self._contract.provider_us + self._contract.slack_us:
+                life.overdue += (Overdue(subject, f"{provider}.{action}", lasted_us, Ended.LATE),)
+        health = life.health.get(provider)
+        if health is None:
+            health = life.health[provider] = Health(self._contract.breaker_calls_min)
+        if result in CALL_FAILED:
+            health.failed_us.append(t_us)
+            life.failing_spells += self._is_down(health, t_us)
+        else:
+            health.fine_us = t_us
+
+    def _breaker(self, entry: shapes.Breaker) -> None:
+        life = self._life(entry[2])
+        life.breakers[entry[4]] = entry[5]
+        life.failing_spells += entry[5] == "open"
+
+    # ---- dedupe, retries, dead letters
+
+    def _claim(self, entry: shapes.Claim) -> None:
+        if entry[6] == "takeover":
+            key = (entry[4], entry[5])
+            self._takeovers[key] = max(entry[7], self._takeovers.get(key, 0))
+
+    def _complete(self, entry: shapes.Complete) -> None:
+        _, _, process, _, group, event_id, fence, accepted = entry
+        self.completions += accepted
+        if self._takeovers and accepted and fence < self._takeovers.get((group, event_id), 0):
+            self.usurped += ((process, group, event_id),)
+
+    def _retrying(self, entry: shapes.Retrying) -> None:
+        _, t_us, process, subject, group, event_id, attempt, _, where, delay_us = entry
+        self._book.case(subject).retrying += (entry,)
+        life = self._life(process)
+        if where == "in_place":
+            life.not_before[group, event_id] = (attempt + 1, t_us + delay_us)
+            life.in_place += 1
+            contract = self._contract
+            covered = contract.budget_tokens + contract.budget_refill * life.acks
+            if life.in_place > covered * (len(life.health) + 1):
+                life.in_place_over += 1
+        elif where == "throttled":
+            life.not_before[group, event_id] = (attempt, t_us + delay_us)
+
+    def _buried(self, entry: shapes.Buried) -> None:
+        self._book.case(entry[3]).buried += (entry,)
+
+
+def _group_of(process: str) -> str:
+    """The consumer group of a process life: `payment` of `payment-1#2`."""
+    return process.partition("#")[0].rpartition("-")[0] or process.partition("#")[0]

@@ -1,0 +1,98 @@
+"""The casebook: every order's case from its first entry until it is forgotten.
+
+An order that has come to its end is judged some time later, shrinks if it was found clean, and is
+forgotten when nothing of it can be delivered again. So state is bounded by the orders of a dedupe
+window, most of them small. Deliberately not here: what is written into a case.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from lab.checks.cases import Case, Packed
+
+Close = Callable[[Case], None]
+"""Judges a case; sets `Case.is_broken`."""
+
+
+class Casebook:
+    """Cases of one run.
+
+    Args:
+        close: see `Close`.
+        linger_us: from the end of an order until it is judged.
+        window_us: from then on until it is forgotten.
+
+    Attributes:
+        open: cases that are not packed, by order. Read it on hot paths, write it never.
+        packed: orders that were judged clean.
+        has_ended: phase `end` was reached: what is missing now, is missing.
+    """
+
+    def __init__(self, close: Close, *, linger_us: int, window_us: int) -> None:
+        self.open: dict[str, Case] = {}
+        self.packed: dict[str, Packed] = {}
+        self.has_ended = False
+        self._close = close
+        self._linger_us = linger_us
+        self._window_us = window_us
+        self._now_us = 0
+        self._due: deque[tuple[int, str, int]] = deque()
+        self._forget: deque[tuple[int, str]] = deque()
+
+    def case(self, subject: str) -> Case:
+        """The open case of an order, opened now if need be."""
+        case = self.open.get(subject)
+        if case is None:
+            packed = self.packed.pop(subject, None)
+            case = Case(subject) if packed is None else Case.unpacked(subject, packed)
+            self.open[subject] = case
+            self._due.append((self._now_us + self._linger_us, subject, -1))
+        return case
+
+    def has_row(self, subject: str) -> bool:
+        """Whether an order row was ever seen under this subject, as far as it is remembered."""
+        case = self.open.get(subject)
+        if case is not None:
+            return bool(case.rows)
+        packed = self.packed.get(subject)
+        return packed is not None and bool(packed.states)
+
+    def sweep(self, now_us: int) -> list[Packed]:
+        """Time has come to `now_us`: judge who has come to an end; returns who is forgotten."""
+        self._now_us = now_us
+        due = self._due
+        while due and due[0][0] <= now_us:
+            _, subject, growth = due.popleft()
+            case = self.open[subject]
+            if case.is_judged:
+                continue
+            case.weigh()
+            if case.is_finished and case.growth() == growth:
+                self._finish(case)
+            else:
+                due.append((now_us + self._linger_us, subject, case.growth()))
+        forgotten = []
+        while self._forget and self._forget[0][0] <= now_us:
+            packed = self.packed.pop(self._forget.popleft()[1], None)
+            if packed is not None:
+                forgotten.append(packed)
+        return forgotten
+
+    def close_all(self) -> None:
+        """The history is complete: judge every case that was not judged yet."""
+        for case in self.open.values():
+            if not case.is_judged:
+                case.has_ended = self.has_ended
+                case.weigh()
+                case.is_judged = True
+                self._close(case)
+
+    def _finish(self, case: Case) -> None:
+        case.is_judged = True
+        self._close(case)
+        if not case.is_broken:
+            # A broken one stays as it is: it is the witness, and will not be judged again.
+            subject = case.subject
+            del self.open[subject]
+            self.packed[subject] = case.packed()
+            self._forget.append((self._now_us + self._window_us, subject))

@@ -1,0 +1,94 @@
+"""Promises about the end: after heal, everything that was accepted comes to its end.
+
+Judged only when the run has ended. Deliberately not here: how long it took (`acted`).
+"""
+
+from lab.checks.cases import Case, Owed
+from lab.checks.check import Check, Kind, Seen, times
+from lab.checks.events import has_outcome
+from lab.checks.tables import DRAINED, GIVEN_UP_LAWFULLY, MOVED_BY, NO_ATTEMPT, TERMINAL
+
+
+class Converges(Check):
+    """Every order is terminal or parked, and every event owed is done, dead, or behind a dead head.
+
+    Parked: the event that the order waits with was given up lawfully, that is for poison, a
+    permanent error or the limit of starts, or with the declared number of attempts used up. An
+    order that is terminal with an open intent needs such a one too, and an expired order needs an
+    outcome for each of its events.
+    """
+
+    name = "converges"
+    sentence = "after heal every accepted order comes to its end, or is parked for a reason"
+    kind = Kind.LIVENESS
+
+    def judge(self, case: Case) -> None:
+        if not case.rows or not case.is_whole:
+            return
+        self.checked += 1
+        if case.is_finished:
+            return
+        wrong = self._unfinished(case) or self._unsettled(case)
+        if wrong:
+            self.breaks(case, wrong)
+
+    def _unfinished(self, case: Case) -> str:
+        state = case.state
+        if state not in TERMINAL:
+            group, kind = MOVED_BY[state]
+            if state == "REFUND_FAILED" and any(e[5] == "refund_declined" for e in case.ledger):
+                return ""
+            if not self._is_parked(case, group, kind):
+                return f"it is {state} at the end"
+        elif case.has_open_intent() and not self._is_parked(case, "payment", "OrderValidated"):
+            return f"it is {state} with an open intent at the end"
+        return ""
+
+    def _unsettled(self, case: Case) -> str:
+        behind = set() if case.state == "EXPIRED" else case.behind_dead_head()
+        for owed in case.owed:
+            if not has_outcome(case, owed) and owed not in behind:
+                return f"{owed[0]} has no outcome for {case.event_type(owed[1])} at the end"
+        return ""
+
+    def _is_parked(self, case: Case, group: str, kind: str) -> bool:
+        return any(
+            row[7] == kind and self._is_given_up_lawfully(case, (group, row[6]))
+            for row in case.rows
+        )
+
+    def _is_given_up_lawfully(self, case: Case, owed: Owed) -> bool:
+        if owed not in case.dead:
+            return False
+        letters = [entry for entry in case.buried if (entry[4], entry[5]) == owed]
+        attempts = max(
+            [entry[7] for entry in letters]
+            + [entry[7] for entry in case.started_again if (entry[4], entry[5]) == owed]
+            + [record[10] for record in case.parked if record[7] == owed[1]],
+            default=0,
+        )
+        if attempts >= self.contract.attempts_max:
+            return True
+        if letters:
+            return any(entry[6] in GIVEN_UP_LAWFULLY for entry in letters)
+        # Its process died before it could say why: believed, unless a failure that was to be tried
+        # again is the last that is known of it.
+        failed = [entry[8] for entry in case.failures if (entry[4], entry[5]) == owed]
+        return not failed or failed[-1] in ("Permanent", "TooLarge", "Poison", *NO_ATTEMPT)
+
+
+class Drains(Check):
+    """Nothing is owed to anybody: no outbox row, no uncommitted record, no row of a key in retry."""
+
+    name = "drains"
+    sentence = "after heal, outbox, topics and keys in retry run empty"
+    kind = Kind.LIVENESS
+
+    def conclude(self, seen: Seen) -> None:
+        if not seen.has_ended:
+            return
+        for what in DRAINED:
+            for entry in seen.facts.left.get(what, ()):
+                self.checked += 1
+                if entry[5]:
+                    self.broken(f"{times(entry[5], f'entry of {what}', f'entries of {what}')} left")

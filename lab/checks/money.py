@@ -1,0 +1,100 @@
+"""Promises about money, by the ledger of the payment gateway and by the committed intents.
+
+Deliberately not here: what processes believe to have charged. Only the ledger counts.
+"""
+
+from lab.checks.cases import Case
+from lab.checks.check import Check, Seen, seconds, times
+from lab.checks.contract import Contract
+from lab.checks.tables import CHARGE_IN, REFUND_IN, TERMINAL
+
+
+class NoDoubleCharge(Check):
+    """By the ledger, in its order: captures less refunds are 0 or 1 at every moment."""
+
+    name = "no-double-charge"
+    sentence = "at no moment is an order charged twice, or more given back than was taken"
+
+    def judge(self, case: Case) -> None:
+        net, taken, is_moved = 0, [], False
+        for entry in case.ledger:
+            if entry[5] == "capture":
+                net, is_moved = net + 1, True
+                taken.append(seconds(entry[1]))
+            elif entry[5] == "refund":
+                net, is_moved = net - 1, True
+            else:
+                is_moved |= entry[5] == "decline"
+                continue
+            if not 0 <= net <= 1:
+                what = f"{len(taken)} captures, at {' and '.join(taken)}"
+                self.breaks(case, what if net > 1 else "more refunds than captures")
+                break
+        self.checked += is_moved
+
+
+class MoneyMatches(Check):
+    """Money is kept iff the order is CONFIRMED, and every amount is the order's.
+
+    An order that is neither terminal nor finished, or has an open intent, has open money: it is
+    listed, and whether it may stand there is for `converges` to say.
+    """
+
+    name = "money-matches"
+    sentence = "money is kept if and only if the order is confirmed, and it is the order's amount"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._open: dict[str, tuple[int, int]] = {}
+
+    def judge(self, case: Case) -> None:
+        if not case.rows or not case.is_whole:
+            return
+        self.checked += 1
+        amount, currency = case.rows[0][9], case.rows[0][8]
+        kept = 0
+        for entry in case.ledger:
+            action, cents, of = entry[5], entry[8], entry[9]
+            if action not in ("capture", "refund"):
+                continue
+            if cents != amount or (of and of != currency):
+                self.breaks(case, f"a {action} of {cents} {of}; the order is {amount} {currency}")
+                return
+            kept += cents if action == "capture" else -cents
+        if case.state == "CONFIRMED" and kept != amount:
+            self.breaks(case, f"it is CONFIRMED, and {kept} of {amount} {currency} are kept")
+        elif case.state not in TERMINAL or case.has_open_intent():
+            if kept:
+                orders, cents = self._open.get(currency, (0, 0))
+                self._open[currency] = (orders + 1, cents + kept)
+        elif case.state != "CONFIRMED" and kept:
+            self.breaks(case, f"it is {case.state}, and {kept} {currency} are kept")
+
+    def conclude(self, seen: Seen) -> None:  # noqa: ARG002 - the money is known from the cases
+        self.note = ", ".join(
+            f"open money: {times(orders, 'order')}, {cents} {currency}"
+            for currency, (orders, cents) in sorted(self._open.items())
+        )
+
+
+class ChargeAfterValidation(Check):
+    """The commit of an intent stands in a state in which money may be moved; captures have one."""
+
+    name = "charge-after-validation"
+    sentence = "nothing is charged before an order is validated, or refunded before it is due"
+
+    def judge(self, case: Case) -> None:
+        for intent in case.intents:
+            op, kind, state = intent[4], intent[5], intent[9]
+            if op == "close":
+                continue
+            self.checked += 1
+            if state not in (CHARGE_IN if kind == "charge" else REFUND_IN):
+                self.breaks(case, f"a {kind} was announced while it was {state}")
+                return
+        if case.is_whole and not case.is_revived:
+            opened = {intent[5] for intent in case.intents if intent[4] == "open"}
+            moved = {entry[5] for entry in case.ledger}
+            for kind, action in (("charge", "capture"), ("refund", "refund")):
+                if action in moved and kind not in opened:
+                    self.breaks(case, f"a {action} without an announced {kind}")

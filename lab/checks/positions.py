@@ -1,0 +1,62 @@
+"""Promises about positions and ownership: what is committed, and by whom it may be.
+
+Deliberately not here: who owned a partition when. Only epochs, fences and offsets are compared.
+"""
+
+from lab.checks.check import Check, Seen
+
+
+class CommitPrefix(Check):
+    """A committed position never passes an offset that nobody acknowledged.
+
+    As processes tell it: when a position is told, all below it are acknowledged. As the bus has it:
+    of what a position passed, nothing is left unacknowledged.
+    """
+
+    name = "commit-prefix"
+    sentence = "a group's position never passes a record that is not settled"
+
+    def conclude(self, seen: Seen) -> None:
+        for track in seen.tracks:
+            self.checked += track.passed
+            where = f"{track.group} on {track.topic}/{track.partition}"
+            for process, position, offset in track.ahead:
+                self.broken(
+                    f"{process}: {where} was to be committed at {position}, "
+                    f"and offset {offset} was not settled"
+                )
+            if seen.has_ended and track.gaps:
+                offset = next(iter(track.gaps))
+                self.broken(
+                    f"{where} is committed at {track.passed}, and offset {offset} was never settled",
+                    times=len(track.gaps),
+                )
+
+
+class Fenced(Check):
+    """Nothing of a superseded epoch or fence is accepted. Overlap itself breaks nothing."""
+
+    name = "fenced"
+    sentence = "who has lost a partition or a lease can commit, settle and complete nothing more"
+
+    def conclude(self, seen: Seen) -> None:
+        for track in seen.tracks:
+            self.checked += track.epoch > 0
+            for epoch, present in track.superseded:
+                self.broken(
+                    f"{track.group} on {track.topic}/{track.partition}: a commit of epoch {epoch} "
+                    f"was accepted after one of epoch {present}"
+                )
+        for life in seen.lives:
+            for settle in life.stale:
+                self.broken(
+                    f"{life.name} settled {settle[5]}/{settle[6]} offset {settle[7]} under epoch "
+                    f"{settle[8]} after it was given a later one",
+                    settle[3],
+                )
+        self.checked += seen.calls.completions
+        for process, group, event_id in seen.calls.usurped:
+            self.broken(
+                f"{process} completed {event_id} of {group} in the dedupe store after "
+                "another owner had taken it over"
+            )

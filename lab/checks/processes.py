@@ -1,0 +1,106 @@
+"""Promises about processes: bounds, deadlines, leaving without a trace, giving everything back.
+
+All of it is told by entries of one process, in its own order. Deliberately not here: what a process
+does to orders.
+"""
+
+from lab.checks.check import Check, Seen, seconds, times
+from lab.checks.lives import Ended, Life
+from lab.checks.tables import DRAINED
+
+
+class Bounded(Check):
+    """Deliveries in flight and handlers at work stay within the limits of a subscription."""
+
+    name = "bounded"
+    sentence = "a process never has more in flight, or more handlers at work, than it may"
+
+    def conclude(self, seen: Seen) -> None:
+        for life in seen.lives:
+            if not life.deliveries_max:
+                continue
+            self.checked += 1
+            bounds = (
+                ("deliveries in flight", life.deliveries_max, self.contract.max_in_flight),
+                ("handlers at work", life.handlers_max, self.contract.workers),
+            )
+            for what, most, limit in bounds:
+                if most > limit:
+                    self.broken(f"{life.name} had {most} {what}; {limit} are allowed")
+
+
+class Deadline(Check):
+    """No call to a third party and no handler outlives the longest time declared for it."""
+
+    name = "deadline"
+    sentence = "no call and no handler runs longer than its deadline"
+
+    def conclude(self, seen: Seen) -> None:
+        for life in seen.lives:
+            self.checked += life.runs + len(life.health)
+            for overdue in life.overdue:
+                lasted = seconds(overdue.lasted_us)
+                ending = f"took {lasted}" if overdue.ended is Ended.LATE else f"hung for {lasted}"
+                ordinal = overdue.subject.partition(".")[0]
+                self.broken(
+                    f"order {ordinal}: {overdue.what} in {life.name} {ending}", overdue.subject
+                )
+
+
+class GracefulShutdown(Check):
+    """A process that was told to stop ends in time and leaves nothing half done or done twice.
+
+    Everything it was handed is settled or given back, and nothing that it acknowledged is started
+    again by somebody else: it committed before it left. Killed ones are judged by nobody.
+    """
+
+    name = "graceful-shutdown"
+    sentence = "a process that is told to stop ends its work in time, and nobody does it again"
+
+    def conclude(self, seen: Seen) -> None:
+        for life in seen.lives:
+            if life.term_us is None or life.end == "kill":
+                continue
+            if life.end_us is None and not seen.has_ended:
+                continue
+            self.checked += 1
+            wrong, subject = self._wrong(life)
+            if wrong:
+                self.broken(f"{life.name} was told to stop and {wrong}", subject)
+
+    def _wrong(self, life: Life) -> tuple[str, str]:
+        assert life.term_us is not None
+        if life.end_us is None:
+            return "never ended", ""
+        if life.end == "aborted":
+            return "had to be aborted", ""
+        took_us = life.end_us - life.term_us
+        if took_us > self.contract.stop_us:
+            return f"took {seconds(took_us)}", ""
+        if life.left_open:
+            first = life.left_open[0]
+            left = times(len(life.left_open), "delivery", "deliveries")
+            return f"left {left} unsettled, {first[10]} first", first[3]
+        if life.drained is not None and life.drained[2]:
+            return f"abandoned {times(life.drained[2], 'delivery', 'deliveries')}", ""
+        if life.started_again:
+            first = life.started_again[0]
+            again = times(len(life.started_again), "record")
+            return f"{again} that it had settled were started again, {first[10]} first", first[3]
+        return "", ""
+
+
+class NoLeak(Check):
+    """At the end, after the longest lease, everything that was taken has been given back."""
+
+    name = "no-leak"
+    sentence = "leases, locks, transactions, connections, tasks and timers are given back"
+
+    def conclude(self, seen: Seen) -> None:
+        for what, entries in seen.facts.left.items():
+            if what in DRAINED:
+                continue
+            self.checked += len(entries)
+            for entry in entries:
+                if entry[5]:
+                    self.broken(f"{times(entry[5], what)} left at the end", entry[3])

@@ -1,0 +1,60 @@
+"""Every promise, in the order in which pages list them."""
+
+from collections.abc import Collection
+from typing import Final
+
+from lab.checks.check import Check
+from lab.checks.contract import Contract
+from lab.checks.dead_letters import DlqComplete, DlqSound
+from lab.checks.events import AckAfterEffect, DedupeSound, EffectOnce, NoLostEvent, PerKeyOrder
+from lab.checks.liveness import Converges, Drains
+from lab.checks.money import ChargeAfterValidation, MoneyMatches, NoDoubleCharge
+from lab.checks.orders import (
+    AcceptedIsDurable,
+    IdempotencyKey,
+    LegalTransitions,
+    NoPhantom,
+    OutboxAtomic,
+    RefusedLeavesNothing,
+)
+from lab.checks.positions import CommitPrefix, Fenced
+from lab.checks.processes import Bounded, Deadline, GracefulShutdown, NoLeak
+from lab.checks.retries import BreakerLaw, RetryBudget, RetryLaw
+
+PROMISES: Final[tuple[type[Check], ...]] = (
+    NoDoubleCharge,
+    MoneyMatches,
+    ChargeAfterValidation,
+    AcceptedIsDurable,
+    RefusedLeavesNothing,
+    NoPhantom,
+    IdempotencyKey,
+    LegalTransitions,
+    OutboxAtomic,
+    NoLostEvent,
+    EffectOnce,
+    DedupeSound,
+    AckAfterEffect,
+    PerKeyOrder,
+    CommitPrefix,
+    Fenced,
+    DlqSound,
+    DlqComplete,
+    RetryLaw,
+    RetryBudget,
+    BreakerLaw,
+    Bounded,
+    Deadline,
+    GracefulShutdown,
+    NoLeak,
+    Converges,
+    Drains,
+)
+"""The promises. A new one is a class in the file of its family and a line here."""
+
+NAMES: Final[tuple[str, ...]] = tuple(promise.name for promise in PROMISES)
+
+
+def make_checks(contract: Contract, only: Collection[str] = ()) -> tuple[Check, ...]:
+    """One check per promise; those named in `only`, or all of them if it is empty."""
+    return tuple(promise(contract) for promise in PROMISES if not only or promise.name in only)

@@ -1,0 +1,187 @@
+"""The reference pages of `docs/reference/`, made from the tables that the code itself uses.
+
+`python -m lab.cli.reference` writes them; a test compares. Not here: explanations, which are the
+rest of `docs/`.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from lab.checks.registry import PROMISES
+from lab.cli.exit_codes import MEANINGS
+from lab.faults.kinds import KINDS
+from lab.faults.points import CRASH_POINTS
+from lab.patterns import PATTERNS
+from lab.report.result import result_schema
+from lab.scenarios.loader import load_catalogue
+from lab.scenarios.scenario import Scenario
+from lab.settings import SETTINGS
+
+FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
+_MADE: Final = "<!-- Made by `python -m lab.cli.reference`; changes here are lost. -->\n"
+_KEYS: Final = """\
+Every fault: `rate` (0 to 1), `nth`, `first`, `every` (visits of one order to one site), `at` and
+`for` (such as `30s`), `max` (over the run). Beside them:
+"""
+
+
+def pages() -> Mapping[str, str]:
+    """Every page by its file name."""
+    return {
+        "README.md": _index(),
+        "exit-codes.md": _page(
+            "Exit codes",
+            "What the exit code of a command says.",
+            _table(
+                ("code", "name", "meaning"),
+                ((str(code.value), code.name, meaning) for code, meaning in MEANINGS.items()),
+            ),
+        ),
+        "faults.md": _faults(),
+        "patterns.md": _page(
+            "Patterns",
+            "Each is a file in `lab/patterns/` and a switch of `--off`; `lab list --patterns`.",
+            _table(
+                ("pattern", "prevents", "when off"),
+                ((f"`{one.name}`", one.prevents, one.when_off) for one in PATTERNS),
+            ),
+        ),
+        "promises.md": _page(
+            "Promises",
+            "What every run is judged by, whatever the scenario; `lab list --promises`.",
+            _table(
+                ("promise", "kind", "in a sentence"),
+                ((f"`{one.name}`", one.kind, one.sentence) for one in PROMISES),
+            ),
+        ),
+        "result.schema.json": result_schema().decode(),
+        "scenarios.md": _scenarios(),
+        "settings.md": _settings(),
+    }
+
+
+def write(folder: Path) -> None:
+    """Write every page into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _index() -> str:
+    links = (
+        ("scenarios.md", "what can be run"),
+        ("faults.md", "what can go wrong, and how it is written"),
+        ("patterns.md", "what helps against it, and can be switched off"),
+        ("promises.md", "what every run is judged by"),
+        ("settings.md", "policies, with unit and default"),
+        ("exit-codes.md", "what the exit code of a command says"),
+        ("result.schema.json", "JSON Schema of `result.json`, which `--json` prints too"),
+    )
+    lines = [f"- [{name}]({name}): {what}" for name, what in links]
+    return _page("Reference", "Made from the tables that the code uses.", "\n".join(lines))
+
+
+def _settings() -> str:
+    rows = (
+        (
+            f"`{one.name}`",
+            _value(one.simulated),
+            _value(one.wall_clock),
+            one.unit,
+            f"{one.meaning} ({' or '.join(one.choices)})" if one.choices else one.meaning,
+        )
+        for one in SETTINGS
+    )
+    return _page(
+        "Settings",
+        "Changed by `--set KEY=VALUE`, by a scenario's `set`, by `LAB_SET_RETRY_ATTEMPTS_MAX` and "
+        "the like; `lab list --settings`.",
+        _table(("setting", "simulated", "wall clock", "unit", "meaning"), rows),
+    )
+
+
+def _value(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _faults() -> str:
+    kinds = ((f"`{one.name}`", one.per, one.summary) for one in KINDS.values())
+    sites = (
+        (f"`{one.name}`", ", ".join(f"`{site}`" for site in one.sites))
+        for one in KINDS.values()
+        if one.name != "proc.crash"
+    )
+    keys = (
+        (f"`{one.name}`", f"`{param.name}`", str(param.type), param.meaning)
+        for one in KINDS.values()
+        for param in one.params
+    )
+    points = ((f"`{name}`", where) for name, where in CRASH_POINTS.items())
+    parts = (
+        _table(("fault", "its rate is per", "what happens"), kinds),
+        "## Sites\n",
+        _table(("fault", "sites"), sites),
+        "## Keys\n",
+        _KEYS,
+        _table(("fault", "key", "value", "meaning"), keys),
+        "## Crash points\n",
+        "Sites of `proc.crash`. With `at=2s` it takes a process such as `payment` or `relay`.\n",
+        _table(("site", "where it lies"), points),
+    )
+    return _page(
+        "Faults",
+        "Written `kind[@site][#orders][:occurrence] key=value ...`, for `--fault` and a "
+        "scenario's `faults`: `bus.duplicate rate=0.2`, `svc.timeout@payment_gateway#every25 "
+        "first=1`, `proc.crash@relay.after_publish#7`. Orders are `#7`, `#1-20` or `#every25`.",
+        "\n".join(parts),
+    )
+
+
+def _scenarios() -> str:
+    return _page(
+        "Scenarios",
+        "Run one by `lab run NAME`; `lab list NAME` tells its story too.",
+        "\n".join(_scenario(one) for one in load_catalogue().values()),
+    )
+
+
+def _scenario(scenario: Scenario) -> str:
+    lists: Sequence[tuple[str, Sequence[str]]] = (
+        ("faults", scenario.faults),
+        ("patterns", scenario.patterns),
+        ("promises at risk", scenario.promises),
+        ("goals", scenario.goals),
+        ("settings", [f"{key} = {value}" for key, value in scenario.settings.items()]),
+        ("next", scenario.next),
+    )
+    lines = [
+        f"- {name}: {', '.join(f'`{entry}`' for entry in entries)}"
+        for name, entries in lists
+        if entries
+    ]
+    return "\n".join(
+        [
+            f"## {scenario.name}\n",
+            f"{scenario.summary.capitalize()}.\n",
+            scenario.story,
+            "",
+            *lines,
+            "",
+        ]
+    )
+
+
+def _page(title: str, opening: str, text: str) -> str:
+    return f"# {title}\n\n{_MADE}\n{opening}\n\n{text.rstrip()}\n"
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)

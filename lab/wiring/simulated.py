@@ -1,0 +1,338 @@
+"""The simulated world: servers that survive, processes that do not, on one virtual clock.
+
+Here is the supervisor too: it starts every process again after `run.restart_ms`, whether it was
+killed or had ended by itself. Not here: what a process runs (`programs`), the phases of a run
+(`lab.runner`).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from lab.asgi_call import call
+from lab.bus.delivery import DeliveryLoop
+from lab.domain.events import READS
+from lab.faults.boundaries import Role
+from lab.faults.client import ClientFaults
+from lab.faults.nemesis import Nemesis
+from lab.faults.plan import FaultPlan
+from lab.history.recorder import Write
+from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
+from lab.ports.http import HttpAnswer, HttpCaller
+from lab.runtime.chance import Chance
+from lab.runtime.clock import VirtualClock
+from lab.runtime.process_loop import ProcessLoop
+from lab.runtime.processes import SimProcess
+from lab.runtime.virtual_loop import Scheduler
+from lab.scenarios.client import Client
+from lab.wiring.chain import Policy
+from lab.wiring.ports import Life, make_life
+from lab.wiring.programs import (
+    Api,
+    ApiRequests,
+    RelayWork,
+    Worker,
+    make_api,
+    make_relay,
+    make_worker,
+)
+from lab.wiring.servers import Servers, make_servers
+from lab.wiring.spec import RunSpec
+
+GROUPS: Final = tuple(READS)
+_ORDER: Final = "fifo"
+
+
+class Member:
+    """One process of the lab through all its lives, under its supervisor."""
+
+    def __init__(self, world: "SimulatedWorld", name: str, group: str, role: Role) -> None:
+        self.name = name
+        self.group = group
+        self.role = role
+        self.worker: Worker | None = None
+        self.api: Api | None = None
+        self._world = world
+        self._stop: asyncio.Future[None] | None = None
+        self._is_wanted = True
+        self._process = SimProcess(world.scheduler, name, self._main)
+
+    @property
+    def loop(self) -> ProcessLoop | None:
+        """The loop of the life that runs, if one does."""
+        return self._process.loop
+
+    def start(self) -> None:
+        """Begin a life; when it has ended, for whatever reason, begin the next."""
+        loop = self._process.start()
+        self._world.tell_life(loop.name, "start")
+        loop.on_kill.append(self._ended)
+
+    def crash(self) -> None:
+        """SIGKILL."""
+        loop = self.loop
+        if loop is not None:
+            self._world.tell_life(loop.name, "kill")
+            self._process.kill()
+
+    def term(self) -> None:
+        """SIGTERM."""
+        loop = self.loop
+        if loop is not None and self._stop is not None and not self._stop.done():
+            self._world.tell_life(loop.name, "term")
+            self._stop.set_result(None)
+
+    def retire(self) -> None:
+        """Do not start it again."""
+        self._is_wanted = False
+
+    def _ended(self) -> None:
+        self.worker = self.api = self._stop = None
+        if self._is_wanted:
+            world = self._world
+            world.scheduler.root.call_after_us(world.restart_us, self._again)
+
+    def _again(self) -> None:
+        if self._is_wanted and self.loop is None:
+            self.start()
+
+    async def _main(self, loop: ProcessLoop) -> None:
+        world = self._world
+        self._stop = loop.create_future()
+        stop = self._stop
+        life = make_life(
+            loop,
+            member=self.name,
+            group=self.group,
+            role=self.role,
+            plan=world.policy.plan,
+            write=world.write_or_none,
+            now=world.now_us,
+            kill=self.crash,
+            term=self.term,
+        )
+        match self.role:
+            case Role.API:
+                await self._run_api(life, stop)
+            case Role.RELAY:
+                await self._run_relay(life, stop)
+            case Role.CONSUMER:
+                await self._run_worker(life, stop)
+
+    async def _run_api(self, life: Life, stop: "asyncio.Future[None]") -> None:
+        world = self._world
+        self.api = api = make_api(life, world.servers, world.policy, world.spec.seed)
+        await stop
+        await self._shut_down(life, unready=api.refuse, background=[ApiRequests(api, life.loop)])
+
+    async def _run_relay(self, life: Life, stop: "asyncio.Future[None]") -> None:
+        world = self._world
+        relay = make_relay(life, world.servers, world.policy)
+        life.loop.spawn(relay.run())
+        await stop
+        await self._shut_down(life, background=[RelayWork(relay, life.loop)])
+
+    async def _run_worker(self, life: Life, stop: "asyncio.Future[None]") -> None:
+        world = self._world
+        self.worker = worker = make_worker(life, world.servers, world.policy)
+        if world.is_healed:
+            worker.subscription.limiter.healed()
+        worker.subscription.loop.start()
+        if worker.beside is not None:
+            life.loop.spawn(worker.beside())
+        await stop
+        await self._shut_down(life, subscriptions=[worker.subscription.loop])
+
+    async def _shut_down(
+        self,
+        life: Life,
+        *,
+        unready: Callable[[], None] = lambda: None,
+        subscriptions: Sequence[DeliveryLoop] = (),
+        background: Sequence[Background] = (),
+    ) -> None:
+        world = self._world
+        if life.faults is not None:
+            life.faults.begin_drain()
+        shutdown: Shutdown = ExitAtOnce()
+        if world.policy.has("drain"):
+            shutdown = Drain(
+                unready=unready,
+                subscriptions=subscriptions,
+                background=background,
+                close=(),
+                now=life.now,
+                grace_us=world.spec.settings.us("drain.grace_ms"),
+            )
+        await shutdown.on_signal()
+        world.tell_life(life.process, "stopped")
+
+
+class SimulatedHttp(HttpCaller):
+    """The client's connection to the API: refused while it is down, reset when it dies."""
+
+    member: Member
+
+    def __init__(self, root: ProcessLoop) -> None:
+        self._root = root
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        timeout_us: int,
+    ) -> HttpAnswer | None:
+        loop, api = self.member.loop, self.member.api
+        if loop is None or api is None:
+            return None
+        answered: asyncio.Future[HttpAnswer | None] = self._root.create_future()
+        timer = self._root.call_after_us(timeout_us, _resolve, answered, None)
+        reset = _Reset(answered)
+        loop.on_kill.append(reset)
+        loop.spawn(_serve(api, method, path, headers, body, answered))
+        answer = await answered
+        timer.cancel()
+        if not loop.dead:
+            loop.on_kill.remove(reset)
+        return answer
+
+
+class _Reset:
+    """The kernel of a dead server closes its connections."""
+
+    __slots__ = ("_answered",)
+
+    def __init__(self, answered: "asyncio.Future[HttpAnswer | None]") -> None:
+        self._answered = answered
+
+    def __call__(self) -> None:
+        _resolve(self._answered, None)
+
+
+def _resolve(answered: "asyncio.Future[HttpAnswer | None]", answer: HttpAnswer | None) -> None:
+    if not answered.done():
+        answered.set_result(answer)
+
+
+async def _serve(
+    api: Api,
+    method: str,
+    path: str,
+    headers: tuple[tuple[str, str], ...],
+    body: bytes,
+    answered: "asyncio.Future[HttpAnswer | None]",
+) -> None:
+    """One request, in a task of the API's process."""
+    api.enter()
+    try:
+        answer = await call(api.app, method, path, headers, body)
+    finally:
+        api.leave()
+    _resolve(answered, answer)
+
+
+class SimulatedWorld:
+    """One simulated world, made and not started. See `lab.runner.World`."""
+
+    def __init__(self, spec: RunSpec, *, write: Write | None) -> None:
+        settings = spec.settings
+        self.spec = spec
+        self.write_or_none = write
+        self.write: Write = write or _forget
+        self.scheduler = Scheduler(seed=spec.seed, order=_ORDER)
+        root = self.scheduler.root
+        self.now_us = root.now_us
+        self.clock = VirtualClock(root)
+        chance = Chance(spec.seed)
+        self.plan = FaultPlan(
+            spec.faults, seed=spec.seed, coin=chance.u, now_us=root.now_us, write=write
+        )
+        self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
+        self.servers: Servers = make_servers(
+            self.scheduler, settings, chance, off=spec.off, write=write
+        )
+        self.restart_us = settings.us("run.restart_ms")
+        self.is_healed = False
+        self._http = SimulatedHttp(root)
+        self.client = Client(
+            http=self._http,
+            clock=self.clock,
+            faults=ClientFaults(self.plan),
+            write=self.write,
+            timeout_us=settings.us("client.timeout_ms"),
+            retry_us=settings.us("client.retry_ms"),
+        )
+        self.members = _members(self)
+        self._http.member = self.members[-1]
+        self._nemesis = Nemesis(self.plan, timers=root, crash=self._crash, term=self._term)
+
+    async def start(self) -> None:
+        for member in self.members:
+            member.start()
+        self._nemesis.begin()
+
+    def spawn(self, call: Coroutine[Any, Any, None]) -> None:
+        self.scheduler.root.spawn(call)
+
+    def heal(self) -> None:
+        self.is_healed = True
+        self._nemesis.heal()
+        for member in self.members:
+            if member.worker is not None:
+                member.worker.subscription.limiter.healed()
+
+    def is_drained(self) -> bool:
+        # A record is committed only after its delivery was settled: no lag, nothing in flight.
+        return all(member.loop is not None for member in self.members) and not any(
+            self._owed().values()
+        )
+
+    def _owed(self) -> dict[str, int]:
+        servers = self.servers
+        key_retry = servers.store.key_retry
+        return {
+            "outbox": servers.store.outbox.unpublished,
+            "lag": sum(servers.log.lag(group) for group in GROUPS),
+            "waiting": len(key_retry.rows()) - key_retry.behind_dead_heads(),
+        }
+
+    async def stop(self) -> None:
+        """Start nobody again, and let the leases of those who died run out."""
+        for member in self.members:
+            member.retire()
+        if self.servers.dedupe.claims():
+            await self.clock.sleep_us(self.spec.settings.us("dedupe.lease_ms"))
+
+    def tell_what_is_left(self) -> None:
+        left = {**self._owed(), "lease": len(self.servers.dedupe.claims())}
+        for what, count in left.items():
+            self.write(("left", self.now_us(), "run", "", what, count))
+
+    def tell_life(self, process: str, event: str) -> None:
+        self.write(("life", self.now_us(), process, "", event))
+
+    def _crash(self, site: str) -> None:
+        for member in self._chosen(site):
+            member.crash()
+
+    def _term(self, site: str) -> None:
+        for member in self._chosen(site):
+            member.term()
+
+    def _chosen(self, site: str) -> Sequence[Member]:
+        return [member for member in self.members if site in (member.name, member.group)]
+
+
+def _forget(_entry: object) -> None:
+    """Nobody looks."""
+
+
+def _members(world: SimulatedWorld) -> tuple[Member, ...]:
+    return (
+        *(Member(world, f"{group}-1", group, Role.CONSUMER) for group in GROUPS),
+        Member(world, "relay-1", "relay", Role.RELAY),
+        Member(world, "api-1", "api", Role.API),
+    )

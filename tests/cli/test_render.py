@@ -1,0 +1,141 @@
+"""The result page: the verdict first, everything that matters, readable anywhere."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from lab.cli import render
+from lab.report.result import Orders, Result, Unreadable
+from lab.report.seeds import seed_run, sum_up
+from tests.results import make_fail, make_result, make_unknown
+
+
+def page(result: Result, *, width: int = 100) -> str:
+    return render.to_text(render.result_page(result, width=width), width=width, is_plain=True)
+
+
+def test_a_green_page_has_its_verdict_in_the_first_line_and_fits_a_screen() -> None:
+    lines = page(make_result()).splitlines()
+
+    assert lines[0].startswith("duplicates   simulated   seed 7   500 orders")
+    assert lines[0].endswith("PASS  10 promises held")
+    assert "digest 9f2c41e1" in lines[1]
+    assert len(lines) <= 22
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_green_page_says_what_was_not_exercised_and_what_was_idle() -> None:
+    told = page(make_result())
+
+    assert "Not exercised  idempotency-key, dlq-sound\n" in told
+    assert "Idle           breaker\n" in told
+    assert "Reached        bus.duplicate >= 4 % (96)\n" in told
+
+
+def test_a_green_page_says_what_went_wrong_and_what_acted() -> None:
+    told = " ".join(page(make_result()).split())
+
+    assert "bus.duplicate 96 orders 3, 37, 41, ..." in told
+    assert "dedupe 96 suppressed" in told
+    assert "17 retried, 17 recovered" in told
+    assert "CONFIRMED 451 REJECTED 31 DECLINED 18" in told
+
+
+def test_a_red_page_shows_the_witness_why_and_how_to_run_it_again() -> None:
+    told = page(make_fail())
+
+    assert "FAIL  1 of 10 promises\n" in told.splitlines(keepends=True)[0]
+    assert "no-double-charge  FAIL         500       3  order 37: 2 captures, at 4.210s" in told
+    assert "Why            the second delivery of OrderValidated charged again" in told
+    assert "Again          lab run duplicates --seed 7\n" in told
+    assert told.index("no-double-charge") < told.index("effect-once")
+    assert " off" in told
+
+
+def test_an_unknown_page_says_which_goal_was_missed() -> None:
+    told = page(make_unknown())
+
+    assert "UNKNOWN  this run proves nothing" in told.splitlines()[0]
+    assert "Missed         bus.duplicate >= 4 % (happened 0 times)" in told
+
+
+def test_a_partial_page_says_so_first() -> None:
+    first = page(replace(make_result(), partial=True)).splitlines()[0]
+
+    assert "INTERRUPTED" in first
+
+
+def test_refused_orders_and_unreadable_lines_are_counted_by_reason() -> None:
+    orders = Orders(
+        read=4_765,
+        unreadable=4,
+        submitted=4_761,
+        accepted=3_361,
+        refused=1_400,
+        refused_by_reason={"sku_empty": 221, "quantity_below_1": 973},
+        by_state={"CONFIRMED": 3_361},
+    )
+    lines = (Unreadable(line=17, reason="not JSON"), Unreadable(line=20, reason="not UTF-8"))
+
+    told = page(replace(make_result(), orders=orders, unreadable_lines=lines))
+
+    assert "Refused        1,400 of 4,761: quantity_below_1 973, sku_empty 221\n" in told
+    assert "4 of 4,765 lines: line 17: not JSON; line 20: not UTF-8; ..." in told
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+@pytest.mark.parametrize("make", [make_result, make_fail, make_unknown])
+def test_a_page_fits_any_terminal_but_never_breaks_a_command(
+    width: int, make: Callable[[], Result]
+) -> None:
+    result = replace(make(), reproduce="lab run duplicates " + "--off dedupe " * 20)
+
+    lines = page(result, width=width).splitlines()
+
+    commands = [line for line in lines if "lab run duplicates --off dedupe --off" in line]
+    assert len(commands) == 1
+    assert max(len(line) for line in lines if "lab run" not in line) <= width
+
+
+def test_a_page_without_colour_is_plain_ascii() -> None:
+    for make in (make_result, make_fail, make_unknown):
+        told = page(make())
+        assert told.isascii()
+        assert "\x1b" not in told
+
+
+def test_what_a_result_says_is_never_taken_for_markup() -> None:
+    told = page(replace(make_fail(), why="[red]x[/red] [/] :smile:"))
+
+    assert "[red]x[/red] [/] :smile:" in told
+
+
+def test_many_seeds_have_a_line_each_and_a_summary() -> None:
+    runs = [seed_run(make()) for make in (make_result, make_fail, make_unknown)]
+    summary = sum_up("duplicates", runs, seeds=9, is_partial=True)
+    parts = [*map(render.seed_line, runs), *render.seeds_summary(summary)]
+
+    lines = render.to_text(parts, width=100, is_plain=True).splitlines()
+
+    assert lines[0] == "seed 7      PASS     digest 9f2c41e1   0.31s"
+    assert lines[1].startswith("seed 7      FAIL     no-double-charge: order 37: 2 captures")
+    assert lines[2] == "seed 7      UNKNOWN  not reached: bus.duplicate >= 4 %"
+    assert "FAIL   1 PASS, 1 FAIL, 1 UNKNOWN INTERRUPTED after 3 of 9 seeds" in lines[3]
+    assert "no-double-charge: 1 seed" in lines[4]
+    assert lines[5].endswith("lab run duplicates --seed 7")
+
+
+@pytest.mark.parametrize(
+    ("ms", "told"),
+    [
+        (0, "0.00s"),
+        (310, "0.31s"),
+        (62_000, "1m02s"),
+        (59_999, "60.00s"),
+        (18_180_000, "5h03m"),
+        (7_714_800_000, "89d7h"),
+    ],
+)
+def test_lengths_of_time_are_short(ms: float, told: str) -> None:
+    assert render.length(ms) == told

@@ -1,0 +1,217 @@
+"""Keys in retry: no order of port calls, deaths and handovers breaks what the rule promises.
+
+The real links over the real memory stores, one key, two consumers: see `tests/one_key.py`. Every
+world below is tried whole; its budgets say how often something may go wrong in it.
+"""
+
+import pytest
+
+from lab.domain.errors import LabError
+from lab.patterns.dedupe import Dedupe
+from lab.patterns.key_lanes import AGAIN, PARKED, KeyLanes, KeyParking, key_of, row_of
+from lab.ports.bus import Ack, Delivery, Settlement
+from lab.ports.dedupe import Claim
+from lab.ports.key_retry import Arrival, WaitingRow
+from lab.stores.memory_key_retry import KeyRetryTable
+from tests.one_key import Broken, Explorer, Parts, World
+
+QUICK = {
+    "nothing goes wrong": World(log=(1, 2, 3)),
+    "a failure": World(log=(1, 2), failures={1: 1}),
+    "a failure and a crash": World(log=(1, 2), failures={1: 1}, crashes=1),
+    "a failure and two crashes": World(log=(1, 2), failures={1: 1}, crashes=2),
+    "a failure and a rebalance": World(log=(1, 2), failures={1: 1}, rebalances=1),
+    "attempts run out, and a crash": World(log=(1, 2), failures={1: 3}, crashes=1),
+    "published twice, and a crash": World(log=(1, 1, 2, 1), failures={1: 1}, crashes=1),
+    "delivered twice, and a crash": World(log=(1, 2), failures={1: 1}, duplicates=2, crashes=1),
+    "a lost answer and a crash": World(log=(1, 2), failures={1: 1}, lost_answers=1, crashes=1),
+    "two lost answers": World(log=(1, 2), failures={1: 2}, lost_answers=2),
+    "a drain and a crash": World(log=(1, 2), failures={1: 1}, moves=1, crashes=1),
+    "two topics": World(log=(1,), other=(2,), failures={1: 1, 2: 1}),
+}
+SLOW = {
+    "three events, two failures, a crash": World(
+        log=(1, 2, 3), failures={1: 1, 2: 1}, crashes=1, lost_answers=1
+    ),
+    "a rebalance and a crash": World(log=(1, 2), failures={1: 1}, rebalances=1, crashes=1),
+    "in place, a rebalance, a crash": World(
+        log=(1, 2), failures={1: 2}, in_place=2, rebalances=1, crashes=1
+    ),
+    "attempts run out, a rebalance, a crash": World(
+        log=(1, 2), failures={1: 3}, rebalances=1, crashes=1
+    ),
+    "permanent, a rebalance, a crash": World(
+        log=(1, 2), permanent=(1,), failures={2: 1}, rebalances=1, crashes=1
+    ),
+    "paused beyond the lease, a rebalance, a crash": World(
+        log=(1, 2), failures={1: 1}, slow=1, rebalances=1, crashes=1
+    ),
+    "published twice, a rebalance, a crash": World(
+        log=(1, 1, 2), failures={1: 1}, rebalances=1, crashes=1
+    ),
+    "delivered twice, a rebalance": World(log=(1, 2), failures={1: 1}, duplicates=1, rebalances=1),
+    "dedupe forgets, a rebalance, a crash": World(
+        log=(1, 2), failures={1: 1}, forgets=1, rebalances=1, crashes=1
+    ),
+    "drains, a rebalance, a crash": World(
+        log=(1, 2), failures={1: 1}, moves=1, rebalances=1, crashes=1
+    ),
+    "a lost answer, a rebalance": World(log=(1, 2), failures={1: 1}, lost_answers=1, rebalances=1),
+    "two topics, a crash": World(log=(1, 3), other=(2,), failures={1: 1, 2: 1}, crashes=1),
+    "two topics, a rebalance": World(log=(1,), other=(2,), failures={1: 1, 2: 1}, rebalances=1),
+    "three events, a rebalance, a crash": World(
+        log=(1, 2, 3), failures={1: 1}, rebalances=1, crashes=1
+    ),
+}
+
+
+def explore(world: World, parts: Parts) -> Explorer:
+    explorer = Explorer(world, parts)
+    explorer.run()
+    print(f"{explorer.states:,} states, {explorer.steps:,} steps, {explorer.ends:,} ends")
+    return explorer
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_no_interleaving_loses_or_reorders_an_event(name: str) -> None:
+    assert explore(QUICK[name], Parts()).ends
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_no_interleaving_with_a_handover_loses_or_reorders_an_event(name: str) -> None:
+    assert explore(SLOW[name], Parts()).states > 1_000
+
+
+# ---- planted bugs: each is found
+
+
+class AckBeforePark(KeyParking):
+    """Publishes the alarm and acknowledges; the row is written by whoever hears the alarm."""
+
+    async def _lock(self, row: WaitingRow, tier: int) -> Settlement:
+        return await self.alarm(row, tier)
+
+
+class AlarmBeforeLock(KeyParking):
+    """Publishes first: the alarm may be heard before there is a lock."""
+
+    async def _lock(self, row: WaitingRow, tier: int) -> Settlement:
+        await self.alarm(row, tier)
+        await self._store.park(row)
+        return PARKED
+
+
+class NoAlarm(KeyParking):
+    """Commits the row and acknowledges; nobody will come for it."""
+
+    async def alarm(self, head: WaitingRow, tier: int) -> Settlement:  # noqa: ARG002
+        return PARKED
+
+
+class FinishBeforeRun(KeyLanes):
+    """Deletes the head's row before its effect is committed."""
+
+    async def _run_head(self, run: Delivery, now_us: int) -> Settlement:
+        left = await self._store.finish(run.group, key_of(run.record), run.event_id)
+        settled = await self._inner(run)
+        return settled if left is None or not isinstance(settled, Ack) else AGAIN
+
+
+class OneRowPerAlarm(KeyLanes):
+    """Acknowledges the alarm after one row, whatever is left."""
+
+    async def _run_head(self, run: Delivery, now_us: int) -> Settlement:
+        settled = await super()._run_head(run, now_us)
+        return Ack() if settled is AGAIN else settled
+
+
+class AlarmIsItsEvent(KeyLanes):
+    """Asks dedupe and inbox for the alarm's own event, and acknowledges if that is done."""
+
+    async def _on_alarm(self, alarm: Delivery) -> Settlement:
+        head, _ = await self._store.head(alarm.group, key_of(alarm.record))
+        if head is None or head.event_id != alarm.event_id:
+            return Ack("done")
+        return await super()._on_alarm(alarm)
+
+
+class NoAppend(KeyLanes):
+    """Lets later records of a locked key run."""
+
+    async def _on_main(self, delivery: Delivery) -> Settlement:
+        head, _ = await self._store.head(delivery.group, key_of(delivery.record))
+        if head is None or head.event_id != delivery.event_id:
+            return await self._inner(delivery)
+        return await super()._on_main(delivery)
+
+
+class MainRecordRunsHead(KeyLanes):
+    """A record of a main topic that is the head is its own alarm, and no other looks for a lock."""
+
+    async def _on_main(self, delivery: Delivery) -> Settlement:
+        row = row_of(delivery, attempts=delivery.attempt - 1)
+        arrival, _ = await self._store.arrive(row)
+        if arrival is Arrival.HEAD:
+            return await self._on_alarm(delivery)
+        if arrival in {Arrival.FREE, Arrival.DONE}:
+            return await self._inner(delivery)
+        return PARKED
+
+
+class NobodyLooks(KeyLanes):
+    """A main record that somebody else may have run is acknowledged without a look at the lock."""
+
+    async def _on_main(self, delivery: Delivery) -> Settlement:
+        delivery.starts_known = True
+        return await super()._on_main(delivery)
+
+
+class ParksWhatIsDone(KeyRetryTable):
+    """Locks a key for an event that has an outcome already."""
+
+    def park(self, row: WaitingRow) -> WaitingRow | None:
+        outcomes, self._outcomes = self._outcomes, type(self._outcomes)(1)
+        try:
+            return super().park(row)
+        finally:
+            self._outcomes = outcomes
+
+
+class DoneBeforeCommit(Dedupe):
+    """Marks the event done as soon as it has the claim."""
+
+    async def _run(self, delivery: Delivery, claim: Claim) -> Settlement:
+        await self._end(delivery, claim.fence, is_done=True)
+        try:
+            return await self._inner(delivery)
+        except LabError:
+            await self._end(delivery, claim.fence, is_done=False)
+            raise
+
+
+A_CRASH = World(log=(1, 2), failures={1: 1}, crashes=1)
+A_REBALANCE = World(log=(1, 2), failures={1: 1}, rebalances=1, crashes=1)
+
+
+@pytest.mark.parametrize(
+    ("parts", "world"),
+    [
+        (Parts(parking=AckBeforePark), A_CRASH),
+        (Parts(parking=AlarmBeforeLock), A_CRASH),
+        (Parts(parking=NoAlarm), World(log=(1, 2), failures={1: 1})),
+        (Parts(lanes=FinishBeforeRun), A_CRASH),
+        (Parts(lanes=OneRowPerAlarm), A_CRASH),
+        (Parts(lanes=AlarmIsItsEvent), A_CRASH),
+        (Parts(lanes=NoAppend), World(log=(1, 2), failures={1: 1})),
+        (Parts(lanes=MainRecordRunsHead), A_REBALANCE),
+        (Parts(lanes=NobodyLooks), A_REBALANCE),
+        (Parts(table=ParksWhatIsDone), A_REBALANCE),
+        (Parts(dedupe=DoneBeforeCommit), A_CRASH),
+    ],
+    ids=lambda value: value.name() if isinstance(value, Parts) else "",
+)
+def test_a_planted_bug_is_found(parts: Parts, world: World) -> None:
+    with pytest.raises(Broken) as found:
+        explore(world, parts)
+    print(found.value)

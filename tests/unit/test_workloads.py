@@ -1,0 +1,85 @@
+"""Made-up orders: valid, repeatable, and the same whatever Faker says."""
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.domain.order import NewOrder
+from lab.domain.request import parse_order
+from lab.scenarios import workloads
+from lab.scenarios.workloads import PlannedOrder, made_up
+
+
+def test_every_made_up_order_is_valid() -> None:
+    parsed = [parse_order(order.body) for order in made_up(3, 2_000, 50)]
+
+    assert all(isinstance(order, NewOrder) for order in parsed)
+    assert len({order.currency for order in parsed if isinstance(order, NewOrder)}) > 3
+
+
+def test_one_seed_makes_one_workload() -> None:
+    assert list(made_up(7, 200, 50)) == list(made_up(7, 200, 50))
+    assert list(made_up(7, 200, 50)) != list(made_up(8, 200, 50))
+
+
+def test_fewer_orders_are_the_first_of_more() -> None:
+    assert list(made_up(7, 20, 50)) == list(made_up(7, 200, 50))[:20]
+
+
+def test_keys_and_ordinals_are_unique_and_count_from_1() -> None:
+    orders = list(made_up(7, 500, 50))
+
+    assert [order.ordinal for order in orders] == list(range(1, 501))
+    assert len({order.key for order in orders}) == 500
+    assert {order.key for order in orders}.isdisjoint(order.key for order in made_up(8, 500, 50))
+
+
+@given(seed=st.integers(0, 2**63 - 1), rate=st.floats(1e-6, 1e6))
+def test_arrivals_start_at_0_and_never_go_back(seed: int, rate: float) -> None:
+    times = [order.at_us for order in made_up(seed, 30, rate)]
+
+    assert times[0] == 0
+    assert times == sorted(times)
+    assert abs(times[-1] - 29_000_000 / rate) <= 1_000_000 / rate + 1
+
+
+def test_names_of_people_are_in_no_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_names = list(made_up(7, 100, 50))
+    monkeypatch.setattr(workloads, "_senders", lambda _seed: ["x@example.com"] * 256)
+    without = list(made_up(7, 100, 50))
+
+    assert all(order.sender.endswith("@example.com") for order in with_names)
+    assert {order.sender for order in with_names} != {"x@example.com"}
+    assert [nameless(order) for order in with_names] == [nameless(order) for order in without]
+
+
+def nameless(order: PlannedOrder) -> tuple[int, int, bytes, str]:
+    return order.ordinal, order.at_us, order.body, order.key
+
+
+def test_a_workload_counts_what_was_taken_of_it() -> None:
+    workload = made_up(7, 100, 50)
+    assert workload.total == 100
+    assert workload.read == 0
+
+    taken = list(itertools.islice(workload, 30))
+
+    assert len(taken) == workload.read == 30
+    assert workload.unreadable == 0
+
+
+def test_faker_is_imported_by_the_first_order_only() -> None:
+    script = (
+        "import sys; from lab.scenarios.workloads import made_up; workload = made_up(1, 1, 1); "
+        "print('faker' in sys.modules); next(workload); print('faker' in sys.modules)"
+    )
+
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout.split() == ["False", "True"]
