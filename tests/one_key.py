@@ -695,7 +695,7 @@ def _plain(value: Any, now: int, fences: set[int]) -> Any:
         return value
     if len(value) == 2 and type(value[1]) is int and not isinstance(value[0], Outcome):
         # A head, and the time at which it was looked at.
-        return (_plain(value[0], now, fences), value[1] - now)
+        return (_plain(value[0], value[1], fences), value[1] - now)
     return tuple(_plain(each, now, fences) for each in value)
 
 

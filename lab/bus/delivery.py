@@ -303,8 +303,7 @@ class DeliveryLoop(Listener):
         intake.is_closed = True
         if workers.drain is None:
             workers.begin_drain(Drain(deadline_us, None, is_stop=False))
-        # A stop that is draining already goes on; or one begins meanwhile and takes over.
-        await self._waiting.until(lambda: not intake.in_flight, lambda: deadline_us)
+        await self._waiting.until(self._has_given_up, lambda: deadline_us)
         is_committed = await self._committer.flush(self._now() + FLUSH_US)
         self._fence()
         drain = workers.drain
@@ -322,6 +321,13 @@ class DeliveryLoop(Listener):
         self._committer.begin(epoch)
         self._intake.begin(epoch, ends)
         self._note("owned", epoch, ends)
+
+    def _has_given_up(self) -> bool:
+        """Nothing is left to wait for. A stop, which may come meanwhile, waits for parked ones too."""
+        drain = self._workers.drain
+        if drain is not None and drain.is_stop:
+            return not self._intake.in_flight
+        return self._workers.is_at_rest()
 
     def _fence(self) -> None:
         """From here on nothing of the present epoch is settled or committed."""

@@ -11,7 +11,7 @@ from typing import Final
 from lab.bus.committing import Committer
 from lab.bus.draining import Drain, Waiting, needed
 from lab.bus.intake import Intake
-from lab.bus.lanes import PARKED, RUNNING, Held, Lane, Lanes
+from lab.bus.lanes import PARKED, READY, RUNNING, Held, Lane, Lanes
 from lab.history.recorder import Write
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Release, Retry, Settlement
 
@@ -94,6 +94,11 @@ class Workers:
         """No worker has anything in hand."""
         return not any(held is not None for held in self.current)
 
+    def is_at_rest(self) -> bool:
+        """Nothing of the present epoch runs or could start now; what is parked may."""
+        states = (RUNNING,) if self._lanes.is_held else (RUNNING, READY)
+        return not any(lane.queue and lane.state in states for lane in self._lanes.all())
+
     async def _work(self, slot: int) -> None:
         while not self._is_ended:
             try:
@@ -113,6 +118,7 @@ class Workers:
                 lane = await lanes.wait()
                 if lanes.is_held:
                     lanes.give_back(lane)
+                    self._waiting.notify()
                     continue
             if not lane.queue:
                 lanes.next(lane, None)  # Emptied between its hand-over and this step.
@@ -217,8 +223,8 @@ class Workers:
                 self._note_settlement(held, "release", settlement)
             case _:
                 raise AssertionError(settlement)
-        if self.drain is not None:
-            self._settle_in_drain(self.drain, lane, held, settlement, after_us)
+        if self.drain is not None and self.drain.is_stop:
+            self._settle_in_stop(self.drain, lane, held, settlement, after_us)
         elif not isinstance(settlement, Release):
             self._lanes.park(lane, after_us)
         elif after_us > 0:
@@ -227,21 +233,13 @@ class Workers:
         else:
             self._lanes.park(lane, RELEASED_US)
 
-    def _settle_in_drain(
+    def _settle_in_stop(
         self, drain: Drain, lane: Lane, held: Held, settlement: Settlement, after_us: int
     ) -> None:
         if drain.is_over:
             drain.cancelled.append(held.event_id)
             self._intake.in_flight -= 1
             self._lanes.next(lane, held)
-        elif not drain.is_stop:
-            if isinstance(settlement, Release) and after_us > 0:
-                self.pause(settlement.why, after_us)
-                for other in self._lanes.all():
-                    if other.state is not RUNNING:
-                        self._drop(other)
-            self._drop(lane)
-            self._lanes.next(lane, None)
         elif lane.is_moving:
             self._abandon(drain, lane)
             self._lanes.next(lane, None)
@@ -256,18 +254,13 @@ class Workers:
     # ---- drains
 
     def begin_drain(self, drain: Drain) -> None:
-        """Drop what need not be done; let the rest start, or be moved, or wait for its time."""
+        """Drop what need not be done. What remains starts; or waits, or at a stop is moved."""
         self.drain = drain
         lanes = self._lanes
         for lane in lanes.all():
-            is_running = lane.state is RUNNING
-            if not drain.is_stop and not is_running and (lane.state is PARKED or lanes.is_held):
-                self._drop(lane)
-                continue
-            before = len(lane.queue)
-            lanes.keep(lane, needed(lane.queue))
-            self._intake.in_flight -= before - len(lane.queue)
-            if lane.state is PARKED and lane.queue and lane.due_us > drain.deadline_us:
+            self._intake.in_flight -= lanes.keep(lane, needed(lane.queue))
+            is_late = lane.state is PARKED and lane.due_us > drain.deadline_us
+            if drain.is_stop and is_late and lane.queue:
                 self._give_away(drain, lane)
         if drain.is_stop and lanes.is_held and self._paused_until_us > drain.deadline_us:
             drain.moves_all = True

@@ -81,18 +81,15 @@ class CallFolds:
             elif life.term_us is not None:
                 self._some_stopped = True
 
+    def close(self, now_us: int) -> None:
+        """The history is complete: look at what still runs."""
+        for life in self.lives.values():
+            if life.end_us is None:
+                self._note_overdue(life, now_us)
+
     def _end_life(self, life: Life, t_us: int) -> None:
-        """What was in hand is lost, or was left; what ran too long is noted."""
-        for call in life.calls.values():
-            lasted_us = t_us - call[1]
-            if lasted_us > self._contract.provider_us + self._contract.slack_us:
-                life.overdue += (Overdue(call[3], f"{call[4]}.{call[5]}", lasted_us, Ended.NEVER),)
-        for handler in life.handlers.values():
-            lasted_us = t_us - handler[1]
-            if lasted_us > self._contract.handler_us + self._contract.slack_us:
-                life.overdue += (
-                    Overdue(handler[3], f"handler of {handler[6]}", lasted_us, Ended.NEVER),
-                )
+        """What was in hand is lost, or was left."""
+        self._note_overdue(life, t_us)
         if life.end != "kill":
             life.left_open = tuple(life.deliveries.values())
         life.calls.clear()
@@ -100,6 +97,23 @@ class CallFolds:
         life.deliveries.clear()
         life.accounted.clear()
         life.not_before.clear()
+
+    def _note_overdue(self, life: Life, now_us: int) -> None:
+        """What has run too long by now, and has not ended."""
+        slack_us = self._contract.slack_us
+        running = (
+            *(
+                (call[3], f"{call[4]}.{call[5]}", now_us - call[1], self._contract.provider_us)
+                for call in life.calls.values()
+            ),
+            *(
+                (run[3], f"handler of {run[6]}", now_us - run[1], self._contract.handler_us)
+                for run in life.handlers.values()
+            ),
+        )
+        for subject, what, lasted_us, limit_us in running:
+            if lasted_us > limit_us + slack_us:
+                life.overdue += (Overdue(subject, what, lasted_us, Ended.NEVER),)
 
     # ---- the delivery loop
 
@@ -230,12 +244,16 @@ class CallFolds:
             life.calls_down += (entry[3],)
 
     def _is_down(self, health: Health, now_us: int) -> bool:
-        """Every call of the last window failed, and there were enough of them."""
-        failed = health.failed_us
-        start_us = now_us - self._contract.breaker_window_us
-        if len(failed) < self._contract.breaker_calls_min or failed[0] < start_us:
+        """Every call of the last window failed, and there were enough of them.
+
+        Enough within four fifths of it: a breaker counts in coarse slices and may have dropped one.
+        """
+        failed, window_us = health.failed_us, self._contract.breaker_window_us
+        if len(failed) < self._contract.breaker_calls_min or (
+            failed[0] < now_us - window_us * 4 // 5
+        ):
             return False
-        return health.fine_us is None or health.fine_us < start_us
+        return health.fine_us is None or health.fine_us < now_us - window_us
 
     def _call_end(self, entry: shapes.CallEnd) -> None:
         _, t_us, process, subject, provider, action, _, result, _ = entry
@@ -251,7 +269,7 @@ class CallFolds:
         if result in CALL_FAILED:
             health.failed_us.append(t_us)
             life.failing_spells += self._is_down(health, t_us)
-        else:
+        elif result != "cancelled":
             health.fine_us = t_us
 
     def _breaker(self, entry: shapes.Breaker) -> None:

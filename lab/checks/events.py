@@ -10,7 +10,7 @@ from lab.checks.tables import MAILER, READERS, REVENUE_EVENT, TOPIC_OF
 
 
 class NoLostEvent(Check):
-    """Each event that a committed change owes to a group has an outcome, or waits behind a dead head.
+    """Each event that a committed change owes has an outcome, or waits behind a dead head.
 
     Without one it is lost iff nobody will come back to it: it was never published, the group has
     acknowledged or passed it, or it is a row under a live head when the run ends. An event that

@@ -32,6 +32,10 @@ class Converges(Check):
         if wrong:
             self.breaks(case, wrong)
 
+    def conclude(self, seen: Seen) -> None:
+        if not seen.has_ended:
+            self.checked = 0
+
     def _unfinished(self, case: Case) -> str:
         state = case.state
         if state not in TERMINAL:
@@ -78,7 +82,7 @@ class Converges(Check):
 
 
 class Drains(Check):
-    """Nothing is owed to anybody: no outbox row, no uncommitted record, no row of a key in retry."""
+    """Nothing is owed: no outbox row, no uncommitted record, no row of a key in retry."""
 
     name = "drains"
     sentence = "after heal, outbox, topics and keys in retry run empty"

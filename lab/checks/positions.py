@@ -28,7 +28,8 @@ class CommitPrefix(Check):
             if seen.has_ended and track.gaps:
                 offset = next(iter(track.gaps))
                 self.broken(
-                    f"{where} is committed at {track.passed}, and offset {offset} was never settled",
+                    f"{where} is committed at {track.passed}, "
+                    f"and offset {offset} was never settled",
                     times=len(track.gaps),
                 )
 

@@ -69,12 +69,16 @@ class RetryLaw(Check):
         return ""
 
     def _too_early(self, case: Case) -> str:
-        """Of several copies of a record, the one that was due first may have been tried."""
+        """Through retry topics; retries in place are looked at in their process (`Life.early`).
+
+        Of several copies of a record, the one that was due first may have been tried; one that
+        could not be parked is tried again in place.
+        """
         if not case.started_again:
             return ""
         due: dict[tuple[str, str, int], int] = {}
         for entry in case.retrying:
-            if entry[8] != "throttled":
+            if entry[8].startswith("tier."):
                 key = (entry[4], entry[5], entry[6] + 1)
                 due[key] = min(entry[1] + entry[9], due.get(key, entry[1] + entry[9]))
         for again in case.again:

@@ -102,10 +102,13 @@ NO_ATTEMPT: Final = frozenset(
 """Results of a handler's run that count as no attempt, or as a good one."""
 
 NEVER_RETRIED: Final = frozenset({"Permanent", "TooLarge", "Poison"})
-CALL_FAILED: Final = frozenset({"Transient", "Indeterminate", "Down", "Permanent"})
+CALL_FAILED: Final = frozenset({"Transient", "Indeterminate", "Down"})
 
 SHED: Final = "shed"
 """Problem type of the 503 that says that nothing was stored."""
+
+LIMITER: Final = "dead_letters"
+"""Why a subscription pauses when too much dies."""
 
 DRAINED: Final = ("outbox", "lag", "waiting")
 """What `left` calls owed work; everything else there must have been given back."""

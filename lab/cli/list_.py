@@ -195,9 +195,7 @@ for, max and those of the kind. Sites:"""
 
 TABLES: Final[Mapping[str, Table]] = {
     "scenarios": Table(columns=("name", "summary", "patterns"), rows=_scenarios),
-    "settings": Table(
-        columns=("name", "simulated", "wall_clock", "unit", "meaning"), rows=_settings
-    ),
+    "settings": Table(columns=("name", "simulated", "unit", "meaning"), rows=_settings),
     "faults": Table(columns=("name", "per", "summary"), rows=_faults, below=_how_to_write_faults),
     "promises": Table(columns=("name", "kind", "promise"), rows=_promises),
     "patterns": Table(columns=("name", "prevents", "when_off"), rows=_patterns),

@@ -1,9 +1,9 @@
 """The fault plan of one run: decides at each visit of a site if a fault fires, and keeps what did.
 
 The plan and its counters belong to the supervisor: a process that is killed takes none of it along.
-A decision is a keyed coin over (kind, site, subject, occurrence), so a higher rate contains a lower
-one and switching a pattern off moves no fault; only `max` depends on the order of visits. What
-fired is a list, the explicit plan, that can be run again instead of the coins.
+A decision is a keyed coin over (kind, site, intended order, occurrence), so a higher rate contains
+a lower one and switching a pattern off moves no fault; only `max` depends on the order of visits.
+What fired is a list, the explicit plan, that can be run again instead of the coins.
 
 Not here: what a fault does (the injectors), and who counts time (`nemesis.py`).
 """
@@ -276,9 +276,10 @@ class Site:
         """Whether the fault belongs to the subject: its first visit decides and is recorded."""
         if not self._plan.is_active:
             return None
-        firing = self._marked.get(subject) or self.toss(subject, 1)
-        if firing is not None and subject not in self._marked:
-            self._marked[subject] = firing
+        who = intent_of(subject)
+        firing = self._marked.get(who) or self.toss(subject, 1)
+        if firing is not None and who not in self._marked:
+            self._marked[who] = firing
             self.strike(firing)
         return firing
 
@@ -286,28 +287,32 @@ class Site:
         """Count a visit; its number from 1, or 0 while no fault may fire."""
         if not self._plan.is_active:
             return 0
+        who = intent_of(subject)
         young = self._young
-        seen = young.get(subject)
+        seen = young.get(who)
         if seen is None:
             if len(young) >= SUBJECTS_REMEMBERED:
                 self._old, self._young = young, {}
                 young = self._young
-            seen = self._old.get(subject, 0)
-        young[subject] = seen = seen + 1
+            seen = self._old.get(who, 0)
+        young[who] = seen = seen + 1
         return seen
 
     def toss(self, subject: str, occurrence: int) -> Firing | None:
         """The firing that the coin of this visit asks for; it is recorded by `strike`."""
+        who = intent_of(subject)
         if self._planned is not None:
-            planned = self._planned.get((self.kind, self.name, subject, occurrence))
-            return planned and msgspec.structs.replace(planned, t_us=self._plan.now_us())
+            planned = self._planned.get((self.kind, self.name, who, occurrence))
+            return planned and msgspec.structs.replace(
+                planned, subject=subject, t_us=self._plan.now_us()
+            )
         coin = -1.0
         for number, spec in self._rules:
             if not _counts(spec, occurrence) or not self._applies(number, spec, subject):
                 continue
             if spec.rate < 1.0:
                 if coin < 0.0:
-                    coin = self._plan.coin("fault", self.kind, self.name, subject, occurrence)
+                    coin = self._plan.coin("fault", self.kind, self.name, who, occurrence)
                 if coin >= spec.rate:
                     continue
             if spec.max_firings:
@@ -333,7 +338,7 @@ class Site:
         for name, value in spec.params.items():
             if isinstance(value, tuple):
                 low, high = value
-                u = self._plan.coin("span", self.kind, name, subject, occurrence)
+                u = self._plan.coin("span", self.kind, name, intent_of(subject), occurrence)
                 params[name] = low + int(u * (high - low + 1))
             else:
                 params[name] = value
@@ -364,6 +369,14 @@ def read_plan(data: bytes) -> PlanFile:
     return file
 
 
+def intent_of(subject: str) -> str:
+    """Whose visits are counted: the intended order, whichever of its sends is under way.
+
+    A client that repeats a request would else be struck by `first=1` again and again.
+    """
+    return subject.partition(".")[0]
+
+
 def _counts(spec: FaultSpec, occurrence: int) -> bool:
     """Whether `nth`, `first` or `every` choose this visit."""
     if spec.nth:
@@ -374,4 +387,4 @@ def _counts(spec: FaultSpec, occurrence: int) -> bool:
 
 
 def _coin_of(firing: Firing) -> tuple[str, str, str, int]:
-    return (firing.kind, firing.site, firing.subject, firing.occurrence)
+    return (firing.kind, firing.site, intent_of(firing.subject), firing.occurrence)

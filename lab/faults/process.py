@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 
 from lab.domain.envelope import H_SUBJECT
 from lab.faults.boundaries import HOOKS, Call, Hook, Moment, Port, Role, awaited_methods
-from lab.faults.plan import FaultPlan, Firing, Site
+from lab.faults.plan import FaultPlan, Firing, Site, intent_of
 from lab.faults.points import ANY, CRASH_POINTS, MID_DRAIN
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 
@@ -188,7 +188,7 @@ class ProcessFaults:
             occurrence = site.visit(subject)
             firing = site.toss(subject, occurrence) if occurrence else None
             if firing is not None:
-                u = self._plan.coin("boundary", subject, occurrence)
+                u = self._plan.coin("boundary", intent_of(subject), occurrence)
                 work.doom(site, firing, int(u * BOUNDARIES[self._role]))
         _WORK.set(work)
         return work

@@ -117,7 +117,8 @@ http: written by the client; `op` is `create` or `cancel`, `send` counts from 1,
 answer, `problem` is the problem type ("" if none), `answer` the order id or "".
 settle: settlement `ack`, `retry`, `dead`, `release`, `stale` (an old epoch: dropped); `why` as in
 `lab.ports.bus`. handle: one real run of a handler, past dedupe and inbox; `result` is `ok`, the
-name of an error class, `crash` or `cancelled`. commit, call, publish: `result` is the verdict
+name of an error class, `crash` or `cancelled`. commit: `settles` if the unit ends the handling of
+its event as done. commit, call, publish: `result` is the verdict
 (`committed`, `captured`, ...) or the name of an error class; `late_us` is how long after its
 deadline a call returned, 0 if in time. publish: `topic` is "" if the records of one call go to
 several topics. claim: `state` `acquired`, `takeover`, `busy`, `done`; claims know no order, so

@@ -44,7 +44,8 @@ class RecordedStore:
     async def commit(self, unit: Unit) -> Verdict:
         """See `Committer.commit`."""
         write, now, process = self._write, self._now, self._process
-        subject, group, cause, settles = unit.lab_subject, unit.by, unit.cause, unit.settles
+        subject, group, cause, outcome = unit.lab_subject, unit.by, unit.cause, unit.outcome
+        settles = unit.settles and (outcome is None or not outcome.is_dead)
         write(("commit.begin", now(), process, subject, group, cause, settles))
         try:
             verdict = await self._commit(unit)

@@ -25,6 +25,7 @@ from lab.domain.envelope import Headers
 from lab.domain.errors import LabError
 from lab.domain.events import derived_id
 from lab.history.recorder import Now, Write
+from lab.patterns.inbox import DEAD, DONE
 from lab.patterns.retry import give_back
 from lab.ports.bus import (
     Ack,
@@ -43,8 +44,6 @@ from lab.ports.parking import origin_of
 from lab.ports.service import OnDead
 from lab.ports.store import Committer, OutcomeRow, Unit, Verdict
 
-DEAD: Final = Ack("dead")
-DONE: Final = Ack("done")
 REPEATED: Final = "repeated"
 """Reason of a dead letter that is published again: why it died stands in its first copy, if any."""
 

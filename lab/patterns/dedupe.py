@@ -14,15 +14,12 @@ SETNX: marked before the effect, so a crash in between loses the event.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Final
-
 from lab.domain.errors import Down, Indeterminate, LabError, Throttled
 from lab.history.recorder import Now, Write
+from lab.patterns.inbox import DONE
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
 from lab.ports.store import Outcome
-
-DONE: Final = Ack("done")
 
 Look = Callable[[str, str], Awaitable[tuple[Outcome, int] | None]]
 """`OrderStore.outcome`: what is committed of an event in a group."""

@@ -18,7 +18,7 @@ The weak part has tiers without a lock: the record itself goes to the retry topi
 whenever its time has come, whatever happened to its key meanwhile.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -33,6 +33,7 @@ from lab.domain.envelope import (
 )
 from lab.domain.errors import LabError
 from lab.history.recorder import Now, Write
+from lab.patterns.inbox import DEAD, DONE, Republish
 from lab.patterns.retry import give_back
 from lab.ports.bus import (
     Ack,
@@ -50,12 +51,7 @@ from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow
 from lab.ports.parking import Parking, is_parked, original, parked_headers
 
 PARKED: Final = Ack("parked")
-DONE: Final = Ack("done")
-DEAD: Final = Ack("dead")
 AGAIN: Final = Retry(0, counts=False)
-
-Republish = Callable[[Delivery], Awaitable[None]]
-"""Publishes the dead letter of an event that is dead already, under the same id as before."""
 
 
 class HeadRun(Delivery, gc=False):
@@ -144,12 +140,20 @@ class KeyParking(Parking):
         )
         return PARKED
 
-    async def alarm_soon(self, head: WaitingRow, now_us: int) -> Settlement:
-        """Publish an alarm in the shortest tier that covers what is left of the head's delay."""
-        left_us = head.not_before_us - now_us
-        tiers = enumerate(self._tiers_us, start=1)
-        tier = next((n for n, us in tiers if us >= left_us), len(self._tiers_us))
-        return await self.alarm(head, tier)
+    async def see_to_alarm(self, record: Record) -> WaitingRow | None:
+        """Before a main record is settled: publish an alarm if its key has a live head.
+
+        The alarm goes to the shortest tier that covers what is left of the head's delay.
+
+        Returns:
+            The head, dead or alive.
+        """
+        head, now_us = await self._store.head(self._group, key_of(record))
+        if head is not None and not head.is_dead:
+            left_us = head.not_before_us - now_us
+            shorter = sum(us < left_us for us in self._tiers_us)
+            await self.alarm(head, min(shorter + 1, len(self._tiers_us)))
+        return head
 
 
 class KeyLanes:
@@ -160,7 +164,7 @@ class KeyLanes:
         parking: of the same store; also given to the retry link.
         store: rows and locks.
         group: the consumer group.
-        republish: see `Republish`.
+        republish: publishes the dead letter of an event that is dead already.
         again_us: after a failure of store or publisher.
         now, process: for the history.
         write: takes the entries, or None.
@@ -213,25 +217,14 @@ class KeyLanes:
             case Arrival.FREE | Arrival.DONE:
                 settled = await self._inner(delivery)
                 if isinstance(settled, Ack) and not delivery.starts_known:
-                    await self._see_to_alarm(delivery)
+                    await self._parking.see_to_alarm(delivery.record)
                 return settled
             case Arrival.HEAD:
-                is_live = await self._see_to_alarm(delivery)
-                return PARKED if is_live else DEAD
+                head = await self._parking.see_to_alarm(delivery.record)
+                return DONE if head is None else DEAD if head.is_dead else PARKED
             case Arrival.WAITING | Arrival.APPENDED:
                 self._acted(delivery, "held")
                 return PARKED
-
-    async def _see_to_alarm(self, delivery: Delivery) -> bool:
-        """Before a main record is settled: publish an alarm if its key has a live head.
-
-        False if it has none.
-        """
-        head, now_us = await self._store.head(self._group, key_of(delivery.record))
-        if head is None or head.is_dead:
-            return False
-        await self._parking.alarm_soon(head, now_us)
-        return True
 
     async def _on_alarm(self, alarm: Delivery) -> Settlement:
         key = key_of(alarm.record)
@@ -278,7 +271,7 @@ class KeyLanes:
         settled = await self._inner(run)
         delivery.first_failure_us, delivery.failures = run.first_failure_us, run.failures
         if isinstance(settled, Ack):
-            await self._see_to_alarm(delivery)
+            await self._parking.see_to_alarm(delivery.record)
         return settled
 
     def _acted(self, delivery: Delivery, what: str) -> None:

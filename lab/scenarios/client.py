@@ -7,7 +7,6 @@ which orders there are (`workloads`).
 
 import hashlib
 from collections import Counter
-
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 

@@ -1,4 +1,4 @@
-"""Reads scenarios from TOML into frozen data, and refuses what it does not know, by place and remedy.
+"""Reads scenarios from TOML into frozen data; refuses what is not known, by place and remedy.
 
 Not here: what a fault, a promise or a policy means; their own modules say whether they know a name.
 """
@@ -81,7 +81,7 @@ def load_file(path: Path) -> list[Scenario]:
 
 
 def toml_of(scenario: Scenario) -> str:
-    """The table of a shipped or loaded scenario as it stands in its file, as a start for one's own."""
+    """The table of a loaded scenario as it stands in its file, as a start for one's own."""
     text = _read(Path(scenario.source))
     pattern = rf"^\[scenarios\.(?:{re.escape(scenario.name)}|\"{re.escape(scenario.name)}\")\]$"
     lines = text.splitlines()

@@ -57,6 +57,16 @@ def test_an_installed_wheel_carries_the_scenarios(tmp_path: Path) -> None:
     assert found.read_bytes() == (TOP / "scenarios.toml").read_bytes()
 
 
+def test_an_installed_wheel_carries_the_sample_of_real_orders_with_its_attribution(
+    tmp_path: Path,
+) -> None:
+    installed = build("wheel", tmp_path)
+
+    for name in ("orders-sample.ndjson.gz", "README.md"):
+        packed = installed / "lab" / "data" / name
+        assert packed.read_bytes() == (TOP / "lab" / "data" / name).read_bytes()
+
+
 def test_a_wheel_holds_every_file_of_the_package_and_no_test(tmp_path: Path) -> None:
     installed = build("wheel", tmp_path)
 

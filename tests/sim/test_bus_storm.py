@@ -154,7 +154,8 @@ class Storm:
         member.running[record.key] += 1
         member.overlaps += member.running[record.key] > 1
         try:
-            await sleep_us(self.chance.integer(0, 30, "work", number) * MS)
+            is_slow = self.chance.fires(0.01, "slow", number)
+            await sleep_us(self.chance.integer(0, 700 if is_slow else 30, "work", number) * MS)
         finally:
             member.running[record.key] -= 1
         draw = self.chance.u("outcome", number)

@@ -1,0 +1,191 @@
+"""What happened, in numbers: what each pattern did, which faults fired, what it all cost.
+
+Nothing here breaks a promise. Memory is bounded: counters, one histogram, and the names of orders
+that a fault hit. Deliberately not here: what the numbers look like on a page (`lab.report`).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import Final
+
+from lab.checks.cases import Case
+from lab.checks.fact_folds import Fold
+from lab.checks.tables import LIMITER, TERMINAL, is_refusal
+from lab.history import shapes
+from lab.history.entries import Entry
+
+_kind = itemgetter(0)
+
+
+class Histogram:
+    """Lengths of time with a bounded memory.
+
+    Values below 256 us are exact; larger ones share buckets that are at most 1/128 of the value
+    wide, so a percentile is at most 0.8 % below the true one. The largest value is exact.
+    """
+
+    BITS: Final = 8
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.largest_us = 0
+        self._buckets: Counter[int] = Counter()
+
+    def add(self, us: int) -> None:
+        """Count one length."""
+        shift = max(us.bit_length() - self.BITS, 0)
+        self._buckets[us >> shift << shift] += 1
+        self.count += 1
+        self.largest_us = max(self.largest_us, us)
+
+    def percentile(self, percent: float) -> int:
+        """The length that `percent` of all do not exceed, in microseconds; 0 if there is none."""
+        left = percent / 100 * self.count
+        for us in sorted(self._buckets):
+            left -= self._buckets[us]
+            if left <= 0:
+                return us
+        return self.largest_us
+
+
+class Firings:
+    """Firings of one kind of fault. `orders` are those that it hit, in the order of the hits."""
+
+    def __init__(self) -> None:
+        self.fired = 0
+        self.orders: dict[str, None] = {}
+
+
+class Acted:
+    """The numbers of one run.
+
+    Attributes:
+        entries: number of entries by kind.
+        acted: what each pattern did: how often, by pattern and deed.
+        faults: firings by kind, and by `kind@site`.
+        by_state: orders by their last state.
+        refused: requests that were refused.
+        to_terminal: from the first request until the last transition of an order.
+        heal_us: when phase `heal` began, None before it.
+        recovered_us: the last transition to a terminal state.
+    """
+
+    def __init__(self) -> None:
+        self.entries: Counter[str] = Counter()
+        self.acted: dict[str, Counter[str]] = {}
+        self.faults: dict[str, Firings] = {}
+        self.by_state: Counter[str] = Counter()
+        self.refused = 0
+        self.to_terminal = Histogram()
+        self.heal_us: int | None = None
+        self.recovered_us = 0
+        self.limited = 0
+
+    @property
+    def orders(self) -> int:
+        """Orders that have a row: those that were accepted."""
+        return self.by_state.total()
+
+    @property
+    def deliveries(self) -> int:
+        """Records handed over to a handler's chain."""
+        return self.entries["deliver"]
+
+    @property
+    def attempts(self) -> int:
+        """Runs of a handler."""
+        return self.entries["handle.begin"]
+
+    @property
+    def calls(self) -> int:
+        """Calls to third parties."""
+        return self.entries["call.begin"]
+
+    @property
+    def recovery_us(self) -> int:
+        """From heal until the last order came to its end; 0 if all had before."""
+        return max(self.recovered_us - self.heal_us, 0) if self.heal_us is not None else 0
+
+    def folds(self) -> Mapping[str, Fold]:
+        """What to call with the entries of each kind."""
+        return {
+            "acted": self._acted,
+            "buried": self._buried,
+            "breaker": self._breaker,
+            "drained": self._drained,
+            "fault": self._fault,
+            "paused": self._paused,
+            "phase": self._phase,
+        }
+
+    def count(self, batch: Sequence[Entry]) -> None:
+        """Count the entries of a batch by kind."""
+        self.entries.update(map(_kind, batch))  # type: ignore[arg-type]  # a kind is a str
+
+    def closed(self, case: Case) -> None:
+        """An order has come to its end, or the run has."""
+        if case.is_revived:
+            return
+        self.refused += any(is_refusal(answer[8], answer[9]) for answer in case.answers)
+        if case.rows:
+            self.by_state[case.state] += 1
+            if case.state in TERMINAL and case.begun:
+                ended_us = case.rows[-1][1]
+                self.to_terminal.add(max(ended_us - case.begun[0][1], 0))
+                self.recovered_us = max(self.recovered_us, ended_us)
+
+    def happened(self, name: str) -> int:
+        """How often what a goal names has happened.
+
+        A goal names a fault (`bus.duplicate`, `proc.crash@api.after_commit`), a state at the end
+        (`REFUNDED`), a deed of a pattern (`retry.recovered`), `refused`, `accepted` or `limiter`.
+        """
+        firings = self.faults.get(name)
+        if firings is not None:
+            return firings.fired
+        if name in self.by_state:
+            return self.by_state[name]
+        special = {"refused": self.refused, "accepted": self.orders, "limiter": self.limited}
+        if name in special:
+            return special[name]
+        pattern, _, deed = name.partition(".")
+        return self.acted[pattern][deed] if pattern in self.acted else 0
+
+    def _did(self, pattern: str, deed: str, times: int = 1) -> None:
+        deeds = self.acted.get(pattern)
+        if deeds is None:
+            deeds = self.acted[pattern] = Counter()
+        deeds[deed] += times
+
+    def _acted(self, entry: shapes.Acted) -> None:
+        self._did(entry[4], entry[5])
+
+    def _buried(self, _entry: shapes.Buried) -> None:
+        self._did("dead_letter", "buried")
+
+    def _breaker(self, entry: shapes.Breaker) -> None:
+        if entry[5] == "open":
+            self._did("breaker", "opened")
+
+    def _drained(self, entry: shapes.Drained) -> None:
+        for deed, times in zip(("drained", "cancelled", "abandoned"), entry[5:8], strict=True):
+            if times:
+                self._did("drain", deed, times)
+
+    def _fault(self, entry: shapes.Fault) -> None:
+        _, _, _, subject, kind, site, _ = entry
+        for name in (kind, f"{kind}@{site}"):
+            firings = self.faults.get(name)
+            if firings is None:
+                firings = self.faults[name] = Firings()
+            firings.fired += 1
+            if subject:
+                firings.orders[subject] = None
+
+    def _paused(self, entry: shapes.Paused) -> None:
+        self.limited += entry[5] == LIMITER
+
+    def _phase(self, entry: shapes.Phase) -> None:
+        if entry[4] == "heal":
+            self.heal_us = entry[1]

@@ -1,0 +1,144 @@
+"""The checker: a sink of the recorder that folds a history into findings.
+
+Deliberately not here: single promises, and the verdict on the run (`verdict`).
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from lab.checks.acted import Acted
+from lab.checks.call_folds import CallFolds
+from lab.checks.casebook import Casebook
+from lab.checks.cases import Case
+from lab.checks.check import Check, CheckError, Finding, Seen
+from lab.checks.contract import Contract
+from lab.checks.fact_folds import FactFolds, Fold
+from lab.checks.lives import Tracks
+from lab.checks.registry import make_checks
+from lab.history.entries import Entry
+
+
+class Checker:
+    """Judges one run.
+
+    Entries are taken in the middle of the simulated world, where an exception might be taken for
+    a failing handler. So a check that raises is remembered, stops all checking, and is raised by
+    `findings`: it is never a pass.
+
+    Args:
+        contract: the declared policies.
+        only: names of the promises to judge; all if it is empty.
+        checks: the checks themselves, for tests of single ones.
+
+    Attributes:
+        acted: the numbers of the run; complete after `findings`.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        *,
+        only: Collection[str] = (),
+        checks: Sequence[Check] | None = None,
+    ) -> None:
+        self.acted = Acted()
+        self._checks = make_checks(contract, only) if checks is None else tuple(checks)
+        self._judges = [
+            (check, check.judge) for check in self._checks if type(check).judge is not Check.judge
+        ]
+        tracks = self._tracks = Tracks()
+        self._book = Casebook(
+            self._judge, linger_us=contract.linger_us, window_us=contract.window_us
+        )
+        self._facts = FactFolds(self._book, tracks)
+        self._calls = CallFolds(contract, self._book, tracks)
+        self._folds = _merged(
+            [
+                self._facts.folds(),
+                self._calls.folds(),
+                self.acted.folds(),
+                *(check.folds() for check in self._checks),
+            ]
+        )
+        self._now_us = 0
+        self._error: Exception | None = None
+        self._findings: tuple[Finding, ...] | None = None
+
+    def take(self, batch: Sequence[Entry]) -> None:
+        """See `lab.history.recorder.Sink`."""
+        if self._error is not None:
+            return
+        folds = self._folds
+        try:
+            for entry in batch:
+                fold = folds.get(entry[0])  # type: ignore[call-overload]  # a kind is a str
+                if fold is not None:
+                    fold(entry)
+            self.acted.count(batch)
+            self._sweep(batch)
+        except Exception as error:  # noqa: BLE001 - raised by `findings`, see above
+            self._error = error
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found, one finding per promise. Call it when the history is complete.
+
+        Raises:
+            CheckError: a check failed; nothing is known.
+        """
+        if self._findings is None:
+            try:
+                if self._error is not None:
+                    raise self._error
+                self._findings = self._conclude()
+            except Exception as error:
+                self._error = error
+                raise CheckError(f"a check failed: {error!r}") from error
+        return self._findings
+
+    def _conclude(self) -> tuple[Finding, ...]:
+        self._calls.close(self._now_us)
+        self._book.close_all()
+        seen = Seen(
+            facts=self._facts,
+            calls=self._calls,
+            tracks=self._tracks.all(),
+            has_ended=self._book.has_ended,
+        )
+        for check in self._checks:
+            check.conclude(seen)
+        return tuple(check.finding() for check in self._checks)
+
+    def _sweep(self, batch: Sequence[Entry]) -> None:
+        t_us = batch[-1][1]
+        assert isinstance(t_us, int), "every entry has its time"
+        self._now_us = max(self._now_us, t_us)
+        for packed in self._book.sweep(self._now_us):
+            self._facts.forget(packed)
+
+    def _judge(self, case: Case) -> None:
+        self.acted.closed(case)
+        for check, judge in self._judges:
+            checked = check.checked
+            judge(case)
+            if case.is_revived:
+                # It was counted when it was judged for the first time.
+                check.checked = checked
+
+
+def _merged(tables: Sequence[Mapping[str, Fold]]) -> dict[object, Callable[[Any], None]]:
+    """One fold per kind: most kinds have one reader, and pay for one call only."""
+    readers: dict[object, list[Fold]] = {}
+    for table in tables:
+        for kind, fold in table.items():
+            readers.setdefault(kind, []).append(fold)
+    return {
+        kind: folds[0] if len(folds) == 1 else _in_turn(folds) for kind, folds in readers.items()
+    }
+
+
+def _in_turn(folds: Sequence[Fold]) -> Fold:
+    def fold(entry: Entry) -> None:
+        for each in folds:
+            each(entry)
+
+    return fold
