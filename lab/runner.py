@@ -23,9 +23,17 @@ _PROGRESS_EVERY: Final = 200
 class World(Protocol):
     """What a run needs of the world that it drives."""
 
-    clock: Clock
-    client: Client
     write: Write
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the run."""
+        ...
+
+    @property
+    def client(self) -> Client:
+        """Posts the orders."""
+        ...
 
     async def start(self) -> None:
         """Start every process and return when they are ready."""

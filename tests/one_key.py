@@ -108,7 +108,7 @@ class Flight(NamedTuple):
     """A delivery in hand: which record, as of which attempt, and what its calls were answered."""
 
     topic: int
-    index: int
+    offset: int
     attempt: int
     is_known: bool
     is_stale: bool
@@ -265,7 +265,7 @@ class Explorer:
         for who in (0, 1):
             for flight in self._startable(state, who):
                 can_step = True
-                label = ("step", who, TOPICS[flight.topic], flight.index)
+                label = ("step", who, TOPICS[flight.topic], flight.offset)
                 yield label, lambda w=who, f=flight: self._step(state, w, f)  # type: ignore[misc]
                 if left.moves and not flight.answers and not flight.is_move:
                     moved = flight._replace(is_move=True)
@@ -377,9 +377,9 @@ class Explorer:
         # All alarms are the same one: what it carries must not matter.
         number = self._world.log[0]
         if flight.topic != ALARMS:
-            number = self._logs[flight.topic][flight.index]
+            number = self._logs[flight.topic][flight.offset]
         return Delivery(
-            make_record(number, flight.index, TOPICS[flight.topic]),
+            make_record(number, flight.offset, TOPICS[flight.topic]),
             GROUP,
             1,
             flight.attempt,
@@ -513,12 +513,15 @@ class Servers:
             dedupe.claim(GROUP, key, owner, until - self._now)
             fences.append(fence)
         for consumer in state.consumers:
-            for answer in consumer.flight.answers if consumer.flight else ():
-                if isinstance(answer, Claim):
-                    fences.append(answer.fence)
+            if consumer.flight is not None:
+                answers = consumer.flight.answers
+                fences += [each.fence for each in answers if isinstance(each, Claim)]
         dedupe._fence = max(fences)
 
     def now_us(self) -> int:
+        return self._now
+
+    def wall_us(self) -> int:
         return self._now
 
     def call_at_us(self, when_us: int, callback: Callable[[], object]) -> Any:
@@ -642,7 +645,7 @@ def _settle(state: State, who: int, flight: Flight, settlement: Settlement) -> l
     match settlement:
         case Ack():
             position = list(state.position)
-            position[flight.topic] = flight.index + 1
+            position[flight.topic] = flight.offset + 1
             states = [state._replace(position=_three(position))]
             if state.left.duplicates:
                 left = state.left._replace(duplicates=state.left.duplicates - 1)

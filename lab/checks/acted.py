@@ -121,7 +121,7 @@ class Acted:
 
     def count(self, batch: Sequence[Entry]) -> None:
         """Count the entries of a batch by kind."""
-        self.entries.update(map(_kind, batch))  # type: ignore[arg-type]  # a kind is a str
+        self.entries.update(map(_kind, batch))
 
     def closed(self, case: Case) -> None:
         """An order has come to its end, or the run has."""

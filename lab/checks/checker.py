@@ -71,7 +71,7 @@ class Checker:
         folds = self._folds
         try:
             for entry in batch:
-                fold = folds.get(entry[0])  # type: ignore[call-overload]  # a kind is a str
+                fold = folds.get(entry[0])
                 if fold is not None:
                     fold(entry)
             self.acted.count(batch)

@@ -45,15 +45,18 @@ FACTS: Final[dict[str, tuple[str, ...]]] = {
 
 row: a version of the order row and the event owed for it. outcome: `done` or `dead`.
 intent: `open`, `raise`, `close`, with the order's state at that commit. waiting: rows of keys in
-retry, op `add`, `bury`, `revive`, `remove`. appended: `digest` is a short hash of key, value and
-the event's own headers (`ce_*`, content-type); dead-letter queues and retry topics too. ledger: action
-`capture`, `decline`, `refund`, `refund_declined`, `mail`. life: `start`, `kill`, `term`, `stopped`,
-`aborted`. phase: `faults`, `heal`, `drain`, `end`. fault: one firing, recorded before it takes
-effect. left: what was looked at before phase `end`, and how many there were, 0 too. Rows and locks
-behind a dead head are left out. Owed work is `outbox`, `lag` (records not committed, over all
-groups) and `waiting` (rows of keys in retry). Everything else must be given back by those who took
-it: `lease` (claims of dead owners after the longest lease), `lock`, `transaction`, `connection`,
-`task`, `timer`.
+retry, op `add`, `bury`, `revive`, `remove`.
+
+appended: retry topics and dead-letter queues too; `digest` is a short hash of key, value and the
+event's own headers (`ce_*`, content-type). ledger: action `capture`, `decline`, `refund`,
+`refund_declined`, `mail`.
+
+life: `start`, `kill`, `term`, `stopped`, `aborted`. phase: `faults`, `heal`, `drain`, `end`.
+fault: one firing, recorded before it takes effect. left: what was looked at before phase `end`, and
+how many there were, 0 too; rows and locks behind a dead head are left out. Owed work is `outbox`,
+`lag` (records not committed, over all groups) and `waiting` (rows of keys in retry). Everything
+else must be given back by those who took it: `lease` (claims of dead owners after the longest
+lease), `lock`, `transaction`, `connection`, `task`, `timer`.
 """
 
 CALLS: Final[dict[str, tuple[str, ...]]] = {
@@ -115,16 +118,20 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
 
 http: written by the client; `op` is `create` or `cancel`, `send` counts from 1, status 0 means no
 answer, `problem` is the problem type ("" if none), `answer` the order id or "".
+
+publish: `topic` is "" if the records of one call go to several topics. commit: `settles` if the
+unit ends the handling of its event as done. commit, call, publish: `result` is the verdict
+(`committed`, `captured`, ...) or the name of an error class; `late_us` is how long after its
+deadline a call returned, 0 if in time.
+
 settle: settlement `ack`, `retry`, `dead`, `release`, `stale` (an old epoch: dropped); `why` as in
 `lab.ports.bus`. handle: one real run of a handler, past dedupe and inbox; `result` is `ok`, the
-name of an error class, `crash` or `cancelled`. commit: `settles` if the unit ends the handling of
-its event as done. commit, call, publish: `result` is the verdict
-(`committed`, `captured`, ...) or the name of an error class; `late_us` is how long after its
-deadline a call returned, 0 if in time. publish: `topic` is "" if the records of one call go to
-several topics. claim: `state` `acquired`, `takeover`, `busy`, `done`; claims know no order, so
-their subject is "". retrying: `where` is `in_place`, `throttled`, `tier.1` ... position: a process is
-about to tell the bus how far its group has come. acted: a pattern did its work once, such as
-(`dedupe`, `suppressed`).
+name of an error class, `crash` or `cancelled`. claim: `state` `acquired`, `takeover`, `busy`,
+`done`; claims know no order, so their subject is "". retrying: `where` is `in_place`, `throttled`,
+`tier.1` ...
+
+position: a process is about to tell the bus how far its group has come. acted: a pattern did its
+work once, such as (`dedupe`, `suppressed`).
 """
 
 FIELDS: Final[dict[str, tuple[str, ...]]] = {

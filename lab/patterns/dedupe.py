@@ -14,6 +14,7 @@ SETNX: marked before the effect, so a crash in between loses the event.
 """
 
 from collections.abc import Awaitable, Callable
+
 from lab.domain.errors import Down, Indeterminate, LabError, Throttled
 from lab.history.recorder import Now, Write
 from lab.patterns.inbox import DONE

@@ -3,3 +3,7 @@
 `run` is what the command line and a Python program call. Not here: what is decided before
 (`spec`), and what is told after (`outcome`).
 """
+
+from lab.wiring.run import run, run_spec, simulate
+
+__all__ = ["run", "run_spec", "simulate"]

@@ -21,6 +21,7 @@ from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.runtime.chance import Chance
 from lab.runtime.clock import VirtualClock
+from lab.runtime.errors import SimulationError
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.processes import SimProcess
 from lab.runtime.virtual_loop import Scheduler
@@ -310,6 +311,24 @@ class SimulatedWorld:
         left = {**self._owed(), "lease": len(self.servers.dedupe.claims())}
         for what, count in left.items():
             self.write(("left", self.now_us(), "run", "", what, count))
+
+    def raise_errors(self) -> None:
+        """An exception that nobody handled is a mistake of the lab's own.
+
+        Raises:
+            SimulationError: names the process and what was raised.
+        """
+        for error in self.scheduler.errors:
+            raise SimulationError(
+                f"in process {error.process}: {error.message}: {error.exception!r}"
+            ) from error.exception
+
+    def close(self) -> None:
+        """Let go of everything: what dead processes hold on to would stay in memory else."""
+        self.scheduler.close()
+        self.servers.store.clear()
+        self.servers.dedupe.forget()
+        self.servers.log.close()
 
     def tell_life(self, process: str, event: str) -> None:
         self.write(("life", self.now_us(), process, "", event))

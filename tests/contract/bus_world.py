@@ -63,6 +63,12 @@ class Member(Protocol):
         """No code of it runs any more, nothing is committed, nobody is told."""
         ...
 
+    def pause(self) -> None:
+        """It stands still, heartbeats too, until `resume`."""
+        ...
+
+    def resume(self) -> None: ...
+
 
 class BusWorld(Protocol):
     """A broker, processes and time."""
@@ -120,6 +126,7 @@ class MemoryMember:
     """A simulated process with a subscription to the memory log."""
 
     name: str
+    log: MemoryLog
     root: ProcessLoop
     loop: ProcessLoop
     subscription: DeliveryLoop
@@ -139,6 +146,14 @@ class MemoryMember:
 
     def kill(self) -> None:
         self.loop.kill()
+
+    def pause(self) -> None:
+        self.loop.pause()
+        self.log.silent(self.loop)
+
+    def resume(self) -> None:
+        self.loop.resume()
+        self.log.heard(self.loop)
 
     def _call(self, inside: Coroutine[Any, Any, T]) -> Awaitable[T]:
         outside: asyncio.Future[T] = self.root.create_future()
@@ -217,6 +232,7 @@ class MemoryBusWorld:
         )
         member = MemoryMember(
             name=name,
+            log=self.log,
             root=self.scheduler.root,
             loop=loop,
             subscription=subscription,

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from lab.domain.envelope import from_headers
-from lab.domain.errors import Indeterminate, Poison, TooLarge, Transient
+from lab.domain.errors import Fenced, Indeterminate, Poison, TooLarge, Transient
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
 from lab.ports.bus import (
     MAIN_RECORD_BYTES,
     Ack,
+    Consumer,
     DeadLetter,
     Delivery,
     Ordering,
@@ -366,6 +367,77 @@ async def test_a_commit_never_passes_a_gap_and_follows_when_it_closes(world: Bus
 
 
 @in_world
+async def test_a_commit_is_due_after_so_many_settlements(world: BusWorld) -> None:
+    await world.make_topics({"orders": 1})
+    journal = Journal(world)
+    await publish(world, "a", "b", "c", "d")
+    await world.start(
+        "m", journal.handler("m"), limits=limits(commit_every=4, commit_after_us=3_600 * S)
+    )
+    await world.until_committed("orders", 4)
+
+
+@in_world
+async def test_a_commit_under_another_epoch_is_refused(world: BusWorld) -> None:
+    await world.make_topics({"orders": 1})
+    journal = Journal(world)
+    consumers: list[Consumer] = []
+
+    def keep(consumer: Consumer) -> Consumer:
+        consumers.append(consumer)
+        return consumer
+
+    member = await world.start("m", journal.handler("m"), wrap=keep)
+    await world.until(lambda: bool(member.subscription.owned), "it is assigned")
+    place = member.subscription.owned[0]
+    for epoch in (member.subscription.epoch - 1, member.subscription.epoch + 1):
+        with pytest.raises(Fenced):
+            await consumers[0].commit({place: 7}, epoch)
+    assert await world.committed("orders") == {0: 0}
+
+
+@in_world
+async def test_a_member_that_was_away_too_long_overwrites_nothing(world: BusWorld) -> None:
+    await world.make_topics({"orders": 1})
+    journal = Journal(world)
+    await publish(world, "a", "b", "c")
+    # It has settled, and not committed, when it is paused.
+    first = await world.start(
+        "m1", journal.handler("m1"), limits=limits(commit_after_us=2 * world.session_us)
+    )
+    await world.until(lambda: len(settlements(first)) == 3, "all acknowledged")
+    first.pause()
+    second = await world.start("m2", journal.handler("m2"))
+    await publish(world, "d")
+    await world.until_committed("orders", 4)
+    first.resume()
+    await world.until(lambda: first.subscription.stale > 0, "its commit is refused")
+    assert await world.committed("orders") == {0: 4}
+    await world.until(
+        lambda: first.subscription.epoch == second.subscription.epoch, "it is a member again"
+    )
+    await publish(world, "e")
+    await world.until_committed("orders", 5)
+    assert len(journal.starts) == 8
+
+
+@in_world
+async def test_a_stop_after_being_away_too_long_is_not_clean(world: BusWorld) -> None:
+    await world.make_topics({"orders": 1})
+    journal = Journal(world)
+    await publish(world, "a")
+    first = await world.start("m1", journal.handler("m1"), limits=limits(commit_after_us=60 * S))
+    await world.until(lambda: len(settlements(first)) == 1, "it is acknowledged")
+    first.pause()
+    await world.start("m2", journal.handler("m2"))
+    await world.until_committed("orders", 1)
+    stopping = asyncio.get_running_loop().create_task(first.stop(S))
+    first.resume()
+    assert not (await stopping).is_clean
+    assert journal.seen() == ["a", "a"]
+
+
+@in_world
 async def test_a_killed_member_loses_nothing_and_repeats_only_what_was_uncommitted(
     world: BusWorld,
 ) -> None:
@@ -467,6 +539,25 @@ async def test_a_release_pauses_the_whole_subscription(world: BusWorld) -> None:
 
 
 @in_world
+async def test_a_shorter_pause_does_not_end_a_longer_one(world: BusWorld) -> None:
+    await world.make_topics({"orders": 1})
+    journal = Journal(world)
+
+    async def work(delivery: Delivery) -> Settlement:
+        if len(journal.starts) > 2:
+            return ACK
+        is_first = delivery.record.key == b"a"
+        await world.sleep_us(0 if is_first else 100 * MS)
+        return Release("down", 3 * S if is_first else 500 * MS)
+
+    await publish(world, "a", "b")
+    await world.start("m", journal.handler("m", work))
+    await world.until_committed("orders", 2)
+    assert len(journal.starts) == 4
+    assert min(start.at_us for start in journal.starts[2:]) >= journal.starts[0].at_us + 3 * S
+
+
+@in_world
 async def test_a_pause_survives_a_rebalance(world: BusWorld) -> None:
     await world.make_topics({"orders": 4})
     journal = Journal(world)
@@ -489,6 +580,8 @@ async def test_a_pause_survives_a_rebalance(world: BusWorld) -> None:
         "the rebalance",
     )
     assert first.subscription.owned, "the paused member must own something for this to mean much"
+    await world.sleep_us(200 * MS)
+    assert first.subscription.in_flight == 0, "nothing is fetched either"
     await world.until_committed("orders", 40)
     again = [start for start in journal.starts if start.member == "m1"][1:]
     early = [s for s in again if s.epoch > epoch and s.at_us < released_us + 4 * S]
@@ -1056,6 +1149,7 @@ async def test_a_stop_while_the_subscription_is_paused_moves_what_it_owes(
     assert report.is_clean
     assert moved == [b"1"]
     assert await world.committed("orders") == {0: 2}
+    assert journal.values() == [b"0", b"1"], "a paused subscription starts nothing, stop or not"
 
 
 @in_world
@@ -1084,6 +1178,12 @@ async def test_a_stop_during_a_rebalance_is_clean(world: BusWorld) -> None:
     assert max(Counter(journal.places()).values()) == 1
     assert len(journal.starts) == len(keys) * 2
 
+    await first.start_again()
+    await world.until(lambda: bool(first.subscription.owned), "it comes back")
+    await publish(world, *keys)
+    await world.until_committed("orders", len(keys) * 3)
+    assert {s.member for s in journal.starts[len(keys) * 2 :]} == {"m1", "m2"}
+
 
 @in_world
 async def test_a_rebalance_during_a_stop_does_not_undo_it(world: BusWorld) -> None:
@@ -1110,6 +1210,30 @@ async def test_a_rebalance_during_a_stop_does_not_undo_it(world: BusWorld) -> No
     await world.until(lambda: len(second.subscription.owned) == 4, "the second owns it all")
     await world.until_committed("orders", len(keys))
     assert max(Counter(journal.places()).values()) == 1
+
+
+@in_world
+async def test_a_stop_that_loses_its_partitions_on_the_way_is_not_clean(world: BusWorld) -> None:
+    await world.make_topics({"orders": 1})
+    journal = Journal(world)
+    gate = Gate()
+
+    async def work(_delivery: Delivery) -> Settlement:
+        await gate.passed()
+        return ACK
+
+    await publish(world, "slow", "slow")
+    first = await world.start("m1", journal.handler("m1", work))
+    await world.until(lambda: gate.waiting == 1, "it runs")
+    # The rebalance does not wait as long as the stop does.
+    starting = asyncio.get_running_loop().create_task(_start_later(world, journal))
+    asyncio.get_running_loop().call_later(1.5, gate.open)
+    report = await first.stop(5 * S)
+    assert report.abandoned == ("0",)
+    assert settlements(first) == [("0", "stale")]
+    await starting
+    await world.until_committed("orders", 2)
+    assert journal.values() == [b"0", b"0", b"1"]
 
 
 async def _start_later(world: BusWorld, journal: Journal) -> Any:

@@ -47,7 +47,7 @@ Place = tuple[str, int, int]
 
 
 class Duplicating(Consumer):
-    """Hands out some records twice."""
+    """Hands out some records twice, and some late, when the assignment may be another one."""
 
     def __init__(self, inner: Consumer, chance: Chance) -> None:
         self._inner = inner
@@ -55,7 +55,11 @@ class Duplicating(Consumer):
 
     async def poll(self, max_records: int) -> list[Record]:
         found: list[Record] = []
-        for record in await self._inner.poll(max_records):
+        records = await self._inner.poll(max_records)
+        first = records[0].value.decode() if records else ""
+        if records and self._chance.fires(0.1, "late", first):
+            await sleep_us(self._chance.integer(0, 800, "late", first) * MS)
+        for record in records:
             is_twice = self._chance.fires(0.1, "twice", record.topic, record.value.decode())
             found += [record] * (1 + is_twice)
         return found

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lab.domain.codec import decode
-from lab.domain.envelope import Envelope, to_headers
+from lab.domain.envelope import Envelope
 from lab.domain.errors import (
     AlreadyDead,
     AlreadyDone,
@@ -121,7 +121,7 @@ class Gateway(PaymentGateway):
         self.script: list[str | Callable[[], object]] = []
         self.sent: list[str] = []
         self.queries = 0
-        self._in_flight: dict[str, tuple[Request, int]] = {}
+        self._in_flight: list[tuple[Request, int]] = []
 
     async def charge(
         self, order_id: str, *, key: str, amount_cents: int, currency: str, deadline_us: int
@@ -151,12 +151,13 @@ class Gateway(PaymentGateway):
         conflict = self._server.arrive(request)
         if conflict is not None:
             raise error_of("gateway", conflict)
-        self._in_flight[request.key] = (request, deadline_us)
+        sent = (request, deadline_us)
+        self._in_flight.append(sent)
         await crossing()
         self._drop_late()
-        if request.key not in self._in_flight:
+        if not any(each is sent for each in self._in_flight):
             raise Indeterminate("no answer before the deadline")
-        del self._in_flight[request.key]
+        self._in_flight = [each for each in self._in_flight if each is not sent]
         answer = self._execute(request, act)
         await crossing()
         if act == "lose":
@@ -184,10 +185,11 @@ class Gateway(PaymentGateway):
         return answer
 
     def _drop_late(self) -> None:
-        for key, (request, deadline_us) in list(self._in_flight.items()):
-            if self._world.now_us() >= deadline_us:
+        now_us = self._world.now_us()
+        for request, deadline_us in self._in_flight:
+            if now_us >= deadline_us:
                 self._server.drop(request)
-                del self._in_flight[key]
+        self._in_flight = [each for each in self._in_flight if now_us < each[1]]
 
 
 class OneId:
@@ -343,7 +345,7 @@ class World:
             0,
             event.subject.encode(),
             event.data,
-            to_headers(event),
+            (),
             0,
         )
         delivery = Delivery(
@@ -517,24 +519,27 @@ def step(job: Job) -> bool:
 
 
 def interleaved(jobs: Sequence[Job], choices: Sequence[int]) -> list[int]:
-    """Step the jobs in the order of `choices`, then the first that is left.
+    """Step the jobs to their ends.
 
-    Returns how many jobs were left to choose from at each step.
+    A choice of 0 goes on with the job that ran last, if it is left, another one turns to one of the
+    others; after the last choice all are 0. Returns how many jobs were left at each step.
     """
     left = list(jobs)
     options = []
     while left:
         place = choices[len(options)] if len(options) < len(choices) else 0
         options.append(len(left))
-        if not step(left[place]):
-            del left[place]
+        job = left.pop(place)
+        if step(job):
+            left.insert(0, job)
     return options
 
 
-def every_schedule(trial: Callable[[Sequence[int]], list[int]]) -> int:
-    """Call `trial` with every schedule there is; returns how many there were.
+def every_schedule(trial: Callable[[Sequence[int]], list[int]], *, turns: int = 3) -> int:
+    """Call `trial` with every schedule of up to so many turns; returns how many there were.
 
-    `trial` runs its jobs afresh by `interleaved` and returns what that returned.
+    `trial` runs its jobs afresh by `interleaved` and returns what that returned. A turn is a choice
+    other than going on: nearly all races need one or two.
     """
     count = 0
     waiting: list[list[int]] = [[]]
@@ -542,7 +547,9 @@ def every_schedule(trial: Callable[[Sequence[int]], list[int]]) -> int:
         prefix = waiting.pop()
         options = trial(prefix)
         count += 1
-        taken = prefix + [0] * (len(options) - len(prefix))
+        if sum(choice > 0 for choice in prefix) == turns:
+            continue
         for place in range(len(prefix), len(options)):
-            waiting += [[*taken[:place], other] for other in range(1, options[place])]
+            ahead = [0] * (place - len(prefix))
+            waiting += [[*prefix, *ahead, other] for other in range(1, options[place])]
     return count

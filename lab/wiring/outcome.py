@@ -1,0 +1,242 @@
+"""What a run found, in the words of `result.json`. Not here: judging, and how it is shown."""
+
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+import lab
+from lab import patterns
+from lab.checks.acted import Acted
+from lab.checks.check import Finding
+from lab.checks.checker import Checker
+from lab.checks.verdict import Goal, RunVerdict, judge_run
+from lab.faults.vocabulary import ordinal_of
+from lab.report.result import (
+    SCHEMA_VERSION,
+    Check,
+    Fault,
+    GoalResult,
+    Orders,
+    PatternUse,
+    Result,
+    Times,
+    Unreadable,
+    VerdictName,
+    Versions,
+)
+from lab.scenarios.workloads import Workload
+from lab.wiring.simulated import SimulatedWorld
+from lab.wiring.spec import RunSpec
+
+_HIT_SHOWN: Final = 10
+_UNREADABLE_SHOWN: Final = 10
+
+SAVED_BY: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
+    "dedupe": (("inbox", "suppressed", "the inbox stopped {n} duplicates"),),
+    "inbox": (("dedupe", "suppressed", "dedupe stopped {n} duplicates"),),
+}
+"""Which other layer did the work of a pattern that is off: pattern, deed, sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A world that has run, with what was found in its history."""
+
+    spec: RunSpec
+    world: SimulatedWorld
+    workload: Workload
+    checker: Checker | None
+    findings: tuple[Finding, ...]
+    digest: str
+    entries: int
+    wall_ms: int
+    is_partial: bool
+
+
+def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
+    """The result of an observed run."""
+    spec, world, checker = ran.spec, ran.world, ran.checker
+    assert checker is not None, "only an observed run has a result"
+    scenario, acted = spec.scenario, checker.acted
+    judged = judge_run(ran.findings, acted, goals=goals, listed=_listed(spec), off=spec.off)
+    verdict = judged.verdict.value
+    if ran.is_partial and verdict == "PASS":
+        verdict = "UNKNOWN"
+    return Result(
+        schema_version=SCHEMA_VERSION,
+        scenario=scenario.name,
+        summary=scenario.summary,
+        mode="simulated",
+        bus="memory",
+        store="memory",
+        dedupe="memory",
+        seed=spec.seed,
+        off=spec.off,
+        verdict=cast("VerdictName", verdict),
+        why=_why(judged, ran),
+        partial=ran.is_partial,
+        orders=_orders(ran),
+        unreadable_lines=tuple(
+            Unreadable(line=bad.line, reason=bad.reason)
+            for bad in ran.workload.unreadable_lines[:_UNREADABLE_SHOWN]
+        ),
+        checks=tuple(_check(finding, spec) for finding in ran.findings),
+        not_exercised=tuple(f.name for f in ran.findings if f.verdict.value == "UNKNOWN"),
+        faults=_faults(acted),
+        patterns=tuple(
+            PatternUse(name=name, on=name not in spec.off, acted=dict(acted.acted.get(name, {})))
+            for name in patterns.NAMES
+        ),
+        goals=tuple(
+            GoalResult(
+                goal=goal.goal,
+                reached=goal.is_reached,
+                applicable=goal.is_applicable,
+                count=goal.count,
+            )
+            for goal in judged.goals
+        ),
+        metrics=_metrics(ran, acted),
+        time=Times(virtual_ms=world.now_us() // 1_000, wall_ms=ran.wall_ms),
+        history_entries=ran.entries,
+        digest=ran.digest,
+        reproduce=reproduce_line(spec),
+        next=scenario.next,
+        settings_profile=spec.settings.profile,
+        settings=dict(spec.settings.values),
+        options={
+            "orders": spec.orders,
+            "rate": spec.rate,
+            "orders_from": spec.orders_from,
+            "speed": spec.speed,
+            "faults": [fault.text for fault in spec.faults],
+            "history": spec.history,
+        },
+        run_dir=None,
+        versions=Versions(lab=lab.__version__, python=platform.python_version()),
+    )
+
+
+def reproduce_line(spec: RunSpec) -> str:
+    """The command that runs exactly this again."""
+    words = ["lab", "run", spec.scenario.name, "--seed", str(spec.seed)]
+    for name, value in spec.given.items():
+        match value:
+            case None | () | "":
+                pass
+            case dict():
+                for key, part in value.items():
+                    words += [f"--{name}", f"{key}={_as_option(part)}"]
+            case tuple() if name in ("off", "only"):
+                words += [f"--{name}", ",".join(value)]
+            case tuple():
+                for part in value:
+                    words += [f"--{name}", str(part)]
+            case _:
+                words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
+
+
+def _as_option(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _listed(spec: RunSpec) -> tuple[str, ...]:
+    """The promises that the scenario is about, as far as they are judged."""
+    return tuple(name for name in spec.scenario.promises if not spec.only or name in spec.only)
+
+
+def _why(judged: RunVerdict, ran: Ran) -> str:
+    """Why the verdict is what it is: the witness, the goal, or the layer that saved it."""
+    if ran.is_partial:
+        return "interrupted: only what happened until then was judged" + (
+            f"; {judged.why}" if judged.why else ""
+        )
+    off = ran.spec.off
+    if judged.verdict.value == "FAIL":
+        return f"{judged.why}, with {_named(off)} off" if off else judged.why
+    if judged.why:
+        return judged.why
+    assert ran.checker is not None
+    saved = [
+        f"{name} is off: {sentence.format(n=count)}"
+        for name in off
+        for other, deed, sentence in SAVED_BY.get(name, ())
+        if other not in off and (count := ran.checker.acted.happened(f"{other}.{deed}"))
+    ]
+    return "; ".join(saved)
+
+
+def _named(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def _check(finding: Finding, spec: RunSpec) -> Check:
+    return Check(
+        name=finding.name,
+        kind=finding.kind.value,
+        verdict=finding.verdict.value,
+        checked=finding.checked,
+        violations=finding.violations,
+        witness=finding.witness or finding.note,
+        witness_order=ordinal_of(finding.subject) if finding.subject else None,
+        at_risk=finding.name in spec.scenario.promises,
+    )
+
+
+def _faults(acted: Acted) -> tuple[Fault, ...]:
+    """Every kind that fired, with the first orders it hit."""
+    return tuple(
+        Fault(
+            name=name,
+            fired=firings.fired,
+            orders=tuple(dict.fromkeys(ordinal_of(who) for who in firings.orders))[:_HIT_SHOWN],
+        )
+        for name, firings in acted.faults.items()
+        if "@" not in name
+    )
+
+
+def _orders(ran: Ran) -> Orders:
+    """The tally, with intents that nobody answered settled by what is stored."""
+    tally, store = ran.world.client.tally, ran.world.servers.store
+    accepted, refused = tally.accepted, tally.refused
+    reasons = dict(tally.refused_by_reason)
+    if tally.open:
+        stored = {loaded.order.lab_subject for loaded in store.orders()}
+        for name, key in tally.open.items():
+            ordinal = name.partition(".")[0]
+            if (any(s.partition(".")[0] == ordinal for s in stored)) if key else name in stored:
+                accepted += 1
+            else:
+                refused += 1
+                reasons["unanswered"] = reasons.get("unanswered", 0) + 1
+    return Orders(
+        read=ran.workload.read,
+        unreadable=ran.workload.unreadable,
+        submitted=tally.submitted,
+        accepted=accepted,
+        refused=refused,
+        refused_by_reason=dict(sorted(reasons.items())),
+        by_state={state.value: n for state, n in store.orders_by_state.items() if n},
+    )
+
+
+def _metrics(ran: Ran, acted: Acted) -> dict[str, float]:
+    """Numbers that break no promise; lengths in milliseconds of virtual time."""
+    orders = max(acted.orders, 1)
+    ended = acted.to_terminal
+    return {
+        "deliveries": acted.deliveries,
+        "deliveries_per_order": round(acted.deliveries / orders, 3),
+        "attempts_per_order": round(acted.attempts / orders, 3),
+        "calls_per_order": round(acted.calls / orders, 3),
+        "to_terminal_p50_ms": ended.percentile(50) / 1_000,
+        "to_terminal_p95_ms": ended.percentile(95) / 1_000,
+        "to_terminal_p99_ms": ended.percentile(99) / 1_000,
+        "to_terminal_max_ms": ended.largest_us / 1_000,
+        "recovery_ms": acted.recovery_us / 1_000,
+        "open_intents": ran.world.servers.store.open_intents,
+    }

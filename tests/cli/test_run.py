@@ -1,0 +1,265 @@
+"""`lab run`: the whole lab behind one command, its verdict, its files and its exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from lab import run
+from lab.cli import app
+from lab.report.result import result_schema
+from tests.cli.commands import lab
+
+GOOD = (
+    '{"at":"2010-12-01T08:26:00","customer_id":"1","country":"UK","currency":"GBP",'
+    '"items":[{"sku":"MUG","quantity":%d,"unit_price_cents":255}]}\n'
+)
+NEVER = """
+[scenarios.mine]
+summary = "what it is about never happens"
+orders = 20
+promises = ["effect-once"]
+goals = ["bus.duplicate >= 4 %"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, object]]:
+    code = app.run_command(["run", *arguments, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert isinstance(told, dict)
+    return code, told
+
+
+def test_the_happy_path_passes_and_leaves_its_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run_command(["run", "happy-path", "--orders", "20"]) == 0
+
+    told = capsys.readouterr()
+    assert told.err == ""
+    lines = told.out.splitlines()
+    assert "seed 1   20 orders" in lines[0]
+    assert "PASS" in lines[0]
+    assert len(lines) <= 24
+    (folder,) = (tmp_path / "runs" / "happy-path").iterdir()
+    assert folder.name.endswith("Z-s1")
+    assert {path.name for path in folder.iterdir()} >= {
+        "result.json",
+        "plan.json",
+        "history.ndjson",
+    }
+    assert (tmp_path / "runs" / "latest").resolve() == folder
+
+
+def test_json_prints_the_result_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run_command(["run", "happy-path", "--orders", "20", "--json"]) == 0
+
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert told.out == (tmp_path / "runs" / "latest" / "result.json").read_text()
+    result = json.loads(told.out)
+    jsonschema.validate(result, json.loads(result_schema()))
+    assert (result["scenario"], result["seed"], result["verdict"]) == ("happy-path", 1, "PASS")
+    assert result["orders"]["submitted"] == result["orders"]["accepted"] == 20
+
+
+def test_a_broken_promise_is_exit_code_1_with_a_witness(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = app.run_command(["run", "duplicates", "--orders", "60", "--off", "dedupe,inbox"])
+
+    told = capsys.readouterr().out
+    assert code == 1
+    assert "FAIL" in told.splitlines()[0]
+    assert "effect-once" in told
+    assert "order " in told
+    assert "Again          lab run duplicates" in told
+
+
+def test_a_goal_that_never_happens_is_exit_code_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.toml").write_text(NEVER)
+
+    assert app.run_command(["run", "mine", "--scenarios", "own.toml"]) == 3
+
+    told = capsys.readouterr().out
+    assert "UNKNOWN" in told.splitlines()[0]
+    assert "Missed         bus.duplicate >= 4 %" in told
+
+
+def test_quiet_prints_the_verdict_line_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run_command(["run", "happy-path", "--orders", "20", "--quiet"]) == 0
+
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "PASS" in line
+
+
+def test_a_flag_goes_before_its_variable_and_that_before_the_scenario(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAB_SEED", "5")
+    monkeypatch.setenv("LAB_ORDERS", "15")
+    monkeypatch.setenv("LAB_OFF", "breaker,drain")
+    monkeypatch.setenv("LAB_SET_RETRY_ATTEMPTS_MAX", "4")
+
+    _, by_variable = run_json(capsys, "happy-path")
+    _, by_flag = run_json(
+        capsys, "happy-path", "--seed", "7", "--off", "timeout", "--set", "retry.attempts_max=3"
+    )
+
+    def what(result: dict[str, object]) -> tuple[object, ...]:
+        orders, settings = result["orders"], result["settings"]
+        assert isinstance(orders, dict)
+        assert isinstance(settings, dict)
+        return result["seed"], orders["read"], result["off"], settings["retry.attempts_max"]
+
+    assert what(by_variable) == (5, 15, ["breaker", "drain"], 4)
+    assert what(by_flag) == (7, 15, ["timeout"], 3)
+
+
+def test_the_line_under_again_runs_exactly_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, first = run_json(
+        capsys, "duplicates", "--orders", "30", "--seed", "9", "--off", "inbox", "--rate", "7",
+        "--fault", "svc.error@mailer rate=0.1", "--set", "retry.in_place=2",
+    )  # fmt: skip
+    command = first["reproduce"]
+    assert isinstance(command, str)
+
+    import shlex
+
+    words = shlex.split(command)
+    assert words[:2] == ["lab", "run"]
+    _, second = run_json(capsys, *words[2:])
+
+    assert second["digest"] == first["digest"]
+    assert second["reproduce"] == first["reproduce"]
+
+
+def test_seeds_have_a_line_each_and_keep_no_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run_command(["run", "happy-path", "--orders", "10", "--seeds", "1-3"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[:3]] == [
+        ["seed", str(seed), "PASS"] for seed in (1, 2, 3)
+    ]
+    assert "3 seeds" in lines[3]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_as_json_are_one_object_and_as_bad_as_the_worst(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, told = run_json(
+        capsys, "duplicates", "--orders", "30", "--seeds", "4,2", "--off", "dedupe,inbox",
+        "--out", "kept",
+    )  # fmt: skip
+
+    assert code == 1
+    assert told["verdict"] == "FAIL"
+    runs = told["runs"]
+    assert isinstance(runs, list)
+    assert [one["seed"] for one in runs] == [4, 2]
+    assert all("effect-once" in one["broken"] for one in runs)
+    assert len(list((tmp_path / "kept" / "duplicates").iterdir())) == 2
+
+
+def test_orders_of_a_file_are_counted_by_what_became_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [GOOD % 1, GOOD % 0, "nonsense\n", GOOD % -3, GOOD % 2]
+    (tmp_path / "orders.ndjson").write_text("".join(lines))
+
+    code, told = run_json(capsys, "real-orders", "--orders-from", "orders.ndjson")
+
+    orders = told["orders"]
+    assert isinstance(orders, dict)
+    assert code == 0
+    assert (orders["read"], orders["unreadable"], orders["submitted"]) == (5, 1, 4)
+    assert (orders["accepted"], orders["refused"]) == (2, 2)
+    assert orders["refused_by_reason"] == {"quantity_below_1": 2}
+    (bad,) = told["unreadable_lines"] if isinstance(told["unreadable_lines"], list) else []
+    assert bad["line"] == 3
+
+
+def test_the_shipped_orders_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = run_json(capsys, "real-orders")
+
+    orders = told["orders"]
+    assert isinstance(orders, dict)
+    assert code == 0
+    assert (orders["read"], orders["accepted"], orders["refused"]) == (500, 357, 143)
+    assert set(orders["refused_by_reason"]) == {
+        "quantity_below_1", "customer_missing", "price_below_1", "sku_empty",
+    }  # fmt: skip
+
+
+def test_a_python_program_gets_the_same_result(capsys: pytest.CaptureFixture[str]) -> None:
+    _, told = run_json(capsys, "duplicates", "--orders", "30", "--seed", "7")
+
+    result = run("duplicates", seed=7, orders=30)
+
+    assert result.verdict == "PASS"
+    assert result.digest == told["digest"]
+    assert result.run_dir is None
+
+
+def test_kept_runs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    app.run_command(["run", "happy-path", "--orders", "5", "--seed", "3", "--quiet"])
+    capsys.readouterr()
+
+    assert app.run_command(["list", "--runs", "--json"]) == 0
+
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["scenario"], row["seed"], row["verdict"]) == ("happy-path", 3, "PASS")
+    assert Path(row["path"], "result.json").is_file()
+
+
+def test_an_interrupted_run_leaves_a_partial_report(tmp_path: Path) -> None:
+    # The lab reads orders from a pipe that never ends; once more than a pipe holds is written, it
+    # has taken orders, and waits for more of them.
+    pipe = tmp_path / "orders.ndjson"
+    os.mkfifo(pipe)
+    started = subprocess.Popen(
+        [sys.executable, "-m", "lab", "run", "real-orders", "--orders-from", str(pipe), "--json"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pipe.open("w") as orders:
+        orders.write(GOOD % 1 * 2_000)
+        orders.flush()
+        started.send_signal(signal.SIGINT)
+        out, err = started.communicate()
+
+    assert started.returncode == 130, err
+    told = json.loads(out)
+    assert told["partial"] is True
+    assert told["orders"]["submitted"] > 0
+    assert json.loads((tmp_path / "runs" / "latest" / "result.json").read_text()) == told
+
+
+def test_colours_are_for_terminals_only(tmp_path: Path) -> None:
+    told = lab("run", "happy-path", "--orders", "5", folder=tmp_path)
+
+    assert told.code == 0
+    assert "\x1b" not in told.out
+    assert told.err == ""
