@@ -220,7 +220,7 @@ _BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in S
 
 
 class SettingError(ValueError):
-    """A policy has an unknown name or a value that makes no sense; the message says which and why."""
+    """A policy has an unknown name or a senseless value; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,8 +311,9 @@ class Settings:
         expiry_min = tiers + self.number("run.drain_ms")
         if self.number("orders.expiry_ms") < expiry_min:
             raise SettingError(
-                f"orders.expiry_ms = {self.number('orders.expiry_ms')} is shorter than retry topics "
-                f"and drain together ({expiry_min} ms): orders would expire while they are retried"
+                f"orders.expiry_ms = {self.number('orders.expiry_ms')} is shorter than retry "
+                f"topics and drain together ({expiry_min} ms): orders would expire while they "
+                "are retried"
             )
 
 

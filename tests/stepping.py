@@ -5,7 +5,7 @@ where it stood, it is started anew and given them again. Deliberately not here: 
 (`tests/unit/test_keys_in_retry_exhaustive.py`).
 """
 
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Coroutine, Generator, Sequence
 from types import coroutine
 from typing import Any, NamedTuple, TypeVar
 
@@ -55,13 +55,15 @@ def stand(start: Coroutine[Call, Any, Any], answers: Sequence[Any]) -> Stop:
             return Stop(call, None)
 
 
-def at_once(call: Coroutine[Any, Any, T]) -> T:
+def at_once(call: Awaitable[T]) -> T:
     """The result of a call of a memory adapter, which suspends but waits for nobody."""
+    steps = call.__await__()
     while True:
         try:
-            call.send(None)
+            waits_for = next(steps)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
+        assert waits_for is None, "it waits for something: it needs a loop"
 
 
 class AskedKeyRetry(KeyRetryStore):

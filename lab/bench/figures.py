@@ -105,7 +105,7 @@ def hop(rounds: Sequence[Round]) -> tuple[float, float, float]:
 
 
 _CPU: Final = "processor time an order, a run of one order taken off"
-_HOP: Final = "a hop: ping-pong step over two asyncio queues"
+_HOP: Final = "a hop: a ping-pong step between two tasks over two asyncio queues"
 
 
 def _at_most(limit: float, of: Of = "ratio") -> Goal:
@@ -147,8 +147,8 @@ def floor(rounds: Sequence[Round]) -> Figure:
         "order, core / skeleton",
         [(each.core_us, each.skeleton_us) for each in rounds],
         unit="us",
-        against=f"its {one.steps:.0f} loop steps and {one.timers:.0f} timers, no work",
-        how=f"{_CPU}; the skeleton on the same virtual loop",
+        against=f"its {one.steps:.0f} loop steps and {one.timers:.0f} timers without work",
+        how=_CPU,
     )
 
 
@@ -158,7 +158,7 @@ def chaos(rounds: Sequence[Round]) -> Figure:
         "order, chaos / none",
         [(one.chaos_us, one.order_us) for one in rounds],
         unit="us",
-        against="the order without faults",
+        against="the order without them",
         goal=_at_most(1.2),
         how=f"duplicates, provider faults, client retries and crashes; {_CPU}",
     )
@@ -172,7 +172,7 @@ def paced(rounds: Sequence[Round]) -> Figure:
         f"simulated / real time, {sizes.pace:g} orders a second",
         [(virtual_s, one.paced_s) for one in rounds],
         unit="s",
-        against="wall seconds of the whole run",
+        against="the wall time of the whole run",
         goal=_at_least(400),
         how=f"happy-path, {sizes.orders:,} orders; simulated time until the last one is posted",
     )
@@ -202,7 +202,7 @@ def _seeds(
         f"seeds a second, {orders} orders",
         [pair(one) for one in rounds],
         unit="1/s",
-        against="the same orders, nothing going wrong",
+        against="as many of happy-path",
         goal=goal,
         how=f"whole runs of crashes, {rounds[0].sizes.runs} seeds a round, wall time, one core",
     )

@@ -6,9 +6,11 @@ A run that did not do its work is no measurement: every one is looked at before 
 import gc
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Final
 
-from lab.wiring.simulated import Simulated, simulate
+from lab.wiring.outcome import Ran
+from lab.wiring.run import make_workload, simulate
 from lab.wiring.spec import RunSpec, make_spec
 
 LOAD: Final = "happy-path"
@@ -65,14 +67,26 @@ def run_core(orders: int) -> None:
 
 
 def _spent(spec: RunSpec, clock: Callable[[], float], *, observe: bool = True) -> float:
-    """Seconds of one run by `clock`; garbage of earlier runs is collected before."""
+    """Seconds of one run by `clock`, its checks included; garbage of earlier ones is not."""
     gc.collect()
     start = clock()
-    simulated = simulate(spec, observe=observe)
+    with closing(make_workload(spec)) as workload:
+        ran = simulate(spec, workload, observe=observe)
     spent = clock() - start
-    _must_be_sound(spec, simulated)
+    _must_be_sound(ran)
+    ran.world.close()
     return spent
 
 
-def _must_be_sound(spec: RunSpec, simulated: Simulated) -> None:
-    raise NotImplementedError
+def _must_be_sound(ran: Ran) -> None:
+    """Raise BenchError unless every order was answered and drained, and no promise broken."""
+    what = f"{ran.spec.scenario.name} at seed {ran.spec.seed}"
+    tally = ran.world.client.tally
+    if tally.accepted != ran.spec.orders or not ran.world.is_drained():
+        raise BenchError(
+            f"{what}: {tally.accepted:,} of {ran.spec.orders:,} orders were accepted, and they "
+            f"have {'' if ran.world.is_drained() else 'not '}all come to their end"
+        )
+    broken = [finding.name for finding in ran.findings if finding.verdict == "FAIL"]
+    if broken:
+        raise BenchError(f"{what}: {', '.join(broken)} did not hold, so its time says nothing")

@@ -6,16 +6,13 @@ that a fault hit. Deliberately not here: what the numbers look like on a page (`
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from typing import Final
 
 from lab.checks.cases import Case
 from lab.checks.fact_folds import Fold
+from lab.checks.lives import Life
 from lab.checks.tables import LIMITER, TERMINAL, is_refusal
 from lab.history import shapes
-from lab.history.entries import Entry
-
-_kind = itemgetter(0)
 
 
 class Histogram:
@@ -61,7 +58,6 @@ class Acted:
     """The numbers of one run.
 
     Attributes:
-        entries: number of entries by kind.
         acted: what each pattern did: how often, by pattern and deed.
         faults: firings by kind, and by `kind@site`.
         by_state: orders by their last state.
@@ -69,10 +65,12 @@ class Acted:
         to_terminal: from the first request until the last transition of an order.
         heal_us: when phase `heal` began, None before it.
         recovered_us: the last transition to a terminal state.
+        limited: how often the limiter of a dead-letter queue paused a subscription.
+        deliveries, attempts, calls: records handed to a chain, runs of a handler, answered calls to
+            third parties; known at the end.
     """
 
     def __init__(self) -> None:
-        self.entries: Counter[str] = Counter()
         self.acted: dict[str, Counter[str]] = {}
         self.faults: dict[str, Firings] = {}
         self.by_state: Counter[str] = Counter()
@@ -81,26 +79,14 @@ class Acted:
         self.heal_us: int | None = None
         self.recovered_us = 0
         self.limited = 0
+        self.deliveries = 0
+        self.attempts = 0
+        self.calls = 0
 
     @property
     def orders(self) -> int:
         """Orders that have a row: those that were accepted."""
         return self.by_state.total()
-
-    @property
-    def deliveries(self) -> int:
-        """Records handed over to a handler's chain."""
-        return self.entries["deliver"]
-
-    @property
-    def attempts(self) -> int:
-        """Runs of a handler."""
-        return self.entries["handle.begin"]
-
-    @property
-    def calls(self) -> int:
-        """Calls to third parties."""
-        return self.entries["call.begin"]
 
     @property
     def recovery_us(self) -> int:
@@ -119,9 +105,11 @@ class Acted:
             "phase": self._phase,
         }
 
-    def count(self, batch: Sequence[Entry]) -> None:
-        """Count the entries of a batch by kind."""
-        self.entries.update(map(_kind, batch))
+    def conclude(self, lives: Sequence[Life]) -> None:
+        """The history is complete: add up what processes did."""
+        self.deliveries = sum(life.delivered for life in lives)
+        self.attempts = sum(life.runs for life in lives)
+        self.calls = sum(life.called for life in lives)
 
     def closed(self, case: Case) -> None:
         """An order has come to its end, or the run has."""

@@ -11,7 +11,7 @@ from lab.checks.casebook import Casebook
 from lab.checks.cases import Ack, Again, Disorder
 from lab.checks.contract import Contract
 from lab.checks.lives import Ended, Health, Life, Overdue, Tracks
-from lab.checks.tables import CALL_FAILED, READERS, main_topic
+from lab.checks.tables import CALL_FAILED
 from lab.history import shapes
 
 Fold = Callable[[Any], None]
@@ -37,6 +37,8 @@ class CallFolds:
         self._book = book
         self._open = book.open
         self._tracks = tracks
+        self._handler_us = contract.handler_us + contract.slack_us
+        self._provider_us = contract.provider_us + contract.slack_us
         self._takeovers: dict[tuple[str, str], int] = {}
         self._some_stopped = False
         self.lives: dict[str, Life] = {}
@@ -57,7 +59,6 @@ class CallFolds:
             "handle.begin": self._handle_begin,
             "handle.end": self._handle_end,
             "commit.end": self._commit_end,
-            "look": self._look,
             "call.begin": self._call_begin,
             "call.end": self._call_end,
             "breaker": self._breaker,
@@ -91,28 +92,27 @@ class CallFolds:
         """What was in hand is lost, or was left."""
         self._note_overdue(life, t_us)
         if life.end != "kill":
-            life.left_open = tuple(life.deliveries.values())
+            life.left_open = life.in_hand
+            life.left_order = next((run[3] for run in life.handlers.values()), "")
         life.calls.clear()
         life.handlers.clear()
-        life.deliveries.clear()
-        life.accounted.clear()
+        life.attempts.clear()
         life.not_before.clear()
 
     def _note_overdue(self, life: Life, now_us: int) -> None:
         """What has run too long by now, and has not ended."""
-        slack_us = self._contract.slack_us
         running = (
             *(
-                (call[3], f"{call[4]}.{call[5]}", now_us - call[1], self._contract.provider_us)
+                (call[3], f"{call[4]}.{call[5]}", now_us - call[1], self._provider_us)
                 for call in life.calls.values()
             ),
             *(
-                (run[3], f"handler of {run[6]}", now_us - run[1], self._contract.handler_us)
+                (run[3], f"handler of {run[6]}", now_us - run[1], self._handler_us)
                 for run in life.handlers.values()
             ),
         )
         for subject, what, lasted_us, limit_us in running:
-            if lasted_us > limit_us + slack_us:
+            if lasted_us > limit_us:
                 life.overdue += (Overdue(subject, what, lasted_us, Ended.NEVER),)
 
     # ---- the delivery loop
@@ -126,55 +126,64 @@ class CallFolds:
     def _deliver(self, entry: shapes.Deliver) -> None:
         process, attempt = entry[2], entry[11]
         life = self.lives.get(process) or self._life(process)
-        deliveries = life.deliveries
-        deliveries[entry[5:8]] = entry
-        if len(deliveries) > life.deliveries_max:  # noqa: PLR1730 - a call less, eight times an order
-            life.deliveries_max = len(deliveries)
-        if attempt > self._contract.attempts_max:
-            self._book.case(entry[3]).attempts_over += ((entry[4], entry[9]),)
+        life.delivered += 1
+        life.in_hand = in_hand = life.in_hand + 1
+        if in_hand > life.in_hand_max:
+            life.in_hand_max = in_hand
+        if attempt > 1:
+            owed = (entry[4], entry[9])
+            life.attempts[owed] = attempt
+            if attempt > self._contract.attempts_max:
+                self._book.case(entry[3]).attempts_over += (owed,)
         if self._some_stopped:
-            track = self._tracks.of(entry[4], entry[5], entry[6])
-            acked = track.acked.get(entry[7])
+            acked = self._tracks[entry[4:7]].acked.get(entry[7])
             if acked is not None and acked[2] != process and acked[8] < entry[8]:
                 self.lives[acked[2]].started_again += (entry,)
 
     def _settle(self, entry: shapes.Settle) -> None:
-        _, t_us, process, subject, group, _, _, offset, epoch, event_id, how, why, after_us = entry
+        process, how = entry[2], entry[10]
         life = self.lives.get(process) or self._life(process)
-        begun = life.deliveries.pop(entry[5:8], None)
-        if how == "stale":
-            return
-        if epoch < life.epoch:
+        if entry[8] == life.epoch:
+            life.in_hand -= 1
+        elif how != "stale" and entry[8] < life.epoch:
             life.stale += (entry,)
         if how == "ack":
-            self._tracks.of(group, entry[5], entry[6]).ack(offset, entry)
             life.acks += 1
-            if why == "handled":
-                accounted = life.accounted
-                if (group, event_id) in accounted:
-                    accounted.discard((group, event_id))
-                    return
-            elif why == "done":
-                case = self._open.get(subject) or self._book.case(subject)
-                case.suppressed += ((group, event_id),)
+            track = self._tracks[entry[4:7]]
+            if entry[7] >= track.passed:
+                track.acked[entry[7]] = entry
+            else:
+                track.ack_late(entry[7])
+            if entry[11] != "unread":
+                self._ack(entry)
+        elif how == "retry":
+            owed = (entry[4], entry[9])
+            again = Again(*owed, life.attempts.pop(owed, 1), entry[1], entry[12])
+            self._book.case(entry[3]).again += (again,)
+
+    def _ack(self, entry: shapes.Settle) -> None:
+        """An acknowledgement that something must stand behind."""
+        subject, why, owed = entry[3], entry[11], (entry[4], entry[9])
+        case = self._open.get(subject) or self._book.case(subject)
+        if why == "handled":
+            if case.settled.get(owed) == entry[2]:
+                # The process itself saw the commit, before.
                 return
-            elif why == "unread" and (begun is None or group not in READERS.get(begun[10], ())):
-                return
-            case = self._open.get(subject) or self._book.case(subject)
-            case.acks += (Ack(group, event_id, why, entry[5]),)
-        elif how == "retry" and begun is not None:
-            self._book.case(subject).again += (Again(group, event_id, begun[11], t_us, after_us),)
+        elif why == "done":
+            case.suppressed += (owed,)
+            return
+        case.acks += (Ack(*owed, why, entry[5]),)
 
     def _position(self, entry: shapes.Position) -> None:
-        _, _, process, _, group, topic, partition, offset, _ = entry
-        self._tracks.of(group, topic, partition).tell(process, offset)
+        self._tracks[entry[4:7]].tell(entry[2], entry[7])
 
     def _owned(self, entry: shapes.Owned) -> None:
         life = self._life(entry[2])
         life.epoch = entry[5]
         self.epochs[entry[4]] = max(self.epochs.get(entry[4], 0), entry[5])
         # What the process held under the assignment before is not its any more.
-        life.deliveries.clear()
+        life.in_hand = 0
+        life.attempts.clear()
         life.not_before.clear()
 
     def _drained(self, entry: shapes.Drained) -> None:
@@ -188,15 +197,14 @@ class CallFolds:
         handlers = life.handlers
         handlers[group, event_id] = entry
         life.runs += 1
-        if len(handlers) > life.handlers_max:  # noqa: PLR1730 - as above
+        if len(handlers) > life.handlers_max:
             life.handlers_max = len(handlers)
         case = self._open.get(subject) or self._book.case(subject)
-        lane = (process, group, topic)
-        before = case.lanes.get(lane, 0)
-        if sequence >= before:
-            case.lanes[lane] = sequence
+        lane, lanes = (process, group, topic), case.lanes
+        if lane in lanes and sequence < lanes[lane]:
+            case.disorders += (Disorder(process, group, topic, lanes[lane], sequence),)
         else:
-            case.disorders += (Disorder(process, group, main_topic(topic), before, sequence),)
+            lanes[lane] = sequence
         if attempt > 1:
             case.started_again += (entry,)
         if life.not_before:
@@ -205,42 +213,34 @@ class CallFolds:
                 life.early += ((subject, wanted[1] - t_us),)
 
     def _handle_end(self, entry: shapes.HandleEnd) -> None:
-        _, t_us, process, subject, group, event_id, kind, _, result = entry
+        process = entry[2]
         life = self.lives.get(process) or self._life(process)
-        begun = life.handlers.pop((group, event_id), None)
-        if begun is not None:
-            lasted_us = t_us - begun[1]
-            if lasted_us > self._contract.handler_us + self._contract.slack_us:
-                life.overdue += (Overdue(subject, f"handler of {kind}", lasted_us, Ended.LATE),)
-        if result != "ok":
-            self._book.case(subject).failures += (entry,)
+        begun = life.handlers.pop(entry[4:6], None)
+        if begun is not None and entry[1] - begun[1] > self._handler_us:
+            late = Overdue(entry[3], f"handler of {entry[6]}", entry[1] - begun[1], Ended.LATE)
+            life.overdue += (late,)
+        if entry[8] != "ok":
+            self._book.case(entry[3]).failures += (entry,)
 
     def _commit_end(self, entry: shapes.CommitEnd) -> None:
-        _, _, process, subject, group, event_id, settles, result = entry
-        if not settles:
+        if not entry[6] or entry[7] != "committed":
             return
-        if result == "committed":
-            case = self._open.get(subject) or self._book.case(subject)
-            key = (group, event_id)
-            case.settled[key] = case.settled.get(key, 0) + 1
-        elif result != "done":
-            return
-        life = self.lives.get(process) or self._life(process)
-        life.accounted.add((group, event_id))
-
-    def _look(self, entry: tuple[str, int, str, str, str, str, str]) -> None:
-        if entry[6]:
-            self._life(entry[2]).accounted.add((entry[4], entry[5]))
+        subject, owed = entry[3], entry[4:6]
+        case = self._open.get(subject) or self._book.case(subject)
+        if owed in case.settled:
+            case.committed_again += (owed,)
+        case.settled[owed] = entry[2]
 
     # ---- calls to third parties
 
     def _call_begin(self, entry: shapes.CallBegin) -> None:
         process, provider = entry[2], entry[4]
         life = self.lives.get(process) or self._life(process)
-        life.calls[entry[3:7]] = entry
-        if life.breakers.get(provider) == "open" or (
-            provider in life.health and self._is_down(life.health[provider], entry[1])
-        ):
+        life.calls[entry[3:6]] = entry
+        health = life.health.get(provider)
+        if (
+            health is not None and health.failed_us and self._is_down(health, entry[1])
+        ) or life.breakers.get(provider) == "open":
             life.calls_down += (entry[3],)
 
     def _is_down(self, health: Health, now_us: int) -> bool:
@@ -256,13 +256,13 @@ class CallFolds:
         return health.fine_us is None or health.fine_us < now_us - window_us
 
     def _call_end(self, entry: shapes.CallEnd) -> None:
-        _, t_us, process, subject, provider, action, _, result, _ = entry
+        t_us, process, provider, result = entry[1], entry[2], entry[4], entry[7]
         life = self.lives.get(process) or self._life(process)
-        begun = life.calls.pop(entry[3:7], None)
-        if begun is not None:
-            lasted_us = t_us - begun[1]
-            if lasted_us > self._contract.provider_us + self._contract.slack_us:
-                life.overdue += (Overdue(subject, f"{provider}.{action}", lasted_us, Ended.LATE),)
+        life.called += 1
+        begun = life.calls.pop(entry[3:6], None)
+        if begun is not None and t_us - begun[1] > self._provider_us:
+            late = Overdue(entry[3], f"{provider}.{entry[5]}", t_us - begun[1], Ended.LATE)
+            life.overdue += (late,)
         health = life.health.get(provider)
         if health is None:
             health = life.health[provider] = Health(self._contract.breaker_calls_min)

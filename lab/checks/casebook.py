@@ -66,11 +66,13 @@ class Casebook:
             case = self.open[subject]
             if case.is_judged:
                 continue
-            case.weigh()
-            if case.is_finished and case.growth() == growth:
-                self._finish(case)
-            else:
-                due.append((now_us + self._linger_us, subject, case.growth()))
+            size = case.growth()
+            if size == growth and case.may_be_finished():
+                case.weigh()
+                if case.is_finished:
+                    self._finish(case)
+                    continue
+            due.append((now_us + self._linger_us, subject, size))
         forgotten = []
         while self._forget and self._forget[0][0] <= now_us:
             packed = self.packed.pop(self._forget.popleft()[1], None)

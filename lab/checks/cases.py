@@ -10,6 +10,7 @@ Deliberately not here: who fills it (`fact_folds`, `call_folds`), when it is jud
 what is legal (`tables`), and what is promised.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from lab.checks.tables import EVENT_OF, READERS, TERMINAL, is_refusal
@@ -82,7 +83,8 @@ class Case:
         published: first record on a main topic, by event id; None for one known from before.
         parked: records on retry topics and dead-letter queues.
         cancels: answers with status 200 to a cancel.
-        settled: units that ended the handling of (group, event id), as processes saw them commit.
+        settled: (group, event id) whose handling ended in a unit that a process saw committed, and
+            the latest such process. committed_again: those for which that was not the first.
         suppressed: (group, event id) that were acknowledged as done already.
         lanes: highest sequence that a handler was started with, by (process, group, topic).
         started_again: handler runs of attempt 2 and later.
@@ -92,74 +94,41 @@ class Case:
         state: of the last row, "" without one. owed, done, dead: see `weigh`.
     """
 
-    __slots__ = (
-        "acks",
-        "again",
-        "answers",
-        "attempts_over",
-        "begun",
-        "buried",
-        "cancels",
-        "dead",
-        "disorders",
-        "done",
-        "failures",
-        "has_ended",
-        "http_keys",
-        "intents",
-        "is_broken",
-        "is_finished",
-        "is_judged",
-        "is_revived",
-        "lanes",
-        "ledger",
-        "outcomes",
-        "owed",
-        "parked",
-        "published",
-        "retrying",
-        "revenue",
-        "rows",
-        "settled",
-        "started_again",
-        "state",
-        "subject",
-        "suppressed",
-        "waiting",
-    )
+    # Most orders never need most of these: a default that is shared costs nothing.
+    begun: tuple[HttpBegin, ...] = ()
+    answers: tuple[HttpEnd, ...] = ()
+    cancels: tuple[HttpEnd, ...] = ()
+    rows: tuple[Row, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    intents: tuple[Intent, ...] = ()
+    ledger: tuple[Ledger, ...] = ()
+    revenue: tuple[Revenue, ...] = ()
+    http_keys: tuple[HttpKey, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    parked: tuple[Appended, ...] = ()
+    committed_again: tuple[Owed, ...] = ()
+    suppressed: tuple[Owed, ...] = ()
+    acks: tuple[Ack, ...] = ()
+    disorders: tuple[Disorder, ...] = ()
+    started_again: tuple[HandleBegin, ...] = ()
+    attempts_over: tuple[Owed, ...] = ()
+    failures: tuple[HandleEnd, ...] = ()
+    retrying: tuple[Retrying, ...] = ()
+    again: tuple[Again, ...] = ()
+    buried: tuple[Buried, ...] = ()
+    is_judged = False
+    is_broken = False
+    is_revived = False
+    is_finished = False
+    has_ended = False
+    state = ""
+    owed: Sequence[Owed] = ()
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
-        self.begun: tuple[HttpBegin, ...] = ()
-        self.answers: tuple[HttpEnd, ...] = ()
-        self.cancels: tuple[HttpEnd, ...] = ()
-        self.rows: tuple[Row, ...] = ()
-        self.outcomes: tuple[Outcome, ...] = ()
-        self.intents: tuple[Intent, ...] = ()
-        self.ledger: tuple[Ledger, ...] = ()
-        self.revenue: tuple[Revenue, ...] = ()
-        self.http_keys: tuple[HttpKey, ...] = ()
-        self.waiting: tuple[Waiting, ...] = ()
         self.published: dict[str, Appended | None] = {}
-        self.parked: tuple[Appended, ...] = ()
-        self.settled: dict[Owed, int] = {}
-        self.suppressed: tuple[Owed, ...] = ()
-        self.acks: tuple[Ack, ...] = ()
+        self.settled: dict[Owed, str] = {}
         self.lanes: dict[tuple[str, str, str], int] = {}
-        self.disorders: tuple[Disorder, ...] = ()
-        self.started_again: tuple[HandleBegin, ...] = ()
-        self.attempts_over: tuple[Owed, ...] = ()
-        self.failures: tuple[HandleEnd, ...] = ()
-        self.retrying: tuple[Retrying, ...] = ()
-        self.again: tuple[Again, ...] = ()
-        self.buried: tuple[Buried, ...] = ()
-        self.is_judged = False
-        self.is_broken = False
-        self.is_revived = False
-        self.is_finished = False
-        self.has_ended = False
-        self.state = ""
-        self.owed: tuple[Owed, ...] = ()
         self.done: set[Owed] = set()
         self.dead: dict[Owed, int] = {}
 
@@ -183,9 +152,7 @@ class Case:
         """
         rows = self.rows
         self.state = rows[-1][5] if rows else ""
-        self.owed = tuple(
-            [(group, row[6]) for row in rows for group in READERS.get(row[7], ()) if row[6]]
-        )
+        self.owed = [(group, row[6]) for row in rows for group in READERS.get(row[7], ()) if row[6]]
         self.done = set(self.settled)
         for outcome in self.outcomes:
             key = (outcome[4], outcome[5])
@@ -207,6 +174,11 @@ class Case:
             + len(self.begun)
             + len(self.answers)
         )
+
+    def may_be_finished(self) -> bool:
+        """A quick look: False if it cannot be."""
+        rows = self.rows
+        return rows[-1][5] in TERMINAL if rows else bool(self.answers)
 
     def has_open_intent(self, kind: str = "") -> bool:
         """Whether a charge or refund (or one of `kind`) was announced and is not closed."""
@@ -282,7 +254,7 @@ class Case:
             )
             case.published[event_id] = None
             for group in READERS[kind]:
-                case.settled[group, event_id] = 1
+                case.settled[group, event_id] = ""
                 if group == "notification" and kind == "OrderConfirmed":
                     case.revenue += (
                         ("revenue", 0, "store", subject, group, event_id, currency, amount),

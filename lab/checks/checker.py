@@ -74,7 +74,6 @@ class Checker:
                 fold = folds.get(entry[0])
                 if fold is not None:
                     fold(entry)
-            self.acted.count(batch)
             self._sweep(batch)
         except Exception as error:  # noqa: BLE001 - raised by `findings`, see above
             self._error = error
@@ -101,9 +100,10 @@ class Checker:
         seen = Seen(
             facts=self._facts,
             calls=self._calls,
-            tracks=self._tracks.all(),
+            tracks=list(self._tracks.values()),
             has_ended=self._book.has_ended,
         )
+        self.acted.conclude(seen.lives)
         for check in self._checks:
             check.conclude(seen)
         return tuple(check.finding() for check in self._checks)

@@ -54,8 +54,9 @@ class NoLostEvent(Check):
 class EffectOnce(Check):
     """At most once per group and event id: the unit of work, the mail, the revenue.
 
-    Units by `done` rows and by commits that processes were told of; mails by the mailer's ledger;
-    revenue is exactly one increment for each OrderConfirmed that was handled.
+    Units by what processes saw committed (that a second `done` row follows a first is for
+    `dlq-sound` to see); mails by the mailer's ledger; revenue is exactly one increment for each
+    OrderConfirmed that was handled.
     """
 
     name = "effect-once"
@@ -63,16 +64,13 @@ class EffectOnce(Check):
 
     def judge(self, case: Case) -> None:
         self.checked += len(case.done)
-        for (group, event_id), units in case.settled.items():
-            if units > 1:
-                kind = case.event_type(event_id)
-                self.breaks(case, f"{group} committed its unit of work for {kind} {units} times")
-                return
-        rows = [(o[4], o[5]) for o in case.outcomes if o[6] == "done"]
-        if len(rows) != len(set(rows)):
-            self.breaks(case, "two `done` rows of one group and event")
-            return
-        wrong = _mails(case) or _revenue(case)
+        wrong = ""
+        if case.committed_again:
+            group, event_id = case.committed_again[0]
+            units = case.committed_again.count((group, event_id)) + 1
+            kind = case.event_type(event_id) or event_id
+            wrong = f"{group} committed its unit of work for {kind} {units} times"
+        wrong = wrong or _mails(case) or _revenue(case)
         if wrong:
             self.breaks(case, wrong)
 

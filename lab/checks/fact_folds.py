@@ -145,13 +145,12 @@ class FactFolds:
         case = self._open.get(subject) or self._book.case(subject)
         if "." in entry[4]:
             case.parked += (entry,)
-        elif case.published.get(entry[7]) is None:
-            case.published[entry[7]] = entry
+        else:
+            case.published.setdefault(entry[7], entry)
 
     def _committed(self, entry: shapes.Committed) -> None:
-        _, _, _, _, group, topic, partition, offset, epoch, accepted = entry
-        if accepted:
-            self._tracks.of(group, topic, partition).commit(offset, epoch)
+        if entry[9]:
+            self._tracks[entry[4:7]].commit(entry[7], entry[8])
 
     def _ledger(self, entry: shapes.Ledger) -> None:
         subject = entry[3]

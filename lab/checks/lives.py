@@ -10,9 +10,6 @@ from typing import NamedTuple
 
 from lab.history.shapes import CallBegin, Deliver, HandleBegin, Settle
 
-Place = tuple[str, int, int]
-"""(topic, partition, offset) of a record."""
-
 
 class Ended(Enum):
     """How something that took too long came to its end."""
@@ -44,9 +41,10 @@ class Life:
     """One life of one process, such as `payment-1#2`.
 
     Attributes:
-        deliveries: handed over and not settled, by place. handlers: running, by (group, event id).
-        calls: to third parties, running, by (order, provider, action, key).
-        accounted: (group, event id) that the process itself saw durable; an ack may follow.
+        delivered: deliveries. in_hand: those that are not settled, under the present assignment.
+        attempts: of the deliveries that are not the first attempt, by (group, event id).
+        handlers: running, by (group, event id). runs: handlers started.
+        calls: to third parties, running, by (order, provider, action). called: calls ended.
         not_before: retries in place, by (group, event id): the next attempt and its instant.
         epoch: of the latest assignment.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
@@ -56,19 +54,20 @@ class Life:
         overdue: see `Overdue`. early: handler runs before their instant, by order.
         stale: settlements of a superseded epoch that were not dropped.
         term_us, end_us: told to stop, gone; None if not. end: `kill`, `stopped` or `aborted`.
-        left_open: deliveries that it had neither settled nor given back when it ended by itself.
+        left_open: deliveries that it had neither settled nor given back when it ended by itself;
+            left_order: an order of them.
         started_again: records that it had acknowledged and another life started again later.
         drained: (drained, cancelled, abandoned) as it reported them.
     """
 
     __slots__ = (
-        "accounted",
         "acks",
+        "attempts",
         "breakers",
+        "called",
         "calls",
         "calls_down",
-        "deliveries",
-        "deliveries_max",
+        "delivered",
         "drained",
         "early",
         "end",
@@ -78,9 +77,12 @@ class Life:
         "handlers",
         "handlers_max",
         "health",
+        "in_hand",
+        "in_hand_max",
         "in_place",
         "in_place_over",
         "left_open",
+        "left_order",
         "name",
         "not_before",
         "overdue",
@@ -93,13 +95,15 @@ class Life:
     def __init__(self, name: str) -> None:
         self.name = name
         self.epoch = 0
-        self.deliveries: dict[Place, Deliver] = {}
-        self.deliveries_max = 0
+        self.delivered = 0
+        self.in_hand = 0
+        self.in_hand_max = 0
+        self.attempts: dict[tuple[str, str], int] = {}
         self.handlers: dict[tuple[str, str], HandleBegin] = {}
         self.handlers_max = 0
         self.calls: dict[tuple[str, ...], CallBegin] = {}
-        self.accounted: set[tuple[str, str]] = set()
         self.not_before: dict[tuple[str, str], tuple[int, int]] = {}
+        self.called = 0
         self.acks = 0
         self.runs = 0
         self.in_place = 0
@@ -114,7 +118,8 @@ class Life:
         self.term_us: int | None = None
         self.end_us: int | None = None
         self.end = ""
-        self.left_open: tuple[Deliver, ...] = ()
+        self.left_open = 0
+        self.left_order = ""
         self.started_again: tuple[Deliver, ...] = ()
         self.drained: tuple[int, int, int] | None = None
 
@@ -157,12 +162,9 @@ class Track:
         self.epoch = 0
         self.superseded: tuple[tuple[int, int], ...] = ()
 
-    def ack(self, offset: int, settle: Settle) -> None:
-        """The record at `offset` was acknowledged."""
-        if offset >= self.passed:
-            self.acked[offset] = settle
-        elif self.gaps:
-            self.gaps.pop(offset, None)
+    def ack_late(self, offset: int) -> None:
+        """A record below the committed position was acknowledged."""
+        self.gaps.pop(offset, None)
 
     def tell(self, process: str, position: int) -> None:
         """A process is about to commit `position`: all below must be acknowledged by now."""
@@ -184,20 +186,9 @@ class Track:
         self.passed = max(self.passed, position)
 
 
-class Tracks:
-    """All tracks of a run, by (group, topic, partition)."""
+class Tracks(dict[tuple[str, str, int], Track]):
+    """All tracks of a run, by (group, topic, partition); a missing one is made."""
 
-    def __init__(self) -> None:
-        self._tracks: dict[tuple[str, str, int], Track] = {}
-
-    def of(self, group: str, topic: str, partition: int) -> Track:
-        """The track of one partition in one group."""
-        key = (group, topic, partition)
-        track = self._tracks.get(key)
-        if track is None:
-            track = self._tracks[key] = Track(group, topic, partition)
+    def __missing__(self, key: tuple[str, str, int]) -> Track:
+        track = self[key] = Track(*key)
         return track
-
-    def all(self) -> list[Track]:
-        """Every track, in the order in which they were first heard of."""
-        return list(self._tracks.values())

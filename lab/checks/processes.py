@@ -17,11 +17,11 @@ class Bounded(Check):
 
     def conclude(self, seen: Seen) -> None:
         for life in seen.lives:
-            if not life.deliveries_max:
+            if not life.delivered:
                 continue
             self.checked += 1
             bounds = (
-                ("deliveries in flight", life.deliveries_max, self.contract.max_in_flight),
+                ("deliveries in flight", life.in_hand_max, self.contract.max_in_flight),
                 ("handlers at work", life.handlers_max, self.contract.workers),
             )
             for what, most, limit in bounds:
@@ -37,7 +37,7 @@ class Deadline(Check):
 
     def conclude(self, seen: Seen) -> None:
         for life in seen.lives:
-            self.checked += life.runs + len(life.health)
+            self.checked += life.runs + life.called
             for overdue in life.overdue:
                 lasted = seconds(overdue.lasted_us)
                 ending = f"took {lasted}" if overdue.ended is Ended.LATE else f"hung for {lasted}"
@@ -78,9 +78,8 @@ class GracefulShutdown(Check):
         if took_us > self.contract.stop_us:
             return f"took {seconds(took_us)}", ""
         if life.left_open:
-            first = life.left_open[0]
-            left = times(len(life.left_open), "delivery", "deliveries")
-            return f"left {left} unsettled, {first[10]} first", first[3]
+            left = times(life.left_open, "delivery", "deliveries")
+            return f"left {left} unsettled", life.left_order
         if life.drained is not None and life.drained[2]:
             return f"abandoned {times(life.drained[2], 'delivery', 'deliveries')}", ""
         if life.started_again:

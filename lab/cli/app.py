@@ -29,6 +29,7 @@ All commands: lab --help
 
 USAGE_ERRORS: Final = frozenset(
     (
+        "lab.checks.verdict.GoalError",
         "lab.cli.options.OptionError",
         "lab.cli.output.OutputError",
         "lab.faults.vocabulary.FaultError",

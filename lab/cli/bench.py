@@ -60,18 +60,25 @@ def _page(report: "BenchReport") -> "Sequence[RenderableType]":
     from lab.cli import render
 
     hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
-    titles = ["Figure", "Value", "Baseline", "Ratio", "Goal", "", "Against"]
+    titles = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal", ""]
+    left_out = "" if report.full else "what grows with 100,000 orders: lab bench --full"
     machine = report.machine
     load = "" if machine.load_before is None else f", load {machine.load_before:g} before"
     return [
         "lab bench: simulated figures, medians; they compare on this machine, at this moment only",
         render.listing(titles, [_cells(figure) for figure in report.figures]),
+        "",
+        render.labelled(
+            [(figure.name, f"{figure.how}; against {figure.against}") for figure in report.figures]
+        ),
+        "",
         render.labelled(
             [
                 ("A hop", hop),
                 ("Measured", f"{report.rounds} rounds in {render.length(report.wall_s * 1_000)}"),
                 ("With", f"lab {report.lab}, {machine.python}"),
                 ("On", f"{machine.processor}, {machine.cores} cores{load}"),
+                *([("Left out", left_out)] if left_out else []),
             ]
         ),
     ]
@@ -89,9 +96,9 @@ def _cells(figure: "Figure") -> "list[str]":
         f"{_short(figure.value)} {figure.unit}",
         f"{_short(figure.baseline)} {figure.unit}",
         _short(figure.ratio),
+        f"{_short(figure.low)} to {_short(figure.high)}",
         goal,
         met,
-        figure.against,
     ]
 
 

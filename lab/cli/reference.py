@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from lab.bench.bench import bench_schema
 from lab.checks.registry import PROMISES
 from lab.cli.exit_codes import MEANINGS
 from lab.faults.kinds import KINDS
@@ -31,6 +32,7 @@ def pages() -> Mapping[str, str]:
     """Every page by its file name."""
     return {
         "README.md": _index(),
+        "bench.schema.json": bench_schema().decode(),
         "exit-codes.md": _page(
             "Exit codes",
             "What the exit code of a command says.",
@@ -77,6 +79,7 @@ def _index() -> str:
         ("promises.md", "what every run is judged by"),
         ("settings.md", "policies, with unit and default"),
         ("exit-codes.md", "what the exit code of a command says"),
+        ("bench.schema.json", "JSON Schema of what `lab bench --json` prints"),
         ("result.schema.json", "JSON Schema of `result.json`, which `--json` prints too"),
     )
     lines = [f"- [{name}]({name}): {what}" for name, what in links]

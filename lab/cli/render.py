@@ -69,8 +69,22 @@ def result_page(result: Result, *, width: int) -> list[RenderableType]:
         page.extend(tables)
     page.append(labelled(_facts(result)))
     page.extend(command_lines("Again", [result.reproduce]))
-    page.extend(command_lines("Next", result.next))
+    page.extend(command_lines("Next", _next(result)))
     return page
+
+
+def _next(result: Result) -> list[str]:
+    """What to try next, without what was just done."""
+    done = _without_seed(result.reproduce)
+    return [command for command in result.next if _without_seed(command) != done]
+
+
+def _without_seed(command: str) -> list[str]:
+    words = command.split()
+    if "--seed" in words:
+        at = words.index("--seed")
+        del words[at : at + 2]
+    return words
 
 
 def headline(result: Result, *, width: int) -> RenderableType:
@@ -112,7 +126,6 @@ def _second_line(result: Result) -> str:
         ),
         f"digest {result.digest[:8]}",
         f"policies {result.settings_profile}",
-        *([f"off: {', '.join(result.off)}"] if result.off else []),
     ]
     return "   ".join(parts)
 
@@ -193,7 +206,7 @@ def _about_promises(result: Result) -> Iterable[tuple[str, str]]:
     if unused:
         yield "Not exercised", ", ".join(unused)
     if idle:
-        yield "Idle", ", ".join(idle)
+        yield "Not provoked", ", ".join(idle)
 
 
 def _about_orders(result: Result) -> Iterable[tuple[str, str]]:
@@ -216,7 +229,7 @@ def _about_orders(result: Result) -> Iterable[tuple[str, str]]:
     ]
     if costs:
         yield "Per order", "   ".join(costs)
-    latencies = [f"to_terminal_ms_{part}" for part in ("p50", "p95", "p99")]
+    latencies = [f"to_terminal_{part}_ms" for part in ("p50", "p95", "p99")]
     if all(name in metrics for name in latencies):
         yield "To the end", f"p50/p95/p99 {' / '.join(length(metrics[name]) for name in latencies)}"
 

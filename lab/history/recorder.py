@@ -44,3 +44,7 @@ class Recorder:
         if batch:
             for sink in self._sinks:
                 sink.take(batch)
+
+    def close(self) -> None:
+        """Let go of the sinks: dead processes keep a hold on their recorder for ever."""
+        self._sinks = ()

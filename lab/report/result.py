@@ -130,7 +130,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     next: tuple[str, ...]
     settings_profile: str
     settings: dict[str, int | float | str | tuple[int, ...]]
-    options: dict[str, str | int | float | bool | None | list[str]]
+    options: dict[str, str | int | float | bool | list[str] | None]
     run_dir: str | None
     versions: Versions
 

@@ -27,6 +27,9 @@ class RunFolder:
     """The folder of one run. Make it before the run: it raises if nothing can be written there.
 
     Two runs of one seed in the same second get folders of their own (`-2`, `-3`, ...).
+
+    Attributes:
+        path: where the files will stand after `commit`; nobody else gets that name.
     """
 
     def __init__(self, out_dir: Path, scenario: str, seed: int, utc_now: datetime) -> None:
@@ -39,10 +42,9 @@ class RunFolder:
             raise RunFolderError(f"{scenario!r} cannot be the name of a folder")
         self._out = out_dir
         self._parent = out_dir / scenario
-        self._name = f"{utc_now.astimezone(UTC):%Y%m%dT%H%M%SZ}-s{seed}"
-        self._aside = self._make_aside()
-        self.path: Path | None = None
-        """Where the files stand; None before `commit`."""
+        self._is_kept = False
+        name = f"{utc_now.astimezone(UTC):%Y%m%dT%H%M%SZ}-s{seed}"
+        self._aside, self.path = self._reserve(name)
 
     def stage(self, name: str) -> Path:
         """Where the file `name` of this run is to be written before `commit`."""
@@ -56,55 +58,50 @@ class RunFolder:
             RunFolderError: the disk is full, or somebody removed the folder meanwhile.
         """
         try:
-            self.path = self._shown()
+            self._aside.rename(self.path)
         except OSError as bad:
             self.discard()
             raise RunFolderError(
                 f"cannot keep the run in {self._parent}: {bad.strerror}; choose another --out"
             ) from None
-        self._point_latest(self.path)
+        self._is_kept = True
+        self._point_latest()
         return self.path
 
     def discard(self) -> None:
         """Leave nothing of this run. Idempotent; does nothing after `commit`."""
-        if self.path is None:
+        if not self._is_kept:
             shutil.rmtree(self._aside, ignore_errors=True)
             # Folders that were made for this run alone go too; rmdir refuses any other.
             for folder in (self._parent, self._out):
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 
-    def _make_aside(self) -> Path:
+    def _reserve(self, name: str) -> tuple[Path, Path]:
+        """The place aside, and the name that it reserves."""
         try:
             self._parent.mkdir(parents=True, exist_ok=True)
             for number in range(1, _TRIES_MAX):
-                aside = self._parent / f".{self._name}.{os.getpid()}-{number}"
+                path = self._parent / (name if number == 1 else f"{name}-{number}")
+                aside = self._parent / f".{path.name}"
+                if path.exists():
+                    continue
                 try:
                     aside.mkdir()
                 except FileExistsError:
                     continue
-                return aside
+                # A rival may have moved its own place aside to this name in between.
+                if not path.exists():
+                    return aside, path
+                aside.rmdir()
         except OSError as bad:
             raise RunFolderError(
                 f"cannot write runs to {self._out}: {bad.strerror} ({bad.filename}); "
                 "choose a folder of yours with --out DIR"
             ) from None
-        raise RunFolderError(f"{self._parent} is full of unfinished runs; empty it")
+        raise RunFolderError(f"{self._parent} is full of runs of {name}; empty it")
 
-    def _shown(self) -> Path:
-        for number in range(1, _TRIES_MAX):
-            path = self._parent / (self._name if number == 1 else f"{self._name}-{number}")
-            if path.exists():
-                continue
-            try:
-                # Renaming onto a folder that is not empty fails: a rival's files are safe.
-                return self._aside.rename(path)
-            except OSError:
-                if not path.exists():
-                    raise
-        raise FileExistsError(0, f"{_TRIES_MAX} runs of one second", str(self._parent))
-
-    def _point_latest(self, path: Path) -> None:
+    def _point_latest(self) -> None:
         """Replace the link in one step. What is no link of ours is left alone."""
         latest = self._out / LATEST
         if latest.exists() and not latest.is_symlink():
@@ -113,7 +110,7 @@ class RunFolder:
         # A file system without links has no `latest`; the run itself is kept.
         with contextlib.suppress(OSError):
             link.unlink(missing_ok=True)
-            link.symlink_to(path.relative_to(self._out), target_is_directory=True)
+            link.symlink_to(self.path.relative_to(self._out), target_is_directory=True)
             link.replace(latest)
 
 

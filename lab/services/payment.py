@@ -233,19 +233,20 @@ class Payment:
             raise Transient(f"no time was left to call the gateway about {intent.key}")
         # Database time was read after `started_us`: the gateway's limit is never the later one.
         deadline_us = started_us + budget_us
-        until_us = loaded.now_us + budget_us
-        if until_us > intent.send_until_us:
-            steps = (*before, _promise(loaded.order, intent, until_us))
-            unit = Unit(
-                by=self.group,
-                cause=context.envelope.id,
-                lab_subject=loaded.order.lab_subject,
-                order_id=loaded.order.id,
-                intents=steps,
-            )
-            if await context.save(unit) is not Verdict.COMMITTED:
-                return None
-            intent = steps[-1].intent
+        # Raised by every later send, even if that has less time left than the one before: it tells
+        # a rival that what it was told before may not be the last word.
+        until_us = max(loaded.now_us + budget_us, intent.send_until_us + 1)
+        promise = _promise(loaded.order, intent, until_us)
+        unit = Unit(
+            by=self.group,
+            cause=context.envelope.id,
+            lab_subject=loaded.order.lab_subject,
+            order_id=loaded.order.id,
+            intents=(*before, promise),
+        )
+        if await context.save(unit) is not Verdict.COMMITTED:
+            return None
+        intent = promise.intent
         if self.clock.now_us() >= deadline_us:
             raise Transient(f"the time to call the gateway about {intent.key} was up too soon")
         key = self.keys.of_send(intent, context.attempt)

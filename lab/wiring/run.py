@@ -98,8 +98,9 @@ def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
         result = make_result(simulated, goals)
         if folder is not None:
             folder.stage("plan.json").write_bytes(simulated.world.plan.to_json())
+            result = msgspec.structs.replace(result, run_dir=str(folder.path))
             folder.stage("result.json").write_bytes(encode_result(result))
-            result = msgspec.structs.replace(result, run_dir=str(folder.commit()))
+            folder.commit()
         simulated.world.close()
     return result
 
@@ -160,6 +161,8 @@ def simulate(
     findings = () if sinks is None else sinks.checker.findings()
     if sinks is not None and sinks.file is not None:
         sinks.file.close()
+    if recorder is not None:
+        recorder.close()
     return Ran(
         spec=spec,
         world=world,

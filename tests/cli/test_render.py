@@ -29,7 +29,7 @@ def test_a_green_page_says_what_was_not_exercised_and_what_was_idle() -> None:
     told = page(make_result())
 
     assert "Not exercised  idempotency-key, dlq-sound\n" in told
-    assert "Idle           breaker\n" in told
+    assert "Not provoked   breaker\n" in told
     assert "Reached        bus.duplicate >= 4 % (96)\n" in told
 
 
@@ -51,6 +51,15 @@ def test_a_red_page_shows_the_witness_why_and_how_to_run_it_again() -> None:
     assert "Again          lab run duplicates --seed 7\n" in told
     assert told.index("no-double-charge") < told.index("effect-once")
     assert " off" in told
+
+
+def test_a_page_does_not_advise_what_was_just_done() -> None:
+    done = "lab run duplicates --seed 7 --off dedupe,inbox"
+
+    told = page(replace(make_fail(), reproduce=done))
+
+    assert "Next           lab run duplicates --off dedupe\n" in told
+    assert told.count("--off dedupe,inbox") == 1
 
 
 def test_an_unknown_page_says_which_goal_was_missed() -> None:

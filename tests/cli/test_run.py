@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -140,8 +141,6 @@ def test_the_line_under_again_runs_exactly_the_same(
     command = first["reproduce"]
     assert isinstance(command, str)
 
-    import shlex
-
     words = shlex.split(command)
     assert words[:2] == ["lab", "run"]
     _, second = run_json(capsys, *words[2:])
@@ -198,6 +197,7 @@ def test_orders_of_a_file_are_counted_by_what_became_of_them(
     assert bad["line"] == 3
 
 
+@pytest.mark.slow
 def test_the_shipped_orders_pass(capsys: pytest.CaptureFixture[str]) -> None:
     code, told = run_json(capsys, "real-orders")
 
@@ -231,6 +231,7 @@ def test_kept_runs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path(row["path"], "result.json").is_file()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_a_partial_report(tmp_path: Path) -> None:
     # The lab reads orders from a pipe that never ends; once more than a pipe holds is written, it
     # has taken orders, and waits for more of them.
@@ -245,7 +246,9 @@ def test_an_interrupted_run_leaves_a_partial_report(tmp_path: Path) -> None:
         text=True,
     )
     with pipe.open("w") as orders:
-        orders.write(GOOD % 1 * 2_000)
+        for minute in range(2_000):
+            at = f"2010-12-{minute // 1_440 + 1:02}T{minute // 60 % 24:02}:{minute % 60:02}:00"
+            orders.write((GOOD % 1).replace("2010-12-01T08:26:00", at))
         orders.flush()
         started.send_signal(signal.SIGINT)
         out, err = started.communicate()
@@ -257,6 +260,7 @@ def test_an_interrupted_run_leaves_a_partial_report(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "runs" / "latest" / "result.json").read_text()) == told
 
 
+@pytest.mark.slow
 def test_colours_are_for_terminals_only(tmp_path: Path) -> None:
     told = lab("run", "happy-path", "--orders", "5", folder=tmp_path)
 

@@ -422,22 +422,6 @@ async def test_a_member_that_was_away_too_long_overwrites_nothing(world: BusWorl
 
 
 @in_world
-async def test_a_stop_after_being_away_too_long_is_not_clean(world: BusWorld) -> None:
-    await world.make_topics({"orders": 1})
-    journal = Journal(world)
-    await publish(world, "a")
-    first = await world.start("m1", journal.handler("m1"), limits=limits(commit_after_us=60 * S))
-    await world.until(lambda: len(settlements(first)) == 1, "it is acknowledged")
-    first.pause()
-    await world.start("m2", journal.handler("m2"))
-    await world.until_committed("orders", 1)
-    stopping = asyncio.get_running_loop().create_task(first.stop(S))
-    first.resume()
-    assert not (await stopping).is_clean
-    assert journal.seen() == ["a", "a"]
-
-
-@in_world
 async def test_a_killed_member_loses_nothing_and_repeats_only_what_was_uncommitted(
     world: BusWorld,
 ) -> None:

@@ -47,7 +47,7 @@ from lab.runtime.chance import Chance
 from lab.services.orders import Orders, OrdersUseCases
 from lab.services.payment import Payment
 from lab.stores.memory import MemoryOrderStore, MemoryStoreServer
-from lab.stores.memory_base import crossing
+from lab.stores.memory_base import Timer, crossing
 
 EPOCH_US = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -77,9 +77,11 @@ class StrictServer(MemoryStoreServer):
     def __init__(self, world: "World") -> None:
         super().__init__(world, retention_us=10_000 * HOUR, write=world.entries.append)
         self._world = world
+        self.conflicts = 0
 
     def commit(self, unit: Unit) -> Verdict:
         if any(self._is_refused(unit.order_id, step) for step in unit.intents):
+            self.conflicts += 1
             return Verdict.CONFLICT
         verdict = super().commit(unit)
         if verdict is Verdict.COMMITTED:
@@ -111,8 +113,8 @@ class Gateway(PaymentGateway):
     """The real gateway's core, with a script of what goes wrong with the next moves of money.
 
     `lose`: executed, the answer is lost. `never`: lost before it was executed. `500`: a stored
-    error. `refused`: 503, nothing stored. `deny`: a refusal for good that leaves no trace. A callable
-    runs in the middle of the call. A request whose caller has died is dropped at its deadline.
+    error. `refused`: 503, nothing stored. `deny`: a refusal that leaves no trace. A callable runs
+    in the middle of the call. A request whose caller has died is dropped at its deadline.
     """
 
     def __init__(self, world: "World", server: GatewayServer) -> None:
@@ -263,7 +265,7 @@ class World:
         self._now_us += us
         await crossing()
 
-    def call_at_us(self, when_us: int, callback: Callable[[], object]) -> Life:  # noqa: ARG002
+    def call_at_us(self, when_us: int, callback: Callable[[], object]) -> Timer:  # noqa: ARG002
         raise AssertionError("nobody waits for a timer here")
 
     def pass_us(self, us: int) -> None:
@@ -361,7 +363,9 @@ class World:
         )
         context = Run(self._inbox, delivery, event, self._now_us + handler_us)
         handler = service.handlers()[event.type]
-        return handler(decode(event.type, event.data), context)
+        job = handler(decode(event.type, event.data), context)
+        assert isinstance(job, Coroutine)
+        return job
 
     def handle(self, service: Service, event: Envelope, **options: int) -> None:
         """One run of a handler to its end; raises what it raises."""
@@ -525,7 +529,7 @@ def interleaved(jobs: Sequence[Job], choices: Sequence[int]) -> list[int]:
     others; after the last choice all are 0. Returns how many jobs were left at each step.
     """
     left = list(jobs)
-    options = []
+    options: list[int] = []
     while left:
         place = choices[len(options)] if len(options) < len(choices) else 0
         options.append(len(left))

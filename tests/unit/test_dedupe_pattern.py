@@ -1,0 +1,248 @@
+"""Dedupe: one run at a time, done only when it is known, and never the authority."""
+
+import asyncio
+
+import pytest
+
+from lab.domain.errors import Down, Indeterminate, Throttled, Transient
+from lab.patterns.dedupe import Dedupe, MarkBefore, NoDedupe
+from lab.ports.bus import Ack, Delivery, Handle, Settlement
+from lab.ports.dedupe import Claim, ClaimState, DedupeStore
+from lab.ports.store import OutcomeRow, Unit
+from lab.runtime.virtual_loop import Scheduler, sleep_us
+from tests.chain_parts import (
+    GROUP,
+    PROCESS,
+    SECOND,
+    WINDOW_US,
+    Entries,
+    Inner,
+    Stores,
+    make_delivery,
+)
+from tests.stepping import at_once
+
+LEASE_US = 30 * SECOND
+
+
+class DownStore(DedupeStore):
+    """Not reachable."""
+
+    async def claim(self, *_given: object, **_named: object) -> Claim:
+        raise Down("redis", dependency="dedupe", after_us=SECOND)
+
+    async def complete(self, *_given: object, **_named: object) -> bool:
+        raise Down("redis", dependency="dedupe", after_us=SECOND)
+
+    async def release(self, *_given: object, **_named: object) -> bool:
+        raise Down("redis", dependency="dedupe", after_us=SECOND)
+
+
+class LosesItsEnd(DownStore):
+    """Is reached by claims only."""
+
+    def __init__(self, store: DedupeStore) -> None:
+        self.claim = store.claim  # type: ignore[method-assign]
+
+
+def make_dedupe(
+    stores: Stores,
+    inner: Handle,
+    *,
+    store: DedupeStore | None = None,
+    owner: str = PROCESS,
+    is_open: bool = True,
+    entries: Entries | None = None,
+) -> Dedupe:
+    return Dedupe(
+        inner,
+        store=store or stores.dedupe,
+        look=stores.store.orders.outcome,
+        owner=owner,
+        lease_us=LEASE_US,
+        window_us=WINDOW_US,
+        is_open=is_open,
+        now=stores.hand.now_us,
+        process=PROCESS,
+        write=None if entries is None else entries.write,
+    )
+
+
+def state_of(stores: Stores) -> ClaimState:
+    """What a claim of somebody else would meet."""
+    claim = stores.dedupe_server.claim(GROUP, "e1", "somebody", 1)
+    if claim.state is not ClaimState.DONE and claim.state is not ClaimState.BUSY:
+        stores.dedupe_server.release(GROUP, "e1", "somebody", claim.fence)
+    return claim.state
+
+
+def test_a_handled_event_is_suppressed_without_asking_further() -> None:
+    stores, inner, entries = Stores(), Inner(), Entries()
+    dedupe = make_dedupe(stores, inner, entries=entries)
+
+    first = at_once(dedupe(make_delivery()))
+    second = at_once(dedupe(make_delivery()))
+
+    assert (first, second) == (Ack("handled"), Ack("done"))
+    assert len(inner.seen) == 1
+    assert entries.of("acted") == [("dedupe", "suppressed")]
+
+
+def test_a_run_of_somebody_else_is_waited_for_without_an_attempt() -> None:
+    stores, inner = Stores(), Inner()
+    stores.dedupe_server.claim(GROUP, "e1", "payment-2#1", LEASE_US)
+    stores.hand.us = 10 * SECOND
+
+    with pytest.raises(Throttled) as raised:
+        at_once(make_dedupe(stores, inner)(make_delivery()))
+
+    assert raised.value.after_us == 20 * SECOND
+    assert inner.seen == []
+
+
+def test_an_expired_claim_is_taken_over_and_its_late_owner_is_refused() -> None:
+    stores = Stores()
+    dead = stores.dedupe_server.claim(GROUP, "e1", "payment-1#1", LEASE_US)
+    stores.hand.us = LEASE_US
+
+    at_once(make_dedupe(stores, Inner(), owner="payment-1#2")(make_delivery()))
+
+    late = at_once(
+        stores.dedupe.complete(
+            GROUP, "e1", owner="payment-1#1", fence=dead.fence, window_us=WINDOW_US
+        )
+    )
+    assert not late
+    assert state_of(stores) is ClaimState.DONE
+
+
+@pytest.mark.parametrize("error", [Transient("503"), Throttled("429", after_us=1)])
+def test_a_failed_run_leaves_the_key_absent(error: Exception) -> None:
+    stores = Stores()
+
+    with pytest.raises(type(error)):
+        at_once(make_dedupe(stores, Inner(error))(make_delivery()))
+
+    assert state_of(stores) is ClaimState.ACQUIRED
+
+
+def test_a_cancelled_run_leaves_the_key_absent() -> None:
+    stores = Stores()
+
+    with pytest.raises(asyncio.CancelledError):
+        at_once(make_dedupe(stores, Inner(asyncio.CancelledError()))(make_delivery()))
+
+    assert state_of(stores) is ClaimState.ACQUIRED
+
+
+@pytest.mark.parametrize("why", ["dead", "parked"])
+def test_an_ack_that_is_no_done_row_leaves_the_key_absent(why: str) -> None:
+    stores = Stores()
+
+    at_once(make_dedupe(stores, Inner(Ack(why)))(make_delivery()))
+
+    assert state_of(stores) is ClaimState.ACQUIRED
+
+
+def test_a_lost_answer_is_looked_up_and_done_if_it_was_committed() -> None:
+    stores = Stores()
+    done = Unit(outcome=OutcomeRow(group=GROUP, event_id="e1"))
+    at_once(stores.store.orders.commit(done))
+
+    settled = at_once(make_dedupe(stores, Inner(Indeterminate("lost")))(make_delivery()))
+
+    assert settled == Ack("done")
+    assert state_of(stores) is ClaimState.DONE
+
+
+def test_a_lost_answer_is_passed_on_if_nothing_was_committed() -> None:
+    stores = Stores()
+
+    with pytest.raises(Indeterminate):
+        at_once(make_dedupe(stores, Inner(Indeterminate("lost")))(make_delivery()))
+
+    assert state_of(stores) is ClaimState.ACQUIRED
+
+
+def test_with_the_store_down_open_lets_the_inbox_decide_and_closed_waits() -> None:
+    stores, inner = Stores(), Inner()
+
+    settled = at_once(make_dedupe(stores, inner, store=DownStore())(make_delivery()))
+    with pytest.raises(Down):
+        at_once(make_dedupe(stores, inner, store=DownStore(), is_open=False)(make_delivery()))
+
+    assert settled == Ack("handled")
+    assert len(inner.seen) == 1
+
+
+def test_a_store_that_goes_down_during_the_run_changes_nothing_about_its_end() -> None:
+    stores = Stores()
+    store = LosesItsEnd(stores.dedupe)
+
+    assert at_once(make_dedupe(stores, Inner(), store=store)(make_delivery())) == Ack("handled")
+    with pytest.raises(Transient):
+        at_once(make_dedupe(stores, Inner(Transient("x")), store=store)(make_delivery("e2")))
+
+
+def make_mark_before(stores: Stores, inner: Handle) -> MarkBefore:
+    return MarkBefore(
+        inner,
+        store=stores.dedupe,
+        owner=PROCESS,
+        window_us=WINDOW_US,
+        now=stores.hand.now_us,
+        process=PROCESS,
+        write=None,
+    )
+
+
+async def hang(_delivery: Delivery) -> Settlement:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("it hangs")
+
+
+def die_in_the_handler(link: Handle) -> None:
+    """Run a link until its handler has begun, then kill its process."""
+
+    async def main() -> None:
+        process = scheduler.process(PROCESS)
+        process.create_task(link(make_delivery()))  # type: ignore[arg-type]
+        await sleep_us(SECOND)
+        process.kill()
+
+    with Scheduler() as scheduler:
+        scheduler.run(main())
+
+
+def test_marked_before_the_effect_a_crash_loses_the_event_and_two_phases_do_not() -> None:
+    marked, phased = Stores(), Stores()
+    inner = Inner()
+
+    die_in_the_handler(make_mark_before(marked, hang))
+    die_in_the_handler(make_dedupe(phased, hang))
+    marked.hand.us = phased.hand.us = LEASE_US
+
+    assert at_once(make_mark_before(marked, inner)(make_delivery())) == Ack("done")
+    assert inner.seen == []
+    at_once(make_dedupe(phased, inner)(make_delivery()))
+    assert len(inner.seen) == 1
+
+
+def test_a_mark_is_taken_back_when_the_handler_fails() -> None:
+    stores, inner = Stores(), Inner(Transient("x"), Ack("handled"))
+    link = make_mark_before(stores, inner)
+
+    with pytest.raises(Transient):
+        at_once(link(make_delivery()))
+
+    assert at_once(link(make_delivery())) == Ack("handled")
+
+
+def test_without_dedupe_everything_passes() -> None:
+    inner = Inner()
+    link = NoDedupe(inner)
+
+    at_once(link(make_delivery()))
+    at_once(link(make_delivery()))
+
+    assert len(inner.seen) == 2
