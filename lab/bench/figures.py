@@ -169,7 +169,7 @@ def paced(rounds: Sequence[Round]) -> Figure:
     sizes = rounds[0].sizes
     virtual_s = sizes.orders / sizes.pace
     return make_figure(
-        f"simulated / real time, {sizes.pace:g} orders a second",
+        f"simulated / real, {sizes.pace:g} orders/s",
         [(virtual_s, one.paced_s) for one in rounds],
         unit="s",
         against="the wall time of the whole run",

@@ -323,7 +323,7 @@ class DeliveryLoop(Listener):
         self._note("owned", epoch, ends)
 
     def _has_given_up(self) -> bool:
-        """Nothing is left to wait for. A stop, which may come meanwhile, waits for what is parked."""
+        """Nothing is left to wait for. A stop, which may come meanwhile, waits for parked ones."""
         drain = self._workers.drain
         if drain is not None and drain.is_stop:
             return not self._intake.in_flight

@@ -119,18 +119,16 @@ class Lanes:
 
     def give_back(self, lane: Lane) -> None:
         """A lane that was taken is not run after all; it keeps its turn."""
-        lane.state = READY
-        self._ready.appendleft(lane)
+        if not self._hand_over(lane):
+            lane.state = READY
+            self._ready.appendleft(lane)
 
     def make_ready(self, lane: Lane) -> None:
         """Let the head of the lane start as soon as a worker is free."""
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
-        if self._idle and not self.is_held:
-            lane.state = RUNNING
-            self._idle.pop().set_result(lane)
-        else:
+        if not self._hand_over(lane):
             lane.state = READY
             self._ready.append(lane)
 
@@ -180,10 +178,19 @@ class Lanes:
     def open(self) -> None:
         """Hand out again."""
         self.is_held = False
-        while self._idle and self._ready:
-            lane = self._ready.popleft()
-            lane.state = RUNNING
-            self._idle.pop().set_result(lane)
+        while self._ready and self._hand_over(self._ready[0]):
+            self._ready.popleft()
+
+    def _hand_over(self, lane: Lane) -> bool:
+        """Give the lane to a worker that waits; False if none does, or nothing may start."""
+        idle = self._idle
+        while idle and not self.is_held:
+            future = idle.pop()
+            if not future.done():  # Else its worker was cancelled in this very instant.
+                lane.state = RUNNING
+                future.set_result(lane)
+                return True
+        return False
 
     def _arm(self, lane: Lane, after_us: int) -> None:
         loop = asyncio.get_running_loop()

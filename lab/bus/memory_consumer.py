@@ -30,6 +30,8 @@ def suspend() -> Generator[None, None, None]:
 class Broker(Protocol):
     """The server, as a consumer sees it. None of these calls waits."""
 
+    is_down: bool
+
     def reached(self) -> None:
         """Raises Transient if the broker cannot be reached."""
         ...
@@ -88,18 +90,18 @@ class MemoryConsumer(Consumer):
 
     async def poll(self, max_records: int) -> list[Record]:
         changes = self._changes
-        await suspend()
+        # Either way it suspends: waiting for news is a suspension as good as any.
+        if (self._ready and self._is_open) or self._broker.is_down:
+            await suspend()
+        else:
+            await self._news()
         while True:
             self._broker.reached()
             if changes != self._changes:
                 return []
             if self._ready and self._is_open:
                 return self._take(max_records)
-            self._waiter = self.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._news()
 
     def wake(self) -> None:
         self._changes += 1
@@ -258,6 +260,13 @@ class MemoryConsumer(Consumer):
     def unready(self, fetch: Fetch) -> None:
         """There is nothing to fetch, or it is not wanted."""
         self._ready.pop(fetch, None)
+
+    async def _news(self) -> None:
+        self._waiter = self.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
 
     def _wake(self) -> None:
         waiter = self._waiter

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lab.checks.casebook import Casebook
-from lab.checks.cases import Ack, Again, Disorder
+from lab.checks.cases import Ack, Again, Case, Disorder, Owed
 from lab.checks.contract import Contract
 from lab.checks.lives import Ended, Health, Life, Overdue, Tracks
 from lab.checks.tables import CALL_FAILED
@@ -27,7 +27,6 @@ class CallFolds:
     Attributes:
         lives: by name, in the order of their first entry.
         kills: lives that were killed, by group. epochs: highest epoch, by group.
-        completions: dedupe completions that were accepted.
         usurped: (process, group, event id) of completions that were accepted after somebody else
             had taken the event over.
     """
@@ -44,7 +43,6 @@ class CallFolds:
         self.lives: dict[str, Life] = {}
         self.kills: dict[str, int] = {}
         self.epochs: dict[str, int] = {}
-        self.completions = 0
         self.usurped: tuple[tuple[str, str, str], ...] = ()
 
     def folds(self) -> Mapping[str, Fold]:
@@ -59,7 +57,6 @@ class CallFolds:
             "handle.begin": self._handle_begin,
             "handle.end": self._handle_end,
             "commit.end": self._commit_end,
-            "call.begin": self._call_begin,
             "call.end": self._call_end,
             "breaker": self._breaker,
             "claim": self._claim,
@@ -94,26 +91,17 @@ class CallFolds:
         if life.end != "kill":
             life.left_open = life.in_hand
             life.left_order = next((run[3] for run in life.handlers.values()), "")
-        life.calls.clear()
         life.handlers.clear()
         life.attempts.clear()
         life.not_before.clear()
 
     def _note_overdue(self, life: Life, now_us: int) -> None:
-        """What has run too long by now, and has not ended."""
-        running = (
-            *(
-                (call[3], f"{call[4]}.{call[5]}", now_us - call[1], self._provider_us)
-                for call in life.calls.values()
-            ),
-            *(
-                (run[3], f"handler of {run[6]}", now_us - run[1], self._handler_us)
-                for run in life.handlers.values()
-            ),
-        )
-        for subject, what, lasted_us, limit_us in running:
-            if lasted_us > limit_us:
-                life.overdue += (Overdue(subject, what, lasted_us, Ended.NEVER),)
+        """Handlers that have run too long by now. A call that hangs is made by one of them."""
+        for run in life.handlers.values():
+            lasted_us = now_us - run[1]
+            if lasted_us > self._handler_us:
+                never = Overdue(run[3], f"handler of {run[6]}", lasted_us, Ended.NEVER)
+                life.overdue += (never,)
 
     # ---- the delivery loop
 
@@ -128,7 +116,7 @@ class CallFolds:
         life = self.lives.get(process) or self._life(process)
         life.delivered += 1
         life.in_hand = in_hand = life.in_hand + 1
-        if in_hand > life.in_hand_max:
+        if in_hand > life.in_hand_max:  # noqa: PLR1730 - `max` is a call, nine times an order
             life.in_hand_max = in_hand
         if attempt > 1:
             owed = (entry[4], entry[9])
@@ -149,30 +137,29 @@ class CallFolds:
             life.stale += (entry,)
         if how == "ack":
             life.acks += 1
-            track = self._tracks[entry[4:7]]
-            if entry[7] >= track.passed:
-                track.acked[entry[7]] = entry
+            track, offset = self._tracks[entry[4:7]], entry[7]
+            if offset >= track.passed:
+                track.acked[offset] = entry
             else:
-                track.ack_late(entry[7])
-            if entry[11] != "unread":
-                self._ack(entry)
+                track.ack_late(offset)
+            why = entry[11]
+            if why != "unread":
+                case = self._open.get(entry[3]) or self._book.case(entry[3])
+                owed = (entry[4], entry[9])
+                # As handled: the process itself saw the commit, before.
+                if why != "handled" or case.settled.get(owed) != process:
+                    self._ack(case, owed, entry)
         elif how == "retry":
             owed = (entry[4], entry[9])
             again = Again(*owed, life.attempts.pop(owed, 1), entry[1], entry[12])
             self._book.case(entry[3]).again += (again,)
 
-    def _ack(self, entry: shapes.Settle) -> None:
-        """An acknowledgement that something must stand behind."""
-        subject, why, owed = entry[3], entry[11], (entry[4], entry[9])
-        case = self._open.get(subject) or self._book.case(subject)
-        if why == "handled":
-            if case.settled.get(owed) == entry[2]:
-                # The process itself saw the commit, before.
-                return
-        elif why == "done":
+    def _ack(self, case: Case, owed: Owed, entry: shapes.Settle) -> None:
+        """An acknowledgement that something else must stand behind."""
+        if entry[11] == "done":
             case.suppressed += (owed,)
-            return
-        case.acks += (Ack(*owed, why, entry[5]),)
+        else:
+            case.acks += (Ack(*owed, entry[11], entry[5]),)
 
     def _position(self, entry: shapes.Position) -> None:
         self._tracks[entry[4:7]].tell(entry[2], entry[7])
@@ -197,7 +184,7 @@ class CallFolds:
         handlers = life.handlers
         handlers[group, event_id] = entry
         life.runs += 1
-        if len(handlers) > life.handlers_max:
+        if len(handlers) > life.handlers_max:  # noqa: PLR1730 - as above
             life.handlers_max = len(handlers)
         case = self._open.get(subject) or self._book.case(subject)
         lane, lanes = (process, group, topic), case.lanes
@@ -233,62 +220,61 @@ class CallFolds:
 
     # ---- calls to third parties
 
-    def _call_begin(self, entry: shapes.CallBegin) -> None:
-        process, provider = entry[2], entry[4]
-        life = self.lives.get(process) or self._life(process)
-        life.calls[entry[3:6]] = entry
-        health = life.health.get(provider)
-        if (
-            health is not None and health.failed_us and self._is_down(health, entry[1])
-        ) or life.breakers.get(provider) == "open":
-            life.calls_down += (entry[3],)
-
-    def _is_down(self, health: Health, now_us: int) -> bool:
-        """Every call of the last window failed, and there were enough of them.
-
-        Enough within four fifths of it: a breaker counts in coarse slices and may have dropped one.
-        """
-        failed, window_us = health.failed_us, self._contract.breaker_window_us
-        if len(failed) < self._contract.breaker_calls_min or (
-            failed[0] < now_us - window_us * 4 // 5
-        ):
-            return False
-        return health.fine_us is None or health.fine_us < now_us - window_us
-
     def _call_end(self, entry: shapes.CallEnd) -> None:
-        t_us, process, provider, result = entry[1], entry[2], entry[4], entry[7]
+        t_us, process, provider, took_us = entry[1], entry[2], entry[4], entry[9]
         life = self.lives.get(process) or self._life(process)
         life.called += 1
-        begun = life.calls.pop(entry[3:6], None)
-        if begun is not None and t_us - begun[1] > self._provider_us:
-            late = Overdue(entry[3], f"{provider}.{entry[5]}", t_us - begun[1], Ended.LATE)
+        if took_us > self._provider_us:
+            late = Overdue(entry[3], f"{provider}.{entry[5]}", took_us, Ended.LATE)
             life.overdue += (late,)
-        health = life.health.get(provider)
-        if health is None:
-            health = life.health[provider] = Health(self._contract.breaker_calls_min)
-        if result in CALL_FAILED:
+        health = life.health.get(provider) or self._health(life, provider)
+        if health.failed_us and self._was_down(health, t_us - took_us):
+            life.calls_down += (entry[3],)
+        if entry[7] in CALL_FAILED:
             health.failed_us.append(t_us)
-            life.failing_spells += self._is_down(health, t_us)
-        elif result != "cancelled":
+            life.failing_spells += self._was_down(health, t_us)
+        elif entry[7] != "cancelled":
             health.fine_us = t_us
+
+    def _health(self, life: Life, provider: str) -> Health:
+        # Others may have failed while a call was under way: as many as there are workers.
+        failures = self._contract.breaker_calls_min + self._contract.workers
+        return life.health.setdefault(provider, Health(failures))
+
+    def _was_down(self, health: Health, at_us: int) -> bool:
+        """Known at `at_us`: its breaker was open, or all calls of the last window had failed.
+
+        Enough of them, within four fifths of it: a breaker counts in coarse slices and may have
+        dropped one.
+        """
+        if health.open_us is not None:
+            return health.open_us < at_us
+        window_us = self._contract.breaker_window_us
+        if health.fine_us is not None and health.fine_us >= at_us - window_us:
+            return False
+        start_us = at_us - window_us * 4 // 5
+        failures = sum(start_us <= failed_us <= at_us for failed_us in health.failed_us)
+        return failures >= self._contract.breaker_calls_min
 
     def _breaker(self, entry: shapes.Breaker) -> None:
         life = self._life(entry[2])
-        life.breakers[entry[4]] = entry[5]
-        life.failing_spells += entry[5] == "open"
+        health = life.health.get(entry[4]) or self._health(life, entry[4])
+        is_open = entry[5] == "open"
+        health.open_us = entry[1] if is_open else None
+        life.failing_spells += is_open
 
     # ---- dedupe, retries, dead letters
 
     def _claim(self, entry: shapes.Claim) -> None:
         if entry[6] == "takeover":
-            key = (entry[4], entry[5])
-            self._takeovers[key] = max(entry[7], self._takeovers.get(key, 0))
+            owed = entry[4:6]
+            self._takeovers[owed] = max(entry[7], self._takeovers.get(owed, 0))
 
     def _complete(self, entry: shapes.Complete) -> None:
-        _, _, process, _, group, event_id, fence, accepted = entry
-        self.completions += accepted
-        if self._takeovers and accepted and fence < self._takeovers.get((group, event_id), 0):
-            self.usurped += ((process, group, event_id),)
+        if self._takeovers and entry[7]:
+            owed = entry[4:6]
+            if entry[6] < self._takeovers.get(owed, 0):
+                self.usurped += ((entry[2], *owed),)
 
     def _retrying(self, entry: shapes.Retrying) -> None:
         _, t_us, process, subject, group, event_id, attempt, _, where, delay_us = entry

@@ -122,15 +122,15 @@ class Case:
     is_finished = False
     has_ended = False
     state = ""
-    owed: Sequence[Owed] = ()
+    owed: Sequence[Owed]
+    done: set[Owed]
+    dead: dict[Owed, int]
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.published: dict[str, Appended | None] = {}
         self.settled: dict[Owed, str] = {}
         self.lanes: dict[tuple[str, str, str], int] = {}
-        self.done: set[Owed] = set()
-        self.dead: dict[Owed, int] = {}
 
     @property
     def name(self) -> str:
@@ -153,13 +153,13 @@ class Case:
         rows = self.rows
         self.state = rows[-1][5] if rows else ""
         self.owed = [(group, row[6]) for row in rows for group in READERS.get(row[7], ()) if row[6]]
-        self.done = set(self.settled)
+        self.done = done = set(self.settled)
+        self.dead = {}
         for outcome in self.outcomes:
-            key = (outcome[4], outcome[5])
             if outcome[6] == "done":
-                self.done.add(key)
+                done.add(outcome[4:6])
             else:
-                self.dead[key] = max(outcome[7], self.dead.get(key, 0))
+                self.dead[outcome[4:6]] = max(outcome[7], self.dead.get(outcome[4:6], 0))
         self.is_finished = self._is_finished() if rows else self._is_dismissed()
 
     def growth(self) -> int:

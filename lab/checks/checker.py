@@ -44,7 +44,7 @@ class Checker:
         self.acted = Acted()
         self._checks = make_checks(contract, only) if checks is None else tuple(checks)
         self._judges = [
-            (check, check.judge) for check in self._checks if type(check).judge is not Check.judge
+            check.judge for check in self._checks if type(check).judge is not Check.judge
         ]
         tracks = self._tracks = Tracks()
         self._book = Casebook(
@@ -117,12 +117,19 @@ class Checker:
 
     def _judge(self, case: Case) -> None:
         self.acted.closed(case)
-        for check, judge in self._judges:
-            checked = check.checked
+        if case.is_revived:
+            self._judge_again(case)
+            return
+        for judge in self._judges:
             judge(case)
-            if case.is_revived:
-                # It was counted when it was judged for the first time.
-                check.checked = checked
+
+    def _judge_again(self, case: Case) -> None:
+        """An order that was judged before, and counted: only new violations count."""
+        before = [check.checked for check in self._checks]
+        for judge in self._judges:
+            judge(case)
+        for check, checked in zip(self._checks, before, strict=True):
+            check.checked = checked
 
 
 def _merged(tables: Sequence[Mapping[str, Fold]]) -> dict[object, Callable[[Any], None]]:

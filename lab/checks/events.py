@@ -6,7 +6,7 @@ Deliberately not here: positions and epochs (`positions`), retries and dead lett
 from lab.checks.cases import Ack, Case, Owed
 from lab.checks.check import Check, Seen, times
 from lab.checks.contract import Contract
-from lab.checks.tables import MAILER, READERS, REVENUE_EVENT, TOPIC_OF
+from lab.checks.tables import MAILER, REVENUE_EVENT, TOPIC_OF
 
 
 class NoLostEvent(Check):
@@ -54,9 +54,8 @@ class NoLostEvent(Check):
 class EffectOnce(Check):
     """At most once per group and event id: the unit of work, the mail, the revenue.
 
-    Units by what processes saw committed (that a second `done` row follows a first is for
-    `dlq-sound` to see); mails by the mailer's ledger; revenue is exactly one increment for each
-    OrderConfirmed that was handled.
+    Units by `done` rows and by what processes saw committed; mails by the mailer's ledger; revenue
+    is exactly one increment for each OrderConfirmed that was handled.
     """
 
     name = "effect-once"
@@ -64,13 +63,7 @@ class EffectOnce(Check):
 
     def judge(self, case: Case) -> None:
         self.checked += len(case.done)
-        wrong = ""
-        if case.committed_again:
-            group, event_id = case.committed_again[0]
-            units = case.committed_again.count((group, event_id)) + 1
-            kind = case.event_type(event_id) or event_id
-            wrong = f"{group} committed its unit of work for {kind} {units} times"
-        wrong = wrong or _mails(case) or _revenue(case)
+        wrong = _revenue(case) or _mails(case) or _units(case)
         if wrong:
             self.breaks(case, wrong)
 
@@ -127,6 +120,19 @@ class PerKeyOrder(Check):
             what = f"{group} handled change {sequence} after change {before} of topic {topic}"
             self.breaks(case, what)
             return
+        # Whether changes were done in their order; topics are looked at only if not.
+        version = {row[6]: row[4] for row in case.rows}
+        last: dict[str, int] = {}
+        for outcome in case.outcomes:
+            group, sequence = outcome[4], version.get(outcome[5], 0)
+            if outcome[6] != "done" or not sequence:
+                continue
+            if sequence < last.get(group, 0):
+                self._look_at_topics(case)
+                return
+            last[group] = sequence
+
+    def _look_at_topics(self, case: Case) -> None:
         version = {row[6]: (row[4], TOPIC_OF.get(row[7], "")) for row in case.rows}
         last: dict[tuple[str, str], int] = {}
         for outcome in case.outcomes:
@@ -135,9 +141,8 @@ class PerKeyOrder(Check):
             sequence, topic = version[outcome[5]]
             lane = (outcome[4], topic)
             if sequence < last.get(lane, 0):
-                self.breaks(
-                    case, f"{outcome[4]} was done with change {sequence} of {topic} too late"
-                )
+                what = f"{outcome[4]} was done with change {sequence} of {topic} too late"
+                self.breaks(case, what)
                 return
             last[lane] = sequence
 
@@ -147,31 +152,44 @@ def has_outcome(case: Case, owed: Owed) -> bool:
     return owed in case.done or owed in case.dead
 
 
+def _units(case: Case) -> str:
+    """What is wrong with the units of work of an order's events, in words."""
+    if case.committed_again:
+        group, event_id = case.committed_again[0]
+        units = case.committed_again.count((group, event_id)) + 1
+        kind = case.event_type(event_id) or event_id
+        return f"{group} committed its unit of work for {kind} {units} times"
+    if len(case.outcomes) > len(case.done) + len(case.dead):
+        rows = [entry[4:6] for entry in case.outcomes if entry[6] == "done"]
+        if len(rows) > len(set(rows)):
+            return "there are two `done` rows of one group and event"
+    return ""
+
+
 def _mails(case: Case) -> str:
     """What is wrong with the mails of an order, in words."""
     keys = [entry[6] for entry in case.ledger if entry[5] == "mail"]
-    if not keys:
-        return ""
     if len(keys) != len(set(keys)):
         return "a mail was sent twice under one key"
     # With a new key per attempt a mail cannot be told from its twin, but both can be counted.
-    wanted = sum(MAILER in READERS.get(row[7], ()) for row in case.rows)
-    if case.is_whole and len(keys) > wanted:
+    wanted = [group for group, _ in case.owed].count(MAILER)
+    if len(keys) > wanted and case.is_whole:
         return f"{times(len(keys), 'mail')} for {times(wanted, 'event')}"
     return ""
 
 
 def _revenue(case: Case) -> str:
     """What is wrong with the revenue of an order, in words."""
+    wanted = [row for row in case.rows if row[7] == REVENUE_EVENT]
+    if not wanted and not case.revenue:
+        return ""
     counted = [entry[5] for entry in case.revenue]
-    if len(counted) != len(set(counted)):
+    if len(counted) > 1 and len(counted) != len(set(counted)):
         return f"its revenue was added {len(counted)} times"
-    for row in case.rows:
-        if row[7] != REVENUE_EVENT:
-            continue
+    for row in wanted:
         if row[6] in counted:
             counted.remove(row[6])
-            if any(entry[6:8] != (row[8], row[9]) for entry in case.revenue):
+            if case.revenue[0][6:8] != row[8:10]:
                 return "the revenue added is not the order's amount"
         elif case.is_whole and (MAILER, row[6]) in case.done:
             return f"{REVENUE_EVENT} was handled, and no revenue was added"

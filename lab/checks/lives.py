@@ -8,7 +8,7 @@ from collections import deque
 from enum import Enum
 from typing import NamedTuple
 
-from lab.history.shapes import CallBegin, Deliver, HandleBegin, Settle
+from lab.history.shapes import Deliver, HandleBegin, Settle
 
 
 class Ended(Enum):
@@ -28,13 +28,21 @@ class Overdue(NamedTuple):
 
 
 class Health:
-    """What a process knows of a dependency: its last success and its latest failures."""
+    """What a process knows of a dependency.
 
-    __slots__ = ("failed_us", "fine_us")
+    Attributes:
+        fine_us: its last success, None without one.
+        failed_us: its latest failures, oldest first: enough of them to tell what was known when a
+            call began that ends now.
+        open_us: since when its own breaker is open, None if it is not.
+    """
 
-    def __init__(self, calls_min: int) -> None:
+    __slots__ = ("failed_us", "fine_us", "open_us")
+
+    def __init__(self, failures: int) -> None:
         self.fine_us: int | None = None
-        self.failed_us: deque[int] = deque(maxlen=calls_min)
+        self.failed_us: deque[int] = deque(maxlen=failures)
+        self.open_us: int | None = None
 
 
 class Life:
@@ -44,12 +52,12 @@ class Life:
         delivered: deliveries. in_hand: those that are not settled, under the present assignment.
         attempts: of the deliveries that are not the first attempt, by (group, event id).
         handlers: running, by (group, event id). runs: handlers started.
-        calls: to third parties, running, by (order, provider, action). called: calls ended.
+        called: calls to third parties that have ended.
         not_before: retries in place, by (group, event id): the next attempt and its instant.
         epoch: of the latest assignment.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover.
-        health: of its dependencies. breakers: their state, as its breaker has it.
+        health: of its dependencies.
         calls_down: calls to a dependency that was known to be down; and their first order.
         overdue: see `Overdue`. early: handler runs before their instant, by order.
         stale: settlements of a superseded epoch that were not dropped.
@@ -63,9 +71,7 @@ class Life:
     __slots__ = (
         "acks",
         "attempts",
-        "breakers",
         "called",
-        "calls",
         "calls_down",
         "delivered",
         "drained",
@@ -101,7 +107,6 @@ class Life:
         self.attempts: dict[tuple[str, str], int] = {}
         self.handlers: dict[tuple[str, str], HandleBegin] = {}
         self.handlers_max = 0
-        self.calls: dict[tuple[str, ...], CallBegin] = {}
         self.not_before: dict[tuple[str, str], tuple[int, int]] = {}
         self.called = 0
         self.acks = 0
@@ -109,7 +114,6 @@ class Life:
         self.in_place = 0
         self.in_place_over = 0
         self.health: dict[str, Health] = {}
-        self.breakers: dict[str, str] = {}
         self.failing_spells = 0
         self.calls_down: tuple[str, ...] = ()
         self.overdue: tuple[Overdue, ...] = ()
@@ -168,17 +172,21 @@ class Track:
 
     def tell(self, process: str, position: int) -> None:
         """A process is about to commit `position`: all below must be acknowledged by now."""
-        for offset in range(max(self.passed, self.told), position):
-            if offset not in self.acked:
+        start = max(self.passed, self.told)
+        acked = self.acked
+        for offset in range(start, position):
+            if offset not in acked:
                 self.ahead += ((process, position, offset),)
                 break
-        self.told = max(self.told, position)
+        if position > start:
+            self.told = position
 
     def commit(self, position: int, epoch: int) -> None:
         """The bus accepted `position`."""
         if epoch < self.epoch:
             self.superseded += ((epoch, self.epoch),)
-        self.epoch = max(self.epoch, epoch)
+        else:
+            self.epoch = epoch
         acked = self.acked
         for offset in range(self.passed, position):
             if acked.pop(offset, None) is None:

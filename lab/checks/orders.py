@@ -72,9 +72,8 @@ class NoPhantom(Check):
         if not case.begun:
             self.breaks(case, f"there is {traces}, and nobody asked for it")
             return
-        kinds = {entry[5] for entry in case.ledger}
-        charges = [intent for intent in case.intents if intent[5] == "charge"]
-        if not charges and not case.is_revived and kinds & {"capture", "decline"}:
+        kinds = [entry[5] for entry in case.ledger]
+        if not case.intents and not case.is_revived and ("capture" in kinds or "decline" in kinds):
             self.breaks(case, "the payment gateway was asked to charge without an intent")
         if "refund" in kinds and "capture" not in kinds:
             self.breaks(case, "there is a refund, and nothing was captured")
@@ -135,30 +134,35 @@ class OutboxAtomic(Check):
             return
         if not case.is_whole:
             return
-        self.checked += len(case.rows)
-        owed = {row[6]: row[7] for row in case.rows}
-        for event_id, kind in owed.items():
-            record = case.published.get(event_id)
-            if event_id not in case.published:
+        published, rows = case.published, case.rows
+        self.checked += len(rows)
+        for row in rows:
+            kind = row[7]
+            if row[6] not in published:
                 self.breaks(case, f"{kind or 'an event'} is owed and was never published")
-            elif record is not None and record[4] != TOPIC_OF.get(kind):
+                continue
+            record = published[row[6]]
+            if record is not None and record[4] != TOPIC_OF.get(kind):
                 self.breaks(case, f"{kind} was published on {record[4]}")
-        for event_id, record in case.published.items():
-            if event_id not in owed and record is not None:
-                kind = record[8] or "an event"
-                self.breaks(case, f"{kind} was published, and no committed change owes it")
+        if len(published) != len(rows):
+            owed = {row[6] for row in rows}
+            for event_id, record in published.items():
+                if event_id not in owed:
+                    kind = record[8] if record else event_id
+                    self.breaks(case, f"{kind} was published, and no committed change owes it")
 
 
 def _traces(case: Case) -> str:
     """What there is of an order outside of its client, in words; "" if nothing."""
-    found = (
-        (case.rows, "an order row"),
-        (case.published or case.parked, "an event"),
-        (case.ledger, "an entry in a third party's ledger"),
-        (case.intents, "an intent"),
-        (case.http_keys, "a stored answer"),
-    )
-    return next((what for there, what in found if there), "")
+    if case.rows:
+        return "an order row"
+    if case.published or case.parked:
+        return "an event"
+    if case.ledger:
+        return "an entry in a third party's ledger"
+    if case.intents:
+        return "an intent"
+    return "a stored answer" if case.http_keys else ""
 
 
 def _double(ask: Ask) -> str:

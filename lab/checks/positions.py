@@ -55,7 +55,6 @@ class Fenced(Check):
                     f"{settle[8]} after it was given a later one",
                     settle[3],
                 )
-        self.checked += seen.calls.completions
         for process, group, event_id in seen.calls.usurped:
             self.broken(
                 f"{process} completed {event_id} of {group} in the dedupe store after "

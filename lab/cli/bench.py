@@ -60,7 +60,7 @@ def _page(report: "BenchReport") -> "Sequence[RenderableType]":
     from lab.cli import render
 
     hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
-    titles = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal", ""]
+    titles = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal"]
     left_out = "" if report.full else "what grows with 100,000 orders: lab bench --full"
     machine = report.machine
     load = "" if machine.load_before is None else f", load {machine.load_before:g} before"
@@ -85,12 +85,12 @@ def _page(report: "BenchReport") -> "Sequence[RenderableType]":
 
 
 def _cells(figure: "Figure") -> "list[str]":
-    goal, met = "", ""
+    goal = ""
     if figure.goal is not None:
         sign = "<=" if figure.goal.bound == "at most" else ">="
         unit = f" {figure.unit}" if figure.goal.of == "value" else ""
-        goal = f"{sign} {figure.goal.limit:g}{unit}"
         met = "reached" if figure.reached else "missed"
+        goal = f"{sign} {figure.goal.limit:g}{unit} {met}"
     return [
         figure.name,
         f"{_short(figure.value)} {figure.unit}",
@@ -98,7 +98,6 @@ def _cells(figure: "Figure") -> "list[str]":
         _short(figure.ratio),
         f"{_short(figure.low)} to {_short(figure.high)}",
         goal,
-        met,
     ]
 
 

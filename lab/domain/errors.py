@@ -62,7 +62,7 @@ class TooLarge(Permanent):
 
 
 class Poison(LabError):
-    """The record cannot be handled by anybody: undecodable, of unknown type, or it kills its worker."""
+    """The record cannot be handled by anybody: undecodable, of unknown type, or a killer."""
 
 
 class Fenced(LabError):
@@ -74,7 +74,7 @@ class AlreadyDone(LabError):
 
 
 class AlreadyDead(LabError):
-    """The event has a committed `dead` outcome at these or more redrives; the unit was rolled back."""
+    """The event is `dead` at these or more redrives; the unit was rolled back."""
 
 
 class Unclassified(LabError):

@@ -152,7 +152,7 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
         "PaymentRefunded",
     ),
 }
-"""The event types that each consumer group handles; known types beside them are acknowledged unread."""
+"""The event types that each group handles; other known types are acknowledged unread."""
 
 EVENT_OF_STATE: Final[Mapping[OrderState, str]] = {
     OrderState.PENDING: "OrderCreated",

@@ -98,7 +98,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "commit.begin": ("group", "event_id", "settles"),
     "commit.end": ("group", "event_id", "settles", "result"),
     "call.begin": ("provider", "action", "key", "deadline_us"),
-    "call.end": ("provider", "action", "key", "result", "late_us"),
+    "call.end": ("provider", "action", "key", "result", "late_us", "took_us"),
     "claim": ("group", "event_id", "state", "fence"),
     "complete": ("group", "event_id", "fence", "accepted"),
     "unclaim": ("group", "event_id", "fence", "accepted"),
@@ -122,7 +122,7 @@ answer, `problem` is the problem type ("" if none), `answer` the order id or "".
 publish: `topic` is "" if the records of one call go to several topics. commit: `settles` if the
 unit ends the handling of its event as done. commit, call, publish: `result` is the verdict
 (`committed`, `captured`, ...) or the name of an error class; `late_us` is how long after its
-deadline a call returned, 0 if in time.
+deadline a call returned, 0 if in time; `took_us` since its begin.
 
 settle: settlement `ack`, `retry`, `dead`, `release`, `stale` (an old epoch: dropped); `why` as in
 `lab.ports.bus`. handle: one real run of a handler, past dedupe and inbox; `result` is `ok`, the

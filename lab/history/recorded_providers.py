@@ -40,13 +40,13 @@ class _Calls:
         self._process = process
         self._subject_of = subject_of
 
-    def _begin(self, action: str, order_id: str, key: str, deadline_us: int) -> str:
-        """Write that a call begins; returns its subject."""
-        subject = self._subject_of(order_id)
+    def _begin(self, action: str, order_id: str, key: str, deadline_us: int) -> tuple[str, int]:
+        """Write that a call begins; returns its subject and when that was."""
+        subject, now_us = self._subject_of(order_id), self._now()
         self._write(
             (
                 "call.begin",
-                self._now(),
+                now_us,
                 self._process,
                 subject,
                 self._provider,
@@ -55,9 +55,12 @@ class _Calls:
                 deadline_us,
             )
         )
-        return subject
+        return subject, now_us
 
-    def _end(self, action: str, subject: str, key: str, deadline_us: int, result: str) -> None:
+    def _end(
+        self, action: str, begun: tuple[str, int], key: str, deadline_us: int, result: str
+    ) -> None:
+        subject, begun_us = begun
         now_us = self._now()
         late_us = now_us - deadline_us
         self._write(
@@ -71,6 +74,7 @@ class _Calls:
                 key,
                 result,
                 max(late_us, 0),
+                now_us - begun_us,
             )
         )
 
@@ -96,7 +100,7 @@ class RecordedGateway(_Calls, PaymentGateway):
     async def charge(
         self, order_id: str, *, key: str, amount_cents: int, currency: str, deadline_us: int
     ) -> GatewayAnswer:
-        subject = self._begin("charge", order_id, key, deadline_us)
+        begun = self._begin("charge", order_id, key, deadline_us)
         try:
             answer = await self._inner.charge(
                 order_id,
@@ -106,15 +110,15 @@ class RecordedGateway(_Calls, PaymentGateway):
                 deadline_us=deadline_us,
             )
         except Failure as failure:
-            self._end("charge", subject, key, deadline_us, result_of(failure))
+            self._end("charge", begun, key, deadline_us, result_of(failure))
             raise
-        self._end("charge", subject, key, deadline_us, answer.state._value_)
+        self._end("charge", begun, key, deadline_us, answer.state._value_)
         return answer
 
     async def refund(
         self, order_id: str, *, key: str, charge_key: str, amount_cents: int, deadline_us: int
     ) -> GatewayAnswer:
-        subject = self._begin("refund", order_id, key, deadline_us)
+        begun = self._begin("refund", order_id, key, deadline_us)
         try:
             answer = await self._inner.refund(
                 order_id,
@@ -124,20 +128,20 @@ class RecordedGateway(_Calls, PaymentGateway):
                 deadline_us=deadline_us,
             )
         except Failure as failure:
-            self._end("refund", subject, key, deadline_us, result_of(failure))
+            self._end("refund", begun, key, deadline_us, result_of(failure))
             raise
-        self._end("refund", subject, key, deadline_us, answer.state._value_)
+        self._end("refund", begun, key, deadline_us, answer.state._value_)
         return answer
 
     async def query(self, order_id: str, *, deadline_us: int) -> tuple[Known, ...]:
-        subject = self._begin("query", order_id, "", deadline_us)
+        begun = self._begin("query", order_id, "", deadline_us)
         try:
             known = await self._inner.query(order_id, deadline_us=deadline_us)
         except Failure as failure:
-            self._end("query", subject, "", deadline_us, result_of(failure))
+            self._end("query", begun, "", deadline_us, result_of(failure))
             raise
         result = known[-1].state._value_ if known else "none"
-        self._end("query", subject, "", deadline_us, result)
+        self._end("query", begun, "", deadline_us, result)
         return known
 
 
@@ -160,13 +164,13 @@ class RecordedMailer(_Calls, Mailer):
         self._inner = inner
 
     async def send(self, order_id: str, *, key: str, template: str, deadline_us: int) -> None:
-        subject = self._begin("send", order_id, key, deadline_us)
+        begun = self._begin("send", order_id, key, deadline_us)
         try:
             await self._inner.send(order_id, key=key, template=template, deadline_us=deadline_us)
         except Failure as failure:
-            self._end("send", subject, key, deadline_us, result_of(failure))
+            self._end("send", begun, key, deadline_us, result_of(failure))
             raise
-        self._end("send", subject, key, deadline_us, "ok")
+        self._end("send", begun, key, deadline_us, "ok")
 
 
 class RecordedWarehouse(_Calls, Warehouse):
@@ -188,13 +192,13 @@ class RecordedWarehouse(_Calls, Warehouse):
         self._inner = inner
 
     async def in_stock(self, order_id: str, items: tuple[Item, ...], *, deadline_us: int) -> bool:
-        subject = self._begin("in_stock", order_id, "", deadline_us)
+        begun = self._begin("in_stock", order_id, "", deadline_us)
         try:
             is_there = await self._inner.in_stock(order_id, items, deadline_us=deadline_us)
         except Failure as failure:
-            self._end("in_stock", subject, "", deadline_us, result_of(failure))
+            self._end("in_stock", begun, "", deadline_us, result_of(failure))
             raise
-        self._end("in_stock", subject, "", deadline_us, "yes" if is_there else "no")
+        self._end("in_stock", begun, "", deadline_us, "yes" if is_there else "no")
         return is_there
 
 
@@ -219,15 +223,15 @@ class RecordedAntifraud(_Calls, Antifraud):
     async def is_fraud(
         self, order_id: str, customer_id: str, amount_cents: int, *, deadline_us: int
     ) -> bool:
-        subject = self._begin("is_fraud", order_id, "", deadline_us)
+        begun = self._begin("is_fraud", order_id, "", deadline_us)
         try:
             is_bad = await self._inner.is_fraud(
                 order_id, customer_id, amount_cents, deadline_us=deadline_us
             )
         except Failure as failure:
-            self._end("is_fraud", subject, "", deadline_us, result_of(failure))
+            self._end("is_fraud", begun, "", deadline_us, result_of(failure))
             raise
-        self._end("is_fraud", subject, "", deadline_us, "yes" if is_bad else "no")
+        self._end("is_fraud", begun, "", deadline_us, "yes" if is_bad else "no")
         return is_bad
 
 
@@ -250,11 +254,11 @@ class RecordedCustomers(_Calls, CustomerStore):
         self._inner = inner
 
     async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:
-        subject = self._begin("is_blocked", customer_id, customer_id, deadline_us)
+        begun = self._begin("is_blocked", customer_id, customer_id, deadline_us)
         try:
             is_blocked = await self._inner.is_blocked(customer_id, deadline_us=deadline_us)
         except Failure as failure:
-            self._end("is_blocked", subject, customer_id, deadline_us, result_of(failure))
+            self._end("is_blocked", begun, customer_id, deadline_us, result_of(failure))
             raise
-        self._end("is_blocked", subject, customer_id, deadline_us, "yes" if is_blocked else "no")
+        self._end("is_blocked", begun, customer_id, deadline_us, "yes" if is_blocked else "no")
         return is_blocked

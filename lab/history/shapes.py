@@ -27,8 +27,7 @@ Settle = tuple[str, int, str, str, str, str, int, int, int, str, str, str, int]
 HandleBegin = tuple[str, int, str, str, str, str, str, int, int, int, str]
 HandleEnd = tuple[str, int, str, str, str, str, str, int, str]
 CommitEnd = tuple[str, int, str, str, str, str, bool, str]
-CallBegin = tuple[str, int, str, str, str, str, str, int]
-CallEnd = tuple[str, int, str, str, str, str, str, str, int]
+CallEnd = tuple[str, int, str, str, str, str, str, str, int, int]
 Claim = tuple[str, int, str, str, str, str, str, int]
 Complete = tuple[str, int, str, str, str, str, int, bool]
 Retrying = tuple[str, int, str, str, str, str, int, str, str, int]
@@ -61,7 +60,6 @@ SHAPES: dict[str, object] = {
     "handle.begin": HandleBegin,
     "handle.end": HandleEnd,
     "commit.end": CommitEnd,
-    "call.begin": CallBegin,
     "call.end": CallEnd,
     "claim": Claim,
     "complete": Complete,

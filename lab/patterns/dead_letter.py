@@ -146,9 +146,13 @@ class Limiter:
         return self._pause_us
 
     def _is_too_much(self) -> bool:
-        seen, dead = len(self._last) + 1, self._dead + 1
+        """As if one more had died, which is what is asked about."""
+        last = self._last
+        is_full = len(last) == SHARE_OF
+        seen = SHARE_OF if is_full else len(last) + 1
+        dead = self._dead + 1 - (is_full and last[0])
         return self._in_a_row + 1 > self._in_a_row_max or (
-            seen >= SHARE_AT_LEAST and dead * 100 > self._share_percent * min(seen, SHARE_OF)
+            seen >= SHARE_AT_LEAST and dead * 100 > self._share_percent * seen
         )
 
     def _count(self, *, is_dead: bool) -> None:

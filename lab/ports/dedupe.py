@@ -16,7 +16,7 @@ class ClaimState(StrEnum):
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """The answer to a claim. `fence` grows with each owner; `busy_us` is the rest of a live lease."""
+    """The answer to a claim. `fence` grows with each owner; `busy_us` is left of a lease."""
 
     state: ClaimState
     fence: int = 0

@@ -9,7 +9,7 @@ class Ids(Protocol):
     """Names new things."""
 
     def order_id(self, lab_subject: str) -> OrderId:
-        """The id of a new order: a function of (seed, `lab_subject`) in a lab run, else a UUIDv7."""
+        """Id of a new order: a function of (seed, `lab_subject`) in a lab run, else a UUIDv7."""
         ...
 
     def traceparent(self, lab_subject: str) -> str:

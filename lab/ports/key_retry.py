@@ -1,4 +1,4 @@
-"""Keys in retry: the rows that keep a key's events in order while one of them waits to be tried again.
+"""Keys in retry: rows that keep a key's events in order while one of them waits to be retried.
 
 A key in retry has one lock row per group; its unfinished events are rows behind it in order of
 arrival, the failed one first. Every method is one transaction under that lock row: two callers
@@ -86,5 +86,5 @@ class KeyRetryStore(Protocol):
         ...
 
     async def revive(self, row: WaitingRow) -> bool:
-        """A redrive of the dead head: attempts 0, its higher `redrives`; False if it is no dead head."""
+        """A redrive of the dead head: attempts 0, its `redrives`; False if it is no dead head."""
         ...

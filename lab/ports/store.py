@@ -174,7 +174,7 @@ class OrderStore(Committer, Protocol):
         ...
 
     async def due(self, limit: int) -> Sequence[Order]:
-        """Open orders (PENDING, VALIDATED) whose expiry has passed in database time, oldest first."""
+        """Open orders (PENDING, VALIDATED) past their expiry in database time, oldest first."""
         ...
 
     async def wait_due(self) -> None:
@@ -217,7 +217,7 @@ class StartStore(Protocol):
     """Durable counts of handler starts that nobody accounted for."""
 
     async def begin_start(self, group: str, event_id: str, redrives: int) -> int:
-        """Count a start; returns how many earlier starts of it are unexplained. Durable on return."""
+        """Count a start, durably; returns how many earlier starts of it are unexplained."""
         ...
 
     async def explain_start(self, group: str, event_id: str, redrives: int) -> None:

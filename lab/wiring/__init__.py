@@ -4,6 +4,6 @@
 (`spec`), and what is told after (`outcome`).
 """
 
-from lab.wiring.run import run, run_spec, simulate
+from lab.wiring.running import run, run_spec, simulate
 
 __all__ = ["run", "run_spec", "simulate"]

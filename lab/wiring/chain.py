@@ -1,6 +1,6 @@
-"""The chain around a service's handlers, outside in, with the weak part wherever `--off` asks for it.
+"""The chain around a service's handlers, with the weak part wherever `--off` asks for it.
 
-TypeFilter, key_lanes, dead_letter, retry, dedupe, inbox, poison_guard, Invoke. Not here: the
+Outside in: TypeFilter, key_lanes, dead_letter, retry, dedupe, inbox, poison_guard, Invoke. Not here: the
 services inside (`services`), and the loop outside (`simulated`).
 """
 
@@ -111,7 +111,16 @@ def make_subscription(
     )
     store = committing_store(ports, policy)
     tiers = _make_tiers(life, ports, policy, queue)
-    inner = _make_inner(life, ports, policy, service, timeout, store, queue, tiers.parking)
+    inner = _make_inner(
+        life,
+        ports,
+        policy,
+        service=service,
+        timeout=timeout,
+        store=store,
+        queue=queue,
+        parking=tiers.parking,
+    )
     bury: Callable[[Delivery, DeadLetter], object] | None = None
     if policy.has("dead_letter"):
         letters = DeadLetters(
@@ -189,6 +198,7 @@ def _make_inner(
     life: Life,
     ports: Ports,
     policy: Policy,
+    *,
     service: Service,
     timeout: Timeout | NoTimeout,
     store: OrderStore,

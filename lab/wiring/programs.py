@@ -18,7 +18,6 @@ from lab.patterns.drain import Background
 from lab.patterns.http_idempotency import IgnoredKeys, StoredKeys
 from lab.patterns.outbox import Relay
 from lab.patterns.provider_key import KeyPerAttempt, KeyPerIntent
-from lab.patterns.timeout import NoTimeout, Timeout
 from lab.ports.service import Service
 from lab.ports.strategies import Note
 from lab.runtime.ids import SeededIds
@@ -37,7 +36,6 @@ from lab.wiring.chain import (
 )
 from lab.wiring.ports import Life, Ports, make_consumer, make_ports
 from lab.wiring.servers import Servers
-
 
 Third = TypeVar("Third")
 
@@ -164,7 +162,7 @@ def make_worker(life: Life, servers: Servers, policy: Policy) -> Worker:
     """Build one member of a consumer group."""
     ports = make_ports(life, servers, policy.plan)
     timeout = make_timeout(life, policy)
-    service = _make_service(life, ports, policy, timeout)
+    service = _make_service(life, ports, policy)
     subscription = make_subscription(
         life, ports, make_consumer(life, servers, policy.plan), policy, service, timeout
     )
@@ -172,9 +170,7 @@ def make_worker(life: Life, servers: Servers, policy: Policy) -> Worker:
     return Worker(subscription=subscription, beside=beside)
 
 
-def _make_service(
-    life: Life, ports: Ports, policy: Policy, timeout: Timeout | NoTimeout
-) -> Service:
+def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
     settings = policy.settings
     store = committing_store(ports, policy)
     note = _make_note(life)

@@ -7,7 +7,7 @@ killed or had ended by itself. Not here: what a process runs (`programs`), the p
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from lab.asgi_call import call
 from lab.bus.delivery import DeliveryLoop
@@ -41,7 +41,6 @@ from lab.wiring.servers import Servers, make_servers
 from lab.wiring.spec import RunSpec
 
 GROUPS: Final = tuple(READS)
-_ORDER: Final = "fifo"
 
 
 class Member:
@@ -243,7 +242,10 @@ class SimulatedWorld:
         self.spec = spec
         self.write_or_none = write
         self.write: Write = write or _forget
-        self.scheduler = Scheduler(seed=spec.seed, order=_ORDER)
+        order: Literal["fifo", "shuffle"] = (
+            "shuffle" if settings.text("run.order") == "shuffle" else "fifo"
+        )
+        self.scheduler = Scheduler(seed=spec.seed, order=order)
         root = self.scheduler.root
         self.now_us = root.now_us
         self.clock = VirtualClock(root)
@@ -290,6 +292,9 @@ class SimulatedWorld:
         return all(member.loop is not None for member in self.members) and not any(
             self._owed().values()
         )
+
+    def strikes_until_us(self) -> int:
+        return max((firing.t_us for firing in self.plan.timetable()), default=0)
 
     def _owed(self) -> dict[str, int]:
         servers = self.servers

@@ -1,4 +1,4 @@
-"""What is to be run: a scenario with everything that the caller changed, checked before any of it runs.
+"""What is to be run: a scenario with what the caller changed, checked before any of it runs.
 
 Not here: parsing of a command line (`lab.cli`), and building the world (`simulated`).
 """
@@ -57,7 +57,7 @@ class RunSpec:
     out: Path | None
 
 
-def make_spec(  # noqa: PLR0917 - all by keyword
+def make_spec(
     scenario: str | Scenario,
     *,
     seed: int = 1,

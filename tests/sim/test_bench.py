@@ -27,7 +27,7 @@ def test_a_small_bench_measures_every_figure_and_its_baseline() -> None:
         "order, core",
         "order, core / skeleton",
         "order, chaos / none",
-        "simulated / real time, 10 orders a second",
+        "simulated / real, 10 orders/s",
         "seeds a second, 5 orders",
         "seeds a second, 6 orders",
         "lab --help, cold",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pythons import PYENV, VERSIONS, find_python
+
 ROOT = Path(__file__).resolve().parents[2]
 
 WORLD = """
@@ -101,9 +103,6 @@ assert any("crashes" in what for what in trace)
 print(len(trace), scheduler.now_us, hashlib.sha256(repr(trace).encode()).hexdigest())
 """
 
-# Where pyenv is, its shims only lead to the versions that are named; elsewhere it means nothing.
-PYENV = "PYENV_VERSION=3.11:3.12:3.13"
-
 
 def run_world(python: str, order: str, *, hash_seed: int, noise: int) -> str:
     """What a fresh interpreter prints after a run of `WORLD`."""
@@ -119,21 +118,6 @@ def run_world(python: str, order: str, *, hash_seed: int, noise: int) -> str:
     return ended.stdout
 
 
-def find_python(version: str) -> str:
-    """The command of that version; skips the test where there is none that runs."""
-    command = shutil.which(f"python{version}")
-    if command is not None:
-        asked = subprocess.run(
-            ["env", PYENV, command, "-c", "import sys; print(*sys.version_info[:2], sep='.')"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if asked.stdout.strip() == version:
-            return command
-    pytest.skip(f"python{version} is not on PATH")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["fifo", "shuffle"])
 def test_a_run_depends_on_no_hash_seed_and_no_heap_layout(order: str) -> None:
@@ -146,7 +130,7 @@ def test_a_run_depends_on_no_hash_seed_and_no_heap_layout(order: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["fifo", "shuffle"])
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_run_is_the_same_on_every_python(version: str, order: str) -> None:
     here = run_world(sys.executable, order, hash_seed=5, noise=0)
     assert run_world(find_python(version), order, hash_seed=6, noise=5) == here

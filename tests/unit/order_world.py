@@ -5,7 +5,7 @@ somebody else act, or never go on: a crash. Time moves only when a test says so.
 world checks what must hold at all times; a broken rule stands in `World.broken`.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,38 +16,36 @@ from lab.domain.envelope import Envelope
 from lab.domain.errors import (
     AlreadyDead,
     AlreadyDone,
-    Indeterminate,
     LabError,
     Throttled,
-    Transient,
 )
-from lab.domain.events import TOPIC_OF
+from lab.domain.events import EVENT_OF_STATE, TOPIC_OF
 from lab.domain.order import Intent, IntentKind, Item, NewOrder, Order, OrderId, OrderState
 from lab.patterns.compensation import RefundLateCaptures
 from lab.patterns.http_idempotency import StoredKeys
 from lab.patterns.inbox import Inbox
 from lab.patterns.provider_key import KeyPerIntent
 from lab.ports.bus import Delivery, Record
-from lab.ports.providers import ChargeState, GatewayAnswer, Known, PaymentGateway
 from lab.ports.service import Context, Service
 from lab.ports.store import (
     Change,
     IntentChange,
     IntentOp,
-    Loaded,
     OrderStore,
     OutcomeRow,
     Unit,
     Verdict,
 )
 from lab.ports.strategies import StoredAnswer
-from lab.providers.core import Answer, KeyMode, Refused, Request, error_of
-from lab.providers.payment_gateway import CHARGE, QUERY, REFUND, GatewayServer
+from lab.providers.core import KeyMode
+from lab.providers.payment_gateway import GatewayServer
 from lab.runtime.chance import Chance
 from lab.services.orders import Orders, OrdersUseCases
 from lab.services.payment import Payment
 from lab.stores.memory import MemoryOrderStore, MemoryStoreServer
 from lab.stores.memory_base import Timer, crossing
+from tests.unit.scripted import SUBJECT, Gateway
+from tests.unit.stepping import Job, run
 
 EPOCH_US = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -55,13 +53,16 @@ TIMEOUT = 2 * SECOND
 SKEW = 2 * SECOND
 HOUR = 3_600 * SECOND
 EXPIRY = 24 * HOUR
-SUBJECT = "1.1"
 ID = OrderId("0" * 31 + "1")
 TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 SKU = Item(sku="mug", quantity=2, unit_price_cents=450)
 WANTED = NewOrder(customer_id="C1", country="DE", currency="EUR", items=(SKU,), amount_cents=900)
 
-Job = Coroutine[Any, Any, Any]
+
+_MAY_MOVE = {
+    IntentKind.CHARGE: (OrderState.VALIDATED, OrderState.PAYMENT_UNKNOWN),
+    IntentKind.REFUND: (OrderState.REFUND_PENDING, OrderState.REFUND_FAILED),
+}
 
 
 @dataclass(eq=False)
@@ -107,91 +108,6 @@ class StrictServer(MemoryStoreServer):
             and present
             and present[0].send_until_us != step.expected_send_until_us
         )
-
-
-class Gateway(PaymentGateway):
-    """The real gateway's core, with a script of what goes wrong with the next moves of money.
-
-    `lose`: executed, the answer is lost. `never`: lost before it was executed. `500`: a stored
-    error. `refused`: 503, nothing stored. `deny`: a refusal that leaves no trace. A callable runs
-    in the middle of the call. A request whose caller has died is dropped at its deadline.
-    """
-
-    def __init__(self, world: "World", server: GatewayServer) -> None:
-        self._world = world
-        self._server = server
-        self.script: list[str | Callable[[], object]] = []
-        self.sent: list[str] = []
-        self.queries = 0
-        self._in_flight: list[tuple[Request, int]] = []
-
-    async def charge(
-        self, order_id: str, *, key: str, amount_cents: int, currency: str, deadline_us: int
-    ) -> GatewayAnswer:
-        request = Request(CHARGE, order_id, SUBJECT, key, amount_cents, currency)
-        return await self._move(request, deadline_us)
-
-    async def refund(
-        self, order_id: str, *, key: str, charge_key: str, amount_cents: int, deadline_us: int
-    ) -> GatewayAnswer:
-        request = Request(REFUND, order_id, SUBJECT, key, amount_cents, "", charge_key)
-        return await self._move(request, deadline_us)
-
-    async def query(self, order_id: str, *, deadline_us: int) -> tuple[Known, ...]:
-        assert deadline_us > self._world.now_us()
-        self.queries += 1
-        await crossing()
-        self._drop_late()
-        answer = self._server.execute(Request(QUERY, order_id, SUBJECT))
-        assert isinstance(answer, tuple)
-        return answer
-
-    async def _move(self, request: Request, deadline_us: int) -> GatewayAnswer:
-        self.sent.append(request.key)
-        act = self.script.pop(0) if self.script else "ok"
-        self._drop_late()
-        conflict = self._server.arrive(request)
-        if conflict is not None:
-            raise error_of("gateway", conflict)
-        sent = (request, deadline_us)
-        self._in_flight.append(sent)
-        await crossing()
-        self._drop_late()
-        if not any(each is sent for each in self._in_flight):
-            raise Indeterminate("no answer before the deadline")
-        self._in_flight = [each for each in self._in_flight if each is not sent]
-        answer = self._execute(request, act)
-        await crossing()
-        if act == "lose":
-            raise Indeterminate("no answer before the deadline")
-        if isinstance(answer, Refused):
-            raise error_of("gateway", answer)
-        assert isinstance(answer, GatewayAnswer)
-        return answer
-
-    def _execute(self, request: Request, act: str | Callable[[], object]) -> Answer:
-        if act in ("never", "refused", "500", "deny"):
-            self._server.drop(request)
-        if act == "never":
-            raise Indeterminate("no answer before the deadline")
-        if act == "refused":
-            raise Transient("the gateway answered 503")
-        if act == "500":
-            self._server.keep_failure(request, Refused(500))
-            return Refused(500)
-        if act == "deny":
-            return GatewayAnswer(state=ChargeState.DECLINED, reason="denied")
-        answer = self._server.execute(request)
-        if callable(act):
-            act()
-        return answer
-
-    def _drop_late(self) -> None:
-        now_us = self._world.now_us()
-        for request, deadline_us in self._in_flight:
-            if now_us >= deadline_us:
-                self._server.drop(request)
-        self._in_flight = [each for each in self._in_flight if now_us < each[1]]
 
 
 class OneId:
@@ -284,8 +200,7 @@ class World:
 
     def intents(self) -> tuple[Intent, ...]:
         loaded = self.server.load(ID)
-        assert loaded is not None
-        return loaded.intents
+        return () if loaded is None else loaded.intents
 
     def create(self) -> Envelope:
         """A stored order; returns its OrderCreated."""
@@ -300,7 +215,7 @@ class World:
     def moved(self, cause: Envelope, to: OrderState) -> Envelope:
         """Move the order by hand, with an event of the right type for a payload without details."""
         order = self.order()
-        name = {OrderState.VALIDATED: "OrderValidated"}.get(to, to.title())
+        name = EVENT_OF_STATE[to]
         data = (
             b'{"order_id":"%s","currency":"EUR","amount_cents":900,"reason":"x","charge_key":"x"}'
         )
@@ -342,7 +257,7 @@ class World:
     ) -> Job:
         """One run of a handler, to be stepped."""
         record = Record(
-            TOPIC_OF.get(event.type, "orders"),
+            TOPIC_OF[event.type],
             0,
             0,
             event.subject.encode(),
@@ -428,6 +343,9 @@ class World:
             kind = IntentKind.CHARGE if "Validated" in unit.cause else IntentKind.REFUND
             if any(each.is_open for each in self.intents() if each.kind is kind):
                 self.broken.append(f"{unit.cause} was settled over an open intent")
+        for each in unit.intents:
+            if each.op is not IntentOp.CLOSE and self.state not in _MAY_MOVE[each.intent.kind]:
+                self.broken.append(f"{each.op} of a {each.intent.kind} in {self.state}")
         for kind in IntentKind:
             if sum(each.is_open and each.kind is kind for each in self.intents()) > 1:
                 self.broken.append(f"two {kind} intents are open")
@@ -464,96 +382,3 @@ def make_desk(world: World, store: OrderStore | None = None, **changes: Any) -> 
         "expiry_us": EXPIRY,
     }
     return OrdersUseCases(**(parts | changes))
-
-
-class Flaky(OrderStore):
-    """A store whose next commits or looks go wrong.
-
-    Entries of `commits`: an error raised instead of the commit; `("after", error)`: raised after
-    it. Entries of `looks` are raised instead of a load or a look for an HTTP key. None: goes well.
-    """
-
-    def __init__(self, inner: OrderStore) -> None:
-        self._inner = inner
-        self.commits: list[Exception | tuple[str, Exception] | None] = []
-        self.looks: list[Exception | None] = []
-        self.outcome = inner.outcome  # type: ignore[method-assign]
-        self.due = inner.due  # type: ignore[method-assign]
-        self.wait_due = inner.wait_due  # type: ignore[method-assign]
-
-    async def commit(self, unit: Unit) -> Verdict:
-        wrong = self.commits.pop(0) if self.commits else None
-        if isinstance(wrong, Exception):
-            raise wrong
-        verdict = await self._inner.commit(unit)
-        if wrong is not None:
-            raise wrong[1]
-        return verdict
-
-    async def load(self, order_id: str) -> Loaded | None:
-        self._look()
-        return await self._inner.load(order_id)
-
-    async def http_key(self, key: str) -> Any:
-        self._look()
-        return await self._inner.http_key(key)
-
-    def _look(self) -> None:
-        wrong = self.looks.pop(0) if self.looks else None
-        if wrong is not None:
-            raise wrong
-
-
-def run(job: Job) -> Any:
-    """Run a coroutine whose every suspension is a bare one."""
-    while True:
-        try:
-            job.send(None)
-        except StopIteration as end:
-            return end.value
-
-
-def step(job: Job) -> bool:
-    """One step of it; False if it has ended. What it raises ends it."""
-    try:
-        job.send(None)
-    except StopIteration:
-        return False
-    return True
-
-
-def interleaved(jobs: Sequence[Job], choices: Sequence[int]) -> list[int]:
-    """Step the jobs to their ends.
-
-    A choice of 0 goes on with the job that ran last, if it is left, another one turns to one of the
-    others; after the last choice all are 0. Returns how many jobs were left at each step.
-    """
-    left = list(jobs)
-    options: list[int] = []
-    while left:
-        place = choices[len(options)] if len(options) < len(choices) else 0
-        options.append(len(left))
-        job = left.pop(place)
-        if step(job):
-            left.insert(0, job)
-    return options
-
-
-def every_schedule(trial: Callable[[Sequence[int]], list[int]], *, turns: int = 3) -> int:
-    """Call `trial` with every schedule of up to so many turns; returns how many there were.
-
-    `trial` runs its jobs afresh by `interleaved` and returns what that returned. A turn is a choice
-    other than going on: nearly all races need one or two.
-    """
-    count = 0
-    waiting: list[list[int]] = [[]]
-    while waiting:
-        prefix = waiting.pop()
-        options = trial(prefix)
-        count += 1
-        if sum(choice > 0 for choice in prefix) == turns:
-            continue
-        for place in range(len(prefix), len(options)):
-            ahead = [0] * (place - len(prefix))
-            waiting += [[*prefix, *ahead, other] for other in range(1, options[place])]
-    return count

@@ -100,7 +100,7 @@ def test_every_figure_is_its_own_value_over_its_own_baseline() -> None:
             "order, core": 20.0,
             "order, core / skeleton": 1.5,
             "order, chaos / none": 1.2,
-            "simulated / real time, 10 orders a second": 500.0,
+            "simulated / real, 10 orders/s": 500.0,
             "seeds a second, 20 orders": 0.5,
             "seeds a second, 100 orders": 0.5,
             "lab --help, cold": 10.0,

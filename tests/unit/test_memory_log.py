@@ -10,7 +10,7 @@ import pytest
 from lab.bus.memory import MemoryLog
 from lab.bus.memory_consumer import MemoryConsumer
 from lab.bus.memory_groups import Assignor
-from lab.domain.errors import Permanent, Transient
+from lab.domain.errors import Fenced, Permanent, Transient
 from lab.history.entries import FIELDS, Entry
 from lab.ports.bus import Listener, Outgoing, TopicPartition, Unread
 from lab.runtime.virtual_loop import Scheduler, sleep_us
@@ -287,6 +287,21 @@ def test_while_it_is_down_every_call_fails_and_nothing_is_applied() -> None:
         assert world.log.records("orders") == []
         assert world.log.committed("g") == {}
         assert len(world.facts) == 0
+
+    with Scheduler() as scheduler:
+        scheduler.run(main())
+
+
+def test_who_has_left_commits_nothing() -> None:
+    async def main() -> None:
+        world = World(scheduler)
+        one = Owner(world, "one")
+        one.join("orders")
+        await sleep_us(S)
+        await one.consumer.leave()
+        with pytest.raises(Fenced):
+            await one.consumer.commit({TopicPartition("orders", 0): 1}, world.log.generation("g"))
+        assert world.log.committed("g") == {}
 
     with Scheduler() as scheduler:
         scheduler.run(main())

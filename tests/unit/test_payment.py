@@ -9,20 +9,8 @@ from msgspec.structs import replace
 from lab.domain.errors import AlreadyDone, Indeterminate, LabError, Permanent, Throttled, Transient
 from lab.domain.order import IntentKind, OrderState
 from lab.providers.core import KeyMode
-from tests.unit.order_world import (
-    EPOCH_US,
-    EXPIRY,
-    HOUR,
-    ID,
-    SECOND,
-    SKEW,
-    TIMEOUT,
-    World,
-    every_schedule,
-    interleaved,
-    run,
-    step,
-)
+from tests.unit.order_world import EPOCH_US, EXPIRY, HOUR, ID, SECOND, SKEW, TIMEOUT, World
+from tests.unit.stepping import every_schedule, interleaved, run, step
 
 S = OrderState
 CHARGE_1 = f"charge:{ID}:1"
@@ -285,6 +273,18 @@ def test_a_handler_that_slept_over_its_promise_does_not_send() -> None:
     with pytest.raises(Transient):
         run(job)
     assert world.gateway.sent == []
+
+
+def test_no_send_has_more_time_than_was_promised() -> None:
+    world = World()
+    event = world.validated()
+    job = world.start(world.payment, event)
+    for _ in range(2):
+        assert step(job)
+        world.pass_us(SECOND // 2)
+    run(job)
+    promised = world.intents()[0].send_until_us - EPOCH_US
+    assert world.gateway.deadlines[0] <= promised <= TIMEOUT + SECOND // 2
 
 
 def test_a_key_that_may_be_forgotten_is_not_trusted() -> None:

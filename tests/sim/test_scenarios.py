@@ -1,0 +1,111 @@
+"""Every shipped scenario: passes with all patterns on, and breaks its promise with its pattern off."""
+
+import pytest
+
+from lab import run
+from lab.scenarios.loader import load_catalogue
+
+SHIPPED = tuple(load_catalogue())
+SEEDS = (1, 2, 3)
+
+ABLATIONS = (
+    ("duplicates", ("dedupe", "inbox"), {}, {"effect-once"}),
+    ("hung-after-charge", ("provider_key",), {}, {"no-double-charge", "money-matches"}),
+    (
+        "crash-between-commit-and-publish",
+        ("outbox",),
+        {},
+        {"no-lost-event", "outbox-atomic", "converges"},
+    ),
+    ("timeouts", ("retry",), {}, {"converges"}),
+    ("graceful-shutdown", ("drain",), {}, {"graceful-shutdown"}),
+    ("poison-message", ("dead_letter",), {}, {"converges", "drains", "dlq-complete"}),
+    ("client-retries", ("http_idempotency",), {}, {"idempotency-key"}),
+    ("cancellation", ("compensation",), {}, {"money-matches"}),
+)
+"""Scenario, patterns off, policies, and exactly the promises that break."""
+
+
+def broken(result: object) -> set[str]:
+    return {check.name for check in result.checks if check.verdict == "FAIL"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("order", ["fifo", "shuffle"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_scenario_passes_at_every_seed(name: str, order: str) -> None:
+    for seed in SEEDS:
+        result = run(name, seed=seed, settings={"run.order": order})
+
+        assert (result.verdict, result.why) == ("PASS", ""), (seed, broken(result))
+        assert all(goal.reached for goal in result.goals)
+
+
+@pytest.mark.parametrize(("name", "off", "policies", "promises"), ABLATIONS)
+def test_without_its_pattern_a_scenario_breaks_exactly_its_promises(
+    name: str, off: tuple[str, ...], policies: dict[str, object], promises: set[str]
+) -> None:
+    for seed in SEEDS:
+        result = run(name, seed=seed, off=off, settings=policies)
+
+        assert result.verdict == "FAIL"
+        assert broken(result) == promises, seed
+        witness = next(check.witness for check in result.checks if check.verdict == "FAIL")
+        assert witness
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_one_seed_is_one_digest(name: str) -> None:
+    first, second = (run(name, seed=5, orders=40) for _ in range(2))
+
+    assert first.digest == second.digest
+    assert first.checks == second.checks
+    assert run(name, seed=6, orders=40).digest != first.digest
+
+
+def test_with_dedupe_off_the_inbox_saves_the_run_and_the_page_says_so() -> None:
+    result = run("duplicates", seed=7, off=["dedupe"])
+
+    assert result.verdict == "PASS"
+    assert "the inbox stopped" in result.why
+
+
+def test_switching_a_pattern_off_moves_no_fault() -> None:
+    with_it, without = (
+        {fault.name: fault.orders for fault in run("duplicates", seed=3, off=off).faults}
+        for off in ((), ("dedupe",))
+    )
+
+    assert with_it == without
+
+
+def test_two_orders_a_year_apart_cost_two_orders(tmp_path: object) -> None:
+    """Idle virtual time is free: nothing ticks."""
+    from pathlib import Path
+
+    assert isinstance(tmp_path, Path)
+    line = (
+        '{{"at": "{at}", "customer_id": "1", "country": null, "currency": "EUR", '
+        '"items": [{{"sku": "A", "quantity": 1, "unit_price_cents": 100}}]}}\n'
+    )
+    file = tmp_path / "orders.ndjson"
+    file.write_text(line.format(at="2024-01-01T00:00:00") + line.format(at="2025-01-01T00:00:00"))
+
+    result = run("happy-path", orders_from=str(file))
+
+    assert result.orders.by_state == {"CONFIRMED": 2}
+    assert result.time.virtual_ms > 365 * 86_400_000
+    assert result.history_entries < 400
+
+
+def test_the_real_orders_are_refused_for_the_reasons_that_they_give() -> None:
+    result = run("real-orders")
+
+    orders = result.orders
+    assert orders.accepted + orders.refused == orders.submitted == orders.read == 500
+    assert set(orders.refused_by_reason) == {
+        "customer_missing",
+        "price_below_1",
+        "quantity_below_1",
+        "sku_empty",
+    }
+    assert next(c for c in result.checks if c.name == "refused-leaves-nothing").checked

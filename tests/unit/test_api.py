@@ -1,0 +1,435 @@
+"""The HTTP front, called through its full stack: statuses, problems, and nothing that breaks it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+
+from lab.api import INDETERMINATE, PROBLEM, SHED, make_app
+from lab.asgi_call import Message, call
+from lab.domain.errors import Down, Indeterminate, Transient
+from lab.domain.order import OrderState
+from lab.domain.request import BODY_BYTES_MAX
+from lab.ports.http import HttpAnswer
+from tests.unit.order_world import ID, World, make_desk
+from tests.unit.scripted import Flaky
+from tests.unit.stepping import run, step
+
+S = OrderState
+JSON = ("content-type", "application/json")
+MUG = {"sku": "mug", "quantity": 2, "unit_price_cents": 450}
+GOOD = json.dumps({"customer_id": "C1", "currency": "EUR", "items": [MUG]}).encode()
+
+
+class Shop:
+    """The app over a world."""
+
+    def __init__(self, world: World | None = None, store: Flaky | None = None) -> None:
+        self.world = world or World()
+        self.is_ready = True
+        desk = make_desk(self.world, store) if store else self.world.desk
+        self.app: Starlette = make_app(
+            desk, is_ready=lambda: self.is_ready, subject_header="lab-subject"
+        )
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes | Sequence[bytes] = b"",
+    ) -> HttpAnswer:
+        answer = run(call(self.app, method, path, headers, body))
+        assert isinstance(answer, HttpAnswer)
+        length = dict(answer.headers)["content-length"]
+        assert method == "HEAD" or length == str(len(answer.body))
+        return answer
+
+    def post(self, body: bytes | Sequence[bytes] = GOOD, *headers: tuple[str, str]) -> HttpAnswer:
+        return self.ask("POST", "/orders", (JSON, *headers), body)
+
+
+def problem(answer: HttpAnswer, status: int, name: str) -> dict[str, Any]:
+    """The problem, after checking that it is one."""
+    assert dict(answer.headers)["content-type"] == "application/problem+json"
+    told = json.loads(answer.body)
+    assert isinstance(told, dict)
+    assert (answer.status, told["status"], told["type"]) == (status, status, PROBLEM + name)
+    assert told["title"]
+    assert told["detail"]
+    return told
+
+
+# ---- create
+
+
+def test_an_order_is_created_with_its_place() -> None:
+    shop = Shop()
+    answer = shop.post(GOOD, ("lab-subject", "1.1"))
+    assert answer.status == 201
+    assert json.loads(answer.body) == {"order_id": ID, "state": "PENDING"}
+    headers = dict(answer.headers)
+    assert headers["location"] == f"/orders/{ID}"
+    assert headers["content-type"] == "application/json"
+    assert shop.world.order().lab_subject == "1.1"
+
+
+def test_the_same_key_gives_the_same_answer_and_place() -> None:
+    shop = Shop()
+    first = shop.post(GOOD, ("idempotency-key", "k1"))
+    assert shop.post(GOOD, ("idempotency-key", "k1")) == first
+    assert len(shop.world.events) == 1
+
+
+def test_the_same_key_with_another_body_is_refused() -> None:
+    shop = Shop()
+    shop.post(GOOD, ("idempotency-key", "k1"))
+    again = shop.post(GOOD + b" ", ("idempotency-key", "k1"))
+    problem(again, 422, "idempotency-key-reused")
+
+
+def test_a_key_whose_request_runs_is_a_conflict() -> None:
+    shop = Shop()
+    headers = (JSON, ("idempotency-key", "k1"))
+    job = call(shop.app, "POST", "/orders", headers, GOOD)
+    assert step(job)
+    problem(shop.post(GOOD, ("idempotency-key", "k1")), 409, "idempotency-key-running")
+    assert run(job).status == 201
+
+
+def test_a_refused_order_names_every_reason_and_leaves_nothing() -> None:
+    shop = Shop()
+    body = json.dumps({"items": [MUG | {"quantity": 0}, MUG | {"sku": 7}]}).encode()
+    told = problem(shop.post(body, ("idempotency-key", "k1")), 422, "order-refused")
+    assert [(each["reason"], each["field"]) for each in told["errors"]] == [
+        ("customer_missing", "customer_id"),
+        ("currency_unknown", "currency"),
+        ("quantity_below_1", "items[0].quantity"),
+        ("type_wrong", "items[1].sku"),
+    ]
+    assert shop.world.events == []
+    # The key was not used up.
+    assert shop.post(GOOD, ("idempotency-key", "k1")).status == 201
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 50_000, b"NaN"])
+def test_malformed_json_is_a_bad_request(body: bytes) -> None:
+    problem(Shop().post(body), 400, "malformed-json")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "text/plain", "application/json; charset=utf-16", "application/jsonx", "a/b; c", ";"],
+)
+def test_another_media_type_is_not_taken(content_type: str) -> None:
+    headers = [("content-type", content_type)] if content_type else []
+    problem(Shop().ask("POST", "/orders", headers, GOOD), 415, "media-type")
+
+
+@pytest.mark.parametrize(
+    "content_type", ['application/json;charset="UTF-8"', "Application/JSON ; charset=utf8; x=1"]
+)
+def test_json_in_utf_8_is_taken_however_it_is_spelled(content_type: str) -> None:
+    answer = Shop().ask("POST", "/orders", [("content-type", content_type)], GOOD)
+    assert answer.status == 201
+
+
+BIG = b" " * (BODY_BYTES_MAX + 1 - len(GOOD)) + GOOD
+
+
+@pytest.mark.parametrize("length", [None, str(len(BIG)), "5", "-1", "many", "9" * 30])
+@pytest.mark.parametrize("size", [len(BIG), 65_536, 1_000])
+def test_a_body_over_the_limit_is_refused_however_it_comes(length: str | None, size: int) -> None:
+    chunks = [BIG[start : start + size] for start in range(0, len(BIG), size)]
+    headers = () if length is None else (("content-length", length),)
+    problem(Shop().post(chunks, *headers), 413, "body-too-large")
+
+
+def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
+    reads = 0
+
+    async def receive() -> Message:
+        nonlocal reads
+        reads += 1
+        return {"type": "http.request", "body": GOOD, "more_body": False}
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/orders",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"999999")],
+    }
+    run(_awaited(Shop().app(scope, receive, send)))
+    assert (sent[0]["status"], reads) == (413, 0)
+
+
+async def _awaited(answer: Any) -> None:
+    await answer
+
+
+def test_a_body_at_the_limit_in_single_bytes_is_taken() -> None:
+    body = BIG[1:]
+    shop = Shop()
+    assert shop.post([body[place : place + 1] for place in range(len(body))]).status == 201
+
+
+def test_a_client_that_hangs_up_gets_no_order() -> None:
+    shop = Shop()
+    messages: list[Message] = [
+        {"type": "http.request", "body": GOOD, "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/orders",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    run(_awaited(shop.app(scope, receive, send)))
+    assert (sent, shop.world.events) == ([], [])
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "a\tb", "k\x00", "ä", "\x7f"])
+def test_an_unprintable_or_endless_key_is_refused(key: str) -> None:
+    problem(Shop().post(GOOD, ("idempotency-key", key)), 400, "idempotency-key-invalid")
+
+
+def test_two_keys_for_one_request_are_refused() -> None:
+    keys = (("idempotency-key", "k1"), ("idempotency-key", "k2"))
+    problem(Shop().post(GOOD, *keys), 400, "idempotency-key-invalid")
+
+
+@pytest.mark.parametrize("subject", ["x", "1", "1.", ".1", "1.1.1", "-1.1", "1" * 40 + ".1", "²"])
+def test_a_subject_that_is_none_is_refused(subject: str) -> None:
+    problem(Shop().post(GOOD, ("lab-subject", subject)), 400, "subject-invalid")
+
+
+def test_outside_of_a_lab_run_nobody_chooses_a_subject() -> None:
+    world = World()
+    app = make_app(world.desk, is_ready=lambda: True)
+    answer = run(call(app, "POST", "/orders", (JSON, ("lab-subject", "7.1")), GOOD))
+    assert answer.status == 201
+    assert world.order().lab_subject == ""
+
+
+# ---- get and cancel
+
+
+def test_an_order_is_shown() -> None:
+    shop = Shop()
+    shop.post()
+    answer = shop.ask("GET", f"/orders/{ID}")
+    assert answer.status == 200
+    assert json.loads(answer.body) == {
+        "order_id": ID,
+        "state": "PENDING",
+        "version": 1,
+        "currency": "EUR",
+        "amount_cents": 900,
+    }
+    head = shop.ask("HEAD", f"/orders/{ID}")
+    assert (head.status, head.body) == (200, b"")
+
+
+@pytest.mark.parametrize("order_id", ["nobody", "x" * 65, "a\0b", "ü", "\ud800", " ", "a\nb"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_unknown_order_is_not_found(order_id: str, method: str) -> None:
+    path = f"/orders/{order_id}" + ("/cancel" if method == "POST" else "")
+    problem(Shop().ask(method, path), 404, "not-found")
+
+
+def test_an_open_order_is_cancelled_as_often_as_asked() -> None:
+    shop = Shop()
+    shop.post()
+    for _ in range(2):
+        answer = shop.ask("POST", f"/orders/{ID}/cancel")
+        assert answer.status == 200
+        assert json.loads(answer.body) == {"order_id": ID, "state": "CANCELLED"}
+
+
+def test_a_paid_order_is_cancelled_no_more() -> None:
+    world = World()
+    world.handle(world.payment, world.validated())
+    problem(Shop(world).ask("POST", f"/orders/{ID}/cancel"), 409, "too-late")
+
+
+# ---- the rest of the surface
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/order", "/orders/", "/orders/a/b", "/orders/a/cancel/", ""]
+)
+def test_an_unknown_path_is_not_found(path: str) -> None:
+    problem(Shop().ask("GET", path, [("host", "[")]), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/orders", "POST"),
+        ("DELETE", "/orders/x", "GET, HEAD"),
+        ("GET", "/orders/x/cancel", "POST"),
+        ("POST", "/health", "GET, HEAD"),
+        ("post", "/orders", "POST"),
+        ("", "/ready", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_not_allowed_and_told_which_is(
+    method: str, path: str, allow: str
+) -> None:
+    answer = Shop().ask(method, path)
+    problem(answer, 405, "method-not-allowed")
+    assert dict(answer.headers)["allow"] == allow
+
+
+def test_a_process_that_runs_is_healthy_and_ready_until_it_is_not() -> None:
+    shop = Shop()
+    assert shop.ask("GET", "/health").status == 200
+    assert shop.ask("GET", "/ready").status == 200
+    shop.is_ready = False
+    assert shop.ask("GET", "/health").status == 200
+    problem(shop.ask("GET", "/ready"), 503, "shed")
+
+
+def test_new_work_is_shed_while_unready() -> None:
+    shop = Shop()
+    shop.post()
+    shop.is_ready = False
+    for answer in (shop.post(), shop.ask("POST", f"/orders/{ID}/cancel")):
+        problem(answer, 503, "shed")
+        assert dict(answer.headers)["retry-after"] == "1"
+    assert shop.ask("GET", f"/orders/{ID}").status == 200
+    assert shop.world.told() == ["OrderCreated"]
+
+
+# ---- the store
+
+
+@pytest.mark.parametrize("key", [(), (("idempotency-key", "k1"),)])
+def test_a_store_that_is_down_sheds_the_request(key: tuple[tuple[str, str], ...]) -> None:
+    world = World()
+    store = Flaky(world.store)
+    store.commits = [Down("no connection", dependency="postgres", after_us=2_500_000)]
+    answer = Shop(world, store).post(GOOD, *key)
+    problem(answer, 503, SHED.removeprefix(PROBLEM))
+    assert dict(answer.headers)["retry-after"] == "3"
+    assert world.events == []
+
+
+def test_a_store_that_keeps_refusing_sheds_the_request() -> None:
+    world = World()
+    store = Flaky(world.store)
+    store.commits = [Transient("deadlock")] * 20
+    problem(Shop(world, store).post(), 503, "shed")
+    assert world.events == []
+
+
+def test_a_commit_that_nobody_can_look_up_is_indeterminate() -> None:
+    lost = Indeterminate("the connection was lost at commit")
+    for commit in (lost, ("after", lost)):
+        world = World()
+        store = Flaky(world.store)
+        store.commits = [commit]
+        store.looks = [Transient("away")]
+        answer = Shop(world, store).post(GOOD, ("idempotency-key", "k1"))
+        problem(answer, 503, INDETERMINATE.removeprefix(PROBLEM))
+        # Asking again settles it.
+        assert Shop(world, store).post(GOOD, ("idempotency-key", "k1")).status == 201
+        assert len(world.events) == 1
+
+
+def test_a_bug_is_answered_with_a_problem_and_raised() -> None:
+    world = World()
+    store = Flaky(world.store)
+    store.commits = [ZeroDivisionError("a bug")]
+    answers: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": GOOD, "more_body": False}
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/orders",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    with pytest.raises(ZeroDivisionError):
+        run(_awaited(Shop(world, store).app(scope, receive, send)))
+    assert answers[0]["status"] == 500
+    assert json.loads(answers[1]["body"])["type"] == PROBLEM + "internal"
+
+
+def test_an_app_without_an_answer_is_an_error_of_the_app() -> None:
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive, send
+
+    with pytest.raises(RuntimeError, match="did not answer"):
+        run(call(silent, "GET", "/"))
+
+
+# ---- anything at all
+
+latin = st.text(st.characters(max_codepoint=255), max_size=20)
+names = st.sampled_from(
+    ["content-type", "content-length", "idempotency-key", "lab-subject", "host", "x"]
+)
+values = st.one_of(
+    latin, st.sampled_from(["application/json", "5", "1.1", "application/json; charset"])
+)
+paths = st.one_of(
+    st.sampled_from(["/orders", f"/orders/{ID}", f"/orders/{ID}/cancel", "/health", "/ready"]),
+    st.text(st.characters(exclude_categories=()), max_size=30).map("/".__add__),
+)
+methods = st.one_of(st.sampled_from(["GET", "POST", "HEAD", "PUT", "OPTIONS"]), latin)
+chunks = st.lists(st.one_of(st.binary(max_size=60), st.just(GOOD)), max_size=4)
+
+
+@given(methods, paths, st.lists(st.tuples(names, values), max_size=5), chunks)
+def test_no_request_breaks_the_api(
+    method: str, path: str, headers: list[tuple[str, str]], body: list[bytes]
+) -> None:
+    shop = Shop()
+    shop.world.create()
+    answer = run(call(shop.app, method, path, headers, body))
+    assert 200 <= answer.status < 500
+    kind = dict(answer.headers)["content-type"]
+    assert kind == ("application/json" if answer.status < 300 else "application/problem+json")
+    if method != "HEAD":
+        json.loads(answer.body)
+
+
+@given(
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    ),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=300),
+)
+def test_no_json_breaks_the_api(body: object, key: str) -> None:
+    shop = Shop()
+    for wrapped in (body, {"items": [body, MUG]}, {"customer_id": body, "items": body}):
+        answer = shop.post(json.dumps(wrapped).encode(), ("idempotency-key", key))
+        assert answer.status in (400, 422)
+        json.loads(answer.body)
+    assert shop.world.events == []

@@ -1,0 +1,235 @@
+"""The breaker: opens on failures, lets one probe through, and burns no attempt."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from lab.domain.errors import Down, Indeterminate, LabError, Permanent, Throttled, Transient
+from lab.patterns.breaker import Breaker, NoBreaker
+from lab.runtime.virtual_loop import Scheduler, sleep_us
+from lab.stores.memory_base import crossing
+from tests.chain_parts import PROCESS, SECOND, Entries, Hand
+from tests.stepping import at_once
+
+
+class Provider:
+    """Answers what it is told."""
+
+    def __init__(self) -> None:
+        self.error: LabError | None = None
+        self.calls = 0
+
+    async def charge(self, order_id: str, *, deadline_us: int) -> str:
+        self.calls += 1
+        await crossing()
+        if self.error is not None:
+            raise self.error
+        return f"{order_id}:{deadline_us}"
+
+
+def make_breaker(hand: Hand, entries: Entries | None = None) -> Breaker:
+    return Breaker(
+        "gateway",
+        window_us=10 * SECOND,
+        calls_min=4,
+        failures_percent=50,
+        open_us=5 * SECOND,
+        clock=hand.now_us,
+        now=hand.now_us,
+        process=PROCESS,
+        write=None if entries is None else entries.write,
+    )
+
+
+class Bench:
+    """A guarded provider."""
+
+    def __init__(self) -> None:
+        self.hand, self.entries, self.provider = Hand(), Entries(), Provider()
+        self.charge = make_breaker(self.hand, self.entries).guard(self.provider.charge)
+
+    def call(self, error: LabError | None = None) -> str:
+        """What comes of one call: `ok`, or the name of what was raised."""
+        self.provider.error = error
+        try:
+            at_once(self.charge("o", deadline_us=1))
+        except LabError as raised:
+            return type(raised).__name__
+        return "ok"
+
+    def open(self) -> None:
+        for _ in range(4):
+            self.call(Transient("503"))
+
+    def states(self) -> list[object]:
+        return [state for _, state in self.entries.of("breaker")]
+
+
+def test_a_guarded_call_is_the_call() -> None:
+    bench = Bench()
+
+    assert at_once(bench.charge("o-1", deadline_us=7)) == "o-1:7"
+
+
+@pytest.mark.parametrize("make", [make_breaker, lambda _hand: NoBreaker("gateway")])
+def test_an_error_carries_the_name_of_its_dependency(make: Callable[[Hand], Breaker]) -> None:
+    provider = Provider()
+    provider.error = Transient("503")
+
+    with pytest.raises(Transient) as raised:
+        at_once(make(Hand()).guard(provider.charge)("o", deadline_us=1))
+
+    assert raised.value.dependency == "gateway"
+
+
+def test_enough_failures_open_it_and_then_nobody_is_called() -> None:
+    bench = Bench()
+
+    results = [bench.call(Transient("503")) for _ in range(6)]
+
+    assert results == ["Transient"] * 4 + ["Down"] * 2
+    assert bench.provider.calls == 4
+    assert bench.states() == ["open"]
+
+
+def test_an_open_breaker_says_when_to_come_back() -> None:
+    bench = Bench()
+    bench.open()
+    bench.hand.us = 2 * SECOND
+
+    with pytest.raises(Down) as raised:
+        at_once(bench.charge("o", deadline_us=1))
+
+    assert (raised.value.dependency, raised.value.after_us) == ("gateway", 3 * SECOND)
+
+
+def test_few_calls_or_a_small_share_of_failures_open_nothing() -> None:
+    few, small = Bench(), Bench()
+
+    for _ in range(3):
+        few.call(Transient("503"))
+    for _ in range(9):
+        small.call()
+    for _ in range(8):
+        small.call(Indeterminate("no answer"))
+
+    assert few.states() == small.states() == []
+
+
+def test_failures_out_of_the_window_are_forgotten() -> None:
+    bench = Bench()
+
+    for second in range(0, 60, 4):
+        bench.hand.us = second * SECOND
+        bench.call(Transient("503"))
+
+    assert bench.states() == []
+
+
+@pytest.mark.parametrize("answer", [Permanent("400"), Throttled("429", after_us=1)])
+def test_an_answer_that_refuses_is_an_answer(answer: LabError) -> None:
+    bench = Bench()
+
+    for _ in range(20):
+        bench.call(answer)
+
+    assert bench.states() == []
+
+
+def test_a_probe_that_succeeds_closes_it() -> None:
+    bench = Bench()
+    bench.open()
+    bench.hand.us = 5 * SECOND
+
+    assert [bench.call(), bench.call()] == ["ok", "ok"]
+    assert bench.states() == ["open", "half_open", "closed"]
+    assert bench.call(Transient("503")) == "Transient", "old failures are forgotten"
+
+
+def test_a_probe_that_fails_is_down_and_counts_no_attempt() -> None:
+    bench = Bench()
+    bench.open()
+    bench.hand.us = 5 * SECOND
+
+    assert bench.call(Transient("503")) == "Down"
+    assert bench.call() == "Down"
+    assert bench.states() == ["open", "half_open", "open"]
+    bench.hand.us = 10 * SECOND
+    assert bench.call() == "ok"
+
+
+def test_one_probe_at_a_time_and_a_cancelled_one_frees_its_place() -> None:
+    bench = Bench()
+    bench.open()
+    bench.hand.us = 5 * SECOND
+    results = []
+
+    async def hang(_order_id: str, *, deadline_us: int) -> str:  # noqa: ARG001
+        await asyncio.get_running_loop().create_future()
+        return "never"
+
+    async def main() -> None:
+        breaker = make_breaker(bench.hand)
+        failing, hanging = breaker.guard(bench.provider.charge), breaker.guard(hang)
+        for _ in range(4):
+            with pytest.raises(Transient):
+                await failing("o", deadline_us=1)
+        bench.hand.us = 10 * SECOND
+
+        async def probe() -> None:
+            await hanging("o", deadline_us=1)
+
+        task = asyncio.get_running_loop().create_task(probe())
+        await sleep_us(1)
+        with pytest.raises(Down):
+            await failing("o", deadline_us=1)
+        task.cancel()
+        await sleep_us(1)
+        bench.provider.error = None
+        results.append(await failing("o", deadline_us=1))
+
+    bench.provider.error = Transient("503")
+    with Scheduler() as scheduler:
+        scheduler.run(main())
+    assert results == ["o:1"]
+
+
+def test_a_late_answer_from_before_says_nothing_about_now() -> None:
+    hand, answers = Hand(), []
+    breaker = make_breaker(hand)
+
+    async def slow(_number: int) -> str:
+        await sleep_us(SECOND)
+        raise Transient("503")
+
+    async def one(number: int) -> None:
+        try:
+            await breaker.guard(slow)(number)
+        except LabError as error:
+            answers.append(type(error).__name__)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(one(number)) for number in range(8)]
+        for task in tasks:
+            await task
+
+    entries = Entries()
+    breaker._write = entries.write
+    with Scheduler() as scheduler:
+        scheduler.run(main())
+    assert answers == ["Transient"] * 8
+    assert len(entries.of("breaker")) == 1, "four late failures do not open it a second time"
+
+
+def test_without_a_breaker_everybody_keeps_calling() -> None:
+    provider = Provider()
+    provider.error = Transient("503")
+    charge = NoBreaker("gateway").guard(provider.charge)
+
+    for _ in range(50):
+        with pytest.raises(Transient):
+            at_once(charge("o", deadline_us=1))
+
+    assert provider.calls == 50

@@ -1,0 +1,396 @@
+"""Key lanes, one link and one caller at a time; all interleavings stand in the exhaustive test."""
+
+from typing import Any
+
+import pytest
+
+from lab.domain.envelope import header
+from lab.domain.errors import Down, Indeterminate, Transient
+from lab.patterns.key_lanes import KeyLanes, KeyParking, PlainParking, PlainTiers
+from lab.ports.bus import Ack, DeadLetter, Delivery, Outgoing, Record, Release, Retry
+from lab.ports.store import OutcomeRow, Unit
+from tests.chain_parts import (
+    EPOCH_US,
+    GROUP,
+    PROCESS,
+    SECOND,
+    Entries,
+    Inner,
+    Log,
+    Stores,
+    make_delivery,
+    make_record,
+)
+from tests.stepping import at_once
+
+TIERS_US = (5 * SECOND, 30 * SECOND)
+RETRY_1 = "orders.notification.retry.1"
+RETRY_2 = "orders.notification.retry.2"
+REDRIVES = "orders.notification.retry"
+
+
+class Bench:
+    """A key-lanes link over memory stores, with the handler's side under the test's control."""
+
+    def __init__(self, *steps: Any, log: Log | None = None) -> None:
+        self.stores = Stores()
+        self.log = log or Log()
+        self.inner = Inner(*steps)
+        self.republished: list[str] = []
+        self.entries = Entries()
+        store = self.stores.store.key_retry
+        self.parking = KeyParking(store=store, publisher=self.log, group=GROUP, tiers_us=TIERS_US)
+        self.link = KeyLanes(
+            self.inner,
+            parking=self.parking,
+            store=store,
+            group=GROUP,
+            republish=self._republish,
+            again_us=SECOND,
+            now=self.stores.hand.now_us,
+            process=PROCESS,
+            write=self.entries.write,
+        )
+
+    async def _republish(self, delivery: Delivery) -> None:
+        self.republished.append(delivery.event_id)
+
+    @property
+    def rows(self) -> list[tuple[str, int, bool]]:
+        rows = self.stores.server.key_retry.rows()
+        return [(row.event_id, row.attempts, row.is_dead) for row in rows]
+
+    def park(self, event_id: str = "e1", *, attempt: int = 3, tier: int = 1) -> None:
+        delivery = make_delivery(event_id, attempt=attempt)
+        delay_us = TIERS_US[tier - 1]
+        assert at_once(self.parking.park(delivery, tier=tier, delay_us=delay_us)) == Ack("parked")
+
+    def arrive(self, event_id: str) -> None:
+        assert at_once(self.link(make_delivery(event_id))) == Ack("parked")
+
+    def alarm(self, topic: str = RETRY_1, event_id: str = "e1", **named: Any) -> Any:
+        record = make_record(event_id, topic=topic)
+        return at_once(self.link(make_delivery(event_id, record=record, **named)))
+
+
+def text(record: Outgoing | Record, name: str) -> str:
+    return (header(record.headers, name) or b"").decode()
+
+
+def test_without_a_lock_a_record_runs() -> None:
+    bench = Bench()
+
+    assert at_once(bench.link(make_delivery(starts_known=True))) == Ack("handled")
+    assert bench.rows == []
+    assert bench.log.records == []
+
+
+def test_the_first_failure_locks_the_key_and_publishes_an_alarm_that_is_the_whole_record() -> None:
+    bench = Bench()
+
+    bench.park()
+
+    (alarm,) = bench.log.records
+    record = make_record()
+    assert bench.rows == [("e1", 3, False)]
+    assert (alarm.topic, alarm.key, alarm.value) == (RETRY_1, record.key, record.value)
+    assert set(record.headers) <= set(alarm.headers)
+    assert text(alarm, "lab-attempt") == "4"
+    assert text(alarm, "lab-not-before") == str(EPOCH_US + 5 * SECOND)
+    assert text(alarm, "lab-origin") == "orders/0/0"
+    assert text(alarm, "lab-group") == GROUP
+
+
+def test_later_records_of_a_locked_key_wait_in_order_of_arrival_and_once() -> None:
+    bench = Bench()
+    bench.park("e1")
+
+    for event_id in ("e2", "e3", "e2"):
+        bench.arrive(event_id)
+
+    assert [row[0] for row in bench.rows] == ["e1", "e2", "e3"]
+    assert bench.inner.seen == []
+    assert bench.entries.of("acted") == [("key_lanes", "held")] * 3
+
+
+def test_another_key_passes_a_locked_one() -> None:
+    bench = Bench()
+    bench.park("e1")
+
+    other = make_delivery("e9", record=make_record("e9", key="order-2"))
+
+    assert at_once(bench.link(other)) == Ack("handled")
+
+
+def test_an_alarm_before_its_time_waits_and_starts_nothing() -> None:
+    bench = Bench()
+    bench.park("e1")
+    bench.stores.hand.us = 2 * SECOND
+
+    assert bench.alarm() == Retry(3 * SECOND, counts=False)
+    assert bench.inner.seen == []
+
+
+def test_an_alarm_runs_the_head_and_comes_again_until_the_last_row_is_gone() -> None:
+    bench = Bench()
+    bench.park("e1")
+    bench.arrive("e2")
+    bench.stores.hand.us = 5 * SECOND
+
+    assert bench.alarm() == Retry(0, counts=False)
+    assert bench.alarm() == Ack("handled")
+    assert bench.alarm() == Ack("done")
+
+    assert [(each.event_id, each.attempt) for each in bench.inner.seen] == [("e1", 4), ("e2", 1)]
+    assert bench.inner.seen[0].record.topic == "orders"
+    assert bench.stores.server.key_retry.locks == 0
+
+
+def test_what_the_alarm_carries_does_not_matter() -> None:
+    bench = Bench()
+    bench.park("e1")
+    bench.stores.hand.us = 5 * SECOND
+
+    bench.alarm(event_id="long-done")
+
+    assert [each.event_id for each in bench.inner.seen] == ["e1"]
+
+
+def test_a_head_that_fails_again_moves_to_the_next_tier_under_a_new_alarm() -> None:
+    bench = Bench()
+    bench.park("e1", attempt=3)
+    bench.stores.hand.us = 5 * SECOND
+
+    class Failing(Inner):
+        async def __call__(self, delivery: Delivery) -> Any:
+            return await bench.parking.park(delivery, tier=2, delay_us=30 * SECOND)
+
+    bench.link._inner = Failing()
+
+    assert bench.alarm() == Ack("parked")
+    assert bench.rows == [("e1", 4, False)]
+    assert bench.log.topics == [RETRY_1, RETRY_2]
+    assert bench.alarm() == Retry(30 * SECOND, counts=False)
+
+
+def test_a_head_that_is_retried_in_place_keeps_its_attempts_in_the_row() -> None:
+    bench = Bench(Retry(7))
+    bench.park("e1", attempt=1)
+    bench.stores.hand.us = 5 * SECOND
+
+    assert bench.alarm() == Retry(7, counts=False)
+    assert bench.rows == [("e1", 2, False)]
+
+
+@pytest.mark.parametrize(
+    "settlement", [Retry(9, counts=False), Release("down", 4), DeadLetter("poison", "x", "y")]
+)
+def test_what_is_no_attempt_leaves_the_head_as_it_was(settlement: Any) -> None:
+    bench = Bench(settlement)
+    bench.park("e1")
+    bench.stores.hand.us = 5 * SECOND
+
+    assert bench.alarm() == settlement
+    assert bench.rows == [("e1", 3, False)]
+
+
+def test_behind_a_dead_head_rows_stay_and_its_letter_is_published_again() -> None:
+    bench = Bench(Ack("dead"))
+    bench.park("e1")
+    bench.arrive("e2")
+    bench.stores.hand.us = 5 * SECOND
+
+    assert bench.alarm() == Ack("dead")
+    assert bench.alarm() == Ack("dead")
+
+    assert bench.rows == [("e1", 3, True), ("e2", 0, False)]
+    assert bench.republished == ["e1"]
+    assert len(bench.inner.seen) == 1
+
+
+def test_a_main_record_that_is_the_head_publishes_an_alarm_and_does_not_run_it() -> None:
+    bench = Bench()
+    bench.park("e1", tier=2)
+    bench.stores.hand.us = 28 * SECOND
+
+    assert at_once(bench.link(make_delivery("e1"))) == Ack("parked")
+
+    # Two seconds are left: the shortest tier that covers them.
+    assert bench.log.topics == [RETRY_2, RETRY_1]
+    assert bench.inner.seen == []
+
+
+def test_a_main_record_whose_head_is_dead_is_acknowledged_as_dead() -> None:
+    bench = Bench(Ack("dead"))
+    bench.park("e1")
+    bench.stores.hand.us = 5 * SECOND
+    bench.alarm()
+
+    assert at_once(bench.link(make_delivery("e1"))) == Ack("dead")
+    assert bench.log.topics == [RETRY_1]
+
+
+def test_a_redelivered_record_sees_to_the_alarm_of_a_lock_that_came_while_it_ran() -> None:
+    bench = Bench()
+
+    class LockedMeanwhile(Inner):
+        async def __call__(self, _delivery: Delivery) -> Any:
+            await bench.stores.store.key_retry.park(row)
+            return Ack("handled")
+
+    bench.link._inner = LockedMeanwhile()
+    other = Bench()
+    other.park("e1")
+    (row,) = other.stores.server.key_retry.rows()
+
+    assert at_once(bench.link(make_delivery("e1"))) == Ack("handled")
+    assert bench.log.topics == [RETRY_1]
+
+
+def test_a_first_delivery_does_not_look_twice() -> None:
+    looks = 0
+    bench = Bench()
+    head = bench.stores.store.key_retry.head
+
+    async def counted(group: str, key: str) -> Any:
+        nonlocal looks
+        looks += 1
+        return await head(group, key)
+
+    bench.stores.store.key_retry.head = counted  # type: ignore[method-assign]
+
+    at_once(bench.link(make_delivery("e1", starts_known=True)))
+    assert looks == 0
+    at_once(bench.link(make_delivery("e2", starts_known=False)))
+    assert looks == 1
+
+
+def test_an_event_that_is_done_is_not_parked_but_looked_at_again() -> None:
+    bench = Bench()
+    done = Unit(outcome=OutcomeRow(group=GROUP, event_id="e1"))
+    at_once(bench.stores.store.orders.commit(done))
+
+    parked = at_once(bench.parking.park(make_delivery("e1"), tier=1, delay_us=5))
+
+    assert parked == Retry(0, counts=False)
+    assert bench.rows == []
+    assert bench.log.records == []
+
+
+@pytest.mark.parametrize(
+    ("error", "settlement"),
+    [
+        (Transient("broker"), Retry(SECOND, counts=False)),
+        (Indeterminate("broker"), Retry(SECOND, counts=False)),
+        (Down("broker", dependency="broker", after_us=3), Release("down", 3)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_alarm_that_cannot_be_published_settles_nothing(error: Any, settlement: Any) -> None:
+    bench = Bench(log=Log(error))
+    other = Bench()
+    other.park("e1")
+    (row,) = other.stores.server.key_retry.rows()
+    at_once(bench.stores.store.key_retry.park(row))
+
+    assert at_once(bench.link(make_delivery("e1"))) == settlement
+    assert bench.log.records == []
+
+
+def test_a_drain_moves_a_record_to_the_retry_path_and_counts_no_attempt() -> None:
+    bench = Bench()
+
+    settled = [at_once(bench.link.move(make_delivery(each))) for each in ("e1", "e2")]
+
+    assert settled == [Ack("parked")] * 2
+    assert bench.rows == [("e1", 0, False), ("e2", 0, False)]
+    assert bench.log.topics == [RETRY_1]
+
+
+def test_a_drain_moves_an_alarm_as_it_is() -> None:
+    bench = Bench()
+    record = make_record(topic=RETRY_2, lab_attempt=b"5")
+
+    settled = at_once(bench.link.move(make_delivery(record=record)))
+
+    assert settled == Ack("parked")
+    assert bench.log.records == [Outgoing(RETRY_2, record.key, record.value, record.headers)]
+    assert bench.rows == []
+
+
+def test_a_drain_settles_what_is_done_already() -> None:
+    bench = Bench(Ack("done"))
+    done = Unit(outcome=OutcomeRow(group=GROUP, event_id="e1"))
+    at_once(bench.stores.store.orders.commit(done))
+
+    assert at_once(bench.link.move(make_delivery("e1"))) == Ack("done")
+
+
+def test_a_redrive_of_a_dead_head_makes_it_live_again_with_fresh_attempts() -> None:
+    bench = Bench(Ack("dead"), Ack("handled"))
+    bench.park("e1")
+    bench.arrive("e2")
+    bench.stores.hand.us = 5 * SECOND
+    bench.alarm()
+
+    assert bench.alarm(REDRIVES, redrives=1) == Retry(0, counts=False)
+
+    runs = [(each.event_id, each.attempt, each.redrives) for each in bench.inner.seen]
+    assert runs == [("e1", 4, 0), ("e1", 1, 1)]
+    assert bench.rows == [("e2", 0, False)]
+
+
+def test_a_redrive_that_is_done_leaves_an_alarm_for_the_rows_behind_it() -> None:
+    bench = Bench(Ack("done"))
+    bench.park("e2")
+    done = Unit(outcome=OutcomeRow(group=GROUP, event_id="e1"))
+    at_once(bench.stores.store.orders.commit(done))
+
+    assert bench.alarm(REDRIVES, redrives=1) == Ack("done")
+    assert bench.log.topics == [RETRY_1, RETRY_1]
+
+
+def test_a_redrive_of_an_event_that_died_without_a_lock_runs_it_as_it_stood() -> None:
+    bench = Bench()
+
+    assert bench.alarm(REDRIVES, redrives=1) == Ack("handled")
+    (run,) = bench.inner.seen
+    assert (run.record.topic, run.redrives) == ("orders", 1)
+
+
+def test_plain_tiers_send_the_record_itself_and_lock_nothing() -> None:
+    stores, log = Stores(), Log()
+    parking = PlainParking(publisher=log, group=GROUP, wall=stores.hand.wall_us)
+    link = PlainTiers(Inner(), parking=parking, wall=stores.hand.wall_us, again_us=SECOND)
+
+    at_once(parking.park(make_delivery(attempt=3), tier=1, delay_us=5 * SECOND))
+    at_once(link(make_delivery("e2")))
+
+    (sent,) = log.records
+    assert (sent.topic, text(sent, "lab-attempt")) == (RETRY_1, "4")
+    assert stores.server.key_retry.locks == 0
+
+
+def test_a_record_of_a_plain_tier_waits_for_its_time_and_goes_on_counting() -> None:
+    stores, inner = Stores(), Inner()
+    hand = stores.hand
+    parking = PlainParking(publisher=Log(), group=GROUP, wall=hand.wall_us)
+    link = PlainTiers(inner, parking=parking, wall=hand.wall_us, again_us=SECOND)
+    record = make_record(
+        topic=RETRY_1, lab_attempt=b"4", lab_not_before=b"%d" % (EPOCH_US + 5 * SECOND)
+    )
+
+    assert at_once(link(make_delivery(record=record))) == Retry(5 * SECOND, counts=False)
+    hand.us = 5 * SECOND
+    assert at_once(link(make_delivery(record=record))) == Ack("handled")
+    assert [each.attempt for each in inner.seen] == [4]
+
+
+def test_a_drain_of_plain_tiers_keeps_the_attempt() -> None:
+    log = Log(Transient("broker"))
+    parking = PlainParking(publisher=log, group=GROUP, wall=lambda: EPOCH_US)
+    link = PlainTiers(Inner(), parking=parking, wall=lambda: EPOCH_US, again_us=SECOND)
+
+    assert at_once(link.move(make_delivery(attempt=2))) == Retry(SECOND, counts=False)
+    assert at_once(link.move(make_delivery(attempt=2))) == Ack("parked")
+    assert text(log.records[0], "lab-attempt") == "2"
