@@ -261,6 +261,8 @@ class CallFolds:
         health = life.health.get(entry[4]) or self._health(life, entry[4])
         is_open = entry[5] == "open"
         health.open_us = entry[1] if is_open else None
+        # From here on the breaker says what is known, and lets its probes through.
+        health.failed_us.clear()
         life.failing_spells += is_open
 
     # ---- dedupe, retries, dead letters

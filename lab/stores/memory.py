@@ -215,7 +215,7 @@ class MemoryStoreServer:
         if unit.intents:
             intents = row.intents
             for step in unit.intents:
-                stepped = _step(intents, step, state)
+                stepped = _step(intents, step, state, self.now_us())
                 if stepped is None:
                     return False
                 intents = stepped
@@ -228,6 +228,8 @@ class MemoryStoreServer:
     def _move(self, unit: Unit, row: Row, change: Change) -> None:
         was, to = row.order.state, change.to
         order = msgspec.structs.replace(row.order, state=to, version=change.version + 1)
+        if to is OrderState.CANCELLED:
+            order = msgspec.structs.replace(order, was_cancelled=True)
         self.rows.move(row, order)
         if was in _OPEN and to not in _OPEN:
             self.expiries.discard(order.id)
@@ -351,9 +353,11 @@ def _check_events(unit: Unit) -> None:
 
 
 def _step(
-    intents: tuple[Intent, ...], step: IntentChange, state: OrderState
+    intents: tuple[Intent, ...], step: IntentChange, state: OrderState, now_us: int
 ) -> tuple[Intent, ...] | None:
     """The intents of an order after one step; None if the step is not possible."""
+    if step.before_us and now_us >= step.before_us:
+        return None
     wanted = step.intent
     place = next(
         (
@@ -368,9 +372,12 @@ def _step(
     if place is None or not intents[place].is_open:
         return None
     present = intents[place]
+    expected_us = step.expected_send_until_us
     if step.op is IntentOp.CLOSE:
+        if expected_us and present.send_until_us != expected_us:
+            return None
         changed = msgspec.structs.replace(present, is_open=False)
-    elif present.send_until_us != step.expected_send_until_us or state not in step.while_in:
+    elif present.send_until_us != expected_us or state not in step.while_in:
         return None
     else:
         # Never earlier: a send may be on its way under the present one.

@@ -133,6 +133,7 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     created_us: int
     expires_us: int
     traceparent: str
+    was_cancelled: bool
     intents: tuple[_PackedIntent, ...]
 
 
@@ -155,6 +156,7 @@ def _pack(row: Row) -> bytes:
             order.created_us,
             order.expires_us,
             order.traceparent,
+            order.was_cancelled,
             [
                 (each.kind, each.n, each.key, each.amount_cents, each.currency, each.send_until_us)
                 for each in row.intents
@@ -180,6 +182,7 @@ def _unpack(order_id: str, packed: bytes) -> Row:
             created_us=found.created_us,
             expires_us=found.expires_us,
             traceparent=found.traceparent,
+            was_cancelled=found.was_cancelled,
         ),
         intents=tuple(
             Intent(

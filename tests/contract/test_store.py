@@ -294,6 +294,57 @@ async def test_an_intent_is_closed_once_with_the_unit_that_settles_it(world: Wor
 
 
 @in_world
+async def test_an_intent_that_was_raised_is_not_closed_on_what_was_known_before(
+    world: World,
+) -> None:
+    orders = world.process("payment").orders
+    await orders.commit(make_create())
+    await orders.commit(make_change(S.VALIDATED))
+    await orders.commit(opened(send_until_us=5_000))
+    await orders.commit(raised(expected=5_000, until=6_000))
+    (step,) = closed().intents
+    stale = replace(closed(), intents=(replace(step, expected_send_until_us=5_000),))
+    present = replace(closed(), intents=(replace(step, expected_send_until_us=6_000),))
+    assert await orders.commit(stale) is V.CONFLICT
+    assert await orders.commit(present) is V.COMMITTED
+
+
+@in_world
+async def test_no_intent_is_opened_or_raised_once_its_time_is_over(world: World) -> None:
+    orders = world.process("payment").orders
+    await orders.commit(make_create())
+    await orders.commit(make_change(S.VALIDATED))
+    loaded = await orders.load("order-1")
+    assert loaded is not None
+    later_us = loaded.now_us + 1_000 * MS
+
+    def in_time(unit: Unit, before_us: int) -> Unit:
+        return replace(unit, intents=(replace(unit.intents[0], before_us=before_us),))
+
+    assert await orders.commit(in_time(opened(), loaded.now_us)) is V.CONFLICT
+    assert await orders.commit(in_time(opened(), later_us)) is V.COMMITTED
+    await world.sleep_us(1_000 * MS)
+    raise_it = raised(expected=5_000, until=6_000)
+    assert await orders.commit(in_time(raise_it, later_us)) is V.CONFLICT
+    assert await orders.commit(raise_it) is V.COMMITTED
+
+
+@in_world
+async def test_an_order_that_was_cancelled_is_known_as_such_for_ever(world: World) -> None:
+    orders = world.process("payment").orders
+    await orders.commit(make_create())
+    for version, state in enumerate((S.CANCELLED, S.REFUND_PENDING, S.REFUNDED), start=1):
+        await orders.commit(make_change(state, version=version))
+        loaded = await orders.load("order-1")
+        assert loaded is not None
+        assert loaded.order.was_cancelled
+    await orders.commit(make_create("order-2"))
+    other = await orders.load("order-2")
+    assert other is not None
+    assert not other.order.was_cancelled
+
+
+@in_world
 async def test_one_unit_closes_an_intent_and_opens_the_next(world: World) -> None:
     orders = world.process("payment").orders
     await orders.commit(make_create())

@@ -1,0 +1,543 @@
+# ruff: noqa: FBT003 - the fields of an entry are what they are
+"""Histories made by hand: a healthy order on its way through the system, and ways to spoil it.
+
+Entries are written as the parts of the lab write them. `Story` keeps offsets and times; `HEALTHY`
+makes one for each thing that can happen to an order. A planted bug edits the entries of a healthy
+story and says nothing else.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from lab.checks.check import Finding
+from lab.checks.checker import Checker
+from lab.checks.contract import Contract
+from lab.history.entries import FIELDS, Entry, as_dict
+from lab.history.recorder import BATCH
+
+MS: Final = 1_000
+S: Final = 1_000_000
+
+CONTRACT: Final = Contract(
+    attempts_max=6,
+    base_us=100 * MS,
+    cap_us=2 * S,
+    tiers_us=(5 * S, 30 * S, 120 * S),
+    budget_tokens=10,
+    budget_refill=0.1,
+    handler_us=10 * S,
+    provider_us=2 * S,
+    workers=16,
+    max_in_flight=256,
+    window_us=3_600 * S,
+    stop_us=13 * S,
+    breaker_window_us=10 * S,
+    breaker_calls_min=10,
+)
+
+TOPICS: Final = {
+    "OrderCreated": "orders",
+    "OrderValidated": "validation",
+    "PaymentCaptured": "payments",
+    "OrderConfirmed": "orders",
+    "OrderCancelled": "orders",
+    "RefundRequested": "payments",
+    "PaymentRefunded": "payments",
+}
+STATE_EVENTS: Final = {
+    "PENDING": "OrderCreated",
+    "VALIDATED": "OrderValidated",
+    "PAID": "PaymentCaptured",
+    "CONFIRMED": "OrderConfirmed",
+    "CANCELLED": "OrderCancelled",
+    "REFUND_PENDING": "RefundRequested",
+    "REFUNDED": "PaymentRefunded",
+}
+AMOUNT: Final = 1_020
+
+
+class Story:
+    """Entries in the order in which a run of the lab would write them."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.t_us = 0
+        self._offsets: dict[str, int] = {}
+        self._where: dict[str, tuple[str, int]] = {}
+        self._fences = 0
+
+    def write(self, kind: str, process: str, subject: str, *fields: object) -> None:
+        """One entry, a millisecond after the one before."""
+        self.t_us += MS
+        self.entries.append((kind, self.t_us, process, subject, *fields))
+
+    def wait(self, us: int) -> None:
+        """Nothing happens for so long."""
+        self.t_us += us
+
+    # ---- the client and the API
+
+    def ask(self, subject: str, *, key: str = "", body: str = "b0", status: int = 201) -> None:
+        """A request and its answer; 2xx ones create the order."""
+        send = int(subject.partition(".")[2])
+        key = key or f"key-{subject}"
+        self.write("http.begin", "client", subject, "create", key, body, send)
+        answer = ""
+        if status < 300:
+            answer = f"id-{subject}"
+            self.write("commit.begin", "api-1", subject, "api", "", False)
+            self.row(subject, 1, "PENDING")
+            self.write("http_key", "store", subject, key, body, status)
+            self.write("commit.end", "api-1", subject, "api", "", False, "committed")
+        problem = "" if status < 300 else "invalid"
+        fields = ("create", key, body, send, status, problem, answer)
+        self.write("http.end", "client", subject, *fields)
+        if status < 300:
+            self.publish(subject, "OrderCreated")
+
+    def cancel(self, subject: str, version: int) -> None:
+        """The client cancels, and may."""
+        self.write("http.begin", "client", subject, "cancel", "", "", 1)
+        self.row(subject, version, "CANCELLED")
+        fields = ("cancel", "", "", 1, 200, "", f"id-{subject}")
+        self.write("http.end", "client", subject, *fields)
+        self.publish(subject, "OrderCancelled")
+
+    # ---- facts
+
+    def row(self, subject: str, version: int, state: str) -> None:
+        """A committed change."""
+        kind = STATE_EVENTS[state]
+        fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT)
+        self.write("row", "store", subject, *fields)
+
+    def publish(self, subject: str, kind: str) -> None:
+        """The relay publishes an event."""
+        topic, event = TOPICS[kind], event_id(subject, kind)
+        self.write("publish.begin", "relay-1", subject, topic, (event,))
+        self.append(subject, kind, topic)
+        self._where[event] = (topic, self._offsets[topic] - 1)
+        self.write("publish.end", "relay-1", subject, topic, (event,), "ok")
+
+    def append(self, subject: str, kind: str, topic: str, attempt: int = 0) -> int:
+        """A record stands in a topic; returns its offset."""
+        offset = self._offsets.get(topic, 0)
+        self._offsets[topic] = offset + 1
+        event = event_id(subject, kind)
+        self.write("appended", "bus", subject, topic, 0, offset, event, kind, f"d-{event}", attempt)
+        return offset
+
+    def money(self, subject: str, action: str, key: str, about: str = "") -> None:
+        """A line of the payment gateway's ledger."""
+        fields = ("payment_gateway", action, key, about, AMOUNT, "EUR")
+        self.write("ledger", "ledger", subject, *fields)
+
+    def mail(self, subject: str, kind: str) -> None:
+        """A call to the mailer, and the line of its ledger."""
+        key = event_id(subject, kind)
+        self.call("notification-1", subject, "mailer", "send", key)
+        self.write("ledger", "ledger", subject, "mailer", "mail", key, kind, 0, "")
+
+    # ---- a process
+
+    def life(self, process: str, event: str) -> None:
+        """Something happens to a process."""
+        self.write("life", process, "", event)
+
+    def owned(self, process: str, epoch: int) -> None:
+        """A member is given its partitions."""
+        group = process.partition("-")[0]
+        self.write("owned", process, "", group, epoch, 8)
+
+    def call(
+        self,
+        process: str,
+        subject: str,
+        provider: str,
+        action: str,
+        key: str = "",
+        *,
+        result: str = "ok",
+        took_us: int = 20 * MS,
+    ) -> None:
+        """A call to a third party."""
+        deadline_us = self.t_us + 2 * S
+        self.write("call.begin", process, subject, provider, action, key, deadline_us)
+        self.wait(took_us - MS)
+        late_us = max(self.t_us + MS - deadline_us, 0)
+        fields = (provider, action, key, result, late_us, took_us)
+        self.write("call.end", process, subject, *fields)
+
+    def deliver(
+        self, process: str, subject: str, kind: str, *, attempt: int = 1, epoch: int = 1
+    ) -> tuple[object, ...]:
+        """A record is handed over; returns the fields that its settlement begins with."""
+        event = event_id(subject, kind)
+        topic, offset = self._where[event]
+        place = (process.partition("-")[0], topic, 0, offset, epoch, event)
+        self.write("deliver", process, subject, *place, kind, attempt)
+        return place
+
+    def settle(
+        self,
+        process: str,
+        subject: str,
+        place: tuple[object, ...],
+        how: str = "ack",
+        why: str = "handled",
+        after_us: int = 0,
+    ) -> None:
+        """The delivery is settled."""
+        self.write("settle", process, subject, *place, how, why, after_us)
+
+    def run(
+        self,
+        process: str,
+        subject: str,
+        kind: str,
+        work: Callable[[], None] = lambda: None,
+        *,
+        version: int = 1,
+        attempt: int = 1,
+        result: str = "ok",
+        epoch: int = 1,
+    ) -> None:
+        """A delivery with claim, handler and commit; `work` is done inside of the commit."""
+        group, event = process.partition("-")[0], event_id(subject, kind)
+        place = self.deliver(process, subject, kind, attempt=attempt, epoch=epoch)
+        self._fences += 1
+        self.write("claim", process, "", group, event, "acquired", self._fences)
+        self.handle(process, subject, kind, work, version=version, attempt=attempt, result=result)
+        if result == "ok":
+            self.write("complete", process, "", group, event, self._fences, True)
+            self.settle(process, subject, place)
+        else:
+            self.write("unclaim", process, "", group, event, self._fences, True)
+
+    def handle(
+        self,
+        process: str,
+        subject: str,
+        kind: str,
+        work: Callable[[], None] = lambda: None,
+        *,
+        version: int = 1,
+        attempt: int = 1,
+        result: str = "ok",
+    ) -> None:
+        """A run of a handler; if it ends well it commits."""
+        group, event = process.partition("-")[0], event_id(subject, kind)
+        fields = (group, event, kind, attempt, version, self.t_us + 10 * S, TOPICS[kind])
+        self.write("handle.begin", process, subject, *fields)
+        if result == "ok":
+            self.write("commit.begin", process, subject, group, event, True)
+            work()
+            self.write("outcome", "store", subject, group, event, "done", 0)
+            self.write("commit.end", process, subject, group, event, True, "committed")
+        self.write("handle.end", process, subject, group, event, kind, attempt, result)
+
+    def skip(self, process: str, subject: str, kind: str) -> None:
+        """A delivery that the group does not read."""
+        self.settle(process, subject, self.deliver(process, subject, kind), why="unread")
+
+    # ---- the way of an order
+
+    def validate(self, subject: str) -> None:
+        """The validation service has no objection."""
+        self.call("validation-1", subject, "warehouse", "in_stock")
+        self.run("validation-1", subject, "OrderCreated", lambda: self.row(subject, 2, "VALIDATED"))
+        self.publish(subject, "OrderValidated")
+
+    def receive(self, subject: str) -> None:
+        """The mail that says that the order was received."""
+        self.run(
+            "notification-1", subject, "OrderCreated", lambda: self.mail(subject, "OrderCreated")
+        )
+
+    def charge(self, subject: str) -> None:
+        """The payment service captures the money."""
+
+        def work() -> None:
+            self.intent(subject, "open", "charge", "VALIDATED")
+            self.call("payment-1", subject, "payment_gateway", "charge", charge_key(subject))
+            self.money(subject, "capture", charge_key(subject))
+            self.row(subject, 3, "PAID")
+            self.intent(subject, "close", "charge", "VALIDATED")
+
+        self.run("payment-1", subject, "OrderValidated", work, version=2)
+        self.publish(subject, "PaymentCaptured")
+
+    def intent(self, subject: str, op: str, kind: str, state: str) -> None:
+        """A step of an intent."""
+        self.write("intent", "store", subject, op, kind, 1, charge_key(subject), AMOUNT, state)
+
+    def confirm(self, subject: str) -> None:
+        """The order is confirmed, the customer told, the revenue counted."""
+        self.run(
+            "orders-1",
+            subject,
+            "PaymentCaptured",
+            lambda: self.row(subject, 4, "CONFIRMED"),
+            version=3,
+        )
+        self.publish(subject, "OrderConfirmed")
+
+        def work() -> None:
+            self.mail(subject, "OrderConfirmed")
+            event = event_id(subject, "OrderConfirmed")
+            self.write("revenue", "store", subject, "notification", event, "EUR", AMOUNT)
+
+        self.run("notification-1", subject, "OrderConfirmed", work, version=4)
+        self.skip("validation-1", subject, "OrderConfirmed")
+
+    def order(self, subject: str) -> None:
+        """One order, from its request to its last mail."""
+        self.ask(subject)
+        self.validate(subject)
+        self.receive(subject)
+        self.charge(subject)
+        self.confirm(subject)
+
+    def end(self, **left: int) -> list[Entry]:
+        """The end of the run: everything is committed, nothing is left."""
+        self.commit_all()
+        self.write("phase", "run", "", "heal")
+        self.write("phase", "run", "", "drain")
+        what = {"outbox": 0, "lag": 0, "waiting": 0, "lease": 0, **left}
+        for name, count in what.items():
+            self.write("left", "run", "", name, count)
+        self.write("phase", "run", "", "end")
+        return self.entries
+
+    def commit_all(self, epoch: int = 1) -> None:
+        """Every group commits what it has acknowledged."""
+        high: dict[tuple[object, ...], tuple[int, object]] = {}
+        for entry in self.entries:
+            if entry[0] == "settle" and entry[10] == "ack":
+                assert isinstance(entry[7], int)
+                before = high.get(entry[4:7], (0, ""))[0]
+                high[entry[4:7]] = (max(before, entry[7] + 1), entry[2])
+        for place, (offset, process) in high.items():
+            assert isinstance(process, str)
+            self.write("position", process, "", *place, offset, epoch)
+            self.write("committed", "bus", "", *place, offset, epoch, True)
+
+
+def event_id(subject: str, kind: str) -> str:
+    """The id of an order's event."""
+    return f"{kind}:{subject}"
+
+
+def charge_key(subject: str) -> str:
+    """The provider key of an order's charge."""
+    return f"charge:id-{subject}:1"
+
+
+# ---- healthy stories: in each, what some promise is about has happened
+
+
+def plain() -> list[Entry]:
+    """Three orders to which nothing happens."""
+    story = Story()
+    for process in ("validation-1", "payment-1", "orders-1", "notification-1"):
+        story.life(process, "start")
+        story.owned(process, 1)
+    for subject in ("1.1", "2.1", "37.1"):
+        story.order(subject)
+    return story.end()
+
+
+def refused() -> list[Entry]:
+    """An order that is refused, and one that is not."""
+    story = Story()
+    story.ask("36.1", status=422)
+    story.order("37.1")
+    return story.end()
+
+
+def repeated_request() -> list[Entry]:
+    """The client sends an answered request again, and gets the same answer."""
+    story = Story()
+    story.order("37.1")
+    story.write("http.begin", "client", "37.100", "create", "key-37.1", "b0", 100)
+    fields = ("create", "key-37.1", "b0", 100, 201, "", "id-37.1")
+    story.write("http.end", "client", "37.100", *fields)
+    return story.end()
+
+
+def cancelled() -> list[Entry]:
+    """The customer cancels while the payment runs: the money is given back."""
+    story, subject = Story(), "37.1"
+    story.ask(subject)
+    story.validate(subject)
+    story.receive(subject)
+    story.intent(subject, "open", "charge", "VALIDATED")
+    story.call("payment-1", subject, "payment_gateway", "charge", charge_key(subject))
+    story.money(subject, "capture", charge_key(subject))
+    story.cancel(subject, 3)
+
+    def ask_for_refund() -> None:
+        story.row(subject, 4, "REFUND_PENDING")
+        story.intent(subject, "close", "charge", "CANCELLED")
+
+    story.run("payment-1", subject, "OrderValidated", ask_for_refund, version=2)
+    story.publish(subject, "RefundRequested")
+
+    def refund() -> None:
+        story.intent(subject, "open", "refund", "REFUND_PENDING")
+        story.money(subject, "refund", f"refund:{charge_key(subject)}:1", charge_key(subject))
+        story.row(subject, 5, "REFUNDED")
+        story.intent(subject, "close", "refund", "REFUND_PENDING")
+
+    story.run("payment-1", subject, "RefundRequested", refund, version=4)
+    story.publish(subject, "PaymentRefunded")
+    story.run("notification-1", subject, "OrderCancelled", version=3)
+    story.skip("notification-1", subject, "RefundRequested")
+    story.run("notification-1", subject, "PaymentRefunded", version=5)
+    return story.end()
+
+
+def duplicate() -> list[Entry]:
+    """A record comes twice, and the second delivery is suppressed."""
+    story, subject = Story(), "37.1"
+    story.order(subject)
+    place = story.deliver("payment-1", subject, "OrderValidated")
+    event = event_id(subject, "OrderValidated")
+    story.write("claim", "payment-1", "", "payment", event, "done", 0)
+    story.write("acted", "payment-1", subject, "dedupe", "suppressed")
+    story.settle("payment-1", subject, place, why="done")
+    return story.end()
+
+
+def retried() -> list[Entry]:
+    """Two attempts fail: one is repeated in place, one through a retry topic."""
+    story, subject, kind = Story(), "37.1", "OrderCreated"
+    process, event = "validation-1", event_id("37.1", "OrderCreated")
+    story.ask(subject)
+    place = story.deliver(process, subject, kind)
+    story.call(process, subject, "warehouse", "in_stock", result="Transient")
+    story.handle(process, subject, kind, result="Transient")
+    retry = ("validation", event, 1, "Transient", "in_place", 80 * MS)
+    story.write("retrying", process, subject, *retry)
+    story.settle(process, subject, place, "retry", "", 80 * MS)
+    story.wait(80 * MS)
+    place = story.deliver(process, subject, kind, attempt=2)
+    story.handle(process, subject, kind, attempt=2, result="Transient")
+    retry = ("validation", event, 2, "Transient", "tier.1", 5 * S)
+    story.write("retrying", process, subject, *retry)
+    story.write("waiting", "store", subject, "add", "validation", event, False)
+    story.append(subject, kind, "orders.validation.retry.1", 3)
+    story.settle(process, subject, place, why="parked")
+    story.wait(5 * S)
+    alarm = ("validation", "orders.validation.retry.1", 0, 0, 1, event)
+    story.write("deliver", process, subject, *alarm, kind, 1)
+    story.handle(process, subject, kind, lambda: story.row(subject, 2, "VALIDATED"), attempt=3)
+    story.write("waiting", "store", subject, "remove", "validation", event, False)
+    story.settle(process, subject, alarm)
+    story.publish(subject, "OrderValidated")
+    story.receive(subject)
+    story.charge(subject)
+    story.confirm(subject)
+    return story.end()
+
+
+def buried() -> list[Entry]:
+    """A record that nobody can read is parked, and its order with it."""
+    story, subject, kind = Story(), "37.1", "OrderCreated"
+    event = event_id(subject, kind)
+    story.ask(subject)
+    for process in ("validation-1", "notification-1"):
+        group = process.partition("-")[0]
+        place = story.deliver(process, subject, kind)
+        story.write("outcome", "store", subject, group, event, "dead", 0)
+        story.append(subject, kind, f"orders.{group}.dlq", 1)
+        story.write("buried", process, subject, group, event, "poison", 1, 0, 0)
+        story.settle(process, subject, place, why="dead")
+    return story.end()
+
+
+def stopped() -> list[Entry]:
+    """A process is told to stop, ends its work, commits and leaves; another life takes over."""
+    story, subject = Story(), "37.1"
+    story.owned("validation-1", 1)
+    story.order(subject)
+    story.life("validation-1", "term")
+    story.write("drained", "validation-1", "", "validation", 1, 0, 0)
+    story.commit_all()
+    story.life("validation-1", "stopped")
+    story.life("validation-1#2", "start")
+    story.owned("validation-1#2", 2)
+    return story.end()
+
+
+def outage() -> list[Entry]:
+    """A third party is down; the breaker opens, and a probe closes it."""
+    story = Story()
+    story.order("37.1")
+    story.wait(20 * S)
+    for _ in range(10):
+        result = {"result": "Indeterminate", "took_us": 200 * MS}
+        story.call("payment-1", "37.1", "payment_gateway", "query", **result)  # type: ignore[arg-type]
+    story.write("breaker", "payment-1", "", "payment_gateway", "open")
+    story.wait(5 * S)
+    story.write("breaker", "payment-1", "", "payment_gateway", "half_open")
+    story.call("payment-1", "37.1", "payment_gateway", "query")
+    story.write("breaker", "payment-1", "", "payment_gateway", "closed")
+    return story.end()
+
+
+HEALTHY: Final[dict[str, Callable[[], list[Entry]]]] = {
+    story.__name__: story
+    for story in (
+        plain,
+        refused,
+        repeated_request,
+        cancelled,
+        duplicate,
+        retried,
+        buried,
+        stopped,
+        outage,
+    )
+}
+
+
+# ---- judging, and finding one's way in a history
+
+
+def judge(
+    entries: Sequence[Entry], contract: Contract = CONTRACT, *, batch: int = BATCH
+) -> dict[str, Finding]:
+    """Findings by the name of the promise."""
+    checker = Checker(contract)
+    for start in range(0, len(entries), batch):
+        checker.take(entries[start : start + batch])
+    return {finding.name: finding for finding in checker.findings()}
+
+
+def where(entries: Sequence[Entry], kind: str, **fields: object) -> int:
+    """Index of the first entry of a kind with these fields.
+
+    Raises:
+        LookupError: there is none.
+    """
+    for index, entry in enumerate(entries):
+        if entry[0] == kind and fields.items() <= as_dict(entry).items():
+            return index
+    raise LookupError(f"no {kind} with {fields}")
+
+
+def changed(entry: Entry, **fields: object) -> Entry:
+    """The entry with other values in some of its fields."""
+    names = FIELDS[str(entry[0])]
+    assert set(fields) <= set(names), fields
+    return tuple(fields.get(name, value) for name, value in zip(names, entry, strict=True))
+
+
+def without(
+    entries: Iterable[Entry], *unwanted: Callable[[dict[str, object]], bool]
+) -> list[Entry]:
+    """The entries that none of the conditions holds for."""
+    return [
+        entry for entry in entries if not any(condition(as_dict(entry)) for condition in unwanted)
+    ]
