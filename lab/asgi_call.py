@@ -58,7 +58,20 @@ async def call(
         else:
             parts.append(message.get("body", b""))
 
-    scope: Message = {
+    await app(_scope(method, path, headers), receive, send)
+    if not status:
+        raise RuntimeError(f"the app did not answer {method} {path!a}")
+    return HttpAnswer(
+        status=status,
+        headers=tuple(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in answered
+        ),
+        body=b"".join(parts),
+    )
+
+
+def _scope(method: str, path: str, headers: Sequence[tuple[str, str]]) -> Message:
+    return {
         "type": "http",
         "asgi": _ASGI,
         "http_version": "1.1",
@@ -72,13 +85,3 @@ async def call(
         "client": None,
         "server": None,
     }
-    await app(scope, receive, send)
-    if not status:
-        raise RuntimeError(f"the app did not answer {method} {path!a}")
-    return HttpAnswer(
-        status=status,
-        headers=tuple(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in answered
-        ),
-        body=b"".join(parts),
-    )

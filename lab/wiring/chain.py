@@ -1,7 +1,7 @@
 """The chain around a service's handlers, with the weak part wherever `--off` asks for it.
 
-Outside in: TypeFilter, key_lanes, dead_letter, retry, dedupe, inbox, poison_guard, Invoke. Not here: the
-services inside (`services`), and the loop outside (`simulated`).
+Outside in: TypeFilter, key_lanes, dead_letter, retry, dedupe, inbox, poison_guard, Invoke.
+Not here: the services inside and the processes outside (`programs`, `simulated`).
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from lab.bus.delivery import DeliveryLoop, Limits
 from lab.bus.edge import Invoke, TypeFilter
+from lab.bus.workers import Bury
 from lab.domain.codec import decode
 from lab.domain.events import READS
 from lab.faults.bus import drop_acks
@@ -24,7 +25,7 @@ from lab.patterns.outbox import DirectPublish
 from lab.patterns.poison_guard import PoisonGuard, SoloGate
 from lab.patterns.retry import NoRetry, RetryBudget, Retrying, RetryPolicy
 from lab.patterns.timeout import NoTimeout, Timeout
-from lab.ports.bus import Consumer, DeadLetter, Delivery, Handle, Ordering
+from lab.ports.bus import Consumer, Handle, Ordering
 from lab.ports.service import Service
 from lab.ports.store import OrderStore
 from lab.runtime.chance import Chance
@@ -121,9 +122,9 @@ def make_subscription(
         queue=queue,
         parking=tiers.parking,
     )
-    bury: Callable[[Delivery, DeadLetter], object] | None = None
+    bury: Bury | None = None
     if policy.has("dead_letter"):
-        letters = DeadLetters(
+        inner = letters = DeadLetters(
             inner,
             queue=queue,
             store=store,
@@ -135,14 +136,21 @@ def make_subscription(
             process=life.process,
             write=life.write,
         )
-        inner, bury = letters, letters.bury
+        bury = letters.bury
     lanes = tiers.around(inner)
     edge = TypeFilter(lanes, reads=frozenset(READS[group]), move=lanes.move)
-    loop = DeliveryLoop(
+    return Subscription(loop=_make_loop(life, policy, consumer, edge, bury), limiter=limiter)
+
+
+def _make_loop(
+    life: Life, policy: Policy, consumer: Consumer, edge: TypeFilter, bury: Bury | None
+) -> DeliveryLoop:
+    """The delivery loop of one member around its chain."""
+    return DeliveryLoop(
         consumer=consumer,
         handle=_struck(edge, life, policy),
-        topics=group_topics(group, len(settings.many_us("retry.tiers_ms"))),
-        group=group,
+        topics=group_topics(life.group, len(policy.settings.many_us("retry.tiers_ms"))),
+        group=life.group,
         process=life.process,
         limits=_limits(policy),
         position=commit_prefix if policy.has("commit_prefix") else commit_highest,
@@ -150,9 +158,8 @@ def make_subscription(
         now=life.now,
         write=life.write,
         move=edge.move,
-        bury=cast("Callable[..., object]", bury),  # type: ignore[arg-type]
+        bury=bury,
     )
-    return Subscription(loop=loop, limiter=limiter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +238,13 @@ def _make_inner(
     inner = inbox.link(inner)
     if policy.has("dedupe"):
         inner = _make_dedupe(inner, life, ports, policy, store)
+    return _make_retry(inner, life, policy, parking)
+
+
+def _make_retry(
+    inner: Handle, life: Life, policy: Policy, parking: KeyParking | PlainParking
+) -> Handle:
+    settings = policy.settings
     retry = Retrying if policy.has("retry") else NoRetry
     chance = policy.chance
     return retry(
@@ -249,7 +263,9 @@ def _make_inner(
         parking=parking,
         jitter=lambda event_id, attempt: chance.u("jitter", event_id, attempt),
         wall=life.clock.wall_us,
-        **told,  # type: ignore[arg-type]
+        now=life.now,
+        process=life.process,
+        write=life.write,
     )
 
 

@@ -85,19 +85,8 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         checks=tuple(_check(finding, spec) for finding in ran.findings),
         not_exercised=tuple(f.name for f in ran.findings if f.verdict.value == "UNKNOWN"),
         faults=_faults(acted),
-        patterns=tuple(
-            PatternUse(name=name, on=name not in spec.off, acted=dict(acted.acted.get(name, {})))
-            for name in patterns.NAMES
-        ),
-        goals=tuple(
-            GoalResult(
-                goal=goal.goal,
-                reached=goal.is_reached,
-                applicable=goal.is_applicable,
-                count=goal.count,
-            )
-            for goal in judged.goals
-        ),
+        patterns=_patterns(acted, spec),
+        goals=_goals(judged),
         metrics=_metrics(ran, acted),
         time=Times(virtual_ms=world.now_us() // 1_000, wall_ms=ran.wall_ms),
         history_entries=ran.entries,
@@ -196,6 +185,25 @@ def _faults(acted: Acted) -> tuple[Fault, ...]:
         )
         for name, firings in acted.faults.items()
         if "@" not in name
+    )
+
+
+def _patterns(acted: Acted, spec: RunSpec) -> tuple[PatternUse, ...]:
+    return tuple(
+        PatternUse(name=name, on=name not in spec.off, acted=dict(acted.acted.get(name, {})))
+        for name in patterns.NAMES
+    )
+
+
+def _goals(judged: RunVerdict) -> tuple[GoalResult, ...]:
+    return tuple(
+        GoalResult(
+            goal=goal.goal,
+            reached=goal.is_reached,
+            applicable=goal.is_applicable,
+            count=goal.count,
+        )
+        for goal in judged.goals
     )
 
 

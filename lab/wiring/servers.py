@@ -1,6 +1,8 @@
 """What survives every crash: the broker, the stores and the third parties of one simulated run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lab.bus.memory import MemoryLog
 from lab.domain.events import READS, TOPICS, topics_of
@@ -8,7 +10,7 @@ from lab.history.recorder import Write
 from lab.patterns.fencing import accept_any, accept_present
 from lab.ports.bus import dead_letter_topic, retry_topic
 from lab.providers.antifraud import AntifraudServer
-from lab.providers.core import KeyMode
+from lab.providers.core import KeyMode, Server
 from lab.providers.mailer import MailerServer
 from lab.providers.payment_gateway import GatewayServer
 from lab.providers.warehouse import WarehouseServer
@@ -18,6 +20,8 @@ from lab.runtime.virtual_loop import Scheduler
 from lab.settings import Settings
 from lab.stores.memory import MemoryStoreServer
 from lab.stores.memory_dedupe import MemoryDedupeServer
+
+S = TypeVar("S", bound=Server)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,41 @@ def make_servers(
 ) -> Servers:
     """Start broker, stores and third parties on the harness process, topics and groups included."""
     root = scheduler.root
+    third = _ThirdParties(settings=settings, chance=chance, now_us=root.now_us, write=write)
+    return Servers(
+        timers=root,
+        log=_make_log(root, settings, write),
+        store=MemoryStoreServer(
+            root,
+            # Nothing may be forgotten that can still come again.
+            retention_us=max(
+                settings.us("dedupe.window_ms"),
+                settings.us("orders.expiry_ms"),
+                settings.us("provider_key.lifetime_ms"),
+            ),
+            shards=settings.number("outbox.shards"),
+            write=write,
+            is_blocked=lambda customer: chance.u("blocked", customer) * 100 < third.refused_percent,
+        ),
+        dedupe=MemoryDedupeServer(
+            root,
+            window_us=settings.us("dedupe.window_ms"),
+            accepts=accept_any if "fencing" in off else accept_present,
+        ),
+        warehouse=third.make(WarehouseServer, "validation.latency_ms", third.refused_percent),
+        antifraud=third.make(AntifraudServer, "validation.latency_ms", third.refused_percent),
+        gateway=third.make(
+            GatewayServer,
+            "payment.latency_ms",
+            settings.number("payment.declined_percent"),
+            key_mode=KeyMode(settings.text("payment.key_mode")),
+        ),
+        mailer=third.make(MailerServer, "mailer.latency_ms", 0.0),
+    )
+
+
+def _make_log(root: ProcessLoop, settings: Settings, write: Write | None) -> MemoryLog:
+    """The broker, with every topic and group of a run."""
     log = MemoryLog(
         root,
         session_us=settings.us("bus.session_ms"),
@@ -51,60 +90,44 @@ def make_servers(
         write=write,
         epoch_us=root.wall_us(),
     )
-    partitions = settings.number("bus.partitions")
     tiers = len(settings.many_us("retry.tiers_ms"))
-    log.create_topics(dict.fromkeys(all_topics(tiers), partitions))
+    log.create_topics(dict.fromkeys(all_topics(tiers), settings.number("bus.partitions")))
     for group in READS:
         log.declare_group(group, group_topics(group, tiers))
-    blocked_percent = settings.number("validation.rejected_percent")
-    latency_us = settings.us("validation.latency_ms")
-    lifetime_us = settings.us("provider_key.lifetime_ms")
-    return Servers(
-        log=log,
-        timers=root,
-        store=MemoryStoreServer(
-            root,
-            retention_us=settings.us("dedupe.window_ms"),
-            shards=settings.number("outbox.shards"),
-            write=write,
-            is_blocked=lambda customer: chance.u("blocked", customer) * 100 < blocked_percent / 3,
-        ),
-        dedupe=MemoryDedupeServer(
-            root,
-            window_us=settings.us("dedupe.window_ms"),
-            accepts=accept_any if "fencing" in off else accept_present,
-        ),
-        warehouse=WarehouseServer(
-            chance=chance,
-            now_us=root.now_us,
-            latency_us=latency_us,
-            write=write,
-            refused_percent=blocked_percent / 3,
-        ),
-        antifraud=AntifraudServer(
-            chance=chance,
-            now_us=root.now_us,
-            latency_us=latency_us,
-            write=write,
-            refused_percent=blocked_percent / 3,
-        ),
-        gateway=GatewayServer(
-            chance=chance,
-            now_us=root.now_us,
-            latency_us=settings.us("payment.latency_ms"),
-            write=write,
-            key_mode=KeyMode(settings.text("payment.key_mode")),
-            key_lifetime_us=lifetime_us,
-            refused_percent=settings.number("payment.declined_percent"),
-        ),
-        mailer=MailerServer(
-            chance=chance,
-            now_us=root.now_us,
-            latency_us=settings.us("mailer.latency_ms"),
-            write=write,
-            key_lifetime_us=lifetime_us,
-        ),
-    )
+    return log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ThirdParties:
+    """Makes the servers of third parties."""
+
+    settings: Settings
+    chance: Chance
+    now_us: Callable[[], int]
+    write: Write | None
+
+    @property
+    def refused_percent(self) -> float:
+        """Orders that each of three refuses: warehouse, antifraud, the customer's record."""
+        return self.settings.number("validation.rejected_percent") / 3
+
+    def make(
+        self,
+        server: type[S],
+        latency: str,
+        refused_percent: float,
+        key_mode: KeyMode = KeyMode.STRIPE,
+    ) -> S:
+        """One server; `latency` names its setting."""
+        return server(
+            chance=self.chance,
+            now_us=self.now_us,
+            latency_us=self.settings.us(latency),
+            write=self.write,
+            key_mode=key_mode,
+            key_lifetime_us=self.settings.us("provider_key.lifetime_ms"),
+            refused_percent=refused_percent,
+        )
 
 
 def group_topics(group: str, tiers: int) -> tuple[str, ...]:

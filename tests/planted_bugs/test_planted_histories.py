@@ -1,0 +1,671 @@
+"""Each promise catches a planted bug in a history made by hand, and passes the healthy one.
+
+A bug is a small edit of a healthy story. It must break its promise, and the witness must name the
+order. Deliberately not here: bugs planted in the running system.
+"""
+
+# ruff: noqa: FBT003 - the fields of an entry are what they are
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from lab.checks.registry import NAMES
+from lab.history.entries import Entry
+from tests.histories import (
+    HEALTHY,
+    MS,
+    S,
+    Story,
+    buried,
+    cancelled,
+    changed,
+    charge_key,
+    duplicate,
+    event_id,
+    judge,
+    outage,
+    plain,
+    refused,
+    repeated_request,
+    retried,
+    stopped,
+    where,
+    without,
+)
+
+SUBJECT: Final = "37.1"
+History = list[Entry]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bug:
+    """A planted bug. `witness` is a part of the sentence that must come out."""
+
+    promise: str
+    name: str
+    plant: Callable[[], History]
+    witness: str
+
+
+BUGS: Final[list[Bug]] = []
+
+
+def bug(promise: str, witness: str) -> Callable[[Callable[[], History]], Callable[[], History]]:
+    """Register a planted bug."""
+
+    def register(plant: Callable[[], History]) -> Callable[[], History]:
+        BUGS.append(Bug(promise=promise, name=plant.__name__, plant=plant, witness=witness))
+        return plant
+
+    return register
+
+
+def after(entries: History, index: int, *new: Entry) -> History:
+    """Insert entries behind one."""
+    return [*entries[: index + 1], *new, *entries[index + 1 :]]
+
+
+def spoiled(entries: History, kind: str, change: dict[str, object], **which: object) -> History:
+    """Change one entry."""
+    index = where(entries, kind, **which)
+    return [*entries[:index], changed(entries[index], **change), *entries[index + 1 :]]
+
+
+def moved(entries: History, index: int, to: int) -> History:
+    """Move an entry to another place; its time stays."""
+    rest = [*entries[:index], *entries[index + 1 :]]
+    return [*rest[:to], entries[index], *rest[to:]]
+
+
+def fact(kind: str, process: str, *fields: object) -> Entry:
+    """An entry about the order in question."""
+    return (kind, 5 * S, process, SUBJECT, *fields)
+
+
+# ---- money
+
+
+@bug("no-double-charge", "order 37: 2 captures, at")
+def a_second_capture_under_another_key() -> History:
+    entries = plain()
+    index = where(entries, "ledger", subject=SUBJECT, action="capture")
+    return after(entries, index, changed(entries[index], key="charge:id-37.1:2"))
+
+
+@bug("no-double-charge", "order 37: more refunds than captures")
+def a_refund_that_is_paid_twice() -> History:
+    entries = cancelled()
+    index = where(entries, "ledger", action="refund")
+    return after(entries, index, entries[index])
+
+
+@bug("money-matches", "order 37: a capture of 1021 EUR; the order is 1020 EUR")
+def another_amount_is_captured() -> History:
+    return spoiled(plain(), "ledger", {"amount_cents": 1_021}, subject=SUBJECT, action="capture")
+
+
+@bug("money-matches", "order 37: it is CONFIRMED, and 0 of 1020 EUR are kept")
+def an_order_is_confirmed_unpaid() -> History:
+    return without(plain(), lambda e: e.get("action") == "capture" and e["subject"] == SUBJECT)
+
+
+@bug("money-matches", "order 37: it is CANCELLED, and 1020 EUR are kept")
+def the_capture_of_a_cancelled_order_is_kept() -> History:
+    late = ("REFUND_PENDING", "REFUNDED")
+    return without(
+        cancelled(),
+        lambda e: e["kind"] == "row" and e["state"] in late,
+        lambda e: e["kind"] == "ledger" and e["action"] == "refund",
+        lambda e: "Refund" in str(e.get("event_type")) or "Refund" in str(e.get("event_id")),
+        lambda e: "Refund" in str(e.get("event_ids")),
+    )
+
+
+@bug("charge-after-validation", "order 37: a charge was announced while it was PENDING")
+def an_order_is_charged_before_it_is_validated() -> History:
+    return spoiled(plain(), "intent", {"state": "PENDING"}, subject=SUBJECT, op="open")
+
+
+@bug("charge-after-validation", "order 37: a capture without an announced charge")
+def a_charge_leaves_no_durable_trace() -> History:
+    return without(plain(), lambda e: e["kind"] == "intent" and e["subject"] == SUBJECT)
+
+
+# ---- orders
+
+
+@bug("accepted-is-durable", "order 37: it was accepted with 201, and there is no row")
+def an_accepted_order_is_not_stored() -> History:
+    story = Story()
+    story.write("http.begin", "client", SUBJECT, "create", "", "b0", 1)
+    story.write("http.end", "client", SUBJECT, "create", "", "b0", 1, 201, "", "id-37.1")
+    return story.end()
+
+
+@bug("accepted-is-durable", "order 37: it was accepted, and there is no row under its key")
+def the_answer_of_a_request_that_was_never_executed() -> History:
+    story = Story()
+    for send in (1, 2):
+        subject = f"37.{send}"
+        story.write("http.begin", "client", subject, "create", "k", "b0", send)
+        answer = ("create", "k", "b0", send, 201, "", "id-37.1")
+        story.write("http.end", "client", subject, *answer)
+    return story.end()
+
+
+@bug("accepted-is-durable", "order 37: its cancel was granted, and it is CONFIRMED")
+def a_cancel_is_granted_and_forgotten() -> History:
+    entries = plain()
+    answer = ("cancel", "", "", 1, 200, "", "id-37.1")
+    return after(entries, where(entries, "phase"), fact("http.end", "client", *answer))
+
+
+@bug("refused-leaves-nothing", "order 36: it was refused with 422, and there is an order row")
+def a_refused_order_is_stored() -> History:
+    entries = refused()
+    row = entries[where(entries, "row", subject=SUBJECT, version=1)]
+    return after(entries, 1, changed(row, subject="36.1", event_id="e36"))
+
+
+@bug("no-phantom", "order 37: there is an order row, and nobody asked for it")
+def an_order_that_nobody_asked_for() -> History:
+    return without(plain(), lambda e: str(e["kind"])[:5] == "http." and e["subject"] == SUBJECT)
+
+
+@bug("no-phantom", "nobody asked for it")
+def a_charge_of_no_order() -> History:
+    entries = plain()
+    index = where(entries, "ledger", subject=SUBJECT, action="capture")
+    return after(entries, index, changed(entries[index], subject=""))
+
+
+@bug("idempotency-key", "order 37: 2 requests, 2 orders")
+def a_repeated_request_makes_a_second_order() -> History:
+    story = Story()
+    story.order(SUBJECT)
+    story.ask("37.2", key="key-37.1")
+    return story.end()
+
+
+@bug("idempotency-key", "order 37: 2 requests, answers with different order ids")
+def a_repeated_request_gets_another_answer() -> History:
+    return spoiled(repeated_request(), "http.end", {"answer": "id-99.1"}, send=100)
+
+
+@bug("idempotency-key", "order 37: 2 requests, different bodies, both accepted")
+def another_body_is_accepted_under_the_same_key() -> History:
+    return spoiled(repeated_request(), "http.begin", {"body_sha256": "b1"}, send=100)
+
+
+@bug("legal-transitions", "order 37: it went from PENDING to PAID")
+def a_state_is_skipped() -> History:
+    return spoiled(
+        plain(),
+        "row",
+        {"state": "PAID", "event_type": "PaymentCaptured"},
+        subject=SUBJECT,
+        version=2,
+    )
+
+
+@bug("legal-transitions", "order 37: version 2 follows version 2")
+def a_lost_update() -> History:
+    return spoiled(plain(), "row", {"version": 2}, subject=SUBJECT, version=3)
+
+
+@bug("legal-transitions", "order 37: it went from CONFIRMED to CANCELLED")
+def a_confirmed_order_is_cancelled() -> History:
+    entries = plain()
+    index = where(entries, "row", subject=SUBJECT, version=4)
+    late = changed(entries[index], version=5, state="CANCELLED", event_type="OrderCancelled")
+    return after(entries, index, changed(late, event_id="OrderCancelled:37.1"))
+
+
+@bug("outbox-atomic", "order 37: OrderConfirmed is owed and was never published")
+def an_event_is_lost_between_commit_and_publish() -> History:
+    event = event_id(SUBJECT, "OrderConfirmed")
+    return without(plain(), lambda e: e.get("event_id") == event and e["kind"] != "row")
+
+
+@bug("outbox-atomic", "order 37: OrderExpired was published, and no committed change owes it")
+def an_event_of_a_change_that_was_rolled_back() -> History:
+    entries = plain()
+    index = where(entries, "appended", subject=SUBJECT)
+    ghost = changed(entries[index], event_id="ghost", event_type="OrderExpired", offset=99)
+    return after(entries, index, ghost)
+
+
+# ---- events
+
+
+def _not_handled(entries: History, group: str, kind: str) -> History:
+    """The handler of an event never ran; its record is acknowledged all the same."""
+    event = event_id(SUBJECT, kind)
+    return without(
+        entries,
+        lambda e: (
+            e.get("group") == group
+            and e.get("event_id") == event
+            and e["kind"] not in ("deliver", "settle")
+        ),
+    )
+
+
+@bug("no-lost-event", "order 37: notification acknowledged OrderCreated without an outcome")
+def an_event_is_acknowledged_and_not_handled() -> History:
+    return _not_handled(plain(), "notification", "OrderCreated")
+
+
+@bug("no-lost-event", "order 37: notification passed OrderCreated without an outcome")
+def an_event_is_skipped_by_a_commit() -> History:
+    event = event_id(SUBJECT, "OrderCreated")
+    return without(
+        plain(), lambda e: e.get("group") == "notification" and e.get("event_id") == event
+    )
+
+
+@bug("no-lost-event", "order 37: OrderConfirmed was never published, and notification waits for it")
+def an_event_is_never_published() -> History:
+    return an_event_is_lost_between_commit_and_publish()
+
+
+@bug("no-lost-event", "order 37: OrderCreated is left in notification's rows of keys in retry")
+def a_row_is_left_under_a_live_head() -> History:
+    entries = _not_handled(plain(), "notification", "OrderCreated")
+    event = event_id(SUBJECT, "OrderCreated")
+    row = fact("waiting", "store", "add", "notification", event, False)
+    return after(entries, where(entries, "row", subject=SUBJECT), row)
+
+
+@bug("effect-once", "order 37: its revenue was added 2 times")
+def the_revenue_is_added_twice() -> History:
+    entries = plain()
+    index = where(entries, "revenue", subject=SUBJECT)
+    return after(entries, index, entries[index])
+
+
+@bug("effect-once", "order 37: 3 mails for 2 events")
+def a_mail_is_sent_twice_under_two_keys() -> History:
+    entries = plain()
+    index = where(entries, "ledger", subject=SUBJECT, action="mail")
+    return after(entries, index, changed(entries[index], key="attempt-2"))
+
+
+@bug("effect-once", "order 37: orders committed its unit of work for PaymentCaptured 2 times")
+def a_unit_of_work_is_committed_twice() -> History:
+    entries = plain()
+    index = where(entries, "commit.end", subject=SUBJECT, group="orders")
+    return after(entries, index, entries[index])
+
+
+@bug("effect-once", "order 37: OrderConfirmed was handled, and no revenue was added")
+def the_revenue_is_forgotten() -> History:
+    return without(plain(), lambda e: e["kind"] == "revenue" and e["subject"] == SUBJECT)
+
+
+@bug("dedupe-sound", "order 37: payment suppressed OrderValidated, and nothing was ever done")
+def an_event_is_suppressed_that_was_never_handled() -> History:
+    return without(
+        _not_handled(duplicate(), "payment", "OrderValidated"),
+        lambda e: e["kind"] == "settle" and e["group"] == "payment" and e["why"] == "handled",
+    )
+
+
+@bug("ack-after-effect", "order 37: orders acknowledged PaymentCaptured as handled before")
+def a_delivery_is_acknowledged_before_its_commit() -> History:
+    entries = plain()
+    settled = where(entries, "settle", subject=SUBJECT, group="orders")
+    return moved(entries, settled, where(entries, "claim", group="orders"))
+
+
+@bug("ack-after-effect", "order 37: validation acknowledged OrderCreated as parked before")
+def a_delivery_is_acknowledged_without_being_parked() -> History:
+    event = event_id(SUBJECT, "OrderCreated")
+    return without(
+        retried(),
+        lambda e: e["kind"] == "waiting" or "." in str(e.get("topic")),
+        lambda e: e.get("group") == "validation" and e["kind"] == "outcome",
+        lambda e: e["kind"] == "commit.end" and e["event_id"] == event,
+    )
+
+
+@bug("per-key-order", "order 37: notification handled change 1 after change 4 of topic orders")
+def a_later_event_overtakes_an_earlier_one() -> History:
+    entries = plain()
+    first = where(entries, "handle.begin", subject=SUBJECT, group="notification", sequence=1)
+    last = where(entries, "handle.end", subject=SUBJECT, event_type="OrderConfirmed")
+    return after(entries, last, changed(entries[first], t_us=entries[last][1]))
+
+
+@bug("per-key-order", "order 37: notification was done with change 1 of orders too late")
+def two_processes_do_the_events_of_an_order_in_the_wrong_order() -> History:
+    entries = plain()
+    created = event_id(SUBJECT, "OrderCreated")
+    first = where(entries, "outcome", group="notification", event_id=created)
+    last = where(
+        entries, "outcome", group="notification", event_id=event_id(SUBJECT, "OrderConfirmed")
+    )
+    return moved(entries, first, last)
+
+
+# ---- positions
+
+
+@bug("commit-prefix", "notification on orders/0 is committed at 6, and offset 2 was never settled")
+def a_commit_passes_a_record_that_is_never_settled() -> History:
+    return without(
+        plain(),
+        lambda e: e["kind"] == "settle" and e["group"] == "notification" and e["offset"] == 2,
+        lambda e: e["kind"] == "position",
+    )
+
+
+@bug("commit-prefix", "notification on orders/0 was to be committed at 6, and offset 2 was not")
+def a_position_is_told_before_all_below_it_is_settled() -> History:
+    entries = plain()
+    settled = where(entries, "settle", group="notification", topic="orders", offset=2)
+    told = where(entries, "position", group="notification", topic="orders")
+    return moved(entries, settled, told)
+
+
+@bug("fenced", "a commit of epoch 1 was accepted after one of epoch 2")
+def a_commit_of_a_superseded_generation_is_accepted() -> History:
+    entries = plain()
+    index = where(entries, "committed", group="payment")
+    before = changed(entries[index], epoch=2)
+    return after(entries, index - 1, before)
+
+
+@bug("fenced", "payment-1 settled validation/0 offset 2 under epoch 1 after it was given a later")
+def a_settlement_of_an_old_epoch_counts() -> History:
+    entries = plain()
+    owned = entries[where(entries, "owned", group="payment")]
+    index = where(entries, "settle", subject=SUBJECT, group="payment")
+    return after(entries, index - 1, changed(owned, epoch=2, t_us=entries[index][1]))
+
+
+@bug("fenced", "after another owner had taken it over")
+def a_claim_is_completed_by_its_old_owner() -> History:
+    entries = plain()
+    event = event_id(SUBJECT, "OrderValidated")
+    index = where(entries, "claim", group="payment", event_id=event)
+    taken = changed(entries[index], process="payment-2", state="takeover", fence=999)
+    return after(entries, index, taken)
+
+
+# ---- dead letters and retries
+
+
+@bug("dlq-sound", "order 37: a dead letter in orders.validation.dlq is not the record that stands")
+def a_dead_letter_has_other_bytes() -> History:
+    return spoiled(buried(), "appended", {"digest": "other"}, topic="orders.validation.dlq")
+
+
+@bug("dlq-sound", "order 37: a dead letter in orders.validation.dlq, and the event is not dead")
+def a_dead_letter_of_an_event_that_is_handled() -> History:
+    entries = plain()
+    index = where(entries, "appended", subject=SUBJECT, event_type="OrderCreated")
+    return after(entries, index, changed(entries[index], topic="orders.validation.dlq"))
+
+
+@bug("dlq-sound", "order 37: OrderCreated is done and dead in validation")
+def an_event_is_buried_after_it_was_done() -> History:
+    entries = plain()
+    event = event_id(SUBJECT, "OrderCreated")
+    index = where(entries, "outcome", group="validation", event_id=event)
+    return after(entries, index, changed(entries[index], outcome="dead"))
+
+
+@bug("dlq-sound", "order 37: a dead letter tells of 6 attempts; 1 were seen")
+def a_dead_letter_tells_of_attempts_that_were_never_made() -> History:
+    return spoiled(buried(), "buried", {"attempts": 6}, group="validation")
+
+
+@bug("dlq-complete", "order 37: OrderCreated is dead in validation and in no DLQ of it")
+def a_dead_event_stands_in_no_queue() -> History:
+    return without(buried(), lambda e: e.get("topic") == "orders.validation.dlq")
+
+
+@bug("dlq-complete", "order 37: validation goes on with OrderCreated beyond its attempts")
+def an_event_is_tried_for_ever() -> History:
+    entries = plain()
+    index = where(entries, "deliver", subject=SUBJECT, group="validation")
+    return spoiled(entries, "deliver", {"attempt": 7}, t_us=entries[index][1])
+
+
+@bug("retry-law", "order 37: backoff of 0.101s after attempt 1")
+def a_backoff_is_longer_than_it_may_be() -> History:
+    return spoiled(retried(), "retrying", {"delay_us": 101 * MS}, where="in_place")
+
+
+@bug("retry-law", "order 37: a delay of 6.000s through retry topic 1")
+def a_retry_topic_has_another_delay() -> History:
+    return spoiled(retried(), "retrying", {"delay_us": 6 * S}, where="tier.1")
+
+
+@bug("retry-law", "order 37: tried again after Permanent")
+def a_permanent_error_is_tried_again() -> History:
+    return spoiled(retried(), "retrying", {"error_class": "Permanent"}, where="in_place")
+
+
+@bug("retry-law", "order 37: validation made attempt 3 2.")
+def a_retry_topic_is_read_too_early() -> History:
+    entries = retried()
+    index = where(entries, "handle.begin", attempt=3)
+    t_us = entries[index][1]
+    assert isinstance(t_us, int)
+    return spoiled(entries, "handle.begin", {"t_us": t_us - 2 * S - 500 * MS}, attempt=3)
+
+
+@bug("retry-law", "order 37: validation-1 tried again 0.05")
+def a_retry_in_place_does_not_wait() -> History:
+    entries = retried()
+    index = where(entries, "handle.begin", attempt=2)
+    t_us = entries[index][1]
+    assert isinstance(t_us, int)
+    return spoiled(entries, "handle.begin", {"t_us": t_us - 60 * MS}, attempt=2)
+
+
+@bug("retry-law", "order 37: validation made attempt 7 of 6")
+def more_attempts_than_the_policy_has() -> History:
+    return spoiled(retried(), "handle.begin", {"attempt": 7}, attempt=3)
+
+
+@bug("retry-law", "order 37: validation made 13 attempts at one event")
+def a_retry_that_counts_from_the_beginning_each_time() -> History:
+    entries = retried()
+    failed = entries[where(entries, "handle.end", attempt=1)]
+    return after(entries, where(entries, "handle.end", attempt=1), *[failed] * 11)
+
+
+@bug("retry-budget", "retries in place that its budget did not cover")
+def retries_in_place_without_a_budget() -> History:
+    entries = retried()
+    index = where(entries, "retrying", where="in_place")
+    return after(entries, index, *[entries[index]] * 40)
+
+
+@bug("breaker-law", "payment-1 made 1 call to a dependency that was down")
+def a_call_through_an_open_breaker() -> History:
+    entries = outage()
+    index = where(entries, "breaker", state="open")
+    t_us = entries[index][1]
+    assert isinstance(t_us, int)
+    last = entries[where(entries, "call.end", action="query")]
+    return after(entries, index, changed(last, t_us=t_us + S, took_us=MS, result="Transient"))
+
+
+@bug("breaker-law", "payment-1 made 5 calls to a dependency that was down")
+def a_third_party_is_hammered_while_it_is_down() -> History:
+    story = Story()
+    story.order(SUBJECT)
+    story.wait(20 * S)
+    for _ in range(15):
+        story.call("payment-1", SUBJECT, "payment_gateway", "query", result="Transient")
+    return story.end()
+
+
+# ---- processes
+
+
+@bug("bounded", "payment-1 had 257 deliveries in flight; 256 are allowed")
+def too_much_is_in_flight() -> History:
+    entries = plain()
+    index = where(entries, "deliver", subject=SUBJECT, group="payment")
+    return after(entries, index, *[entries[index]] * 256)
+
+
+@bug("bounded", "payment-1 had 17 handlers at work; 16 are allowed")
+def too_many_handlers_at_work() -> History:
+    entries = plain()
+    index = where(entries, "handle.begin", subject=SUBJECT, group="payment")
+    others = [changed(entries[index], event_id=f"other-{n}") for n in range(16)]
+    return after(entries, index, *others)
+
+
+@bug("deadline", "order 37: payment_gateway.charge in payment-1 took 2.500s")
+def a_call_outlives_its_deadline() -> History:
+    return spoiled(plain(), "call.end", {"took_us": 2_500 * MS}, subject=SUBJECT, action="charge")
+
+
+@bug("deadline", "order 37: handler of OrderValidated in payment-1 hung for")
+def a_handler_hangs() -> History:
+    story = Story()
+    story.ask(SUBJECT)
+    story.validate(SUBJECT)
+    fields = ("payment", event_id(SUBJECT, "OrderValidated"), "OrderValidated", 1, 2, 0, "orders")
+    story.write("handle.begin", "payment-1", SUBJECT, *fields)
+    story.wait(900 * S)
+    return story.end()
+
+
+@bug("deadline", "order 37: handler of OrderValidated in payment-1 took 11.")
+def a_handler_overruns_its_deadline() -> History:
+    entries = plain()
+    index = where(entries, "handle.begin", subject=SUBJECT, group="payment")
+    t_us = entries[index][1]
+    assert isinstance(t_us, int)
+    return spoiled(entries, "handle.end", {"t_us": t_us + 11 * S}, subject=SUBJECT, group="payment")
+
+
+@bug("graceful-shutdown", "validation-1 was told to stop and left 1 delivery unsettled")
+def a_process_leaves_in_the_middle_of_its_work() -> History:
+    entries = stopped()
+    deliver = entries[where(entries, "deliver", group="validation")]
+    return after(entries, where(entries, "life", event="term"), changed(deliver, offset=1))
+
+
+@bug("graceful-shutdown", "1 record that it had settled were started again, OrderCreated first")
+def a_process_leaves_without_its_commit() -> History:
+    entries = without(stopped(), lambda e: e["kind"] == "committed" and e["group"] == "validation")
+    deliver = entries[where(entries, "deliver", group="validation")]
+    index = where(entries, "owned", process="validation-1#2")
+    return after(entries, index, changed(deliver, process="validation-1#2", epoch=2))
+
+
+@bug("graceful-shutdown", "validation-1 was told to stop and took 1")
+def a_process_does_not_stop_in_time() -> History:
+    entries = stopped()
+    index = where(entries, "life", event="stopped")
+    t_us = entries[index][1]
+    assert isinstance(t_us, int)
+    return spoiled(entries, "life", {"t_us": t_us + 13 * S}, event="stopped")
+
+
+@bug("graceful-shutdown", "validation-1 was told to stop and never ended")
+def a_process_ignores_the_signal() -> History:
+    return without(stopped(), lambda e: e["kind"] == "life" and e["event"] == "stopped")
+
+
+@bug("no-leak", "1 lease left at the end")
+def a_lease_is_never_given_back() -> History:
+    return spoiled(plain(), "left", {"count": 1}, what="lease")
+
+
+# ---- the end
+
+
+@bug("converges", "order 37: it is VALIDATED at the end")
+def an_order_is_stuck() -> History:
+    story = Story()
+    story.ask(SUBJECT)
+    story.validate(SUBJECT)
+    story.receive(SUBJECT)
+    return story.end()
+
+
+@bug("converges", "order 37: notification has no outcome for OrderConfirmed at the end")
+def an_event_is_never_handled() -> History:
+    event = event_id(SUBJECT, "OrderConfirmed")
+    return without(
+        plain(), lambda e: e.get("group") == "notification" and e.get("event_id") == event
+    )
+
+
+@bug("converges", "order 37: it is PENDING at the end")
+def an_order_is_given_up_before_its_attempts_are_used_up() -> History:
+    change = {"reason": "exhausted", "attempts": 1}
+    return spoiled(buried(), "buried", change, group="validation")
+
+
+@bug("converges", "order 37: it is CANCELLED with an open intent at the end")
+def nobody_knows_whether_a_cancelled_order_was_charged() -> History:
+    return without(
+        the_capture_of_a_cancelled_order_is_kept(),
+        lambda e: e["kind"] == "intent" and e["op"] == "close",
+    )
+
+
+@bug("drains", "3 entries of lag left")
+def a_topic_does_not_run_empty() -> History:
+    return spoiled(plain(), "left", {"count": 3}, what="lag")
+
+
+# ---- what they must do
+
+
+@pytest.mark.parametrize("planted", BUGS, ids=lambda each: f"{each.promise}: {each.name}")
+def test_a_planted_bug_breaks_its_promise(planted: Bug) -> None:
+    finding = judge(planted.plant())[planted.promise]
+    assert finding.verdict == "FAIL"
+    assert finding.violations >= 1
+    assert planted.witness in finding.witness
+
+
+@pytest.mark.parametrize("planted", BUGS, ids=lambda each: f"{each.promise}: {each.name}")
+def test_a_witness_that_names_an_order_has_it_as_its_subject(planted: Bug) -> None:
+    finding = judge(planted.plant())[planted.promise]
+    if finding.witness.startswith("order 3"):
+        assert finding.subject.startswith(finding.witness[6:8])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_promise_has_a_planted_bug(name: str) -> None:
+    assert any(planted.promise == name for planted in BUGS)
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_history_breaks_no_promise(name: str) -> None:
+    broken = [each.witness for each in judge(HEALTHY[name]()).values() if each.verdict == "FAIL"]
+    assert broken == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_promise_holds_in_a_healthy_history_that_is_about_it(name: str) -> None:
+    verdicts = {judge(story())[name].verdict for story in HEALTHY.values()}
+    assert "PASS" in verdicts
+
+
+def test_what_was_charged_is_open_money_while_the_order_is_not_at_its_end() -> None:
+    story = Story()
+    story.ask(SUBJECT)
+    story.validate(SUBJECT)
+    story.receive(SUBJECT)
+    story.intent(SUBJECT, "open", "charge", "VALIDATED")
+    story.money(SUBJECT, "capture", charge_key(SUBJECT))
+    finding = judge(story.end())["money-matches"]
+    assert finding.verdict == "PASS"
+    assert finding.note == "open money: 1 order, 1020 EUR"
