@@ -23,7 +23,7 @@ from lab.bus.committing import NOT_REACHED, Committer, Position
 from lab.bus.draining import Drain, Waiting
 from lab.bus.intake import Intake
 from lab.bus.lanes import Lanes
-from lab.bus.workers import Accepts, Bury, Workers
+from lab.bus.workers import Accepts, Bury, Workers, report_failure
 from lab.history.recorder import Write
 from lab.ports.bus import (
     Consumer,
@@ -199,11 +199,7 @@ class DeliveryLoop(Listener):
         loop = asyncio.get_running_loop()
         self._workers.start()
         self._fetcher = loop.create_task(self._intake.run(self._topics, self))
-        self._tasks = [
-            *self._workers.tasks,
-            loop.create_task(self._committer.run()),
-            self._fetcher,
-        ]
+        self._tasks = [loop.create_task(self._committer.run()), self._fetcher]
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
 
@@ -284,14 +280,7 @@ class DeliveryLoop(Listener):
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         self._waiting.notify()
-        if not task.cancelled() and task.exception() is not None:
-            asyncio.get_running_loop().call_exception_handler(
-                {
-                    "message": f"a task of the subscription of {self._group} failed",
-                    "exception": task.exception(),
-                    "task": task,
-                }
-            )
+        report_failure(task, self._group)
 
     # ---- the group's assignments
 

@@ -5,7 +5,8 @@ here: what comes in (`intake.py`), and how a subscription begins and ends (`deli
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from lab.bus.committing import Committer
@@ -19,6 +20,8 @@ Accepts = Callable[[int, int], bool]
 Bury = Callable[[Delivery, DeadLetter], Awaitable[Settlement]]
 
 _SETTLEMENTS: Final = (Ack, Retry, Release, DeadLetter)
+_CANCELLED: Final = Release("cancelled")
+_LEAKED: Final = Release("cancelled")
 
 BUGS_MAX: Final = 3
 BUG_BACKOFF_US: Final = 1_000_000
@@ -54,7 +57,7 @@ class Workers:
         now: Callable[[], int],
         write: Write | None,
     ) -> None:
-        self.tasks: Sequence[asyncio.Task[None]] = ()
+        self.tasks: list[asyncio.Task[None]] = []
         self.current: list[Held | None] = [None] * count
         self.drain: Drain | None = None
         self.stale = 0
@@ -77,8 +80,7 @@ class Workers:
 
     def start(self) -> None:
         """Start the workers on the running loop."""
-        loop = asyncio.get_running_loop()
-        self.tasks = [loop.create_task(self._work(slot)) for slot in range(len(self.current))]
+        self.tasks = [self._hire(slot) for slot in range(len(self.current))]
 
     def end(self) -> None:
         """Cancel the workers and everything parked."""
@@ -99,17 +101,19 @@ class Workers:
         states = (RUNNING,) if self._lanes.is_held else (RUNNING, READY)
         return not any(lane.queue and lane.state in states for lane in self._lanes.all())
 
-    async def _work(self, slot: int) -> None:
-        while not self._is_ended:
-            try:
-                await self._work_on(slot)
-            except asyncio.CancelledError:
-                # Somebody cancelled a worker that had nothing in hand: the pool must not shrink.
-                if self._is_ended:
-                    raise
-                _forget_cancellation()
+    def _hire(self, slot: int) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(self._work(slot))
+        task.add_done_callback(partial(self._ended, slot))
+        return task
 
-    async def _work_on(self, slot: int) -> None:
+    def _ended(self, slot: int, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled():
+            report_failure(task, self._group)
+        elif not self._is_ended and not (self.drain is not None and self.drain.is_over):
+            # Somebody else cancelled it: the pool must not shrink.
+            self.tasks[slot] = self._hire(slot)
+
+    async def _work(self, slot: int) -> None:
         lanes = self._lanes
         current = self.current
         while not self._is_ended:
@@ -127,6 +131,8 @@ class Workers:
             settlement = await self._hand_over(lane, held)
             current[slot] = None
             self._settle(lane, held, settlement)
+            if settlement is _CANCELLED:
+                raise asyncio.CancelledError
 
     async def _hand_over(self, lane: Lane, held: Held) -> Settlement:
         """Run the chain. Whatever comes out of it, a settlement is returned."""
@@ -150,9 +156,10 @@ class Workers:
             except BaseException as error:  # noqa: BLE001 - a bug of the chain must not end the loop
                 return await self._unhandled(held, error)
         except asyncio.CancelledError:
-            # By a stop, by a fault, or leaked out of the handler: the delivery is given back.
-            _forget_cancellation()
-            return Release("cancelled")
+            # The delivery is given back, then the worker ends; unless nobody cancelled the worker,
+            # and it is the handler that leaks a cancellation of something else.
+            task = asyncio.current_task()
+            return _CANCELLED if task is not None and task.cancelling() else _LEAKED
 
     async def _unhandled(self, held: Held, error: BaseException) -> Settlement:
         """An exception came out of the whole chain."""
@@ -374,8 +381,14 @@ class Workers:
         )
 
 
-def _forget_cancellation() -> None:
-    """The running task was asked to end; it does not, so that its waits work again."""
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()
+def report_failure(task: "asyncio.Task[None]", group: str) -> None:
+    """Tell the event loop's exception handler if a task of a subscription failed: it is a bug."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        asyncio.get_running_loop().call_exception_handler(
+            {
+                "message": f"a task of the subscription of {group} failed",
+                "exception": error,
+                "task": task,
+            }
+        )

@@ -228,7 +228,9 @@ class CallFolds:
             late = Overdue(entry[3], f"{provider}.{entry[5]}", took_us, Ended.LATE)
             life.overdue += (late,)
         health = life.health.get(provider) or self._health(life, provider)
-        if health.failed_us and self._was_down(health, t_us - took_us):
+        if (health.failed_us or health.open_us is not None) and (
+            self._was_down(health, t_us - took_us)
+        ):
             life.calls_down += (entry[3],)
         if entry[7] in CALL_FAILED:
             health.failed_us.append(t_us)

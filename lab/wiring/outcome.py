@@ -145,7 +145,7 @@ def _why(judged: RunVerdict, ran: Ran) -> str:
         )
     off = ran.spec.off
     if judged.verdict.value == "FAIL":
-        return f"{judged.why}, with {_named(off)} off" if off else judged.why
+        return f"{judged.why}; {_instead(off)}" if off else judged.why
     if judged.why:
         return judged.why
     assert ran.checker is not None
@@ -158,8 +158,10 @@ def _why(judged: RunVerdict, ran: Ran) -> str:
     return "; ".join(saved)
 
 
-def _named(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+def _instead(off: Sequence[str]) -> str:
+    """What stands in the place of the patterns that are off."""
+    weak = {pattern.name: pattern.when_off for pattern in patterns.PATTERNS}
+    return "; ".join(f"{name} is off: {weak[name]}" for name in off)
 
 
 def _check(finding: Finding, spec: RunSpec) -> Check:

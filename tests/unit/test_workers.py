@@ -15,6 +15,7 @@ def test_cancelling_an_idle_worker_does_not_shrink_the_pool() -> None:
         for task in member.subscription._workers.tasks:
             task.cancel()
         await world.sleep_us(1_000)
+        assert len(member.subscription._workers.tasks) == 16
         assert not any(task.done() for task in member.subscription._workers.tasks)
         await publish(world, "a", "b", "c")
         for task in member.subscription._workers.tasks:

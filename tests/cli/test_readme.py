@@ -1,0 +1,70 @@
+"""The README does what it says: its commands, its page, its scenario and its Python."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.scenarios.loader import load_file
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+PAGE = re.search(r"<!-- output: (lab .*?) -->\n```text\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+    found = [line.partition(" #")[0].strip() for line in lines]
+    return [line for line in found if line.startswith("lab ") and "FILE" not in line]
+
+
+def lab(command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["env", "COLUMNS=100", sys.executable, "-m", "lab", *shlex.split(command)[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+    )
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
+    ended = lab(command, tmp_path)
+
+    breaks = "--off" in command and not command.endswith("--off dedupe")
+    assert ended.returncode == int(breaks), ended.stdout + ended.stderr
+
+
+def test_the_page_in_the_readme_is_what_its_command_prints(tmp_path: Path) -> None:
+    assert PAGE is not None
+    command, page = PAGE.groups()
+
+    printed = lab(command, tmp_path).stdout
+
+    def steady(text: str) -> list[str]:
+        text = re.sub(r"in [\d.]+s |digest \w+", "_", text)
+        return [line.rstrip() for line in text.splitlines() if not line.startswith("Files")]
+
+    assert steady(printed) == steady(page)
+
+
+def test_the_scenario_of_the_readme_can_be_loaded(tmp_path: Path) -> None:
+    (tables,) = [text for kind, text in BLOCKS if kind == "toml"]
+    file = tmp_path / "mine.toml"
+    file.write_text(tables)
+    (scenario,) = load_file(file)
+
+    ended = lab(f"lab run {scenario.name} --scenarios {file}", tmp_path)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    (program,) = [text for kind, text in BLOCKS if kind == "python"]
+
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
