@@ -149,6 +149,7 @@ class DeliveryLoop(Listener):
             intake=self._intake,
             committer=self._committer,
             waiting=self._waiting,
+            goes_on=self._goes_on,
             accepts=self._accepts,
             bury=self._bury,
             group=self._group,
@@ -277,6 +278,11 @@ class DeliveryLoop(Listener):
         self._intake.begin(0, {})
         self._phase = _Phase.STOPPED
         self._ended.set()
+
+    def _goes_on(self) -> bool:
+        """Whether a cancelled worker is replaced: not if the whole event loop is being ended."""
+        drain = self._workers.drain
+        return not self._fetcher.cancelling() and not (drain is not None and drain.is_over)
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         self._waiting.notify()

@@ -50,6 +50,7 @@ class Workers:
         intake: Intake,
         committer: Committer,
         waiting: Waiting,
+        goes_on: Callable[[], bool],
         accepts: Accepts,
         bury: Bury | None,
         group: str,
@@ -66,6 +67,7 @@ class Workers:
         self._intake = intake
         self._committer = committer
         self._waiting = waiting
+        self._goes_on = goes_on
         self._accepts = accepts
         self._bury = bury
         self._group = group
@@ -109,8 +111,8 @@ class Workers:
     def _ended(self, slot: int, task: "asyncio.Task[None]") -> None:
         if not task.cancelled():
             report_failure(task, self._group)
-        elif not self._is_ended and not (self.drain is not None and self.drain.is_over):
-            # Somebody else cancelled it: the pool must not shrink.
+        elif not self._is_ended and self._goes_on():
+            # Somebody cancelled this one: the pool must not shrink.
             self.tasks[slot] = self._hire(slot)
 
     async def _work(self, slot: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from lab.checks.casebook import Casebook
 from lab.checks.cases import Ack, Again, Case, Disorder, Owed
 from lab.checks.contract import Contract
-from lab.checks.lives import Ended, Health, Life, Overdue, Tracks
+from lab.checks.lives import Early, Ended, Health, Life, Overdue, Tracks
 from lab.checks.tables import CALL_FAILED
 from lab.history import shapes
 
@@ -123,6 +123,8 @@ class CallFolds:
             life.attempts[owed] = attempt
             if attempt > self._contract.attempts_max:
                 self._book.case(entry[3]).attempts_over += (owed,)
+        if life.not_before:
+            self._look_at_time(life, entry)
         if self._some_stopped:
             acked = self._tracks[entry[4:7]].acked.get(entry[7])
             if acked is not None and acked[2] != process and acked[8] < entry[8]:
@@ -153,6 +155,14 @@ class CallFolds:
             owed = (entry[4], entry[9])
             again = Again(*owed, life.attempts.pop(owed, 1), entry[1], entry[12])
             self._book.case(entry[3]).again += (again,)
+            life.not_before[entry[5:8]] = (again.attempt, entry[1] + entry[12])
+
+    def _look_at_time(self, life: Life, entry: shapes.Deliver) -> None:
+        """A delivery that was settled with a retry comes back; it may not come too early."""
+        made = life.not_before.pop(entry[5:8], None)
+        if made is not None and entry[1] < made[1] and entry[11] >= made[0]:
+            early = Early(entry[3], made[1] - entry[1], is_next=entry[11] > made[0])
+            life.early += (early,)
 
     def _ack(self, case: Case, owed: Owed, entry: shapes.Settle) -> None:
         """An acknowledgement that something else must stand behind."""
@@ -179,7 +189,7 @@ class CallFolds:
     # ---- handlers
 
     def _handle_begin(self, entry: shapes.HandleBegin) -> None:
-        _, t_us, process, subject, group, event_id, _, attempt, sequence, _, topic = entry
+        _, _, process, subject, group, event_id, _, attempt, sequence, _, topic = entry
         life = self.lives.get(process) or self._life(process)
         handlers = life.handlers
         handlers[group, event_id] = entry
@@ -194,10 +204,6 @@ class CallFolds:
             lanes[lane] = sequence
         if attempt > 1:
             case.started_again += (entry,)
-        if life.not_before:
-            wanted = life.not_before.pop((group, event_id), None)
-            if wanted is not None and wanted[0] == attempt and t_us < wanted[1]:
-                life.early += ((subject, wanted[1] - t_us),)
 
     def _handle_end(self, entry: shapes.HandleEnd) -> None:
         process = entry[2]
@@ -281,18 +287,13 @@ class CallFolds:
                 self.usurped += ((entry[2], *owed),)
 
     def _retrying(self, entry: shapes.Retrying) -> None:
-        _, t_us, process, subject, group, event_id, attempt, _, where, delay_us = entry
-        self._book.case(subject).retrying += (entry,)
-        life = self._life(process)
-        if where == "in_place":
-            life.not_before[group, event_id] = (attempt + 1, t_us + delay_us)
+        self._book.case(entry[3]).retrying += (entry,)
+        if entry[8] == "in_place":
+            life, contract = self._life(entry[2]), self._contract
             life.in_place += 1
-            contract = self._contract
             covered = contract.budget_tokens + contract.budget_refill * life.acks
             if life.in_place > covered * (len(life.health) + 1):
                 life.in_place_over += 1
-        elif where == "throttled":
-            life.not_before[group, event_id] = (attempt, t_us + delay_us)
 
     def _buried(self, entry: shapes.Buried) -> None:
         self._book.case(entry[3]).buried += (entry,)

@@ -27,6 +27,17 @@ class Overdue(NamedTuple):
     ended: Ended
 
 
+class Early(NamedTuple):
+    """A delivery that came back before its time; `is_next` if it was the next attempt for sure.
+
+    The same attempt again may also be another copy of the record, where copies are not in a lane.
+    """
+
+    subject: str
+    early_us: int
+    is_next: bool
+
+
 class Health:
     """What a process knows of a dependency.
 
@@ -53,13 +64,14 @@ class Life:
         attempts: of the deliveries that are not the first attempt, by (group, event id).
         handlers: running, by (group, event id). runs: handlers started.
         called: calls to third parties that have ended.
-        not_before: retries in place, by (group, event id): the next attempt and its instant.
+        not_before: deliveries that were settled with a retry, by place (topic, partition, offset):
+            the attempt that was made, and the instant of the next.
         epoch: of the latest assignment.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover.
         health: of its dependencies.
         calls_down: calls to a dependency that was known to be down; and their first order.
-        overdue: see `Overdue`. early: handler runs before their instant, by order.
+        overdue: see `Overdue`. early: see `Early`.
         stale: settlements of a superseded epoch that were not dropped.
         term_us, end_us: told to stop, gone; None if not. end: `kill`, `stopped` or `aborted`.
         left_open: deliveries that it had neither settled nor given back when it ended by itself;
@@ -107,7 +119,7 @@ class Life:
         self.attempts: dict[tuple[str, str], int] = {}
         self.handlers: dict[tuple[str, str], HandleBegin] = {}
         self.handlers_max = 0
-        self.not_before: dict[tuple[str, str], tuple[int, int]] = {}
+        self.not_before: dict[tuple[str, int, int], tuple[int, int]] = {}
         self.called = 0
         self.acks = 0
         self.runs = 0
@@ -117,7 +129,7 @@ class Life:
         self.failing_spells = 0
         self.calls_down: tuple[str, ...] = ()
         self.overdue: tuple[Overdue, ...] = ()
-        self.early: tuple[tuple[str, int], ...] = ()
+        self.early: tuple[Early, ...] = ()
         self.stale: tuple[Settle, ...] = ()
         self.term_us: int | None = None
         self.end_us: int | None = None

@@ -35,12 +35,12 @@ class RetryLaw(Check):
 
     def conclude(self, seen: Seen) -> None:
         for life in seen.lives:
-            for subject, early_us in life.early:
-                ordinal = subject.partition(".")[0]
-                self.broken(
-                    f"order {ordinal}: {life.name} tried again {seconds(early_us)} too early",
-                    subject,
-                )
+            for subject, early_us, is_next in life.early:
+                if is_next or subject not in seen.facts.repeats:
+                    ordinal, early = subject.partition(".")[0], seconds(early_us)
+                    self.broken(
+                        f"order {ordinal}: {life.name} tried again {early} too early", subject
+                    )
         for case, group, failures in self._many:
             again = (
                 seen.calls.kills.get(group, 0)

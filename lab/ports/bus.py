@@ -152,8 +152,10 @@ class Delivery(msgspec.Struct, gc=False):
 
     Attributes:
         attempt: from 1; grows over retries, not over releases.
-        starts_known: True if this can only be the record's first start ever: it stood at or above
-            its partition's end when the partition was assigned, and was not handed over before.
+        starts_known: True if no owner of the partition can have started the record before: it
+            stood at or above the partition's end when that was assigned, and was not handed over
+            yet. A member that was expelled and has not noticed may be wrong about it: a later
+            owner may have started the record already.
         first_failure_us: wall time of the first failed attempt, 0 if none failed.
         failures: the last ten failed attempts, oldest first: (wall us, class, message).
         starts: handler starts of the event that nobody accounted for, as far as they were counted.

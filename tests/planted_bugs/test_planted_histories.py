@@ -463,10 +463,21 @@ def a_retry_topic_is_read_too_early() -> History:
 @bug("retry-law", "order 37: validation-1 tried again 0.05")
 def a_retry_in_place_does_not_wait() -> History:
     entries = retried()
-    index = where(entries, "handle.begin", attempt=2)
+    index = where(entries, "deliver", attempt=2)
     t_us = entries[index][1]
     assert isinstance(t_us, int)
-    return spoiled(entries, "handle.begin", {"t_us": t_us - 60 * MS}, attempt=2)
+    return spoiled(entries, "deliver", {"t_us": t_us - 60 * MS}, attempt=2)
+
+
+@bug("retry-law", "order 37: validation-1 tried again 0.")
+def a_hint_is_not_honoured() -> History:
+    entries = plain()
+    index = where(entries, "deliver", subject=SUBJECT, group="validation")
+    place = entries[index][4:10]
+    t_us = entries[index][1]
+    assert isinstance(t_us, int)
+    busy = ("settle", t_us, "validation-1", SUBJECT, *place, "retry", "", S)
+    return after(entries, index, busy, changed(entries[index], t_us=t_us + 900 * MS))
 
 
 @bug("retry-law", "order 37: validation made attempt 7 of 6")
