@@ -30,8 +30,10 @@ class BenchError(Exception):
     """A run that was to be measured did not do what it should: its time would say nothing."""
 
 
-def order_us(orders: int, *, observe: bool, faults: Sequence[str] = ()) -> float:
-    """Microseconds of processor time of one order of the happy path, at its own rate.
+def order_us(
+    orders: int, *, observe: bool, faults: Sequence[str] = (), rate: float | None = None
+) -> float:
+    """Microseconds of processor time of one order of the happy path.
 
     Set-up and tear-down are excluded by difference: a run of one order is taken off.
 
@@ -39,9 +41,14 @@ def order_us(orders: int, *, observe: bool, faults: Sequence[str] = ()) -> float
         orders: how many the run has, at least 2.
         observe: with history and checks, or the core without.
         faults: injected besides.
+        rate: orders a second of simulated time; None: the scenario's own.
     """
     whole, alone = (
-        _spent(make_spec(LOAD, orders=count, faults=faults), time.process_time, observe=observe)
+        _spent(
+            make_spec(LOAD, orders=count, faults=faults, rate=rate),
+            time.process_time,
+            observe=observe,
+        )
         for count in (orders, 1)
     )
     return (whole - alone) / (orders - 1) * 1e6

@@ -153,7 +153,7 @@ class Workers:
                 if type(settlement) in _SETTLEMENTS:
                     return settlement
                 raise TypeError(f"the chain of {self._group} settled with {settlement!r}")
-            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
                 raise
             except BaseException as error:  # noqa: BLE001 - a bug of the chain must not end the loop
                 return await self._unhandled(held, error)

@@ -89,10 +89,9 @@ class CallFolds:
         """What was in hand is lost, or was left."""
         self._note_overdue(life, t_us)
         if life.end != "kill":
-            life.left_open = life.in_hand
-            life.left_order = next((run[3] for run in life.handlers.values()), "")
+            life.left_open = tuple(life.in_hand.values())
+        life.in_hand.clear()
         life.handlers.clear()
-        life.attempts.clear()
         life.not_before.clear()
 
     def _note_overdue(self, life: Life, now_us: int) -> None:
@@ -112,17 +111,15 @@ class CallFolds:
         return life
 
     def _deliver(self, entry: shapes.Deliver) -> None:
-        process, attempt = entry[2], entry[11]
+        process = entry[2]
         life = self.lives.get(process) or self._life(process)
         life.delivered += 1
-        life.in_hand = in_hand = life.in_hand + 1
-        if in_hand > life.in_hand_max:  # noqa: PLR1730 - `max` is a call, nine times an order
-            life.in_hand_max = in_hand
-        if attempt > 1:
-            owed = (entry[4], entry[9])
-            life.attempts[owed] = attempt
-            if attempt > self._contract.attempts_max:
-                self._book.case(entry[3]).attempts_over += (owed,)
+        in_hand = life.in_hand
+        in_hand[entry[5:8]] = entry
+        if len(in_hand) > life.in_hand_max:  # noqa: PLR1730 - `max` is a call, nine times an order
+            life.in_hand_max = len(in_hand)
+        if entry[11] > self._contract.attempts_max:
+            self._book.case(entry[3]).attempts_over += ((entry[4], entry[9]),)
         if life.not_before:
             self._look_at_time(life, entry)
         if self._some_stopped:
@@ -133,9 +130,8 @@ class CallFolds:
     def _settle(self, entry: shapes.Settle) -> None:
         process, how = entry[2], entry[10]
         life = self.lives.get(process) or self._life(process)
-        if entry[8] == life.epoch:
-            life.in_hand -= 1
-        elif how != "stale" and entry[8] < life.epoch:
+        begun = life.in_hand.pop(entry[5:8], None)
+        if entry[8] < life.epoch and how not in ("stale", "release"):
             life.stale += (entry,)
         if how == "ack":
             life.acks += 1
@@ -152,10 +148,10 @@ class CallFolds:
                 if why != "handled" or case.settled.get(owed) != process:
                     self._ack(case, owed, entry)
         elif how == "retry":
-            owed = (entry[4], entry[9])
-            again = Again(*owed, life.attempts.pop(owed, 1), entry[1], entry[12])
+            attempt = begun[11] if begun is not None else 1
+            again = Again(entry[4], entry[9], attempt, entry[1], entry[12])
             self._book.case(entry[3]).again += (again,)
-            life.not_before[entry[5:8]] = (again.attempt, entry[1] + entry[12])
+            life.not_before[entry[5:8]] = (attempt, entry[1] + entry[12])
 
     def _look_at_time(self, life: Life, entry: shapes.Deliver) -> None:
         """A delivery that was settled with a retry comes back; it may not come too early."""
@@ -179,8 +175,7 @@ class CallFolds:
         life.epoch = entry[5]
         self.epochs[entry[4]] = max(self.epochs.get(entry[4], 0), entry[5])
         # What the process held under the assignment before is not its any more.
-        life.in_hand = 0
-        life.attempts.clear()
+        life.in_hand.clear()
         life.not_before.clear()
 
     def _drained(self, entry: shapes.Drained) -> None:

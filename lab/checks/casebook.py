@@ -37,7 +37,7 @@ class Casebook:
         self._window_us = window_us
         self._now_us = 0
         self._due: deque[tuple[int, str, int]] = deque()
-        self._forget: deque[tuple[int, str]] = deque()
+        self._forget: deque[tuple[int, list[str]]] = deque()
 
     def case(self, subject: str) -> Case:
         """The open case of an order, opened now if need be."""
@@ -61,6 +61,7 @@ class Casebook:
         """Time has come to `now_us`: judge who has come to an end; returns who is forgotten."""
         self._now_us = now_us
         due = self._due
+        finished: list[str] = []
         while due and due[0][0] <= now_us:
             _, subject, growth = due.popleft()
             case = self.open[subject]
@@ -70,14 +71,17 @@ class Casebook:
             if size == growth and case.may_be_finished():
                 case.weigh()
                 if case.is_finished:
-                    self._finish(case)
+                    self._finish(case, finished)
                     continue
             due.append((now_us + self._linger_us, subject, size))
+        if finished:
+            self._forget.append((now_us + self._window_us, finished))
         forgotten = []
         while self._forget and self._forget[0][0] <= now_us:
-            packed = self.packed.pop(self._forget.popleft()[1], None)
-            if packed is not None:
-                forgotten.append(packed)
+            for subject in self._forget.popleft()[1]:
+                packed = self.packed.pop(subject, None)
+                if packed is not None:
+                    forgotten.append(packed)
         return forgotten
 
     def close_all(self) -> None:
@@ -89,7 +93,7 @@ class Casebook:
                 case.is_judged = True
                 self._close(case)
 
-    def _finish(self, case: Case) -> None:
+    def _finish(self, case: Case, finished: list[str]) -> None:
         case.is_judged = True
         self._close(case)
         if not case.is_broken:
@@ -97,4 +101,4 @@ class Casebook:
             subject = case.subject
             del self.open[subject]
             self.packed[subject] = case.packed()
-            self._forget.append((self._now_us + self._window_us, subject))
+            finished.append(subject)

@@ -230,12 +230,14 @@ class Case:
     def packed(self) -> Packed:
         """See `Packed`."""
         rows = self.rows
+        event_ids = tuple([row[6] for row in rows])
         return Packed(
             _shared(tuple([row[5] for row in rows])),
-            tuple([row[6] for row in rows]),
+            event_ids,
             rows[0][9] if rows else 0,
             rows[0][8] if rows else "",
-            self.ledger,
+            # A mail under the id of its event need not be remembered: the event is.
+            tuple([entry for entry in self.ledger if entry[6] not in event_ids]),
             self.begun[0][5] if self.begun else "",
             self.answers[-1][10] if self.answers else "",
         )
@@ -259,7 +261,11 @@ class Case:
                     case.revenue += (
                         ("revenue", 0, "store", subject, group, event_id, currency, amount),
                     )
-        case.ledger = packed.ledger
+                if group == "notification" and not any(e[5] == "mail" for e in packed.ledger):
+                    case.ledger += (
+                        ("ledger", 0, "ledger", subject, "", "mail", event_id, kind, 0, ""),
+                    )
+        case.ledger += packed.ledger
         if not packed.states:
             answer = ("http.end", 0, "client", subject, "create", packed.key, "", 1, 422, "", "")
             case.answers = (answer,)

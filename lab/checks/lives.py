@@ -60,12 +60,12 @@ class Life:
     """One life of one process, such as `payment-1#2`.
 
     Attributes:
-        delivered: deliveries. in_hand: those that are not settled, under the present assignment.
-        attempts: of the deliveries that are not the first attempt, by (group, event id).
+        delivered: deliveries. in_hand: those that are not settled, under the present assignment, by
+            place (topic, partition, offset). A drain settles others too, which it only moved.
         handlers: running, by (group, event id). runs: handlers started.
         called: calls to third parties that have ended.
-        not_before: deliveries that were settled with a retry, by place (topic, partition, offset):
-            the attempt that was made, and the instant of the next.
+        not_before: deliveries that were settled with a retry, by place: the attempt that was made,
+            and the instant of the next.
         epoch: of the latest assignment.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover.
@@ -74,15 +74,13 @@ class Life:
         overdue: see `Overdue`. early: see `Early`.
         stale: settlements of a superseded epoch that were not dropped.
         term_us, end_us: told to stop, gone; None if not. end: `kill`, `stopped` or `aborted`.
-        left_open: deliveries that it had neither settled nor given back when it ended by itself;
-            left_order: an order of them.
+        left_open: deliveries that it had neither settled nor given back when it ended by itself.
         started_again: records that it had acknowledged and another life started again later.
         drained: (drained, cancelled, abandoned) as it reported them.
     """
 
     __slots__ = (
         "acks",
-        "attempts",
         "called",
         "calls_down",
         "delivered",
@@ -100,7 +98,6 @@ class Life:
         "in_place",
         "in_place_over",
         "left_open",
-        "left_order",
         "name",
         "not_before",
         "overdue",
@@ -114,9 +111,8 @@ class Life:
         self.name = name
         self.epoch = 0
         self.delivered = 0
-        self.in_hand = 0
+        self.in_hand: dict[tuple[str, int, int], Deliver] = {}
         self.in_hand_max = 0
-        self.attempts: dict[tuple[str, str], int] = {}
         self.handlers: dict[tuple[str, str], HandleBegin] = {}
         self.handlers_max = 0
         self.not_before: dict[tuple[str, int, int], tuple[int, int]] = {}
@@ -134,8 +130,7 @@ class Life:
         self.term_us: int | None = None
         self.end_us: int | None = None
         self.end = ""
-        self.left_open = 0
-        self.left_order = ""
+        self.left_open: tuple[Deliver, ...] = ()
         self.started_again: tuple[Deliver, ...] = ()
         self.drained: tuple[int, int, int] | None = None
 

@@ -12,6 +12,9 @@ from typing import Final
 
 from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
+from lab.checks.verdict import parse_goal
+from lab.domain.order import OrderState
+from lab.faults.kinds import KINDS
 from lab.faults.vocabulary import FaultError, parse_fault
 from lab.resources import resource_path
 from lab.scenarios.scenario import WORLDS, Scenario
@@ -204,6 +207,16 @@ def _faults(value: object) -> tuple[str, ...]:
     return texts
 
 
+def _goals(value: object) -> tuple[str, ...]:
+    texts = _texts(value)
+    known = (*KINDS, *OrderState, *patterns.NAMES, "refused", "accepted", "limiter")
+    for text in texts:
+        name = parse_goal(text).name
+        if not {name, name.partition("@")[0], name.partition(".")[0]} & set(known):
+            raise ValueError(f"{text!r} names nothing that can happen{nearest(name, known)}")
+    return texts
+
+
 def _settings(value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"must be a table of settings, not {value!r}")
@@ -225,7 +238,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "faults": ("faults", _faults),
     "patterns": ("patterns", _one_of(patterns.NAMES, "pattern")),
     "promises": ("promises", _one_of(PROMISE_NAMES, "promise")),
-    "goals": ("goals", _texts),
+    "goals": ("goals", _goals),
     "next": ("next", _texts),
     "set": ("settings", _settings),
 }

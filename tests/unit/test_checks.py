@@ -151,6 +151,15 @@ def test_a_capture_of_an_order_that_was_judged_long_ago_is_noticed() -> None:
     assert findings["no-double-charge"].checked == 40
 
 
+def test_a_second_mail_about_an_order_that_was_judged_long_ago_is_noticed() -> None:
+    for key in ("OrderCreated:1.1", "attempt-2"):
+        checker, story = _many(40)
+        story.write("ledger", "ledger", "1.1", "mailer", "mail", key, "OrderCreated", 0, "")
+        checker.take(story.end())
+        findings = {finding.name: finding for finding in checker.findings()}
+        assert "mail" in findings["effect-once"].witness
+
+
 def test_a_late_duplicate_of_a_judged_order_breaks_nothing() -> None:
     checker, story = _many(40)
     place = story.deliver("payment-1", "1.1", "OrderValidated")

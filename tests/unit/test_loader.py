@@ -1,5 +1,6 @@
 """Scenarios from TOML: what is not known is refused with file, line, key and the nearest name."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -206,3 +207,19 @@ def test_any_value_of_any_key_is_taken_or_refused(
         load_file(path)
     except ScenarioError as refused:
         assert "own.toml" in str(refused)  # noqa: PT017 - both ways are right
+
+
+@pytest.mark.parametrize(
+    ("goal", "told"),
+    [("hello", "is no goal"), ("bus.duplicat >= 1", "did you mean bus.duplicate?")],
+)
+def test_a_goal_that_can_never_be_reached_is_refused_by_file_and_line(
+    goal: str, told: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'[scenarios.x]\nsummary = "a"\ngoals = ["{goal}"]\n')
+
+    with pytest.raises(ScenarioError, match=re.escape(told)) as refused:
+        load_file(file)
+
+    assert str(refused.value).startswith(f"{file}:3: [scenarios.x] goals: ")
