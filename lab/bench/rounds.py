@@ -35,11 +35,11 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     hops: int = HOPS
-    orders: int = 1_000
+    orders: int = 500
     pace: float = 10.0
     short: int = 20
     long: int = 100
-    runs: int = 3
+    runs: int = 2
     grow: tuple[int, int, int] = (10_000, 50_000, 100_000)
 
 

@@ -41,7 +41,7 @@ def make_round(**changes: float) -> Round:
         "help_s": 0.2,
         "run_s": 0.8,
     }
-    return Round(sizes=Sizes(), **{**numbers, **changes})
+    return Round(sizes=Sizes(orders=1_000), **{**numbers, **changes})
 
 
 def all_figures(rounds: list[Round]) -> list[Figure]:

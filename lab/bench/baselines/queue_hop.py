@@ -8,7 +8,7 @@ import asyncio
 import time
 from typing import Final
 
-HOPS: Final = 20_000
+HOPS: Final = 10_000
 
 
 def hop_us(hops: int = HOPS) -> float:
