@@ -52,7 +52,7 @@ class World(Protocol):
         ...
 
     def strikes_until_us(self) -> int:
-        """When the last fault of the timetable comes; 0 if there is none."""
+        """When the last fault comes or ends that has a time; 0 if there is none."""
         ...
 
     def tell_what_is_left(self) -> None:

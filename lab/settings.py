@@ -165,7 +165,6 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         1,
     ),
     _row("orders.expiry_ms", 86_400_000, 86_400_000, "ms", "an unpaid order expires after this", 1),
-    _row("redrive.limit", 3, 3, "redrives", "redrives of one dead letter", 1),
     _row(
         "drain.grace_ms",
         8_000,
@@ -292,6 +291,11 @@ class Settings:
                 "the lease of a running handler would be taken over",
             ),
             ("dedupe.lease_ms", "bus.session_ms", "a dead owner's lease would outlive its session"),
+            (
+                "dedupe.lease_ms",
+                "retry.max_elapsed_ms",
+                "an event whose owner died would be given up before it can be claimed again",
+            ),
             ("drain.grace_ms", "bus.rebalance_ms", "a draining member would be expelled"),
             (
                 "timeout.provider_ms",

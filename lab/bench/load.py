@@ -80,6 +80,8 @@ def _spent(spec: RunSpec, clock: Callable[[], float], *, observe: bool = True) -
     with closing(make_workload(spec)) as workload:
         ran = simulate(spec, workload, observe=observe)
     spent = clock() - start
+    if ran.is_partial:
+        raise KeyboardInterrupt
     _must_be_sound(ran)
     ran.world.close()
     return spent

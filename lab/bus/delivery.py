@@ -21,15 +21,19 @@ from typing import Final
 
 from lab.bus.committing import NOT_REACHED, Committer, Position
 from lab.bus.draining import Drain, Waiting
+from lab.bus.failures import report_failure
 from lab.bus.intake import Intake
 from lab.bus.lanes import Lanes
-from lab.bus.workers import Accepts, Bury, Workers, report_failure
+from lab.bus.offsets import OffsetTracker
+from lab.bus.workers import Accepts, Bury, Workers
+from lab.domain.envelope import H_ID, H_SUBJECT, text_header
 from lab.history.recorder import Write
 from lab.ports.bus import (
     Consumer,
     Handle,
     Listener,
     Ordering,
+    Record,
     StopReport,
     TopicPartition,
 )
@@ -74,6 +78,8 @@ class DeliveryLoop(Listener):
 
     Args:
         consumer: this member; the loop is its only user.
+        skips: whether the group does not read a record; such a one is settled as it comes in, and
+            never gets as far as a lane.
         handle: the chain around the handlers. It should return a settlement; an exception out of
             the whole chain is a bug: it is reported to the event loop's exception handler, tried
             twice more, then handed to `bury`.
@@ -95,6 +101,7 @@ class DeliveryLoop(Listener):
         *,
         consumer: Consumer,
         handle: Handle,
+        skips: Callable[[Record], bool] = lambda _: False,
         topics: Sequence[str],
         group: str,
         process: str,
@@ -108,6 +115,7 @@ class DeliveryLoop(Listener):
     ) -> None:
         self._consumer = consumer
         self._handle = handle
+        self._skips = skips
         self._topics = tuple(topics)
         self._group = group
         self._process = process
@@ -139,6 +147,8 @@ class DeliveryLoop(Listener):
             self._consumer,
             self._lanes,
             self._group,
+            skips=self._skips,
+            skip=self._skip,
             max_in_flight=limits.max_in_flight,
             max_uncommitted=limits.max_uncommitted,
         )
@@ -209,9 +219,10 @@ class DeliveryLoop(Listener):
 
         Fetching ends at once. Of what was fetched, only records above everything that was started
         in their partition are dropped; the rest is run within `grace_us`, or moved to the retry
-        path. Handlers that run longer are cancelled and their deliveries given back. It takes at
-        most `grace_us`, three seconds, and what the last calls of the consumer take. Before
-        `start` it does nothing; a second call waits for the first, and may shorten its grace.
+        path. Handlers that run longer are cancelled, and their deliveries moved too, or given back
+        if nothing can be moved. It takes at most `grace_us`, four seconds, and what the last calls
+        of the consumer take. Before `start` it does nothing; a second call waits for the first,
+        and may shorten its grace.
         """
         return await self._end(grace_us, self._move)
 
@@ -225,6 +236,7 @@ class DeliveryLoop(Listener):
             drain = self._workers.drain
             if drain is not None:
                 drain.deadline_us = min(drain.deadline_us, deadline_us)
+                drain.move = move and drain.move
                 self._waiting.notify()
             await self._ended.wait()
         elif self._phase is _Phase.RUNNING:
@@ -241,9 +253,10 @@ class DeliveryLoop(Listener):
         waiting = self._waiting
         self._intake.finish()
         workers.begin_drain(drain)
-        await waiting.until(
-            lambda: not self._intake.in_flight and workers.is_idle(), lambda: drain.deadline_us
-        )
+        if not await waiting.until(self._is_drained, lambda: drain.deadline_us) and drain.move:
+            workers.move_all(drain)
+            moved_us = self._now() + CANCEL_US
+            await waiting.until(self._is_drained, lambda: moved_us if drain.move else 0)
         await self._cancel_running(drain)
         workers.give_up(drain)
         is_committed = await self._committer.flush(self._now() + FLUSH_US)
@@ -279,6 +292,9 @@ class DeliveryLoop(Listener):
         self._phase = _Phase.STOPPED
         self._ended.set()
 
+    def _is_drained(self) -> bool:
+        return not self._intake.in_flight and self._workers.is_idle()
+
     def _goes_on(self) -> bool:
         """Whether a cancelled worker is replaced: not if the whole event loop is being ended."""
         drain = self._workers.drain
@@ -287,6 +303,32 @@ class DeliveryLoop(Listener):
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         self._waiting.notify()
         report_failure(task, self._group)
+
+    def _skip(self, record: Record, tracker: OffsetTracker) -> None:
+        """Settle a record that nobody reads: it counts for the position, and for nothing else."""
+        offset = record.offset
+        # It was seen to: a drain must not leave a gap below it.
+        tracker.started = max(tracker.started, offset)
+        tracker.settled(offset)
+        self._committer.settled(tracker)
+        if self._write is not None:
+            self._write(
+                (
+                    "settle",
+                    self._now(),
+                    self._process,
+                    text_header(record.headers, H_SUBJECT),
+                    self._group,
+                    record.topic,
+                    record.partition,
+                    offset,
+                    self._intake.epoch,
+                    text_header(record.headers, H_ID),
+                    "ack",
+                    "unread",
+                    0,
+                )
+            )
 
     # ---- the group's assignments
 

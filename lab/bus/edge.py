@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Final, Protocol
 
-from lab.domain.envelope import Envelope, from_headers
+from lab.domain.envelope import H_TYPE, Envelope, from_headers, header
 from lab.domain.errors import Indeterminate, LabError, Poison, Unclassified
 from lab.domain.events import PAYLOADS, Payload
 from lab.history.recorder import Now, Write
-from lab.ports.bus import Ack, Delivery, Handle, Settlement, main_topic
+from lab.ports.bus import Ack, Delivery, Handle, Record, Settlement, main_topic
 from lab.ports.parking import is_parked, origin_of
 from lab.ports.service import Context, Handler
 from lab.ports.store import Unit, Verdict
@@ -36,8 +36,13 @@ class TypeFilter:
 
     def __init__(self, inner: Handle, *, reads: Container[str], move: Handle) -> None:
         self._inner = inner
-        self._reads = reads
+        self._unread = frozenset(kind for kind in PAYLOADS if kind not in reads)
+        self._skipped = frozenset(kind.encode() for kind in self._unread)
         self._move = move
+
+    def skips(self, record: Record) -> bool:
+        """Whether a record would be acknowledged unread: the same rule, before it is a delivery."""
+        return header(record.headers, H_TYPE) in self._skipped and not is_parked(record)
 
     def __call__(self, delivery: Delivery) -> Awaitable[Settlement]:
         """See `Handle`."""
@@ -49,8 +54,7 @@ class TypeFilter:
 
     def _pass(self, delivery: Delivery, onward: Handle) -> Awaitable[Settlement]:
         # No coroutine of its own: every delivery passes here.
-        kind = delivery.event_type
-        if kind not in self._reads and kind in PAYLOADS and not is_parked(delivery.record):
+        if delivery.event_type in self._unread and not is_parked(delivery.record):
             return _unread()
         if not delivery.event_id:
             delivery.event_id = origin_of(delivery.record)

@@ -4,7 +4,7 @@ Deliberately not here: who runs them (`workers.py`).
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lab.bus.committing import BACKOFF_CAP_US, BACKOFF_US, NOT_REACHED
@@ -33,6 +33,8 @@ class Intake:
         lanes: Lanes,
         group: str,
         *,
+        skips: Callable[[Record], bool],
+        skip: Callable[[Record, OffsetTracker], None],
         max_in_flight: int,
         max_uncommitted: int,
     ) -> None:
@@ -43,6 +45,8 @@ class Intake:
         self._consumer = consumer
         self._lanes = lanes
         self._group = group
+        self._skips = skips
+        self._skip = skip
         self._ends: Mapping[TopicPartition, int] = {}
         self._in_flight_max = max_in_flight
         # A whole batch on top of it must not pass max_uncommitted.
@@ -135,12 +139,17 @@ class Intake:
     def _take_in(self, records: Sequence[Record]) -> None:
         epoch = self.epoch
         trackers = self.trackers
+        skips = self._skips
         add = self._lanes.add
         for record in records:
             tracker = trackers[record.topic, record.partition]
             is_new = tracker.delivered(record.offset)
-            self.in_flight += 1
-            add(_hold(record, self._group, epoch, tracker, may_be_known=is_new, ends=self._ends))
+            if skips(record):
+                self._skip(record, tracker)
+            else:
+                self.in_flight += 1
+                ends = self._ends
+                add(_hold(record, self._group, epoch, tracker, may_be_known=is_new, ends=ends))
             if tracker.window > self._window_max and not tracker.is_paused:
                 tracker.is_paused = True
                 self._consumer.pause([tracker.partition])

@@ -11,6 +11,7 @@ from typing import Final
 
 from lab.bus.committing import Committer
 from lab.bus.draining import Drain, Waiting, needed
+from lab.bus.failures import report_failure
 from lab.bus.intake import Intake
 from lab.bus.lanes import PARKED, READY, RUNNING, Held, Lane, Lanes
 from lab.history.recorder import Write
@@ -245,8 +246,9 @@ class Workers:
     def _settle_in_stop(
         self, drain: Drain, lane: Lane, held: Held, settlement: Settlement, after_us: int
     ) -> None:
-        if drain.is_over:
+        if settlement is _CANCELLED or drain.is_over:
             drain.cancelled.append(held.event_id)
+        if drain.is_over:
             self._intake.in_flight -= 1
             self._lanes.next(lane, held)
         elif lane.is_moving:
@@ -274,6 +276,19 @@ class Workers:
         if drain.is_stop and lanes.is_held and self._paused_until_us > drain.deadline_us:
             drain.moves_all = True
             lanes.open()
+
+    def move_all(self, drain: Drain) -> None:
+        """The time is up: cancel the handlers that run; move theirs and all that is behind them."""
+        drain.moves_all = True
+        lanes = self._lanes.all()
+        moving = [lane.queue[0] for lane in lanes if lane.is_moving and lane.queue]
+        for task, held in zip(self.tasks, self.current, strict=True):
+            if held is not None and not any(held is each for each in moving):
+                task.cancel()
+        for lane in lanes:
+            if lane.state is PARKED and lane.queue:
+                self._lanes.make_ready(lane)
+        self._lanes.open()
 
     def give_up(self, drain: Drain) -> None:
         """Nothing more is done: what is needed and still there is abandoned."""
@@ -380,17 +395,4 @@ class Workers:
                 why,
                 after_us,
             )
-        )
-
-
-def report_failure(task: "asyncio.Task[None]", group: str) -> None:
-    """Tell the event loop's exception handler if a task of a subscription failed: it is a bug."""
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        asyncio.get_running_loop().call_exception_handler(
-            {
-                "message": f"a task of the subscription of {group} failed",
-                "exception": error,
-                "task": task,
-            }
         )

@@ -14,6 +14,57 @@ from lab.checks.lives import Life
 from lab.checks.tables import LIMITER, TERMINAL, is_refusal
 from lab.history import shapes
 
+DEEDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "outbox": {
+        "kept_over_crash": "events whose writer was killed between its commit and their publish",
+        "recovered": "events that a new relay found waiting",
+        "repeated": "events published again, because nobody knew whether they had been",
+    },
+    "inbox": {"suppressed": "deliveries of events that were done already"},
+    "dedupe": {
+        "suppressed": "deliveries of events that were done already",
+        "held": "deliveries of an event that somebody else had in hand",
+        "taken_over": "claims of a dead owner, after their lease",
+    },
+    "retry": {
+        "retried": "attempts that failed and got another one",
+        "recovered": "events that were done at a later attempt",
+    },
+    "key_lanes": {"held": "events that waited for an earlier one of their order"},
+    "timeout": {
+        "unanswered": "calls that were given up at their deadline",
+        "handler": "runs of a handler that were ended at their deadline",
+    },
+    "breaker": {"opened": "times that calls to a dependency were stopped"},
+    "dead_letter": {
+        "dead_lettered": "events that a group gave up",
+        "repeated": "dead letters published again, because nobody knew whether they had been",
+    },
+    "poison_guard": {
+        "solo": "runs alone in their process, after one that nobody explained",
+        "buried": "events given up because their runs kept ending unexplained",
+    },
+    "provider_key": {
+        "sent_again": "charges and refunds sent again under the key of their intent",
+        "asked": "questions to the payment gateway what it knows of an order",
+    },
+    "http_idempotency": {
+        "replayed": "requests that got the answer of an earlier one",
+        "running": "requests refused while an earlier one was under way",
+        "other_body": "requests refused because their key was used for another body",
+    },
+    "drain": {
+        "drained": "deliveries that a stopping process brought to their end",
+        "cancelled": "deliveries that it cancelled",
+        "abandoned": "deliveries that it left behind",
+    },
+    "compensation": {"refund_requested": "captures that came too late, to be given back"},
+    "commit_prefix": {},
+    "fencing": {},
+}
+"""What is counted of each pattern, and what a count is of. Of the last two nothing is: they show in
+the promises `commit-prefix` and `fenced` only."""
+
 
 class Histogram:
     """Lengths of time with a bounded memory.
@@ -58,7 +109,7 @@ class Acted:
     """The numbers of one run.
 
     Attributes:
-        acted: what each pattern did: how often, by pattern and deed.
+        acted: what each pattern did: how often, by pattern and deed (`DEEDS`).
         faults: firings by kind, and by `kind@site`.
         by_state: orders by their last state.
         refused: requests that were refused.
@@ -110,6 +161,9 @@ class Acted:
         self.deliveries = sum(life.delivered for life in lives)
         self.attempts = sum(life.runs for life in lives)
         self.calls = sum(life.called for life in lives)
+        self._did("outbox", "kept_over_crash", sum(life.outlived for life in lives))
+        self._did("timeout", "unanswered", sum(life.unanswered for life in lives))
+        self._did("provider_key", "asked", sum(life.asked for life in lives))
 
     def closed(self, case: Case) -> None:
         """An order has come to its end, or the run has."""
@@ -122,6 +176,9 @@ class Acted:
                 ended_us = case.rows[-1][1]
                 self.to_terminal.add(max(ended_us - case.begun[0][1], 0))
                 self.recovered_us = max(self.recovered_us, ended_us)
+            for intent in case.intents:
+                if intent[4] == "raise":
+                    self._did("provider_key", "sent_again")
 
     def happened(self, name: str) -> int:
         """How often what a goal names has happened.
@@ -141,6 +198,8 @@ class Acted:
         return self.acted[pattern][deed] if pattern in self.acted else 0
 
     def _did(self, pattern: str, deed: str, times: int = 1) -> None:
+        if not times:
+            return
         deeds = self.acted.get(pattern)
         if deeds is None:
             deeds = self.acted[pattern] = Counter()
@@ -150,7 +209,7 @@ class Acted:
         self._did(entry[4], entry[5])
 
     def _buried(self, _entry: shapes.Buried) -> None:
-        self._did("dead_letter", "buried")
+        self._did("dead_letter", "dead_lettered")
 
     def _breaker(self, entry: shapes.Breaker) -> None:
         if entry[5] == "open":
@@ -158,8 +217,7 @@ class Acted:
 
     def _drained(self, entry: shapes.Drained) -> None:
         for deed, times in zip(("drained", "cancelled", "abandoned"), entry[5:8], strict=True):
-            if times:
-                self._did("drain", deed, times)
+            self._did("drain", deed, times)
 
     def _fault(self, entry: shapes.Fault) -> None:
         _, _, _, subject, kind, site, _ = entry

@@ -11,7 +11,7 @@ from lab.checks.casebook import Casebook
 from lab.checks.cases import Ack, Again, Case, Disorder, Owed
 from lab.checks.contract import Contract
 from lab.checks.lives import Early, Ended, Health, Life, Overdue, Tracks
-from lab.checks.tables import CALL_FAILED
+from lab.checks.tables import CALL_FAILED, WRITER
 from lab.history import shapes
 
 Fold = Callable[[Any], None]
@@ -76,6 +76,7 @@ class CallFolds:
             if event == "kill":
                 group = _group_of(process)
                 self.kills[group] = self.kills.get(group, 0) + 1
+                life.outlived = self._unpublished_of(group)
             elif life.term_us is not None:
                 self._some_stopped = True
 
@@ -93,6 +94,14 @@ class CallFolds:
         life.in_hand.clear()
         life.handlers.clear()
         life.not_before.clear()
+
+    def _unpublished_of(self, group: str) -> int:
+        """Events that this group's process has committed and that stand in no topic, by now."""
+        return sum(
+            WRITER.get(row[5]) == group and row[6] not in case.published
+            for case in self._open.values()
+            for row in case.rows
+        )
 
     def _note_overdue(self, life: Life, now_us: int) -> None:
         """Handlers that have run too long by now. A call that hangs is made by one of them."""
@@ -225,6 +234,8 @@ class CallFolds:
         t_us, process, provider, took_us = entry[1], entry[2], entry[4], entry[9]
         life = self.lives.get(process) or self._life(process)
         life.called += 1
+        if entry[5] == "query":
+            life.asked += 1
         if took_us > self._provider_us:
             late = Overdue(entry[3], f"{provider}.{entry[5]}", took_us, Ended.LATE)
             life.overdue += (late,)
@@ -235,6 +246,7 @@ class CallFolds:
             life.calls_down += (entry[3],)
         if entry[7] in CALL_FAILED:
             health.failed_us.append(t_us)
+            life.unanswered += entry[7] == "Indeterminate"
             life.failing_spells += self._was_down(health, t_us)
         elif entry[7] != "cancelled":
             health.fine_us = t_us
@@ -245,19 +257,23 @@ class CallFolds:
         return life.health.setdefault(provider, Health(failures))
 
     def _was_down(self, health: Health, at_us: int) -> bool:
-        """Known at `at_us`: its breaker was open, or all calls of the last window had failed.
+        """Known at `at_us`: its breaker was open, or all calls of a window had failed.
 
         Enough of them, within four fifths of it: a breaker counts in coarse slices and may have
-        dropped one.
+        dropped one. The window ends with the last failure, which is when a breaker looks: what
+        succeeded before does not get worse by growing old.
         """
         if health.open_us is not None:
             return health.open_us < at_us
         window_us = self._contract.breaker_window_us
-        if health.fine_us is not None and health.fine_us >= at_us - window_us:
+        failed_us = [each for each in health.failed_us if each <= at_us]
+        if not failed_us or failed_us[-1] < at_us - window_us:
             return False
-        start_us = at_us - window_us * 4 // 5
-        failures = sum(start_us <= failed_us <= at_us for failed_us in health.failed_us)
-        return failures >= self._contract.breaker_calls_min
+        last_us = failed_us[-1]
+        if health.fine_us is not None and health.fine_us >= last_us - window_us:
+            return False
+        start_us = last_us - window_us * 4 // 5
+        return sum(each >= start_us for each in failed_us) >= self._contract.breaker_calls_min
 
     def _breaker(self, entry: shapes.Breaker) -> None:
         life = self._life(entry[2])

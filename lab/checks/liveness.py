@@ -65,13 +65,14 @@ class Converges(Check):
         if owed not in case.dead:
             return False
         letters = [entry for entry in case.buried if (entry[4], entry[5]) == owed]
+        # Who died said nothing of its first attempt: nothing is given up without one.
         attempts = max(
-            [entry[7] for entry in letters]
+            [1]
+            + [entry[7] for entry in letters]
             + [entry[7] for entry in case.started_again if (entry[4], entry[5]) == owed]
-            + [record[10] for record in case.parked if record[7] == owed[1]],
-            default=0,
+            + [record[10] for record in case.parked if record[7] == owed[1]]
         )
-        if attempts >= self.contract.attempts_max:
+        if attempts >= self.contract.attempts_max or self._was_throttled_too_long(case, owed):
             return True
         if letters:
             return any(entry[6] in GIVEN_UP_LAWFULLY for entry in letters)
@@ -79,6 +80,19 @@ class Converges(Check):
         # again is the last that is known of it.
         failed = [entry[8] for entry in case.failures if (entry[4], entry[5]) == owed]
         return not failed or failed[-1] in ("Permanent", "TooLarge", "Poison", *NO_ATTEMPT)
+
+    def _was_throttled_too_long(self, case: Case, owed: Owed) -> bool:
+        """Whether all its runs from some instant on were throttled, for as long as is declared."""
+        since_us = last_us = 0
+        for entry in case.failures:
+            if (entry[4], entry[5]) == owed:
+                last_us = entry[1]
+                if entry[8] != "Throttled":
+                    since_us = 0
+                elif not since_us:
+                    since_us = last_us
+        waited_us = last_us - since_us + self.contract.slack_us
+        return since_us > 0 and waited_us >= self.contract.max_elapsed_us
 
 
 class Drains(Check):

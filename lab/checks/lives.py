@@ -63,7 +63,8 @@ class Life:
         delivered: deliveries. in_hand: those that are not settled, under the present assignment, by
             place (topic, partition, offset). A drain settles others too, which it only moved.
         handlers: running, by (group, event id). runs: handlers started.
-        called: calls to third parties that have ended.
+        called: calls to third parties that have ended. unanswered: those that got no answer.
+            asked: questions to the payment gateway what it knows.
         not_before: deliveries that were settled with a retry, by place: the attempt that was made,
             and the instant of the next.
         epoch: of the latest assignment.
@@ -76,11 +77,13 @@ class Life:
         term_us, end_us: told to stop, gone; None if not. end: `kill`, `stopped` or `aborted`.
         left_open: deliveries that it had neither settled nor given back when it ended by itself.
         started_again: records that it had acknowledged and another life started again later.
+        outlived: events that it had committed and nobody had published when it was killed.
         drained: (drained, cancelled, abandoned) as it reported them.
     """
 
     __slots__ = (
         "acks",
+        "asked",
         "called",
         "calls_down",
         "delivered",
@@ -100,11 +103,13 @@ class Life:
         "left_open",
         "name",
         "not_before",
+        "outlived",
         "overdue",
         "runs",
         "stale",
         "started_again",
         "term_us",
+        "unanswered",
     )
 
     def __init__(self, name: str) -> None:
@@ -117,12 +122,15 @@ class Life:
         self.handlers_max = 0
         self.not_before: dict[tuple[str, int, int], tuple[int, int]] = {}
         self.called = 0
+        self.unanswered = 0
+        self.asked = 0
         self.acks = 0
         self.runs = 0
         self.in_place = 0
         self.in_place_over = 0
         self.health: dict[str, Health] = {}
         self.failing_spells = 0
+        self.outlived = 0
         self.calls_down: tuple[str, ...] = ()
         self.overdue: tuple[Overdue, ...] = ()
         self.early: tuple[Early, ...] = ()

@@ -58,23 +58,29 @@ class MoneyMatches(Check):
             if action not in ("capture", "refund"):
                 continue
             if cents != amount or (of and of != currency):
-                self.breaks(case, f"a {action} of {cents} {of}; the order is {amount} {currency}")
+                moved, owed = minor(cents, of or currency), minor(amount, currency)
+                self.breaks(case, f"a {action} of {moved}; the order is {owed}")
                 return
             kept += cents if action == "capture" else -cents
         if case.state == "CONFIRMED" and kept != amount:
-            self.breaks(case, f"it is CONFIRMED, and {kept} of {amount} {currency} are kept")
+            self.breaks(case, f"it is CONFIRMED, and {kept} of {minor(amount, currency)} are kept")
         elif case.state not in TERMINAL or case.has_open_intent():
             if kept:
                 orders, cents = self._open.get(currency, (0, 0))
                 self._open[currency] = (orders + 1, cents + kept)
         elif case.state != "CONFIRMED" and kept:
-            self.breaks(case, f"it is {case.state}, and {kept} {currency} are kept")
+            self.breaks(case, f"it is {case.state}, and {minor(kept, currency)} are kept")
 
     def conclude(self, seen: Seen) -> None:  # noqa: ARG002 - the money is known from the cases
         self.note = ", ".join(
-            f"open money: {times(orders, 'order')}, {cents} {currency}"
+            f"open money: {times(orders, 'order')}, {minor(cents, currency)}"
             for currency, (orders, cents) in sorted(self._open.items())
         )
+
+
+def minor(amount: int, currency: str) -> str:
+    """An amount as it is counted: 1020 minor units of GBP are 10 pounds and 20 pence."""
+    return f"{amount} minor units of {currency}"
 
 
 class ChargeAfterValidation(Check):

@@ -51,8 +51,8 @@ class GracefulShutdown(Check):
     """A process that was told to stop ends in time and leaves nothing half done or done twice.
 
     Everything it was handed is settled or given back, and nothing that it acknowledged is started
-    again by somebody else: it committed before it left. Only a handler that had to be cancelled
-    excuses that: what lies above its record cannot be committed. Killed ones are judged by nobody.
+    again by somebody else: it committed before it left. What it had to cancel it moved to the retry
+    path. Killed ones are judged by nobody.
     """
 
     name = "graceful-shutdown"
@@ -84,8 +84,7 @@ class GracefulShutdown(Check):
             return f"left {left} unsettled, {first[10]} first", first[3]
         if life.drained is not None and life.drained[2]:
             return f"abandoned {times(life.drained[2], 'delivery', 'deliveries')}", ""
-        was_cancelled = life.drained is not None and life.drained[1] > 0
-        if life.started_again and not was_cancelled:
+        if life.started_again:
             first = life.started_again[0]
             again = times(len(life.started_again), "record")
             return f"{again} that it had settled were started again, {first[10]} first", first[3]

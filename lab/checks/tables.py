@@ -93,6 +93,22 @@ MOVED_BY: Final[Mapping[str, tuple[str, str]]] = {
 }
 """The group that an order waits for in a state that is not terminal, and the event it has there."""
 
+WRITER: Final[Mapping[str, str]] = {
+    "PENDING": "api",
+    "CANCELLED": "api",
+    "VALIDATED": "validation",
+    "REJECTED": "validation",
+    "PAID": "payment",
+    "DECLINED": "payment",
+    "PAYMENT_UNKNOWN": "payment",
+    "REFUND_PENDING": "payment",
+    "REFUNDED": "payment",
+    "REFUND_FAILED": "payment",
+    "CONFIRMED": "orders",
+    "EXPIRED": "orders",
+}
+"""The process that moves an order into each state, without the number of its copy."""
+
 GIVEN_UP_LAWFULLY: Final = ("poison", "permanent", "starts")
 """Reasons of a dead letter that park an order whatever the number of attempts."""
 

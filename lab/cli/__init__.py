@@ -6,6 +6,9 @@ Not here: anything that runs at import, so that `lab --help` answers at once.
 
 def main() -> int:
     """Run the command that the shell asked for; returns its exit code."""
-    from lab.cli.app import run_command  # typer is fetched when it is needed
+    try:
+        from lab.cli.app import run_command  # typer is fetched when it is needed
 
-    return run_command()
+        return run_command()
+    except KeyboardInterrupt:  # so early that nobody else takes it
+        return 130

@@ -80,6 +80,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         code = app(
             None if arguments is None else list(arguments), prog_name="lab", standalone_mode=False
         )
+        if code == ExitCode.INTERRUPTED:
+            tell("lab: interrupted")
         return int(code or 0)
     except typer.TyperException as bad:
         return _usage(bad.format_message(), getattr(bad, "ctx", None))

@@ -36,7 +36,10 @@ def bench(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     no_color: options.NoColor = False,
 ) -> int:
-    """Measure what a simulated order costs, beside raw baselines of the same run."""
+    """Measure what an order costs, beside raw baselines.
+
+    Simulated figures only, medians; the baselines are measured in the same run.
+    """
     given = options.Given({"rounds": rounds, "json": json, "quiet": quiet, "no-color": no_color})
     times = given.whole("rounds")
     if times is not None and not 1 <= times <= _ROUNDS_MAX:

@@ -65,10 +65,14 @@ Seeds = Annotated[
     ),
 ]
 Orders = Annotated[
-    str | None, typer.Option("--orders", metavar="N", help="How many orders are posted.")
+    str | None,
+    typer.Option("--orders", metavar="N", help="How many orders are posted.  [the scenario's]"),
 ]
 Rate = Annotated[
-    str | None, typer.Option("--rate", metavar="R", help="Orders a second, in simulated time.")
+    str | None,
+    typer.Option(
+        "--rate", metavar="R", help="Orders a second, in simulated time.  [the scenario's]"
+    ),
 ]
 OrdersFrom = Annotated[
     str | None,

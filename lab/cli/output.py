@@ -14,6 +14,8 @@ def put(text: str | bytes) -> None:
     Raises:
         OutputError: it cannot be written.
     """
+    if sys.stdout is None:
+        raise OutputError("cannot write to standard output: it is closed")
     try:
         if isinstance(text, bytes):
             sys.stdout.flush()
@@ -31,6 +33,8 @@ def put(text: str | bytes) -> None:
 
 def tell(text: str) -> None:
     """Say something beside the result, on standard error."""
+    if sys.stderr is None:
+        return
     encoding = sys.stderr.encoding or "utf-8"
     sys.stderr.write(text.encode(encoding, "replace").decode(encoding) + "\n")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.bench.bench import bench_schema
+from lab.checks.acted import DEEDS
 from lab.checks.registry import PROMISES
 from lab.cli.exit_codes import MEANINGS
 from lab.faults.kinds import KINDS
@@ -45,10 +46,7 @@ def pages() -> Mapping[str, str]:
         "patterns.md": _page(
             "Patterns",
             "Each is a file in `lab/patterns/` and a switch of `--off`; `lab list --patterns`.",
-            _table(
-                ("pattern", "prevents", "when off"),
-                ((f"`{one.name}`", one.prevents, one.when_off) for one in PATTERNS),
-            ),
+            "\n".join(_patterns()),
         ),
         "promises.md": _page(
             "Promises",
@@ -139,6 +137,27 @@ def _faults() -> str:
         "scenario's `faults`: `bus.duplicate rate=0.2`, `svc.timeout@payment_gateway#every25 "
         "first=1`, `proc.crash@relay.after_publish#7`. Orders are `#7`, `#1-20` or `#every25`.",
         "\n".join(parts),
+    )
+
+
+def _patterns() -> Iterable[str]:
+    yield _table(
+        ("pattern", "prevents", "when off"),
+        ((f"`{one.name}`", one.prevents, one.when_off) for one in PATTERNS),
+    )
+    yield "## What they did\n"
+    yield (
+        "Counted in every run: `patterns[].acted` of `result.json`, `Acted` on the page. A goal "
+        "may\nname one: `retry.recovered >= 1`. A pattern that was on and of which nothing was "
+        "counted\nstands under `Not provoked`.\n"
+    )
+    yield _table(
+        ("pattern", "counted", "what"),
+        (
+            (f"`{pattern}`", f"`{deed}`", meaning)
+            for pattern, deeds in DEEDS.items()
+            for deed, meaning in deeds.items()
+        ),
     )
 
 

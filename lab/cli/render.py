@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Final, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -41,7 +41,7 @@ def to_text(parts: Iterable[RenderableType], *, width: int, is_plain: bool) -> s
     console = Console(
         file=io.StringIO(),
         width=width,
-        force_terminal=not is_plain and sys.stdout.isatty(),
+        force_terminal=not is_plain and _is_terminal(sys.stdout),
         no_color=True if is_plain else None,
         markup=False,
         highlight=False,
@@ -54,6 +54,11 @@ def to_text(parts: Iterable[RenderableType], *, width: int, is_plain: bool) -> s
     file = console.file
     assert isinstance(file, io.StringIO)
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().rstrip("\n").split("\n"))
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether people look at it; a closed stream is None."""
+    return stream is not None and stream.isatty()
 
 
 def result_page(result: Result, *, width: int) -> list[RenderableType]:
@@ -173,8 +178,8 @@ def _patterns(result: Result) -> Table | None:
         return None
     table = _table("Pattern", "Acted")
     for use in shown:
-        acted = ", ".join(f"{count:,} {what}" for what, count in use.acted.items() if count)
-        table.add_row(use.name, ", ".join(filter(None, ("" if use.on else "off", acted))))
+        acted = [f"{n:,} {deed.replace('_', ' ')}" for deed, n in use.acted.items() if n]
+        table.add_row(use.name, ", ".join(acted if use.on else ("off", *acted)))
     return table
 
 
@@ -332,7 +337,7 @@ class ProgressBar:
 
     def __init__(self, title: str, *, is_wanted: bool = True) -> None:
         self._title = title
-        self._is_wanted = is_wanted and sys.stderr.isatty()
+        self._is_wanted = is_wanted and _is_terminal(sys.stderr)
         self._started = self._drawn = time.monotonic()
         self._bar: Progress | None = None
 

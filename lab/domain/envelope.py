@@ -16,6 +16,7 @@ from lab.domain.errors import Poison
 
 Headers = tuple[tuple[str, bytes], ...]
 
+H_ID: Final = "ce_id"
 H_TYPE: Final = "ce_type"
 H_SUBJECT: Final = "lab-subject"
 H_ATTEMPT: Final = "lab-attempt"
@@ -111,6 +112,12 @@ def header(headers: Headers, name: str) -> bytes | None:
         if key == name:
             return value
     return None
+
+
+def text_header(headers: Headers, name: str) -> str:
+    """The last value of `name` as text, "" if it is missing; what is no UTF-8 is replaced."""
+    value = header(headers, name)
+    return "" if value is None else value.decode(errors="replace")
 
 
 def header_int(headers: Headers, name: str, default: int = 0) -> int:

@@ -2,6 +2,7 @@
 
     LabError
     ├── Transient        may pass later: back off, counts as an attempt
+    │   └── Replayed     an old failure, given again under its key: other keys are fine
     ├── Throttled        not before the hint, counts as no attempt
     ├── Down             the dependency is known to be down: release, pause
     ├── Indeterminate    may or may not have happened: same key, then look
@@ -30,6 +31,10 @@ class LabError(Exception):
 
 class Transient(LabError):
     """It certainly did not happen, or repeating it is harmless, and it may pass later."""
+
+
+class Replayed(Transient):
+    """The failure that a provider stored under the request's key. It says nothing about today."""
 
 
 class Throttled(LabError):

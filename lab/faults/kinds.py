@@ -68,7 +68,8 @@ class FaultKind:
     takes_processes: bool = False
 
 
-_STATUSES: Final = (400, 401, 403, 409, 429, 500, 502, 503, 504)
+NOT_EXECUTED: Final = (401, 403, 409, 429)
+_STATUSES: Final = (400, *NOT_EXECUTED, 500, 502, 503, 504)
 
 _ROWS: Final = (
     FaultKind(

@@ -273,11 +273,14 @@ class Site:
         return firing
 
     def marks(self, subject: str) -> Firing | None:
-        """Whether the fault belongs to the subject: its first visit decides and is recorded."""
-        if not self._plan.is_active:
-            return None
+        """Whether the fault belongs to the subject: its first visit decides and is recorded.
+
+        What was marked stays so after heal: the same record may be sent once more.
+        """
         who = intent_of(subject)
-        firing = self._marked.get(who) or self.toss(subject, 1)
+        firing = self._marked.get(who)
+        if firing is None and self._plan.is_active:
+            firing = self.toss(subject, 1)
         if firing is not None and who not in self._marked:
             self._marked[who] = firing
             self.strike(firing)

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from lab.faults.kinds import KINDS, PROCESSES, FaultKind, Param, ParamType
+from lab.faults.kinds import KINDS, NOT_EXECUTED, PROCESSES, FaultKind, Param, ParamType
 
 Value = int | str | tuple[int, int]
 
@@ -156,6 +156,12 @@ class _Reader:
         counts = {key: self._count(key) for key in (*_COUNTING, "max")}
         if not counting and "rate" not in given and "at" not in given and "for" not in given:
             counts["nth"] = 1
+        params = {param.name: self._param(param) for param in kind.params}
+        if params.get("stored") == "yes" and params.get("status") in NOT_EXECUTED:
+            raise self._refuse(
+                f"stored=yes contradicts status={params['status']}: a provider stores the answers "
+                "to what it executed"
+            )
         return FaultSpec(
             text=self._text,
             kind=kind.name,
@@ -168,7 +174,7 @@ class _Reader:
             at_us=at_us,
             until_us=None if for_us is None else at_us + for_us,
             max_firings=counts["max"],
-            params={param.name: self._param(param) for param in kind.params},
+            params=params,
         )
 
     def _is_timed(self, site: str | None, counting: list[str]) -> bool:

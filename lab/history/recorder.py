@@ -23,23 +23,35 @@ class Sink(Protocol):
 
 
 class Recorder:
-    """Collects the entries of one run and hands them to its sinks in batches."""
+    """Collects the entries of one run and hands them to its sinks in batches.
+
+    Attributes:
+        append: adds one entry, as `write` does, but leaves it to others to call `flush_if_full` now
+            and then. Entries are the most frequent thing in a run: this one costs no frame.
+        count: entries handed on.
+    """
 
     def __init__(self, sinks: Sequence[Sink], *, batch: int = BATCH) -> None:
         self._sinks = tuple(sinks)
         self._batch = batch
         self._entries: list[Entry] = []
+        self.append: Write = self._entries.append
         self.count = 0
 
     def write(self, entry: Entry) -> None:
-        """Add one entry."""
+        """Add one entry, and hand them on if there are enough."""
         self._entries.append(entry)
+        self.flush_if_full()
+
+    def flush_if_full(self) -> None:
+        """Hand on what was written if it makes a batch."""
         if len(self._entries) >= self._batch:
             self.flush()
 
     def flush(self) -> None:
         """Hand everything written so far to the sinks."""
-        batch, self._entries = self._entries, []
+        batch = self._entries.copy()
+        self._entries.clear()
         self.count += len(batch)
         if batch:
             for sink in self._sinks:

@@ -1,10 +1,11 @@
 """`history.ndjson`: one entry a line, with the names of its fields.
 
 A short history is written whole. Of a long one only witness orders are kept, because nobody reads
-ten million lines and a replay gives the rest: the first orders, and those that a fault hit. When it
-is known that an order was hit, its story has begun already; so entries wait in a window of the last
-batches before it is decided about them. What concerns no order but the run (phases, lives, faults,
-assignments, pauses, breakers) is always kept.
+ten million lines and a replay gives the rest: the first orders, and those that a fault hit. Nobody
+knows beforehand how long a file of orders is, so what was written is thinned out once there are too
+many. When it is known that an order was hit, its story has begun already; so entries wait in a
+window of the last batches before it is decided about them. What concerns no order but the run
+(phases, lives, faults, assignments, pauses, breakers) is always kept.
 
 Deliberately not here: which orders broke a promise. That is known when the file is written already;
 almost always they are among the kept ones, else a replay with the whole history shows them.
@@ -17,10 +18,10 @@ from typing import IO, Final
 
 import msgspec
 
-from lab.history.entries import Entry, as_dict
+from lab.history.entries import FIELDS, Entry, as_dict
 
 WHOLE_UP_TO: Final = 2_000
-"""Orders up to which every entry is written."""
+"""Orders up to which every entry is kept."""
 
 FIRST_ORDERS: Final = 200
 HIT_ORDERS: Final = 800
@@ -31,8 +32,22 @@ _OF_THE_RUN: Final = frozenset(
     {"phase", "life", "fault", "left", "owned", "revoked", "paused", "breaker", "drained"}
 )
 _BY_EVENT: Final = frozenset({"claim", "complete", "unclaim"})
+_EVENT_AT: Final[dict[object, int]] = {
+    kind: FIELDS[kind].index("event_id") for kind in ("row", *sorted(_BY_EVENT))
+}
 
 _encoder = msgspec.json.Encoder()
+
+
+class _Line(msgspec.Struct, gc=False):
+    """What is looked at of a line that is written already."""
+
+    kind: str
+    subject: str
+    event_id: str = ""
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
 
 
 class HistoryFile:
@@ -43,10 +58,11 @@ class HistoryFile:
 
     Args:
         path: of the file; an existing one is replaced.
-        keep_all: write every entry, however many orders there are.
+        keep_all: keep every entry, however many orders there are.
     """
 
     def __init__(self, path: Path, *, keep_all: bool) -> None:
+        self._path = path
         self._file: IO[bytes] = path.open("wb")
         self._choice = None if keep_all else _Choice()
         self._window: deque[Sequence[Entry]] = deque()
@@ -60,6 +76,9 @@ class HistoryFile:
             return
         choice.look(batch)
         self._window.append(batch)
+        if not choice.is_needed and choice.orders > WHOLE_UP_TO:
+            choice.is_needed = True
+            self._thin_out(choice)
         if len(self._window) > WINDOW_BATCHES:
             self._write(choice.kept(self._window.popleft()))
 
@@ -75,6 +94,24 @@ class HistoryFile:
         if self._error is not None:
             raise self._error
 
+    def _thin_out(self, choice: "_Choice") -> None:
+        """Of what is written already, keep the chosen orders."""
+        if self._error is not None:
+            return
+        whole = self._path.with_name(f"{self._path.name}.whole")
+        try:
+            self._file.close()
+            self._path.replace(whole)
+            self._file = self._path.open("wb")
+            with whole.open("rb") as lines:
+                for line in lines:
+                    told = _decode_line(line)
+                    if choice.keeps(told.kind, told.subject, told.event_id):
+                        self._file.write(line)
+            whole.unlink()
+        except OSError as error:
+            self._error = error
+
     def _write(self, entries: Sequence[Entry]) -> None:
         if self._error is None:
             try:
@@ -84,9 +121,15 @@ class HistoryFile:
 
 
 class _Choice:
-    """Which orders are kept, and the ids of their events."""
+    """Which orders are kept, and the ids of their events.
+
+    Attributes:
+        orders: how many have begun. is_needed: there are too many to keep them all.
+    """
 
     def __init__(self) -> None:
+        self.orders = 0
+        self.is_needed = False
         self._first = 0
         self._hit = 0
         self._subjects: set[object] = set()
@@ -97,6 +140,8 @@ class _Choice:
         subjects = self._subjects
         for entry in batch:
             kind, subject = entry[0], entry[3]
+            if kind == "http.begin" and entry[4] == "create" and entry[7] == 1:
+                self.orders += 1
             if subject in subjects:
                 continue
             if kind == "http.begin" and self._first < FIRST_ORDERS:
@@ -106,16 +151,20 @@ class _Choice:
                 self._hit += 1
                 subjects.add(subject)
 
-    def kept(self, batch: Sequence[Entry]) -> list[Entry]:
+    def kept(self, batch: Sequence[Entry]) -> Sequence[Entry]:
         """The entries of a batch that has waited long enough."""
-        subjects, events = self._subjects, self._events
-        chosen = []
-        for entry in batch:
-            kind = entry[0]
-            if entry[3] in subjects:
-                if kind == "row":
-                    events.add(entry[6])
-                chosen.append(entry)
-            elif kind in _OF_THE_RUN or (kind in _BY_EVENT and entry[5] in events):
-                chosen.append(entry)
-        return chosen
+        if not self.is_needed:
+            return batch
+        return [
+            entry
+            for entry in batch
+            if self.keeps(entry[0], entry[3], entry[_EVENT_AT.get(entry[0], 0)])
+        ]
+
+    def keeps(self, kind: object, subject: object, event_id: object) -> bool:
+        """Whether an entry is kept. Asked in the order of the history."""
+        if subject in self._subjects:
+            if kind == "row":
+                self._events.add(event_id)
+            return True
+        return kind in _OF_THE_RUN or (kind in _BY_EVENT and event_id in self._events)

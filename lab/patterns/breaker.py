@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, ParamSpec, TypeVar
 
-from lab.domain.errors import Down, Indeterminate, LabError, Transient
+from lab.domain.errors import Down, Indeterminate, LabError, Replayed, Transient
 from lab.history.recorder import Now, Write
 
 P = ParamSpec("P")
@@ -82,16 +82,10 @@ class Breaker:
             changes = self._changes
             try:
                 answer = await call(*args, **kwargs)
-            except (Transient, Indeterminate, Down) as error:
-                self._name(error)
-                if changes == self._changes:
-                    self._count(failures=1)
-                raise
             except LabError as error:
-                # It answered: it is up.
                 self._name(error)
                 if changes == self._changes:
-                    self._count(failures=0)
+                    self._count(failures=int(_is_failure(error)))
                 raise
             if changes == self._changes:
                 self._count(failures=0)
@@ -107,10 +101,10 @@ class Breaker:
         self._is_probing = True
         try:
             answer = await call(*args, **kwargs)
-        except (Transient, Indeterminate, Down) as error:
-            self._open()
-            raise self._down(self._open_us) from error
         except LabError as error:
+            if _is_failure(error):
+                self._open()
+                raise self._down(self._open_us) from error
             self._name(error)
             self._close()
             raise
@@ -154,6 +148,14 @@ class Breaker:
 
     def _name(self, error: LabError) -> None:
         error.dependency = error.dependency or self._dependency
+
+
+def _is_failure(error: LabError) -> bool:
+    """Whether a call shows that the dependency is in trouble; every other answer: it is up.
+
+    A stored failure would keep the breaker open for good if its request were the only one left.
+    """
+    return isinstance(error, Transient | Indeterminate | Down) and not isinstance(error, Replayed)
 
 
 class NoBreaker:

@@ -54,7 +54,7 @@ class ShutdownReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         drained: settled during the shutdown.
-        cancelled: their handler was cancelled, they were given back.
+        cancelled: their handler was cancelled; they were moved to the retry path, or given back.
         abandoned: begun and neither settled nor moved away.
         is_clean: no record that this process started will be started again because of it.
         is_aborted: a second signal came.

@@ -213,7 +213,7 @@ class StopReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         drained: settled during the stop.
-        cancelled: their handler was cancelled, they were given back.
+        cancelled: their handler was cancelled; they were moved to the retry path, or given back.
         abandoned: started, or below a settled offset, and neither settled nor moved away.
         is_committed: everything settled stands in the group's committed offsets.
     """

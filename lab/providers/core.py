@@ -18,7 +18,15 @@ from typing import ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
-from lab.domain.errors import Down, Indeterminate, LabError, Permanent, Throttled, Transient
+from lab.domain.errors import (
+    Down,
+    Indeterminate,
+    LabError,
+    Permanent,
+    Replayed,
+    Throttled,
+    Transient,
+)
 from lab.history.recorder import Write
 from lab.ports.chance import Chance
 from lab.ports.providers import GatewayAnswer, Known
@@ -57,10 +65,14 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
-    """No result: an HTTP status, 0 if there was no answer, and how long to stay away."""
+    """No result: an HTTP status, 0 if there was no answer, and how long to stay away.
+
+    `is_replayed`: it is the stored answer to an earlier request (Stripe: `Idempotent-Replayed`).
+    """
 
     status: int
     after_us: int = 0
+    is_replayed: bool = False
 
 
 Answer = bool | GatewayAnswer | tuple[Known, ...] | Refused
@@ -77,7 +89,9 @@ def error_of(provider: str, refused: Refused) -> LabError:
         return Throttled(message, after_us=refused.after_us)
     if status in (401, 403):
         return Down(message, dependency=provider, after_us=refused.after_us)
-    return Permanent(message) if 400 <= status < 500 else Transient(message)
+    if 400 <= status < 500:
+        return Permanent(message)
+    return Replayed(message) if refused.is_replayed else Transient(message)
 
 
 class KeyMode(StrEnum):
@@ -212,7 +226,7 @@ class Server:
         """
         key, now_us = request.key, self._now_us()
         if key and self._key_mode is KeyMode.STRIPE and self._answers.get(key, now_us) is None:
-            self._answers.put(key, refused, now_us)
+            self._answers.put(key, msgspec.structs.replace(refused, is_replayed=True), now_us)
 
     def _do(self, request: Request, now_us: int) -> Answer:
         raise NotImplementedError

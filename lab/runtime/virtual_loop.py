@@ -11,7 +11,7 @@ import asyncio
 import gc
 import sys
 from asyncio.events import _get_running_loop, _set_running_loop
-from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop
 from types import coroutine
@@ -79,6 +79,7 @@ class Scheduler:
         seed: of the order in which ready tasks run; only ``shuffle`` uses it.
         order: ``fifo``: as an asyncio loop does. ``shuffle``: by a keyed hash, see `ShuffledQueue`.
         epoch_us: wall time at virtual time 0, in microseconds since 1970.
+        on_instant: called whenever everything of an instant has run, between two steps.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class Scheduler:
         seed: int = 0,
         order: Literal["fifo", "shuffle"] = "fifo",
         epoch_us: int = DEFAULT_EPOCH_US,
+        on_instant: Callable[[], None] | None = None,
     ) -> None:
+        self._on_instant = on_instant
         timeline = Timeline()
         ready = FifoQueue() if order == "fifo" else ShuffledQueue(seed, timeline)
         self._kernel = kernel = Kernel(timeline, ready, epoch_us=epoch_us)
@@ -177,10 +180,12 @@ class Scheduler:
 
     def _run_until_halted(self, until_us: int | None) -> None:
         """Run everything of this instant, then jump to the next timer, and again."""
-        kernel = self._kernel
+        kernel, on_instant = self._kernel, self._on_instant
         try:
             while True:
                 self._run_instant()
+                if on_instant is not None:
+                    on_instant()
                 if kernel.halted:
                     break
                 if not self._advance(until_us):

@@ -4,6 +4,7 @@ Not here: what a fault, a promise or a policy means; their own modules say wheth
 """
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from lab import patterns
+from lab.checks.acted import DEEDS
 from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.checks.verdict import parse_goal
 from lab.domain.order import OrderState
@@ -84,22 +86,42 @@ def load_file(path: Path) -> list[Scenario]:
 
 
 def toml_of(scenario: Scenario) -> str:
-    """The table of a loaded scenario as it stands in its file, as a start for one's own."""
+    """The table of a loaded scenario, as it stands in its file, as a start for one's own."""
     text = _read(Path(scenario.source))
-    pattern = rf"^\[scenarios\.(?:{re.escape(scenario.name)}|\"{re.escape(scenario.name)}\")\]$"
-    lines = text.splitlines()
-    start = next(n for n, line in enumerate(lines) if re.match(pattern, line.strip()))
-    end = next(
-        (n for n in range(start + 1, len(lines)) if lines[n].startswith("[scenarios.")), len(lines)
-    )
-    return "\n".join(lines[start:end]).strip() + "\n"
+    table = tomllib.loads(text)["scenarios"][scenario.name]
+    parts = re.split(r"^(?=\[scenarios\.)", text, flags=re.MULTILINE)
+    for part in parts:
+        try:
+            if tomllib.loads(part) == {"scenarios": {scenario.name: table}}:
+                return part.strip() + "\n"
+        except tomllib.TOMLDecodeError:
+            continue
+    # It is written in some other way, such as inline: what it says is kept, not how.
+    told = [f"{key} = {_as_toml(value)}" for key, value in table.items()]
+    return "\n".join([f"[scenarios.{scenario.name}]", *told]) + "\n"
+
+
+def _as_toml(value: object) -> str:
+    match value:
+        case dict():
+            pairs = (f"{_as_toml(key)} = {_as_toml(one)}" for key, one in value.items())
+            return f"{{ {', '.join(pairs)} }}"
+        case list():
+            return f"[{', '.join(map(_as_toml, value))}]"
+        case bool():
+            return str(value).lower()
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case _:
+            return str(value)
 
 
 def _read(path: Path) -> str:
     try:
         if path.is_dir():
             raise ScenarioError(f"{path} is a directory; name a TOML file")
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(_TOML_FILE_BYTES_MAX + 1)
     except OSError as bad:
         raise ScenarioError(f"cannot read {path}: {bad.strerror}") from None
     if len(raw) > _TOML_FILE_BYTES_MAX:
@@ -209,12 +231,23 @@ def _faults(value: object) -> tuple[str, ...]:
 
 def _goals(value: object) -> tuple[str, ...]:
     texts = _texts(value)
-    known = (*KINDS, *OrderState, *patterns.NAMES, "refused", "accepted", "limiter")
     for text in texts:
         name = parse_goal(text).name
-        if not {name, name.partition("@")[0], name.partition(".")[0]} & set(known):
+        known = _countable(name)
+        if name not in known:
             raise ValueError(f"{text!r} names nothing that can happen{nearest(name, known)}")
     return texts
+
+
+def _countable(name: str) -> Sequence[str]:
+    """What a goal may name, as far as it resembles `name`."""
+    kind, at, _ = name.partition("@")
+    if at and kind in KINDS:
+        return [f"{kind}@{site}" for site in KINDS[kind].sites]
+    pattern = name.partition(".")[0]
+    if DEEDS.get(pattern):
+        return [f"{pattern}.{deed}" for deed in DEEDS[pattern]]
+    return (*KINDS, *OrderState, "refused", "accepted", "limiter")
 
 
 def _settings(value: object) -> Mapping[str, object]:

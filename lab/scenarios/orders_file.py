@@ -23,6 +23,7 @@ from lab.scenarios.scenario import SAMPLE
 from lab.scenarios.workloads import PlannedOrder, Workload, idempotency_key
 
 LINE_BYTES_MAX: Final = 1 << 20
+_SKIPPED_BYTES_MAX: Final = 1 << 28
 FIELDS: Final = ("customer_id", "country", "currency", "items")
 """What is posted of a line; everything else of it is left out."""
 
@@ -82,9 +83,7 @@ class Lines:
                 raise StopIteration
             self.number += 1
             if len(line) > LINE_BYTES_MAX and not line.endswith(b"\n"):
-                while (rest := self._file.readline(LINE_BYTES_MAX)) and not rest.endswith(b"\n"):
-                    pass
-                raise Unreadable(f"longer than {LINE_BYTES_MAX:,} bytes")
+                self._skip_line()
         except (OSError, EOFError, zlib.error) as bad:
             # A cut or damaged gzip file: what came before it is good, and this is its last line.
             self._file = io.BytesIO()
@@ -93,6 +92,15 @@ class Lines:
         if self.number == 1:
             line = line.removeprefix(_BOM)
         return line.rstrip(b"\r\n")
+
+    def _skip_line(self) -> NoReturn:
+        """Go to the end of an overlong line; one without an end ends the file."""
+        for _ in range(_SKIPPED_BYTES_MAX // LINE_BYTES_MAX):
+            rest = self._file.readline(LINE_BYTES_MAX)
+            if not rest or rest.endswith(b"\n"):
+                raise Unreadable(f"longer than {LINE_BYTES_MAX:,} bytes")
+        self._file = io.BytesIO()
+        raise Unreadable(f"longer than {_SKIPPED_BYTES_MAX:,} bytes: nothing behind it was read")
 
 
 def from_file(

@@ -149,6 +149,7 @@ def _make_loop(
     return DeliveryLoop(
         consumer=consumer,
         handle=_struck(edge, life, policy),
+        skips=edge.skips,
         topics=group_topics(life.group, len(policy.settings.many_us("retry.tiers_ms"))),
         group=life.group,
         process=life.process,

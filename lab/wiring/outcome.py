@@ -191,8 +191,13 @@ def _faults(acted: Acted) -> tuple[Fault, ...]:
 
 
 def _patterns(acted: Acted, spec: RunSpec) -> tuple[PatternUse, ...]:
+    """What each pattern did; one that is off did nothing, whatever its substitute left behind."""
     return tuple(
-        PatternUse(name=name, on=name not in spec.off, acted=dict(acted.acted.get(name, {})))
+        PatternUse(
+            name=name,
+            on=name not in spec.off,
+            acted={} if name in spec.off else dict(acted.acted.get(name, {})),
+        )
         for name in patterns.NAMES
     )
 

@@ -20,7 +20,7 @@ from lab.history.digest import Digest
 from lab.history.recorder import Recorder, Sink
 from lab.history.writer import HistoryFile
 from lab.report.result import Result, encode_result
-from lab.report.run_folder import RunFolder
+from lab.report.run_folder import RunFolder, RunFolderError
 from lab.runner import Limits, Progress, drive
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.workloads import Workload, from_file, made_up
@@ -139,7 +139,11 @@ def simulate(
     """
     sinks = _Sinks(spec, folder) if observe else None
     recorder = None if sinks is None else Recorder(sinks.all)
-    world = SimulatedWorld(spec, write=None if recorder is None else recorder.write)
+    world = SimulatedWorld(
+        spec,
+        write=None if recorder is None else recorder.append,
+        on_instant=None if recorder is None else recorder.flush_if_full,
+    )
     limits = Limits(tail_us=_TAIL_US, drain_us=spec.settings.us("run.drain_ms"))
     began_ns = time.perf_counter_ns()
     is_partial = False
@@ -214,17 +218,26 @@ def contract_of(settings: Settings) -> Contract:
         stop_us=settings.us("drain.grace_ms"),
         breaker_window_us=settings.us("breaker.window_ms"),
         breaker_calls_min=settings.number("breaker.calls_min"),
+        max_elapsed_us=settings.us("retry.max_elapsed_ms"),
     )
 
 
 @contextmanager
 def _folder(spec: RunSpec) -> Iterator[RunFolder | None]:
-    """The run's folder; nothing of it is left if the run fails."""
+    """The run's folder; nothing of it is left if the run fails.
+
+    Raises:
+        RunFolderError: it cannot be made, or the disk is full before the run is over.
+    """
     if spec.out is None:
         yield None
         return
     folder = RunFolder(spec.out, spec.scenario.name, spec.seed, datetime.now(UTC))  # noqa: TID251
     try:
         yield folder
+    except OSError as bad:
+        raise RunFolderError(
+            f"cannot write the run to {spec.out}: {bad.strerror}; choose another --out"
+        ) from None
     finally:
         folder.discard()

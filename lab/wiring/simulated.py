@@ -235,9 +235,21 @@ async def _serve(
 
 
 class SimulatedWorld:
-    """One simulated world, made and not started. See `lab.runner.World`."""
+    """One simulated world, made and not started. See `lab.runner.World`.
 
-    def __init__(self, spec: RunSpec, *, write: Write | None) -> None:
+    Args:
+        spec: what is to be run.
+        write: takes the entries of the history, or None.
+        on_instant: see `Scheduler`.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        *,
+        write: Write | None,
+        on_instant: Callable[[], None] | None = None,
+    ) -> None:
         settings = spec.settings
         self.spec = spec
         self.write_or_none = write
@@ -245,7 +257,7 @@ class SimulatedWorld:
         order: Literal["fifo", "shuffle"] = (
             "shuffle" if settings.text("run.order") == "shuffle" else "fifo"
         )
-        self.scheduler = Scheduler(seed=spec.seed, order=order)
+        self.scheduler = Scheduler(seed=spec.seed, order=order, on_instant=on_instant)
         root = self.scheduler.root
         self.now_us = root.now_us
         self.clock = VirtualClock(root)
@@ -294,7 +306,10 @@ class SimulatedWorld:
         )
 
     def strikes_until_us(self) -> int:
-        return max((firing.t_us for firing in self.plan.timetable()), default=0)
+        strikes = [firing.t_us for firing in self.plan.timetable()]
+        # An outage lasts as long as was asked for, however short the load is.
+        windows = [spec.until_us for spec in self.plan.specs if spec.until_us is not None]
+        return max(strikes + windows, default=0)
 
     def _owed(self) -> dict[str, int]:
         servers = self.servers

@@ -283,7 +283,7 @@ def test_scenario_names_are_completed() -> None:
     ]
 
 
-def test_a_reader_who_goes_away_is_no_error(tmp_path: Path) -> None:
+def test_a_reader_who_goes_away_is_no_error() -> None:
     told = subprocess.run(
         f"{sys.executable} -m lab list --settings --json | head -n 1",
         shell=True,
@@ -295,10 +295,19 @@ def test_a_reader_who_goes_away_is_no_error(tmp_path: Path) -> None:
 
     assert told.stdout == "[\n"
     assert told.stderr == ""
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_behind_standard_output_is_told(tmp_path: Path) -> None:
+def test_a_closed_standard_output_is_told(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m lab list >&-"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 2
+    assert ended.stderr == "lab: cannot write to standard output: it is closed\n"
+
+
+def test_a_full_disk_behind_standard_output_is_told() -> None:
     with Path("/dev/full").open("w") as full:
         told = subprocess.run(
             [sys.executable, "-m", "lab", "list", "--patterns"],
@@ -311,4 +320,3 @@ def test_a_full_disk_behind_standard_output_is_told(tmp_path: Path) -> None:
 
     assert told.returncode == 2
     assert "cannot write to standard output" in told.stderr
-    assert list(tmp_path.iterdir()) == []

@@ -261,6 +261,19 @@ def test_an_interrupted_run_leaves_a_partial_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_full_disk_is_told_and_leaves_no_half_of_a_run(tmp_path: Path) -> None:
+    command = f"ulimit -f 100; exec {sys.executable} -m lab run duplicates"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("lab: cannot write the run to runs: File too large; choose")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_colours_are_for_terminals_only(tmp_path: Path) -> None:
     told = lab("run", "happy-path", "--orders", "5", folder=tmp_path)
 

@@ -1089,6 +1089,43 @@ async def test_a_parked_delivery_that_is_due_too_late_is_moved_to_the_retry_path
 
 
 @in_world
+async def test_at_the_end_of_the_grace_what_is_started_or_below_it_is_moved_in_its_order(
+    world: BusWorld,
+) -> None:
+    retry = retry_topic("orders", "group", 1)
+    await world.make_topics({"orders": 1, retry: 1})
+    journal = Journal(world)
+
+    async def work(delivery: Delivery) -> Settlement:
+        if delivery.record.key == b"done":
+            return ACK
+        if delivery.record.key == b"b" and delivery.attempt == 1:
+            return Retry(10 * MS)
+        await world.sleep_us(3_600 * S)
+        return ACK
+
+    async def move(delivery: Delivery) -> Settlement:
+        record = delivery.record
+        await world.publisher().publish([Outgoing(retry, record.key, record.value, record.headers)])
+        return Ack("parked")
+
+    # 1 runs for the second time; 2 runs, and 3 behind it lies below 4, which is done.
+    await publish(world, "done", "b", "a", "a", "done")
+    member = await world.start(
+        "m", journal.handler("m", work), move=move, limits=limits(workers=2, max_in_flight=8)
+    )
+    await world.until(lambda: len(journal.starts) >= 4, "both workers are busy")
+    report = await member.stop(500 * MS)
+    assert report.abandoned == ()
+    assert not report.is_clean
+    moved = [record.value for record in await world.read(retry)]
+    assert sorted(moved) == [b"1", b"2", b"3"]
+    assert moved.index(b"2") < moved.index(b"3")
+    assert sorted(report.cancelled) == ["1", "2"]
+    assert await world.committed("orders") == {0: 5}
+
+
+@in_world
 async def test_a_parked_delivery_that_cannot_be_moved_is_abandoned_with_its_key(
     world: BusWorld,
 ) -> None:

@@ -33,9 +33,9 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def digest(python: str, args: list[str], *, hash_seed: int, noise: int, out: Path) -> str:
     """The digest of a run in a fresh interpreter with `noise` objects made before."""
+    command = [python, "-c", NOISY, str(noise), "run", *args, "--json", "--out", str(out)]
     ended = subprocess.run(
-        ["env", f"PYTHONHASHSEED={hash_seed}", python, "-c", NOISY, str(noise)]
-        + ["run", *args, "--json", "--out", str(out)],
+        ["env", f"PYTHONHASHSEED={hash_seed}", *command],
         capture_output=True,
         text=True,
         check=False,

@@ -1,29 +1,44 @@
-"""Every shipped scenario: passes with all patterns on, and breaks its promise with its pattern off."""
+"""Every shipped scenario: passes with every pattern, and breaks its promise without its own."""
 
 import pytest
 
 from lab import run
+from lab.checks.acted import DEEDS
 from lab.scenarios.loader import load_catalogue
 
 SHIPPED = tuple(load_catalogue())
 SEEDS = (1, 2, 3)
 
 ABLATIONS = (
-    ("duplicates", ("dedupe", "inbox"), {}, {"effect-once"}),
-    ("hung-after-charge", ("provider_key",), {}, {"no-double-charge", "money-matches"}),
+    ("duplicates", ("dedupe", "inbox"), (), {"effect-once"}),
+    ("hung-after-charge", ("provider_key",), (), {"no-double-charge", "money-matches"}),
     (
         "crash-between-commit-and-publish",
         ("outbox",),
-        {},
+        (),
         {"no-lost-event", "outbox-atomic", "converges"},
     ),
-    ("timeouts", ("retry",), {}, {"converges"}),
-    ("graceful-shutdown", ("drain",), {}, {"graceful-shutdown"}),
-    ("poison-message", ("dead_letter",), {}, {"converges", "drains", "dlq-complete"}),
-    ("client-retries", ("http_idempotency",), {}, {"idempotency-key"}),
-    ("cancellation", ("compensation",), {}, {"money-matches"}),
+    ("timeouts", ("retry",), (), {"converges"}),
+    ("graceful-shutdown", ("drain",), (), {"graceful-shutdown"}),
+    ("poison-message", ("dead_letter",), (), {"converges", "drains", "dlq-complete"}),
+    ("client-retries", ("http_idempotency",), (), {"idempotency-key"}),
+    ("cancellation", ("compensation",), (), {"money-matches"}),
+    ("happy-path", ("key_lanes",), ("svc.error@mailer#every5 first=3",), {"per-key-order"}),
+    (
+        "happy-path",
+        ("timeout",),
+        ("svc.hang_after_effect@payment_gateway#every10 first=1",),
+        {"deadline", "converges", "drains"},
+    ),
+    ("happy-path", ("breaker",), ("svc.error@mailer rate=1 at=1s for=300s",), {"breaker-law"}),
+    (
+        "timeouts",
+        ("commit_prefix",),
+        ("proc.crash@validation at=5s",),
+        {"commit-prefix", "no-lost-event", "converges"},
+    ),
 )
-"""Scenario, patterns off, policies, and exactly the promises that break."""
+"""Scenario, patterns off, more faults, and exactly the promises that break."""
 
 
 def broken(result: object) -> set[str]:
@@ -40,17 +55,54 @@ def test_a_shipped_scenario_passes_at_every_seed(name: str, order: str) -> None:
         assert all(goal.reached for goal in result.goals)
 
 
-@pytest.mark.parametrize(("name", "off", "policies", "promises"), ABLATIONS)
+@pytest.mark.parametrize(("name", "off", "faults", "promises"), ABLATIONS)
 def test_without_its_pattern_a_scenario_breaks_exactly_its_promises(
-    name: str, off: tuple[str, ...], policies: dict[str, object], promises: set[str]
+    name: str, off: tuple[str, ...], faults: tuple[str, ...], promises: set[str]
 ) -> None:
     for seed in SEEDS:
-        result = run(name, seed=seed, off=off, settings=policies)
+        assert not faults or run(name, seed=seed, faults=faults).verdict == "PASS"
+        result = run(name, seed=seed, off=off, faults=faults)
 
         assert result.verdict == "FAIL"
         assert broken(result) == promises, seed
         witness = next(check.witness for check in result.checks if check.verdict == "FAIL")
         assert witness
+
+
+def test_a_mark_before_the_effect_loses_the_event_of_a_worker_that_dies_in_between() -> None:
+    for seed in SEEDS:
+        result = run(
+            "happy-path",
+            seed=seed,
+            faults=["proc.crash@dedupe.after_claim#every10 first=1"],
+            settings={"dedupe.phases": 1},
+        )
+
+        assert {"no-lost-event", "dedupe-sound", "converges"} <= broken(result)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_saves_a_scenario_is_shown_to_have_acted(name: str) -> None:
+    needed = {
+        pattern
+        for scenario, off, faults, _ in ABLATIONS
+        if scenario == name and not faults
+        for pattern in off
+    }
+
+    result = run(name, seed=2)
+
+    acted = {use.name: use.acted for use in result.patterns}
+    assert {pattern for pattern in needed - {"inbox"} if not acted[pattern]} == set()
+    for pattern, deeds in acted.items():
+        assert deeds.keys() <= DEEDS[pattern].keys()
+
+
+def test_a_pattern_that_is_off_has_done_nothing() -> None:
+    result = run("hung-after-charge", seed=2, off=["provider_key"])
+
+    (use,) = [use for use in result.patterns if use.name == "provider_key"]
+    assert (use.on, use.acted) == (False, {})
 
 
 @pytest.mark.parametrize("name", SHIPPED)

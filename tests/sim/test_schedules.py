@@ -1,6 +1,5 @@
 """Claims about determinism of the loop: over hash seeds, heap layouts and Python versions."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path

@@ -5,7 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.domain.errors import Down, Indeterminate, LabError, Permanent, Throttled, Transient
+from lab.domain.errors import (
+    Down,
+    Indeterminate,
+    LabError,
+    Permanent,
+    Replayed,
+    Throttled,
+    Transient,
+)
 from lab.patterns.breaker import Breaker, NoBreaker
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 from lab.stores.memory_base import crossing
@@ -127,7 +135,9 @@ def test_failures_out_of_the_window_are_forgotten() -> None:
     assert bench.states() == []
 
 
-@pytest.mark.parametrize("answer", [Permanent("400"), Throttled("429", after_us=1)])
+@pytest.mark.parametrize(
+    "answer", [Permanent("400"), Throttled("429", after_us=1), Replayed("an old 503")]
+)
 def test_an_answer_that_refuses_is_an_answer(answer: LabError) -> None:
     bench = Bench()
 
@@ -145,6 +155,15 @@ def test_a_probe_that_succeeds_closes_it() -> None:
     assert [bench.call(), bench.call()] == ["ok", "ok"]
     assert bench.states() == ["open", "half_open", "closed"]
     assert bench.call(Transient("503")) == "Transient", "old failures are forgotten"
+
+
+def test_a_probe_that_gets_an_old_failure_again_closes_it_and_is_an_attempt() -> None:
+    bench = Bench()
+    bench.open()
+    bench.hand.us = 5 * SECOND
+
+    assert [bench.call(Replayed("an old 503")), bench.call()] == ["Replayed", "ok"]
+    assert bench.states() == ["open", "half_open", "closed"]
 
 
 def test_a_probe_that_fails_is_down_and_counts_no_attempt() -> None:

@@ -18,7 +18,13 @@ from lab.history.recorded import RecordedDedupe, RecordedPublisher, RecordedStor
 from lab.history.recorded_providers import RecordedGateway, RecordedMailer
 from lab.history.recorder import BATCH, Recorder
 from lab.history.shapes import SHAPES
-from lab.history.writer import FIRST_ORDERS, HIT_ORDERS, WINDOW_BATCHES, HistoryFile
+from lab.history.writer import (
+    FIRST_ORDERS,
+    HIT_ORDERS,
+    WHOLE_UP_TO,
+    WINDOW_BATCHES,
+    HistoryFile,
+)
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import Outgoing
 from lab.ports.store import OutcomeRow, Unit, Verdict
@@ -120,7 +126,7 @@ def _long(orders: int) -> list[Entry]:
     for ordinal in range(1, orders + 1):
         subject = f"{ordinal}.1"
         story.ask(subject)
-        if ordinal == 1_500:
+        if ordinal in (1_500, 2_100):
             story.write("fault", "run", subject, "proc.crash", "any", 1)
         story.validate(subject)
     return story.end()
@@ -129,23 +135,34 @@ def _long(orders: int) -> list[Entry]:
 def test_of_a_long_history_the_first_orders_and_those_hit_by_a_fault_are_kept_whole(
     tmp_path: Path,
 ) -> None:
-    entries = _long(1_800)
+    entries = _long(WHOLE_UP_TO + 200)
     lines = _written(tmp_path / "h.ndjson", entries, keep_all=False)
     kept = {line["subject"] for line in lines if line["subject"]}
-    assert kept == {f"{n}.1" for n in (*range(1, FIRST_ORDERS + 1), 1_500)}
-    told = [line for line in lines if line["subject"] == "1500.1"]
-    assert len(told) == sum(entry[3] == "1500.1" for entry in entries)
-    assert [line["event_id"] for line in lines if line["kind"] == "claim"][-1].endswith("1500.1")
+    assert kept == {f"{n}.1" for n in (*range(1, FIRST_ORDERS + 1), 1_500, 2_100)}
+    for subject in ("1500.1", "2100.1"):
+        told = [line for line in lines if line["subject"] == subject]
+        assert len(told) == sum(entry[3] == subject for entry in entries)
+    claims = [line["event_id"] for line in lines if line["kind"] == "claim"]
+    assert claims[-1].endswith("2100.1")
+    assert any(event_id.endswith("1500.1") for event_id in claims)
+    assert list(tmp_path.iterdir()) == [tmp_path / "h.ndjson"]
     assert [line["name"] for line in lines if line["kind"] == "phase"] == ["heal", "drain", "end"]
+
+
+def test_a_history_is_kept_whole_up_to_the_limit(tmp_path: Path) -> None:
+    entries = _long(WHOLE_UP_TO)
+    lines = _written(tmp_path / "h.ndjson", entries, keep_all=False)
+    assert lines == [json.loads(json.dumps(as_dict(entry))) for entry in entries]
 
 
 def test_of_a_long_history_a_bounded_number_of_orders_is_kept(tmp_path: Path) -> None:
     story = Story()
     for ordinal in range(1, 3 * HIT_ORDERS):
+        story.ask(f"{ordinal}.1")
         story.write("fault", "run", f"{ordinal}.1", "bus.duplicate", "payment", 1)
-        story.row(f"{ordinal}.1", 1, "PENDING")
     lines = _written(tmp_path / "h.ndjson", story.end(), keep_all=False)
-    assert sum(line["kind"] == "row" for line in lines) == HIT_ORDERS
+    kept = {line["subject"] for line in lines if line["kind"] == "row"}
+    assert len(kept) == FIRST_ORDERS + HIT_ORDERS
 
 
 def test_what_waits_for_a_decision_is_bounded(tmp_path: Path) -> None:

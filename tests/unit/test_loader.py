@@ -161,6 +161,32 @@ def test_a_printed_scenario_reads_back_as_itself() -> None:
         assert printed == {"scenarios": {scenario.name: shipped[scenario.name]}}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[scenarios.mine]\nsummary = "a"\n\n[scenarios.mine.set]\n"retry.in_place" = 2\n',
+        '[scenarios]\nmine.summary = "a"\nother.summary = "b"\n',
+        '[ scenarios . mine ]  # spaced\nsummary = "a"\n[scenarios.other]\nsummary = "b"\n',
+        'scenarios.mine = { summary = "a \\u007f \\"b\\"", orders = 3, rate = 0.5 }\n',
+        '[scenarios.mine]\nsummary = "a"\nstory = """\n[scenarios.mine]\n"""\n',
+    ],
+)
+def test_a_scenario_is_printed_whole_however_it_was_written(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+
+    (scenario,) = [one for one in load_file(file) if one.name == "mine"]
+
+    printed = tomllib.loads(toml_of(scenario))
+    assert printed == {"scenarios": {"mine": tomllib.loads(text)["scenarios"]["mine"]}}
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no file without an end here")
+def test_a_scenario_file_without_an_end_is_refused() -> None:
+    with pytest.raises(ScenarioError, match="/dev/zero is larger than"):
+        load_file(Path("/dev/zero"))
+
+
 @given(text=st.text(max_size=80) | st.text(max_size=80).map(lambda text: FIRST + text))
 def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "own.toml"
@@ -211,7 +237,14 @@ def test_any_value_of_any_key_is_taken_or_refused(
 
 @pytest.mark.parametrize(
     ("goal", "told"),
-    [("hello", "is no goal"), ("bus.duplicat >= 1", "did you mean bus.duplicate?")],
+    [
+        ("hello", "is no goal"),
+        ("bus.duplicat >= 1", "did you mean bus.duplicate?"),
+        ("proc.crash@api.commit >= 1", "did you mean proc.crash@api."),
+        ("retry >= 1", "did you mean retry.retried?"),
+        ("retry.recoverd >= 1", "did you mean retry.recovered?"),
+        ("fencing >= 1", "names nothing that can happen"),
+    ],
 )
 def test_a_goal_that_can_never_be_reached_is_refused_by_file_and_line(
     goal: str, told: str, tmp_path: Path

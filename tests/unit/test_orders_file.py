@@ -142,6 +142,22 @@ def test_lines_after_an_overlong_one_keep_their_numbers(tmp_path: Path) -> None:
     assert [bad.line for bad in workload.unreadable_lines] == [2, 4]
 
 
+@pytest.mark.slow
+def test_a_line_without_an_end_ends_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "orders.ndjson.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(GOOD + b"\n")
+        for _ in range((1 << 28) // LINE_BYTES_MAX + 2):
+            file.write(bytes(LINE_BYTES_MAX))
+        file.write(b"\n" + GOOD + b"\n")
+
+    workload = from_file(path, seed=1)
+
+    assert len(taken(workload)) == 1
+    assert workload.unreadable_lines[0].line == 2
+    assert "nothing behind it was read" in workload.unreadable_lines[0].reason
+
+
 def test_only_the_first_ten_unreadable_lines_are_listed(tmp_path: Path) -> None:
     workload = from_file(write(tmp_path, GOOD, *[b"?"] * 50), seed=1)
 

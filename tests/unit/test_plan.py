@@ -225,6 +225,17 @@ def test_a_fault_that_belongs_to_its_subject_is_recorded_once_and_stays() -> Non
     assert site._plan.summary()[0].fired == 1
 
 
+def test_what_belongs_to_a_subject_stays_after_heal_and_nothing_new_is_marked() -> None:
+    plan = make_plan("bus.poison rate=1")
+    site = plan.at("bus.poison", "OrderCreated")
+    site.marks("7.1")
+    plan.heal()
+
+    assert site.marks("7.1") is not None, "the same record, sent once more"
+    assert site.marks("8.1") is None
+    assert [firing.subject for firing in plan.firings] == ["7.1"]
+
+
 def test_a_fault_that_is_absent_is_not_wanted() -> None:
     plan = make_plan("svc.error@mailer rate=0.1", "proc.term@payment at=3s")
 

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.domain.errors import Down, Indeterminate, LabError, Permanent, Throttled, Transient
+from lab.domain.errors import (
+    Down,
+    Indeterminate,
+    LabError,
+    Permanent,
+    Replayed,
+    Throttled,
+    Transient,
+)
 from lab.history.entries import Entry
 from lab.ports.faults import CallFault, CallFaultKind, CallFaults
 from lab.ports.providers import ChargeState, GatewayAnswer, Known
@@ -367,7 +375,7 @@ def test_a_stored_error_is_given_again_unless_only_successes_are_kept(key_mode: 
         with pytest.raises(Transient):
             await charge(providers)
         if key_mode is KeyMode.STRIPE:
-            with pytest.raises(Transient):
+            with pytest.raises(Replayed):
                 await charge(providers)
             assert await providers.gateway.query("o1.1", deadline_us=NO_DEADLINE_US) == ()
         else:

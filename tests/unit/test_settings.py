@@ -100,6 +100,7 @@ def test_a_wrong_name_or_value_is_refused_with_a_remedy(
             "timeout.handler_ms = 60000 must be below dedupe.lease_ms",
         ),
         ({"dedupe.lease_ms": 45_000}, "must be below bus.session_ms"),
+        ({"retry.max_elapsed_ms": 30_000}, "must be below retry.max_elapsed_ms"),
         ({"drain.grace_ms": 90_000}, "must be below bus.rebalance_ms"),
         ({"timeout.provider_ms": 10_000}, "must be below timeout.handler_ms"),
         ({"run.drain_ms": 1_000}, "shorter than the retry topics"),

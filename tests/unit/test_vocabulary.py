@@ -91,6 +91,7 @@ def test_a_span_of_time_is_kept_as_two_ends() -> None:
         ("svc.error@mailer at=10", "30s or 500ms, not '10'"),
         ("svc.error status=200", "status must be one of 400, 401"),
         ("svc.error stored=maybe", "stored must be one of yes, no"),
+        ("svc.error status=429 stored=yes", "stored=yes contradicts status=429"),
         ("svc.timeout status=500", "unknown key 'status'"),
         ("svc.hang_after_effect@warehouse rate=1", "unknown site 'warehouse'"),
         ("client.cancel after=9s..1s", "ends before it begins"),

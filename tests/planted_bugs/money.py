@@ -1,0 +1,202 @@
+"""Bugs about money: charged twice, the wrong amount, too early, or without a trace."""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from lab.domain.events import Payload, PaymentCaptured, RefundRequested
+from lab.domain.order import Intent, IntentKind, Order, OrderState
+from lab.patterns.provider_key import KeyPerIntent
+from lab.ports.providers import ChargeState, GatewayAnswer, Known
+from lab.ports.service import Context
+from lab.ports.store import Loaded, Unit
+from lab.ports.strategies import Compensation
+from lab.services.payment import Payment, _Told
+from tests.planted_bugs.planting import Bugs, Setup
+
+BUGS: Final = Bugs()
+
+HUNG: Final = Setup(scenario="hung-after-charge")
+CANCELLED: Final = Setup(scenario="cancellation")
+CANCELLED_IN_BACKOFF: Final = Setup(
+    scenario="cancellation", faults=("svc.error@payment_gateway#every10 first=1",)
+)
+DECLINED: Final = Setup(scenario="declined-cards")
+PLAIN: Final = Setup()
+
+TWICE: Final = {"money-matches": "what was taken twice is kept twice"}
+
+
+@BUGS.plant(
+    "no-double-charge", setup=HUNG, off=("provider_key",), witness="2 captures", falls=TWICE
+)
+def no_key_per_intent() -> None:
+    """A key for each attempt, and no question: the answer that was lost is charged again."""
+
+
+@BUGS.plant(
+    "no-double-charge",
+    "lab.wiring.programs.KeyPerIntent",
+    setup=HUNG,
+    witness="2 captures",
+    falls=TWICE,
+)
+class KeyMadeWhereItIsSent(KeyPerIntent):
+    """The key is made next to the HTTP call, so that each attempt has its own."""
+
+    def of_send(self, intent: Intent, attempt: int) -> str:
+        return f"{intent.key}:{attempt}"
+
+
+@BUGS.plant(
+    "no-double-charge",
+    "lab.wiring.programs.KeyPerIntent",
+    setup=HUNG,
+    witness="2 captures",
+    falls=TWICE,
+)
+class AnswerOfTheQueryNotFound(KeyPerIntent):
+    """The gateway's answer is searched by the order's id where it holds the charge's key."""
+
+    def found(self, intent: Intent, known: object) -> Known:  # noqa: ARG002
+        return Known(key=intent.key, state=ChargeState.NONE)
+
+
+@BUGS.plant(
+    "no-double-charge",
+    "lab.wiring.programs.Payment",
+    setup=CANCELLED,
+    witness="2 captures",
+    falls={"money-matches": "the first capture is not given back, and there is a second"},
+)
+class RefundThatCharges(Payment):
+    """Copied from the charge: the refund calls the same method with its own key."""
+
+    async def _call(
+        self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
+    ) -> GatewayAnswer:
+        answer = await super(RefundThatCharges, self)._call(
+            replace(intent, kind=IntentKind.CHARGE), key, order, charge, deadline_us
+        )
+        is_charge = intent.kind is IntentKind.CHARGE
+        return answer if is_charge else replace(answer, state=ChargeState.REFUNDED)
+
+
+@BUGS.plant("money-matches", setup=CANCELLED, off=("compensation",), witness="it is CANCELLED, and")
+def no_compensation() -> None:
+    """Nobody gives back what was captured for a cancelled order."""
+
+
+@BUGS.plant("money-matches", "lab.wiring.programs.Payment", setup=PLAIN, witness="a capture of")
+class AmountInTheWrongUnit(Payment):
+    """The gateway's field is in cents too, and the amount is converted all the same."""
+
+    async def _call(
+        self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
+    ) -> GatewayAnswer:
+        wrong = replace(order, amount_cents=order.amount_cents // 100)
+        return await super(AmountInTheWrongUnit, self)._call(
+            intent, key, wrong, charge, deadline_us
+        )
+
+
+@BUGS.plant("money-matches", "lab.wiring.programs.Payment", setup=PLAIN, witness="a capture of")
+class CurrencyByDefault(Payment):
+    """The currency is left at the client library's default."""
+
+    async def _call(
+        self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
+    ) -> GatewayAnswer:
+        return await super(CurrencyByDefault, self)._call(
+            intent, key, replace(order, currency="XXX"), charge, deadline_us
+        )
+
+
+@BUGS.plant("money-matches", "lab.wiring.programs.Payment", setup=CANCELLED, witness="a refund of")
+class RefundOfAPart(Payment):
+    """A fee is kept from every refund."""
+
+    async def _call(
+        self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
+    ) -> GatewayAnswer:
+        if intent.kind is IntentKind.REFUND:
+            order = replace(order, amount_cents=order.amount_cents - 1)
+        return await super(RefundOfAPart, self)._call(intent, key, order, charge, deadline_us)
+
+
+@BUGS.plant(
+    "money-matches",
+    "lab.wiring.programs.Payment",
+    setup=DECLINED,
+    witness="it is CONFIRMED, and 0 of",
+)
+class DeclinedIsPaid(Payment):
+    """HTTP 200 is taken for paid; whether the card was declined stands in the body."""
+
+    def _charged(self, loaded: Loaded, told: _Told, context: Context) -> Unit:
+        paid = _Told(ChargeState.CAPTURED, told.intent, told.key)
+        return super(DeclinedIsPaid, self)._charged(loaded, paid, context)
+
+
+@BUGS.plant(
+    "money-matches",
+    "lab.wiring.programs.RefundLateCaptures",
+    setup=CANCELLED,
+    witness="it is CANCELLED, and",
+)
+class RefundsExpiredOrdersOnly(Compensation):
+    """Of the two ways in which an order can end unpaid, one was forgotten."""
+
+    def __init__(self, **told: object) -> None:
+        """Takes what the real one takes."""
+
+    def of_late_capture(self, order: Order, charge_key: str) -> RefundRequested | None:
+        if order.state is OrderState.CANCELLED:
+            return None
+        return RefundRequested(
+            order_id=order.id,
+            charge_key=charge_key,
+            currency=order.currency,
+            amount_cents=order.amount_cents,
+        )
+
+
+@BUGS.plant(
+    "charge-after-validation",
+    "lab.wiring.programs.Payment",
+    setup=PLAIN,
+    witness="a capture without an announced charge",
+    falls={"no-phantom": "a charge must trace back to a committed intent, too"},
+)
+class ChargeWithoutATrace(Payment):
+    """The gateway is called first; what it said is stored with the new state, nothing before."""
+
+    async def on_order_validated(self, payload: Payload, context: Context) -> None:
+        loaded = await self._load(getattr(payload, "order_id"))  # noqa: B009
+        order = loaded.order
+        await self.gateway.charge(
+            order.id,
+            key=f"charge:{order.id}",
+            amount_cents=order.amount_cents,
+            currency=order.currency,
+            deadline_us=context.deadline_us,
+        )
+        captured = PaymentCaptured(
+            order_id=order.id,
+            charge_key=f"charge:{order.id}",
+            currency=order.currency,
+            amount_cents=order.amount_cents,
+        )
+        told = _Told(ChargeState.CAPTURED)
+        await context.settle(self._move(loaded, OrderState.PAID, captured, told, context))
+
+
+@BUGS.plant(
+    "charge-after-validation",
+    "lab.services.payment._MAY_CHARGE",
+    value=(OrderState.VALIDATED, OrderState.PAYMENT_UNKNOWN, OrderState.CANCELLED),
+    setup=CANCELLED_IN_BACKOFF,
+    witness="a charge was announced while it was CANCELLED",
+)
+def charge_in_any_state() -> None:
+    """The list of states in which may be charged was written as all that are not paid yet."""

@@ -1,0 +1,370 @@
+"""Bugs about orders: accepted and not kept, refused and kept, made up, moved where they may not go."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from lab.api import make_app
+from lab.asgi_call import AsgiApp, Message
+from lab.domain.errors import Transient
+from lab.domain.events import PaymentCaptured
+from lab.domain.order import Item, NewOrder, OrderState
+from lab.patterns.http_idempotency import StoredKeys
+from lab.patterns.outbox import DirectPublish, Relay, to_record
+from lab.ports.providers import ChargeState
+from lab.ports.service import Context
+from lab.ports.store import HttpKeyRow, Loaded, OutboxRow, OutboxStore, Unit, Verdict
+from lab.ports.strategies import KeyRefusal, StoredAnswer
+from lab.services.orders import Cancelled, OrdersUseCases
+from lab.services.payment import Payment, _Told
+from lab.stores.memory import MemoryStore, MemoryStoreServer
+from lab.stores.memory_base import Life
+from tests.planted_bugs.planting import Bugs, Setup
+
+BUGS: Final = Bugs()
+
+DRAFT: Final = NewOrder(
+    customer_id="draft",
+    country=None,
+    currency="EUR",
+    items=(Item(sku="A", quantity=1, unit_price_cents=1),),
+    amount_cents=1,
+)
+
+
+# ---- accepted-is-durable
+
+
+@BUGS.plant(
+    "accepted-is-durable",
+    "lab.wiring.programs.OrdersUseCases",
+    setup=Setup(faults=("proc.crash@api.before_commit#every10 first=1",)),
+    witness="there is no row",
+)
+class AnswerBeforeTheCommit(OrdersUseCases):
+    """To be fast, the order is stored in the background and the client answered at once."""
+
+    async def create(
+        self, order: NewOrder, *, body: bytes, key: str, lab_subject: str
+    ) -> StoredAnswer | KeyRefusal:
+        later = super(AnswerBeforeTheCommit, self).create(
+            order, body=body, key=key, lab_subject=lab_subject
+        )
+        asyncio.get_running_loop().create_task(later)
+        order_id = self.ids.order_id(lab_subject)
+        return StoredAnswer(status=201, body=b'{"order_id":"%s"}' % order_id.encode())
+
+
+@BUGS.plant(
+    "accepted-is-durable",
+    "lab.wiring.programs.OrdersUseCases",
+    setup=Setup(faults=("client.cancel#every5 first=1 after=2s",)),
+    witness="its cancel was granted, and it is CONFIRMED",
+)
+class CancelIsAlwaysGranted(OrdersUseCases):
+    """A cancel should be idempotent, so every order that is closed counts as cancelled."""
+
+    async def cancel(self, order_id: str) -> Cancelled:
+        met = await super(CancelIsAlwaysGranted, self).cancel(order_id)
+        return Cancelled.CANCELLED if met is Cancelled.TOO_LATE else met
+
+
+# ---- refused-leaves-nothing
+
+
+@BUGS.plant(
+    "refused-leaves-nothing",
+    "lab.wiring.programs.make_app",
+    setup=Setup(scenario="real-orders", orders=60),
+    witness="it was refused with 422, and there is an order row",
+)
+def keep_what_was_refused(
+    orders: OrdersUseCases, *, is_ready: Callable[[], bool], subject_header: str
+) -> AsgiApp:
+    """A refused order is kept as a draft, in the table of the real ones."""
+    app = make_app(orders, is_ready=is_ready, subject_header=subject_header)
+
+    async def front(
+        scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]
+    ) -> None:
+        subject = dict(scope["headers"])[subject_header.encode()].decode()
+
+        async def keep(message: Message) -> None:
+            if message.get("status") == 422:
+                await orders.create(DRAFT, body=b"", key="", lab_subject=subject)
+            await send(message)
+
+        await app(scope, receive, keep)
+
+    return front
+
+
+@BUGS.plant(
+    "refused-leaves-nothing",
+    "lab.wiring.programs.OrdersUseCases",
+    setup=Setup(),
+    witness="it was refused with 503, and there is an order row",
+)
+class AnswerOutOfAReplica(OrdersUseCases):
+    """The answer is read from a replica that lags; what is not there yet counts as not stored."""
+
+    async def create(
+        self, order: NewOrder, *, body: bytes, key: str, lab_subject: str
+    ) -> StoredAnswer | KeyRefusal:
+        made = await super(AnswerOutOfAReplica, self).create(
+            order, body=body, key=key, lab_subject=lab_subject
+        )
+        if lab_subject.endswith("0.1"):
+            raise Transient("the order is not there")
+        return made
+
+
+# ---- no-phantom
+
+
+@BUGS.plant(
+    "no-phantom",
+    "lab.wiring.programs.make_app",
+    setup=Setup(),
+    witness="order 999: there is an order row, and nobody asked for it",
+)
+def order_to_warm_up(
+    orders: OrdersUseCases, *, is_ready: Callable[[], bool], subject_header: str
+) -> AsgiApp:
+    """At its start the API places a test order, so that its connections are warm."""
+    loop = asyncio.get_running_loop()
+    loop.create_task(orders.create(DRAFT, body=b"", key="", lab_subject="999.1"))
+    return make_app(orders, is_ready=is_ready, subject_header=subject_header)
+
+
+# ---- idempotency-key
+
+
+LOST_ANSWERS: Final = Setup(
+    scenario="client-retries", faults=("proc.crash@api.after_commit#every10 first=1",)
+)
+
+
+@BUGS.plant(
+    "idempotency-key", setup=LOST_ANSWERS, off=("http_idempotency",), witness="2 orders"
+)
+def no_idempotency_keys() -> None:
+    """The header is ignored."""
+
+
+@BUGS.plant(
+    "idempotency-key",
+    "lab.wiring.programs.StoredKeys",
+    setup=LOST_ANSWERS,
+    witness="2 orders",
+)
+class KeysInMemory(StoredKeys):
+    """The answers are kept in a dictionary of the process, which dies with it."""
+
+    async def commit(
+        self, unit: Unit, *, key: str, body: bytes, answer: StoredAnswer
+    ) -> StoredAnswer | KeyRefusal:
+        answers: dict[str, StoredAnswer] = self.__dict__.setdefault("answers", {})
+        if key not in answers:
+            made = await super().commit(unit, key="", body=body, answer=answer)
+            if isinstance(made, KeyRefusal):
+                return made
+            answers[key] = made
+        return answers[key]
+
+
+@BUGS.plant(
+    "idempotency-key",
+    "lab.wiring.programs.StoredKeys",
+    setup=LOST_ANSWERS,
+    witness="2 orders",
+)
+class KeyInItsOwnTransaction(StoredKeys):
+    """First the order is committed, then its key: a crash in between forgets the key."""
+
+    async def commit(
+        self, unit: Unit, *, key: str, body: bytes, answer: StoredAnswer
+    ) -> StoredAnswer | KeyRefusal:
+        row = await self._store.http_key(key) if key else None
+        if row is not None:
+            return StoredAnswer(status=row.status, body=row.answer)
+        made = await super().commit(unit, key="", body=body, answer=answer)
+        if key and isinstance(made, StoredAnswer):
+            sha256 = hashlib.sha256(body).hexdigest()
+            kept = HttpKeyRow(key=key, body_sha256=sha256, status=made.status, answer=made.body)
+            await self._store.commit(Unit(lab_subject=unit.lab_subject, http_key=kept))
+        return made
+
+
+# ---- legal-transitions
+
+
+CANCELLED: Final = Setup(scenario="cancellation")
+
+
+@BUGS.plant(
+    "legal-transitions",
+    "lab.wiring.servers.MemoryStoreServer",
+    setup=CANCELLED,
+    witness="it went from CANCELLED to PAID",
+)
+class UpdateWithoutItsVersion(MemoryStoreServer):
+    """UPDATE orders SET state = ... WHERE id = ...: the version is written and not compared."""
+
+    def _change_order(self, unit: Unit) -> bool:
+        row = self.rows.peek(unit.order_id)
+        if unit.change is not None and row is not None:
+            unit = replace(unit, change=replace(unit.change, version=row.order.version))
+        return super()._change_order(unit)
+
+
+@BUGS.plant(
+    "legal-transitions",
+    "lab.wiring.programs.Payment",
+    setup=CANCELLED,
+    witness="it went from CANCELLED to PAID",
+)
+class PaidWhateverHappened(Payment):
+    """Whoever paid has an order: a capture moves it to PAID, cancelled or not."""
+
+    def _landed_late(self, loaded: Loaded, told: _Told, context: Context) -> Unit:
+        order = loaded.order
+        assert told.state is ChargeState.CAPTURED
+        captured = PaymentCaptured(
+            order_id=order.id,
+            charge_key=told.key,
+            currency=order.currency,
+            amount_cents=order.amount_cents,
+        )
+        return self._move(loaded, OrderState.PAID, captured, told, context)
+
+
+@BUGS.plant(
+    "legal-transitions",
+    "lab.wiring.servers.MemoryStoreServer",
+    setup=Setup(),
+    witness="its amount changed with version",
+    falls={
+        "money-matches": "what was captured is not what the row began with",
+        "effect-once": "nor is the revenue",
+    },
+)
+class AmountSetAgain(MemoryStoreServer):
+    """An ORM writes the whole row at each change, with a discount applied once more."""
+
+    def _change_order(self, unit: Unit) -> bool:
+        row = self.rows.get(unit.order_id)
+        if unit.change is not None and row is not None:
+            row.order = replace(row.order, amount_cents=row.order.amount_cents - 1)
+        return super()._change_order(unit)
+
+
+# ---- outbox-atomic
+
+
+CRASHES: Final = Setup(
+    faults=(
+        "proc.crash@api.after_commit#every10 first=1",
+        "proc.crash@handler.after_commit#every9 first=1",
+        "proc.crash@handler.before_commit#every7 first=1",
+        "proc.crash@relay.after_claim#every8 first=1",
+    )
+)
+LOST: Final = {
+    "no-lost-event": "what is never published reaches no group",
+    "converges": "its order waits for ever",
+}
+
+
+@BUGS.plant(
+    "outbox-atomic", setup=CRASHES, off=("outbox",), witness="was never published", falls=LOST
+)
+def no_outbox() -> None:
+    """Commit, then publish: a crash in between loses the event."""
+
+
+@BUGS.plant(
+    "outbox-atomic",
+    "lab.wiring.chain.DirectPublish",
+    setup=CRASHES,
+    off=("outbox",),
+    witness="was published, and no committed change owes it",
+    falls={"effect-once": "there is a mail about what never happened"},
+)
+class PublishThenCommit(DirectPublish):
+    """Publish, then commit: a crash in between tells of what never happened."""
+
+    async def commit(self, unit: Unit) -> Verdict:
+        if unit.events:
+            await self._publisher.publish([to_record(event) for event in unit.events])
+        return await self._committer.commit(replace(unit, outboxed=False))
+
+
+class _TakesAway(OutboxStore):
+    def __init__(self, inner: OutboxStore) -> None:
+        self.own_shard = inner.own_shard  # type: ignore[method-assign]
+        self.wait_shard = inner.wait_shard  # type: ignore[method-assign]
+        self.wait_unpublished = inner.wait_unpublished  # type: ignore[method-assign]
+        self._inner = inner
+
+    async def unpublished(self, shard: int, limit: int) -> Sequence[OutboxRow]:
+        rows = await self._inner.unpublished(shard, limit)
+        await self._inner.mark_published(rows)
+        return rows
+
+    async def mark_published(self, rows: Sequence[OutboxRow]) -> None:
+        """They are gone already."""
+
+
+@BUGS.plant(
+    "outbox-atomic",
+    "lab.wiring.servers.MemoryStoreServer",
+    setup=CRASHES,
+    witness="was never published",
+    falls=LOST,
+)
+class DeleteReturning(MemoryStoreServer):
+    """The relay takes its batch with DELETE ... RETURNING, and dies with it in its hands."""
+
+    def connect(self, life: Life) -> MemoryStore:
+        made = super().connect(life)
+        return MemoryStore(
+            orders=made.orders,
+            outbox=_TakesAway(made.outbox),  # type: ignore[arg-type]
+            key_retry=made.key_retry,
+        )
+
+
+@BUGS.plant(
+    "outbox-atomic",
+    "lab.wiring.programs.Relay",
+    setup=Setup(orders=60, faults=("proc.crash@any rate=0.05",)),
+    witness="was never published",
+    falls=LOST,
+)
+class MarkThenPublish(Relay):
+    """The rows are marked before they are published, so that none is sent twice."""
+
+    async def _relay_batch(self, lane: Any) -> None:
+        inner, self._store = self._store, self._store
+        try:
+            self._store = _TakesAway(inner)
+            await super()._relay_batch(lane)
+        finally:
+            self._store = inner
+
+
+@BUGS.plant(
+    "outbox-atomic",
+    "lab.patterns.outbox.to_record",
+    setup=CANCELLED,
+    witness="OrderCancelled was published on payments",
+)
+def topic_by_guess(envelope: Any) -> Any:
+    """A cancelled order is about money, so its event is published where money is told of."""
+    record = to_record(envelope)
+    return replace(record, topic="payments") if envelope.type == "OrderCancelled" else record
+

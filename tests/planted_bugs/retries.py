@@ -1,0 +1,192 @@
+"""Bugs about trying again: too often, too soon, for nothing, at somebody who is down."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, ParamSpec, TypeVar
+
+from msgspec.structs import replace
+
+from lab.domain.errors import Indeterminate, LabError, Permanent
+from lab.patterns.breaker import Breaker
+from lab.patterns.retry import RetryBudget, Retrying, RetryPolicy
+from lab.ports.bus import Delivery, Retry, Settlement
+from lab.ports.key_retry import WaitingRow
+from lab.stores.memory_key_retry import KeyRetryTable
+from tests.planted_bugs.planting import Bugs, Setup
+
+BUGS: Final = Bugs()
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ERRORS: Final = Setup(scenario="timeouts")
+THROUGH_TIERS: Final = Setup(scenario="timeouts", settings=(("retry.in_place", 1),))
+EXHAUSTED: Final = Setup(
+    faults=("svc.error@mailer#every20 every=1",),
+    settings=(("retry.tiers_ms", (100, 200, 300)), ("retry.base_ms", 10)),
+)
+REFUSED: Final = Setup(faults=("svc.error@mailer#every20 first=1 status=400",))
+MANY_ERRORS: Final = Setup(orders=150, faults=("svc.error@mailer rate=0.35",))
+OUTAGE: Final = Setup(orders=150, faults=("svc.error@payment_gateway at=1s for=20s",))
+SILENCE: Final = Setup(orders=150, faults=("svc.timeout@payment_gateway at=1s for=20s",))
+THROTTLED: Final = Setup(faults=("svc.error@mailer#every10 first=1 status=429 after=5s",))
+
+
+@BUGS.plant(
+    "retry-law", "lab.wiring.chain.RetryPolicy", setup=EXHAUSTED, witness="made attempt 7 of 6"
+)
+def one_more(**given: Any) -> RetryPolicy:
+    """`attempts_max` is read as retries, so there is one attempt more."""
+    return RetryPolicy(**{**given, "attempts_max": given["attempts_max"] + 1})
+
+
+@BUGS.plant(
+    "retry-law", "lab.wiring.chain.RetryPolicy", setup=ERRORS, witness="backoff of"
+)
+def backoff_without_a_cap(**given: Any) -> RetryPolicy:
+    """The backoff doubles, and the first one is a thousand times too long: seconds for ms."""
+    return RetryPolicy(**{**given, "base_us": given["base_us"] * 1_000, "cap_us": 2**40})
+
+
+@BUGS.plant(
+    "retry-law",
+    "lab.wiring.chain.RetryPolicy",
+    setup=THROUGH_TIERS,
+    witness="through retry topic 1",
+)
+def tiers_from_zero(**given: Any) -> RetryPolicy:
+    """Tiers count from 1 and lists from 0: the first one gets the delay of the last."""
+    tiers_us = given["tiers_us"]
+    return RetryPolicy(**{**given, "tiers_us": (tiers_us[-1], *tiers_us[:-1])})
+
+
+@BUGS.plant("retry-law", "lab.wiring.chain.Retrying", setup=ERRORS, witness="too early")
+class RetryWithoutWaiting(Retrying):
+    """The backoff is computed, logged, and not waited for."""
+
+    def _in_place(self, delivery: Delivery, error: LabError) -> Settlement:
+        super()._in_place(delivery, error)
+        return Retry(0)
+
+
+@BUGS.plant(
+    "retry-law", "lab.stores.memory.KeyRetryTable", setup=THROUGH_TIERS, witness="too early"
+)
+class NotBeforeForgotten(KeyRetryTable):
+    """An alarm runs the head at once: its not-before is not read."""
+
+    def head(self, group: str, key: str) -> WaitingRow | None:
+        head = super().head(group, key)
+        return None if head is None else replace(head, not_before_us=0)
+
+
+@BUGS.plant(
+    "retry-law", "lab.wiring.chain.Retrying", setup=REFUSED, witness="tried again after Permanent"
+)
+class EverythingMayPass(Retrying):
+    """All errors are alike: a 400 is tried again, too."""
+
+    async def _failed(self, delivery: Delivery, error: LabError) -> Settlement:
+        if isinstance(error, Permanent):
+            return await self._again(delivery, error)
+        return await super()._failed(delivery, error)
+
+
+@BUGS.plant(
+    "retry-law", "lab.stores.memory.KeyRetryTable", setup=EXHAUSTED, witness="attempts at one event"
+)
+class AttemptsNotStored(KeyRetryTable):
+    """UPDATE ... SET not_before = ...: the count of attempts stays what it was."""
+
+    def reschedule(self, row: WaitingRow) -> bool:
+        head = super().head(row.group, row.key)
+        return super().reschedule(replace(row, attempts=head.attempts if head else 0))
+
+
+@BUGS.plant("retry-law", "lab.wiring.chain.Retrying", setup=THROTTLED, witness="hint")
+class HintIgnored(Retrying):
+    """Retry-After is not read: who is throttled comes back at once."""
+
+    def _wait(self, delivery: Delivery, error: LabError, after_us: int) -> Settlement:
+        return super()._wait(delivery, error, min(after_us, 100_000))
+
+
+@BUGS.plant("retry-budget", "lab.wiring.chain.RetryBudget", setup=MANY_ERRORS, witness="in place")
+class BudgetWithoutABottom(RetryBudget):
+    """The tokens are counted, and what is left is not compared."""
+
+    def take(self, dependency: str) -> bool:
+        super().take(dependency)
+        return True
+
+
+@BUGS.plant("retry-budget", "lab.wiring.chain.RetryBudget", setup=MANY_ERRORS, witness="in place")
+class BudgetPerRetry(RetryBudget):
+    """A bucket is made anew for each event, so that it is always full."""
+
+    def take(self, dependency: str) -> bool:
+        self._left.pop(dependency, None)
+        return super().take(dependency)
+
+
+@BUGS.plant("breaker-law", setup=OUTAGE, off=("breaker",), witness="to a dependency that was down")
+def no_breaker() -> None:
+    """Every order tries it, again and again."""
+
+
+@BUGS.plant(
+    "breaker-law",
+    "lab.wiring.programs.Breaker",
+    setup=SILENCE,
+    witness="to a dependency that was down",
+)
+class SilenceIsNoFailure(Breaker):
+    """Only answers that say 5xx are counted; a time-out counts as nothing."""
+
+    def guard(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        async def quiet(*args: P.args, **kwargs: P.kwargs) -> T | Indeterminate:
+            try:
+                return await call(*args, **kwargs)
+            except Indeterminate as error:
+                return error
+
+        guarded = super().guard(quiet)
+
+        async def loud(*args: P.args, **kwargs: P.kwargs) -> T:
+            answer = await guarded(*args, **kwargs)
+            if isinstance(answer, Indeterminate):
+                raise answer
+            return answer
+
+        return loud
+
+
+@BUGS.plant(
+    "breaker-law",
+    "lab.wiring.programs.Breaker",
+    setup=OUTAGE,
+    witness="to a dependency that was down",
+)
+class OpenInNameOnly(Breaker):
+    """The breaker opens, alarms somebody, and lets the calls through."""
+
+    def guard(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        guarded = super().guard(call)
+
+        async def through(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await (guarded if self._state == "closed" else call)(*args, **kwargs)
+
+        return through
+
+
+@BUGS.plant(
+    "breaker-law",
+    "lab.wiring.programs.Breaker",
+    setup=OUTAGE,
+    witness="to a dependency that was down",
+)
+class EveryCallIsAProbe(Breaker):
+    """Half open means open to all: every call that waited is let through at once."""
+
+    async def _probe(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._is_probing = False
+        self._open_until_us = min(self._open_until_us, self._clock())
+        return await super()._probe(call, *args, **kwargs)

@@ -1,0 +1,120 @@
+"""Runs that broke a promise once. Found by drawing random faults and policies, then made smaller.
+
+One case for each mistake, with what it was. A new one comes first and fails, then the mending.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from lab import run
+
+HEAVY = (
+    "bus.duplicate rate=0.3",
+    "bus.drop_ack rate=0.2",
+    "proc.crash@any rate=0.003",
+    "bus.poison rate=0.005",
+    "client.cancel rate=0.1",
+    "client.retry_same_key rate=0.1",
+    "svc.hang_after_effect rate=0.05",
+    "proc.term@payment at=2s",
+    "proc.term@notification rate=0.01",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One run; `what` the mistake was."""
+
+    what: str
+    seed: int
+    orders: int
+    rate: float
+    faults: tuple[str, ...]
+    policies: Mapping[str, object] = field(default_factory=dict)
+    scenario: str = "happy-path"
+
+
+CASES = (
+    Case(
+        what="a stop abandoned the duplicate behind a handler that it had cancelled",
+        scenario="timeouts",
+        seed=90,
+        orders=80,
+        rate=30,
+        faults=HEAVY,
+    ),
+    Case(
+        what="a stop abandoned started records that waited for a free worker at its deadline",
+        seed=446,
+        orders=4,
+        rate=5,
+        faults=("svc.timeout first=2", "proc.term@notification at=2560ms"),
+        policies={"bus.workers": 2},
+    ),
+    Case(
+        what="a stop abandoned an order's later event behind a handler that it had cancelled",
+        seed=353,
+        orders=12,
+        rate=5,
+        faults=("svc.timeout@mailer rate=1 at=1s for=40s", "proc.term@notification at=3624ms"),
+        policies={"drain.grace_ms": 500},
+    ),
+    Case(
+        what="with one attempt allowed, who died before its dead letter was thought to have none",
+        seed=464,
+        orders=1,
+        rate=200,
+        faults=(
+            "svc.error#1 rate=0.529 status=500 after=20s",
+            "proc.crash@dlq.before_publish first=1",
+        ),
+        policies={"retry.attempts_max": 1},
+    ),
+    Case(
+        what="a poisoned record that the relay published again after heal was clean",
+        seed=1260,
+        orders=2,
+        rate=5,
+        faults=("bus.poison rate=0.1844", "proc.crash@relay.after_publish#1-5 first=1"),
+        policies={"run.restart_ms": 5000},
+    ),
+    Case(
+        what="each probe was a request whose failure was stored: the breaker stayed open",
+        seed=2988,
+        orders=3,
+        rate=5,
+        faults=("svc.error@mailer first=5 status=500 stored=yes after=10ms",),
+    ),
+    Case(
+        what="a dependency was called down because old successes had left the window",
+        seed=2384,
+        orders=20,
+        rate=200,
+        faults=("svc.timeout@mailer#1-5 first=7",),
+    ),
+    Case(
+        what="an event given up after the declared time of being throttled was not parked lawfully",
+        seed=1,
+        orders=4,
+        rate=5,
+        faults=("svc.error@warehouse rate=1 at=0s for=60s status=429",),
+        policies={"retry.max_elapsed_ms": 31_000},
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.what for case in CASES])
+def test_what_was_mended_stays_mended(case: Case) -> None:
+    for order in ("fifo", "shuffle"):
+        result = run(
+            case.scenario,
+            seed=case.seed,
+            orders=case.orders,
+            rate=case.rate,
+            faults=case.faults,
+            settings={"run.order": order, **case.policies},
+        )
+
+        assert [check.witness for check in result.checks if check.verdict == "FAIL"] == []
