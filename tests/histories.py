@@ -159,13 +159,14 @@ class Story:
         *,
         result: str = "ok",
         took_us: int = 20 * MS,
+        hint_us: int = 0,
     ) -> None:
         """A call to a third party."""
         deadline_us = self.t_us + 2 * S
         self.write("call.begin", process, subject, provider, action, key, deadline_us)
         self.wait(took_us - MS)
         late_us = max(self.t_us + MS - deadline_us, 0)
-        fields = (provider, action, key, result, late_us, took_us)
+        fields = (provider, action, key, result, late_us, took_us, hint_us)
         self.write("call.end", process, subject, *fields)
 
     def deliver(

@@ -151,6 +151,7 @@ class DeliveryLoop(Listener):
             skip=self._skip,
             max_in_flight=limits.max_in_flight,
             max_uncommitted=limits.max_uncommitted,
+            told=self._note_held,
         )
         self._workers = Workers(
             self._handle,
@@ -381,6 +382,10 @@ class DeliveryLoop(Listener):
         intake.begin(0, {})
         intake.is_closed = True
         self._waiting.notify()
+
+    def _note_held(self, records: int) -> None:
+        if self._write is not None:
+            self._write(("held", self._now(), self._process, "", self._group, records))
 
     def _note(self, kind: str, epoch: int, partitions: Iterable[TopicPartition]) -> None:
         if self._write is not None:

@@ -25,6 +25,9 @@ class Intake:
         in_flight: deliveries of this epoch that are neither settled nor dropped.
         trackers: by partition.
         is_closed: what still comes is dropped, because the assignment is being given up.
+
+    Args:
+        told: is told how many are in flight whenever there are more than ever before.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Intake:
         skip: Callable[[Record, OffsetTracker], None],
         max_in_flight: int,
         max_uncommitted: int,
+        told: Callable[[int], None],
     ) -> None:
         self.epoch = 0
         self.in_flight = 0
@@ -47,6 +51,8 @@ class Intake:
         self._group = group
         self._skips = skips
         self._skip = skip
+        self._told = told
+        self._most = 0
         self._ends: Mapping[TopicPartition, int] = {}
         self._in_flight_max = max_in_flight
         # A whole batch on top of it must not pass max_uncommitted.
@@ -153,6 +159,9 @@ class Intake:
             if tracker.window > self._window_max and not tracker.is_paused:
                 tracker.is_paused = True
                 self._consumer.pause([tracker.partition])
+        if self.in_flight > self._most:
+            self._most = self.in_flight
+            self._told(self._most)
 
     async def _wait(self, at_most_us: int | None) -> None:
         loop = asyncio.get_running_loop()

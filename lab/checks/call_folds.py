@@ -52,6 +52,7 @@ class CallFolds:
             "deliver": self._deliver,
             "settle": self._settle,
             "position": self._position,
+            "held": self._held,
             "owned": self._owned,
             "drained": self._drained,
             "handle.begin": self._handle_begin,
@@ -94,6 +95,8 @@ class CallFolds:
         life.in_hand.clear()
         life.handlers.clear()
         life.not_before.clear()
+        life.said.clear()
+        life.hints.clear()
 
     def _unpublished_of(self, group: str) -> int:
         """Events that this group's process has committed and that stand in no topic, by now."""
@@ -161,6 +164,8 @@ class CallFolds:
             again = Again(entry[4], entry[9], attempt, entry[1], entry[12])
             self._book.case(entry[3]).again += (again,)
             life.not_before[entry[5:8]] = (attempt, entry[1] + entry[12])
+        if life.said:
+            self._look_at_word(life, entry, begun)
 
     def _look_at_time(self, life: Life, entry: shapes.Deliver) -> None:
         """A delivery that was settled with a retry comes back; it may not come too early."""
@@ -168,6 +173,17 @@ class CallFolds:
         if made is not None and entry[1] < made[1] and entry[11] >= made[0]:
             early = Early(entry[3], made[1] - entry[1], is_next=entry[11] > made[0])
             life.early += (early,)
+
+    def _look_at_word(
+        self, life: Life, entry: shapes.Settle, begun: shapes.Deliver | None
+    ) -> None:
+        """A retry that was announced is settled: with the delay that it was announced with."""
+        said = life.said.pop((entry[4], entry[9]), None)
+        if said is None or entry[10] != "retry" or begun is None or begun[11] != said[0]:
+            return
+        is_its = entry[1] - said[1] <= self._contract.slack_us
+        if is_its and entry[12] < said[2]:
+            life.early += (Early(entry[3], said[2] - entry[12], is_next=True),)
 
     def _ack(self, case: Case, owed: Owed, entry: shapes.Settle) -> None:
         """An acknowledgement that something else must stand behind."""
@@ -179,6 +195,10 @@ class CallFolds:
     def _position(self, entry: shapes.Position) -> None:
         self._tracks[entry[4:7]].tell(entry[2], entry[7])
 
+    def _held(self, entry: shapes.Held) -> None:
+        life = self._life(entry[2])
+        life.held_max = max(life.held_max, entry[5])
+
     def _owned(self, entry: shapes.Owned) -> None:
         life = self._life(entry[2])
         life.epoch = entry[5]
@@ -186,6 +206,7 @@ class CallFolds:
         # What the process held under the assignment before is not its any more.
         life.in_hand.clear()
         life.not_before.clear()
+        life.said.clear()
 
     def _drained(self, entry: shapes.Drained) -> None:
         self._life(entry[2]).drained = (entry[5], entry[6], entry[7])
@@ -208,6 +229,10 @@ class CallFolds:
             lanes[lane] = sequence
         if attempt > 1:
             case.started_again += (entry,)
+        if life.said:
+            life.said.pop((group, event_id), None)
+        if life.hints:
+            life.hints.pop(subject, None)
 
     def _handle_end(self, entry: shapes.HandleEnd) -> None:
         process = entry[2]
@@ -244,6 +269,11 @@ class CallFolds:
             self._was_down(health, t_us - took_us)
         ):
             life.calls_down += (entry[3],)
+        elif health.half_us is not None and self._is_second_probe(health, t_us - took_us):
+            life.calls_down += (entry[3],)
+        if entry[10] and entry[7] == "Throttled":
+            until_us = t_us + entry[10]
+            life.hints[entry[3]] = min(until_us, life.hints.get(entry[3], until_us))
         if entry[7] in CALL_FAILED:
             health.failed_us.append(t_us)
             life.unanswered += entry[7] == "Indeterminate"
@@ -275,11 +305,30 @@ class CallFolds:
         start_us = last_us - window_us * 4 // 5
         return sum(each >= start_us for each in failed_us) >= self._contract.breaker_calls_min
 
+    def _is_second_probe(self, health: Health, at_us: int) -> bool:
+        """Whether a call that began at `at_us` was one too many while its breaker was half open."""
+        assert health.half_us is not None
+        from_us, until_us = health.half_us
+        if at_us < from_us or (until_us is not None and at_us >= until_us):
+            return False
+        health.probes += 1
+        return health.probes > 1
+
     def _breaker(self, entry: shapes.Breaker) -> None:
+        t_us, state = entry[1], entry[5]
         life = self._life(entry[2])
         health = life.health.get(entry[4]) or self._health(life, entry[4])
-        is_open = entry[5] == "open"
-        health.open_us = entry[1] if is_open else None
+        is_open = state == "open"
+        if state == "half_open":
+            health.half_us, health.probes = (t_us, None), 0
+            if health.open_us is not None:
+                left_us = health.open_us + self._contract.breaker_open_us - t_us
+                if left_us <= self._contract.slack_us:
+                    health.open_us = None
+        else:
+            health.open_us = t_us if is_open else None
+            if health.half_us is not None and health.half_us[1] is None:
+                health.half_us = (health.half_us[0], t_us)
         # From here on the breaker says what is known, and lets its probes through.
         health.failed_us.clear()
         life.failing_spells += is_open
@@ -299,8 +348,15 @@ class CallFolds:
 
     def _retrying(self, entry: shapes.Retrying) -> None:
         self._book.case(entry[3]).retrying += (entry,)
-        if entry[8] == "in_place":
-            life, contract = self._life(entry[2]), self._contract
+        life, where = self._life(entry[2]), entry[8]
+        if where in ("in_place", "throttled"):
+            life.said[entry[4:6]] = (entry[6], entry[1], entry[9])
+        if where == "throttled":
+            early_us = life.hints.pop(entry[3], 0) - entry[1] - entry[9]
+            if early_us > self._contract.skew_us:
+                life.early += (Early(entry[3], early_us, is_next=True),)
+        elif where == "in_place":
+            contract = self._contract
             life.in_place += 1
             covered = contract.budget_tokens + contract.budget_refill * life.acks
             if life.in_place > covered * (len(life.health) + 1):

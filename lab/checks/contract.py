@@ -21,6 +21,7 @@ class Contract:
         window_us: how long dedupe remembers; nothing older is delivered again.
         stop_us: longest time from the order to stop until the process has ended.
         breaker_window_us, breaker_calls_min: what makes a dependency known to be down.
+        breaker_open_us: a dependency that is known to be down is left alone for so long.
         max_elapsed_us: a throttled event gives up after this.
         skew_us: by so much clocks may differ; a not-before may be missed by it.
         slack_us: what an upper bound may be missed by.
@@ -42,6 +43,7 @@ class Contract:
     stop_us: int
     breaker_window_us: int
     breaker_calls_min: int
+    breaker_open_us: int = 0
     max_elapsed_us: int = 600_000_000
     skew_us: int = 0
     slack_us: int = 1_000

@@ -3,9 +3,13 @@
 Judged only when the run has ended. Deliberately not here: how long it took (`acted`).
 """
 
+from collections.abc import Sequence
+
 from lab.checks.cases import Case, Owed
 from lab.checks.check import Check, Kind, Seen, times
+from lab.checks.contract import Contract
 from lab.checks.events import has_outcome
+from lab.checks.lives import Track
 from lab.checks.tables import DRAINED, GIVEN_UP_LAWFULLY, MOVED_BY, NO_ATTEMPT, TERMINAL
 
 
@@ -102,6 +106,21 @@ class Drains(Check):
     sentence = "after heal, outbox, topics and keys in retry run empty"
     kind = Kind.LIVENESS
 
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._first: dict[str, Case] = {}
+
+    def judge(self, case: Case) -> None:
+        """Nothing is judged here: it is found out whose work is left."""
+        if case.is_finished or not case.is_whole:
+            return
+        if any(row[6] not in case.published for row in case.rows):
+            self._first.setdefault("outbox", case)
+        if any(case.queues().values()):
+            self._first.setdefault("waiting", case)
+        if any(not has_outcome(case, owed) and owed[1] in case.published for owed in case.owed):
+            self._first.setdefault("lag", case)
+
     def conclude(self, seen: Seen) -> None:
         if not seen.has_ended:
             return
@@ -109,4 +128,18 @@ class Drains(Check):
             for entry in seen.facts.left.get(what, ()):
                 self.checked += 1
                 if entry[5]:
-                    self.broken(f"{times(entry[5], f'entry of {what}', f'entries of {what}')} left")
+                    left = f"{times(entry[5], f'entry of {what}', f'entries of {what}')} left"
+                    case = self._first.get(what)
+                    if case is not None:
+                        self.breaks(case, left)
+                    else:
+                        self.broken(left + (_uncommitted(seen.tracks) if what == "lag" else ""))
+
+
+def _uncommitted(tracks: Sequence[Track]) -> str:
+    """Who has acknowledged something and committed no position past it; "" if nobody has."""
+    for track in tracks:
+        for offset, settle in track.acked.items():
+            where = f"{track.topic}/{track.partition}"
+            return f": {settle[2]} settled {where} offset {offset} and did not commit it"
+    return ""

@@ -46,14 +46,18 @@ class Health:
         failed_us: its latest failures, oldest first: enough of them to tell what was known when a
             call began that ends now.
         open_us: since when its own breaker is open, None if it is not.
+        half_us: when it was last half open, from and (None: it still is) until; probes: calls that
+            began then. One may.
     """
 
-    __slots__ = ("failed_us", "fine_us", "open_us")
+    __slots__ = ("failed_us", "fine_us", "half_us", "open_us", "probes")
 
     def __init__(self, failures: int) -> None:
         self.fine_us: int | None = None
         self.failed_us: deque[int] = deque(maxlen=failures)
         self.open_us: int | None = None
+        self.half_us: tuple[int, int | None] | None = None
+        self.probes = 0
 
 
 class Life:
@@ -62,11 +66,14 @@ class Life:
     Attributes:
         delivered: deliveries. in_hand: those that are not settled, under the present assignment, by
             place (topic, partition, offset). A drain settles others too, which it only moved.
+        held_max: most records that it had fetched and not settled, as it says itself.
         handlers: running, by (group, event id). runs: handlers started.
         called: calls to third parties that have ended. unanswered: those that got no answer.
             asked: questions to the payment gateway what it knows.
         not_before: deliveries that were settled with a retry, by place: the attempt that was made,
-            and the instant of the next.
+            and the instant of the next. said: retries that it has announced and not settled yet, by
+            (group, event id): attempt, when, delay. hints: until when a third party asked it to
+            stay away, by order.
         epoch: of the latest assignment.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover.
@@ -95,8 +102,10 @@ class Life:
         "failing_spells",
         "handlers",
         "handlers_max",
+        "hints",
         "health",
         "in_hand",
+        "held_max",
         "in_hand_max",
         "in_place",
         "in_place_over",
@@ -106,6 +115,7 @@ class Life:
         "outlived",
         "overdue",
         "runs",
+        "said",
         "stale",
         "started_again",
         "term_us",
@@ -118,9 +128,12 @@ class Life:
         self.delivered = 0
         self.in_hand: dict[tuple[str, int, int], Deliver] = {}
         self.in_hand_max = 0
+        self.held_max = 0
         self.handlers: dict[tuple[str, str], HandleBegin] = {}
         self.handlers_max = 0
         self.not_before: dict[tuple[str, int, int], tuple[int, int]] = {}
+        self.said: dict[tuple[str, str], tuple[int, int, int]] = {}
+        self.hints: dict[str, int] = {}
         self.called = 0
         self.unanswered = 0
         self.asked = 0

@@ -22,6 +22,7 @@ class Bounded(Check):
             self.checked += 1
             bounds = (
                 ("deliveries in flight", life.in_hand_max, self.contract.max_in_flight),
+                ("records in hand", life.held_max, self.contract.max_in_flight),
                 ("handlers at work", life.handlers_max, self.contract.workers),
             )
             for what, most, limit in bounds:
@@ -104,4 +105,5 @@ class NoLeak(Check):
             self.checked += len(entries)
             for entry in entries:
                 if entry[5]:
-                    self.broken(f"{times(entry[5], what)} left at the end", entry[3])
+                    whose = "" if entry[2] == "run" else f"{entry[2]}: "
+                    self.broken(f"{whose}{times(entry[5], what)} left at the end", entry[3])

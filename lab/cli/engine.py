@@ -1,6 +1,7 @@
 """The one door from the commands to the composition root."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from lab.cli.options import DEFAULT_OUT, Asked
 
@@ -9,8 +10,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.report.result import Result
+    from lab.report.seeds import SeedRun
 
     OnProgress = Callable[[int, int, str], None]
+
+
+RUNS_A_PROCESS: Final = 100
+"""A killed process of a simulated world keeps its memory for ever, about 1 MiB a run: so the runs
+of many seeds are spread over processes that come and go."""
 
 
 def run_one(asked: Asked, on_progress: "OnProgress | None" = None) -> "Result":
@@ -45,3 +52,49 @@ def run_seed(
         out=out,
         on_progress=on_progress,
     )
+
+
+def run_seeds(asked: Asked, seeds: Sequence[int], *, out: "Path | None") -> "Iterator[SeedRun]":
+    """Run it under each seed in turn; ends early where one was interrupted.
+
+    Raises:
+        As `run_one`: with the first seed, in this process.
+    """
+    for seed in seeds[:RUNS_A_PROCESS]:
+        run = _seed_run(asked, seed, out)
+        if run is None:
+            return
+        yield run
+    for start in range(RUNS_A_PROCESS, len(seeds), RUNS_A_PROCESS):
+        yield from _elsewhere(asked, seeds[start : start + RUNS_A_PROCESS], out)
+
+
+def _elsewhere(asked: Asked, seeds: Sequence[int], out: "Path | None") -> "Iterator[SeedRun]":
+    """Run the seeds in a process of their own, which ends afterwards."""
+    import multiprocessing
+    import signal
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(
+        max_workers=1,
+        mp_context=multiprocessing.get_context("spawn"),
+        # Ctrl-C goes to the whole group; this process decides what becomes of it.
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    ) as pool:
+        runs = [pool.submit(_seed_run, asked, seed, out) for seed in seeds]
+        try:
+            for run in runs:
+                found = run.result()
+                assert found is not None, "nothing interrupts a run over there"
+                yield found
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _seed_run(asked: Asked, seed: int, out: "Path | None") -> "SeedRun | None":
+    """The summary of one run; None if it was interrupted."""
+    from lab.report.seeds import seed_run
+
+    result = run_seed(asked, seed, out=out)
+    return None if result.partial else seed_run(result)

@@ -22,6 +22,7 @@ from lab.report.seeds import SeedRun, SeedsResult
 
 PIPE_WIDTH: Final = 100
 _SIDE_BY_SIDE: Final = 90
+_WITNESS_BESIDE: Final = 75
 _STYLES: Final = {"PASS": "bold green", "FAIL": "bold red", "UNKNOWN": "bold yellow"}
 _SHOWN_UNREADABLE: Final = 3
 _LABEL: Final = 15
@@ -64,7 +65,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 def result_page(result: Result, *, width: int) -> list[RenderableType]:
     """One run on one page, the verdict first."""
     page: list[RenderableType] = [headline(result, width=width), Text(_second_line(result), "dim")]
-    page.extend(_promises(result))
+    page.extend(_promises(result, width=width))
     tables = [table for table in (_faults(result), _patterns(result)) if table is not None]
     if len(tables) == 2 and width >= _SIDE_BY_SIDE:
         both = Table.grid(padding=(0, 4))
@@ -135,8 +136,10 @@ def _second_line(result: Result) -> str:
     return "   ".join(parts)
 
 
-def _promises(result: Result) -> Iterable[RenderableType]:
-    table = _table("Promise", "Verdict", "Checked", "Broken", "Witness", numbers=(2, 3))
+def _promises(result: Result, *, width: int) -> Iterable[RenderableType]:
+    """Promises that are broken or were at risk; a narrow page has their witnesses below."""
+    last = ("Witness",) if width >= _WITNESS_BESIDE else ()
+    table = _table("Promise", "Verdict", "Checked", "Broken", *last, numbers=(2, 3))
     shown = [check for check in result.checks if check.verdict == "FAIL"]
     shown += [check for check in result.checks if check.verdict != "FAIL" and check.at_risk]
     for check in shown:
@@ -147,9 +150,10 @@ def _promises(result: Result) -> Iterable[RenderableType]:
             Text(verdict, style),
             f"{check.checked:,}",
             f"{check.violations:,}",
-            check.witness or _unexercised(check),
+            *([check.witness or _unexercised(check)] if last else []),
         )
-    return [table] if shown else []
+    below = [("Witness", f"{one.name}: {one.witness}") for one in shown if one.witness]
+    return [*([table] if shown else []), *([labelled(below)] if below and not last else [])]
 
 
 def _unexercised(check: Check) -> str:

@@ -92,18 +92,15 @@ def _run_one(asked: options.Asked) -> int:
 def _run_seeds(asked: options.Asked, seeds: tuple[int, ...]) -> int:
     """Run them one after the other; an interrupted one ends the row and is left out."""
     from lab.cli import render
-    from lab.report.seeds import SeedRun, encode_seeds, seed_run, sum_up
+    from lab.report.seeds import SeedRun, encode_seeds, sum_up
 
     runs: list[SeedRun] = []
     with render.ProgressBar(asked.scenario, is_wanted=not (asked.quiet or asked.json)) as told:
         try:
-            for number, seed in enumerate(seeds):
-                result = engine.run_seed(asked, seed, out=asked.out)
-                if result.partial:
-                    break
-                runs.append(seed_run(result))
+            for run in engine.run_seeds(asked, seeds, out=asked.out):
+                runs.append(run)
                 if told is not None:
-                    told(number + 1, len(seeds), "seeds")
+                    told(len(runs), len(seeds), "seeds")
         except KeyboardInterrupt:
             pass
     is_partial = len(runs) < len(seeds)

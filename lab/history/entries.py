@@ -56,7 +56,8 @@ fault: one firing, recorded before it takes effect. left: what was looked at bef
 how many there were, 0 too; rows and locks behind a dead head are left out. Owed work is `outbox`,
 `lag` (records not committed, over all groups) and `waiting` (rows of keys in retry). Everything
 else must be given back by those who took it: `lease` (claims of dead owners after the longest
-lease), `lock`, `transaction`, `connection`, `task`, `timer`.
+lease), `lock`, `transaction`, `connection`, `task`, `timer`; there `process` is who took it, and
+`run` if nothing is left.
 """
 
 CALLS: Final[dict[str, tuple[str, ...]]] = {
@@ -98,7 +99,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "commit.begin": ("group", "event_id", "settles"),
     "commit.end": ("group", "event_id", "settles", "result"),
     "call.begin": ("provider", "action", "key", "deadline_us"),
-    "call.end": ("provider", "action", "key", "result", "late_us", "took_us"),
+    "call.end": ("provider", "action", "key", "result", "late_us", "took_us", "hint_us"),
     "claim": ("group", "event_id", "state", "fence"),
     "complete": ("group", "event_id", "fence", "accepted"),
     "unclaim": ("group", "event_id", "fence", "accepted"),
@@ -107,6 +108,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "buried": ("group", "event_id", "reason", "attempts", "starts", "redrives"),
     "start": ("group", "event_id", "unexplained"),
     "position": ("group", "topic", "partition", "offset", "epoch"),
+    "held": ("group", "records"),
     "owned": ("group", "epoch", "partitions"),
     "revoked": ("group", "epoch", "partitions"),
     "paused": ("group", "why", "for_us"),
@@ -122,7 +124,8 @@ answer, `problem` is the problem type ("" if none), `answer` the order id or "".
 publish: `topic` is "" if the records of one call go to several topics. commit: `settles` if the
 unit ends the handling of its event as done. commit, call, publish: `result` is the verdict
 (`committed`, `captured`, ...) or the name of an error class; `late_us` is how long after its
-deadline a call returned, 0 if in time; `took_us` since its begin.
+deadline a call returned, 0 if in time; `took_us` since its begin; `hint_us` how long the answer
+asks to stay away, 0 if it does not.
 
 settle: settlement `ack`, `retry`, `dead`, `release`, `stale` (an old epoch: dropped); `why` as in
 `lab.ports.bus`. handle: one real run of a handler, past dedupe and inbox; `result` is `ok`, the
@@ -130,7 +133,8 @@ name of an error class, `crash` or `cancelled`. claim: `state` `acquired`, `take
 `done`; claims know no order, so their subject is "". retrying: `where` is `in_place`, `throttled`,
 `tier.1` ...
 
-position: a process is about to tell the bus how far its group has come. acted: a pattern did its
+position: a process is about to tell the bus how far its group has come. held: it has more records
+in hand, fetched and not settled, than ever before. acted: a pattern did its
 work once, such as (`dedupe`, `suppressed`).
 """
 

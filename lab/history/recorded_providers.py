@@ -4,8 +4,10 @@ Each wrapper stands around the adapter of one process life, as those of `recorde
 not here: what really happened at the third party. Its ledger says so, as facts.
 """
 
+from asyncio import CancelledError
 from collections.abc import Callable
 
+from lab.domain.errors import Down, LabError, Throttled
 from lab.domain.order import Item
 from lab.history.recorded import Failure, result_of
 from lab.history.recorder import Now, Write
@@ -57,8 +59,25 @@ class _Calls:
         )
         return subject, now_us
 
+    def _failed(
+        self,
+        action: str,
+        begun: tuple[str, int],
+        key: str,
+        deadline_us: int,
+        failure: LabError | CancelledError,
+    ) -> None:
+        hint_us = failure.after_us if isinstance(failure, Throttled | Down) else 0
+        self._end(action, begun, key, deadline_us, result_of(failure), hint_us)
+
     def _end(
-        self, action: str, begun: tuple[str, int], key: str, deadline_us: int, result: str
+        self,
+        action: str,
+        begun: tuple[str, int],
+        key: str,
+        deadline_us: int,
+        result: str,
+        hint_us: int = 0,
     ) -> None:
         subject, begun_us = begun
         now_us = self._now()
@@ -75,6 +94,7 @@ class _Calls:
                 result,
                 max(late_us, 0),
                 now_us - begun_us,
+                hint_us,
             )
         )
 
@@ -110,7 +130,7 @@ class RecordedGateway(_Calls, PaymentGateway):
                 deadline_us=deadline_us,
             )
         except Failure as failure:
-            self._end("charge", begun, key, deadline_us, result_of(failure))
+            self._failed("charge", begun, key, deadline_us, failure)
             raise
         self._end("charge", begun, key, deadline_us, answer.state._value_)
         return answer
@@ -128,7 +148,7 @@ class RecordedGateway(_Calls, PaymentGateway):
                 deadline_us=deadline_us,
             )
         except Failure as failure:
-            self._end("refund", begun, key, deadline_us, result_of(failure))
+            self._failed("refund", begun, key, deadline_us, failure)
             raise
         self._end("refund", begun, key, deadline_us, answer.state._value_)
         return answer
@@ -138,7 +158,7 @@ class RecordedGateway(_Calls, PaymentGateway):
         try:
             known = await self._inner.query(order_id, deadline_us=deadline_us)
         except Failure as failure:
-            self._end("query", begun, "", deadline_us, result_of(failure))
+            self._failed("query", begun, "", deadline_us, failure)
             raise
         result = known[-1].state._value_ if known else "none"
         self._end("query", begun, "", deadline_us, result)
@@ -168,7 +188,7 @@ class RecordedMailer(_Calls, Mailer):
         try:
             await self._inner.send(order_id, key=key, template=template, deadline_us=deadline_us)
         except Failure as failure:
-            self._end("send", begun, key, deadline_us, result_of(failure))
+            self._failed("send", begun, key, deadline_us, failure)
             raise
         self._end("send", begun, key, deadline_us, "ok")
 
@@ -196,7 +216,7 @@ class RecordedWarehouse(_Calls, Warehouse):
         try:
             is_there = await self._inner.in_stock(order_id, items, deadline_us=deadline_us)
         except Failure as failure:
-            self._end("in_stock", begun, "", deadline_us, result_of(failure))
+            self._failed("in_stock", begun, "", deadline_us, failure)
             raise
         self._end("in_stock", begun, "", deadline_us, "yes" if is_there else "no")
         return is_there
@@ -229,7 +249,7 @@ class RecordedAntifraud(_Calls, Antifraud):
                 order_id, customer_id, amount_cents, deadline_us=deadline_us
             )
         except Failure as failure:
-            self._end("is_fraud", begun, "", deadline_us, result_of(failure))
+            self._failed("is_fraud", begun, "", deadline_us, failure)
             raise
         self._end("is_fraud", begun, "", deadline_us, "yes" if is_bad else "no")
         return is_bad
@@ -258,7 +278,7 @@ class RecordedCustomers(_Calls, CustomerStore):
         try:
             is_blocked = await self._inner.is_blocked(customer_id, deadline_us=deadline_us)
         except Failure as failure:
-            self._end("is_blocked", begun, customer_id, deadline_us, result_of(failure))
+            self._failed("is_blocked", begun, customer_id, deadline_us, failure)
             raise
         self._end("is_blocked", begun, customer_id, deadline_us, "yes" if is_blocked else "no")
         return is_blocked

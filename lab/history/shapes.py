@@ -27,12 +27,13 @@ Settle = tuple[str, int, str, str, str, str, int, int, int, str, str, str, int]
 HandleBegin = tuple[str, int, str, str, str, str, str, int, int, int, str]
 HandleEnd = tuple[str, int, str, str, str, str, str, int, str]
 CommitEnd = tuple[str, int, str, str, str, str, bool, str]
-CallEnd = tuple[str, int, str, str, str, str, str, str, int, int]
+CallEnd = tuple[str, int, str, str, str, str, str, str, int, int, int]
 Claim = tuple[str, int, str, str, str, str, str, int]
 Complete = tuple[str, int, str, str, str, str, int, bool]
 Retrying = tuple[str, int, str, str, str, str, int, str, str, int]
 Buried = tuple[str, int, str, str, str, str, str, int, int, int]
 Position = tuple[str, int, str, str, str, str, int, int, int]
+Held = tuple[str, int, str, str, str, int]
 Owned = tuple[str, int, str, str, str, int, object]
 Paused = tuple[str, int, str, str, str, str, int]
 Breaker = tuple[str, int, str, str, str, str]
@@ -66,6 +67,7 @@ SHAPES: dict[str, object] = {
     "retrying": Retrying,
     "buried": Buried,
     "position": Position,
+    "held": Held,
     "owned": Owned,
     "paused": Paused,
     "breaker": Breaker,

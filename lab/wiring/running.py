@@ -218,6 +218,7 @@ def contract_of(settings: Settings) -> Contract:
         stop_us=settings.us("drain.grace_ms"),
         breaker_window_us=settings.us("breaker.window_ms"),
         breaker_calls_min=settings.number("breaker.calls_min"),
+        breaker_open_us=settings.us("breaker.open_ms"),
         max_elapsed_us=settings.us("retry.max_elapsed_ms"),
     )
 

@@ -6,6 +6,7 @@ killed or had ended by itself. Not here: what a process runs (`programs`), the p
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Literal
 
@@ -328,9 +329,12 @@ class SimulatedWorld:
             await self.clock.sleep_us(self.spec.settings.us("dedupe.lease_ms"))
 
     def tell_what_is_left(self) -> None:
-        left = {**self._owed(), "lease": len(self.servers.dedupe.claims())}
-        for what, count in left.items():
-            self.write(("left", self.now_us(), "run", "", what, count))
+        now_us = self.now_us()
+        for what, count in self._owed().items():
+            self.write(("left", now_us, "run", "", what, count))
+        leases = Counter(owner for _, _, owner, _ in self.servers.dedupe.claims())
+        for owner, count in leases.items() or (("run", 0),):
+            self.write(("left", now_us, owner, "", "lease", count))
 
     def raise_errors(self) -> None:
         """An exception that nobody handled is a mistake of the lab's own.

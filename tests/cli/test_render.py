@@ -53,6 +53,13 @@ def test_a_red_page_shows_the_witness_why_and_how_to_run_it_again() -> None:
     assert " off" in told
 
 
+def test_a_narrow_page_keeps_its_witness_readable() -> None:
+    lines = page(make_fail(), width=60).splitlines()
+
+    assert "Witness        no-double-charge: order 37: 2 captures, at" in lines
+    assert "no-double-charge  FAIL         500       3" in lines
+
+
 def test_a_page_does_not_advise_what_was_just_done() -> None:
     done = "lab run duplicates --seed 7 --off dedupe,inbox"
 

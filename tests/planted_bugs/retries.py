@@ -31,7 +31,7 @@ THROTTLED: Final = Setup(faults=("svc.error@mailer#every10 first=1 status=429 af
 
 
 @BUGS.plant(
-    "retry-law", "lab.wiring.chain.RetryPolicy", setup=EXHAUSTED, witness="made attempt 7 of 6"
+    "retry-law", "lab.wiring.chain.RetryPolicy", setup=EXHAUSTED, witness="tried again after attempt 6 of 6"
 )
 def one_more(**given: Any) -> RetryPolicy:
     """`attempts_max` is read as retries, so there is one attempt more."""
@@ -101,7 +101,7 @@ class AttemptsNotStored(KeyRetryTable):
         return super().reschedule(replace(row, attempts=head.attempts if head else 0))
 
 
-@BUGS.plant("retry-law", "lab.wiring.chain.Retrying", setup=THROTTLED, witness="hint")
+@BUGS.plant("retry-law", "lab.wiring.chain.Retrying", setup=THROTTLED, witness="too early")
 class HintIgnored(Retrying):
     """Retry-After is not read: who is throttled comes back at once."""
 

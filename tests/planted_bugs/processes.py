@@ -1,0 +1,150 @@
+"""Bugs about processes: without bounds or deadlines, gone without goodbye, keeping what they took."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from lab.bus.delivery import DeliveryLoop, Limits
+from lab.patterns.drain import Drain
+from lab.patterns.timeout import NEVER_US, Timeout
+from lab.ports.bus import StopReport
+from lab.ports.dedupe import Claim
+from lab.services.payment import Payment
+from lab.stores.memory_dedupe import MemoryDedupeServer
+from lab.wiring.chain import _limits
+from tests.planted_bugs.planting import Bugs, Setup
+
+BUGS: Final = Bugs()
+
+RUSH: Final = Setup(
+    orders=150, rate=1_000, settings=(("bus.max_in_flight", 32), ("bus.workers", 4))
+)
+SILENCE: Final = Setup(faults=("svc.timeout@payment_gateway#every10 first=1",))
+SHUTDOWN: Final = Setup(scenario="graceful-shutdown", orders=250, rate=30)
+THROTTLED_SHUTDOWN: Final = Setup(
+    scenario="graceful-shutdown",
+    orders=250,
+    rate=30,
+    faults=("svc.error@payment_gateway#every10 first=1 status=429 after=60s",),
+)
+KILLED: Final = Setup(faults=("proc.crash@handler.after_commit#every10 first=1",))
+
+
+# ---- bounded
+
+
+@BUGS.plant(
+    "bounded",
+    "lab.wiring.chain._limits",
+    setup=RUSH,
+    witness="records in hand; 32 are allowed",
+)
+def no_back_pressure(policy: Any) -> Limits:
+    """Whatever the broker has is fetched, and waits in memory."""
+    return replace(_limits(policy), max_in_flight=100_000)
+
+
+@BUGS.plant(
+    "bounded", "lab.wiring.chain._limits", setup=RUSH, witness="handlers at work; 4 are allowed"
+)
+def a_task_per_message(policy: Any) -> Limits:
+    """Each record gets a task of its own."""
+    return replace(_limits(policy), workers=200)
+
+
+# ---- deadline
+
+
+@BUGS.plant(
+    "deadline",
+    setup=SILENCE,
+    off=("timeout",),
+    witness="hung for",
+    falls={"converges": "the handler waits for ever", "drains": "its record is never committed"},
+)
+def no_timeout() -> None:
+    """Nobody has a deadline: who gets no answer waits for ever."""
+
+
+@BUGS.plant("deadline", "lab.wiring.programs.Payment", setup=SILENCE, witness="charge in payment-1")
+def client_without_a_timeout(**given: Any) -> Payment:
+    """The client library waits as long as it must; only the handler's own deadline ends the call."""
+    return Payment(**{**given, "timeout_us": NEVER_US})
+
+
+@BUGS.plant("deadline", "lab.wiring.chain.Timeout", setup=SILENCE, witness="charge in payment-1")
+class SecondsForMilliseconds(Timeout):
+    """The deadline of a handler is a thousand times too far away; calls inherit it."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{**given, "handler_us": given["handler_us"] * 1_000})
+
+
+# ---- graceful-shutdown
+
+
+@BUGS.plant("graceful-shutdown", setup=SHUTDOWN, off=("drain",), witness="left")
+def no_drain() -> None:
+    """The process exits on SIGTERM, in the middle of what it does."""
+
+
+@BUGS.plant(
+    "graceful-shutdown",
+    "lab.wiring.chain.DeliveryLoop",
+    setup=SHUTDOWN,
+    witness="were started again",
+)
+class NoLastCommit(DeliveryLoop):
+    """The drain ends all handlers and leaves; what they settled last is not committed."""
+
+    async def stop(self, grace_us: int) -> StopReport:
+        async def forget(_deadline_us: int) -> bool:
+            return True
+
+        self._committer.flush = forget  # type: ignore[method-assign]
+        return await super().stop(grace_us)
+
+
+@BUGS.plant(
+    "graceful-shutdown",
+    "lab.wiring.simulated.Drain",
+    setup=THROTTLED_SHUTDOWN,
+    witness="took",
+)
+class GraceInTheWrongUnit(Drain):
+    """The grace is given in milliseconds where microseconds are meant, and for each step anew."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{**given, "grace_us": given["grace_us"] * 1_000})
+
+
+@BUGS.plant(
+    "graceful-shutdown",
+    "lab.wiring.chain.DeliveryLoop",
+    setup=SHUTDOWN,
+    witness="left",
+)
+class LeavesBeforeItEnds(DeliveryLoop):
+    """Close the consumer first: what is in hand is thrown away."""
+
+    async def stop(self, grace_us: int) -> StopReport:  # noqa: ARG002
+        self._tear_down()
+        await self._consumer.leave()
+        return StopReport()
+
+
+# ---- no-leak
+
+
+@BUGS.plant(
+    "no-leak",
+    "lab.wiring.servers.MemoryDedupeServer",
+    setup=KILLED,
+    witness="lease",
+    falls={"converges": "the event of the claim waits for ever", "drains": "and so does its record"},
+)
+class ClaimsForEver(MemoryDedupeServer):
+    """SETNX without EX: the claim of a dead process stands for ever."""
+
+    def claim(self, name: str, event_id: str, owner: str, lease_us: int) -> Claim:  # noqa: ARG002
+        return super().claim(name, event_id, owner, NEVER_US)
+
