@@ -56,7 +56,7 @@ def to_lab_error(error: BaseException, stage: Stage, where: str) -> LabError:
         where: the server as it may be shown.
     """
     state = getattr(error, "sqlstate", None) or ""
-    text = f"PostgreSQL at {where}: {_said(error)}"
+    text = f"PostgreSQL at {where}: {said(error)}"
     if stage is Stage.CONNECT:
         return _down(text)
     if state:
@@ -88,7 +88,7 @@ def _down(text: str) -> Down:
     return Down(text, dependency=DEPENDENCY, after_us=AGAIN_AFTER_US)
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """The error in one line, without the driver's own words: they may quote the address."""
     name = type(error).__name__
     if isinstance(error, asyncpg.PostgresError):

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from lab.domain.errors import Down
-from lab.ports.servers import ServerUnusable
+from lab.domain.errors import Down, EnvironmentNotReady
 from lab.stores.postgres_errors import (
     AGAIN_AFTER_US,
     DEPENDENCY,
@@ -77,6 +76,7 @@ async def connect(server: PostgresServer, *, plain: str = "") -> Any:
 
     Raises:
         Down: it cannot be had; the message says why.
+        EnvironmentNotReady: the address cannot be read.
     """
     settings = {
         "search_path": server.schema,
@@ -105,10 +105,16 @@ async def connect(server: PostgresServer, *, plain: str = "") -> Any:
         raise to_lab_error(error, Stage.CONNECT, server.where) from None
     except ValueError:
         # Its text may quote the address, and the address may hold a password.
-        raise ServerUnusable(
-            "the address of PostgreSQL cannot be read; expected "
-            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE with %-escapes in the password"
+        raise not_ready(
+            server,
+            "its address cannot be read",
+            "expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, %-escapes in the password",
         ) from None
+
+
+def not_ready(server: PostgresServer, what: str, remedy: str) -> EnvironmentNotReady:
+    """The error of a server that cannot be used at all."""
+    return EnvironmentNotReady(what, server="PostgreSQL", address=server.where, remedy=remedy)
 
 
 def _hang_up(opening: "asyncio.Future[Any]") -> None:

@@ -11,15 +11,14 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 
-from lab.domain.errors import LabError
-from lab.ports.servers import ServerUnusable
-from lab.stores.postgres_errors import Stage, VendorErrors, to_lab_error
-from lab.stores.postgres_link import PostgresServer, connect
+from lab.domain.errors import EnvironmentNotReady, LabError
+from lab.stores.postgres_errors import VendorErrors, said
+from lab.stores.postgres_link import PostgresServer, connect, not_ready
 
-VERSION_MIN: Final = 140_000
+VERSION_MIN: Final = 14
 SCHEMA_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _MARK: Final = "order store of pulse-lab"
-_HOW: Final = 'start one with "scripts/servers up postgres", or set LAB_POSTGRES_DSN'
+_REMEDY: Final = 'start one with "scripts/servers up postgres", or set LAB_POSTGRES_DSN'
 
 _MIGRATIONS_TABLE: Final = (
     "create table if not exists migrations (number integer primary key, name text not null, "
@@ -35,7 +34,7 @@ async def prepare(server: PostgresServer, *, shards: int) -> None:
         shards: shards of the outbox; fixed for the life of the schema.
 
     Raises:
-        ServerUnusable: it cannot be reached or is too old, the schema belongs to somebody else, was
+        EnvironmentNotReady: it cannot be reached or is too old; the schema is somebody else's, was
             made by a newer lab or with other shards.
     """
     connection = await _connect(server)
@@ -60,7 +59,7 @@ async def drop(server: PostgresServer) -> bool:
     """Drop the schema with everything in it; False if there is none.
 
     Raises:
-        ServerUnusable: it is not ours, or the server cannot be reached.
+        EnvironmentNotReady: it is not ours, or the server cannot be reached.
     """
     connection = await _connect(server)
     try:
@@ -107,9 +106,10 @@ async def _migrate(connection: Any, server: PostgresServer) -> None:
     known = migrations()
     newer = sorted(set(applied) - {number for number, _, _ in known})
     if newer:
-        raise ServerUnusable(
-            f"schema {server.schema} at {server.where} was made by a newer lab (migration "
-            f"{newer[-1]}): update this one, or take another schema"
+        raise not_ready(
+            server,
+            f"schema {server.schema} was made by a newer lab (migration {newer[-1]})",
+            "update this one, or take another schema",
         )
     for number, name, text in known:
         sha256 = hashlib.sha256(text.encode()).hexdigest()
@@ -122,9 +122,10 @@ async def _migrate(connection: Any, server: PostgresServer) -> None:
                 sha256,
             )
         elif applied[number][1] != sha256:
-            raise ServerUnusable(
-                f"schema {server.schema} at {server.where} was made with another {name}: take "
-                "another schema, or the lab that made this one"
+            raise not_ready(
+                server,
+                f"schema {server.schema} was made with another {name}",
+                "take another schema, or the lab that made this one",
             )
 
 
@@ -138,9 +139,10 @@ async def _agree(connection: Any, server: PostgresServer, wanted: Mapping[str, s
             value,
         )
         if known != value:
-            raise ServerUnusable(
-                f"schema {server.schema} at {server.where} was made with {name} = {known}, not "
-                f"{value}: --set {name}={known}, or take another schema"
+            raise not_ready(
+                server,
+                f"schema {server.schema} was made with {name} = {known}, not {value}",
+                f"--set {name}={known}, or take another schema",
             )
 
 
@@ -148,7 +150,7 @@ async def _is_ours(connection: Any, server: PostgresServer) -> bool | None:
     """True, or None if there is no such schema.
 
     Raises:
-        ServerUnusable: it is somebody else's.
+        EnvironmentNotReady: it is somebody else's.
     """
     row = await connection.fetchrow(
         "select obj_description(oid, 'pg_namespace') as mark from pg_namespace where nspname = $1",
@@ -157,21 +159,25 @@ async def _is_ours(connection: Any, server: PostgresServer) -> bool | None:
     if row is None:
         return None
     if row["mark"] != _MARK:
-        raise ServerUnusable(
-            f"schema {server.schema} at {server.where} belongs to somebody else; it was left alone"
+        raise not_ready(
+            server,
+            f"schema {server.schema} belongs to somebody else and was left alone",
+            "take another schema",
         )
     return True
 
 
 async def _connect(server: PostgresServer) -> Any:
     if SCHEMA_NAME.fullmatch(server.schema) is None:
-        raise ServerUnusable(
-            f"{server.schema!r} is no name for a schema: take up to 50 small letters, digits and _"
+        raise not_ready(
+            server,
+            f"{server.schema!r} is no name for a schema",
+            "take up to 50 small letters, digits and _",
         )
     try:
         return await connect(server, plain="pulse-lab schema")
     except LabError as error:
-        raise ServerUnusable(f"{error}; {_HOW}") from None
+        raise not_ready(server, str(error).partition(": ")[2], _REMEDY) from None
 
 
 async def _close(connection: Any, server: PostgresServer) -> None:
@@ -182,12 +188,13 @@ async def _close(connection: Any, server: PostgresServer) -> None:
 
 
 def _check_version(server: PostgresServer, version: Any) -> None:
-    if version.major * 10_000 < VERSION_MIN:
-        raise ServerUnusable(
-            f"PostgreSQL at {server.where} is {version.major}.{version.minor}; "
-            f"{VERSION_MIN // 10_000} or later is needed"
+    if version.major < VERSION_MIN:
+        raise not_ready(
+            server,
+            f"it is version {version.major}.{version.minor}",
+            f"{VERSION_MIN} or later is needed",
         )
 
 
-def _unusable(server: PostgresServer, error: BaseException) -> ServerUnusable:
-    return ServerUnusable(f"{to_lab_error(error, Stage.CONNECT, server.where)}; {_HOW}")
+def _unusable(server: PostgresServer, error: BaseException) -> EnvironmentNotReady:
+    return not_ready(server, said(error), _REMEDY)

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from redis import Redis
+
 from lab.ports.clock import Clock
 from lab.ports.dedupe import DedupeStore
 from lab.ports.key_retry import KeyRetryStore
@@ -20,6 +22,7 @@ from lab.runtime.clock import SystemClock
 from lab.stores import postgres_schema
 from lab.stores.postgres import PostgresStore, open_store
 from lab.stores.postgres_link import PostgresServer
+from lab.stores.redis import RedisDedupe, RedisServer, check, forget
 from tests.contract.store_worlds import BLOCKED, SHARDS
 from tests.real_servers import need
 
@@ -105,6 +108,45 @@ class PostgresWorld(ServerWorld):
         process.outbox, process.key_retry = store.outbox, store.key_retry
         self.processes.append(process)
         return process
+
+
+class RedisWorld(ServerWorld):
+    """The dedupe store on Redis."""
+
+    def __init__(self, server: RedisServer) -> None:
+        super().__init__()
+        self.server = server
+
+    def process(self, name: str) -> ServerProcess:  # noqa: ARG002 - a connection has no name
+        process = ServerProcess()
+        process.dedupe = RedisDedupe(self.server)
+        self.processes.append(process)
+        return process
+
+    def forget_dedupe(self) -> None:
+        # From inside the world's loop, where a test cannot wait: over a connection of its own.
+        with Redis.from_url(self.server.url) as client:
+            for key in client.scan_iter(match=f"{self.server.prefix}:*"):
+                client.delete(key)
+
+    async def end(self) -> None:
+        await super().end()
+        for process in self.processes:
+            await process.dedupe.close()  # type: ignore[attr-defined]  # it is a RedisDedupe
+
+
+@contextmanager
+def redis_world() -> Iterator[RedisWorld]:
+    """A key prefix of its own."""
+    server = RedisServer(url=need("redis"), prefix=unique("dedupe"))
+    world = RedisWorld(server)
+    with world.runner as runner:
+        runner.run(check(server))
+        try:
+            yield world
+        finally:
+            runner.run(world.end())
+            runner.run(forget(server))
 
 
 @contextmanager
