@@ -69,15 +69,8 @@ def to_lab_error(error: BaseException, stage: Stage, where: str) -> LabError:
         if state.startswith(_PERMANENT):
             return Permanent(text)
         return Unclassified(text, kind=type(error).__name__)
-    if isinstance(error, OSError | asyncio.TimeoutError | asyncpg.InterfaceError):
-        return _lost(stage, text)
-    return Unclassified(text, kind=type(error).__name__)
-
-
-def is_lost(error: BaseException) -> bool:
-    """Whether the connection is of no use any more."""
-    state = getattr(error, "sqlstate", None) or ""
-    return not state or state.startswith(_LOST)
+    # Also the driver's internal errors: it raises one for a connection that is just being ended.
+    return _lost(stage, text)
 
 
 def _lost(stage: Stage, text: str) -> LabError:

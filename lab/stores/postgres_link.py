@@ -6,7 +6,7 @@ given up does not commit much later. Not here: any statement of the store.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -37,6 +37,11 @@ _PLANNER: Final = {
 }
 
 
+_ADDRESS: Final = (
+    "expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %-escapes in the password"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresServer:
     """A server, a schema on it, and how long anybody waits for it.
@@ -58,13 +63,23 @@ class PostgresServer:
 
     @property
     def where(self) -> str:
-        """Host, port and database, without user and password."""
-        try:
-            parts = urlsplit(self.dsn)
-            host, port = parts.hostname or "localhost", parts.port or 5432
-        except ValueError:
-            return "(unreadable address)"
-        return f"{host}:{port}{parts.path}"
+        """Host, port and database, without user and password; "" if the address is none."""
+        return shown_address(self.dsn, ("postgresql", "postgres"), 5432)
+
+
+def shown_address(url: str, schemes: Sequence[str], port: int) -> str:
+    """`host:port/path` of an address; "" if it cannot be read without a doubt.
+
+    A password that is not escaped may reach beyond the `@` that ends it; then nothing is shown.
+    """
+    try:
+        parts = urlsplit(url)
+        host, given = parts.hostname or "localhost", parts.port
+    except ValueError:
+        return ""
+    if parts.scheme not in schemes or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        return ""
+    return f"{host}:{given or port}{parts.path}"
 
 
 async def connect(server: PostgresServer, *, plain: str = "") -> Any:
@@ -87,6 +102,8 @@ async def connect(server: PostgresServer, *, plain: str = "") -> Any:
     if not plain:
         settings |= _PLANNER
         settings["statement_timeout"] = str(max(server.timeout_us * 9 // 10_000, 1))
+    if not server.where:
+        raise not_ready(server, "its address cannot be read", _ADDRESS)
     # In a task of its own: the driver cannot be cancelled in the middle of a handshake.
     opening: asyncio.Future[Any] = asyncio.ensure_future(
         asyncpg.connect(
@@ -105,16 +122,13 @@ async def connect(server: PostgresServer, *, plain: str = "") -> Any:
         raise to_lab_error(error, Stage.CONNECT, server.where) from None
     except ValueError:
         # Its text may quote the address, and the address may hold a password.
-        raise not_ready(
-            server,
-            "its address cannot be read",
-            "expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, %-escapes in the password",
-        ) from None
+        raise not_ready(server, "its address cannot be read", _ADDRESS) from None
 
 
 def not_ready(server: PostgresServer, what: str, remedy: str) -> EnvironmentNotReady:
     """The error of a server that cannot be used at all."""
-    return EnvironmentNotReady(what, server="PostgreSQL", address=server.where, remedy=remedy)
+    address = server.where or "?"
+    return EnvironmentNotReady(what, server="PostgreSQL", address=address, remedy=remedy)
 
 
 def _hang_up(opening: "asyncio.Future[Any]") -> None:

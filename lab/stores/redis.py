@@ -57,13 +57,17 @@ class RedisServer:
 
     @property
     def where(self) -> str:
-        """Host and port, without user and password."""
+        """Host and port, without user and password; "" if the address is none.
+
+        A password that is not escaped may reach beyond the `@` that ends it: nothing is shown then.
+        """
         try:
             parts = urlsplit(self.url)
             host, port = parts.hostname or "localhost", parts.port or 6379
         except ValueError:
-            return "(unreadable address)"
-        return f"{host}:{port}"
+            return ""
+        is_odd = "@" in f"{parts.path}{parts.query}{parts.fragment}"
+        return "" if is_odd or parts.scheme not in ("redis", "rediss") else f"{host}:{port}"
 
 
 class RedisDedupe(DedupeStore):
@@ -232,6 +236,8 @@ def make_client(server: RedisServer) -> Any:
     """
     seconds = server.timeout_us / 1e6
     try:
+        if not server.where:
+            raise ValueError
         return Redis.from_url(
             server.url,
             socket_timeout=seconds,
@@ -271,7 +277,7 @@ def _down(server: RedisServer, error: BaseException) -> Down:
 
 
 def _not_ready(server: RedisServer, what: str, remedy: str) -> EnvironmentNotReady:
-    return EnvironmentNotReady(what, server="Redis", address=server.where, remedy=remedy)
+    return EnvironmentNotReady(what, server="Redis", address=server.where or "?", remedy=remedy)
 
 
 def _said(error: BaseException) -> str:
