@@ -17,6 +17,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from lab.runtime.graveyard import keep_forever
+
 T = TypeVar("T")
 
 
@@ -77,7 +79,9 @@ class MemberLoop(asyncio.SelectorEventLoop):
         self.owner = threading.get_ident()
         super().__init__(self.selector)
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override] # the types of its arguments do not matter here
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.Handle:
         if threading.get_ident() == self.owner:
             return super().call_soon(callback, *args, context=context)
         return super().call_soon_threadsafe(callback, *args, context=context)
@@ -121,9 +125,10 @@ class Process:
             self.loop.selector.may_run.set()
 
     def kill(self) -> None:
-        """Nothing of it runs any more, and its connections end."""
+        """Nothing of it runs any more, ever; its connections end."""
         self.is_dead = True
         self.pause()
+        keep_forever([self])
         for fd in [key.fd for key in self.loop.selector.get_map().values()]:
             with socket.socket(fileno=os.dup(fd)) as end:
                 if end.family is not socket.AF_UNIX:  # That is how other threads wake the loop.
@@ -132,6 +137,8 @@ class Process:
 
     def bury(self) -> None:
         """After the case: end the thread and free what it holds. Called without the baton."""
+        if self.is_dead:
+            return
         self.loop.selector.may_run.set()
         self.loop.call_soon_threadsafe(self._end)
         self._thread.join(20)

@@ -4,7 +4,7 @@ A server that is missing skips the test, and the reason names it; with `CI` set 
 Deliberately not here: starting servers (`scripts/servers`, which `make test` calls).
 """
 
-import os  # noqa: TID251 - what scripts/servers exports is for the tests alone
+import os
 import subprocess
 from pathlib import Path
 

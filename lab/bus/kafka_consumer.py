@@ -224,9 +224,7 @@ class KafkaConsumer(Consumer):
         """Note, twice a session, that this process runs."""
         loop = asyncio.get_running_loop()
         session_s = self._settings.session_us / 1e6
-        if self._pulse is None:
-            self._alive_s = loop.time()
-        elif self._is_awake():
+        if self._pulse is None or self._is_awake():
             self._alive_s = loop.time()
         self._pulse = loop.call_later(session_s / 4, self._beat)
 

@@ -222,7 +222,9 @@ class KafkaBusWorld:
         """End everything, remove everything; also after a failure."""
         await self.set_broker(is_up=True)
         for member in self._members:
-            member.process.loop.selector.may_run.set()
+            if member.process.is_dead:
+                continue
+            member.process.resume()
             await member.process.call(self._end_member(member))
         await self.bus_here().close()
         await self.topics.delete()
