@@ -326,7 +326,7 @@ async def test_a_relay_that_stands_by_takes_over_the_shards_of_a_dead_one(world:
     for process, log in ((one, dead), (other, standby)):
         relay, _ = make_relay(process, log)
         process.start(relay.run())
-        await world.sleep_us(MS)
+        await world.sleep_us(200 * MS)  # the first one owns every shard by now
     for name in names:
         await api.orders.commit(make_create(name))
     await until_relayed(world, api.outbox)
