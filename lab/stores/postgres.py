@@ -124,8 +124,8 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
         """
         outcome, key, change = unit.outcome, unit.http_key, unit.change
         if unit.order_id:
-            await self._links.change(
-                "select from orders where id = $1 for key share", unit.order_id
+            await self._links.read(
+                "select from orders where id = $1 for key share", storable(unit.order_id)
             )
         if outcome is not None:
             found = await self.outcome(outcome.group, outcome.event_id)
@@ -170,6 +170,9 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
         for unit in units:
             try:
                 answers += await self._commit_together((unit,))
+            except Down as down:
+                # The rest need not find out one after the other.
+                return [*answers, *[down] * (len(units) - len(answers))]
             except LabError as error:
                 answers.append(error)
         return answers

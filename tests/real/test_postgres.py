@@ -33,6 +33,7 @@ from lab.stores import postgres_facts, postgres_schema
 from lab.stores.postgres import PostgresOrderStore, open_store
 from lab.stores.postgres_errors import Stage, to_lab_error
 from lab.stores.postgres_link import Links, PostgresServer, connect
+from lab.stores.postgres_units import shard_of
 from tests.contract.server_worlds import PostgresWorld, postgres_world, unique
 from tests.contract.store_worlds import (
     MS,
@@ -323,6 +324,28 @@ async def test_the_facts_of_a_run_are_those_that_the_store_in_memory_writes(
     assert [(e[0], *e[2:]) for e in gathered] == [(e[0], *e[2:]) for e in told]
     times = [entry[1] for entry in gathered]
     assert all(isinstance(t, int) and t > 1_500_000_000_000_000 for t in times)
+
+
+# ---- hints
+
+
+@in_world
+async def test_a_commit_wakes_the_relay_of_its_shard_at_once(world: PostgresWorld) -> None:
+    patient = open_store(world.server, shards=SHARDS, poll_us=30_000 * MS)
+    api = world.process("api").orders
+    await api.commit(make_create("warm"))
+    for shard in range(SHARDS):
+        await patient.outbox.mark_published(await patient.outbox.unpublished(shard, 10))
+        assert await patient.outbox.unpublished(shard, 10) == []
+    waits = [asyncio.ensure_future(patient.outbox.wait_unpublished(n)) for n in range(SHARDS)]
+    await asyncio.sleep(0.05)
+    assert not any(wait.done() for wait in waits)
+    await api.commit(make_create("order-7"))
+    woken, _ = await asyncio.wait(waits, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    assert [waits.index(wait) for wait in woken] == [shard_of("order-7", SHARDS)]
+    for wait in waits:
+        wait.cancel()
+    await patient.close()
 
 
 # ---- looking after an answer was lost
