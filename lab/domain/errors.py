@@ -14,6 +14,8 @@
     ├── AlreadyDead      the event was committed as dead: follow it
     └── Unclassified     a handler raised something that no class fits: a few attempts, dead letter
 
+    EnvironmentNotReady  a server is missing or not fit for use: nothing was started
+
 Outcomes (declined, rejected, refused) are not errors: they are events. A broken promise is not an
 error either: it is a finding of a check.
 """
@@ -88,3 +90,21 @@ class Unclassified(LabError):
     def __init__(self, message: str, *, kind: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class EnvironmentNotReady(Exception):
+    """A server that a run needs is missing, unreachable, too old, forbidden, or set up otherwise.
+
+    Raised before anything is started. It is no `LabError`: no delivery can be settled by it.
+
+    Attributes:
+        server: its name, such as `Kafka`.
+        address: `host:port`, without a user or a password.
+        remedy: the command, or the one sentence, that helps.
+    """
+
+    def __init__(self, what: str, *, server: str, address: str, remedy: str) -> None:
+        super().__init__(f"{server} at {address}: {what}; {remedy}")
+        self.server = server
+        self.address = address
+        self.remedy = remedy

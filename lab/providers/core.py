@@ -219,14 +219,25 @@ class Server:
         if self._in_flight.get(request.key) is request:
             del self._in_flight[request.key]
 
-    def keep_failure(self, request: Request, refused: Refused) -> None:
+    def keep_failure(self, request: Request, refused: Refused) -> bool:
         """The request was executed and failed without effect: store that as its key's answer.
 
-        Mode `2xx-only` stores nothing; a key that has an answer keeps it.
+        Mode `2xx-only` stores nothing; a key that has an answer keeps it. Says whether it did.
         """
         key, now_us = request.key, self._now_us()
         if key and self._key_mode is KeyMode.STRIPE and self._answers.get(key, now_us) is None:
-            self._answers.put(key, msgspec.structs.replace(refused, is_replayed=True), now_us)
+            self._answers.put(key, _replayed(refused), now_us)
+            return True
+        return False
+
+    def restore(self, request: Request, answer: Answer, at_us: int) -> None:
+        """Know again what was executed or stored at `at_us`, before a restart of the provider.
+
+        To be called in the order of the executions, before the first request. Writes nothing.
+        """
+        if self._key_mode is KeyMode.STRIPE or _is_success(answer):
+            kept = _replayed(answer) if isinstance(answer, Refused) else answer
+            self._answers.put(request.key, kept, at_us)
 
     def _do(self, request: Request, now_us: int) -> Answer:
         raise NotImplementedError
@@ -271,3 +282,8 @@ def _quantiles(median_us: int) -> tuple[int, ...]:
         round(median_us * math.exp(SIGMA * normal.inv_cdf((n + 0.5) / QUANTILES)))
         for n in range(QUANTILES)
     )
+
+
+def _replayed(refused: Refused) -> Refused:
+    """The refusal as it is given again under its key."""
+    return msgspec.structs.replace(refused, is_replayed=True)

@@ -17,3 +17,7 @@ class MailerServer(Server):
         self.sent += 1
         self._record("mail", request, now_us)
         return True
+
+    def restore(self, request: Request, answer: Answer, at_us: int) -> None:
+        super().restore(request, answer, at_us)
+        self.sent += answer is True

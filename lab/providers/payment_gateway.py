@@ -87,6 +87,13 @@ class GatewayServer(Server):
         self._record(what, request, now_us)
         return answer
 
+    def restore(self, request: Request, answer: Answer, at_us: int) -> None:
+        super().restore(request, answer, at_us)
+        if isinstance(answer, GatewayAnswer):
+            entry = _Entry(request.key, answer.state, request.amount_cents, request.about)
+            known = self._ledger.get(request.order_id, at_us) or ()
+            self._ledger.put(request.order_id, (*known, entry), at_us)
+
     def _objection(self, request: Request, known: tuple[_Entry, ...]) -> GatewayAnswer | None:
         if request.action == CHARGE:
             return _CARD_DECLINED if self._refuses(request.subject) else None

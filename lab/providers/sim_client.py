@@ -1,168 +1,20 @@
 """The simulated world's way to the third parties: no wire, but deadlines, crashes and faults.
 
-A request is handed over inside the call and lives on the harness from then on, whatever becomes of
-the caller. An answer whose time lies before the deadline takes one timer. One that would come later
-never comes: the caller learns nothing, and the request was executed iff half of its latency lies
-before the deadline.
-
-Deliberately not here: what the servers do (one file per provider).
+Deliberately not here: what becomes of a request (`line`), what the servers do (one file per
+provider).
 """
 
-import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVarTuple, Unpack
 
-from lab.domain.errors import LabError, Transient
 from lab.domain.order import Item
-from lab.ports.faults import CallFault, CallFaultKind, CallFaults
+from lab.ports.faults import CallFaults
 from lab.ports.providers import Antifraud, GatewayAnswer, Known, Mailer, PaymentGateway, Warehouse
 from lab.providers.antifraud import IS_FRAUD, AntifraudServer
-from lab.providers.core import DAY_US, NO_ANSWER, Answer, Refused, Request, Server, error_of
+from lab.providers.core import Answer, Refused, Request, Server
+from lab.providers.line import Caller, Line, Timers
 from lab.providers.mailer import SEND, MailerServer
 from lab.providers.payment_gateway import CHARGE, QUERY, REFUND, GatewayServer
 from lab.providers.warehouse import IN_STOCK, WarehouseServer
-
-Ts = TypeVarTuple("Ts")
-
-NO_DEADLINE_US: Final = 3_650 * DAY_US
-"""A call with ten years left has no deadline: no timer is set, and without an answer it hangs."""
-
-
-class Timers(Protocol):
-    """The loop of the harness, on which a request lives."""
-
-    def call_after_us(
-        self, delay_us: int, callback: Callable[[Unpack[Ts]], object], *args: *Ts
-    ) -> object:
-        """Run `callback` in `delay_us` from now."""
-        ...
-
-
-class Caller(Protocol):
-    """The loop of the process that calls."""
-
-    @property
-    def dead(self) -> bool:
-        """It was killed: nothing of it may be touched any more."""
-        ...
-
-    def now_us(self) -> int:
-        """The clock that deadlines are measured by."""
-        ...
-
-    def create_future(self) -> asyncio.Future[Answer]:
-        """A future that this process can wait for."""
-        ...
-
-
-class Line:
-    """One process's line to one provider.
-
-    Args:
-        server: the other end.
-        caller: loop of the process.
-        timers: loop of the harness.
-        subject_of: the order as `ordinal.send`, of its id.
-        faults: what decides which calls go wrong; None if none can.
-    """
-
-    __slots__ = ("_after_us", "_caller", "_faults", "_server", "subject_of")
-
-    def __init__(
-        self,
-        server: Server,
-        *,
-        caller: Caller,
-        timers: Timers,
-        subject_of: Callable[[str], str],
-        faults: CallFaults | None = None,
-    ) -> None:
-        self._server = server
-        self._caller = caller
-        self._after_us = timers.call_after_us
-        self.subject_of = subject_of
-        self._faults = faults
-
-    def send(self, request: Request, deadline_us: int) -> asyncio.Future[Answer]:
-        """Hand a request over; the future gets its answer, `Refused` ones too.
-
-        Raises:
-            Transient: the deadline has passed already; nothing was handed over.
-        """
-        caller, server = self._caller, self._server
-        left_us = deadline_us - caller.now_us()
-        if left_us <= 0:
-            raise Transient(f"{server.name} was not called: the deadline had passed")
-        future = caller.create_future()
-        latency_us = server.latency_us(request)
-        if request.key:
-            conflict = server.arrive(request)
-            if conflict is not None:
-                self._after_us(min(latency_us, left_us), self._answer, future, conflict)
-                return future
-        if self._faults is not None:
-            fault = self._faults.strike(server.name, request.action, request.subject)
-            if fault is not None:
-                self._go_wrong(fault, future, request, latency_us, left_us)
-                return future
-        if latency_us <= left_us:
-            self._after_us(latency_us, self._finish, future, request)
-        else:
-            self._go_silent(future, request, latency_us // 2, left_us)
-        return future
-
-    def error(self, refused: Refused) -> LabError:
-        """What the caller raises for it."""
-        return error_of(self._server.name, refused)
-
-    def _finish(self, future: asyncio.Future[Answer], request: Request) -> None:
-        answer = self._server.execute(request)
-        # A future of a dead process is never touched; a cancelled one waits for nothing.
-        if not self._caller.dead and not future.done():
-            future.set_result(answer)
-
-    def _answer(self, future: asyncio.Future[Answer], answer: Answer) -> None:
-        if not self._caller.dead and not future.done():
-            future.set_result(answer)
-
-    def _go_silent(
-        self, future: asyncio.Future[Answer], request: Request, effect_us: int, left_us: int
-    ) -> None:
-        """No answer; the effect in `effect_us`, if that is before the deadline."""
-        if effect_us < left_us:
-            self._after_us(effect_us, self._server.execute, request)
-        if left_us < NO_DEADLINE_US:
-            self._after_us(left_us, self._give_up, future, request)
-
-    def _give_up(self, future: asyncio.Future[Answer], request: Request) -> None:
-        self._server.drop(request)
-        self._answer(future, NO_ANSWER)
-
-    def _go_wrong(
-        self,
-        fault: CallFault,
-        future: asyncio.Future[Answer],
-        request: Request,
-        latency_us: int,
-        left_us: int,
-    ) -> None:
-        match fault.kind:
-            case CallFaultKind.ERROR if latency_us <= left_us:
-                self._after_us(latency_us, self._fail, future, request, fault)
-            case CallFaultKind.HANG_AFTER_EFFECT:
-                effect_us = latency_us if latency_us < left_us else left_us // 2
-                self._go_silent(future, request, effect_us, left_us)
-            case _:
-                # The request never got there: its key is not in flight.
-                self._server.drop(request)
-                self._go_silent(future, request, left_us, left_us)
-
-    def _fail(self, future: asyncio.Future[Answer], request: Request, fault: CallFault) -> None:
-        refused = Refused(fault.status, fault.after_us)
-        self._server.drop(request)
-        if fault.is_stored:
-            self._server.keep_failure(request, refused)
-        self._answer(future, refused)
 
 
 class SimWarehouse(Warehouse):

@@ -1,4 +1,4 @@
-"""Worlds in which a bus is held to its contract: memory now, real brokers are further ones.
+"""Worlds in which a bus is held to its contract: the memory log, and a real Kafka.
 
 A case is written against `BusWorld` and `Member`; it never sees what is behind the ports. Waits
 have a bound, and what a case waits for is a condition, never the passing of time alone.
@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
+
+import pytest
 
 from lab.bus.delivery import DeliveryLoop, Limits
 from lab.bus.memory import MemoryLog
@@ -113,7 +115,9 @@ class BusWorld(Protocol):
         """Wait until `condition`; fails with `what` after a bounded time."""
         ...
 
-    async def until_committed(self, topic: str, position: int, group: str = "group") -> None:
+    async def until_committed(
+        self, topic: str, position: int, group: str = "group", *, or_more: bool = False
+    ) -> None:
         """Wait until the committed offsets of all partitions together are `position`."""
         ...
 
@@ -261,11 +265,13 @@ class MemoryBusWorld:
             assert self.scheduler.now_us < limit_us, f"never happened: {what}"
             await sleep_us(MS)
 
-    async def until_committed(self, topic: str, position: int, group: str = "group") -> None:
+    async def until_committed(
+        self, topic: str, position: int, group: str = "group", *, or_more: bool = False
+    ) -> None:
         limit_us = self.scheduler.now_us + 60 * S
         while True:
             found = sum((await self.committed(topic, group)).values())
-            if found == position:
+            if found == position or (or_more and found > position):
                 return
             assert self.scheduler.now_us < limit_us, f"committed {found}, expected {position}"
             await sleep_us(MS)
@@ -284,11 +290,30 @@ def shuffled_memory_world() -> Iterator[MemoryBusWorld]:
         yield MemoryBusWorld(scheduler)
 
 
+@contextmanager
+def real_world(outage: str) -> Iterator[BusWorld]:
+    """A real Kafka; only when it is asked for, because its tests are left out without one."""
+    from tests.contract.kafka_world import kafka_world
+
+    with kafka_world(outage) as world:
+        yield world
+
+
 WORLDS: dict[str, Callable[[], Any]] = {
     "memory": memory_world,
     "memory-shuffled": shuffled_memory_world,
+    "kafka": functools.partial(real_world, "kill"),
+    "kafka-paused": functools.partial(real_world, "pause"),
 }
 """Every world, by the name that its tests carry. A new adapter adds itself here."""
+
+# The two real ones differ only in how the broker fails.
+IN_EVERY_WORLD = [
+    "memory",
+    "memory-shuffled",
+    pytest.param("kafka", marks=pytest.mark.real),
+]
+IN_EVERY_OUTAGE = [*IN_EVERY_WORLD, pytest.param("kafka-paused", marks=pytest.mark.real)]
 
 
 def in_world(

@@ -1,4 +1,4 @@
-"""Worlds in which a store is held to its contract: memory now, real servers are further ones.
+"""Worlds in which a store is held to its contract: in memory, and on real servers.
 
 A test is written against `StoreWorld` and `DedupeWorld`; it never sees what is behind the ports.
 """
@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+
+import pytest
 
 from lab.domain.envelope import Envelope
 from lab.domain.events import EVENT_OF_STATE, derived_id
@@ -161,8 +163,27 @@ def memory_world() -> Iterator[MemoryWorld]:
         yield MemoryWorld(scheduler)
 
 
-WORLDS: dict[str, Callable[[], Any]] = {"memory": memory_world}
+def postgres_world() -> Any:
+    from tests.contract import server_worlds
+
+    return server_worlds.postgres_world()
+
+
+def redis_world() -> Any:
+    from tests.contract import server_worlds
+
+    return server_worlds.redis_world()
+
+
+WORLDS: dict[str, Callable[[], Any]] = {
+    "memory": memory_world,
+    "postgres": postgres_world,
+    "redis": redis_world,
+}
 """Every world, by the name that its tests carry. A new adapter adds itself here."""
+
+STORES = ("memory", pytest.param("postgres", marks=pytest.mark.real))
+DEDUPES = ("memory", pytest.param("redis", marks=pytest.mark.real))
 
 W = TypeVar("W", bound=World)
 

@@ -36,6 +36,8 @@ from lab.ports.bus import (
 from lab.ports.store import Unit, Verdict
 from tests.contract.bus_world import (
     ACK,
+    IN_EVERY_OUTAGE,
+    IN_EVERY_WORLD,
     MS,
     WORLDS,
     BusWorld,
@@ -51,7 +53,7 @@ from tests.contract.bus_world import (
 )
 
 
-@pytest.fixture(params=list(WORLDS))
+@pytest.fixture(params=IN_EVERY_WORLD)
 def world(request: pytest.FixtureRequest) -> Iterator[Any]:
     with WORLDS[request.param]() as made:
         yield made
@@ -854,7 +856,8 @@ async def test_a_second_member_takes_its_share_and_nothing_is_lost(world: BusWor
     owned = [*first.subscription.owned, *second.subscription.owned]
     assert sorted(owned) == [("orders", partition) for partition in range(4)]
     assert first.subscription.epoch == second.subscription.epoch
-    await world.until_committed("orders", 400)
+    await publish(world, *(f"key-{number}" for number in range(100)))
+    await world.until_committed("orders", 500)
 
     assert set(journal.values()) == {b"%d" % number for number in range(400)}
     assert {start.member for start in journal.starts} == {"m1", "m2"}
@@ -877,6 +880,7 @@ async def test_a_member_that_leaves_hands_over_at_once(world: BusWorld) -> None:
 # ---- outages
 
 
+@pytest.mark.parametrize("world", IN_EVERY_OUTAGE, indirect=True)
 @in_world
 async def test_an_outage_costs_bounded_waits_and_no_record(world: BusWorld) -> None:
     await world.make_topics({"orders": 2})
@@ -899,11 +903,11 @@ async def test_an_outage_costs_bounded_waits_and_no_record(world: BusWorld) -> N
     await world.until(lambda: len(settlements(member)) == 2, "they are settled all the same")
     await world.sleep_us(S)
     await world.set_broker(is_up=True)
-    await world.until_committed("orders", 2)
-    already = len(await world.read("orders"))
+    # Whether "c" is appended after all is for nobody to know, nor when.
+    await world.until_committed("orders", 2, or_more=True)
     await publish(world, "d")
-    await world.until_committed("orders", already + 1)
-    assert {"a", "b", "d"} <= set(journal.seen())
+    await world.until(lambda: {"a", "b", "d"} <= set(journal.seen()), "all but c is handled")
+    await world.until_committed("orders", 3, or_more=True)
 
 
 @in_world

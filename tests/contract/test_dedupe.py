@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
-from tests.contract.store_worlds import MS, WINDOW_US, WORLDS, World, in_world
+from tests.contract.store_worlds import DEDUPES, MS, WINDOW_US, WORLDS, World, in_world
 
 LEASE_US = 100 * MS
 C = ClaimState
 
 
-@pytest.fixture(params=WORLDS)
+@pytest.fixture(params=DEDUPES)
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with WORLDS[request.param]() as made:
         yield made

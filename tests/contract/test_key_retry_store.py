@@ -8,13 +8,21 @@ from msgspec.structs import replace
 
 from lab.ports.key_retry import Arrival, KeyRetryStore
 from lab.ports.store import Unit, Verdict
-from tests.contract.store_worlds import MS, WORLDS, World, in_world, make_outcome, make_waiting
+from tests.contract.store_worlds import (
+    MS,
+    STORES,
+    WORLDS,
+    World,
+    in_world,
+    make_outcome,
+    make_waiting,
+)
 
 A = Arrival
 GROUP, KEY = "notification", "order-1"
 
 
-@pytest.fixture(params=WORLDS)
+@pytest.fixture(params=STORES)
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with WORLDS[request.param]() as made:
         yield made

@@ -14,6 +14,7 @@ from lab.ports.store import OutboxRow, OutboxStore, Verdict
 from tests.contract.store_worlds import (
     MS,
     SHARDS,
+    STORES,
     WORLDS,
     Process,
     World,
@@ -25,7 +26,7 @@ from tests.contract.store_worlds import (
 S = OrderState
 
 
-@pytest.fixture(params=WORLDS)
+@pytest.fixture(params=STORES)
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with WORLDS[request.param]() as made:
         yield made
@@ -215,7 +216,7 @@ async def test_every_committed_event_is_published_once_when_nothing_fails(world:
     log = Log(process, no_trouble)
     relay, entries = make_relay(process, log)
     running = process.call(relay.run())
-    await world.sleep_us(MS)
+    await world.sleep_us(200 * MS)  # it has looked, and found nothing
     events = await api.call(commit_three_versions(api, ["a", "b", "c", "d", "e"]))
     await until_relayed(world, api.outbox)
     assert sorted(ids(log.records)) == sorted(event.id for event in events)
@@ -251,7 +252,7 @@ async def test_failed_publishes_lose_and_reorder_nothing(world: World) -> None:
     log = Log(process, trouble)
     relay, entries = make_relay(process, log, batch=2)
     process.start(relay.run())
-    await world.sleep_us(MS)
+    await world.sleep_us(200 * MS)  # it has looked, and found nothing
     events = await api.call(commit_three_versions(api, names))
     await until_relayed(world, api.outbox)
     assert set(ids(log.records)) == {event.id for event in events}
@@ -325,7 +326,7 @@ async def test_a_relay_that_stands_by_takes_over_the_shards_of_a_dead_one(world:
     for process, log in ((one, dead), (other, standby)):
         relay, _ = make_relay(process, log)
         process.start(relay.run())
-        await world.sleep_us(MS)
+        await world.sleep_us(200 * MS)  # the first one owns every shard by now
     for name in names:
         await api.orders.commit(make_create(name))
     await until_relayed(world, api.outbox)

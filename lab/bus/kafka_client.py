@@ -1,0 +1,155 @@
+"""What every client of a real Kafka shares: addresses, names, deadlines, the map of its errors.
+
+Names inside the lab are those of the port; on the broker each carries the run's prefix, so that two
+runs do not meet. Deliberately not here: records, groups, topics (the other `kafka*.py`).
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from aiokafka import errors as kafka_errors
+from aiokafka.structs import TopicPartition as BrokerPartition
+
+from lab.domain.errors import Fenced, LabError, Permanent, TooLarge, Transient
+from lab.ports.bus import PARKED_RECORD_BYTES, TopicPartition
+
+T = TypeVar("T")
+
+BATCH_BYTES_MAX: Final = PARKED_RECORD_BYTES + 64 * 1024
+"""Of a batch on the wire: the largest record and what the format adds to it."""
+
+_PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+KAFKA_ERRORS: Final = (
+    kafka_errors.KafkaError,
+    kafka_errors.ConsumerStoppedError,
+    kafka_errors.IllegalOperation,
+    OSError,
+    TimeoutError,
+)
+"""What a call of the client library raises when the broker, the group or the network fails it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """Where the broker is, and how long its clients wait.
+
+    Attributes:
+        bootstrap: `host:port`, several separated by commas.
+        prefix: of every topic and group of this run, without a dot; "" uses the bare names.
+        session_us: a silent member is expelled after this.
+        rebalance_us: a member may take this long to give its partitions up.
+        connect_us, publish_us, commit_us, leave_us: longest wait of one such call.
+        reached_us: a poll without records looks this often whether the broker is there.
+    """
+
+    bootstrap: str
+    prefix: str = ""
+    session_us: int = 45_000_000
+    rebalance_us: int = 60_000_000
+    connect_us: int = 10_000_000
+    publish_us: int = 10_000_000
+    commit_us: int = 5_000_000
+    leave_us: int = 3_000_000
+    reached_us: int = 5_000_000
+
+    def __post_init__(self) -> None:
+        if self.prefix and not _PREFIX.fullmatch(self.prefix):
+            raise ValueError(
+                f"the prefix {self.prefix!r} of a run's topics must consist of up to 64 letters, "
+                "digits, - and _"
+            )
+
+    @property
+    def stem(self) -> str:
+        """What a name of this run begins with on the broker.
+
+        A prefix has no dot, so no other run's names begin with it.
+        """
+        return f"{self.prefix}." if self.prefix else ""
+
+    @property
+    def heartbeat_us(self) -> int:
+        """How often a member says that it lives; it hears of a rebalance in the answer."""
+        return max(100_000, min(1_000_000, self.session_us // 10))
+
+    def connection(self, client_id: str, request_us: int) -> dict[str, Any]:
+        """Arguments that every client takes; `request_us` is its longest wait for one answer."""
+        return {
+            "bootstrap_servers": self.bootstrap,
+            "client_id": client_id,
+            "request_timeout_ms": request_us // 1000,
+            "retry_backoff_ms": 100,
+        }
+
+    def topic(self, topic: str) -> str:
+        """The topic's name on the broker; a group's name alike."""
+        return self.stem + topic
+
+    def partition(self, partition: TopicPartition) -> BrokerPartition:
+        """The partition as the client library names it."""
+        return BrokerPartition(self.stem + partition.topic, partition.partition)
+
+    def own(self, partition: BrokerPartition) -> TopicPartition:
+        """The partition as the lab names it."""
+        return TopicPartition(partition.topic.removeprefix(self.stem), partition.partition)
+
+
+async def within(limit_us: int, call: Awaitable[T]) -> T:
+    """The answer of `call`, which is cancelled after `limit_us`.
+
+    No call of the client library is awaited without it: some retry without end.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    async with asyncio.timeout(limit_us / 1e6):  # noqa: TID251 - a real adapter, not simulated
+        return await call
+
+
+# ---- errors
+
+_FENCED: Final = (
+    kafka_errors.CommitFailedError,
+    kafka_errors.IllegalGenerationError,
+    kafka_errors.UnknownMemberIdError,
+    kafka_errors.RebalanceInProgressError,
+)
+_TOO_LARGE: Final = (
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+)
+# Repeating the same request cannot help, whoever repairs what.
+_WRONG: Final = (
+    kafka_errors.IllegalArgumentError,
+    kafka_errors.InvalidTopicError,
+    kafka_errors.InvalidTimestampError,
+)
+
+CLASSES: Final[Mapping[type[LabError], tuple[type[Exception], ...]]] = {
+    Fenced: _FENCED,
+    TooLarge: _TOO_LARGE,
+    Permanent: _WRONG,
+}
+"""Which errors of the library are which of ours. Every other one is Transient.
+
+A broker that forbids, is too old or is set up wrongly is looked for at the start and is Transient
+afterwards: somebody may repair it, and no event must become a dead letter because of it.
+"""
+
+
+def mapped(error: BaseException, doing: str) -> LabError:
+    """Our error for one of the library's; `doing` says what failed."""
+    for ours, theirs in CLASSES.items():
+        if isinstance(error, theirs):
+            return ours(f"{doing}: {describe(error)}")
+    return Transient(f"{doing}: {describe(error)}")
+
+
+def describe(error: BaseException) -> str:
+    """One line; some of the library's messages are paragraphs."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]} ..."

@@ -1,0 +1,288 @@
+"""The topics of a run on a real Kafka: made, measured, read and removed.
+
+For whoever starts, watches and judges a run; no process that handles records needs it. It touches
+only names with the run's prefix. Deliberately not here: publishing and consuming (`kafka.py`).
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import errors as kafka_errors
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.structs import TopicPartition as BrokerPartition
+
+from lab.bus.kafka_client import (
+    BATCH_BYTES_MAX,
+    KAFKA_ERRORS,
+    KafkaSettings,
+    describe,
+    mapped,
+    within,
+)
+from lab.bus.kafka_consumer import to_record
+from lab.domain.errors import EnvironmentNotReady, Transient
+from lab.ports.bus import Record, TopicPartition, record_limit
+
+_FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
+_FORBIDDEN: Final = (
+    kafka_errors.TopicAuthorizationFailedError,
+    kafka_errors.GroupAuthorizationFailedError,
+    kafka_errors.ClusterAuthorizationFailedError,
+    kafka_errors.AuthenticationFailedError,
+    kafka_errors.SaslAuthenticationFailed,
+)
+_TOO_OLD: Final = (
+    kafka_errors.UnsupportedVersionError,
+    kafka_errors.IncompatibleBrokerVersion,
+    kafka_errors.UnrecognizedBrokerVersion,
+)
+
+
+class KafkaTopics:
+    """A connection for the run's topics; `async with` opens and closes it.
+
+    Args:
+        settings: see `KafkaSettings`; `connect_us` bounds each call, a read of a whole topic too,
+            counted from its last record on.
+        remedy: what to do if the broker cannot be reached.
+
+    Raises:
+        EnvironmentNotReady: on entering, if the broker is not there or does not let us in.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, *, remedy: str = "start it: scripts/servers up kafka"
+    ) -> None:
+        self._settings = settings
+        self._remedy = remedy
+        self._admin: Any = None
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        admin = AIOKafkaAdminClient(**settings.connection("lab-topics", settings.connect_us))
+        try:
+            await within(settings.connect_us, admin.start())
+        except KAFKA_ERRORS as error:
+            await admin.close()
+            raise self._not_ready(error) from error
+        self._admin = admin
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._admin.close()
+
+    # ---- made and removed
+
+    async def create(self, partitions: Mapping[str, int]) -> None:
+        """Make the topics that are missing; those that exist must have so many partitions.
+
+        Raises:
+            EnvironmentNotReady: a topic has another number of partitions, or may not be made.
+        """
+        wanted = [
+            NewTopic(self._settings.topic(topic), count, 1, topic_configs=_configs(topic))
+            for topic, count in partitions.items()
+        ]
+        try:
+            response = await self._call(self._admin.create_topics(wanted))
+        except Transient as error:
+            raise self._not_ready(error.__cause__ or error) from error
+        for name, code, *_ in response.topic_errors:
+            if code and code != kafka_errors.TopicAlreadyExistsError.errno:
+                raise self._not_ready(kafka_errors.for_code(code)(name))
+        await self._check(partitions)
+
+    async def delete(self) -> Sequence[str]:
+        """Remove every topic and group of this run; returns the topics' names on the broker.
+
+        Raises:
+            ValueError: the run has no prefix, so nothing is known to be its own.
+            Transient: the broker was not reached.
+        """
+        stem = self._settings.stem
+        if not stem:
+            raise ValueError("a run without a prefix owns no topics: delete them by name")
+        groups = [name for name, *_ in await self._call(self._admin.list_consumer_groups())]
+        for group in groups:
+            if group.startswith(stem):
+                node = await self._call(self._admin.find_coordinator(group))
+                request = DeleteGroupsRequest([group])
+                await self._call(self._admin._send_request(request, node))  # noqa: SLF001
+        found = await self._call(self._admin.list_topics())
+        own = sorted(name for name in found if name.startswith(stem))
+        if own:
+            await self._call(self._admin.delete_topics(own))
+        return own
+
+    # ---- measured
+
+    async def ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
+        """End offset of each partition.
+
+        Raises:
+            Transient: the broker was not reached, or there is no such topic.
+        """
+        places = await self._places(topics)
+        async with _Reader(self._settings) as reader:
+            ends = await self._call(reader.end_offsets(places))
+        return {self._settings.own(place): ends[place] for place in places}
+
+    async def committed(self, group: str) -> dict[TopicPartition, int]:
+        """The group's committed offsets; a partition without one is missing.
+
+        Raises:
+            Transient: the broker was not reached.
+        """
+        name = self._settings.topic(group)
+        found = await self._call(self._admin.list_consumer_group_offsets(name))
+        own = self._settings.own
+        return {own(place): at.offset for place, at in found.items() if at.offset >= 0}
+
+    async def lag(self, group: str, topics: Iterable[str]) -> int:
+        """Records of the topics that the group has not committed.
+
+        Raises:
+            Transient: the broker was not reached, or there is no such topic.
+        """
+        committed = await self.committed(group)
+        ends = await self.ends(topics)
+        return sum(end - committed.get(place, 0) for place, end in ends.items())
+
+    async def read(self, topic: str) -> list[Record]:
+        """The whole topic, partition by partition in offset order, up to its end at this moment.
+
+        Raises:
+            Transient: the broker was not reached, or there is no such topic.
+        """
+        places = await self._places([topic])
+        found: dict[BrokerPartition, list[Record]] = {place: [] for place in places}
+        async with _Reader(self._settings) as reader:
+            ends = await self._call(reader.end_offsets(places))
+            reader.assign(places)
+            await self._call(reader.seek_to_beginning(*places))
+            for place in places:
+                while await self._call(reader.position(place)) < ends[place]:
+                    batches = await self._call(self._some(reader))
+                    for batch_of, batch in batches.items():
+                        found[batch_of] += [
+                            to_record(record, self._settings)
+                            for record in batch
+                            if record.offset < ends[batch_of]
+                        ]
+        return [record for place in places for record in found[place]]
+
+    # ----
+
+    async def _some(self, reader: Any) -> Any:
+        while True:
+            batches = await reader.getmany(timeout_ms=200)
+            if batches:
+                return batches
+
+    async def _check(self, partitions: Mapping[str, int]) -> None:
+        """Compare what is there; a topic that was just made takes a moment to be seen."""
+        clock = asyncio.get_running_loop()
+        end = clock.time() + self._settings.connect_us / 1e6
+        while True:
+            counts = await self._counts(partitions)
+            if all(counts.values()) or clock.time() >= end:
+                break
+            await asyncio.sleep(0.02)
+        for topic, count in counts.items():
+            if count != partitions[topic]:
+                raise EnvironmentNotReady(
+                    f"topic {self._settings.topic(topic)} has {count} partitions, not "
+                    f"{partitions[topic]}",
+                    server="Kafka",
+                    address=self._settings.bootstrap,
+                    remedy="delete the topic, or run with the number of partitions that it has",
+                )
+
+    async def _counts(self, topics: Iterable[str]) -> dict[str, int]:
+        names = {self._settings.topic(topic): topic for topic in topics}
+        described = await self._call(self._admin.describe_topics(list(names)))
+        return {names[topic["topic"]]: len(topic["partitions"]) for topic in described}
+
+    async def _places(self, topics: Iterable[str]) -> list[BrokerPartition]:
+        names = [self._settings.topic(topic) for topic in topics]
+        described = await self._call(self._admin.describe_topics(names))
+        places = []
+        for topic in described:
+            if topic["error_code"]:
+                raise Transient(f"there is no topic {topic['topic']!r} on the broker")
+            places += [BrokerPartition(topic["topic"], p["partition"]) for p in topic["partitions"]]
+        return sorted(places)
+
+    async def _call(self, call: Any) -> Any:
+        try:
+            return await within(self._settings.connect_us, call)
+        except KAFKA_ERRORS as error:
+            raise mapped(error, "topics") from error
+
+    def _not_ready(self, error: BaseException) -> EnvironmentNotReady:
+        if isinstance(error, _FORBIDDEN):
+            what, remedy = "access is denied", "let this user make, read and write its topics"
+        elif isinstance(error, _TOO_OLD):
+            what, remedy = "its version is too old", "run Apache Kafka 2.8 or newer"
+        elif isinstance(error, (OSError, TimeoutError)) or getattr(error, "retriable", False):
+            what, remedy = "it cannot be reached", self._remedy
+        else:
+            what, remedy = f"it refuses: {describe(error)}", "see the broker's log"
+        return EnvironmentNotReady(
+            what, server="Kafka", address=self._settings.bootstrap, remedy=remedy
+        )
+
+
+class _Reader:
+    """A consumer of no group, for the length of a block."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._consumer: Any = None
+
+    async def __aenter__(self) -> Any:
+        settings = self._settings
+        self._consumer = AIOKafkaConsumer(
+            **settings.connection("lab-reader", settings.connect_us),
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=BATCH_BYTES_MAX,
+        )
+        try:
+            await within(settings.connect_us, self._consumer.start())
+        except KAFKA_ERRORS as error:
+            await self._close()
+            raise mapped(error, "topics") from error
+        return self._consumer
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        closing = asyncio.ensure_future(self._consumer.stop())
+        await asyncio.wait([closing], timeout=self._settings.leave_us / 1e6)
+
+
+def _configs(topic: str) -> dict[str, str]:
+    """The run's own bounds, whatever the broker's defaults are."""
+    return {
+        "max.message.bytes": str(record_limit(topic) + _FORMAT_BYTES),
+        "message.timestamp.type": "CreateTime",
+        # What a group has not read yet must not go; a run removes its topics itself.
+        "retention.ms": "-1",
+    }

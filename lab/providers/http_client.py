@@ -1,0 +1,216 @@
+"""The real world's way to the third parties: the ports of `lab.ports.providers` over HTTP.
+
+Every request is sent once. What becomes of it when no answer comes is told by how far it got: not
+connected is transient, handed over is indeterminate. An answer that makes no sense proves nothing
+either: to a move it is indeterminate, to a question transient.
+
+Deliberately not here: sockets and pools (`lab.ports.http`), retries (`lab.patterns`).
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from lab.domain.errors import Down, Indeterminate, Transient
+from lab.domain.order import Item
+from lab.ports.clock import Clock
+from lab.ports.http import HttpAnswer, HttpSender, NoAnswer, NotSent, PoolExhausted
+from lab.ports.providers import Antifraud, GatewayAnswer, Known, Mailer, PaymentGateway, Warehouse
+from lab.providers import wire
+from lab.providers.antifraud import IS_FRAUD
+from lab.providers.core import CONFLICT_AFTER_US, Refused, Request, error_of
+from lab.providers.line import NO_DEADLINE_US
+from lab.providers.mailer import SEND
+from lab.providers.payment_gateway import CHARGE, QUERY, REFUND
+from lab.providers.warehouse import IN_STOCK
+
+T = TypeVar("T")
+
+POOL_AFTER_US: Final = 100_000
+"""A pool without a free connection is left alone for so long."""
+
+_MS: Final = 1_000
+_SECOND_US: Final = 1_000_000
+_JSON: Final = ("content-type", "application/json")
+_DIGITS_MAX: Final = 12
+
+
+class HttpLine:
+    """One process's line to one provider.
+
+    Args:
+        provider: its name.
+        http: sends to where the provider is.
+        clock: deadlines are instants on its monotonic time.
+        wall_us: the machine's wall clock, without the skew that a process may be given.
+        subject_of: the order as `ordinal.send`, of its id.
+    """
+
+    __slots__ = ("_http", "_now_us", "_provider", "_wall_us", "subject_of")
+
+    def __init__(
+        self,
+        provider: str,
+        *,
+        http: HttpSender,
+        clock: Clock,
+        wall_us: Callable[[], int],
+        subject_of: Callable[[str], str],
+    ) -> None:
+        self._provider = provider
+        self._http = http
+        self._now_us = clock.now_us
+        self._wall_us = wall_us
+        self.subject_of = subject_of
+
+    async def ask(self, request: Request, deadline_us: int, parse: Callable[[bytes], T]) -> T:
+        """Send a request and read its answer with `parse`.
+
+        Raises:
+            Transient, Throttled, Down, Indeterminate, Permanent: see `lab.ports.providers`.
+        """
+        provider = self._provider
+        left_us = deadline_us - self._now_us()
+        if left_us <= 0:
+            raise Transient(f"{provider} was not called: the deadline had passed")
+        try:
+            answer = await self._http.send(
+                "POST",
+                wire.path_of(provider, request.action),
+                headers=self._headers(request, left_us),
+                body=wire.body_of_request(request),
+                timeout_us=left_us,
+            )
+        except PoolExhausted as busy:
+            raise Down(f"{provider}: {busy}", dependency=provider, after_us=POOL_AFTER_US) from busy
+        except NotSent as unreached:
+            raise Transient(f"{provider} was not reached: {unreached}") from unreached
+        except NoAnswer as lost:
+            raise Indeterminate(f"{provider} did not answer: {lost}") from lost
+        if answer.status >= 400:
+            raise error_of(provider, Refused(answer.status, _after_us(answer)))
+        return self._read(request, answer, parse)
+
+    def _headers(self, request: Request, left_us: int) -> tuple[tuple[str, str], ...]:
+        headers = [_JSON, (wire.SUBJECT, request.subject)]
+        if request.key:
+            headers.append((wire.KEY, request.key))
+        if left_us < NO_DEADLINE_US:
+            until_us = self._wall_us() + left_us
+            headers.append((wire.TIMEOUT_MS, str(left_us // _MS)))
+            headers.append((wire.DEADLINE_MS, str(until_us // _MS)))
+        return tuple(headers)
+
+    def _read(self, request: Request, answer: HttpAnswer, parse: Callable[[bytes], T]) -> T:
+        what = f"status {answer.status}"
+        if answer.status == 200:
+            try:
+                return parse(answer.body)
+            except wire.Malformed as malformed:
+                what = str(malformed)
+        message = f"{self._provider} gave an answer that cannot be read: {what}"
+        raise Indeterminate(message) if request.action in wire.MOVES else Transient(message)
+
+
+def _after_us(answer: HttpAnswer) -> int:
+    """How long the provider asks to be left alone; what a conflict means if it does not say."""
+    headers = dict(answer.headers)
+    for name, unit_us in ((wire.RETRY_AFTER_MS, _MS), (wire.RETRY_AFTER, _SECOND_US)):
+        hint = headers.get(name, "")
+        if hint.isascii() and hint.isdigit() and len(hint) <= _DIGITS_MAX:
+            return int(hint) * unit_us
+    return CONFLICT_AFTER_US if answer.status in (409, 429) else 0
+
+
+class HttpWarehouse(Warehouse):
+    """The warehouse, as one process reaches it."""
+
+    def __init__(self, line: HttpLine) -> None:
+        self._line = line
+
+    async def in_stock(
+        self,
+        order_id: str,
+        items: tuple[Item, ...],  # noqa: ARG002 - a share of the orders is refused, whatever is in them
+        *,
+        deadline_us: int,
+    ) -> bool:
+        request = Request(IN_STOCK, order_id, self._line.subject_of(order_id))
+        return (await self._line.ask(request, deadline_us, wire.parse_said)).answer
+
+
+class HttpAntifraud(Antifraud):
+    """The antifraud service, as one process reaches it."""
+
+    def __init__(self, line: HttpLine) -> None:
+        self._line = line
+
+    async def is_fraud(
+        self, order_id: str, customer_id: str, amount_cents: int, *, deadline_us: int
+    ) -> bool:
+        request = Request(
+            IS_FRAUD, order_id, self._line.subject_of(order_id), "", amount_cents, "", customer_id
+        )
+        return (await self._line.ask(request, deadline_us, wire.parse_said)).answer
+
+
+class HttpGateway(PaymentGateway):
+    """The payment gateway, as one process reaches it."""
+
+    def __init__(self, line: HttpLine) -> None:
+        self._line = line
+
+    async def charge(
+        self, order_id: str, *, key: str, amount_cents: int, currency: str, deadline_us: int
+    ) -> GatewayAnswer:
+        request = Request(
+            CHARGE, order_id, self._line.subject_of(order_id), key, amount_cents, currency
+        )
+        return await self._line.ask(request, deadline_us, wire.parse_moved)
+
+    async def refund(
+        self, order_id: str, *, key: str, charge_key: str, amount_cents: int, deadline_us: int
+    ) -> GatewayAnswer:
+        request = Request(
+            REFUND, order_id, self._line.subject_of(order_id), key, amount_cents, "", charge_key
+        )
+        return await self._line.ask(request, deadline_us, wire.parse_moved)
+
+    async def query(self, order_id: str, *, deadline_us: int) -> tuple[Known, ...]:
+        request = Request(QUERY, order_id, self._line.subject_of(order_id))
+        return (await self._line.ask(request, deadline_us, wire.parse_told)).known
+
+
+class HttpMailer(Mailer):
+    """The mailer, as one process reaches it."""
+
+    def __init__(self, line: HttpLine) -> None:
+        self._line = line
+
+    async def send(self, order_id: str, *, key: str, template: str, deadline_us: int) -> None:
+        request = Request(SEND, order_id, self._line.subject_of(order_id), key, 0, "", template)
+        await self._line.ask(request, deadline_us, wire.parse_said)
+
+
+class HttpProviders:
+    """The four third parties of one process, each over a line of its own.
+
+    Args: as of `HttpLine`; `http` may be shared, all four answer at one address.
+    """
+
+    def __init__(
+        self,
+        *,
+        http: HttpSender,
+        clock: Clock,
+        wall_us: Callable[[], int],
+        subject_of: Callable[[str], str],
+    ) -> None:
+        def line(provider: str) -> HttpLine:
+            return HttpLine(
+                provider, http=http, clock=clock, wall_us=wall_us, subject_of=subject_of
+            )
+
+        self.warehouse = HttpWarehouse(line("warehouse"))
+        self.antifraud = HttpAntifraud(line("antifraud"))
+        self.gateway = HttpGateway(line("payment_gateway"))
+        self.mailer = HttpMailer(line("mailer"))

@@ -1,0 +1,109 @@
+"""What goes over the wire to a third party and back: paths, headers, bodies.
+
+A deadline travels twice. As what is left of the time, which needs no common clock; and as an
+instant, because a request may lie in a buffer while one of the two sides is stopped, and must not
+be executed when that side wakes up. The nearer one counts.
+
+Deliberately not here: sockets and statuses of failures (`http_client`, `http_front`).
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+
+from lab.ports.providers import GatewayAnswer, Known
+from lab.providers.antifraud import IS_FRAUD
+from lab.providers.core import Answer, Request
+from lab.providers.mailer import SEND
+from lab.providers.payment_gateway import CHARGE, QUERY, REFUND
+from lab.providers.warehouse import IN_STOCK
+
+T = TypeVar("T")
+
+TIMEOUT_MS: Final = "lab-timeout-ms"
+"""Header: how long from now the caller waits."""
+DEADLINE_MS: Final = "lab-deadline-ms"
+"""Header: until when the caller waits, on the wall clock, since the Unix epoch."""
+SUBJECT: Final = "lab-subject"
+"""Header: the order as `ordinal.send`."""
+KEY: Final = "idempotency-key"
+RETRY_AFTER: Final = "retry-after"
+RETRY_AFTER_MS: Final = "retry-after-ms"
+"""Header: the hint of `retry-after`, to the millisecond."""
+
+ACTIONS: Final = {
+    "warehouse": (IN_STOCK,),
+    "antifraud": (IS_FRAUD,),
+    "payment_gateway": (CHARGE, REFUND, QUERY),
+    "mailer": (SEND,),
+}
+"""What each provider can be asked for."""
+
+MOVES: Final = (CHARGE, REFUND, SEND)
+"""What changes something, and therefore takes a key."""
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Body of a request. See `Request`."""
+
+    order_id: str
+    amount_cents: int = 0
+    currency: str = ""
+    about: str = ""
+
+
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """Body of a yes or no."""
+
+    answer: bool
+
+
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """Body of a query's answer."""
+
+    known: tuple[Known, ...]
+
+
+class Malformed(Exception):
+    """A body that is none of the above."""
+
+
+def path_of(provider: str, action: str) -> str:
+    """Where a provider takes requests for `action`."""
+    return f"/{provider}/{action}"
+
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+def body_of_request(request: Request) -> bytes:
+    """The body of a request; its key and subject are headers."""
+    return encode(Asked(request.order_id, request.amount_cents, request.currency, request.about))
+
+
+def body_of_answer(answer: Answer) -> bytes:
+    """The body of a success."""
+    if isinstance(answer, bool):
+        return encode(Said(answer))
+    if isinstance(answer, tuple):
+        return encode(Told(answer))
+    return encode(answer)
+
+
+def _parser(kind: type[T]) -> Callable[[bytes], T]:
+    decode = msgspec.json.Decoder(kind).decode
+
+    def parse(body: bytes) -> T:
+        try:
+            return decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Malformed(str(error)) from None
+
+    return parse
+
+
+parse_asked: Final = _parser(Asked)
+parse_said: Final = _parser(Said)
+parse_told: Final = _parser(Told)
+parse_moved: Final = _parser(GatewayAnswer)

@@ -1,0 +1,180 @@
+"""The one home of httpx: requests to one address, over a pool of connections, each with a deadline.
+
+An exception of httpx says one thing of use: whether anything of the request can have left this
+process. Deliberately not here: what a status means (the port's adapters), and any retry.
+
+Source: docs of httpx, Exceptions, Timeouts, Pool limits.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import httpx
+
+from lab.ports.http import HttpAnswer, HttpCaller, HttpSender, NoAnswer, NotSent, PoolExhausted
+
+NO_TIMEOUT_US: Final = 365 * 86_400_000_000
+"""A call with a year left has no deadline: without an answer it hangs."""
+
+CONNECTIONS_MAX: Final = 64
+POOL_CONNECTIONS: Final = 4
+"""Of one pool of httpx. It looks at each connection once for each other one, at every request: with
+16 in a pool, three quarters of the time goes there."""
+IDLE_S: Final = 20
+"""An idle connection is closed after this: long before a server of ours would close it."""
+
+NOT_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+"""What httpx raises before it writes the first byte."""
+
+_SECOND_US: Final = 1_000_000
+
+
+class HttpxCaller(HttpCaller, HttpSender):
+    """Sends requests to one address. Made by `http_caller`."""
+
+    def __init__(self, pools: "Sequence[_Pool]") -> None:
+        self._pools = pools
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        timeout_us: int,
+    ) -> HttpAnswer:
+        try:
+            if timeout_us >= NO_TIMEOUT_US:
+                response = await self._exchange(method, path, headers, body, None)
+            else:
+                left_s = timeout_us / _SECOND_US
+                async with asyncio.timeout(left_s):  # noqa: TID251 - a real adapter, not simulated
+                    response = await self._exchange(method, path, headers, body, left_s)
+        except TimeoutError:
+            raise NoAnswer(f"{method} {path}: no answer in {timeout_us // 1000} ms") from None
+        except (httpx.RequestError, OSError) as failure:
+            raise meaning(failure) from failure
+        answered = response.headers
+        return HttpAnswer(
+            response.status_code,
+            tuple((name.lower(), value) for name, value in answered.multi_items()),
+            response.content,
+        )
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        timeout_us: int,
+    ) -> HttpAnswer | None:
+        try:
+            return await self.send(method, path, headers=headers, body=body, timeout_us=timeout_us)
+        except (NotSent, NoAnswer):
+            return None
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        left_s: float | None,
+    ) -> httpx.Response:
+        # A third each, so that "not connected" is always known before the time is up as a whole.
+        third = None if left_s is None else left_s / 3
+        pool = self._pool()
+        pool.in_use += 1
+        try:
+            return await pool.client.request(
+                method,
+                path,
+                headers=[
+                    (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers
+                ],
+                content=body,
+                timeout=httpx.Timeout(None, connect=third, pool=third),
+            )
+        finally:
+            pool.in_use -= 1
+
+    def _pool(self) -> "_Pool":
+        """The first with a free connection, which keeps the same ones in use; or the least used."""
+        for pool in self._pools:
+            if pool.in_use < pool.connections:
+                return pool
+        return min(self._pools, key=lambda pool: pool.in_use / pool.connections)
+
+
+class _Pool:
+    """A client of httpx with a few connections."""
+
+    __slots__ = ("client", "connections", "in_use")
+
+    def __init__(self, client: httpx.AsyncClient, connections: int) -> None:
+        self.client = client
+        self.connections = connections
+        self.in_use = 0
+
+
+def meaning(failure: httpx.RequestError | OSError) -> NotSent | NoAnswer:
+    """What a failure says about the request; one that nobody knows says the least.
+
+    LocalProtocolError belongs to those: it comes before a request that we built wrongly is sent,
+    but also for a connection in a wrong state.
+    """
+    name = type(failure).__name__
+    if isinstance(failure, httpx.PoolTimeout):
+        return PoolExhausted("every connection of the pool is in use")
+    if isinstance(failure, NOT_SENT):
+        return NotSent(f"no connection ({name})")
+    return NoAnswer(f"the connection was lost ({name})")
+
+
+@contextlib.asynccontextmanager
+async def http_caller(
+    base_url: str, *, connections_max: int = CONNECTIONS_MAX
+) -> AsyncIterator[HttpxCaller]:
+    """A caller for the length of the block; leaving it closes its connections.
+
+    Args:
+        base_url: `http://host:port`; proxies and credentials of the environment are left out.
+        connections_max: open at once; who finds none free waits for a third of its time.
+    """
+    is_secure = base_url.startswith("https:")
+    # Loading the certificates takes longer than the first hundred requests.
+    context = ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    async with contextlib.AsyncExitStack() as stack:
+        pools = []
+        for left in range(connections_max, 0, -POOL_CONNECTIONS):
+            connections = min(left, POOL_CONNECTIONS)
+            client = await stack.enter_async_context(_client(base_url, context, connections))
+            pools.append(_Pool(client, connections))
+        yield HttpxCaller(pools)
+
+
+def _client(base_url: str, context: ssl.SSLContext, connections: int) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=base_url,
+        trust_env=False,
+        verify=context,
+        # What would be compressed is smaller than the time it takes.
+        headers={"accept-encoding": "identity"},
+        limits=httpx.Limits(
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=IDLE_S,
+        ),
+    )

@@ -1,0 +1,33 @@
+-- Claims many events under a lease. KEYS: the fence counter, then one key an event.
+-- ARGV, for each event: owner, lease in microseconds.
+-- Returns for each event a state (0 acquired, 1 takeover, 2 busy, 3 done) and a number: the fence,
+-- or for how long it is busy.
+-- A key holds "done", or "UNTIL FENCE OWNER". Fences are at least the time, so they grow although
+-- the counter was lost; a lease is over long before its key is, so that a takeover is known as one.
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local fence = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+local first = fence
+local answers = {}
+for place = 2, #KEYS do
+    local owner, lease = ARGV[2 * place - 3], tonumber(ARGV[2 * place - 2])
+    local held = redis.call('GET', KEYS[place])
+    local till = held and tonumber(string.match(held, '^%d+'))
+    if held == 'done' then
+        answers[#answers + 1] = 3
+        answers[#answers + 1] = 0
+    elseif till and till > now then
+        answers[#answers + 1] = 2
+        answers[#answers + 1] = till - now
+    else
+        fence = fence + 1
+        redis.call('SET', KEYS[place], string.format('%.0f %.0f %s', now + lease, fence, owner),
+            'PX', string.format('%.0f', math.ceil(lease / 100)))
+        answers[#answers + 1] = held and 1 or 0
+        answers[#answers + 1] = fence
+    end
+end
+if fence > first then
+    redis.call('SET', KEYS[1], string.format('%.0f', fence))
+end
+return answers

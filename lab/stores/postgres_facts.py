@@ -1,0 +1,97 @@
+"""What PostgreSQL knows of a run that is over, as facts of its history.
+
+The store writes down, in the transaction of each change, what its tables would forget; here it is
+read back in the order in which it was applied. Not here: judging it (`lab.checks`).
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from lab.history.entries import Entry
+
+_WITNESS: Final = "store"
+
+_FACTS: Final = """
+select f.number, f.at_us, f.kind, f.subject, f.fields::text
+from (
+    select v.number, v.at_us, 'row' as kind, o.lab_subject as subject, jsonb_build_array(
+        v.version, v.state, v.event_id, v.event_type, o.currency, o.amount_cents) as fields
+    from order_versions v join orders o on o.id = v.order_id
+    union all
+    select number, at_us, kind, subject, fields from facts
+) as f
+order by f.number
+"""
+
+# Rows and locks behind a dead head are left out: only a redrive or a discard moves them.
+_LEFT: Final = """
+with heads as (
+    select distinct on (group_name, key) group_name, key, is_dead from waiting
+    order by group_name, key, arrival
+)
+select 'outbox' as what, count(*) from outbox where published_us is null
+union all
+select 'waiting', count(*) from waiting w join heads h using (group_name, key) where not h.is_dead
+union all
+select 'lock', count(*) from key_locks l left join heads h using (group_name, key)
+    where h.is_dead is not true
+union all
+select 'transaction', count(*) from pg_stat_activity
+    where application_name = 'pulse-lab ' || current_schema() and datname = current_database()
+        and state like 'idle in transaction%' and backend_type = 'client backend'
+"""
+
+_rows_of: Final = msgspec.json.Decoder(list[Any]).decode
+
+
+async def gather_facts(connection: Any, *, epoch_us: int = 0) -> AsyncIterator[Entry]:
+    """Facts of the kinds row, outcome, intent, revenue, http_key and waiting, as applied.
+
+    Args:
+        connection: one of `postgres_link.connect(server, plain=...)`.
+        epoch_us: database time at which the history's clock showed 0.
+    """
+    async with connection.transaction(readonly=True):
+        async for row in connection.cursor(_FACTS, prefetch=2_000):
+            yield (row[2], row[1] - epoch_us, _WITNESS, row[3], *_rows_of(row[4]))
+
+
+async def count_left(connection: Any) -> Mapping[str, int]:
+    """What is still owed or held: `outbox`, `waiting`, `lock`, `transaction`."""
+    return {row[0]: row[1] for row in await connection.fetch(_LEFT)}
+
+
+async def orders_by_state(connection: Any) -> Mapping[str, int]:
+    """How many orders are in each state, by its name."""
+    rows = await connection.fetch(
+        "select state, count(*) from orders group by state order by state"
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def revenue(connection: Any) -> Mapping[str, int]:
+    """Revenue in minor units, by currency."""
+    rows = await connection.fetch("select currency, amount_cents from revenue order by currency")
+    return {row[0]: row[1] for row in rows}
+
+
+async def count_open_intents(connection: Any) -> int:
+    """Intents that are open."""
+    return int(await connection.fetchval("select count(*) from intents where is_open"))
+
+
+async def stored_subjects(connection: Any) -> AsyncIterator[str]:
+    """`ordinal.send` of every order that is stored."""
+    async with connection.transaction(readonly=True):
+        async for row in connection.cursor("select lab_subject from orders", prefetch=2_000):
+            yield row[0]
+
+
+async def owed_events(connection: Any) -> AsyncIterator[tuple[str, str, str]]:
+    """Outbox rows that are not marked: event id, type and `ordinal.send`, oldest first."""
+    sql = "select id, type, lab_subject from outbox where published_us is null order by number"
+    async with connection.transaction(readonly=True):
+        async for row in connection.cursor(sql, prefetch=2_000):
+            yield row[0], row[1], row[2]

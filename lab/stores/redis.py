@@ -1,0 +1,286 @@
+"""The dedupe store on Redis: claims of concurrent callers travel in one script call.
+
+Leases and windows are measured by the clock of Redis. Everything may vanish at any time: then an
+event is claimed anew, and the inbox decides.
+Deliberately not here: what a claim is for (`lab.patterns.dedupe`), and the scripts (`lua/`).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from lab.domain.errors import Down, EnvironmentNotReady
+from lab.ports.dedupe import Claim, ClaimState, DedupeStore
+from lab.stores.batching import Batcher
+
+DEPENDENCY: Final = "redis"
+AGAIN_AFTER_US: Final = 200_000
+VERSION_MIN: Final = (6, 2)
+KEYS_MAX: Final = 200
+PREFIX: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_SCANNED: Final = 1_000
+
+_STATES: Final = (ClaimState.ACQUIRED, ClaimState.TAKEOVER, ClaimState.BUSY, ClaimState.DONE)
+_DONE: Final = Claim(ClaimState.DONE)
+_REMEDY: Final = 'start one with "scripts/servers up redis", or set LAB_REDIS_URL'
+
+_Ask = tuple[str, str, int]
+"""Key, owner, lease in microseconds."""
+_End = tuple[str, str, int, int]
+"""Key, owner, fence, window in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisServer:
+    """A server, the prefix of all keys of a run, and how long anybody waits for it.
+
+    Attributes:
+        url: its address; may hold a password, so it is never shown (`where` is).
+        prefix: of every key; whatever does not begin with it is somebody else's.
+        timeout_us: deadline of one call, and of one attempt to connect.
+    """
+
+    url: str
+    prefix: str
+    timeout_us: int = 1_000_000
+
+    def __repr__(self) -> str:
+        return f"RedisServer({self.where}, prefix={self.prefix!r})"
+
+    @property
+    def where(self) -> str:
+        """Host and port, without user and password; "" if the address is none.
+
+        A password that is not escaped may reach beyond the `@` that ends it: nothing is shown then.
+        """
+        try:
+            parts = urlsplit(self.url)
+            host, port = parts.hostname or "localhost", parts.port or 6379
+        except ValueError:
+            return ""
+        is_odd = "@" in f"{parts.path}{parts.query}{parts.fragment}"
+        return "" if is_odd or parts.scheme not in ("redis", "rediss") else f"{host}:{port}"
+
+
+class RedisDedupe(DedupeStore):
+    """One process's way to the dedupe store.
+
+    Args:
+        server: where.
+        compares_fences: 1, or 0 for the weak part of the pattern `fencing`.
+    """
+
+    def __init__(self, server: RedisServer, *, compares_fences: int = 1) -> None:
+        self._server = server
+        self._prefix = server.prefix
+        self._compares = b"%d" % compares_fences
+        self._client = make_client(server)
+        self._claim = _Script(self._client, "claim.lua")
+        self._finish = _Script(self._client, "finish.lua")
+        self._asks: Batcher[_Ask, Claim] = Batcher(self._claim_all, size=KEYS_MAX, rivals=_key_of)
+        self._ends: Batcher[_End, bool] = Batcher(self._end_all, size=KEYS_MAX, rivals=_key_of)
+
+    async def claim(self, group: str, event_id: str, *, owner: str, lease_us: int) -> Claim:
+        return await self._asks.put((f"{self._prefix}:{group}:{event_id}", owner, lease_us))
+
+    async def complete(
+        self, group: str, event_id: str, *, owner: str, fence: int, window_us: int
+    ) -> bool:
+        window_ms = max(-(-window_us // 1_000), 1)
+        return await self._ends.put((f"{self._prefix}:{group}:{event_id}", owner, fence, window_ms))
+
+    async def release(self, group: str, event_id: str, *, owner: str, fence: int) -> bool:
+        return await self._ends.put((f"{self._prefix}:{group}:{event_id}", owner, fence, 0))
+
+    async def close(self) -> None:
+        """Finish what runs, refuse what waits, take leave of the server."""
+        why = Down("the dedupe store is closed", dependency=DEPENDENCY, after_us=0)
+        await self._asks.close(why)
+        await self._ends.close(why)
+        try:
+            await self._client.aclose()
+        except (RedisError, OSError) as error:
+            raise _down(self._server, error) from None
+
+    def abort(self) -> None:
+        """End as a killed process does: nobody gets an answer."""
+        self._asks.abort()
+        self._ends.abort()
+
+    async def _claim_all(self, asks: Sequence[_Ask]) -> list[Claim]:
+        keys: list[str] = [f"{self._prefix}:fence"]
+        arguments: list[str | int] = []
+        for key, owner, lease_us in asks:
+            keys.append(key)
+            arguments += (owner, lease_us)
+        said = await self._call(self._claim, keys, arguments)
+        return [_to_claim(*pair) for pair in zip(said[::2], said[1::2], strict=True)]
+
+    async def _end_all(self, ends: Sequence[_End]) -> list[bool]:
+        keys: list[str] = []
+        arguments: list[str | int | bytes] = [self._compares]
+        for key, owner, fence, window_ms in ends:
+            keys.append(key)
+            arguments += (owner, fence, window_ms)
+        return [bool(each) for each in await self._call(self._finish, keys, arguments)]
+
+    async def _call(
+        self, script: "_Script", keys: Sequence[str], arguments: Sequence[str | int | bytes]
+    ) -> list[int]:
+        try:
+            return await script.run(keys, arguments)
+        except (RedisError, OSError) as error:
+            raise _down(self._server, error) from None
+
+
+class _Script:
+    """A script that the server knows by its digest, and is sent again when it does not."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        text = files("lab.stores").joinpath("lua", name).read_text(encoding="utf-8")
+        self._client = client
+        self._text = text
+        self._sha1: str = client.register_script(text).sha
+
+    async def run(self, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> list[int]:
+        client, count = self._client, len(keys)
+        try:
+            return await client.evalsha(self._sha1, count, *keys, *arguments)  # type: ignore[no-any-return]
+        except NoScriptError:
+            return await client.eval(self._text, count, *keys, *arguments)  # type: ignore[no-any-return]
+
+
+async def check(server: RedisServer) -> None:
+    """See that the server can be used.
+
+    Raises:
+        EnvironmentNotReady: it cannot be reached, refuses us, or is too old.
+    """
+    if PREFIX.fullmatch(server.prefix) is None:
+        raise _not_ready(
+            server, f"{server.prefix!r} is no prefix", "take up to 100 letters, digits and _.-"
+        )
+    client = make_client(server)
+    try:
+        version = str((await client.info("server"))["redis_version"])
+    except (RedisError, OSError) as error:
+        raise _not_ready(server, _said(error), _REMEDY) from None
+    finally:
+        await client.aclose()
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < VERSION_MIN:
+        wanted = ".".join(map(str, VERSION_MIN))
+        raise _not_ready(server, f"it is {version}", f"{wanted} or later is needed")
+
+
+async def forget(server: RedisServer) -> int:
+    """Delete every key of the run and no other; how many there were.
+
+    Raises:
+        Down: the server cannot be reached.
+    """
+    client = make_client(server)
+    deleted = 0
+    try:
+        keys: list[bytes] = []
+        async for key in client.scan_iter(match=f"{server.prefix}:*", count=_SCANNED):
+            keys.append(key)
+            if len(keys) >= _SCANNED:
+                deleted += await client.unlink(*keys)
+                keys.clear()
+        if keys:
+            deleted += await client.unlink(*keys)
+    except (RedisError, OSError) as error:
+        raise _down(server, error) from None
+    finally:
+        await client.aclose()
+    return deleted
+
+
+async def live_claims(server: RedisServer) -> list[tuple[str, str, str, int]]:
+    """Claims whose lease runs: (group, event id, owner, rest of the lease in microseconds).
+
+    Raises:
+        Down: the server cannot be reached.
+    """
+    client = make_client(server)
+    found: list[tuple[str, str, str, int]] = []
+    try:
+        seconds, micros = await client.time()
+        now_us = seconds * 1_000_000 + micros
+        async for key in client.scan_iter(match=f"{server.prefix}:*:*", count=_SCANNED):
+            until, _, owner = ((await client.get(key)) or b"").decode().partition(" ")
+            if until.isdigit() and int(until) > now_us:
+                group, _, event_id = key.decode()[len(server.prefix) + 1 :].partition(":")
+                owner = owner.partition(" ")[2]
+                found.append((group, event_id, owner, int(until) - now_us))
+    except (RedisError, OSError) as error:
+        raise _down(server, error) from None
+    finally:
+        await client.aclose()
+    return sorted(found)
+
+
+def make_client(server: RedisServer) -> Any:
+    """A client with deadlines and without retries of its own: the lab retries in one place.
+
+    Raises:
+        EnvironmentNotReady: the address cannot be read.
+    """
+    seconds = server.timeout_us / 1e6
+    try:
+        if not server.where:
+            raise ValueError
+        return Redis.from_url(
+            server.url,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+    except ValueError:
+        # Its text may quote the address, and the address may hold a password.
+        raise _not_ready(
+            server,
+            "its address cannot be read",
+            "expected redis://USER:PASSWORD@HOST:PORT/DB with %-escapes in the password",
+        ) from None
+
+
+def _key_of(question: _Ask | _End) -> tuple[str]:
+    return (question[0],)
+
+
+def _to_claim(state: int, number: int) -> Claim:
+    match _STATES[state]:
+        case ClaimState.DONE:
+            return _DONE
+        case ClaimState.BUSY:
+            return Claim(ClaimState.BUSY, busy_us=number)
+        case known:
+            return Claim(known, number)
+
+
+def _down(server: RedisServer, error: BaseException) -> Down:
+    return Down(
+        f"Redis at {server.where}: {_said(error)}",
+        dependency=DEPENDENCY,
+        after_us=AGAIN_AFTER_US,
+    )
+
+
+def _not_ready(server: RedisServer, what: str, remedy: str) -> EnvironmentNotReady:
+    return EnvironmentNotReady(what, server="Redis", address=server.where or "?", remedy=remedy)
+
+
+def _said(error: BaseException) -> str:
+    """The error in one line; the driver's own words may quote the address."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, ResponseError) else name

@@ -1,0 +1,262 @@
+"""Requests over real sockets on loopback: what is told of those that got no answer."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, closing
+from typing import Any
+
+import httpx
+import pytest
+
+from lab.ports.http import HttpAnswer, NoAnswer, NotSent, PoolExhausted
+from lab.runtime.http_caller import NO_TIMEOUT_US, HttpxCaller, http_caller, meaning
+
+MS = 1_000
+SECOND = 1_000_000
+
+MEANINGS: dict[type[Exception], type[Exception]] = {
+    httpx.ConnectError: NotSent,
+    httpx.ConnectTimeout: NotSent,
+    httpx.PoolTimeout: PoolExhausted,
+    httpx.ProxyError: NotSent,
+    httpx.UnsupportedProtocol: NotSent,
+    httpx.ReadTimeout: NoAnswer,
+    httpx.WriteTimeout: NoAnswer,
+    httpx.ReadError: NoAnswer,
+    httpx.WriteError: NoAnswer,
+    httpx.CloseError: NoAnswer,
+    httpx.LocalProtocolError: NoAnswer,
+    httpx.RemoteProtocolError: NoAnswer,
+    httpx.DecodingError: NoAnswer,
+    httpx.TooManyRedirects: NoAnswer,
+}
+FAMILIES = {
+    httpx.HTTPError, httpx.RequestError, httpx.TransportError, httpx.TimeoutException,
+    httpx.NetworkError, httpx.ProtocolError,
+}  # fmt: skip
+OURS = {
+    httpx.HTTPStatusError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError,
+    httpx.StreamConsumed, httpx.StreamClosed, httpx.ResponseNotRead, httpx.RequestNotRead,
+}  # fmt: skip
+"""Raised only to who calls `raise_for_status`, reads a stream twice, or makes a wrong address."""
+
+
+def test_every_exception_of_httpx_has_a_meaning() -> None:
+    known = {
+        each
+        for each in vars(httpx).values()
+        if isinstance(each, type) and issubclass(each, Exception)
+    }
+
+    assert known == MEANINGS.keys() | FAMILIES | OURS
+
+
+@pytest.mark.parametrize("kind", list(MEANINGS))
+def test_an_exception_of_httpx_says_how_far_the_request_got(kind: type[Any]) -> None:
+    assert type(meaning(kind("x"))) is MEANINGS[kind]
+
+
+def test_a_failure_that_nobody_knows_says_nothing() -> None:
+    assert type(meaning(OSError("x"))) is NoAnswer
+
+
+# ---- over sockets
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+OK = b"HTTP/1.1 200 OK\r\nX-One: 1\r\nx-one: 2\r\ncontent-length: 2\r\n\r\nhi"
+
+
+class Requests(list[bytes]):
+    """Heads of the requests that a server has read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = asyncio.Event()
+
+
+@asynccontextmanager
+async def calling(
+    serve: Serve, *, connections_max: int = 4
+) -> AsyncIterator[tuple[HttpxCaller, "Requests"]]:
+    """A caller of a server that reads a request and then does what `serve` says."""
+    requests = Requests()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            while head := await _read_head(reader):
+                requests.append(head)
+                requests.came.set()
+                await serve(reader, writer)
+
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with http_caller(f"http://127.0.0.1:{port}", connections_max=connections_max) as caller:
+        yield caller, requests
+    server.close()
+
+
+async def _read_head(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return b""
+
+
+async def answer_ok(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(OK)
+    await writer.drain()
+
+
+async def never_answer(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+def get(caller: HttpxCaller, timeout_us: int = 5 * SECOND) -> Coroutine[Any, Any, HttpAnswer]:
+    return caller.send("GET", "/x", headers=(("from", "Zoë"),), body=b"", timeout_us=timeout_us)
+
+
+def test_an_answer_comes_with_its_status_headers_and_body() -> None:
+    async def main() -> None:
+        async with calling(answer_ok) as (caller, requests):
+            answer = await get(caller)
+            assert answer.status == 200
+            assert answer.body == b"hi"
+            assert answer.headers == (("x-one", "1"), ("x-one", "2"), ("content-length", "2"))
+            assert await get(caller, NO_TIMEOUT_US) == answer
+        assert len(requests) == 2
+        assert b"\r\nfrom: Zo\xeb\r\n" in requests[0]
+
+    asyncio.run(main())
+
+
+def test_a_connection_is_used_again() -> None:
+    peers = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.add(writer.get_extra_info("peername"))
+        await answer_ok(reader, writer)
+
+    async def main() -> None:
+        async with calling(serve) as (caller, _):
+            for _ in range(5):
+                await get(caller)
+
+    asyncio.run(main())
+    assert len(peers) == 1
+
+
+def test_as_many_connections_are_open_as_are_allowed_and_no_more() -> None:
+    open_now = most = 0
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0.05)
+        open_now -= 1
+        writer.write(OK)
+
+    async def main() -> None:
+        async with calling(serve, connections_max=6) as (caller, _):
+            answers = await asyncio.gather(*(get(caller) for _ in range(20)))
+        assert {answer.status for answer in answers} == {200}
+
+    asyncio.run(main())
+    assert most == 6
+
+
+@pytest.mark.parametrize("told", [b"", b"HTTP/1.1 200 OK\r\n", OK[:-1], b"nonsense\r\n\r\n"])
+def test_a_torn_answer_is_no_answer_and_is_not_asked_for_again(told: bytes) -> None:
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(told)
+        await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        async with calling(serve) as (caller, requests):
+            with pytest.raises(NoAnswer):
+                await get(caller)
+            assert await caller.request("GET", "/", headers=(), body=b"", timeout_us=SECOND) is None
+        assert len(requests) == 2
+
+    asyncio.run(main())
+
+
+def test_no_answer_in_time_is_told_in_time_even_if_bytes_keep_coming() -> None:
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for byte in OK:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.02)
+
+    async def main() -> None:
+        async with calling(serve) as (caller, _):
+            began = time.monotonic()
+            with pytest.raises(NoAnswer):
+                await get(caller, 100 * MS)
+            assert 0.1 <= time.monotonic() - began < 0.5
+
+    asyncio.run(main())
+
+
+def test_a_refused_connection_sent_nothing() -> None:
+    async def main() -> None:
+        with closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        async with http_caller(f"http://127.0.0.1:{port}") as caller:
+            with pytest.raises(NotSent):
+                await get(caller)
+            assert await caller.request("GET", "/", headers=(), body=b"", timeout_us=SECOND) is None
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_is_not_made_in_time_sent_nothing() -> None:
+    async def main() -> None:
+        with closing(socket.socket()) as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(0)
+            # Nobody accepts: the queue is full, and the kernel drops who knocks.
+            knocking = [socket.socket() for _ in range(4)]
+            for each in knocking:
+                each.setblocking(False)  # noqa: FBT003 - the standard library's
+                each.connect_ex(deaf.getsockname())
+            async with http_caller(f"http://127.0.0.1:{deaf.getsockname()[1]}") as caller:
+                with pytest.raises(NotSent):
+                    await get(caller, 150 * MS)
+            for each in knocking:
+                each.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_a_pool_without_a_free_connection_is_told_from_a_lost_request() -> None:
+    async def main() -> None:
+        async with calling(never_answer, connections_max=1) as (caller, requests):
+            first = asyncio.create_task(get(caller, 400 * MS))
+            await requests.came.wait()
+            with pytest.raises(PoolExhausted):
+                await get(caller, 150 * MS)
+            with pytest.raises(NoAnswer):
+                await first
+        assert len(requests) == 1
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_call_stays_cancelled_and_frees_its_connection() -> None:
+    async def main() -> None:
+        async with calling(never_answer, connections_max=1) as (caller, requests):
+            call = asyncio.create_task(get(caller))
+            await requests.came.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            with pytest.raises(NoAnswer):
+                await get(caller, 150 * MS)
+        assert len(requests) == 2
+
+    asyncio.run(main())

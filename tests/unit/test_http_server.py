@@ -1,0 +1,177 @@
+"""An ASGI app over real sockets on loopback: ready when it says so, gone when it says so."""
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from lab.domain.errors import EnvironmentNotReady
+from lab.ports.http import NoAnswer, NotSent
+from lab.runtime.http_caller import HttpxCaller, http_caller
+from lab.runtime.http_server import HttpServer, Message, http_server
+
+SECOND = 1_000_000
+
+
+class App:
+    """Answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.entered = asyncio.Event()
+        self.cancelled = False
+
+    async def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        await receive()
+        self.entered.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        body = scope["path"].encode()
+        length = (b"content-length", b"%d" % len(body))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": body})
+
+
+def ask(caller: HttpxCaller) -> Coroutine[Any, Any, Any]:
+    return caller.send("POST", "/x", headers=(), body=b"1", timeout_us=10 * SECOND)
+
+
+def with_app(main: Callable[[App, HttpServer], Coroutine[Any, Any, None]]) -> None:
+    async def inside() -> None:
+        app = App()
+        async with http_server(app) as server:
+            await main(app, server)
+
+    asyncio.run(inside())
+
+
+def test_it_accepts_connections_on_the_port_that_it_names() -> None:
+    async def main(app: App, server: HttpServer) -> None:
+        app.go.set()
+        assert server.port > 0
+        assert server.url == f"http://127.0.0.1:{server.port}"
+        async with http_caller(server.url) as caller:
+            answer = await ask(caller)
+        assert answer.body == b"/x"
+        assert answer.headers == (("content-length", "2"),), "no name, no date"
+
+    with_app(main)
+
+
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    async def main(app: App, server: HttpServer) -> None:
+        app.go.set()
+        async with http_caller(server.url) as caller:
+            await ask(caller)
+            took = []
+            for _ in range(10):
+                began = time.monotonic()
+                await ask(caller)
+                took.append(time.monotonic() - began)
+        assert min(took) < 0.035, "a delayed acknowledgement takes 40 ms"
+
+    with_app(main)
+
+
+def test_a_taken_port_says_which_and_what_to_do() -> None:
+    async def main() -> None:
+        with closing(socket.socket()) as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            with pytest.raises(EnvironmentNotReady) as refused:
+                async with http_server(App(), port=port):
+                    pass
+        assert refused.value.address == f"127.0.0.1:{port}"
+
+    asyncio.run(main())
+
+
+def test_the_signals_stay_the_process_s_own() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    async def main(_app: App, _server: HttpServer) -> None:
+        now = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        # The first is asyncio.run's own.
+        assert now[1] == before[1]
+
+    with_app(main)
+
+
+def test_stopping_answers_what_is_in_hand_and_takes_nothing_new() -> None:
+    async def main(app: App, server: HttpServer) -> None:
+        async with http_caller(server.url) as caller, http_caller(server.url) as late:
+            call = asyncio.create_task(ask(caller))
+            await app.entered.wait()
+            server.stop()
+            await gone(server)
+            with pytest.raises(NotSent):
+                await ask(late)
+            app.go.set()
+            assert (await call).status == 200
+        await server.wait_stopped()
+
+    with_app(main)
+
+
+async def gone(server: HttpServer) -> None:
+    """Wait until nobody listens any more."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(server.host, server.port)
+        except OSError:
+            return
+        writer.close()
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_what_outlasts_the_grace_is_cancelled() -> None:
+    async def main() -> None:
+        app = App()
+        async with http_server(app, grace_us=SECOND) as server, http_caller(server.url) as caller:
+            call = asyncio.create_task(ask(caller))
+            await app.entered.wait()
+            server.stop()
+            await server.wait_stopped()
+            assert app.cancelled
+            assert (await call).status == 500
+
+    asyncio.run(main())
+
+
+def test_an_abort_answers_nothing() -> None:
+    async def main(app: App, server: HttpServer) -> None:
+        async with http_caller(server.url) as caller:
+            call = asyncio.create_task(ask(caller))
+            await app.entered.wait()
+            began = time.monotonic()
+            server.abort()
+            with pytest.raises(NoAnswer):
+                await call
+            await server.wait_stopped()
+            assert time.monotonic() - began < 1
+        assert app.cancelled
+
+    with_app(main)
+
+
+def test_an_exception_in_the_block_is_not_lost() -> None:
+    async def main(_app: App, _server: HttpServer) -> None:
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        with_app(main)
