@@ -50,7 +50,7 @@ seeds-300: $(VENV)/.installed-dev seeds-50
 	$(BIN)/lab run crashes --seeds 51-300 --orders 20 --quiet
 
 all-tests: $(VENV)/.installed-dev seeds-300
-	$(BIN)/python -m pytest --durations=10
+	scripts/with-servers $(BIN)/python -m pytest --durations=10
 
 # ---- the environment: made once, installed again when pyproject.toml changes
 
