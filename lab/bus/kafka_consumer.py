@@ -240,12 +240,15 @@ class KafkaConsumer(Consumer):
     async def _ask(self, member: Any) -> None:
         """Hear from the group whether we are in it. If not, the library joins anew."""
         loop = asyncio.get_running_loop()
-        asked_s = loop.time()
-        with suppress(*KAFKA_ERRORS):
-            if await within(self._settings.commit_us, member._coordinator._do_heartbeat()):
-                self._alive_s = asked_s
+        while member is self._member:
+            asked_s = loop.time()
+            with suppress(*KAFKA_ERRORS):
+                if await within(self._settings.commit_us, member._coordinator._do_heartbeat()):
+                    self._alive_s = asked_s
+                    break
+            await asyncio.sleep(self._settings.heartbeat_us / 1e6)
         self._asking = None
-        self.wake()
+        _resolve(self._waiter)
 
     # ---- fetching
 

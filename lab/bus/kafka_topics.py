@@ -5,7 +5,7 @@ only names with the run's prefix. Deliberately not here: publishing and consumin
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -89,11 +89,11 @@ class KafkaTopics:
             EnvironmentNotReady: a topic has another number of partitions, or may not be made.
         """
         wanted = [
-            NewTopic(self._settings.topic(topic), count, 1, topic_configs=_configs(topic))
+            NewTopic(self._settings.topic(topic), count, 1, topic_configs=self._configs(topic))
             for topic, count in partitions.items()
         ]
         try:
-            response = await self._call(self._admin.create_topics(wanted))
+            response = await self._call(self._admin.create_topics, wanted)
         except Transient as error:
             raise self._not_ready(error.__cause__ or error) from error
         for name, code, *_ in response.topic_errors:
@@ -111,16 +111,19 @@ class KafkaTopics:
         stem = self._settings.stem
         if not stem:
             raise ValueError("a run without a prefix owns no topics: delete them by name")
-        groups = [name for name, *_ in await self._call(self._admin.list_consumer_groups())]
+        groups = [name for name, *_ in await self._call(self._admin.list_consumer_groups)]
         for group in groups:
             if group.startswith(stem):
-                node = await self._call(self._admin.find_coordinator(group))
+                node = await self._call(self._admin.find_coordinator, group)
                 request = DeleteGroupsRequest([group])
-                await self._call(self._admin._send_request(request, node))  # noqa: SLF001
-        found = await self._call(self._admin.list_topics())
+                await self._call(self._admin._send_request, request, node)  # noqa: SLF001
+        found = await self._call(self._admin.list_topics)
         own = sorted(name for name in found if name.startswith(stem))
         if own:
-            await self._call(self._admin.delete_topics(own))
+            response = await self._call(self._admin.delete_topics, own)
+            for name, code, *_ in response.topic_error_codes:
+                if code and code != kafka_errors.UnknownTopicOrPartitionError.errno:
+                    raise mapped(kafka_errors.for_code(code)(name), "topics")
         return own
 
     # ---- measured
@@ -133,7 +136,7 @@ class KafkaTopics:
         """
         places = await self._places(topics)
         async with _Reader(self._settings) as reader:
-            ends = await self._call(reader.end_offsets(places))
+            ends = await self._call(reader.end_offsets, places)
         return {self._settings.own(place): ends[place] for place in places}
 
     async def committed(self, group: str) -> dict[TopicPartition, int]:
@@ -143,7 +146,7 @@ class KafkaTopics:
             Transient: the broker was not reached.
         """
         name = self._settings.topic(group)
-        found = await self._call(self._admin.list_consumer_group_offsets(name))
+        found = await self._call(self._admin.list_consumer_group_offsets, name)
         own = self._settings.own
         return {own(place): at.offset for place, at in found.items() if at.offset >= 0}
 
@@ -166,12 +169,12 @@ class KafkaTopics:
         places = await self._places([topic])
         found: dict[BrokerPartition, list[Record]] = {place: [] for place in places}
         async with _Reader(self._settings) as reader:
-            ends = await self._call(reader.end_offsets(places))
+            ends = await self._call(reader.end_offsets, places)
             reader.assign(places)
-            await self._call(reader.seek_to_beginning(*places))
+            await self._call(reader.seek_to_beginning, *places)
             for place in places:
-                while await self._call(reader.position(place)) < ends[place]:
-                    batches = await self._call(self._some(reader))
+                while await self._call(reader.position, place) < ends[place]:
+                    batches = await self._call(self._some, reader)
                     for batch_of, batch in batches.items():
                         found[batch_of] += [
                             to_record(record, self._settings)
@@ -181,6 +184,17 @@ class KafkaTopics:
         return [record for place in places for record in found[place]]
 
     # ----
+
+    def _configs(self, topic: str) -> dict[str, str]:
+        """The bounds that the port names, whatever the broker's defaults are."""
+        configs = {
+            "max.message.bytes": str(record_limit(topic) + _FORMAT_BYTES),
+            "message.timestamp.type": "CreateTime",
+        }
+        if self._settings.prefix:
+            # The checks read a run's topics whole; the run removes them itself.
+            configs["retention.ms"] = "-1"
+        return configs
 
     async def _some(self, reader: Any) -> Any:
         while True:
@@ -209,12 +223,12 @@ class KafkaTopics:
 
     async def _counts(self, topics: Iterable[str]) -> dict[str, int]:
         names = {self._settings.topic(topic): topic for topic in topics}
-        described = await self._call(self._admin.describe_topics(list(names)))
+        described = await self._call(self._admin.describe_topics, list(names))
         return {names[topic["topic"]]: len(topic["partitions"]) for topic in described}
 
     async def _places(self, topics: Iterable[str]) -> list[BrokerPartition]:
         names = [self._settings.topic(topic) for topic in topics]
-        described = await self._call(self._admin.describe_topics(names))
+        described = await self._call(self._admin.describe_topics, names)
         places = []
         for topic in described:
             if topic["error_code"]:
@@ -222,11 +236,18 @@ class KafkaTopics:
             places += [BrokerPartition(topic["topic"], p["partition"]) for p in topic["partitions"]]
         return sorted(places)
 
-    async def _call(self, call: Any) -> Any:
-        try:
-            return await within(self._settings.connect_us, call)
-        except KAFKA_ERRORS as error:
-            raise mapped(error, "topics") from error
+    async def _call(self, call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Call the library; a broker that has just started is asked again."""
+        clock = asyncio.get_running_loop()
+        end = clock.time() + self._settings.connect_us / 1e6
+        while True:
+            left_us = round((end - clock.time()) * 1e6)
+            try:
+                return await within(max(left_us, 1), call(*args))
+            except KAFKA_ERRORS as error:
+                if not getattr(error, "retriable", False) or clock.time() >= end:
+                    raise mapped(error, "topics") from error
+            await asyncio.sleep(0.1)
 
     def _not_ready(self, error: BaseException) -> EnvironmentNotReady:
         if isinstance(error, _FORBIDDEN):
@@ -276,13 +297,3 @@ class _Reader:
     async def _close(self) -> None:
         closing = asyncio.ensure_future(self._consumer.stop())
         await asyncio.wait([closing], timeout=self._settings.leave_us / 1e6)
-
-
-def _configs(topic: str) -> dict[str, str]:
-    """The run's own bounds, whatever the broker's defaults are."""
-    return {
-        "max.message.bytes": str(record_limit(topic) + _FORMAT_BYTES),
-        "message.timestamp.type": "CreateTime",
-        # What a group has not read yet must not go; a run removes its topics itself.
-        "retention.ms": "-1",
-    }

@@ -127,7 +127,8 @@ class Consumer(Protocol):
 
         Raises:
             Fenced: the group has moved on to another generation; nothing was committed.
-            Unavailable: (a `Transient`) the broker was not reached in time.
+            Unavailable: (a `Transient`) the broker did not answer in time; what was asked for may
+                be committed all the same.
         """
         ...
 

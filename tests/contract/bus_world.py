@@ -122,6 +122,9 @@ class BusWorld(Protocol):
         ...
 
 
+W = TypeVar("W", bound=BusWorld)
+
+
 # ---- in memory
 
 
@@ -317,12 +320,12 @@ IN_EVERY_OUTAGE = [*IN_EVERY_WORLD, pytest.param("kafka-paused", marks=pytest.ma
 
 
 def in_world(
-    case: Callable[[BusWorld], Coroutine[Any, Any, None]],
-) -> Callable[[BusWorld], None]:
+    case: Callable[[W], Coroutine[Any, Any, None]],
+) -> Callable[[W], None]:
     """Run an `async` case inside its world."""
 
     @functools.wraps(case)
-    def run(world: BusWorld) -> None:
+    def run(world: W) -> None:
         world.run(case(world))
 
     return run

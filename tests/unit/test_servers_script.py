@@ -1,0 +1,101 @@
+"""`scripts/servers` as far as it can be tried without starting a server."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+TOOLS = [
+    *("bash", "cat", "cksum", "cut", "dirname", "find", "flock", "id", "mkdir"),
+    *("readlink", "sed", "sort", "tail", "tr"),
+]
+
+
+def make_checkout(folder: Path) -> Path:
+    """A copy of the scripts in a checkout of its own."""
+    (folder / "scripts").mkdir(parents=True)
+    for name in ("servers", "poms"):
+        source = SCRIPTS / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, folder / "scripts" / name)
+    return folder / "scripts" / "servers"
+
+
+def run(
+    script: Path, *arguments: str, state: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it without a terminal, with its state in `state`."""
+    ours = ("CI", "LAB")
+    names = {name: value for name, value in os.environ.items() if not name.startswith(ours)}  # noqa: TID251 - handed on
+    return subprocess.run(
+        [script, *arguments],
+        env={**names, "LAB_SERVERS_DIR": str(state), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_two_checkouts_have_other_ports_and_everything_is_on_loopback(tmp_path: Path) -> None:
+    texts = [
+        run(make_checkout(tmp_path / name), "env", state=tmp_path / "state").stdout
+        for name in ("one", "two")
+    ]
+    addresses = [line.split("=", 1)[1] for line in texts[0].splitlines()[:3]]
+    assert all("127.0.0.1:" in address for address in addresses)
+    assert not set(texts[0].splitlines()) & set(texts[1].splitlines())
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["begin"], ["up", "oracle"], ["stop"], ["pause", "oracle"]]
+)
+def test_wrong_use_says_so_and_exits_2(tmp_path: Path, arguments: list[str]) -> None:
+    done = run(make_checkout(tmp_path / "c"), *arguments, state=tmp_path / "state")
+    assert done.returncode == 2
+    assert done.stderr
+    assert not done.stdout
+
+
+def test_what_is_missing_is_named_with_the_one_command_and_nothing_is_installed(
+    tmp_path: Path,
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in TOOLS:
+        found = shutil.which(name)
+        assert found is not None
+        (tools / name).symlink_to(found)
+    installer = tools / "apt-get"
+    installer.write_text(f"#!/bin/sh\necho called >>{tmp_path}/installed\n")
+    installer.chmod(0o755)
+    done = run(
+        make_checkout(tmp_path / "c"), "up", "redis", "kafka", state=tmp_path / "s", PATH=str(tools)
+    )
+    assert done.returncode == 3
+    assert "apt-get install -y --no-install-recommends redis-server" in done.stderr
+    assert "apt-get install -y --no-install-recommends maven default-jre-headless" in done.stderr
+    assert done.stdout.strip() == ""
+    assert not (tmp_path / "installed").exists()
+
+
+def test_a_server_that_does_not_run_is_down_and_cannot_be_paused(tmp_path: Path) -> None:
+    script = make_checkout(tmp_path / "c")
+    state = tmp_path / "state"
+    assert run(script, "status", state=state).stdout.splitlines() == [
+        "postgres down",
+        "redis down",
+        "kafka down",
+    ]
+    assert run(script, "status", "redis", state=state).returncode == 1
+    paused = run(script, "pause", "redis", state=state)
+    assert paused.returncode == 1
+    assert "scripts/servers start redis" in paused.stderr
+    # A process id that now belongs to somebody else is not ours.
+    (state / "run").mkdir(exist_ok=True)
+    (state / "run" / "redis.pid").write_text(f"{os.getpid()} 1\n")
+    assert run(script, "kill", "redis", state=state).returncode == 0
