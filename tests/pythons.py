@@ -3,10 +3,12 @@
 Deliberately not here: tests.
 """
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -32,25 +34,31 @@ def find_python(version: str) -> str:
     pytest.skip(f"python{version} is not on PATH")
 
 
-def lab_python(version: str, home: Path) -> str:
-    """The interpreter of a virtual environment with the lab in it, made below `home` if missing.
+@functools.cache
+def lab_python(version: str) -> str:
+    """The interpreter of a virtual environment with the lab in it, made once for all tests.
 
     Skips the test where the version is missing, or where nothing can be installed; the latter is a
     failure with CI set.
     """
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
-    python = home / version / "bin" / "python"
-    if not python.exists():
-        made = [
-            ["env", PYENV, find_python(version), "-m", "venv", str(home / version)],
-            [str(python), "-m", "pip", "install", "--quiet", str(Path(__file__).parents[1])],
-        ]
-        for command in made:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                why = f"cannot install the lab for Python {version}: {done.stderr.strip()[-300:]}"
-                if os.environ.get("CI"):  # noqa: TID251 - tests are run by CI or by hand
-                    pytest.fail(why)
-                pytest.skip(why)
-    return str(python)
+    home = Path(_homes().name) / version
+    made = [
+        ["env", PYENV, find_python(version), "-m", "venv", str(home)],
+        [str(home / "bin" / "pip"), "install", "--quiet", str(Path(__file__).parents[1])],
+    ]
+    for command in made:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            why = f"cannot install the lab for Python {version}: {done.stderr.strip()[-300:]}"
+            if os.environ.get("CI"):  # noqa: TID251 - tests are run by CI or by hand
+                pytest.fail(why)
+            pytest.skip(why)
+    return str(home / "bin" / "python")
+
+
+@functools.cache
+def _homes() -> "tempfile.TemporaryDirectory[str]":
+    """Where the environments are; removed when the tests have ended."""
+    return tempfile.TemporaryDirectory(prefix="lab-pythons-")

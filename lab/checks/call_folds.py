@@ -54,6 +54,7 @@ class CallFolds:
             "position": self._position,
             "held": self._held,
             "owned": self._owned,
+            "revoked": self._revoked,
             "drained": self._drained,
             "handle.begin": self._handle_begin,
             "handle.end": self._handle_end,
@@ -143,7 +144,10 @@ class CallFolds:
         process, how = entry[2], entry[10]
         life = self.lives.get(process) or self._life(process)
         begun = life.in_hand.pop(entry[5:8], None)
-        if entry[8] < life.epoch and how not in ("stale", "release"):
+        if (entry[8] < life.epoch or entry[8] <= life.lost_epoch) and how not in (
+            "stale",
+            "release",
+        ):
             life.stale += (entry,)
         if how == "ack":
             life.acks += 1
@@ -174,9 +178,7 @@ class CallFolds:
             early = Early(entry[3], made[1] - entry[1], is_next=entry[11] > made[0])
             life.early += (early,)
 
-    def _look_at_word(
-        self, life: Life, entry: shapes.Settle, begun: shapes.Deliver | None
-    ) -> None:
+    def _look_at_word(self, life: Life, entry: shapes.Settle, begun: shapes.Deliver | None) -> None:
         """A retry that was announced is settled: with the delay that it was announced with."""
         said = life.said.pop((entry[4], entry[9]), None)
         if said is None or entry[10] != "retry" or begun is None or begun[11] != said[0]:
@@ -207,6 +209,9 @@ class CallFolds:
         life.in_hand.clear()
         life.not_before.clear()
         life.said.clear()
+
+    def _revoked(self, entry: shapes.Owned) -> None:
+        self._life(entry[2]).lost_epoch = entry[5]
 
     def _drained(self, entry: shapes.Drained) -> None:
         self._life(entry[2]).drained = (entry[5], entry[6], entry[7])
@@ -265,11 +270,9 @@ class CallFolds:
             late = Overdue(entry[3], f"{provider}.{entry[5]}", took_us, Ended.LATE)
             life.overdue += (late,)
         health = life.health.get(provider) or self._health(life, provider)
-        if (health.failed_us or health.open_us is not None) and (
-            self._was_down(health, t_us - took_us)
-        ):
-            life.calls_down += (entry[3],)
-        elif health.half_us is not None and self._is_second_probe(health, t_us - took_us):
+        if (
+            health.failed_us or health.open_us is not None or health.half_us is not None
+        ) and self._should_not_be(health, t_us - took_us):
             life.calls_down += (entry[3],)
         if entry[10] and entry[7] == "Throttled":
             until_us = t_us + entry[10]
@@ -305,9 +308,15 @@ class CallFolds:
         start_us = last_us - window_us * 4 // 5
         return sum(each >= start_us for each in failed_us) >= self._contract.breaker_calls_min
 
+    def _should_not_be(self, health: Health, at_us: int) -> bool:
+        """Whether a call that began at `at_us` was made in spite of what was known."""
+        is_second_probe = self._is_second_probe(health, at_us)
+        return is_second_probe or self._was_down(health, at_us)
+
     def _is_second_probe(self, health: Health, at_us: int) -> bool:
         """Whether a call that began at `at_us` was one too many while its breaker was half open."""
-        assert health.half_us is not None
+        if health.half_us is None:
+            return False
         from_us, until_us = health.half_us
         if at_us < from_us or (until_us is not None and at_us >= until_us):
             return False

@@ -74,7 +74,7 @@ class Life:
             and the instant of the next. said: retries that it has announced and not settled yet, by
             (group, event id): attempt, when, delay. hints: until when a third party asked it to
             stay away, by order.
-        epoch: of the latest assignment.
+        epoch: of the latest assignment. lost_epoch: of the latest one that was taken from it.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover.
         health: of its dependencies.
@@ -102,14 +102,15 @@ class Life:
         "failing_spells",
         "handlers",
         "handlers_max",
-        "hints",
         "health",
-        "in_hand",
         "held_max",
+        "hints",
+        "in_hand",
         "in_hand_max",
         "in_place",
         "in_place_over",
         "left_open",
+        "lost_epoch",
         "name",
         "not_before",
         "outlived",
@@ -125,6 +126,7 @@ class Life:
     def __init__(self, name: str) -> None:
         self.name = name
         self.epoch = 0
+        self.lost_epoch = 0
         self.delivered = 0
         self.in_hand: dict[tuple[str, int, int], Deliver] = {}
         self.in_hand_max = 0

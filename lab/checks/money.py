@@ -103,4 +103,5 @@ class ChargeAfterValidation(Check):
             moved = {entry[5] for entry in case.ledger}
             for kind, action in (("charge", "capture"), ("refund", "refund")):
                 if action in moved and kind not in opened:
+                    self.checked += 1
                     self.breaks(case, f"a {action} without an announced {kind}")

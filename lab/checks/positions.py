@@ -52,7 +52,7 @@ class Fenced(Check):
             for settle in life.stale:
                 self.broken(
                     f"{life.name} settled {settle[5]}/{settle[6]} offset {settle[7]} under epoch "
-                    f"{settle[8]} after it was given a later one",
+                    f"{settle[8]} after it had lost it",
                     settle[3],
                 )
         for process, group, event_id in seen.calls.usurped:

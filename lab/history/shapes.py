@@ -69,6 +69,7 @@ SHAPES: dict[str, object] = {
     "position": Position,
     "held": Held,
     "owned": Owned,
+    "revoked": Owned,
     "paused": Paused,
     "breaker": Breaker,
     "drained": Drained,

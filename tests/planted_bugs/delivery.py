@@ -1,56 +1,37 @@
-"""Bugs about events: lost, done twice, suppressed for nothing, acknowledged too early, overtaken."""
+"""Bugs about events: lost, done twice, suppressed for nothing, acked too early, overtaken."""
 
-import asyncio
-from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from lab.bus.delivery import Limits
 from lab.bus.edge import Invoke
-from lab.bus.memory import MemoryLog
-from lab.bus.offsets import OffsetTracker
 from lab.domain.errors import LabError
 from lab.domain.events import OrderConfirmed, Payload
-from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters
+from lab.patterns.dead_letter import DeadLetters
 from lab.patterns.dedupe import Dedupe
 from lab.patterns.inbox import Inbox
-from lab.patterns.key_lanes import KeyParking
-from lab.patterns.outbox import Relay
 from lab.patterns.provider_key import KeyPerIntent
 from lab.patterns.retry import Retrying
 from lab.ports.bus import Ack, DeadLetter, Delivery, Ordering, Settlement
 from lab.ports.dedupe import Claim
 from lab.ports.key_retry import Arrival, WaitingRow
 from lab.ports.service import Context
-from lab.ports.store import OutboxRow, OutboxStore, Revenue, Unit, Verdict
+from lab.ports.store import Revenue, Unit, Verdict
 from lab.services.notification import Notification
-from lab.stores.memory import MemoryStore, MemoryStoreServer
-from lab.stores.memory_base import Life
 from lab.stores.memory_dedupe import MemoryDedupeServer
 from lab.stores.memory_key_retry import KeyRetryTable
 from lab.wiring.chain import _limits
-from tests.planted_bugs.planting import Bugs, Setup
+from tests.planted_bugs.planting import Bugs, Setup, in_background
 
 BUGS: Final = Bugs()
 
 DUPLICATES: Final = Setup(scenario="duplicates")
 ERRORS: Final = Setup(scenario="timeouts")
 CLAIMED_AND_KILLED: Final = Setup(faults=("proc.crash@dedupe.after_claim#every10 first=1",))
-KILLED_BEFORE_CONFIRMED: Final = Setup(
-    faults=("proc.crash@handler.before_commit#every10 nth=5",)
-)
+KILLED_BEFORE: Final = Setup(faults=("proc.crash@handler.before_commit#every10 first=1",))
+KILLED_BEFORE_CONFIRMED: Final = Setup(faults=("proc.crash@handler.before_commit#every10 nth=5",))
 THROUGH_TIERS: Final = Setup(scenario="timeouts", settings=(("retry.in_place", 1),))
-KILLED_BEHIND_A_SLOW_ONE: Final = Setup(
-    orders=60,
-    rate=30,
-    faults=(
-        "svc.timeout@mailer#every7 first=1",
-        "svc.timeout@antifraud#every7 first=1",
-        "proc.crash@notification at=1500ms",
-        "proc.crash@validation at=1700ms",
-    ),
-)
 
 
 # ---- no-lost-event, dedupe-sound
@@ -84,13 +65,13 @@ def mark_before_the_effect() -> None:
 class KeyWithoutItsGroup(MemoryDedupeServer):
     """The key is the event's id: what one group has handled is done for all of them."""
 
-    def claim(self, name: str, event_id: str, owner: str, lease_us: int) -> Claim:
+    def claim(self, _name: str, event_id: str, owner: str, lease_us: int) -> Claim:
         return super().claim("", event_id, owner, lease_us)
 
-    def complete(self, name: str, event_id: str, owner: str, fence: int, window_us: int) -> bool:
+    def complete(self, _name: str, event_id: str, owner: str, fence: int, window_us: int) -> bool:
         return super().complete("", event_id, owner, fence, window_us)
 
-    def release(self, name: str, event_id: str, owner: str, fence: int) -> bool:
+    def release(self, _name: str, event_id: str, owner: str, fence: int) -> bool:
         return super().release("", event_id, owner, fence)
 
 
@@ -151,6 +132,24 @@ class LaterEventsAreNotKept(KeyRetryTable):
         return super().arrive(row)
 
 
+@BUGS.plant(
+    "dedupe-sound",
+    "lab.wiring.chain.Dedupe",
+    setup=KILLED_BEFORE,
+    witness="and nothing was ever done",
+    falls={
+        "no-lost-event": "the record was acknowledged, and nothing of it was done",
+        "converges": "its order waits for ever",
+    },
+)
+class DoneBeforeTheCommit(Dedupe):
+    """The claim is completed before the handler runs, so that nobody else can begin."""
+
+    async def _run(self, delivery: Delivery, claim: Claim) -> Settlement:
+        await super()._end(delivery, claim.fence, is_done=True)
+        return await self._inner(delivery)
+
+
 # ---- effect-once
 
 
@@ -178,6 +177,17 @@ class InboxRowInItsOwnTransaction(Inbox):
         return verdict
 
 
+@BUGS.plant("effect-once", "lab.wiring.chain.Inbox", setup=Setup(), witness="its revenue was added")
+class SettlesTwice(Inbox):
+    """The framework commits at the end of a handler that has committed already."""
+
+    async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
+        verdict = await super().settle(delivery, unit)
+        if verdict is Verdict.COMMITTED:
+            await super().save(delivery, unit)
+        return verdict
+
+
 @BUGS.plant(
     "effect-once",
     "lab.wiring.programs.Notification",
@@ -192,7 +202,7 @@ class RevenueBeforeTheMail(Notification):
             revenue = Revenue(currency=payload.currency, amount_cents=payload.amount_cents)
             subject = context.envelope.lab_subject
             await context.save(Unit(lab_subject=subject, revenue=revenue))
-        await super(RevenueBeforeTheMail, self).on_news(payload, _WithoutRevenue(context))
+        await super().on_news(payload, _WithoutRevenue(context))
 
 
 class _WithoutRevenue(Context):
@@ -201,11 +211,13 @@ class _WithoutRevenue(Context):
         self.attempt = inner.attempt
         self.redrives = inner.redrives
         self.deadline_us = inner.deadline_us
-        self.save = inner.save  # type: ignore[method-assign]
-        self._settle = inner.settle
+        self._inner = inner
+
+    async def save(self, unit: Unit) -> Verdict:
+        return await self._inner.save(unit)
 
     async def settle(self, unit: Unit) -> Verdict:
-        return await self._settle(replace(unit, revenue=None))
+        return await self._inner.settle(replace(unit, revenue=None))
 
 
 @BUGS.plant(
@@ -231,7 +243,7 @@ class RevenueForgotten(Notification):
     """The mail goes out, and the counter stays where it was."""
 
     async def on_news(self, payload: Payload, context: Context) -> None:
-        await super(RevenueForgotten, self).on_news(payload, _WithoutRevenue(context))
+        await super().on_news(payload, _WithoutRevenue(context))
 
 
 @BUGS.plant(
@@ -246,7 +258,7 @@ class RevenueInAnotherCurrency(Notification):
     async def on_news(self, payload: Payload, context: Context) -> None:
         if isinstance(payload, OrderConfirmed):
             payload = replace(payload, currency="XXX")
-        await super(RevenueInAnotherCurrency, self).on_news(payload, context)
+        await super().on_news(payload, context)
 
 
 # ---- ack-after-effect
@@ -262,7 +274,7 @@ class CommitInTheBackground(Inbox):
     """The transaction is committed by a task; the handler returns, and the record is acked."""
 
     async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
-        asyncio.get_running_loop().create_task(super().settle(delivery, unit))
+        in_background(super().settle(delivery, unit))
         return Verdict.COMMITTED
 
 
@@ -317,7 +329,7 @@ def no_key_lanes() -> None:
 class LockThatNobodyAsks(KeyRetryTable):
     """A failed event locks its key, and later ones run without asking for the lock."""
 
-    def arrive(self, row: WaitingRow) -> tuple[Arrival, WaitingRow | None]:
+    def arrive(self, row: WaitingRow) -> tuple[Arrival, WaitingRow | None]:  # noqa: ARG002
         return Arrival.FREE, None
 
 
@@ -339,47 +351,3 @@ def lanes_by_record(policy: Any) -> Limits:
         commit_after_us=limits.commit_after_us,
         revoke_us=limits.revoke_us,
     )
-
-
-# ---- commit-prefix
-
-
-PREFIX: Final = {
-    "no-lost-event": "what lies below the position is never read again",
-    "converges": "its order waits for ever",
-}
-
-
-@BUGS.plant(
-    "commit-prefix",
-    setup=KILLED_BEHIND_A_SLOW_ONE,
-    off=("commit_prefix",),
-    witness="was not settled",
-    falls=PREFIX,
-)
-def no_commit_prefix() -> None:
-    """The highest settled offset is committed, whatever lies open below it."""
-
-
-@BUGS.plant(
-    "commit-prefix",
-    "lab.wiring.chain.commit_prefix",
-    setup=KILLED_BEHIND_A_SLOW_ONE,
-    witness="was not settled",
-    falls=PREFIX,
-)
-def commit_what_was_fetched(settled: OffsetTracker) -> int:
-    """Auto-commit: the position is where the consumer reads, not how far it has come."""
-    return settled._delivered + 1
-
-
-@BUGS.plant(
-    "commit-prefix",
-    "lab.wiring.chain.commit_prefix",
-    setup=KILLED_BEHIND_A_SLOW_ONE,
-    witness="was not settled",
-    falls=PREFIX,
-)
-def one_too_far(settled: OffsetTracker) -> int:
-    """Kafka wants the next offset to be read, and one is added to what is that already."""
-    return settled.contiguous + 1

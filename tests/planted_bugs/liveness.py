@@ -4,10 +4,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from lab.bus.delivery import Limits
-from lab.domain.errors import LabError
-from lab.patterns.retry import Retrying
-from lab.ports.bus import Delivery, Release, Settlement
+from lab.domain.events import Payload, PaymentCaptured
 from lab.ports.key_retry import WaitingRow
+from lab.ports.service import Context
+from lab.ports.store import Unit
+from lab.services.orders import Orders
+from lab.services.payment import Payment
 from lab.stores.memory_key_retry import KeyRetryTable
 from lab.wiring.chain import _limits
 from tests.planted_bugs.planting import Bugs, Setup
@@ -23,16 +25,21 @@ def no_retry() -> None:
     """The first failure is the last: a dead letter for what would have passed."""
 
 
-@BUGS.plant(
-    "drains", "lab.wiring.chain._limits", setup=Setup(), witness="lag"
-)
+@BUGS.plant("drains", "lab.wiring.chain._limits", setup=Setup(), witness="lag")
 def commit_every_200_only(policy: Any) -> Limits:
     """Positions are committed after so many records; the last ones wait for more to come."""
     return replace(_limits(policy), commit_after_us=2**50)
 
 
 @BUGS.plant(
-    "drains", "lab.stores.memory.KeyRetryTable", setup=THROUGH_TIERS, witness="waiting"
+    "drains",
+    "lab.stores.memory.KeyRetryTable",
+    setup=THROUGH_TIERS,
+    witness="waiting",
+    falls={
+        "no-lost-event": "what stands behind such a row is never run",
+        "converges": "nor is it parked",
+    },
 )
 class RowsAreNotDeleted(KeyRetryTable):
     """The rows of a key that has come to its end are kept for the auditors."""
@@ -41,4 +48,37 @@ class RowsAreNotDeleted(KeyRetryTable):
         return None
 
 
-_ = LabError, Retrying, Delivery, Release, Settlement
+@BUGS.plant(
+    "converges",
+    "lab.wiring.programs.Orders",
+    setup=Setup(),
+    witness="it is PAID at the end",
+)
+class CurrencyWithoutAMinorUnit(Orders):
+    """A division by the number of minor units, of which some currencies have none."""
+
+    async def on_payment_captured(self, payload: Payload, context: Context) -> None:
+        assert isinstance(payload, PaymentCaptured)
+        units = {"JPY": 0}.get(payload.currency, 100)
+        assert payload.amount_cents // units >= 0
+        await super().on_payment_captured(payload, context)
+
+
+@BUGS.plant(
+    "converges",
+    "lab.wiring.programs.Payment",
+    setup=Setup(
+        rate=2,
+        faults=(
+            "svc.hang_after_effect@payment_gateway#2 first=1",
+            "svc.timeout@payment_gateway#2 every=1",
+        ),
+        settings=(("retry.tiers_ms", (100, 200, 300)),),
+    ),
+    witness="it is VALIDATED with an open intent at the end",
+)
+class NobodyIsTold(Payment):
+    """When a charge is given up, its order stays as it was: nobody is told to look for it."""
+
+    async def on_dead(self, order_id: str, event_type: str) -> Unit:  # noqa: ARG002
+        return Unit(order_id=order_id)

@@ -4,7 +4,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from lab.domain.events import Payload, PaymentCaptured, RefundRequested
+from lab.domain.events import (
+    OrderValidated,
+    Payload,
+    PaymentCaptured,
+    PaymentRefunded,
+    RefundRequested,
+)
 from lab.domain.order import Intent, IntentKind, Order, OrderState
 from lab.patterns.provider_key import KeyPerIntent
 from lab.ports.providers import ChargeState, GatewayAnswer, Known
@@ -75,7 +81,7 @@ class RefundThatCharges(Payment):
     async def _call(
         self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
     ) -> GatewayAnswer:
-        answer = await super(RefundThatCharges, self)._call(
+        answer = await super()._call(
             replace(intent, kind=IntentKind.CHARGE), key, order, charge, deadline_us
         )
         is_charge = intent.kind is IntentKind.CHARGE
@@ -95,9 +101,7 @@ class AmountInTheWrongUnit(Payment):
         self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
     ) -> GatewayAnswer:
         wrong = replace(order, amount_cents=order.amount_cents // 100)
-        return await super(AmountInTheWrongUnit, self)._call(
-            intent, key, wrong, charge, deadline_us
-        )
+        return await super()._call(intent, key, wrong, charge, deadline_us)
 
 
 @BUGS.plant("money-matches", "lab.wiring.programs.Payment", setup=PLAIN, witness="a capture of")
@@ -107,9 +111,7 @@ class CurrencyByDefault(Payment):
     async def _call(
         self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
     ) -> GatewayAnswer:
-        return await super(CurrencyByDefault, self)._call(
-            intent, key, replace(order, currency="XXX"), charge, deadline_us
-        )
+        return await super()._call(intent, key, replace(order, currency="XXX"), charge, deadline_us)
 
 
 @BUGS.plant("money-matches", "lab.wiring.programs.Payment", setup=CANCELLED, witness="a refund of")
@@ -121,7 +123,7 @@ class RefundOfAPart(Payment):
     ) -> GatewayAnswer:
         if intent.kind is IntentKind.REFUND:
             order = replace(order, amount_cents=order.amount_cents - 1)
-        return await super(RefundOfAPart, self)._call(intent, key, order, charge, deadline_us)
+        return await super()._call(intent, key, order, charge, deadline_us)
 
 
 @BUGS.plant(
@@ -135,7 +137,7 @@ class DeclinedIsPaid(Payment):
 
     def _charged(self, loaded: Loaded, told: _Told, context: Context) -> Unit:
         paid = _Told(ChargeState.CAPTURED, told.intent, told.key)
-        return super(DeclinedIsPaid, self)._charged(loaded, paid, context)
+        return super()._charged(loaded, paid, context)
 
 
 @BUGS.plant(
@@ -172,7 +174,8 @@ class ChargeWithoutATrace(Payment):
     """The gateway is called first; what it said is stored with the new state, nothing before."""
 
     async def on_order_validated(self, payload: Payload, context: Context) -> None:
-        loaded = await self._load(getattr(payload, "order_id"))  # noqa: B009
+        assert isinstance(payload, OrderValidated)
+        loaded = await self._load(payload.order_id)
         order = loaded.order
         await self.gateway.charge(
             order.id,
@@ -200,3 +203,28 @@ class ChargeWithoutATrace(Payment):
 )
 def charge_in_any_state() -> None:
     """The list of states in which may be charged was written as all that are not paid yet."""
+
+
+@BUGS.plant(
+    "charge-after-validation",
+    "lab.wiring.programs.Payment",
+    setup=CANCELLED,
+    witness="a refund without an announced refund",
+)
+class RefundWithoutAnIntent(Payment):
+    """Giving money back can do no harm, so nothing is written down before it."""
+
+    async def on_refund_requested(self, payload: Payload, context: Context) -> None:
+        assert isinstance(payload, RefundRequested)
+        loaded = await self._load(payload.order_id)
+        key = f"refund:{payload.charge_key}"
+        await self.gateway.refund(
+            payload.order_id,
+            key=key,
+            charge_key=payload.charge_key,
+            amount_cents=payload.amount_cents,
+            deadline_us=context.deadline_us,
+        )
+        refunded = PaymentRefunded(order_id=payload.order_id, charge_key=payload.charge_key)
+        told = _Told(ChargeState.REFUNDED)
+        await context.settle(self._move(loaded, OrderState.REFUNDED, refunded, told, context))

@@ -1,6 +1,5 @@
-"""Bugs about orders: accepted and not kept, refused and kept, made up, moved where they may not go."""
+"""Bugs about orders: accepted and not kept, refused and kept, made up, moved against the rules."""
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -22,7 +21,7 @@ from lab.services.orders import Cancelled, OrdersUseCases
 from lab.services.payment import Payment, _Told
 from lab.stores.memory import MemoryStore, MemoryStoreServer
 from lab.stores.memory_base import Life
-from tests.planted_bugs.planting import Bugs, Setup
+from tests.planted_bugs.planting import Bugs, Setup, in_background
 
 BUGS: Final = Bugs()
 
@@ -50,10 +49,8 @@ class AnswerBeforeTheCommit(OrdersUseCases):
     async def create(
         self, order: NewOrder, *, body: bytes, key: str, lab_subject: str
     ) -> StoredAnswer | KeyRefusal:
-        later = super(AnswerBeforeTheCommit, self).create(
-            order, body=body, key=key, lab_subject=lab_subject
-        )
-        asyncio.get_running_loop().create_task(later)
+        later = super().create(order, body=body, key=key, lab_subject=lab_subject)
+        in_background(later)
         order_id = self.ids.order_id(lab_subject)
         return StoredAnswer(status=201, body=b'{"order_id":"%s"}' % order_id.encode())
 
@@ -68,7 +65,7 @@ class CancelIsAlwaysGranted(OrdersUseCases):
     """A cancel should be idempotent, so every order that is closed counts as cancelled."""
 
     async def cancel(self, order_id: str) -> Cancelled:
-        met = await super(CancelIsAlwaysGranted, self).cancel(order_id)
+        met = await super().cancel(order_id)
         return Cancelled.CANCELLED if met is Cancelled.TOO_LATE else met
 
 
@@ -114,9 +111,7 @@ class AnswerOutOfAReplica(OrdersUseCases):
     async def create(
         self, order: NewOrder, *, body: bytes, key: str, lab_subject: str
     ) -> StoredAnswer | KeyRefusal:
-        made = await super(AnswerOutOfAReplica, self).create(
-            order, body=body, key=key, lab_subject=lab_subject
-        )
+        made = await super().create(order, body=body, key=key, lab_subject=lab_subject)
         if lab_subject.endswith("0.1"):
             raise Transient("the order is not there")
         return made
@@ -135,8 +130,7 @@ def order_to_warm_up(
     orders: OrdersUseCases, *, is_ready: Callable[[], bool], subject_header: str
 ) -> AsgiApp:
     """At its start the API places a test order, so that its connections are warm."""
-    loop = asyncio.get_running_loop()
-    loop.create_task(orders.create(DRAFT, body=b"", key="", lab_subject="999.1"))
+    in_background(orders.create(DRAFT, body=b"", key="", lab_subject="999.1"))
     return make_app(orders, is_ready=is_ready, subject_header=subject_header)
 
 
@@ -148,9 +142,7 @@ LOST_ANSWERS: Final = Setup(
 )
 
 
-@BUGS.plant(
-    "idempotency-key", setup=LOST_ANSWERS, off=("http_idempotency",), witness="2 orders"
-)
+@BUGS.plant("idempotency-key", setup=LOST_ANSWERS, off=("http_idempotency",), witness="2 orders")
 def no_idempotency_keys() -> None:
     """The header is ignored."""
 
@@ -305,10 +297,16 @@ class PublishThenCommit(DirectPublish):
 
 class _TakesAway(OutboxStore):
     def __init__(self, inner: OutboxStore) -> None:
-        self.own_shard = inner.own_shard  # type: ignore[method-assign]
-        self.wait_shard = inner.wait_shard  # type: ignore[method-assign]
-        self.wait_unpublished = inner.wait_unpublished  # type: ignore[method-assign]
         self._inner = inner
+
+    async def own_shard(self) -> int | None:
+        return await self._inner.own_shard()
+
+    async def wait_shard(self) -> None:
+        await self._inner.wait_shard()
+
+    async def wait_unpublished(self, shard: int) -> None:
+        await self._inner.wait_unpublished(shard)
 
     async def unpublished(self, shard: int, limit: int) -> Sequence[OutboxRow]:
         rows = await self._inner.unpublished(shard, limit)
@@ -367,4 +365,3 @@ def topic_by_guess(envelope: Any) -> Any:
     """A cancelled order is about money, so its event is published where money is told of."""
     record = to_record(envelope)
     return replace(record, topic="payments") if envelope.type == "OrderCancelled" else record
-

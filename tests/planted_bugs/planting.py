@@ -1,17 +1,18 @@
 """Planted bugs in the running system: one part of it is broken, and it runs as a user would run it.
 
 A bug replaces one name that wiring composes (`at`) by a broken variant, or leaves a part out
-(`off`). The run around it is nothing special: a scenario, faults and policies that anybody could ask
-for, and that all promises survive without the bug. Deliberately not here: the bugs (one file per
-family of promises), and bugs of histories (`test_planted_histories.py`).
+(`off`). The run around it is nothing special: a scenario, faults and policies that anybody could
+ask for, and that all promises survive without the bug. Deliberately not here: the bugs (one file
+per family of promises), and bugs of histories (`test_planted_histories.py`).
 """
 
+import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import pytest
 
@@ -136,6 +137,11 @@ def replaced(parts: tuple[tuple[str, object], ...]) -> Iterator[None]:
         for name, part in parts:
             patch.setattr(name, part)
         yield
+
+
+def in_background(call: Coroutine[Any, Any, object]) -> None:
+    """What programmers do who do not want to wait: a task that nobody looks after."""
+    _ = asyncio.get_running_loop().create_task(call)
 
 
 def run_with(bug: Bug) -> Result:

@@ -1,11 +1,11 @@
-"""Bugs about processes: without bounds or deadlines, gone without goodbye, keeping what they took."""
+"""Bugs about processes: no bounds, no deadlines, gone without goodbye, keeping what they took."""
 
 from dataclasses import replace
 from typing import Any, Final
 
 from lab.bus.delivery import DeliveryLoop, Limits
 from lab.patterns.drain import Drain
-from lab.patterns.timeout import NEVER_US, Timeout
+from lab.patterns.timeout import NEVER_US
 from lab.ports.bus import StopReport
 from lab.ports.dedupe import Claim
 from lab.services.payment import Payment
@@ -67,16 +67,8 @@ def no_timeout() -> None:
 
 @BUGS.plant("deadline", "lab.wiring.programs.Payment", setup=SILENCE, witness="charge in payment-1")
 def client_without_a_timeout(**given: Any) -> Payment:
-    """The client library waits as long as it must; only the handler's own deadline ends the call."""
+    """The client library waits as long as it must; the handler's own deadline ends the call."""
     return Payment(**{**given, "timeout_us": NEVER_US})
-
-
-@BUGS.plant("deadline", "lab.wiring.chain.Timeout", setup=SILENCE, witness="charge in payment-1")
-class SecondsForMilliseconds(Timeout):
-    """The deadline of a handler is a thousand times too far away; calls inherit it."""
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**{**given, "handler_us": given["handler_us"] * 1_000})
 
 
 # ---- graceful-shutdown
@@ -97,7 +89,7 @@ class NoLastCommit(DeliveryLoop):
     """The drain ends all handlers and leaves; what they settled last is not committed."""
 
     async def stop(self, grace_us: int) -> StopReport:
-        async def forget(_deadline_us: int) -> bool:
+        async def forget(deadline_us: int) -> bool:  # noqa: ARG001
             return True
 
         self._committer.flush = forget  # type: ignore[method-assign]
@@ -140,11 +132,13 @@ class LeavesBeforeItEnds(DeliveryLoop):
     "lab.wiring.servers.MemoryDedupeServer",
     setup=KILLED,
     witness="lease",
-    falls={"converges": "the event of the claim waits for ever", "drains": "and so does its record"},
+    falls={
+        "converges": "the event of the claim waits for ever",
+        "drains": "and so does its record",
+    },
 )
 class ClaimsForEver(MemoryDedupeServer):
     """SETNX without EX: the claim of a dead process stands for ever."""
 
     def claim(self, name: str, event_id: str, owner: str, lease_us: int) -> Claim:  # noqa: ARG002
         return super().claim(name, event_id, owner, NEVER_US)
-

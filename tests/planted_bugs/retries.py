@@ -31,16 +31,17 @@ THROTTLED: Final = Setup(faults=("svc.error@mailer#every10 first=1 status=429 af
 
 
 @BUGS.plant(
-    "retry-law", "lab.wiring.chain.RetryPolicy", setup=EXHAUSTED, witness="tried again after attempt 6 of 6"
+    "retry-law",
+    "lab.wiring.chain.RetryPolicy",
+    setup=EXHAUSTED,
+    witness="tried again after attempt 6 of 6",
 )
 def one_more(**given: Any) -> RetryPolicy:
     """`attempts_max` is read as retries, so there is one attempt more."""
     return RetryPolicy(**{**given, "attempts_max": given["attempts_max"] + 1})
 
 
-@BUGS.plant(
-    "retry-law", "lab.wiring.chain.RetryPolicy", setup=ERRORS, witness="backoff of"
-)
+@BUGS.plant("retry-law", "lab.wiring.chain.RetryPolicy", setup=ERRORS, witness="backoff of")
 def backoff_without_a_cap(**given: Any) -> RetryPolicy:
     """The backoff doubles, and the first one is a thousand times too long: seconds for ms."""
     return RetryPolicy(**{**given, "base_us": given["base_us"] * 1_000, "cap_us": 2**40})
@@ -184,9 +185,21 @@ class OpenInNameOnly(Breaker):
     witness="to a dependency that was down",
 )
 class EveryCallIsAProbe(Breaker):
-    """Half open means open to all: every call that waited is let through at once."""
+    """Half open is open to all: whoever comes while the probe is out goes with it."""
 
     async def _probe(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         self._is_probing = False
-        self._open_until_us = min(self._open_until_us, self._clock())
         return await super()._probe(call, *args, **kwargs)
+
+
+@BUGS.plant(
+    "breaker-law",
+    "lab.wiring.programs.Breaker",
+    setup=OUTAGE,
+    witness="to a dependency that was down",
+)
+class ProbesTooSoon(Breaker):
+    """The time until the next probe is a tenth of what it should be: a slip of the decimal point."""
+
+    def __init__(self, dependency: str, **given: Any) -> None:
+        super().__init__(dependency, **{**given, "open_us": given["open_us"] // 10})

@@ -382,7 +382,7 @@ def a_commit_of_a_superseded_generation_is_accepted() -> History:
     return after(entries, index - 1, before)
 
 
-@bug("fenced", "payment-1 settled validation/0 offset 2 under epoch 1 after it was given a later")
+@bug("fenced", "payment-1 settled validation/0 offset 2 under epoch 1 after it had lost")
 def a_settlement_of_an_old_epoch_counts() -> History:
     entries = plain()
     owned = entries[where(entries, "owned", group="payment")]

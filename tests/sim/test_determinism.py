@@ -26,11 +26,6 @@ sys.exit(main())
 """
 
 
-@pytest.fixture(scope="session")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pythons")
-
-
 def digest(python: str, args: list[str], *, hash_seed: int, noise: int, out: Path) -> str:
     """The digest of a run in a fresh interpreter with `noise` objects made before."""
     command = [python, "-c", NOISY, str(noise), "run", *args, "--json", "--out", str(out)]
@@ -69,8 +64,8 @@ def test_neither_hash_seed_nor_heap_changes_the_digest(args: list[str], tmp_path
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_python_gives_the_same_digest(version: str, homes: Path, tmp_path: Path) -> None:
-    python = lab_python(version, homes)
+def test_every_python_gives_the_same_digest(version: str, tmp_path: Path) -> None:
+    python = lab_python(version)
 
     for args in (
         ["happy-path", "--orders", "500", "--seed", "7"],

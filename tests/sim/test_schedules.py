@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pythons import PYENV, VERSIONS, find_python
+from tests.pythons import VERSIONS, lab_python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -105,7 +105,7 @@ print(len(trace), scheduler.now_us, hashlib.sha256(repr(trace).encode()).hexdige
 
 def run_world(python: str, order: str, *, hash_seed: int, noise: int) -> str:
     """What a fresh interpreter prints after a run of `WORLD`."""
-    settings = [PYENV, f"PYTHONHASHSEED={hash_seed}", f"PYTHONPATH={ROOT}"]
+    settings = [f"PYTHONHASHSEED={hash_seed}", f"PYTHONPATH={ROOT}"]
     ended = subprocess.run(
         ["env", *settings, python, "-c", WORLD, order, str(noise)],
         capture_output=True,
@@ -128,11 +128,12 @@ def test_a_run_depends_on_no_hash_seed_and_no_heap_layout(order: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("order", ["fifo", "shuffle"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_run_is_the_same_on_every_python(version: str, order: str) -> None:
     here = run_world(sys.executable, order, hash_seed=5, noise=0)
-    assert run_world(find_python(version), order, hash_seed=6, noise=5) == here
+    assert run_world(lab_python(version), order, hash_seed=6, noise=5) == here
 
 
 @pytest.mark.slow

@@ -1,0 +1,115 @@
+"""Bugs about positions and ownership: committed too far, settled by somebody who has lost it."""
+
+from typing import Any, Final
+
+from lab.bus.offsets import OffsetTracker
+from lab.faults.boundaries import Role
+from lab.patterns.fencing import accept_any
+from lab.ports.dedupe import Claim
+from lab.stores.memory_dedupe import MemoryDedupeServer
+from lab.wiring.simulated import Member, SimulatedWorld, _members
+from tests.planted_bugs.planting import Bugs, Setup
+
+BUGS: Final = Bugs()
+
+KILLED_BEHIND_A_SLOW_ONE: Final = Setup(
+    orders=60,
+    rate=30,
+    faults=(
+        "svc.timeout@mailer#every7 first=1",
+        "svc.timeout@antifraud#every7 first=1",
+        "proc.crash@notification at=1500ms",
+        "proc.crash@validation at=1700ms",
+    ),
+)
+
+
+# ---- commit-prefix
+
+
+PREFIX: Final = {
+    "no-lost-event": "what lies below the position is never read again",
+    "converges": "its order waits for ever",
+}
+
+
+@BUGS.plant(
+    "commit-prefix",
+    setup=KILLED_BEHIND_A_SLOW_ONE,
+    off=("commit_prefix",),
+    witness="was not settled",
+    falls=PREFIX,
+)
+def no_commit_prefix() -> None:
+    """The highest settled offset is committed, whatever lies open below it."""
+
+
+@BUGS.plant(
+    "commit-prefix",
+    "lab.wiring.chain.commit_prefix",
+    setup=KILLED_BEHIND_A_SLOW_ONE,
+    witness="was not settled",
+    falls=PREFIX,
+)
+def commit_what_was_fetched(settled: OffsetTracker) -> int:
+    """Auto-commit: the position is where the consumer reads, not how far it has come."""
+    return settled._delivered + 1
+
+
+@BUGS.plant(
+    "commit-prefix",
+    "lab.wiring.chain.commit_prefix",
+    setup=KILLED_BEHIND_A_SLOW_ONE,
+    witness="was not settled",
+    falls=PREFIX,
+)
+def one_too_far(settled: OffsetTracker) -> int:
+    """Kafka wants the next offset to be read, and one is added to what is that already."""
+    return settled.contiguous + 1
+
+
+# ---- fenced
+
+
+def two_of_payment(world: SimulatedWorld) -> tuple[Member, ...]:
+    """The members of a world, and a second one in group payment."""
+    return Member(world, "payment-2", "payment", Role.CONSUMER), *_members(world)
+
+
+REBALANCED: Final = Setup(
+    orders=80,
+    rate=40,
+    faults=("proc.crash@payment-2 at=500ms",),
+    settings=(("drain.grace_ms", 100), ("payment.latency_ms", 600)),
+    world=(("lab.wiring.simulated._members", two_of_payment),),
+)
+
+
+@BUGS.plant("fenced", setup=REBALANCED, off=("fencing",), witness="after it had lost it")
+def no_fencing() -> None:
+    """What a member settles counts, whoever has its partitions by now."""
+
+
+HANDED_OVER: Final = Setup(
+    orders=80,
+    rate=40,
+    faults=("proc.term@payment-2 at=500ms",),
+    settings=(("drain.grace_ms", 300), ("payment.latency_ms", 600)),
+    world=(("lab.wiring.simulated._members", two_of_payment),),
+)
+
+
+@BUGS.plant(
+    "fenced",
+    "lab.wiring.servers.MemoryDedupeServer",
+    setup=HANDED_OVER,
+    witness="after another owner had taken it over",
+)
+class ClaimsWithoutFences(MemoryDedupeServer):
+    """A lease of 30 ms instead of 30 s, and whoever completes a claim is believed."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **{**named, "accepts": accept_any})
+
+    def claim(self, name: str, event_id: str, owner: str, lease_us: int) -> Claim:
+        return super().claim(name, event_id, owner, lease_us // 1_000)
