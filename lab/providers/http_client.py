@@ -87,7 +87,10 @@ class HttpLine:
         except NoAnswer as lost:
             raise Indeterminate(f"{provider} did not answer: {lost}") from lost
         if answer.status >= 400:
-            raise error_of(provider, Refused(answer.status, _after_us(answer)))
+            is_replayed = (wire.REPLAYED, "true") in answer.headers
+            raise error_of(
+                provider, Refused(answer.status, _after_us(answer), is_replayed=is_replayed)
+            )
         return self._read(request, answer, parse)
 
     def _headers(self, request: Request, left_us: int) -> tuple[tuple[str, str], ...]:

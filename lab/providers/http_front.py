@@ -305,6 +305,8 @@ async def _send_answer(send: Send, answer: Answer) -> None:
             (wire.RETRY_AFTER.encode(), b"%d" % -(-after_ms // 1_000)),
             (wire.RETRY_AFTER_MS.encode(), b"%d" % after_ms),
         )
+    if answer.is_replayed:
+        hint = (*hint, (wire.REPLAYED.encode(), b"true"))
     await _send_problem(send, answer.status, "not carried out", hint)
 
 

@@ -29,6 +29,8 @@ SUBJECT: Final = "lab-subject"
 """Header: the order as `ordinal.send`."""
 KEY: Final = "idempotency-key"
 RETRY_AFTER: Final = "retry-after"
+REPLAYED: Final = "idempotent-replayed"
+"""Header: `true` on the stored answer to an earlier request; its name is Stripe's."""
 RETRY_AFTER_MS: Final = "retry-after-ms"
 """Header: the hint of `retry-after`, to the millisecond."""
 

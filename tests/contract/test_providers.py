@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from lab.domain.errors import Down, Indeterminate, LabError, Permanent, Throttled, Transient
+from lab.domain.errors import (
+    Down,
+    Indeterminate,
+    LabError,
+    Permanent,
+    Replayed,
+    Throttled,
+    Transient,
+)
 from lab.history.entries import FACTS
 from lab.ports.faults import CallFault, CallFaultKind
 from lab.ports.providers import ChargeState, GatewayAnswer
@@ -188,7 +196,7 @@ async def test_a_stored_error_is_given_again(world: ProviderWorld) -> None:
     world.faults.faults = [error(500, stored=True)]
 
     assert await outcome(charge(world)) is Transient
-    assert await outcome(charge(world)) is Transient
+    assert await outcome(charge(world)) is Replayed
 
     assert await movements(world) == []
     assert await query(world) == []
@@ -324,7 +332,7 @@ async def test_a_restart_of_the_third_parties_forgets_nothing(world: ProviderWor
     assert (await charge(world, "c")).state is ChargeState.CAPTURED
     assert (await refund(world, "r", "c")).state is ChargeState.REFUNDED
     assert (await refund(world, "r2", "c")).reason == "charge_refunded"
-    assert await outcome(charge(world, "failed")) is Transient
+    assert await outcome(charge(world, "failed")) is Replayed
     assert await outcome(charge(world, "c", cents=501)) is Permanent
     await mail(world, "m")
     assert await movements(world) == [

@@ -257,7 +257,7 @@ class RevenueInAnotherCurrency(Notification):
 
     async def on_news(self, payload: Payload, context: Context) -> None:
         if isinstance(payload, OrderConfirmed):
-            payload = replace(payload, currency="XXX")
+            payload = replace(payload, currency="QQQ")
         await super().on_news(payload, context)
 
 

@@ -111,7 +111,7 @@ class CurrencyByDefault(Payment):
     async def _call(
         self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
     ) -> GatewayAnswer:
-        return await super()._call(intent, key, replace(order, currency="XXX"), charge, deadline_us)
+        return await super()._call(intent, key, replace(order, currency="QQQ"), charge, deadline_us)
 
 
 @BUGS.plant("money-matches", "lab.wiring.programs.Payment", setup=CANCELLED, witness="a refund of")

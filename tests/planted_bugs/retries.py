@@ -199,7 +199,7 @@ class EveryCallIsAProbe(Breaker):
     witness="to a dependency that was down",
 )
 class ProbesTooSoon(Breaker):
-    """The time until the next probe is a tenth of what it should be: a slip of the decimal point."""
+    """The time until the next probe is a tenth of what it should be: a slipped point."""
 
     def __init__(self, dependency: str, **given: Any) -> None:
         super().__init__(dependency, **{**given, "open_us": given["open_us"] // 10})
