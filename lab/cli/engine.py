@@ -88,8 +88,10 @@ def _elsewhere(asked: Asked, seeds: Sequence[int], out: "Path | None") -> "Itera
                 found = run.result()
                 assert found is not None, "nothing interrupts a run over there"
                 yield found
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:
+            # Do not wait for runs that nobody will look at.
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _seed_run(asked: Asked, seed: int, out: "Path | None") -> "SeedRun | None":
