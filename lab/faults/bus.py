@@ -10,8 +10,8 @@ import msgspec
 
 from lab.domain.envelope import H_SUBJECT, H_TYPE, Headers, header
 from lab.domain.events import READS, TOPICS
-from lab.faults.kinds import READ_TYPES
 from lab.faults.plan import FaultPlan, Site
+from lab.faults.rows import READ_TYPES
 from lab.ports.bus import (
     Ack,
     Consumer,

@@ -20,7 +20,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from lab.faults.kinds import KINDS, NOT_EXECUTED, PROCESSES, FaultKind, Param, ParamType
+from lab.faults.kinds import KINDS
+from lab.faults.rows import PROCESSES, FaultKind, Param, ParamType
+from lab.faults.rows_providers import NOT_EXECUTED
 
 Value = int | str | tuple[int, int]
 

@@ -3,8 +3,9 @@
 import pytest
 
 from lab.faults.boundaries import HOOKS
-from lab.faults.kinds import KINDS, PROVIDERS
+from lab.faults.kinds import KINDS
 from lab.faults.points import ANY, CRASH_POINTS, MID_DRAIN
+from lab.faults.rows import PROVIDERS
 from lab.faults.vocabulary import FaultError, Subjects, ordinal_of, parse_fault
 
 

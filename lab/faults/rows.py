@@ -1,0 +1,65 @@
+"""What a row of the fault table is made of, and the places where faults strike.
+
+Not here: the rows themselves (`rows_*.py`), and the table (`kinds.py`).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from lab.domain.events import READS
+
+SIMULATED: Final = ("simulated",)
+MS: Final = 1_000
+
+GROUPS: Final = tuple(READS)
+PROCESSES: Final = ("api", "relay", *GROUPS)
+PROVIDERS: Final = ("warehouse", "antifraud", "payment_gateway", "mailer")
+MOVERS: Final = ("payment_gateway", "mailer")
+READ_TYPES: Final = tuple(dict.fromkeys(name for types in READS.values() for name in types))
+CLIENT: Final = "client"
+
+
+class ParamType(StrEnum):
+    """How the value of a parameter is written."""
+
+    LENGTH = "length of time such as 30s or 500ms"
+    SPAN = "length of time such as 500ms, or two such as 50ms..400ms"
+    NUMBER = "whole number"
+    WORD = "word"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Param:
+    """A parameter of a kind, beside those that every kind has.
+
+    Attributes:
+        default: in microseconds for lengths; a span has two of them.
+        choices: the values that are allowed; empty: any of the type.
+    """
+
+    name: str
+    type: ParamType
+    default: int | str | tuple[int, int]
+    meaning: str
+    choices: tuple[int | str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultKind:
+    """One row of the vocabulary.
+
+    Attributes:
+        per: what its rate counts.
+        sites: where it can strike; a fault that names none strikes at `default_sites`.
+        takes_processes: with `at=` it strikes a process at that time, and the site names it.
+    """
+
+    name: str
+    summary: str
+    per: str
+    sites: tuple[str, ...]
+    default_sites: tuple[str, ...]
+    worlds: tuple[str, ...] = SIMULATED
+    params: tuple[Param, ...] = ()
+    takes_processes: bool = False

@@ -1,0 +1,40 @@
+"""Faults of the client: what a shop's customers and their browsers do. Their rows of the fault table.
+
+Not here: the injectors.
+"""
+
+from typing import Final
+
+from lab.faults.rows import CLIENT, MS, FaultKind, Param, ParamType
+
+CLIENT_ROWS: Final = (
+    FaultKind(
+        name="client.retry_same_key",
+        summary="the client sends an answered request again, under the same Idempotency-Key",
+        per="order",
+        sites=(CLIENT,),
+        default_sites=(CLIENT,),
+    ),
+    FaultKind(
+        name="client.double_submit",
+        summary="the client sends the order twice, without a key",
+        per="order",
+        sites=(CLIENT,),
+        default_sites=(CLIENT,),
+    ),
+    FaultKind(
+        name="client.cancel",
+        summary="the client cancels the order after it was accepted",
+        per="order",
+        sites=(CLIENT,),
+        default_sites=(CLIENT,),
+        params=(
+            Param(
+                name="after",
+                type=ParamType.SPAN,
+                default=(0, 500 * MS),
+                meaning="how long after the answer; of a span, each order has its own time in it",
+            ),
+        ),
+    ),
+)
