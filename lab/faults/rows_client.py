@@ -1,4 +1,4 @@
-"""Faults of the client: what a shop's customers and their browsers do. Their rows of the fault table.
+"""Faults of the client: customers and their browsers. Their rows of the fault table.
 
 Not here: the injectors.
 """
