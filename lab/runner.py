@@ -64,6 +64,20 @@ class World(Protocol):
         ...
 
 
+class Operator(Protocol):
+    """The person who looks after what waits for a person.
+
+    Attributes:
+        every_us: how often that is while faults last, 0 for never.
+    """
+
+    every_us: int
+
+    async def look(self, *, is_last: bool) -> bool:
+        """Do what there is to do; False if there was nothing. `is_last`: the faults are over."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How long the phases of a run may take; microseconds.
@@ -83,6 +97,7 @@ async def drive(
     *,
     total: int,
     limits: Limits,
+    operator: Operator | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Run the phases of one experiment to their end.
@@ -92,6 +107,7 @@ async def drive(
         orders: the load, in order of arrival.
         total: how many there will be, 0 if nobody knows; only for `progress`.
         limits: see `Limits`.
+        operator: looks after dead letters; None: nobody does.
         progress: told how far it is.
     """
     tell = progress or (lambda _done, _total, _phase: None)
@@ -100,6 +116,7 @@ async def drive(
     phase("faults")
     await world.start()
     load = _Load(world)
+    rounds = _Rounds(world, operator)
     await load.place_all(orders, total=total, tell=tell)
     # What the timetable holds comes, however early the last order was posted.
     struck_us = world.strikes_until_us()
@@ -111,10 +128,14 @@ async def drive(
     tell(load.placed, total, "heal")
     phase("heal")
     world.heal()
+    rounds.is_over = True
     deadline_us = now_us() + limits.drain_us
     phase("drain")
     tell(load.placed, total, "drain")
     await _until(world, lambda: load.is_answered and world.is_drained(), deadline_us)
+    while operator is not None and now_us() < deadline_us and await operator.look(is_last=True):
+        await world.clock.sleep_us(_LOOK_US)
+        await _until(world, lambda: load.is_answered and world.is_drained(), deadline_us)
     world.client.give_up()
     await world.stop()
     world.tell_what_is_left()
@@ -130,6 +151,21 @@ class _Phases:
 
     def __call__(self, name: str) -> None:
         self._world.write(("phase", self._world.clock.now_us(), "run", "", name))
+
+
+class _Rounds:
+    """Lets the operator look now and then, until heal."""
+
+    def __init__(self, world: World, operator: Operator | None) -> None:
+        self.is_over = False
+        if operator is not None and operator.every_us:
+            world.spawn(self._look(world, operator))
+
+    async def _look(self, world: World, operator: Operator) -> None:
+        while not self.is_over:
+            await world.clock.sleep_us(operator.every_us)
+            if not self.is_over:
+                await operator.look(is_last=False)
 
 
 class _Load:

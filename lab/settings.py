@@ -45,6 +45,14 @@ def _row(
     )
 
 
+def _choice(name: str, choices: str, meaning: str) -> Setting:
+    """One of some words, the first by default in both profiles."""
+    words = tuple(choices.split("|"))
+    return Setting(
+        name=name, simulated=words[0], wall_clock=words[0], unit="", meaning=meaning, choices=words
+    )
+
+
 SETTINGS: Final[tuple[Setting, ...]] = (
     _row("bus.partitions", 8, 8, "", "partitions of every topic", 1),
     _row("bus.session_ms", 45_000, 3_000, "ms", "a silent member is expelled after this", 1),
@@ -115,14 +123,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "2: claim, then done after the commit; 1: marked before the effect",
         1,
     ),
-    Setting(
-        name="dedupe.when_down",
-        simulated="open",
-        wall_clock="open",
-        unit="",
-        meaning="with Redis down: `open` lets the inbox decide, `closed` waits",
-        choices=("open", "closed"),
-    ),
+    _choice("dedupe.when_down", "open|closed", "with Redis down the inbox decides, or work waits"),
     _row(
         "poison_guard.solo_starts",
         3,
@@ -181,15 +182,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "the run waits this long after heal for the last order",
         1,
     ),
+    _row("api.max_in_flight", 100, 100, "requests", "the API sheds what comes beyond these", 1),
     _row("run.restart_ms", 1_000, 500, "ms", "a killed process is started again after this", 1),
-    Setting(
-        name="run.order",
-        simulated="fifo",
-        wall_clock="fifo",
-        unit="",
-        meaning="who runs next: `fifo`, or `shuffle` by the seed (simulated runs only)",
-        choices=("fifo", "shuffle"),
-    ),
+    _row("run.members", 1, 1, "processes", "members of each consumer group", 1),
+    _choice("run.order", "fifo|shuffle", "who runs next: `shuffle` is by the seed, simulated only"),
+    _row("operator.redrives", 0, 0, "times", "an operator sends each dead letter back so often"),
+    _row("operator.every_ms", 0, 0, "ms", "how often it looks before heal; 0: only after it"),
+    _row("operator.rate", 50.0, 50.0, "letters/s", "it answers so many dead letters at most", 0.1),
+    _choice("operator.discards", "no|yes", "it gives up, after heal, what is dead after all that"),
     _row("outbox.batch", 200, 200, "events", "events that the relay publishes at once", 1),
     _row("outbox.shards", 4, 4, "", "shards of aggregates, each relayed by one process", 1),
     _row("client.timeout_ms", 5_000, 2_000, "ms", "the client gives up waiting for an answer", 1),
@@ -212,14 +212,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "%",
         "orders that warehouse, antifraud or the customer's record refuse",
     ),
-    Setting(
-        name="payment.key_mode",
-        simulated="stripe",
-        wall_clock="stripe",
-        unit="",
-        meaning="how the payment gateway treats idempotency keys",
-        choices=("stripe", "2xx-only"),
-    ),
+    _choice("payment.key_mode", "stripe|2xx-only|none", "how the gateway treats idempotency keys"),
 )
 """Every policy, in the order in which it is printed."""
 

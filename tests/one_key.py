@@ -29,6 +29,7 @@ from lab.ports.key_retry import WaitingRow
 from lab.ports.store import Outcome, OutcomeRow, Unit, Verdict
 from lab.stores.memory_dedupe import MemoryDedupeServer
 from lab.stores.memory_key_retry import KeyRetryTable, MemoryKeyRetry
+from lab.stores.memory_outage import Outage
 from lab.stores.memory_outcomes import DONE, Outcomes
 from tests.stepping import (
     AskedDedupe,
@@ -436,7 +437,7 @@ class Explorer:
         elif name in {"claim", "complete", "release"}:
             answer = getattr(servers.dedupe, name)(*given)
         else:
-            answer = at_once(getattr(MemoryKeyRetry(servers.table), name)(*given))
+            answer = at_once(getattr(MemoryKeyRetry(servers.table, servers.outage), name)(*given))
         return answer, servers.read(state)
 
     def _commit(self, state: State, outcomes: Outcomes, row: OutcomeRow) -> Verdict:
@@ -484,6 +485,7 @@ class Servers:
         self._now = state.now
         self.outcomes = Outcomes(LONG_US)
         self.table = table(self.outcomes, self.now_us, None)
+        self.outage = Outage("postgres")
         for place, row in enumerate(state.rows):
             if place:
                 self.table.arrive(row)

@@ -90,6 +90,9 @@ class AskedKeyRetry(KeyRetryStore):
     async def revive(self, row: WaitingRow) -> bool:
         return await ask(("revive", row))  # type: ignore[no-any-return]
 
+    async def discard(self, row: WaitingRow) -> bool:
+        return await ask(("discard", row))  # type: ignore[no-any-return]
+
 
 class AskedDedupe(DedupeStore):
     """Claims, each call one step."""

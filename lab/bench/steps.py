@@ -14,7 +14,7 @@ from lab.runtime.scheduling import Timeline
 from lab.runtime.virtual_loop import Scheduler
 
 _TIMER: Final = Timeline.push.__code__
-_LOOP: Final = Scheduler._run_instant.__code__  # noqa: SLF001 - the loop is what is measured
+_LOOP: Final = Scheduler._run_steps.__code__  # noqa: SLF001 - the loop is what is measured
 
 
 def count_steps(orders: int) -> tuple[float, float]:

@@ -109,6 +109,16 @@ class Committer:
             backoff_us = min(2 * backoff_us, BACKOFF_CAP_US)
         return True
 
+    async def flush_last(self, once_us: int, deadline_us: Callable[[], int]) -> bool:
+        """Like `flush`, for a member that leaves: nobody else can commit what it has settled.
+
+        An attempt takes `once_us` and is repeated until the deadline, which may be moved.
+        """
+        while not await self.flush(self._now() + once_us):
+            if self.is_fenced or self._now() >= deadline_us():
+                return False
+        return True
+
     async def _commit(self) -> bool:
         """Commit once. True if all that was settled under this epoch is committed."""
         async with self._one_at_a_time:

@@ -260,7 +260,7 @@ class DeliveryLoop(Listener):
             await waiting.until(self._is_drained, lambda: moved_us if drain.move else 0)
         await self._cancel_running(drain)
         workers.give_up(drain)
-        is_committed = await self._committer.flush(self._now() + FLUSH_US)
+        is_committed = await self._committer.flush_last(FLUSH_US, lambda: drain.deadline_us)
         drain.is_committed = drain.is_committed and is_committed
         # The consumer must not be left while a call of it is still joining.
         end_us = self._now() + FLUSH_US

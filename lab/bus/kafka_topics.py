@@ -25,7 +25,7 @@ from lab.bus.kafka_client import (
 )
 from lab.bus.kafka_consumer import to_record
 from lab.domain.errors import EnvironmentNotReady, Transient
-from lab.ports.bus import Record, TopicPartition, record_limit
+from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
 
 _FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
 _FORBIDDEN: Final = (
@@ -42,7 +42,7 @@ _TOO_OLD: Final = (
 )
 
 
-class KafkaTopics:
+class KafkaTopics(TopicReader):
     """A connection for the run's topics; `async with` opens and closes it.
 
     Args:

@@ -22,6 +22,7 @@ from lab.ports.bus import (
     Publisher,
     Record,
     TopicPartition,
+    TopicReader,
     Unread,
     record_bytes,
     record_limit,
@@ -98,6 +99,10 @@ class MemoryLog:
         self._consumers.append(consumer)
         return consumer
 
+    def reader(self) -> TopicReader:
+        """An onlooker's way to whole topics, as far as nothing of them was trimmed."""
+        return MemoryReader(self)
+
     def silent(self, loop: SimLoop) -> None:
         """The process of `loop` was paused: no heartbeats. A kill is noticed without this call."""
         for consumer in self._consumers:
@@ -109,6 +114,14 @@ class MemoryLog:
         for consumer in self._consumers:
             if consumer.loop is loop:
                 consumer.heard()
+
+    def begin_outage(self) -> None:
+        """From now on nobody reaches the broker. Records, groups and offsets stay."""
+        self.is_down = True
+
+    def end_outage(self) -> None:
+        """It can be reached again; clients come back by themselves."""
+        self.is_down = False
 
     def close(self) -> None:
         """Let go of everything; buried processes may hold this object for ever."""
@@ -262,3 +275,15 @@ class MemoryPublisher(Publisher):
         await suspend()
         self._log.reached()
         self._log.append(records)
+
+
+class MemoryReader(TopicReader):
+    """An onlooker."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+
+    async def read(self, topic: str) -> Sequence[Record]:
+        await suspend()
+        self._log.reached()
+        return self._log.records(topic)

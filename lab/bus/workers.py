@@ -29,7 +29,7 @@ BUG_BACKOFF_US: Final = 1_000_000
 UNBURIED_BACKOFF_US: Final = 1_000_000
 UNBURIED_DOUBLINGS_MAX: Final = 6
 RELEASED_US: Final = 100_000
-"""A release that asks for no pause still waits this long: it must not spin."""
+"""What asks for no pause still waits this long, it must not spin: a release, a move that failed."""
 
 
 class Workers:
@@ -146,6 +146,7 @@ class Workers:
                 return Release("stopping")
             handle = drain.move
             lane.is_moving = True
+            held.wait_us = max(held.due_us - self._now(), 0)
         else:
             self._note_start(held)
         try:
@@ -224,6 +225,8 @@ class Workers:
             case Retry(after_us=after_us, counts=counts):
                 self._note_settlement(held, "retry", settlement)
                 held.attempt += counts
+                if not lane.is_moving:
+                    held.due_us = self._now() + after_us
             case DeadLetter():
                 self._note_settlement(held, "dead", settlement)
                 doublings = min(held.attempt - 1, UNBURIED_DOUBLINGS_MAX)
@@ -252,8 +255,7 @@ class Workers:
             self._intake.in_flight -= 1
             self._lanes.next(lane, held)
         elif lane.is_moving:
-            self._abandon(drain, lane)
-            self._lanes.next(lane, None)
+            self._lanes.park(lane, RELEASED_US)
         elif not isinstance(settlement, Release) and self._now() + after_us <= drain.deadline_us:
             self._lanes.park(lane, after_us)
         elif drain.move is not None:

@@ -11,7 +11,7 @@ from typing import Final
 from lab.checks.cases import Case
 from lab.checks.fact_folds import Fold
 from lab.checks.lives import Life
-from lab.checks.tables import LIMITER, TERMINAL, is_refusal
+from lab.checks.tables import LIMITER, SHED, TERMINAL, is_refusal
 from lab.history import shapes
 
 DEEDS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -39,6 +39,11 @@ DEEDS: Final[Mapping[str, Mapping[str, str]]] = {
     "dead_letter": {
         "dead_lettered": "events that a group gave up",
         "repeated": "dead letters published again, because nobody knew whether they had been",
+    },
+    "redrive": {
+        "redriven": "dead letters sent back to their group",
+        "discarded": "dead letters given up, so that what waited behind them went on",
+        "revived": "events that were done after they had been dead",
     },
     "poison_guard": {
         "solo": "runs alone in their process, after one that nobody explained",
@@ -113,10 +118,13 @@ class Acted:
         faults: firings by kind, and by `kind@site`.
         by_state: orders by their last state.
         refused: requests that were refused.
+        shed: answers that said that nothing was stored because there was too much to do.
+        in_hand: the most records that one process had fetched and not settled.
         to_terminal: from the first request until the last transition of an order.
-        heal_us: when phase `heal` began, None before it.
-        recovered_us: the last transition to a terminal state.
+        calm_us: when the last fault fired, or the last that lasted was over; None before any.
+        recovered_us: when the last order that it could have hit came to its end, 0 if all had.
         limited: how often the limiter of a dead-letter queue paused a subscription.
+        done_again: deliveries of events that were done already, and were done once more.
         deliveries, attempts, calls: records handed to a chain, runs of a handler, answered calls to
             third parties; known at the end.
     """
@@ -126,10 +134,13 @@ class Acted:
         self.faults: dict[str, Firings] = {}
         self.by_state: Counter[str] = Counter()
         self.refused = 0
+        self.shed = 0
+        self.in_hand = 0
         self.to_terminal = Histogram()
-        self.heal_us: int | None = None
+        self.calm_us: int | None = None
         self.recovered_us = 0
         self.limited = 0
+        self.done_again = 0
         self.deliveries = 0
         self.attempts = 0
         self.calls = 0
@@ -141,8 +152,8 @@ class Acted:
 
     @property
     def recovery_us(self) -> int:
-        """From heal until the last order came to its end; 0 if all had before."""
-        return max(self.recovered_us - self.heal_us, 0) if self.heal_us is not None else 0
+        """From the last fault until the last order that was under way has come to its end."""
+        return max(self.recovered_us - (self.calm_us or 0), 0)
 
     def folds(self) -> Mapping[str, Fold]:
         """What to call with the entries of each kind."""
@@ -153,7 +164,9 @@ class Acted:
             "drained": self._drained,
             "fault": self._fault,
             "paused": self._paused,
-            "phase": self._phase,
+            "fault_end": self._fault_end,
+            "life": self._life,
+            "redriven": self._redriven,
         }
 
     def conclude(self, lives: Sequence[Life]) -> None:
@@ -161,6 +174,7 @@ class Acted:
         self.deliveries = sum(life.delivered for life in lives)
         self.attempts = sum(life.runs for life in lives)
         self.calls = sum(life.called for life in lives)
+        self.in_hand = max((life.held_max for life in lives), default=0)
         self._did("outbox", "kept_over_crash", sum(life.outlived for life in lives))
         self._did("timeout", "unanswered", sum(life.unanswered for life in lives))
         self._did("provider_key", "asked", sum(life.asked for life in lives))
@@ -169,13 +183,16 @@ class Acted:
         """An order has come to its end, or the run has."""
         if case.is_revived:
             return
+        self.done_again += len(case.committed_again)
+        self.shed += sum(answer[9] == SHED for answer in case.answers)
         self.refused += any(is_refusal(answer[8], answer[9]) for answer in case.answers)
         if case.rows:
             self.by_state[case.state] += 1
             if case.state in TERMINAL and case.begun:
                 ended_us = case.rows[-1][1]
                 self.to_terminal.add(max(ended_us - case.begun[0][1], 0))
-                self.recovered_us = max(self.recovered_us, ended_us)
+                if self.calm_us is not None and case.begun[0][1] <= self.calm_us < ended_us:
+                    self.recovered_us = max(self.recovered_us, ended_us)
             for intent in case.intents:
                 if intent[4] == "raise":
                     self._did("provider_key", "sent_again")
@@ -184,14 +201,21 @@ class Acted:
         """How often what a goal names has happened.
 
         A goal names a fault (`bus.duplicate`, `proc.crash@api.after_commit`), a state at the end
-        (`REFUNDED`), a deed of a pattern (`retry.recovered`), `refused`, `accepted` or `limiter`.
+        (`REFUNDED`), a deed of a pattern (`retry.recovered`), or `refused`, `accepted`, `shed`, `limiter` and
+        `in_hand`.
         """
         firings = self.faults.get(name)
         if firings is not None:
             return firings.fired
         if name in self.by_state:
             return self.by_state[name]
-        special = {"refused": self.refused, "accepted": self.orders, "limiter": self.limited}
+        special = {
+            "refused": self.refused,
+            "accepted": self.orders,
+            "shed": self.shed,
+            "in_hand": self.in_hand,
+            "limiter": self.limited,
+        }
         if name in special:
             return special[name]
         pattern, _, deed = name.partition(".")
@@ -211,6 +235,9 @@ class Acted:
     def _buried(self, _entry: shapes.Buried) -> None:
         self._did("dead_letter", "dead_lettered")
 
+    def _redriven(self, entry: shapes.Redriven) -> None:
+        self._did("redrive", entry[6])
+
     def _breaker(self, entry: shapes.Breaker) -> None:
         if entry[5] == "open":
             self._did("breaker", "opened")
@@ -220,7 +247,8 @@ class Acted:
             self._did("drain", deed, times)
 
     def _fault(self, entry: shapes.Fault) -> None:
-        _, _, _, subject, kind, site, _ = entry
+        _, t_us, _, subject, kind, site, _ = entry
+        self._calm(t_us)
         for name in (kind, f"{kind}@{site}"):
             firings = self.faults.get(name)
             if firings is None:
@@ -232,6 +260,13 @@ class Acted:
     def _paused(self, entry: shapes.Paused) -> None:
         self.limited += entry[5] == LIMITER
 
-    def _phase(self, entry: shapes.Phase) -> None:
-        if entry[4] == "heal":
-            self.heal_us = entry[1]
+    def _fault_end(self, entry: shapes.FaultEnd) -> None:
+        self._calm(entry[1])
+
+    def _life(self, entry: shapes.LifeEvent) -> None:
+        if entry[4] == "resume":
+            self._calm(entry[1])
+
+    def _calm(self, t_us: int) -> None:
+        """A fault was at work until now: what recovered before has to do it again."""
+        self.calm_us, self.recovered_us = t_us, 0

@@ -72,6 +72,10 @@ class CallFolds:
         life = self._life(process)
         if event == "term":
             life.term_us = t_us if life.term_us is None else life.term_us
+        elif event == "pause":
+            life.pauses.append((t_us, None))
+        elif event == "resume":
+            life.pauses[-1] = (life.pauses[-1][0], t_us)
         elif event in ("kill", "stopped", "aborted") and life.end_us is None:
             life.end, life.end_us = event, t_us
             self._end_life(life, t_us)
@@ -110,7 +114,7 @@ class CallFolds:
     def _note_overdue(self, life: Life, now_us: int) -> None:
         """Handlers that have run too long by now. A call that hangs is made by one of them."""
         for run in life.handlers.values():
-            lasted_us = now_us - run[1]
+            lasted_us = life.awake_us(run[1], now_us)
             if lasted_us > self._handler_us:
                 never = Overdue(run[3], f"handler of {run[6]}", lasted_us, Ended.NEVER)
                 life.overdue += (never,)
@@ -136,9 +140,11 @@ class CallFolds:
         if life.not_before:
             self._look_at_time(life, entry)
         if self._some_stopped:
-            acked = self._tracks[entry[4:7]].acked.get(entry[7])
-            if acked is not None and acked[2] != process and acked[8] < entry[8]:
-                self.lives[acked[2]].started_again += (entry,)
+            track = self._tracks[entry[4:7]]
+            acked = track.acked.get(entry[7])
+            # What a process told the bus in vain it could not help leaving uncommitted.
+            if acked and acked[2] != process and entry[7] >= track.told:
+                self._note_again(acked, entry)
 
     def _settle(self, entry: shapes.Settle) -> None:
         process, how = entry[2], entry[10]
@@ -194,6 +200,14 @@ class CallFolds:
         else:
             case.acks += (Ack(*owed, entry[11], entry[5]),)
 
+    def _note_again(self, acked: shapes.Settle, entry: shapes.Deliver) -> None:
+        """Another life starts a record that was acknowledged: what it had not given away before."""
+        life = self.lives[acked[2]]
+        # One that stood still could neither commit nor hear that it had lost the record.
+        stood_still = life.awake_us(acked[1], entry[1]) < entry[1] - acked[1]
+        if life.epoch <= acked[8] < entry[8] and not stood_still:
+            life.started_again += (entry,)
+
     def _position(self, entry: shapes.Position) -> None:
         self._tracks[entry[4:7]].tell(entry[2], entry[7])
 
@@ -244,8 +258,10 @@ class CallFolds:
         life = self.lives.get(process) or self._life(process)
         begun = life.handlers.pop(entry[4:6], None)
         if begun is not None and entry[1] - begun[1] > self._handler_us:
-            late = Overdue(entry[3], f"handler of {entry[6]}", entry[1] - begun[1], Ended.LATE)
-            life.overdue += (late,)
+            lasted_us = life.awake_us(begun[1], entry[1])
+            if lasted_us > self._handler_us:
+                late = Overdue(entry[3], f"handler of {entry[6]}", lasted_us, Ended.LATE)
+                life.overdue += (late,)
         if entry[8] != "ok":
             self._book.case(entry[3]).failures += (entry,)
 
@@ -267,8 +283,10 @@ class CallFolds:
         if entry[5] == "query":
             life.asked += 1
         if took_us > self._provider_us:
-            late = Overdue(entry[3], f"{provider}.{entry[5]}", took_us, Ended.LATE)
-            life.overdue += (late,)
+            lasted_us = life.awake_us(t_us - took_us, t_us)
+            if lasted_us > self._provider_us:
+                late = Overdue(entry[3], f"{provider}.{entry[5]}", lasted_us, Ended.LATE)
+                life.overdue += (late,)
         health = life.health.get(provider) or self._health(life, provider)
         if (
             health.failed_us or health.open_us is not None or health.half_us is not None

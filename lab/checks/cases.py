@@ -25,6 +25,7 @@ from lab.history.shapes import (
     Intent,
     Ledger,
     Outcome,
+    Redriven,
     Retrying,
     Revenue,
     Row,
@@ -116,6 +117,7 @@ class Case:
     retrying: tuple[Retrying, ...] = ()
     again: tuple[Again, ...] = ()
     buried: tuple[Buried, ...] = ()
+    redriven: tuple[Redriven, ...] = ()
     is_judged = False
     is_broken = False
     is_revived = False
@@ -206,6 +208,15 @@ class Case:
             else:
                 rows[event_id] = op == "bury"
         return queues
+
+    def died_unlocked(self, owed: Owed) -> bool:
+        """Whether an event died before its key was locked, so that nothing waited behind it.
+
+        A redrive of such a one comes too late to keep its place.
+        """
+        died_us = [entry[1] for entry in self.outcomes if entry[4:7] == (*owed, "dead")]
+        locked_us = [entry[1] for entry in self.waiting if entry[5:7] == owed]
+        return bool(died_us) and (not locked_us or died_us[0] < locked_us[0])
 
     def event_type(self, event_id: str) -> str:
         """Type of one of its events, "" if no row owes it."""

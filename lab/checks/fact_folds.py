@@ -10,6 +10,7 @@ from typing import Any
 from lab.checks.casebook import Casebook
 from lab.checks.cases import Packed
 from lab.checks.lives import Tracks
+from lab.checks.tables import OUTAGES
 from lab.history import shapes
 
 Fold = Callable[[Any], None]
@@ -40,6 +41,7 @@ class FactFolds:
         asks: requests that came more than once under their key, by key.
         left: what was looked at at the end, by what it is.
         repeats: injected repetitions of a delivery, by order.
+        outages: of broker and order store: from and (None: it still is) until.
     """
 
     def __init__(self, book: Casebook, tracks: Tracks) -> None:
@@ -51,6 +53,8 @@ class FactFolds:
         self.asks: dict[str, Ask] = {}
         self.left: dict[str, list[shapes.Left]] = {}
         self.repeats: dict[str, int] = {}
+        self.outages: list[tuple[int, int | None]] = []
+        self._out: dict[str, int] = {}
 
     def folds(self) -> Mapping[str, Fold]:
         """What to call with the entries of each kind."""
@@ -66,9 +70,11 @@ class FactFolds:
             "appended": self._appended,
             "committed": self._committed,
             "ledger": self._ledger,
+            "redriven": self._redriven,
             "phase": self._phase,
             "left": self._left,
             "fault": self._fault,
+            "fault_end": self._fault_end,
         }
 
     def forget(self, packed: Packed) -> None:
@@ -157,6 +163,11 @@ class FactFolds:
         case = self._open.get(subject) or self._book.case(subject)
         case.ledger += (entry,)
 
+    # ---- the operator
+
+    def _redriven(self, entry: shapes.Redriven) -> None:
+        self._book.case(entry[3]).redriven += (entry,)
+
     # ---- the run
 
     def _phase(self, entry: shapes.Phase) -> None:
@@ -167,6 +178,21 @@ class FactFolds:
         # Faults that give an event more attempts than one record copy may have.
         if entry[4] in ("bus.duplicate", "bus.drop_ack"):
             self.repeats[entry[3]] = self.repeats.get(entry[3], 0) + 1
+        elif entry[4] in OUTAGES and entry[4] not in self._out:
+            self._out[entry[4]] = len(self.outages)
+            self.outages.append((entry[1], None))
+
+    def _fault_end(self, entry: shapes.FaultEnd) -> None:
+        place = self._out.pop(entry[4], None)
+        if place is not None:
+            self.outages[place] = (self.outages[place][0], entry[1])
+
+    def was_out(self, from_us: int, until_us: int) -> bool:
+        """Whether broker or order store could not be reached for a part of that time."""
+        return any(
+            began_us <= until_us and (ended_us is None or ended_us >= from_us)
+            for began_us, ended_us in self.outages
+        )
 
     def _left(self, entry: shapes.Left) -> None:
         self.left.setdefault(entry[4], []).append(entry)

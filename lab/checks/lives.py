@@ -82,8 +82,10 @@ class Life:
         overdue: see `Overdue`. early: see `Early`.
         stale: settlements of a superseded epoch that were not dropped.
         term_us, end_us: told to stop, gone; None if not. end: `kill`, `stopped` or `aborted`.
+        pauses: when it stood still, from and (None: it still does) until.
         left_open: deliveries that it had neither settled nor given back when it ended by itself.
-        started_again: records that it had acknowledged and another life started again later.
+        started_again: records that it had acknowledged, without telling the bus its position, and
+            another life started again later.
         outlived: events that it had committed and nobody had published when it was killed.
         drained: (drained, cancelled, abandoned) as it reported them.
     """
@@ -115,6 +117,7 @@ class Life:
         "not_before",
         "outlived",
         "overdue",
+        "pauses",
         "runs",
         "said",
         "stale",
@@ -150,12 +153,21 @@ class Life:
         self.overdue: tuple[Overdue, ...] = ()
         self.early: tuple[Early, ...] = ()
         self.stale: tuple[Settle, ...] = ()
+        self.pauses: list[tuple[int, int | None]] = []
         self.term_us: int | None = None
         self.end_us: int | None = None
         self.end = ""
         self.left_open: tuple[Deliver, ...] = ()
         self.started_again: tuple[Deliver, ...] = ()
         self.drained: tuple[int, int, int] | None = None
+
+    def awake_us(self, from_us: int, until_us: int) -> int:
+        """How long it ran between two instants: upper bounds leave pauses out."""
+        asleep_us = 0
+        for paused_us, resumed_us in self.pauses:
+            end_us = until_us if resumed_us is None else min(resumed_us, until_us)
+            asleep_us += max(end_us - max(paused_us, from_us), 0)
+        return until_us - from_us - asleep_us
 
 
 class Track:

@@ -46,7 +46,7 @@ class RetryLaw(Check):
                 seen.calls.kills.get(group, 0)
                 + max(seen.calls.epochs.get(group, 0) - 1, 0)
                 + seen.facts.repeats.get(case.subject, 0)
-                + sum(case.dead.values())
+                + len(case.redriven)
             )
             if failures > self.contract.attempts_max * (1 + again):
                 self.breaks(case, f"{group} made {failures} attempts at one event")
@@ -61,6 +61,9 @@ class RetryLaw(Check):
             most_us = min(contract.cap_us, contract.base_us << min(attempt - 1, 40))
             if not 0 <= delay_us <= most_us:
                 return f"backoff of {seconds(delay_us)} after attempt {attempt}"
+        elif where == "unparked":
+            if delay_us != contract.cap_us:
+                return f"a delay of {seconds(delay_us)} of what could not be parked"
         elif where.startswith("tier."):
             tier = int(where.removeprefix("tier."))
             tiers = contract.tiers_us
@@ -78,7 +81,7 @@ class RetryLaw(Check):
             return ""
         due: dict[tuple[str, str, int], int] = {}
         for entry in case.retrying:
-            if entry[8].startswith("tier."):
+            if entry[8].startswith("tier.") or entry[8] == "unparked":
                 key = (entry[4], entry[5], entry[6] + 1)
                 due[key] = min(entry[1] + entry[9], due.get(key, entry[1] + entry[9]))
         for again in case.again:

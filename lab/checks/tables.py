@@ -126,6 +126,9 @@ SHED: Final = "shed"
 LIMITER: Final = "dead_letters"
 """Why a subscription pauses when too much dies."""
 
+OUTAGES: Final = ("bus.down", "pg.shutdown")
+"""Faults that take away what a process needs to bring its work to an end, or to hand it on."""
+
 DRAINED: Final = ("outbox", "lag", "waiting")
 """What `left` calls owed work; everything else there must have been given back."""
 

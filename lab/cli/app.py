@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from lab import __version__
-from lab.cli import bench, list_, run
+from lab.cli import bench, chaos, list_, run
 from lab.cli.exit_codes import ExitCode
 from lab.cli.output import put, tell
 from lab.settings import environment
@@ -50,6 +50,7 @@ app: Final = typer.Typer(
 )
 app.command("list")(list_.list_)
 app.command("run")(run.run)
+app.command("chaos")(chaos.chaos)
 app.command("bench")(bench.bench)
 
 

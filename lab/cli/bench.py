@@ -61,6 +61,7 @@ def bench(
 
 def _page(report: "BenchReport") -> "Sequence[RenderableType]":
     from lab.cli import render
+    from lab.cli.facts import length
 
     hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
     titles = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal"]
@@ -78,7 +79,7 @@ def _page(report: "BenchReport") -> "Sequence[RenderableType]":
         render.labelled(
             [
                 ("A hop", hop),
-                ("Measured", f"{report.rounds} rounds in {render.length(report.wall_s * 1_000)}"),
+                ("Measured", f"{report.rounds} rounds in {length(report.wall_s * 1_000)}"),
                 ("With", f"lab {report.lab}, {machine.python}"),
                 ("On", f"{machine.processor}, {machine.cores} cores{load}"),
                 *([("Left out", left_out)] if left_out else []),

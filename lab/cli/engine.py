@@ -37,7 +37,7 @@ def run_seed(
     from lab.wiring import run
 
     return run(
-        asked.scenario,
+        asked.experiment,
         seed=seed,
         orders=asked.orders,
         rate=asked.rate,
@@ -50,6 +50,7 @@ def run_seed(
         scenarios=asked.scenarios,
         history=asked.history,
         out=out,
+        beyond_contract=asked.beyond_contract,
         on_progress=on_progress,
     )
 

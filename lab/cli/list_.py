@@ -17,6 +17,7 @@ from lab.cli.output import put
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from lab.faults.rows import FaultKind
     from lab.scenarios.scenario import Scenario
 
 Row = Mapping[str, object]
@@ -108,6 +109,7 @@ def scenario_row(scenario: "Scenario") -> Row:
         "worlds": scenario.worlds,
         "orders": scenario.orders,
         "rate": scenario.rate,
+        "spike": None if scenario.spike is None else str(scenario.spike),
         "orders_from": scenario.orders_from,
         "faults": scenario.faults,
         "goals": scenario.goals,
@@ -140,9 +142,18 @@ def _faults(_asked: options.Asked) -> Iterable[Row]:
             "name": kind.name,
             "per": kind.per,
             "sites": kind.sites,
+            "worlds": kind.worlds,
+            "beyond_contract": beyond_of(kind),
             "keys": [f"{one.name}={one.type}: {one.meaning}" for one in kind.params],
             "summary": kind.summary,
         }
+
+
+def beyond_of(kind: "FaultKind") -> tuple[str, ...]:
+    """What of a kind needs `--beyond-contract`: all of it, or some values of its keys."""
+    if kind.beyond_contract:
+        return (kind.name,)
+    return tuple(f"{one.name}={value}" for one in kind.params for value in one.beyond_contract)
 
 
 def _how_to_write_faults() -> "Sequence[RenderableType]":
@@ -153,9 +164,12 @@ def _how_to_write_faults() -> "Sequence[RenderableType]":
     sites = [
         (kind.name, ", ".join(kind.sites)) for kind in KINDS.values() if kind.name != "proc.crash"
     ]
+    beyond = [(kind.name, ", ".join(beyond_of(kind))) for kind in KINDS.values() if beyond_of(kind)]
     return [
         _FAULT_FORM,
         render.listing(["Fault", "Sites"], sites),
+        "\nBeyond what the design promises, so only with --beyond-contract:",
+        render.listing(["Fault", "With"], beyond),
         "\nSites of proc.crash; with at=2s instead: a process, such as payment.",
         render.listing(["Point", "Where it lies"], list(CRASH_POINTS.items())),
     ]
@@ -189,6 +203,8 @@ def _runs(asked: options.Asked) -> Iterable[Row]:
         }
 
 
+_BOTH_WORLDS: Final = ("simulated", "real")
+
 _FAULT_FORM: Final = """
 Written kind[@site][#orders][:occurrence] key=value ..., with the keys rate, nth, first, every, at,
 for, max and those of the kind. Sites:"""
@@ -196,7 +212,9 @@ for, max and those of the kind. Sites:"""
 TABLES: Final[Mapping[str, Table]] = {
     "scenarios": Table(columns=("name", "summary", "patterns"), rows=_scenarios),
     "settings": Table(columns=("name", "simulated", "unit", "meaning"), rows=_settings),
-    "faults": Table(columns=("name", "per", "summary"), rows=_faults, below=_how_to_write_faults),
+    "faults": Table(
+        columns=("name", "per", "worlds", "summary"), rows=_faults, below=_how_to_write_faults
+    ),
     "promises": Table(columns=("name", "kind", "promise"), rows=_promises),
     "patterns": Table(columns=("name", "prevents", "when_off"), rows=_patterns),
     "runs": Table(columns=("scenario", "seed", "verdict", "path"), rows=_runs),
@@ -240,6 +258,8 @@ def _shown(table: Table, rows: Sequence[Row]) -> "list[RenderableType]":
 
 
 def _cell(value: object) -> str:
+    if value == _BOTH_WORLDS:
+        return "both"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)
@@ -276,4 +296,6 @@ def _how_many(scenario: "Scenario") -> str:
     pace = "their recorded times" if scenario.orders_from else "20 a second"
     if scenario.rate is not None:
         pace = f"{scenario.rate:g} a second"
+    if scenario.spike is not None:
+        pace += f", spike {scenario.spike}"
     return f"{count}{source}, at {pace}"

@@ -10,11 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from lab import settings
+
+if TYPE_CHECKING:
+    from lab.scenarios.scenario import Scenario
 
 DEFAULT_SEED: Final = 1
 DEFAULT_OUT: Final = Path("runs")
@@ -144,6 +147,13 @@ History = Annotated[
         help="Keep every entry; else runs over 2,000 orders keep those of witness orders.",
     ),
 ]
+BeyondContract = Annotated[
+    bool,
+    typer.Option(
+        "--beyond-contract",
+        help="Allow what the design does not promise to survive; the verdict is UNKNOWN then.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[
     bool,
@@ -154,7 +164,11 @@ NoColor = Annotated[bool, typer.Option("--no-color", help="No colour (as the var
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the user asked for, parsed; None and () where nothing was said."""
+    """What the user asked for, parsed; None and () where nothing was said.
+
+    Attributes:
+        made: the scenario, if it stands in no catalogue.
+    """
 
     scenario: str
     seed: int
@@ -170,9 +184,16 @@ class Asked:
     scenarios: tuple[Path, ...]
     out: Path | None
     history: HistoryKept
+    beyond_contract: bool
     json: bool
     quiet: bool
     no_color: bool
+    made: "Scenario | None" = None
+
+    @property
+    def experiment(self) -> "str | Scenario":
+        """The scenario to run: one of a catalogue by its name, or the one made here."""
+        return self.made or self.scenario
 
 
 class Given:
@@ -290,6 +311,7 @@ def ask(scenario: str, flags: Flags) -> Asked:
         scenarios=tuple(Path(path) for path in given.many("scenarios")),
         out=None if out is None else Path(out[1]),
         history="all" if given.word("history", ("all", "witnesses")) == "all" else "witnesses",
+        beyond_contract=given.switch("beyond-contract"),
         json=given.switch("json"),
         quiet=given.switch("quiet"),
         no_color=given.switch("no-color"),

@@ -13,12 +13,14 @@ from lab.bench.bench import bench_schema
 from lab.checks.acted import DEEDS
 from lab.checks.registry import PROMISES
 from lab.cli.exit_codes import MEANINGS
+from lab.cli.list_ import beyond_of
 from lab.faults.kinds import KINDS
 from lab.faults.points import CRASH_POINTS
+from lab.faults.rows import FaultKind
 from lab.patterns import PATTERNS
 from lab.report.result import result_schema
 from lab.scenarios.loader import load_catalogue
-from lab.scenarios.scenario import Scenario
+from lab.scenarios.scenario import WORLDS, Scenario
 from lab.settings import SETTINGS
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -108,7 +110,10 @@ def _value(value: object) -> str:
 
 
 def _faults() -> str:
-    kinds = ((f"`{one.name}`", one.per, one.summary) for one in KINDS.values())
+    kinds = (
+        (f"`{one.name}`", one.per, _worlds(one.worlds), f"{one.summary}{_beyond(one)}")
+        for one in KINDS.values()
+    )
     sites = (
         (f"`{one.name}`", ", ".join(f"`{site}`" for site in one.sites))
         for one in KINDS.values()
@@ -121,7 +126,7 @@ def _faults() -> str:
     )
     points = ((f"`{name}`", where) for name, where in CRASH_POINTS.items())
     parts = (
-        _table(("fault", "its rate is per", "what happens"), kinds),
+        _table(("fault", "its rate is per", "world", "what happens"), kinds),
         "## Sites\n",
         _table(("fault", "sites"), sites),
         "## Keys\n",
@@ -138,6 +143,15 @@ def _faults() -> str:
         "first=1`, `proc.crash@relay.after_publish#7`. Orders are `#7`, `#1-20` or `#every25`.",
         "\n".join(parts),
     )
+
+
+def _worlds(worlds: Sequence[str]) -> str:
+    return "both" if tuple(worlds) == WORLDS else ", ".join(worlds)
+
+
+def _beyond(kind: FaultKind) -> str:
+    needy = ", ".join(f"`{what}`" for what in beyond_of(kind))
+    return f"; {needy} needs `--beyond-contract`" if needy else ""
 
 
 def _patterns() -> Iterable[str]:
@@ -171,6 +185,8 @@ def _scenarios() -> str:
 
 def _scenario(scenario: Scenario) -> str:
     lists: Sequence[tuple[str, Sequence[str]]] = (
+        ("worlds", scenario.worlds),
+        ("spike", [] if scenario.spike is None else [str(scenario.spike)]),
         ("faults", scenario.faults),
         ("patterns", scenario.patterns),
         ("promises at risk", scenario.promises),

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from lab.cli.facts import facts, length
 from lab.report.result import Check, Result
 from lab.report.seeds import SeedRun, SeedsResult
 
@@ -24,7 +25,6 @@ PIPE_WIDTH: Final = 100
 _SIDE_BY_SIDE: Final = 90
 _WITNESS_BESIDE: Final = 75
 _STYLES: Final = {"PASS": "bold green", "FAIL": "bold red", "UNKNOWN": "bold yellow"}
-_SHOWN_UNREADABLE: Final = 3
 _LABEL: Final = 15
 _NEVER_WRAPPED: Final = 20
 
@@ -73,7 +73,7 @@ def result_page(result: Result, *, width: int) -> list[RenderableType]:
         page.append(both)
     else:
         page.extend(tables)
-    page.append(labelled(_facts(result)))
+    page.append(labelled(facts(result)))
     page.extend(command_lines("Again", [result.reproduce]))
     page.extend(command_lines("Next", _next(result)))
     return page
@@ -119,6 +119,8 @@ def _in_short(result: Result) -> str:
         case "PASS":
             return f"{len(judged)} {promises} held"
         case "UNKNOWN":
+            if result.beyond_contract:
+                return f"beyond the contract: {broken} of {len(judged)} {promises} broken"
             return "this run proves nothing"
 
 
@@ -143,17 +145,22 @@ def _promises(result: Result, *, width: int) -> Iterable[RenderableType]:
     shown = [check for check in result.checks if check.verdict == "FAIL"]
     shown += [check for check in result.checks if check.verdict != "FAIL" and check.at_risk]
     for check in shown:
-        verdict = check.verdict if check.verdict == "FAIL" else check.verdict.lower()
-        style = _STYLES[check.verdict]
         table.add_row(
             check.name,
-            Text(verdict, style),
+            _verdict(check),
             f"{check.checked:,}",
             f"{check.violations:,}",
             *([check.witness or _unexercised(check)] if last else []),
         )
     below = [("Witness", f"{one.name}: {one.witness}") for one in shown if one.witness]
     return [*([table] if shown else []), *([labelled(below)] if below and not last else [])]
+
+
+def _verdict(check: Check) -> Text:
+    if check.expected:
+        return Text("expected", _STYLES["UNKNOWN"])
+    told = check.verdict if check.verdict == "FAIL" else check.verdict.lower()
+    return Text(told, _STYLES[check.verdict])
 
 
 def _unexercised(check: Check) -> str:
@@ -185,62 +192,6 @@ def _patterns(result: Result) -> Table | None:
         acted = [f"{n:,} {deed.replace('_', ' ')}" for deed, n in use.acted.items() if n]
         table.add_row(use.name, ", ".join(acted if use.on else ("off", *acted)))
     return table
-
-
-def _facts(result: Result) -> Iterable[tuple[str, str]]:
-    yield from _about_promises(result)
-    yield from _about_orders(result)
-    goals = [goal for goal in result.goals if goal.applicable]
-    reached = [f"{goal.goal} ({goal.count:,})" for goal in goals if goal.reached]
-    missed = [f"{goal.goal} (happened {goal.count:,} times)" for goal in goals if not goal.reached]
-    senseless = [goal.goal for goal in result.goals if not goal.applicable]
-    if missed:
-        yield "Missed", "; ".join(missed)
-    if reached:
-        yield "Reached", "; ".join(reached)
-    if senseless:
-        yield "No goal", f"{'; '.join(senseless)}: only a part that is off could reach it"
-    if result.why:
-        yield "Why", result.why
-    if result.run_dir:
-        yield "Files", result.run_dir
-
-
-def _about_promises(result: Result) -> Iterable[tuple[str, str]]:
-    held = [check.name for check in result.checks if check.verdict == "PASS" and not check.at_risk]
-    if held:
-        yield "Also held", ", ".join(held)
-    idle = [use.name for use in result.patterns if use.on and not any(use.acted.values())]
-    unused = list(result.not_exercised)
-    if unused:
-        yield "Not exercised", ", ".join(unused)
-    if idle:
-        yield "Not provoked", ", ".join(idle)
-
-
-def _about_orders(result: Result) -> Iterable[tuple[str, str]]:
-    orders, metrics = result.orders, result.metrics
-    states = "  ".join(f"{state} {count:,}" for state, count in orders.by_state.items() if count)
-    yield "Orders", "   ".join(filter(None, (f"{orders.accepted:,} accepted", states)))
-    if orders.refused:
-        reasons = sorted(orders.refused_by_reason.items(), key=lambda one: (-one[1], one[0]))
-        told = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
-        yield "Refused", f"{orders.refused:,} of {orders.submitted:,}: {told}"
-    if orders.unreadable:
-        lines = [f"line {bad.line}: {bad.reason}" for bad in result.unreadable_lines]
-        more = "; ..." if orders.unreadable > _SHOWN_UNREADABLE else ""
-        shown = "; ".join(lines[:_SHOWN_UNREADABLE])
-        yield "Unreadable", f"{orders.unreadable:,} of {orders.read:,} lines: {shown}{more}"
-    costs = [
-        f"{name.removesuffix('_per_order')} {metrics[name]:.1f}"
-        for name in metrics
-        if name.endswith("_per_order")
-    ]
-    if costs:
-        yield "Per order", "   ".join(costs)
-    latencies = [f"to_terminal_{part}_ms" for part in ("p50", "p95", "p99")]
-    if all(name in metrics for name in latencies):
-        yield "To the end", f"p50/p95/p99 {' / '.join(length(metrics[name]) for name in latencies)}"
 
 
 def listing(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
@@ -304,19 +255,6 @@ def seeds_summary(result: SeedsResult) -> list[RenderableType]:
     worst = next((run for run in result.runs if run.verdict == result.verdict != "PASS"), None)
     again = command_lines("Again", [worst.reproduce]) if worst is not None else ()
     return [line, *([labelled(facts)] if facts else []), *again]
-
-
-def length(ms: float) -> str:
-    """A length of time with two units at most: `0.31s`, `1m02s`, `5h03m`, `89d7h`."""
-    seconds = ms / 1_000
-    if seconds < 60:
-        return f"{seconds:.2f}s"
-    whole = round(seconds)
-    if whole < 3_600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86_400:
-        return f"{whole // 3_600}h{whole % 3_600 // 60:02}m"
-    return f"{whole // 86_400:,}d{whole % 86_400 // 3_600}h"
 
 
 def _table(*columns: str, numbers: Sequence[int] = ()) -> Table:

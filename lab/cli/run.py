@@ -1,4 +1,4 @@
-"""`lab run`: one scenario under one seed or many, and its verdict.
+"""`lab run`: one scenario under one seed or many, and its verdict. `lab chaos` ends here too.
 
 Not here: how a run is made (`engine`), how it looks (`render`).
 """
@@ -24,6 +24,7 @@ def run(
     scenarios: options.Scenarios = None,
     out: options.Out = None,
     history: options.History = None,
+    beyond_contract: options.BeyondContract = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     no_color: options.NoColor = False,
@@ -49,6 +50,7 @@ def run(
         "scenarios": scenarios,
         "out": out,
         "history": history,
+        "beyond-contract": beyond_contract,
         "json": json,
         "quiet": quiet,
         "no-color": no_color,
@@ -56,6 +58,11 @@ def run(
     asked = options.ask(scenario or "", flags)
     if not scenario:
         return _name_one(asked)
+    return run_asked(asked)
+
+
+def run_asked(asked: options.Asked) -> int:
+    """Run what was asked for, print what was found, and return the exit code."""
     if asked.seeds is not None:
         return _run_seeds(asked, options.parse_seeds(asked.seeds))
     return _run_one(asked)

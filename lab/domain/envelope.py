@@ -25,6 +25,7 @@ H_FIRST_FAILURE: Final = "lab-first-failure"
 H_ORIGIN: Final = "lab-origin"
 H_GROUP: Final = "lab-group"
 H_REDRIVES: Final = "lab-redrives"
+H_DISCARD: Final = "lab-discard"
 
 _SPEC: Final = ("ce_specversion", b"1.0")
 _CONTENT: Final = ("content-type", b"application/json")

@@ -1,15 +1,17 @@
-"""Faults of the bus, as wrappers of a process's ports: duplicates, lost acks, poison.
+"""Faults of single deliveries and records: duplicates, lost acks, delays, poison.
 
-Not here: faults of the broker itself; these three need nothing from it.
+Not here: their order (`bus_order.py`), publishes (`bus_publish.py`), the member and its group
+(`bus_member.py`), and outages of the broker, which the nemesis times.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from lab.domain.envelope import H_SUBJECT, H_TYPE, Headers, header
-from lab.domain.events import READS, TOPICS
+from lab.domain.envelope import H_TYPE, header
+from lab.domain.events import TOPICS
+from lab.faults.bus_wrappers import ConsumerWrapper, Reads, subject_of
 from lab.faults.plan import FaultPlan, Site
 from lab.faults.rows import READ_TYPES
 from lab.ports.bus import (
@@ -17,34 +19,27 @@ from lab.ports.bus import (
     Consumer,
     Delivery,
     Handle,
-    Listener,
     Outgoing,
     Publisher,
     Record,
     Retry,
     Settlement,
-    TopicPartition,
 )
 
 GARBAGE: Final = b"\xff\x00{poison"
 """No JSON, no UTF-8: nobody can decode it."""
 
 
-def subject_of(headers: Headers) -> str:
-    """The order of a record as `ordinal.send`; "" if it does not say."""
-    return (header(headers, H_SUBJECT) or b"").decode(errors="replace")
-
-
-class DuplicatingConsumer(Consumer):
+class DuplicatingConsumer(ConsumerWrapper):
     """`bus.duplicate`: hands a record out twice in a row, same offset.
 
     Only records that the group handles; a poll for one record has no room for a second.
     """
 
     def __init__(self, inner: Consumer, *, plan: FaultPlan, group: str) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._site = plan.at("bus.duplicate", group)
-        self._reads = frozenset(name.encode() for name in READS[group])
+        self._reads = Reads(group)
 
     async def poll(self, max_records: int) -> list[Record]:
         if max_records < 2:
@@ -53,32 +48,9 @@ class DuplicatingConsumer(Consumer):
         handed: list[Record] = []
         for record in records:
             handed.append(record)
-            if not self._is_read(record):
-                continue
-            if self._site.fires(subject_of(record.headers)) is not None:
+            if self._reads(record) and self._site.fires(subject_of(record.headers)) is not None:
                 handed.append(record)
         return handed
-
-    def _is_read(self, record: Record) -> bool:
-        return header(record.headers, H_TYPE) in self._reads
-
-    async def join(self, topics: Sequence[str], listener: Listener) -> None:
-        await self._inner.join(topics, listener)
-
-    def wake(self) -> None:
-        self._inner.wake()
-
-    async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
-        await self._inner.commit(offsets, epoch)
-
-    def pause(self, partitions: Sequence[TopicPartition]) -> None:
-        self._inner.pause(partitions)
-
-    def resume(self, partitions: Sequence[TopicPartition]) -> None:
-        self._inner.resume(partitions)
-
-    async def leave(self) -> None:
-        await self._inner.leave()
 
 
 class PoisoningPublisher(Publisher):
@@ -123,3 +95,32 @@ def drop_acks(handle: Handle, *, plan: FaultPlan, group: str, lease_us: int) -> 
         return settlement
 
     return drop_ack
+
+
+def delay_deliveries(handle: Handle, *, plan: FaultPlan, group: str) -> Handle:
+    """`bus.delay`: a link outside of all others that has a record come again later.
+
+    Its key waits at the head of its lane; other keys pass, and no worker is held. Only first
+    attempts are delayed: when a failed one is repeated is a promise of its own.
+    """
+    site = plan.at("bus.delay", group)
+    waiting: dict[tuple[str, int, int], int] = {}
+    epoch = 0
+
+    async def delay(delivery: Delivery) -> Settlement:
+        nonlocal epoch
+        if delivery.epoch != epoch:
+            # What waited under another assignment comes anew.
+            epoch = delivery.epoch
+            waiting.clear()
+        record = delivery.record
+        place = (record.topic, record.partition, record.offset)
+        if waiting.pop(place, 0) or delivery.attempt > 1:
+            return await handle(delivery)
+        firing = site.fires(delivery.subject)
+        if firing is None:
+            return await handle(delivery)
+        waiting[place] = 1
+        return Retry(after_us=firing.number("by"), counts=False)
+
+    return delay

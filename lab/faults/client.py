@@ -9,12 +9,23 @@ class ClientFaults:
 
     def __init__(self, plan: FaultPlan) -> None:
         self._retry = self._site(plan, "client.retry_same_key")
+        self._other_body = self._site(plan, "client.same_key_new_body")
+        self._abandon = self._site(plan, "client.abandon")
         self._double = self._site(plan, "client.double_submit")
         self._cancel = self._site(plan, "client.cancel")
 
     def retries_same_key(self, subject: str) -> bool:
         """Whether the client sends the request again although it was answered."""
         return _asked(self._retry, subject) is not None
+
+    def changes_body(self, subject: str) -> bool:
+        """Whether it asks for something else under the key of an order that was accepted."""
+        return _asked(self._other_body, subject) is not None
+
+    def abandons_after_us(self, subject: str) -> int | None:
+        """How long after it has sent the order it leaves, for good; None: it waits."""
+        firing = _asked(self._abandon, subject)
+        return None if firing is None else firing.number("after")
 
     def double_submits(self, subject: str) -> bool:
         """Whether it sends the order twice, without a key."""

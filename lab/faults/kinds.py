@@ -10,11 +10,19 @@ from typing import Final
 from lab.faults.rows import FaultKind
 from lab.faults.rows_bus import BUS_ROWS
 from lab.faults.rows_client import CLIENT_ROWS
+from lab.faults.rows_clock import CLOCK_ROWS
 from lab.faults.rows_processes import PROCESSES_ROWS
 from lab.faults.rows_providers import PROVIDERS_ROWS
 from lab.faults.rows_stores import STORES_ROWS
 
-_ROWS: Final = (*BUS_ROWS, *PROVIDERS_ROWS, *PROCESSES_ROWS, *STORES_ROWS, *CLIENT_ROWS)
+_ROWS: Final = (
+    *BUS_ROWS,
+    *PROVIDERS_ROWS,
+    *PROCESSES_ROWS,
+    *STORES_ROWS,
+    *CLOCK_ROWS,
+    *CLIENT_ROWS,
+)
 
 KINDS: Final[Mapping[str, FaultKind]] = {row.name: row for row in _ROWS}
 """Every fault that can be asked for, in the order in which it is printed."""

@@ -1,6 +1,6 @@
-"""The nemesis: begins the faults, strikes processes by the plan's timetable, and ends it all.
+"""The nemesis: begins the faults, strikes processes and servers by the timetable, ends it all.
 
-Not here: what becomes of a process that was struck; the supervisor starts it again.
+Not here: how a process or a server is struck, and what becomes of it: that is the world's.
 """
 
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from lab.faults.clock import CLOCK_KINDS
 from lab.faults.plan import FaultPlan, Firing
 
 
@@ -29,32 +30,38 @@ class Timers(Protocol):
         ...
 
 
+Strike = Callable[[str, str, Firing], object]
+"""`strike(kind, site, firing)` of the world; returns at once."""
+
+
 class Nemesis:
     """Times the faults of one run.
 
     Args:
-        crash, term: of the supervisor; take a group, `api` or `relay` (all its members), or one
-            member such as `payment-2`. They return at once.
+        begin: strikes a process (the site is a group, `api` or `relay`, which are all its members,
+            or one member such as `payment-2`) or a server. A firing that lasts says how long: `for`
+            in its parameters, in microseconds. Called once for each firing, also while another of
+            the same kind and site is under way.
+        end: ends what `begin` began, when the last of that kind and site is over.
     """
 
-    def __init__(
-        self,
-        plan: FaultPlan,
-        *,
-        timers: Timers,
-        crash: Callable[[str], object],
-        term: Callable[[str], object],
-    ) -> None:
+    def __init__(self, plan: FaultPlan, *, timers: Timers, begin: Strike, end: Strike) -> None:
         self._plan = plan
         self._timers = timers
-        self._strikes = {"proc.crash": crash, "proc.term": term}
+        self._begin = begin
+        self._end = end
         self._armed: list[Timer] = []
+        self._under_way: dict[tuple[str, str], list[Firing]] = {}
 
     def begin(self) -> None:
         """From now on faults fire; one timer for each entry of the timetable."""
         self._plan.begin()
         for firing in self._plan.timetable():
-            self._armed.append(self._timers.call_after_us(firing.t_us, self._strike, firing))
+            if firing.kind in CLOCK_KINDS and not firing.t_us:
+                # A clock that is wrong from the start is, before anybody reads it.
+                self._strike(firing)
+            else:
+                self._armed.append(self._timers.call_after_us(firing.t_us, self._strike, firing))
 
     def heal(self) -> None:
         """End all faults; what was not reached yet does not come. Idempotent."""
@@ -62,7 +69,25 @@ class Nemesis:
         for timer in self._armed:
             timer.cancel()
         self._armed.clear()
+        for (kind, site), firings in self._under_way.items():
+            self._plan.record_end(firings[-1])
+            self._end(kind, site, firings[-1])
+        self._under_way.clear()
 
     def _strike(self, firing: Firing) -> None:
-        self._plan.record(msgspec.structs.replace(firing, t_us=self._plan.now_us()))
-        self._strikes[firing.kind](firing.site)
+        now = msgspec.structs.replace(firing, t_us=self._plan.now_us())
+        self._plan.record(now)
+        if "for" in now.params:
+            self._under_way.setdefault((now.kind, now.site), []).append(now)
+            end = self._timers.call_after_us(now.number("for"), self._over, now)
+            self._armed.append(end)
+        self._begin(now.kind, now.site, now)
+
+    def _over(self, firing: Firing) -> None:
+        key = (firing.kind, firing.site)
+        under_way = self._under_way[key]
+        under_way.remove(firing)
+        if not under_way:
+            del self._under_way[key]
+            self._plan.record_end(firing)
+            self._end(*key, firing)

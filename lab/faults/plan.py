@@ -14,53 +14,18 @@ from typing import Final
 
 import msgspec
 
-from lab.faults.vocabulary import FaultSpec, ordinal_of, parse_faults
+from lab.faults.conditions import Conditions, is_conditional
+from lab.faults.plan_file import VERSION, Firing, PlanError, PlanFile, read_plan, timed_firing
+from lab.faults.vocabulary import FaultSpec, ordinal_of
 from lab.history.recorder import Now, Write
 
-VERSION: Final = 1
+__all__ = ["FaultPlan", "FaultSummary", "Firing", "PlanError", "Site", "intent_of", "read_plan"]
 
 SUBJECTS_REMEMBERED: Final = 131_072
 """Visits of a subject to a site are counted as long as at most so many others come in between."""
 
 Coin = Callable[..., float]
 """`coin(*key)`: an even number in [0, 1), a function of the seed and the key."""
-
-
-class PlanError(ValueError):
-    """A plan file that cannot be used; the message says why."""
-
-
-class Firing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One fault that fired, or is to fire.
-
-    Attributes:
-        site: a process, if `subject` is "" and the fault struck at a time.
-        occurrence: which visit of the subject to the site it was, from 1.
-        t_us: when, since the faults began; decides only for a process struck at a time.
-        params: what the injector needs to know, in microseconds where it is a length.
-    """
-
-    kind: str
-    site: str
-    subject: str
-    occurrence: int
-    t_us: int
-    params: dict[str, int | str] = {}
-
-    def number(self, name: str) -> int:
-        """A parameter that is a number or a length."""
-        value = self.params[name]
-        assert isinstance(value, int), name
-        return value
-
-
-class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`plan.json`: the faults of a run, as they were asked for and as they fired."""
-
-    version: int
-    seed: int
-    asked: tuple[str, ...]
-    firings: tuple[Firing, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +103,7 @@ class FaultPlan:
     def sites(self, kind: str) -> tuple[str, ...]:
         """The sites at which a fault of that kind can fire on a visit."""
         if self._explicit is not None:
-            found = [f.site for f in self._explicit if f.kind == kind and f.subject]
+            found = [f.site for f in self._explicit if f.kind == kind and not f.is_timed]
         else:
             found = [site for spec in self.specs if spec.kind == kind for site in spec.sites]
         return tuple(dict.fromkeys(found))
@@ -157,13 +122,13 @@ class FaultPlan:
         return self.at(kind, site).fires(subject) is not None
 
     def timetable(self) -> tuple[Firing, ...]:
-        """The processes to be struck at a time, by time."""
+        """The processes and servers to be struck at a time, by time."""
         if self._explicit is not None:
-            timed = [firing for firing in self._explicit if not firing.subject]
+            timed = [firing for firing in self._explicit if firing.is_timed]
         else:
             timed = [
-                Firing(kind=s.kind, site=s.process, subject="", occurrence=n, t_us=s.at_us)
-                for n, s in enumerate((s for s in self.specs if s.is_timed), 1)
+                timed_firing(spec, number)
+                for number, spec in enumerate((s for s in self.specs if s.is_timed), 1)
             ]
         return tuple(sorted(timed, key=lambda firing: firing.t_us))
 
@@ -185,6 +150,12 @@ class FaultPlan:
                     firing.occurrence,
                 )
             )
+
+    def record_end(self, firing: Firing) -> None:
+        """What began with `firing` and lasted is over."""
+        if self._write is not None:
+            entry = ("fault_end", self._now_us(), "run", "", firing.kind, firing.site)
+            self._write(entry)
 
     def summary(self) -> tuple[FaultSummary, ...]:
         """One line for each kind that was asked for or planned, in that order."""
@@ -237,7 +208,18 @@ class FaultPlan:
 class Site:
     """Visits to one site, and the coins that are tossed there. Made by `FaultPlan.at`."""
 
-    __slots__ = ("_marked", "_old", "_plan", "_planned", "_rules", "_young", "kind", "name")
+    __slots__ = (
+        "_conditional",
+        "_conditions",
+        "_marked",
+        "_old",
+        "_plan",
+        "_planned",
+        "_rules",
+        "_young",
+        "kind",
+        "name",
+    )
 
     def __init__(
         self,
@@ -252,6 +234,8 @@ class Site:
         self._plan = plan
         self._rules = rules
         self._planned = planned
+        self._conditional = [number for number, spec in rules if is_conditional(spec)]
+        self._conditions = Conditions()
         self._marked: dict[str, Firing] = {}
         # Two generations, so that a run of any length counts in bounded memory.
         self._young: dict[str, int] = {}
@@ -264,13 +248,23 @@ class Site:
 
     def fires(self, subject: str) -> Firing | None:
         """Count a visit; the recorded firing if the fault fires."""
-        occurrence = self.visit(subject)
-        if not occurrence:
-            return None
-        firing = self.toss(subject, occurrence)
+        firing = self.tosses(subject)
         if firing is not None:
             self.strike(firing)
         return firing
+
+    def fires_once(self, subjects: Sequence[str]) -> Firing | None:
+        """As `fires`, one after the other, until the fault fires for one of them."""
+        for subject in subjects:
+            firing = self.fires(subject)
+            if firing is not None:
+                return firing
+        return None
+
+    def tosses(self, subject: str) -> Firing | None:
+        """Count a visit; the firing that its coin asks for, which is recorded by `strike`."""
+        occurrence = self.visit(subject)
+        return self.toss(subject, occurrence) if occurrence else None
 
     def marks(self, subject: str) -> Firing | None:
         """Whether the fault belongs to the subject: its first visit decides and is recorded.
@@ -330,11 +324,11 @@ class Site:
     def _applies(self, number: int, spec: FaultSpec, subject: str) -> bool:
         if spec.subjects is not None and not spec.subjects.chooses(ordinal_of(subject)):
             return False
-        if spec.at_us or spec.until_us is not None:
-            now_us = self._plan.now_us()
-            if now_us < spec.at_us or (spec.until_us is not None and now_us >= spec.until_us):
-                return False
-        return not spec.max_firings or self._plan.has_room(number)
+        if spec.max_firings and not self._plan.has_room(number):
+            return False
+        return number not in self._conditional or self._conditions.hold(
+            number, spec, self._plan.now_us()
+        )
 
     def _firing(self, spec: FaultSpec, subject: str, occurrence: int) -> Firing:
         params: dict[str, int | str] = {}
@@ -353,23 +347,6 @@ class Site:
             t_us=self._plan.now_us(),
             params=params,
         )
-
-
-def read_plan(data: bytes) -> PlanFile:
-    """The plan that `FaultPlan.to_json` wrote.
-
-    Raises:
-        PlanError: it is no plan of this version, or names faults that do not exist.
-        FaultError: it was asked for a fault that does not exist.
-    """
-    try:
-        file = msgspec.json.decode(data, type=PlanFile)
-    except msgspec.MsgspecError as bad:
-        raise PlanError(f"this is no fault plan: {bad}") from None
-    if file.version != VERSION:
-        raise PlanError(f"plan of version {file.version}; this lab reads version {VERSION}")
-    parse_faults(file.asked)
-    return file
 
 
 def intent_of(subject: str) -> str:

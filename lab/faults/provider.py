@@ -10,10 +10,18 @@ from lab.faults.rows import PROVIDERS
 from lab.ports.faults import CallFault, CallFaultKind, CallFaults
 
 KINDS_BY_NAME: Final = {
+    "svc.flapping": CallFaultKind.ERROR,
+    "svc.rate_limit": CallFaultKind.ERROR,
     "svc.error": CallFaultKind.ERROR,
     "svc.timeout": CallFaultKind.TIMEOUT,
     "svc.hang_after_effect": CallFaultKind.HANG_AFTER_EFFECT,
+    "svc.late_reply": CallFaultKind.LATE_REPLY,
+    "svc.slow": CallFaultKind.SLOW,
+    "svc.malformed": CallFaultKind.MALFORMED,
 }
+"""What each does to a call, in the order in which they strike: first what holds for everybody."""
+
+_TOO_MANY: Final = 429
 _MOVES: Final = ("charge", "refund", "send")
 _HANG: Final = "svc.hang_after_effect"
 
@@ -22,7 +30,7 @@ class ProviderFaults(CallFaults):
     """The `svc.*` faults of one run; one object serves all processes.
 
     Each call counts for every kind, whichever of them strikes, so that adding a fault moves no
-    other. If several coins ask for one, the first in the order of the vocabulary strikes.
+    other. If several coins ask for one, the first of `KINDS_BY_NAME` strikes.
     """
 
     def __init__(self, plan: FaultPlan) -> None:
@@ -56,11 +64,22 @@ class ProviderFaults(CallFaults):
 
 def _fault(firing: Firing) -> CallFault:
     kind = KINDS_BY_NAME[firing.kind]
-    if kind is not CallFaultKind.ERROR:
-        return CallFault(kind=kind)
-    return CallFault(
-        kind=kind,
-        status=firing.number("status"),
-        is_stored=firing.params["stored"] == "yes",
-        after_us=firing.number("after"),
-    )
+    match firing.kind:
+        case "svc.error":
+            return CallFault(
+                kind=kind,
+                status=firing.number("status"),
+                is_stored=firing.params["stored"] == "yes",
+                after_us=firing.number("after"),
+            )
+        case "svc.flapping":
+            return CallFault(kind=kind, status=firing.number("status"))
+        case "svc.rate_limit":
+            return CallFault(kind=kind, status=_TOO_MANY, after_us=firing.number("after"))
+        case "svc.late_reply":
+            return CallFault(kind=kind, by_us=firing.number("by"))
+        case "svc.slow":
+            times = firing.number("times")
+            return CallFault(kind=kind, times=times or 1, by_us=0 if times else firing.number("by"))
+        case _:
+            return CallFault(kind=kind)

@@ -25,6 +25,7 @@ class ParamType(StrEnum):
 
     LENGTH = "length of time such as 30s or 500ms"
     SPAN = "length of time such as 500ms, or two such as 50ms..400ms"
+    OFFSET = "length of time such as 30s, or -30s for one in the other direction"
     NUMBER = "whole number"
     WORD = "word"
 
@@ -36,6 +37,8 @@ class Param:
     Attributes:
         default: in microseconds for lengths; a span has two of them.
         choices: the values that are allowed; empty: any of the type.
+        instead_of: the parameter that it may not be given beside.
+        beyond_contract: the values with which the design promises nothing.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Param:
     default: int | str | tuple[int, int]
     meaning: str
     choices: tuple[int | str, ...] = ()
+    instead_of: str = ""
+    beyond_contract: tuple[int | str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,11 @@ class FaultKind:
         per: what its rate counts.
         sites: where it can strike; a fault that names none strikes at `default_sites`.
         takes_processes: with `at=` it strikes a process at that time, and the site names it.
+        is_state: it is a state that somebody is in: without a count it strikes every visit.
+        is_timed: it strikes processes at a time only; at the begin if there is no `at=`.
+        lasts: what strikes at a time goes on for the length `for=`, and then ends.
+        is_outage: it takes down a server, the site, at a time only: `at=` and `for=`, no visits.
+        beyond_contract: the design promises nothing against it, whatever its parameters.
     """
 
     name: str
@@ -63,3 +73,8 @@ class FaultKind:
     worlds: tuple[str, ...] = SIMULATED
     params: tuple[Param, ...] = ()
     takes_processes: bool = False
+    is_state: bool = False
+    is_timed: bool = False
+    lasts: bool = False
+    is_outage: bool = False
+    beyond_contract: bool = False

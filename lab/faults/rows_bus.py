@@ -5,22 +5,33 @@ Not here: the injectors.
 
 from typing import Final
 
-from lab.faults.rows import GROUPS, READ_TYPES, FaultKind
+from lab.domain.events import TOPICS
+from lab.faults.rows import GROUPS, MS, READ_TYPES, FaultKind, Param, ParamType
+
+_WORLDS: Final = ("simulated", "real")
+_PER_DELIVERY: Final = "delivery"
+
+RETRY: Final = "retry"
+DLQ: Final = "dlq"
+PUBLISHED_TO: Final = (*TOPICS, RETRY, DLQ)
+"""Where a publish goes: a main topic, some retry topic, some dead-letter queue."""
 
 BUS_ROWS: Final = (
     FaultKind(
         name="bus.duplicate",
         summary="the same record, same offset, is handed over again, next in its lane",
-        per="delivery",
+        per=_PER_DELIVERY,
         sites=GROUPS,
         default_sites=GROUPS,
+        worlds=_WORLDS,
     ),
     FaultKind(
         name="bus.drop_ack",
         summary="the unit is committed, its ack is lost; the record comes again after the lease",
-        per="delivery",
+        per=_PER_DELIVERY,
         sites=GROUPS,
         default_sites=GROUPS,
+        worlds=_WORLDS,
     ),
     FaultKind(
         name="bus.poison",
@@ -28,5 +39,107 @@ BUS_ROWS: Final = (
         per="record",
         sites=READ_TYPES,
         default_sites=READ_TYPES,
+        worlds=_WORLDS,
+    ),
+    FaultKind(
+        name="bus.drop_publish",
+        summary="a publish does not reach the broker, nothing is appended",
+        per="publish",
+        sites=PUBLISHED_TO,
+        default_sites=PUBLISHED_TO,
+        worlds=_WORLDS,
+        params=(
+            Param(
+                name="told",
+                type=ParamType.WORD,
+                default="yes",
+                meaning="whether the publisher is told; a producer that lies says it was appended",
+                choices=("yes", "no"),
+                beyond_contract=("no",),
+            ),
+        ),
+    ),
+    FaultKind(
+        name="bus.publish_unknown",
+        summary="a publish is appended and its answer is lost",
+        per="publish",
+        sites=PUBLISHED_TO,
+        default_sites=PUBLISHED_TO,
+        worlds=_WORLDS,
+    ),
+    FaultKind(
+        name="bus.delay",
+        summary="a record is handed over later; its key waits, other keys pass",
+        per=_PER_DELIVERY,
+        sites=GROUPS,
+        default_sites=GROUPS,
+        worlds=_WORLDS,
+        params=(
+            Param(
+                name="by",
+                type=ParamType.SPAN,
+                default=(100 * MS, 1_000 * MS),
+                meaning="how much later",
+            ),
+        ),
+    ),
+    FaultKind(
+        name="bus.reorder",
+        summary="records of other keys, in other partitions, overtake a record and all behind it",
+        per=_PER_DELIVERY,
+        sites=GROUPS,
+        default_sites=GROUPS,
+        worlds=_WORLDS,
+        params=(
+            Param(
+                name="by",
+                type=ParamType.LENGTH,
+                default=2_000 * MS,
+                meaning="how long it waits to be overtaken, at most",
+            ),
+            Param(
+                name="within_key",
+                type=ParamType.WORD,
+                default="no",
+                meaning="whether it changes places with the next record of its key and topic, instead",
+                choices=("yes", "no"),
+                beyond_contract=("yes",),
+            ),
+        ),
+    ),
+    FaultKind(
+        name="bus.rebalance",
+        summary="the member that gets the record has to join its group again: a new generation",
+        per=_PER_DELIVERY,
+        sites=GROUPS,
+        default_sites=GROUPS,
+        worlds=_WORLDS,
+    ),
+    FaultKind(
+        name="bus.partition",
+        summary="the member that gets the record is cut off for a while: polls, commits, publishes "
+        "fail; a real client's heartbeats may go on underneath",
+        per=_PER_DELIVERY,
+        sites=GROUPS,
+        default_sites=GROUPS,
+        worlds=_WORLDS,
+        params=(
+            Param(
+                name="by",
+                type=ParamType.SPAN,
+                default=(500 * MS, 10_000 * MS),
+                meaning="how long; longer than the session, and the group goes on without it",
+            ),
+        ),
+    ),
+    FaultKind(
+        name="bus.down",
+        summary="the broker cannot be reached; it comes back with all that it had",
+        per="outage",
+        sites=("broker",),
+        default_sites=("broker",),
+        worlds=_WORLDS,
+        lasts=True,
+        is_outage=True,
     ),
 )

@@ -7,6 +7,8 @@ from typing import Final
 
 from lab.faults.rows import CLIENT, MS, FaultKind, Param, ParamType
 
+_WORLDS: Final = ("simulated", "real")
+
 CLIENT_ROWS: Final = (
     FaultKind(
         name="client.retry_same_key",
@@ -14,6 +16,15 @@ CLIENT_ROWS: Final = (
         per="order",
         sites=(CLIENT,),
         default_sites=(CLIENT,),
+        worlds=_WORLDS,
+    ),
+    FaultKind(
+        name="client.same_key_new_body",
+        summary="the client sends another order under the Idempotency-Key of one that was accepted",
+        per="order",
+        sites=(CLIENT,),
+        default_sites=(CLIENT,),
+        worlds=_WORLDS,
     ),
     FaultKind(
         name="client.double_submit",
@@ -21,6 +32,7 @@ CLIENT_ROWS: Final = (
         per="order",
         sites=(CLIENT,),
         default_sites=(CLIENT,),
+        worlds=_WORLDS,
     ),
     FaultKind(
         name="client.cancel",
@@ -28,12 +40,29 @@ CLIENT_ROWS: Final = (
         per="order",
         sites=(CLIENT,),
         default_sites=(CLIENT,),
+        worlds=_WORLDS,
         params=(
             Param(
                 name="after",
                 type=ParamType.SPAN,
                 default=(0, 500 * MS),
                 meaning="how long after the answer; of a span, each order has its own time in it",
+            ),
+        ),
+    ),
+    FaultKind(
+        name="client.abandon",
+        summary="the client leaves without reading the answer, and never asks again",
+        per="order",
+        sites=(CLIENT,),
+        default_sites=(CLIENT,),
+        worlds=_WORLDS,
+        params=(
+            Param(
+                name="after",
+                type=ParamType.SPAN,
+                default=(1 * MS, 20 * MS),
+                meaning="how long after it had sent the order",
             ),
         ),
     ),

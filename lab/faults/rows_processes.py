@@ -6,7 +6,7 @@ Not here: the injectors.
 from typing import Final
 
 from lab.faults.points import ANY, CRASH_POINTS
-from lab.faults.rows import GROUPS, FaultKind
+from lab.faults.rows import GROUPS, MS, FaultKind, Param, ParamType
 
 PROCESSES_ROWS: Final = (
     FaultKind(
@@ -24,5 +24,36 @@ PROCESSES_ROWS: Final = (
         sites=GROUPS,
         default_sites=GROUPS,
         takes_processes=True,
+    ),
+    FaultKind(
+        name="proc.pause",
+        summary="a process stands still (SIGSTOP), in the middle of a delivery or at a time",
+        per="delivery",
+        sites=GROUPS,
+        default_sites=GROUPS,
+        params=(
+            Param(
+                name="by",
+                type=ParamType.LENGTH,
+                default=5_000 * MS,
+                meaning="how long, if it strikes a delivery; at a time it is for= that says it",
+            ),
+        ),
+        takes_processes=True,
+        lasts=True,
+    ),
+    FaultKind(
+        name="proc.cancel",
+        summary="the running handler is cancelled at one of its awaits",
+        per="delivery",
+        sites=GROUPS,
+        default_sites=GROUPS,
+    ),
+    FaultKind(
+        name="proc.crash_loop",
+        summary="a record kills its process whenever its handler starts, also after heal",
+        per="order",
+        sites=GROUPS,
+        default_sites=GROUPS,
     ),
 )

@@ -8,15 +8,19 @@ from typing import Final
 from lab.faults.rows import MOVERS, MS, PROVIDERS, FaultKind, Param, ParamType
 
 NOT_EXECUTED: Final = (401, 403, 409, 429)
-_STATUSES: Final = (400, *NOT_EXECUTED, 500, 502, 503, 504)
+_DOWN: Final = (500, 502, 503, 504)
+_STATUSES: Final = (400, *NOT_EXECUTED, *_DOWN)
+_WORLDS: Final = ("simulated", "real")
+_PER_CALL: Final = "provider call"
 
 PROVIDERS_ROWS: Final = (
     FaultKind(
         name="svc.error",
         summary="a third party answers with an error; nothing was done",
-        per="provider call",
+        per=_PER_CALL,
         sites=PROVIDERS,
         default_sites=PROVIDERS,
+        worlds=_WORLDS,
         params=(
             Param(
                 name="status",
@@ -43,9 +47,10 @@ PROVIDERS_ROWS: Final = (
     FaultKind(
         name="svc.timeout",
         summary="a third party neither acts nor answers",
-        per="provider call",
+        per=_PER_CALL,
         sites=PROVIDERS,
         default_sites=PROVIDERS,
+        worlds=_WORLDS,
     ),
     FaultKind(
         name="svc.hang_after_effect",
@@ -53,5 +58,106 @@ PROVIDERS_ROWS: Final = (
         per="provider call that moves something",
         sites=MOVERS,
         default_sites=MOVERS,
+        worlds=_WORLDS,
+    ),
+    FaultKind(
+        name="svc.late_reply",
+        summary="a third party acts in time and answers after the caller has given up",
+        per=_PER_CALL,
+        sites=PROVIDERS,
+        default_sites=PROVIDERS,
+        worlds=_WORLDS,
+        params=(
+            Param(
+                name="by",
+                type=ParamType.SPAN,
+                default=(100 * MS, 1_000 * MS),
+                meaning="how long after the caller's deadline the answer comes",
+            ),
+        ),
+    ),
+    FaultKind(
+        name="svc.slow",
+        summary="a third party takes longer; the answer may be in time all the same",
+        per=_PER_CALL,
+        sites=PROVIDERS,
+        default_sites=PROVIDERS,
+        worlds=_WORLDS,
+        params=(
+            Param(
+                name="by",
+                type=ParamType.SPAN,
+                default=(200 * MS, 800 * MS),
+                meaning="how much longer it takes",
+            ),
+            Param(
+                name="times",
+                type=ParamType.NUMBER,
+                default=0,
+                meaning="it takes so many times as long, instead",
+                instead_of="by",
+            ),
+        ),
+    ),
+    FaultKind(
+        name="svc.flapping",
+        summary="a third party is down and up by turns; while it is down every call fails",
+        per="provider call while it is down",
+        sites=PROVIDERS,
+        default_sites=PROVIDERS,
+        worlds=_WORLDS,
+        is_state=True,
+        params=(
+            Param(
+                name="down",
+                type=ParamType.LENGTH,
+                default=2_000 * MS,
+                meaning="how long it is down each time, at first too",
+            ),
+            Param(
+                name="up",
+                type=ParamType.LENGTH,
+                default=3_000 * MS,
+                meaning="how long it is up in between",
+            ),
+            Param(
+                name="status",
+                type=ParamType.NUMBER,
+                default=503,
+                meaning="HTTP status of the answer while it is down",
+                choices=_DOWN,
+            ),
+        ),
+    ),
+    FaultKind(
+        name="svc.rate_limit",
+        summary="a third party answers 429 to all calls of a second beyond its limit",
+        per="provider call beyond the limit",
+        sites=PROVIDERS,
+        default_sites=PROVIDERS,
+        worlds=_WORLDS,
+        is_state=True,
+        params=(
+            Param(
+                name="calls",
+                type=ParamType.NUMBER,
+                default=10,
+                meaning="how many calls a second it takes",
+            ),
+            Param(
+                name="after",
+                type=ParamType.LENGTH,
+                default=1_000 * MS,
+                meaning="when to come back, as the answer says",
+            ),
+        ),
+    ),
+    FaultKind(
+        name="svc.malformed",
+        summary="a third party acts, and nobody can read its answer",
+        per=_PER_CALL,
+        sites=PROVIDERS,
+        default_sites=PROVIDERS,
+        worlds=_WORLDS,
     ),
 )

@@ -5,10 +5,14 @@
     proc.crash@relay.after_publish#7    order 7, the first time it passes there
     svc.error@mailer status=500 at=10s for=60s
     proc.term@payment at=2s             a process, at a time
+    proc.pause@payment-2 at=2s for=60s  a process, at a time and for a while
+    clock.jump@payment at=2s by=-5m     a process's clock, at a time
+    redis.down at=10s for=30s           a server: an outage has a begin and an end
 
 `rate` is a share of visits; `nth`, `first`, `every` (and `:N`, which is `nth=N`) count the visits
 of one subject to one site. With none of them: every visit within `at` and `for`, or without those
-the first one. `#7`, `#1-20`, `#every25` choose orders by ordinal. `max` counts over the run.
+the first one (of a state that somebody is in, such as flapping: every one). `#7`, `#1-20`,
+`#every25` choose orders by ordinal. `max` counts over the run.
 
 Not here: which kinds there are (`kinds.py`), and when one fires (`plan.py`).
 """
@@ -60,8 +64,9 @@ class FaultSpec:
 
     Attributes:
         text: as it was written.
-        sites: where it can strike; empty if it strikes a process at a time.
-        process: a group, `api` or `relay`, or one member such as `payment-2`; "" otherwise.
+        sites: where it can strike; empty if it strikes at a time.
+        process: what is struck at a time: a group, `api` or `relay`, one member such as
+            `payment-2`, or the server that an outage takes down; "" otherwise.
         subjects: None if every order is chosen.
         rate: share of visits in [0, 1].
         nth, first, every: 0 if not asked for.
@@ -86,8 +91,22 @@ class FaultSpec:
 
     @property
     def is_timed(self) -> bool:
-        """It strikes a process at `at_us`, once."""
+        """It strikes a process or a server at `at_us`, once."""
         return bool(self.process)
+
+    @property
+    def is_beyond_contract(self) -> bool:
+        """The design does not promise to survive it: run only by `--beyond-contract`."""
+        kind = KINDS[self.kind]
+        return kind.beyond_contract or any(
+            self.params.get(param.name) in param.beyond_contract for param in kind.params
+        )
+
+    def number(self, name: str) -> int:
+        """A parameter that is a number or a length."""
+        value = self.params[name]
+        assert isinstance(value, int), name
+        return value
 
 
 def parse_fault(text: str) -> FaultSpec:
@@ -147,16 +166,20 @@ class _Reader:
 
     def spec(self, site: str | None, subject: str | None) -> FaultSpec:
         given, kind = self._given, self._kind
+        self._refuse_both()
         counting = [key for key in _COUNTING if key in given]
         if len(counting) > 1:
             raise self._refuse(f"{' and '.join(counting)} contradict each other: leave one")
-        if self._is_timed(site, counting):
+        if kind.is_outage:
+            return self._outage(site, subject)
+        if kind.is_timed or self._is_timed(site, counting):
             return self._timed(site, subject)
         sites = self._sites(site)
         at_us = self._length("at") or 0
         for_us = self._length("for")
         counts = {key: self._count(key) for key in (*_COUNTING, "max")}
-        if not counting and "rate" not in given and "at" not in given and "for" not in given:
+        is_bare = not any(key in given for key in (*_COUNTING, "rate", "at", "for"))
+        if is_bare and not kind.is_state:
             counts["nth"] = 1
         params = {param.name: self._param(param) for param in kind.params}
         if params.get("stored") == "yes" and params.get("status") in NOT_EXECUTED:
@@ -179,12 +202,17 @@ class _Reader:
             params=params,
         )
 
+    def _refuse_both(self) -> None:
+        for param in self._kind.params:
+            if param.instead_of in self._given and param.name in self._given:
+                raise self._refuse(f"{param.name} is instead of {param.instead_of}: leave one")
+
     def _is_timed(self, site: str | None, counting: list[str]) -> bool:
         given = self._given
         if not self._kind.takes_processes or counting or "rate" in given:
             return False
         is_process = site is not None and _PROCESS.fullmatch(site) is not None
-        if "at" in given:
+        if "at" in given or (self._kind.lasts and "for" in given):
             return is_process or site not in self._kind.sites
         if is_process and site not in self._kind.sites:
             raise self._refuse(f"{site} is a process, which is struck at a time: add at=30s")
@@ -193,15 +221,39 @@ class _Reader:
     def _timed(self, site: str | None, subject: str | None) -> FaultSpec:
         if site is None or _PROCESS.fullmatch(site) is None:
             near = _nearest(site, PROCESSES) if site else ": add @payment or another one"
-            raise self._refuse(f"at= strikes a process, and {site or 'nothing'} is none{near}")
-        wrong = [key for key in self._given if key != "at"]
+            why = self._kind.name if self._kind.is_timed else "at="
+            raise self._refuse(f"{why} strikes a process, and {site or 'nothing'} is none{near}")
+        return self._at_a_time(site, subject, "a process that is struck at a time")
+
+    def _outage(self, site: str | None, subject: str | None) -> FaultSpec:
+        (server,) = self._kind.sites if site is None else self._sites(site)
+        return self._at_a_time(server, subject, "an outage")
+
+    def _at_a_time(self, struck: str, subject: str | None, what: str) -> FaultSpec:
+        """One begin, and an end if it lasts."""
+        known = ["at", "for"] if self._kind.lasts else ["at"]
+        # A pause has a length of its own only where it strikes a delivery.
+        params = () if self._kind.lasts and not self._kind.is_outage else self._kind.params
+        known += [param.name for param in params]
+        wrong = [key for key in self._given if key not in known]
         if wrong or subject is not None:
             raise self._refuse(
-                f"{wrong[0] if wrong else '#' + str(subject)} means nothing for a process that is "
-                "struck at a time: leave it out"
+                f"{wrong[0] if wrong else '#' + str(subject)} means nothing for {what}: leave it "
+                "out"
             )
+        for_us = self._length("for")
+        if self._kind.lasts and not for_us:
+            raise self._refuse("it has to end some time: add for=30s")
         at_us = self._length("at") or 0
-        return FaultSpec(text=self._text, kind=self._kind.name, sites=(), process=site, at_us=at_us)
+        return FaultSpec(
+            text=self._text,
+            kind=self._kind.name,
+            sites=(),
+            process=struck,
+            at_us=at_us,
+            until_us=None if for_us is None else at_us + for_us,
+            params={param.name: self._param(param) for param in params},
+        )
 
     def _sites(self, site: str | None) -> tuple[str, ...]:
         if site is None:
@@ -258,6 +310,9 @@ class _Reader:
         match param.type:
             case ParamType.LENGTH:
                 value = self._us(param.name, text)
+            case ParamType.OFFSET:
+                length_us = self._us(param.name, text.removeprefix("-"))
+                value = -length_us if text.startswith("-") else length_us
             case ParamType.SPAN:
                 low, _, high = text.partition("..")
                 value = (self._us(param.name, low), self._us(param.name, high or low))

@@ -36,6 +36,7 @@ FACTS: Final[dict[str, tuple[str, ...]]] = {
     "ledger": ("provider", "action", "key", "charge_key", "amount_cents", "currency"),
     # the run
     "fault": ("kind_of_fault", "site", "occurrence"),
+    "fault_end": ("kind_of_fault", "site"),
     "phase": ("name",),
     "life": ("event",),
     "left": ("what", "count"),
@@ -51,13 +52,13 @@ appended: retry topics and dead-letter queues too; `digest` is a short hash of k
 event's own headers (`ce_*`, content-type). ledger: action `capture`, `decline`, `refund`,
 `refund_declined`, `mail`.
 
-life: `start`, `kill`, `term`, `stopped`, `aborted`. phase: `faults`, `heal`, `drain`, `end`.
-fault: one firing, recorded before it takes effect. left: what was looked at before phase `end`, and
-how many there were, 0 too; rows and locks behind a dead head are left out. Owed work is `outbox`,
-`lag` (records not committed, over all groups) and `waiting` (rows of keys in retry). Everything
-else must be given back by those who took it: `lease` (claims of dead owners after the longest
-lease), `lock`, `transaction`, `connection`, `task`, `timer`; there `process` is who took it, and
-`run` if nothing is left.
+life: `start`, `kill`, `term`, `pause`, `resume`, `stopped`, `aborted`. phase: `faults`, `heal`,
+`drain`, `end`. fault: one firing, recorded before it takes effect. fault_end: one that lasts is
+over. left: what was looked at before phase `end`, and how many there were, 0 too; rows and locks
+behind a dead head are left out. Owed work is `outbox`, `lag` (records not committed, over all
+groups) and `waiting` (rows of keys in retry). Everything else must be given back by those who took
+it: `lease` (claims of dead owners after the longest lease), `lock`, `transaction`, `connection`,
+`task`, `timer`; there `process` is who took it, and `run` if nothing is left.
 """
 
 CALLS: Final[dict[str, tuple[str, ...]]] = {
@@ -106,6 +107,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "look": ("group", "event_id", "outcome"),
     "retrying": ("group", "event_id", "attempt", "error_class", "where", "delay_us"),
     "buried": ("group", "event_id", "reason", "attempts", "starts", "redrives"),
+    "redriven": ("group", "event_id", "answer", "redrives"),
     "start": ("group", "event_id", "unexplained"),
     "position": ("group", "topic", "partition", "offset", "epoch"),
     "held": ("group", "records"),
@@ -131,7 +133,11 @@ settle: settlement `ack`, `retry`, `dead`, `release`, `stale` (an old epoch: dro
 `lab.ports.bus`. handle: one real run of a handler, past dedupe and inbox; `result` is `ok`, the
 name of an error class, `crash` or `cancelled`. claim: `state` `acquired`, `takeover`, `busy`,
 `done`; claims know no order, so their subject is "". retrying: `where` is `in_place`, `throttled`,
-`tier.1` ...
+`tier.1` ..., `unparked` (after one of the latter: its retry topic could not be reached, so the event
+is tried again where it is).
+
+redriven: an operator's answer to a dead letter was published, `redriven` or `discarded`; `redrives`
+is how often the event has been answered now.
 
 position: a process is about to tell the bus how far its group has come. held: it has more records
 in hand, fetched and not settled, than ever before. acted: a pattern did its

@@ -16,6 +16,7 @@ Appended = tuple[str, int, str, str, str, int, int, str, str, str, int]
 Committed = tuple[str, int, str, str, str, str, int, int, int, bool]
 Ledger = tuple[str, int, str, str, str, str, str, str, int, str]
 Fault = tuple[str, int, str, str, str, str, int]
+FaultEnd = tuple[str, int, str, str, str, str]
 Phase = tuple[str, int, str, str, str]
 LifeEvent = tuple[str, int, str, str, str]
 Left = tuple[str, int, str, str, str, int]
@@ -32,6 +33,7 @@ Claim = tuple[str, int, str, str, str, str, str, int]
 Complete = tuple[str, int, str, str, str, str, int, bool]
 Retrying = tuple[str, int, str, str, str, str, int, str, str, int]
 Buried = tuple[str, int, str, str, str, str, str, int, int, int]
+Redriven = tuple[str, int, str, str, str, str, str, int]
 Position = tuple[str, int, str, str, str, str, int, int, int]
 Held = tuple[str, int, str, str, str, int]
 Owned = tuple[str, int, str, str, str, int, object]
@@ -51,6 +53,7 @@ SHAPES: dict[str, object] = {
     "committed": Committed,
     "ledger": Ledger,
     "fault": Fault,
+    "fault_end": FaultEnd,
     "phase": Phase,
     "life": LifeEvent,
     "left": Left,
@@ -66,6 +69,7 @@ SHAPES: dict[str, object] = {
     "complete": Complete,
     "retrying": Retrying,
     "buried": Buried,
+    "redriven": Redriven,
     "position": Position,
     "held": Held,
     "owned": Owned,

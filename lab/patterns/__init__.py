@@ -56,6 +56,11 @@ PATTERNS: Final = (
         "it is retried at the head of its lane for ever",
     ),
     Pattern(
+        "redrive",
+        "a dead letter that stays dead after its cause was mended, or comes back to everybody",
+        "nobody looks into the dead-letter queues",
+    ),
+    Pattern(
         "poison_guard",
         "a record that kills its worker, again and again",
         "starts are not counted",

@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from lab.domain.envelope import Headers
+from lab.domain.envelope import Headers, with_headers
 from lab.domain.errors import LabError
 from lab.domain.events import derived_id
 from lab.history.recorder import Now, Write
@@ -80,7 +80,11 @@ class DeadLetterQueue:
         """Publish a dead letter. Raises as `Publisher.publish`."""
         record = delivery.record
         topic = dead_letter_topic(main_topic(record.topic), self._group)
-        headers = (*record.headers, *_reasons(delivery, dead, record.headers))
+        given = record.headers
+        if delivery.redrives:
+            # A head runs as it stood in its main topic, where it had none.
+            given = with_headers(given, lab_redrives=b"%d" % delivery.redrives)
+        headers = (*given, *_reasons(delivery, dead, given))
         await self._publisher.publish((Outgoing(topic, record.key, record.value, headers),))
 
     async def publish_again(self, delivery: Delivery) -> None:
@@ -216,6 +220,8 @@ class DeadLetters:
             return await self.bury(delivery, settled)
         if isinstance(settled, Ack) and settled.why == "handled":
             self._limiter.succeeded()
+            if delivery.redrives:
+                self._revived(delivery)
         return settled
 
     async def bury(self, delivery: Delivery, dead: DeadLetter) -> Settlement:
@@ -270,6 +276,11 @@ class DeadLetters:
             if verdict is not Verdict.CONFLICT:
                 break
         return verdict
+
+    def _revived(self, delivery: Delivery) -> None:
+        if self._write is not None:
+            subject = delivery.subject
+            self._write(("acted", self._now(), self._process, subject, "redrive", "revived"))
 
     def _buried(self, delivery: Delivery, dead: DeadLetter) -> None:
         if self._write is not None:

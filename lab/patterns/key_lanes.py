@@ -8,7 +8,8 @@ one as head. First failure: commit lock and head row, then publish to the tier, 
 record of the key becomes a row, or is one already: ack. The record in a retry topic is only an
 alarm: whatever the state of its own event, it runs the head when due, then the next. It is
 acknowledged only after the last row and the lock were deleted in one transaction, or a new alarm
-for the head was published, or the head is dead. Behind a dead head rows stay until a redrive.
+for the head was published, or the head is dead. Behind a dead head rows stay until somebody sends
+it back (`redrive`), or discards it: such a record lets the event live again, or deletes its row.
 
 A record of a main topic runs no head. If its event is the head, or if somebody else may have run
 it, it is acknowledged only after an alarm for a live head was published: it may be the last one
@@ -47,10 +48,18 @@ from lab.ports.bus import (
     main_topic,
     retry_topic,
 )
-from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow
-from lab.ports.parking import Parking, is_parked, original, parked_headers
+from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow, key_of, row_of
+from lab.ports.parking import (
+    Parking,
+    is_discard,
+    is_parked,
+    is_redrive,
+    original,
+    parked_headers,
+)
 
 PARKED: Final = Ack("parked")
+DISCARDED: Final = Ack("discarded")
 AGAIN: Final = Retry(0, counts=False)
 
 
@@ -83,16 +92,13 @@ class KeyParking(Parking):
 
     async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
         _, now_us = await self._store.head(self._group, key_of(delivery.record))
-        not_before_us = now_us + delay_us
-        if isinstance(delivery, HeadRun):
-            row = row_of(delivery, attempts=delivery.attempt, not_before_us=not_before_us)
-            if not await self._store.reschedule(row):
-                # Somebody else has finished it meanwhile: look again.
-                return AGAIN
-            return await self.alarm(row, tier)
-        return await self._lock(
-            row_of(delivery, attempts=delivery.attempt, not_before_us=not_before_us), tier
-        )
+        row = row_of(delivery, attempts=delivery.attempt, not_before_us=now_us + delay_us)
+        if not isinstance(delivery, HeadRun):
+            return await self._lock(row, tier)
+        if not await self._store.reschedule(row):
+            # Somebody else has finished it meanwhile: look again.
+            return AGAIN
+        return await self.alarm(row, tier)
 
     async def move(self, delivery: Delivery) -> Settlement:
         """To the retry path as it is: it is not running and must leave this process.
@@ -104,7 +110,11 @@ class KeyParking(Parking):
             copy = Outgoing(record.topic, record.key, record.value, record.headers)
             await self._publisher.publish((copy,))
             return PARKED
-        return await self._lock(row_of(delivery, attempts=delivery.attempt - 1), tier=1)
+        row = row_of(delivery, attempts=delivery.attempt - 1)
+        if delivery.wait_us:
+            _, now_us = await self._store.head(self._group, row.key)
+            row = msgspec.structs.replace(row, not_before_us=now_us + delivery.wait_us)
+        return await self._lock(row, tier=1)
 
     async def _lock(self, row: WaitingRow, tier: int) -> Settlement:
         head = await self._store.park(row)
@@ -230,6 +240,11 @@ class KeyLanes:
         key = key_of(alarm.record)
         if is_redrive(alarm.record):
             row = row_of(alarm, attempts=0)
+            if is_discard(alarm.record):
+                await self._store.discard(row)
+                # Also if it was gone: whoever deleted it may have died before this.
+                await self._parking.see_to_alarm(alarm.record)
+                return DISCARDED
             if not await self._store.revive(row):
                 arrival, _ = await self._store.arrive(row)
                 if arrival in {Arrival.FREE, Arrival.DONE}:
@@ -243,9 +258,9 @@ class KeyLanes:
             return DEAD
         if head.not_before_us > now_us:
             return Retry(head.not_before_us - now_us, counts=False)
-        return await self._run_head(run, now_us)
+        return await self._run_head(run)
 
-    async def _run_head(self, run: HeadRun, now_us: int) -> Settlement:
+    async def _run_head(self, run: HeadRun) -> Settlement:
         """Run a head that is due; how it ends is how its alarm is settled."""
         key, event_id = key_of(run.record), run.event_id
         settled = await self._inner(run)
@@ -259,6 +274,8 @@ class KeyLanes:
                 left = await self._store.finish(self._group, key, event_id)
                 return settled if left is None else AGAIN
             case Retry(after_us=after_us, counts=True):
+                # From now on: the handler took its time, and who takes over sees only the row.
+                _, now_us = await self._store.head(self._group, key)
                 row = row_of(run, attempts=run.attempt, not_before_us=now_us + after_us)
                 await self._store.reschedule(row)
                 return Retry(after_us, counts=False)
@@ -298,7 +315,7 @@ class PlainParking(Parking):
 
     async def move(self, delivery: Delivery) -> Settlement:
         """To the retry path as it is: it is not running and must leave this process."""
-        return await self._send(delivery, delivery.attempt, 1, 0)
+        return await self._send(delivery, delivery.attempt, 1, delivery.wait_us)
 
     async def _send(self, delivery: Delivery, attempt: int, tier: int, delay_us: int) -> Settlement:
         record = delivery.record
@@ -333,6 +350,8 @@ class PlainTiers:
 
     async def move(self, delivery: Delivery) -> Settlement:
         """A drain moves a delivery that is not running to the retry path; counts no attempt."""
+        if is_discard(delivery.record):
+            return DISCARDED
         try:
             return await self._parking.move(delivery)
         except LabError as error:
@@ -341,6 +360,9 @@ class PlainTiers:
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""
         if is_parked(delivery.record):
+            if is_discard(delivery.record):
+                # There is no lock and nothing waits: its event stays dead.
+                return DISCARDED
             headers = delivery.record.headers
             left_us = header_int(headers, H_NOT_BEFORE) - self._wall()
             if left_us > 0:
@@ -350,34 +372,6 @@ class PlainTiers:
                 headers, H_FIRST_FAILURE
             )
         return await self._inner(delivery)
-
-
-def is_redrive(record: Record) -> bool:
-    """Whether a record stands in the retry topic that takes redrives."""
-    return record.topic.endswith(".retry")
-
-
-def key_of(record: Record) -> str:
-    """The key of a lock."""
-    return record.key.decode(errors="replace")
-
-
-def row_of(delivery: Delivery, *, attempts: int, not_before_us: int = 0) -> WaitingRow:
-    """The row of an event that waits; its record as it stood in the main topic."""
-    record = delivery.record
-    return WaitingRow(
-        group=delivery.group,
-        key=record.key.decode(errors="replace"),
-        event_id=delivery.event_id,
-        arrival=0,
-        record=original(record),
-        attempts=attempts,
-        not_before_us=not_before_us,
-        redrives=delivery.redrives,
-        is_dead=False,
-        first_failure_us=delivery.first_failure_us,
-        failures=delivery.failures,
-    )
 
 
 def run_of(row: WaitingRow, alarm: Delivery) -> HeadRun:

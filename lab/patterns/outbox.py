@@ -120,12 +120,13 @@ class Relay:
         rows = await store.unpublished(lane.shard, self._batch)
         was_new, lane.is_new = lane.is_new, False
         if rows:
-            was_in_doubt, lane.is_in_doubt = lane.is_in_doubt, True
+            in_doubt = lane.in_doubt
+            lane.in_doubt = max(in_doubt, rows[-1].number)
             await self._publisher.publish([to_record(row.envelope) for row in rows])
             await store.mark_published(rows)
-            lane.is_in_doubt = False
-            if was_in_doubt:
-                self._tell("repeated", len(rows))
+            lane.in_doubt = 0
+            if in_doubt:
+                self._tell("repeated", sum(row.number <= in_doubt for row in rows))
             elif was_new:
                 found = [row for row in rows if row.envelope.time_us < self._started_us]
                 self._tell("recovered", len(found))
@@ -143,17 +144,17 @@ class _Lane:
     Attributes:
         rests: it waits, and has nothing in hand.
         is_new: it has not looked into its shard yet; what it finds was left by a predecessor.
-        is_in_doubt: its last batch was not marked; some of it may be published.
+        in_doubt: up to this row number some may be published that were not seen to be marked.
     """
 
-    __slots__ = ("is_in_doubt", "is_new", "rests", "shard", "task")
+    __slots__ = ("in_doubt", "is_new", "rests", "shard", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.shard: int | None = None
         self.rests = False
         self.is_new = True
-        self.is_in_doubt = False
+        self.in_doubt = 0
 
 
 class DirectPublish(Committer):

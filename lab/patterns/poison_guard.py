@@ -15,14 +15,16 @@ The weak part is to leave this link out: starts are not counted.
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
-from lab.domain.errors import LabError
+from lab.domain.errors import Indeterminate, LabError, Transient
 from lab.history.recorder import Now, Write
 from lab.ports.bus import DeadLetter, Delivery, Handle, Settlement
 from lab.ports.store import StartStore
 
 REASON: Final = "starts"
+_EXPLANATIONS_MAX: Final = 3
 
 
 class SoloGate:
@@ -54,7 +56,9 @@ class SoloGate:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._waiting.remove((turn, solo))
+                # Not if another one that gave up has been here: who waits in vain is passed over.
+                with suppress(ValueError):
+                    self._waiting.remove((turn, solo))
                 self._admit()
             else:
                 self.leave()
@@ -128,7 +132,12 @@ class PoisonGuard:
 
     async def _count(self, delivery: Delivery) -> Settlement:
         key = (delivery.group, delivery.event_id, delivery.redrives)
-        delivery.starts = unexplained = await self._store.begin_start(*key)
+        try:
+            delivery.starts = unexplained = await self._store.begin_start(*key)
+        except Indeterminate:
+            # It may have been counted, and nothing was started.
+            await self._explain(key)
+            raise
         if unexplained > self._solo_starts:
             self._acted(delivery, "buried")
             message = f"{unexplained} starts of its handler had no end that anybody knows"
@@ -146,10 +155,15 @@ class PoisonGuard:
             await self._explain(key)
 
     async def _explain(self, key: tuple[str, str, int]) -> None:
-        try:
-            await self._store.explain_start(*key)
-        except LabError:
-            # It stays unexplained: at worst the event runs solo once.
+        for _ in range(_EXPLANATIONS_MAX):
+            try:
+                await self._store.explain_start(*key)
+            except (Transient, Indeterminate):
+                # Said twice, an earlier start counts as explained: the event runs once more.
+                continue
+            except LabError:
+                # It stays unexplained: at worst the event runs solo once.
+                return
             return
 
     def _acted(self, delivery: Delivery, what: str) -> None:

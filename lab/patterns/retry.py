@@ -191,6 +191,7 @@ class Retrying:
             return Release("down", down.after_us)
         except LabError:
             # Not parked, or nobody knows: then here, or the half-done parking is completed.
+            self._retrying(delivery, error, "unparked", policy.cap_us)
             return Retry(policy.cap_us)
 
     def _in_place(self, delivery: Delivery, error: LabError) -> Settlement:
@@ -228,7 +229,7 @@ class Retrying:
                     delay_us,
                 )
             )
-            if where != "throttled":
+            if where not in ("throttled", "unparked"):
                 self._acted(delivery, "retried")
 
     def _acted(self, delivery: Delivery, what: str) -> None:

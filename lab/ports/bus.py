@@ -73,6 +73,18 @@ class Publisher(Protocol):
         ...
 
 
+class TopicReader(Protocol):
+    """Reads a topic as an onlooker: it belongs to no group, and moves nobody's position."""
+
+    async def read(self, topic: str) -> Sequence[Record]:
+        """Every record that stands in `topic` now, partition by partition in offset order.
+
+        Raises:
+            Unavailable: (a `Transient`) the broker was not reached.
+        """
+        ...
+
+
 class Unread(StrEnum):
     """Where a group without a committed offset starts."""
 
@@ -160,6 +172,7 @@ class Delivery(msgspec.Struct, gc=False):
         first_failure_us: wall time of the first failed attempt, 0 if none failed.
         failures: the last ten failed attempts, oldest first: (wall us, class, message).
         starts: handler starts of the event that nobody accounted for, as far as they were counted.
+        wait_us: of one that is moved to the retry path: how long its next attempt had to wait yet.
     """
 
     record: Record
@@ -174,6 +187,7 @@ class Delivery(msgspec.Struct, gc=False):
     first_failure_us: int = 0
     failures: tuple[tuple[int, str, str], ...] = ()
     starts: int = 0
+    wait_us: int = 0
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False, tag=True):

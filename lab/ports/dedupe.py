@@ -1,7 +1,7 @@
 """The fast suppressor of duplicates in front of the inbox. Never the authority: it may forget."""
 
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -42,4 +42,16 @@ class DedupeStore(Protocol):
 
     async def release(self, group: str, event_id: str, *, owner: str, fence: int) -> bool:
         """Set it absent again; False if another owner or fence holds it. Raises Down."""
+        ...
+
+
+@runtime_checkable
+class Evictable(Protocol):
+    """A dedupe store that can be made to forget one event, as memory pressure makes it.
+
+    For those who let things go wrong on purpose; no pattern calls it.
+    """
+
+    async def evict(self, group: str, event_id: str) -> None:
+        """Claim and mark of the event vanish, whoever has it. Raises Down."""
         ...

@@ -12,6 +12,9 @@ class CallFaultKind(StrEnum):
     ERROR = "error"
     TIMEOUT = "timeout"
     HANG_AFTER_EFFECT = "hang_after_effect"
+    LATE_REPLY = "late_reply"
+    SLOW = "slow"
+    MALFORMED = "malformed"
 
 
 class CallFault(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -19,13 +22,18 @@ class CallFault(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ERROR: nothing is done, the answer is the HTTP `status`; `is_stored`: as the first answer of the
     call's idempotency key. TIMEOUT: nothing is done, no answer. HANG_AFTER_EFFECT: it is done, no
-    answer. `after_us` is the hint of a 429, or of a 401 or 403.
+    answer. LATE_REPLY: it is done, and the answer comes `by_us` after the caller's deadline. SLOW:
+    it takes `times` its latency and `by_us` more, and may be in time all the same. MALFORMED: it is
+    done, and nobody can read the answer.
+    `after_us` is the hint of a 429, or of a 401 or 403.
     """
 
     kind: CallFaultKind
     status: int = 0
     is_stored: bool = False
     after_us: int = 0
+    by_us: int = 0
+    times: int = 1
 
 
 class CallFaults(Protocol):

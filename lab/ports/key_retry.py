@@ -10,7 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from lab.ports.bus import Record
+from lab.ports.bus import Delivery, Record
+from lab.ports.parking import original
 
 
 class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,5 +87,40 @@ class KeyRetryStore(Protocol):
         ...
 
     async def revive(self, row: WaitingRow) -> bool:
-        """A redrive of the dead head: attempts 0, its `redrives`; False if it is no dead head."""
+        """A redrive of an event that is a row: alive, attempts 0, its `redrives`.
+
+        False, and nothing is written, if it is no row or has as many redrives already. A head need
+        not be marked dead yet: whoever buries it publishes its letter first, and may have died.
+        """
         ...
+
+    async def discard(self, row: WaitingRow) -> bool:
+        """Somebody gives up an event that is a row: the row is deleted.
+
+        With the last row the lock goes too. False, and nothing is written, if it is no row or has
+        as many redrives as `row`: it was redriven since.
+        """
+        ...
+
+
+def key_of(record: Record) -> str:
+    """The key of a lock."""
+    return record.key.decode(errors="replace")
+
+
+def row_of(delivery: Delivery, *, attempts: int, not_before_us: int = 0) -> WaitingRow:
+    """The row of an event that waits; its record as it stood in the main topic."""
+    record = delivery.record
+    return WaitingRow(
+        group=delivery.group,
+        key=record.key.decode(errors="replace"),
+        event_id=delivery.event_id,
+        arrival=0,
+        record=original(record),
+        attempts=attempts,
+        not_before_us=not_before_us,
+        redrives=delivery.redrives,
+        is_dead=False,
+        first_failure_us=delivery.first_failure_us,
+        failures=delivery.failures,
+    )

@@ -9,6 +9,7 @@ import msgspec
 
 from lab.domain.envelope import (
     H_ATTEMPT,
+    H_DISCARD,
     H_FIRST_FAILURE,
     H_GROUP,
     H_NOT_BEFORE,
@@ -26,6 +27,7 @@ _TRANSPORT: Final = (
     H_ORIGIN,
     H_GROUP,
     H_REDRIVES,
+    H_DISCARD,
 )
 
 
@@ -44,6 +46,16 @@ class Parking(Protocol):
 def is_parked(record: Record) -> bool:
     """Whether a record stands in a topic of the retry path; no main topic has a dot in its name."""
     return "." in record.topic
+
+
+def is_redrive(record: Record) -> bool:
+    """Whether a record stands in the retry topic that takes redrives and discards."""
+    return record.topic.endswith(".retry")
+
+
+def is_discard(record: Record) -> bool:
+    """Whether a record says that its event is not to be run again."""
+    return header(record.headers, H_DISCARD) is not None
 
 
 def origin_of(record: Record) -> str:

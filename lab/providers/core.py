@@ -68,15 +68,19 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     """No result: an HTTP status, 0 if there was no answer, and how long to stay away.
 
     `is_replayed`: it is the stored answer to an earlier request (Stripe: `Idempotent-Replayed`).
+    Status 200: there is an answer, and nobody can read it; `is_move`: to a request that moves
+    something.
     """
 
     status: int
     after_us: int = 0
     is_replayed: bool = False
+    is_move: bool = False
 
 
 Answer = bool | GatewayAnswer | tuple[Known, ...] | Refused
 NO_ANSWER: Final = Refused(0)
+UNREADABLE: Final = 200
 
 
 def error_of(provider: str, refused: Refused) -> LabError:
@@ -84,6 +88,9 @@ def error_of(provider: str, refused: Refused) -> LabError:
     status = refused.status
     if status == 0:
         return Indeterminate(f"{provider} did not answer before the deadline")
+    if status == UNREADABLE:
+        message = f"{provider} gave an answer that cannot be read"
+        return Indeterminate(message) if refused.is_move else Transient(message)
     message = f"{provider} answered {status}"
     if status in (409, 429):
         return Throttled(message, after_us=refused.after_us)
@@ -95,10 +102,14 @@ def error_of(provider: str, refused: Refused) -> LabError:
 
 
 class KeyMode(StrEnum):
-    """Which answers are remembered under their key: all that were executed, or successes only."""
+    """Which answers are remembered under their key: all that were executed, successes only, none.
+
+    With none a provider looks at no key: what is sent again is done again.
+    """
 
     STRIPE = "stripe"
     SUCCESS_ONLY = "2xx-only"
+    NONE = "none"
 
 
 class Remembered(Generic[V]):
@@ -195,7 +206,7 @@ class Server:
 
     def arrive(self, request: Request) -> Refused | None:
         """A request with a key was handed over: 409 if another one under that key is in flight."""
-        if request.key in self._in_flight:
+        if request.key in self._in_flight and self._key_mode is not KeyMode.NONE:
             return Refused(409, CONFLICT_AFTER_US)
         self._in_flight[request.key] = request
         return None
@@ -205,12 +216,12 @@ class Server:
         key, now_us = request.key, self._now_us()
         if not key:
             return self._do(request, now_us)
-        del self._in_flight[key]
+        self.drop(request)
         stored = self._answers.get(key, now_us)
         if stored is not None:
             return self._again(request, stored, now_us)
         answer = self._do(request, now_us)
-        if self._key_mode is KeyMode.STRIPE or _is_success(answer):
+        if self._keeps(answer):
             self._answers.put(key, answer, now_us)
         return answer
 
@@ -222,7 +233,7 @@ class Server:
     def keep_failure(self, request: Request, refused: Refused) -> bool:
         """The request was executed and failed without effect: store that as its key's answer.
 
-        Mode `2xx-only` stores nothing; a key that has an answer keeps it. Says whether it did.
+        Only mode `stripe` stores it; a key that has an answer keeps it. Says whether it did.
         """
         key, now_us = request.key, self._now_us()
         if key and self._key_mode is KeyMode.STRIPE and self._answers.get(key, now_us) is None:
@@ -235,9 +246,19 @@ class Server:
 
         To be called in the order of the executions, before the first request. Writes nothing.
         """
-        if self._key_mode is KeyMode.STRIPE or _is_success(answer):
+        if self._keeps(answer):
             kept = _replayed(answer) if isinstance(answer, Refused) else answer
             self._answers.put(request.key, kept, at_us)
+
+    def _keeps(self, answer: Answer) -> bool:
+        """Whether the answer to an executed request is remembered under its key."""
+        match self._key_mode:
+            case KeyMode.STRIPE:
+                return True
+            case KeyMode.SUCCESS_ONLY:
+                return _is_success(answer)
+            case KeyMode.NONE:
+                return False
 
     def _do(self, request: Request, now_us: int) -> Answer:
         raise NotImplementedError

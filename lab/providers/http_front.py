@@ -22,7 +22,7 @@ from lab.domain.errors import Transient
 from lab.ports.clock import Clock
 from lab.ports.faults import CallFaults
 from lab.providers import wire
-from lab.providers.core import NO_ANSWER, Answer, Refused, Request, Server
+from lab.providers.core import NO_ANSWER, UNREADABLE, Answer, Refused, Request, Server
 from lab.providers.ledger_file import LedgerFile, ledger_entries
 from lab.providers.line import NO_DEADLINE_US, Line
 
@@ -131,7 +131,14 @@ class _Desk:
     async def carry_out(self, server: Server, request: Request, deadline_us: int) -> Answer:
         """The answer, `NO_ANSWER` if there is to be none. Raises Transient if it came too late."""
         punctual = cast("Server", _Punctual(server, self.ledger, self.now_us, deadline_us))
-        line = Line(punctual, caller=self, timers=self, subject_of=str, faults=self._faults)
+        line = Line(
+            punctual,
+            caller=self,
+            timers=self,
+            subject_of=str,
+            faults=self._faults,
+            is_remote=True,
+        )
         return await line.send(request, deadline_us)
 
 
@@ -297,6 +304,9 @@ async def _hung_up(receive: Receive) -> None:
 async def _send_answer(send: Send, answer: Answer) -> None:
     if not isinstance(answer, Refused):
         await _send(send, 200, wire.body_of_answer(answer), (_JSON,))
+        return
+    if answer.status == UNREADABLE:
+        await _send(send, UNREADABLE, wire.GARBAGE, (_JSON,))
         return
     hint: Headers = ()
     if answer.after_us:

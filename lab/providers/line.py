@@ -14,7 +14,16 @@ from typing import Final, Protocol, TypeVarTuple, Unpack
 
 from lab.domain.errors import LabError, Transient
 from lab.ports.faults import CallFault, CallFaultKind, CallFaults
-from lab.providers.core import DAY_US, NO_ANSWER, Answer, Refused, Request, Server, error_of
+from lab.providers.core import (
+    DAY_US,
+    NO_ANSWER,
+    UNREADABLE,
+    Answer,
+    Refused,
+    Request,
+    Server,
+    error_of,
+)
 
 Ts = TypeVarTuple("Ts")
 
@@ -58,9 +67,11 @@ class Line:
         timers: loop of the harness.
         subject_of: the order as `ordinal.send`, of its id.
         faults: what decides which calls go wrong; None if none can.
+        is_remote: the caller is at the other end of a wire and gives up by himself, so that an
+            answer that comes after his deadline is sent to him all the same.
     """
 
-    __slots__ = ("_after_us", "_caller", "_faults", "_server", "subject_of")
+    __slots__ = ("_after_us", "_caller", "_faults", "_is_remote", "_server", "subject_of")
 
     def __init__(
         self,
@@ -70,12 +81,14 @@ class Line:
         timers: Timers,
         subject_of: Callable[[str], str],
         faults: CallFaults | None = None,
+        is_remote: bool = False,
     ) -> None:
         self._server = server
         self._caller = caller
         self._after_us = timers.call_after_us
         self.subject_of = subject_of
         self._faults = faults
+        self._is_remote = is_remote
 
     def send(self, request: Request, deadline_us: int) -> asyncio.Future[Answer]:
         """Hand a request over; the future gets its answer, `Refused` ones too.
@@ -99,15 +112,21 @@ class Line:
             if fault is not None:
                 self._go_wrong(fault, future, request, latency_us, left_us)
                 return future
-        if latency_us <= left_us:
-            self._after_us(latency_us, self._finish, future, request)
-        else:
-            self._go_silent(future, request, latency_us // 2, left_us)
+        self._go(future, request, latency_us, left_us)
         return future
 
     def error(self, refused: Refused) -> LabError:
         """What the caller raises for it."""
         return error_of(self._server.name, refused)
+
+    def _go(
+        self, future: asyncio.Future[Answer], request: Request, latency_us: int, left_us: int
+    ) -> None:
+        """Do it and answer, as far as the time allows."""
+        if latency_us <= left_us:
+            self._after_us(latency_us, self._finish, future, request)
+        else:
+            self._go_silent(future, request, latency_us // 2, left_us)
 
     def _finish(self, future: asyncio.Future[Answer], request: Request) -> None:
         answer = self._server.execute(request)
@@ -144,8 +163,20 @@ class Line:
             case CallFaultKind.ERROR if latency_us <= left_us:
                 self._after_us(latency_us, self._fail, future, request, fault)
             case CallFaultKind.HANG_AFTER_EFFECT:
-                effect_us = latency_us if latency_us < left_us else left_us // 2
-                self._go_silent(future, request, effect_us, left_us)
+                self._go_silent(future, request, _in_time_us(latency_us, left_us), left_us)
+            case CallFaultKind.LATE_REPLY:
+                effect_us = _in_time_us(latency_us, left_us)
+                until_us = left_us if left_us < NO_DEADLINE_US else effect_us
+                reply_us = until_us - effect_us + fault.by_us
+                self._after_us(effect_us, self._finish_late, future, request, reply_us)
+                if until_us == left_us and not self._is_remote:
+                    self._after_us(left_us, self._give_up, future, request)
+            case CallFaultKind.SLOW:
+                self._go(future, request, latency_us * fault.times + fault.by_us, left_us)
+            case CallFaultKind.MALFORMED if latency_us <= left_us:
+                self._after_us(latency_us, self._garble, future, request)
+            case CallFaultKind.MALFORMED:
+                self._go(future, request, latency_us, left_us)
             case _:
                 # The request never got there: its key is not in flight.
                 self._server.drop(request)
@@ -157,3 +188,20 @@ class Line:
         if fault.is_stored:
             self._server.keep_failure(request, refused)
         self._answer(future, refused)
+
+    def _finish_late(self, future: asyncio.Future[Answer], request: Request, reply_us: int) -> None:
+        """Do it now, answer in `reply_us`: by then the caller has given up."""
+        answer = self._server.execute(request)
+        self._after_us(reply_us, self._answer, future, answer)
+
+    def _garble(self, future: asyncio.Future[Answer], request: Request) -> None:
+        """Do it, and answer what nobody can read; whoever is to hear nothing hears nothing."""
+        answer = self._server.execute(request)
+        if answer != NO_ANSWER:
+            answer = Refused(UNREADABLE, is_move=bool(request.key))
+        self._answer(future, answer)
+
+
+def _in_time_us(latency_us: int, left_us: int) -> int:
+    """When something is executed that is executed in any case."""
+    return latency_us if latency_us < left_us else left_us // 2

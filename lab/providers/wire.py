@@ -46,6 +46,10 @@ MOVES: Final = (CHARGE, REFUND, SEND)
 """What changes something, and therefore takes a key."""
 
 
+GARBAGE: Final = b'{"state":"capt'
+"""Body of an answer that was cut off: no parser takes it."""
+
+
 class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Body of a request. See `Request`."""
 

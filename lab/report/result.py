@@ -49,6 +49,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         violations: how often it was broken.
         witness: the first violation in a sentence, "" if none.
         witness_order: ordinal of the order of that violation, or null.
+        at_risk: the scenario is about it.
+        expected: broken, and nobody promised that it would not: the run is beyond the contract.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     witness: str
     witness_order: int | None
     at_risk: bool
+    expected: bool = False
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +89,20 @@ class GoalResult(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
+class Costs(msgspec.Struct, frozen=True, kw_only=True):
+    """What the same load costs without faults.
+
+    Attributes:
+        metrics: those of `Result.metrics`.
+        virtual_ms: how long it took.
+        digest: of that run.
+    """
+
+    metrics: dict[str, float]
+    virtual_ms: int
+    digest: str
+
+
 class Times(msgspec.Struct, frozen=True, kw_only=True):
     """How long it took; `wall_ms` is from the first order to the last check."""
 
@@ -101,7 +118,13 @@ class Versions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One run."""
+    """One run.
+
+    Attributes:
+        beyond_contract: what of it the design does not promise to survive.
+        notes: what a reader of the faults should know.
+        without_faults: what the same load costs if nothing goes wrong; null if it was not run.
+    """
 
     schema_version: int
     scenario: str
@@ -112,6 +135,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     dedupe: str
     seed: int
     off: tuple[str, ...]
+    beyond_contract: tuple[str, ...] = ()
     verdict: VerdictName
     why: str
     partial: bool
@@ -120,9 +144,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
     not_exercised: tuple[str, ...]
     faults: tuple[Fault, ...]
+    notes: tuple[str, ...] = ()
     patterns: tuple[PatternUse, ...]
     goals: tuple[GoalResult, ...]
     metrics: dict[str, float]
+    without_faults: Costs | None = None
     time: Times
     history_entries: int
     digest: str

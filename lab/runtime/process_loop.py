@@ -191,6 +191,11 @@ class ProcessLoop(NoRealIO):
                 self.make_ready(handle)
             self._held = []
 
+    @property
+    def task_count(self) -> int:
+        """How many tasks have not ended."""
+        return len(self._tasks)
+
     def live_tasks(self) -> list[SimTask[Any]]:
         """Tasks that have not ended, in the order of creation."""
         return list(self._tasks)

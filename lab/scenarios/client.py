@@ -18,6 +18,9 @@ from lab.ports.http import HttpAnswer, HttpCaller
 from lab.scenarios.workloads import PlannedOrder
 
 _JSON: Final = ("content-type", "application/json")
+_RETRY_SEND: Final = 100
+_OTHER_SEND: Final = 1_000_000
+"""Number of the send with another body: no repetition ever has it."""
 SHED: Final = "shed"
 
 
@@ -26,6 +29,14 @@ class ClientFaults(Protocol):
 
     def retries_same_key(self, subject: str) -> bool:
         """Send the request again although it was answered."""
+        ...
+
+    def changes_body(self, subject: str) -> bool:
+        """Ask for something else under the key of the order that was accepted."""
+        ...
+
+    def abandons_after_us(self, subject: str) -> int | None:
+        """Leave so long after the order was sent, and never ask again; None: wait."""
         ...
 
     def double_submits(self, subject: str) -> bool:
@@ -102,11 +113,17 @@ class Client:
             await self._intent(order, key="", first_send=1)
             await self._intent(order, key="", first_send=2)
             return
+        leaves_us = self._faults.abandons_after_us(subject)
+        if leaves_us is not None:
+            await self._abandon(order, leaves_us)
+            return
         accepted = await self._intent(order, key=order.key, first_send=1)
         if accepted is None:
             return
         if self._faults.retries_same_key(subject):
-            await self._send(order, key=order.key, send=100)
+            await self._send(order, key=order.key, send=_RETRY_SEND)
+        if self._faults.changes_body(subject):
+            await self._send(_changed(order), key=order.key, send=_OTHER_SEND)
         after_us = self._faults.cancels_after_us(subject)
         if after_us is not None:
             await self._clock.sleep_us(after_us)
@@ -135,7 +152,21 @@ class Client:
             await self._clock.sleep_us(self._retry_us)
             send += 1
 
-    async def _send(self, order: PlannedOrder, *, key: str, send: int) -> HttpAnswer | None:
+    async def _abandon(self, order: PlannedOrder, leaves_us: int) -> None:
+        """Send the order once and hang up: nobody will ever tell what became of it.
+
+        The run waits as long as the client would have: its request is on its way.
+        """
+        self.tally.submitted += 1
+        self.tally.open[f"{order.ordinal}.1"] = order.key
+        leaves_us = min(leaves_us, self._timeout_us)
+        await self._send(order, key=order.key, send=1, leaves_us=leaves_us)
+        await self._clock.sleep_us(self._timeout_us - leaves_us)
+
+    async def _send(
+        self, order: PlannedOrder, *, key: str, send: int, leaves_us: int | None = None
+    ) -> HttpAnswer | None:
+        """Its answer; None if there was none in time, or if the client left before it read it."""
         subject = f"{order.ordinal}.{send}"
         digest = hashlib.blake2b(order.body, digest_size=8).hexdigest()
         now, write = self._clock.now_us, self._write
@@ -145,9 +176,12 @@ class Client:
             headers = (*headers, ("from", order.sender))
         if key:
             headers = (*headers, ("idempotency-key", key))
+        timeout_us = self._timeout_us if leaves_us is None else leaves_us
         answer = await self._http.request(
-            "POST", "/orders", headers=headers, body=order.body, timeout_us=self._timeout_us
+            "POST", "/orders", headers=headers, body=order.body, timeout_us=timeout_us
         )
+        if leaves_us is not None:
+            answer = None
         status, problem, made = _told(answer)
         write(
             (
@@ -200,6 +234,13 @@ class Client:
             if answer is not None and answer.status < 500:
                 return
             await self._clock.sleep_us(self._retry_us)
+
+
+def _changed(order: PlannedOrder) -> PlannedOrder:
+    """The same order with one more of its first item: another body."""
+    body = msgspec.json.decode(order.body)
+    body["items"][0]["quantity"] += 1
+    return msgspec.structs.replace(order, body=msgspec.json.encode(body))
 
 
 def _is_shed(answer: HttpAnswer) -> bool:

@@ -19,7 +19,7 @@ from lab.domain.order import OrderState
 from lab.faults.kinds import KINDS
 from lab.faults.vocabulary import FaultError, parse_fault
 from lab.resources import resource_path
-from lab.scenarios.scenario import WORLDS, Scenario
+from lab.scenarios.scenario import WORLDS, Scenario, Spike, parse_spike
 from lab.settings import SettingError, parse_value
 
 MAX_ORDERS: Final = 10_000_000
@@ -172,6 +172,10 @@ class _Reader:
                 raise self.error(name, key, f"unknown key{nearest(key, _FIELDS)}")
         if "summary" not in table:
             raise self.error(name, "", "needs a summary")
+        if "spike" in table and "orders_from" in table:
+            raise self.error(
+                name, "spike", "contradicts orders_from: those orders come when they came"
+            )
         values: dict[str, object] = {}
         for key, value in table.items():
             attribute, parse = _FIELDS[key]
@@ -247,7 +251,11 @@ def _countable(name: str) -> Sequence[str]:
     pattern = name.partition(".")[0]
     if DEEDS.get(pattern):
         return [f"{pattern}.{deed}" for deed in DEEDS[pattern]]
-    return (*KINDS, *OrderState, "refused", "accepted", "limiter")
+    return (*KINDS, *OrderState, "refused", "accepted", "shed", "in_hand", "limiter")
+
+
+def _spike(value: object) -> Spike:
+    return parse_spike(_text(value))
 
 
 def _settings(value: object) -> Mapping[str, object]:
@@ -267,6 +275,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "worlds": ("worlds", _one_of(WORLDS, "world")),
     "orders": ("orders", _orders),
     "rate": ("rate", _rate),
+    "spike": ("spike", _spike),
     "orders_from": ("orders_from", _text),
     "faults": ("faults", _faults),
     "patterns": ("patterns", _one_of(patterns.NAMES, "pattern")),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from lab.runtime.chance import Chance
+from lab.scenarios.scenario import Spike
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,13 +113,13 @@ def idempotency_key(seed: int, ordinal: int) -> str:
     return f"lab-{seed}-{ordinal}"
 
 
-def made_up(seed: int, orders: int, rate: float) -> Workload:
+def made_up(seed: int, orders: int, rate: float, spike: Spike | None = None) -> Workload:
     """`orders` valid orders at `rate` a second, each at a keyed moment of its own interval.
 
     An order depends on seed and ordinal only (its time on the rate too), not on how many there are.
     """
     workload = Workload(total=orders)
-    return workload.give(_make_orders(workload, seed, orders, rate))
+    return workload.give(_make_orders(workload, seed, orders, rate, spike))
 
 
 def from_file(
@@ -135,7 +136,9 @@ def from_file(
     return orders_file.from_file(path, seed=seed, orders=orders, rate=rate, speed=speed)
 
 
-def _make_orders(workload: Workload, seed: int, orders: int, rate: float) -> Iterator[PlannedOrder]:
+def _make_orders(
+    workload: Workload, seed: int, orders: int, rate: float, spike: Spike | None
+) -> Iterator[PlannedOrder]:
     bits = Chance(seed).bits
     heads, items, senders = _customers(), _catalogue(seed), _senders(seed)
     gap_us = 1_000_000 / rate
@@ -145,6 +148,8 @@ def _make_orders(workload: Workload, seed: int, orders: int, rate: float) -> Ite
         # One draw an order: its parts are cut out of 64 bits.
         drawn = bits("order", ordinal)
         at_us = int((ordinal - 1) * gap_us + (drawn & 0xFFFFF) * jitter_us)
+        if spike is not None:
+            at_us = spike.moved_us(at_us)
         if ordinal == 1:
             first_us = at_us
         customer = drawn >> 20 & 0xFF

@@ -7,10 +7,11 @@ moment. Deliberately not here: the tables themselves (`memory_*`).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
-from lab.domain.order import Intent, Order, OrderState
+from lab.domain.order import Order, OrderState
 from lab.history.recorder import Write
 from lab.ports.store import (
     Change,
@@ -30,9 +31,11 @@ from lab.stores.memory_base import Aged, Harness, Life, crossing
 from lab.stores.memory_expiry import Expiries
 from lab.stores.memory_facts import Facts
 from lab.stores.memory_key_retry import KeyRetryTable, MemoryKeyRetry
+from lab.stores.memory_outage import Line, Outage
 from lab.stores.memory_outbox import MemoryOutbox, OutboxTable
 from lab.stores.memory_outcomes import DONE, Outcomes
 from lab.stores.memory_rows import OrderRows, Row
+from lab.stores.memory_units import check_events, stepped
 
 _OPEN = (OrderState.PENDING, OrderState.VALIDATED)
 _PENDING = OrderState.PENDING
@@ -59,6 +62,7 @@ class MemoryStoreServer:
         outcomes: what became of events.
         revenue: minor units by currency.
         starts: unexplained starts by (group, event id, redrives).
+        outage: whether the server can be reached.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class MemoryStoreServer:
     ) -> None:
         self._now = harness.now_us
         self.now_us = harness.wall_us
+        self.outage = Outage("postgres")
         self._facts = None if write is None else Facts(write, harness.now_us)
         self.is_blocked = is_blocked
         self.rows = OrderRows(retention_us)
@@ -87,9 +92,17 @@ class MemoryStoreServer:
         """A client for one life of a process; it ends with it."""
         return MemoryStore(
             orders=MemoryOrderStore(self, life),
-            outbox=MemoryOutbox(self.outbox, life),
-            key_retry=MemoryKeyRetry(self.key_retry),
+            outbox=MemoryOutbox(self.outbox, life, self.outage),
+            key_retry=MemoryKeyRetry(self.key_retry, self.outage),
         )
+
+    def begin_outage(self) -> None:
+        """From now on nobody is answered; see `memory_outage`."""
+        self.outage.begin()
+
+    def end_outage(self) -> None:
+        """The server is back, with all that it had."""
+        self.outage.end()
 
     # ---- for those who look at a run from outside
 
@@ -128,7 +141,7 @@ class MemoryStoreServer:
         if verdict is not None:
             return verdict
         if unit.events:
-            _check_events(unit)
+            check_events(unit)
         if unit.create is not None:
             if not self._create(unit, unit.create):
                 return _CONFLICT
@@ -160,6 +173,20 @@ class MemoryStoreServer:
         """See `OrderStore.due`."""
         found = [self.rows.peek(order_id) for order_id in self.expiries.due(self.now_us(), limit)]
         return [row.order for row in found if row is not None]
+
+    def begin_start(self, key: tuple[str, str, int]) -> int:
+        """See `StartStore.begin_start`."""
+        unexplained = self.starts.get(key, 0)
+        self.starts[key] = unexplained + 1
+        return unexplained
+
+    def explain_start(self, key: tuple[str, str, int]) -> None:
+        """See `StartStore.explain_start`."""
+        unexplained = self.starts.get(key, 0)
+        if unexplained > 1:
+            self.starts[key] = unexplained - 1
+        elif unexplained:
+            del self.starts[key]
 
     # ---- the parts of a transaction
 
@@ -215,10 +242,10 @@ class MemoryStoreServer:
         if unit.intents:
             intents = row.intents
             for step in unit.intents:
-                stepped = _step(intents, step, state, self.now_us())
-                if stepped is None:
+                following = stepped(intents, step, state, self.now_us())
+                if following is None:
                     return False
-                intents = stepped
+                intents = following
             row.intents = intents
             self._apply_steps(row, unit.intents)
         if change is not None:
@@ -273,11 +300,13 @@ class MemoryStoreServer:
 
 
 class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
-    """One process's way to the orders. Answers always, and at once."""
+    """One process's way to the orders. Answers at once, unless there is an outage."""
 
     def __init__(self, server: MemoryStoreServer, life: Life) -> None:
         self._server = server
         self._life = life
+        self._outage = server.outage
+        self._line = Line(server.outage)
         life.on_kill.append(self._on_kill)
 
     def _on_kill(self) -> None:
@@ -285,14 +314,20 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
 
     async def commit(self, unit: Unit) -> Verdict:
         await crossing()
+        if self._outage.is_on:
+            self._line.cut(partial(self._server.commit, unit))
         return self._server.commit(unit)
 
     async def load(self, order_id: str) -> Loaded | None:
         await crossing()
+        if self._outage.is_on:
+            self._line.refuse()
         return self._server.load(order_id)
 
     async def outcome(self, group: str, event_id: str) -> tuple[Outcome, int] | None:
         await crossing()
+        if self._outage.is_on:
+            self._line.refuse()
         found = self._server.outcomes.find(group, event_id)
         if found is None:
             return None
@@ -300,10 +335,14 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
 
     async def http_key(self, key: str) -> HttpKeyRow | None:
         await crossing()
+        if self._outage.is_on:
+            self._line.refuse()
         return self._server.http_key(key)
 
     async def due(self, limit: int) -> Sequence[Order]:
         await crossing()
+        if self._outage.is_on:
+            self._line.refuse()
         return self._server.due(limit)
 
     async def wait_due(self) -> None:
@@ -311,24 +350,20 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
 
     async def begin_start(self, group: str, event_id: str, redrives: int) -> int:
         await crossing()
-        key = (group, event_id, redrives)
-        starts = self._server.starts
-        unexplained = starts.get(key, 0)
-        starts[key] = unexplained + 1
-        return unexplained
+        if self._outage.is_on:
+            self._line.cut(partial(self._server.begin_start, (group, event_id, redrives)))
+        return self._server.begin_start((group, event_id, redrives))
 
     async def explain_start(self, group: str, event_id: str, redrives: int) -> None:
         await crossing()
-        key = (group, event_id, redrives)
-        starts = self._server.starts
-        unexplained = starts.get(key, 0)
-        if unexplained > 1:
-            starts[key] = unexplained - 1
-        elif unexplained:
-            del starts[key]
+        if self._outage.is_on:
+            self._line.cut(partial(self._server.explain_start, (group, event_id, redrives)))
+        self._server.explain_start((group, event_id, redrives))
 
     async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:  # noqa: ARG002
         await crossing()
+        if self._outage.is_on:
+            self._line.refuse()
         return self._server.is_blocked(customer_id)
 
 
@@ -339,51 +374,6 @@ class MemoryStore:
     orders: MemoryOrderStore
     outbox: MemoryOutbox
     key_retry: MemoryKeyRetry
-
-
-def _check_events(unit: Unit) -> None:
-    """An event tells of exactly the version that its unit makes, so (order, version) is unique."""
-    version = 1 if unit.create is not None else unit.change.version + 1 if unit.change else 0
-    if len(unit.events) != 1 or unit.events[0].sequence != version:
-        told = ", ".join(f"{event.type} {event.sequence}" for event in unit.events)
-        raise ValueError(
-            f"a unit of {unit.by!r} owes the events [{told}]; it may owe one, of version {version} "
-            "(0: it changes no order)"
-        )
-
-
-def _step(
-    intents: tuple[Intent, ...], step: IntentChange, state: OrderState, now_us: int
-) -> tuple[Intent, ...] | None:
-    """The intents of an order after one step; None if the step is not possible."""
-    if step.before_us and now_us >= step.before_us:
-        return None
-    wanted = step.intent
-    place = next(
-        (
-            place
-            for place, intent in enumerate(intents)
-            if intent.n == wanted.n and intent.kind is wanted.kind
-        ),
-        None,
-    )
-    if step.op is IntentOp.OPEN:
-        return (*intents, wanted) if place is None and state in step.while_in else None
-    if place is None or not intents[place].is_open:
-        return None
-    present = intents[place]
-    expected_us = step.expected_send_until_us
-    if step.op is IntentOp.CLOSE:
-        if expected_us and present.send_until_us != expected_us:
-            return None
-        changed = msgspec.structs.replace(present, is_open=False)
-    elif present.send_until_us != expected_us or state not in step.while_in:
-        return None
-    else:
-        # Never earlier: a send may be on its way under the present one.
-        until_us = max(present.send_until_us, wanted.send_until_us)
-        changed = msgspec.structs.replace(present, send_until_us=until_us)
-    return (*intents[:place], changed, *intents[place + 1 :])
 
 
 _encode_answer = msgspec.msgpack.Encoder().encode

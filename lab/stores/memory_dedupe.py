@@ -6,12 +6,14 @@ Deliberately not here: what a claim is for (`lab.patterns.dedupe`).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from lab.ports.dedupe import Claim, ClaimState, DedupeStore
+from lab.ports.dedupe import Claim, ClaimState, DedupeStore, Evictable
 from lab.stores.memory_base import Aged, Harness, crossing
+from lab.stores.memory_outage import Line, Outage
 
 Accepts = Callable[[int, int], bool]
 """`accepts(fence, present)`: whether the holder of `fence` may end a claim.
@@ -46,9 +48,13 @@ class MemoryDedupeServer:
         harness: whose clock measures leases and windows.
         window_us: how long marks are kept at least; should be the window that clients ask for.
         accepts: the strict or the weak comparison of fences (pattern `fencing`).
+
+    Attributes:
+        outage: whether the server can be reached.
     """
 
     def __init__(self, harness: Harness, *, window_us: int, accepts: Accepts) -> None:
+        self.outage = Outage("redis")
         self._now = harness.now_us
         self._window_us = window_us
         self._accepts = accepts
@@ -77,6 +83,14 @@ class MemoryDedupeServer:
         """Lose everything but the fence counter, as a restart without a log would."""
         self._groups.clear()
         self._held = 0
+
+    def begin_outage(self) -> None:
+        """From now on nobody is answered; see `memory_outage`."""
+        self.outage.begin()
+
+    def end_outage(self) -> None:
+        """The server is back, with all that it had."""
+        self.outage.end()
 
     # ---- the calls, each in one step
 
@@ -116,6 +130,14 @@ class MemoryDedupeServer:
         """See `DedupeStore.release`."""
         return self._end(name, event_id, owner, fence)
 
+    def evict(self, name: str, event_id: str) -> None:
+        """See `Evictable.evict`."""
+        group = self._groups.get(name)
+        if group is not None:
+            group.done.pop(event_id)
+            if group.held.pop(event_id, None) is not None:
+                self._held -= 1
+
     def _end(self, name: str, event_id: str, owner: str, fence: int) -> bool:
         """Take the claim away if the caller may end it."""
         group = self._groups.get(name)
@@ -142,22 +164,38 @@ class MemoryDedupeServer:
         self._sweep_at = max(_SWEEP_MIN, 2 * self._held)
 
 
-class MemoryDedupe(DedupeStore):
-    """One process's way to the dedupe store. Answers always, and at once."""
+class MemoryDedupe(DedupeStore, Evictable):
+    """One process's way to the dedupe store. Answers at once, unless there is an outage."""
 
     def __init__(self, server: MemoryDedupeServer) -> None:
         self._server = server
+        self._outage = server.outage
+        self._line = Line(server.outage)
 
     async def claim(self, group: str, event_id: str, *, owner: str, lease_us: int) -> Claim:
         await crossing()
+        if self._outage.is_on:
+            self._line.drop(partial(self._server.claim, group, event_id, owner, lease_us))
         return self._server.claim(group, event_id, owner, lease_us)
 
     async def complete(
         self, group: str, event_id: str, *, owner: str, fence: int, window_us: int
     ) -> bool:
         await crossing()
+        if self._outage.is_on:
+            self._line.drop(
+                partial(self._server.complete, group, event_id, owner, fence, window_us)
+            )
         return self._server.complete(group, event_id, owner, fence, window_us)
 
     async def release(self, group: str, event_id: str, *, owner: str, fence: int) -> bool:
         await crossing()
+        if self._outage.is_on:
+            self._line.drop(partial(self._server.release, group, event_id, owner, fence))
         return self._server.release(group, event_id, owner, fence)
+
+    async def evict(self, group: str, event_id: str) -> None:
+        await crossing()
+        if self._outage.is_on:
+            self._line.refuse()
+        self._server.evict(group, event_id)

@@ -3,13 +3,15 @@
 Deliberately not here: what is done with a head (`lab.patterns.key_lanes`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow
 from lab.stores.memory_base import crossing
 from lab.stores.memory_facts import Facts
+from lab.stores.memory_outage import Line, Outage
 from lab.stores.memory_outcomes import Outcomes
 
 _Key = tuple[str, str]
@@ -111,13 +113,12 @@ class KeyRetryTable:
 
     def revive(self, row: WaitingRow) -> bool:
         """See `KeyRetryStore.revive`."""
-        rows = self._keys.get((row.group, row.key))
-        if rows is None or rows[0].event_id != row.event_id or not rows[0].is_dead:
+        rows = self._keys.get((row.group, row.key), [])
+        place = _place_of(row, rows)
+        if place is None:
             return False
-        if row.redrives <= rows[0].redrives:
-            return False
-        rows[0] = msgspec.structs.replace(
-            rows[0],
+        rows[place] = msgspec.structs.replace(
+            rows[place],
             is_dead=False,
             redrives=row.redrives,
             attempts=0,
@@ -126,7 +127,20 @@ class KeyRetryTable:
             failures=(),
         )
         if self._facts is not None:
-            self._facts.waiting("revive", rows[0], rows[0])
+            self._facts.waiting("revive", rows[place], rows[0])
+        return True
+
+    def discard(self, row: WaitingRow) -> bool:
+        """See `KeyRetryStore.discard`."""
+        rows = self._keys.get((row.group, row.key), [])
+        place = _place_of(row, rows)
+        if place is None:
+            return False
+        discarded = rows.pop(place)
+        if not rows:
+            del self._keys[row.group, row.key]
+        if self._facts is not None:
+            self._facts.waiting("remove", discarded, rows[0] if rows else None)
         return True
 
     def clear(self) -> None:
@@ -143,33 +157,63 @@ class KeyRetryTable:
 class MemoryKeyRetry(KeyRetryStore):
     """One process's way to the keys in retry."""
 
-    def __init__(self, table: KeyRetryTable) -> None:
+    def __init__(self, table: KeyRetryTable, outage: Outage) -> None:
         self._table = table
+        self._outage = outage
+        self._line = Line(outage)
 
     async def arrive(self, row: WaitingRow) -> tuple[Arrival, WaitingRow | None]:
         await crossing()
+        if self._outage.is_on:
+            self._line.cut(partial(self._table.arrive, row))
         return self._table.arrive(row)
 
     async def park(self, row: WaitingRow) -> WaitingRow | None:
         await crossing()
+        if self._outage.is_on:
+            self._line.cut(partial(self._table.park, row))
         return self._table.park(row)
 
     async def head(self, group: str, key: str) -> tuple[WaitingRow | None, int]:
         await crossing()
+        if self._outage.is_on:
+            self._line.refuse()
         return self._table.head(group, key), self._table.now_us()
 
     async def reschedule(self, row: WaitingRow) -> bool:
         await crossing()
+        if self._outage.is_on:
+            self._line.cut(partial(self._table.reschedule, row))
         return self._table.reschedule(row)
 
     async def finish(self, group: str, key: str, event_id: str) -> WaitingRow | None:
         await crossing()
+        if self._outage.is_on:
+            self._line.cut(partial(self._table.finish, group, key, event_id))
         return self._table.finish(group, key, event_id)
 
     async def bury(self, group: str, key: str, event_id: str) -> None:
         await crossing()
+        if self._outage.is_on:
+            self._line.cut(partial(self._table.bury, group, key, event_id))
         self._table.bury(group, key, event_id)
 
     async def revive(self, row: WaitingRow) -> bool:
         await crossing()
+        if self._outage.is_on:
+            self._line.cut(partial(self._table.revive, row))
         return self._table.revive(row)
+
+    async def discard(self, row: WaitingRow) -> bool:
+        await crossing()
+        if self._outage.is_on:
+            self._line.cut(partial(self._table.discard, row))
+        return self._table.discard(row)
+
+
+def _place_of(row: WaitingRow, rows: Sequence[WaitingRow]) -> int | None:
+    """Where the event of `row` waits with fewer redrives than it has; None if it does not."""
+    for place, each in enumerate(rows):
+        if each.event_id == row.event_id:
+            return place if each.redrives < row.redrives else None
+    return None

@@ -7,12 +7,14 @@ a row (`memory`).
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from zlib import crc32
 
 from lab.domain.envelope import Envelope
 from lab.ports.store import OutboxRow, OutboxStore
 from lab.stores.memory_base import Life, crossing
+from lab.stores.memory_outage import Line, Outage
 
 
 class OutboxTable:
@@ -94,9 +96,11 @@ class OutboxTable:
 class MemoryOutbox(OutboxStore):
     """One process's way to the outbox."""
 
-    def __init__(self, table: OutboxTable, life: Life) -> None:
+    def __init__(self, table: OutboxTable, life: Life, outage: Outage) -> None:
         self._table = table
         self._life = life
+        self._outage = outage
+        self._line = Line(outage)
         life.on_kill.append(self._on_kill)
 
     def _on_kill(self) -> None:
@@ -104,6 +108,9 @@ class MemoryOutbox(OutboxStore):
 
     async def own_shard(self) -> int | None:
         await crossing()
+        if self._outage.is_on:
+            # A lock belongs to its connection: who loses that has none.
+            self._line.refuse()
         return self._table.lock(self._life)
 
     async def wait_shard(self) -> None:
@@ -112,10 +119,14 @@ class MemoryOutbox(OutboxStore):
 
     async def unpublished(self, shard: int, limit: int) -> Sequence[OutboxRow]:
         await crossing()
+        if self._outage.is_on:
+            self._line.refuse()
         return self._table.read(shard, limit)
 
     async def mark_published(self, rows: Sequence[OutboxRow]) -> None:
         await crossing()
+        if self._outage.is_on:
+            self._line.cut(partial(self._table.mark, rows))
         self._table.mark(rows)
 
     async def wait_unpublished(self, shard: int) -> None:

@@ -47,6 +47,7 @@ _RESCHEDULE: Final = "select key_reschedule($1, $2, $3, $4, $5, $6, $7)"
 _FINISH: Final = f"select {_ROW} from key_finish($1, $2, $3)"  # noqa: S608
 _BURY: Final = "select key_bury($1, $2, $3)"
 _REVIVE: Final = "select key_revive($1, $2, $3, $4, $5)"
+_DISCARD: Final = "select key_discard($1, $2, $3, $4)"
 
 _LOOKS_MAX: Final = 500
 
@@ -99,6 +100,12 @@ class PostgresKeyRetry(KeyRetryStore):
             _REVIVE, row.group, *_storable(row.key, row.event_id), row.redrives, _encode(())
         )
         return bool(is_revived)
+
+    async def discard(self, row: WaitingRow) -> bool:
+        ((is_discarded,),) = await self._links.change(
+            _DISCARD, row.group, *_storable(row.key, row.event_id), row.redrives
+        )
+        return bool(is_discarded)
 
     async def close(self) -> None:
         """Finish what runs."""

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from lab.domain.errors import Down, EnvironmentNotReady
-from lab.ports.dedupe import Claim, ClaimState, DedupeStore
+from lab.ports.dedupe import Claim, ClaimState, DedupeStore, Evictable
 from lab.stores.batching import Batcher
 
 DEPENDENCY: Final = "redis"
@@ -70,7 +70,7 @@ class RedisServer:
         return "" if is_odd or parts.scheme not in ("redis", "rediss") else f"{host}:{port}"
 
 
-class RedisDedupe(DedupeStore):
+class RedisDedupe(DedupeStore, Evictable):
     """One process's way to the dedupe store.
 
     Args:
@@ -99,6 +99,12 @@ class RedisDedupe(DedupeStore):
 
     async def release(self, group: str, event_id: str, *, owner: str, fence: int) -> bool:
         return await self._ends.put((f"{self._prefix}:{group}:{event_id}", owner, fence, 0))
+
+    async def evict(self, group: str, event_id: str) -> None:
+        try:
+            await self._client.unlink(f"{self._prefix}:{group}:{event_id}")
+        except (RedisError, OSError) as error:
+            raise _down(self._server, error) from None
 
     async def close(self) -> None:
         """Finish what runs, refuse what waits, take leave of the server."""

@@ -13,7 +13,7 @@ from lab.bus.edge import Invoke, TypeFilter
 from lab.bus.workers import Bury
 from lab.domain.codec import decode
 from lab.domain.events import READS
-from lab.faults.bus import drop_acks
+from lab.faults.bus import delay_deliveries, drop_acks
 from lab.faults.plan import FaultPlan
 from lab.patterns.commit_prefix import commit_highest, commit_prefix
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
@@ -221,8 +221,11 @@ def _make_inner(
         if policy.has("inbox")
         else NoInbox(store, republish=queue.publish_again)
     )
+    handlers = service.handlers()
+    if life.faults is not None:
+        handlers = life.faults.around_handlers(handlers)
     inner: Handle = Invoke(
-        handlers=service.handlers(),
+        handlers=handlers,
         decode=decode,
         settler=inbox,
         watch=timeout.watch,
@@ -305,6 +308,10 @@ def _struck(handle: Handle, life: Life, policy: Policy) -> Handle:
         handle = drop_acks(handle, plan=policy.plan, group=life.group, lease_us=lease_us)
     if life.faults is not None:
         handle = life.faults.around_handle(handle)
+    if life.stores is not None:
+        handle = life.stores.around_handle(handle)
+    if policy.plan.wants("bus.delay", life.group):
+        handle = delay_deliveries(handle, plan=policy.plan, group=life.group)
     return handle
 
 

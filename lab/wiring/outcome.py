@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
+import msgspec
+
 import lab
 from lab import patterns
 from lab.checks.acted import Acted
@@ -16,6 +18,7 @@ from lab.faults.vocabulary import ordinal_of
 from lab.report.result import (
     SCHEMA_VERSION,
     Check,
+    Costs,
     Fault,
     GoalResult,
     Orders,
@@ -62,7 +65,7 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
     scenario, acted = spec.scenario, checker.acted
     judged = judge_run(ran.findings, acted, goals=goals, listed=_listed(spec), off=spec.off)
     verdict = judged.verdict.value
-    if ran.is_partial and verdict == "PASS":
+    if spec.beyond or (ran.is_partial and verdict == "PASS"):
         verdict = "UNKNOWN"
     return Result(
         schema_version=SCHEMA_VERSION,
@@ -74,17 +77,16 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         dedupe="memory",
         seed=spec.seed,
         off=spec.off,
+        beyond_contract=spec.beyond,
         verdict=cast("VerdictName", verdict),
         why=_why(judged, ran),
         partial=ran.is_partial,
         orders=_orders(ran),
-        unreadable_lines=tuple(
-            Unreadable(line=bad.line, reason=bad.reason)
-            for bad in ran.workload.unreadable_lines[:_UNREADABLE_SHOWN]
-        ),
+        unreadable_lines=_unreadable(ran.workload),
         checks=tuple(_check(finding, spec) for finding in ran.findings),
         not_exercised=tuple(f.name for f in ran.findings if f.verdict.value == "UNKNOWN"),
         faults=_faults(acted),
+        notes=_notes(spec),
         patterns=_patterns(acted, spec),
         goals=_goals(judged),
         metrics=_metrics(ran, acted),
@@ -108,13 +110,26 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
     )
 
 
+def beside(result: Result, calm: Result) -> Result:
+    """The result with the costs of the same load without faults; an interrupted one has none."""
+    if calm.partial:
+        why = "interrupted while the same load ran without faults"
+        told = f"{result.why}; {why}" if result.why else why
+        return msgspec.structs.replace(result, partial=True, why=told)
+    costs = Costs(metrics=calm.metrics, virtual_ms=calm.time.virtual_ms, digest=calm.digest)
+    return msgspec.structs.replace(result, without_faults=costs)
+
+
 def reproduce_line(spec: RunSpec) -> str:
     """The command that runs exactly this again."""
-    words = ["lab", "run", spec.scenario.name, "--seed", str(spec.seed)]
+    words = [*(spec.scenario.command or ("lab", "run", spec.scenario.name))]
+    words += ["--seed", str(spec.seed)]
     for name, value in spec.given.items():
         match value:
-            case None | () | "":
+            case None | () | "" | False:
                 pass
+            case True:
+                words.append(f"--{name}")
             case dict():
                 for key, part in value.items():
                     words += [f"--{name}", f"{key}={_as_option(part)}"]
@@ -144,6 +159,9 @@ def _why(judged: RunVerdict, ran: Ran) -> str:
             f"; {judged.why}" if judged.why else ""
         )
     off = ran.spec.off
+    if ran.spec.beyond:
+        what = f"beyond the contract: {', '.join(ran.spec.beyond)}"
+        return f"{what}; as was to be expected, {judged.why}" if judged.why else what
     if judged.verdict.value == "FAIL":
         return f"{judged.why}; {_instead(off)}" if off else judged.why
     if judged.why:
@@ -164,6 +182,13 @@ def _instead(off: Sequence[str]) -> str:
     return "; ".join(f"{name} is off: {weak[name]}" for name in off)
 
 
+def _unreadable(workload: Workload) -> tuple[Unreadable, ...]:
+    return tuple(
+        Unreadable(line=bad.line, reason=bad.reason)
+        for bad in workload.unreadable_lines[:_UNREADABLE_SHOWN]
+    )
+
+
 def _check(finding: Finding, spec: RunSpec) -> Check:
     return Check(
         name=finding.name,
@@ -174,6 +199,7 @@ def _check(finding: Finding, spec: RunSpec) -> Check:
         witness=finding.witness or finding.note,
         witness_order=ordinal_of(finding.subject) if finding.subject else None,
         at_risk=finding.name in spec.scenario.promises,
+        expected=bool(spec.beyond) and finding.verdict.value == "FAIL",
     )
 
 
@@ -188,6 +214,16 @@ def _faults(acted: Acted) -> tuple[Fault, ...]:
         for name, firings in acted.faults.items()
         if "@" not in name
     )
+
+
+def _notes(spec: RunSpec) -> tuple[str, ...]:
+    """What a reader of the faults should know."""
+    counted = [fault.text for fault in spec.faults if fault.max_firings]
+    note = (
+        f"{', '.join(counted)}: max counts over the run, so a higher rate need not contain the "
+        "faults of a lower one, and a pattern that is off may move them"
+    )
+    return (note,) if counted else ()
 
 
 def _patterns(acted: Acted, spec: RunSpec) -> tuple[PatternUse, ...]:
@@ -243,11 +279,19 @@ def _metrics(ran: Ran, acted: Acted) -> dict[str, float]:
     """Numbers that break no promise; lengths in milliseconds of virtual time."""
     orders = max(acted.orders, 1)
     ended = acted.to_terminal
+    stopped = acted.happened("dedupe.suppressed") + acted.happened("inbox.suppressed")
     return {
         "deliveries": acted.deliveries,
         "deliveries_per_order": round(acted.deliveries / orders, 3),
         "attempts_per_order": round(acted.attempts / orders, 3),
         "calls_per_order": round(acted.calls / orders, 3),
+        "duplicates": stopped + acted.done_again,
+        "duplicates_stopped": stopped,
+        "retries": acted.happened("retry.retried"),
+        "timeouts": acted.happened("timeout.unanswered") + acted.happened("timeout.handler"),
+        "dead_letters": acted.happened("dead_letter.dead_lettered"),
+        "shed": acted.shed,
+        "in_hand_max": acted.in_hand,
         "to_terminal_p50_ms": ended.percentile(50) / 1_000,
         "to_terminal_p95_ms": ended.percentile(95) / 1_000,
         "to_terminal_p99_ms": ended.percentile(99) / 1_000,

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lab.faults.boundaries import Port, Role
-from lab.faults.bus import DuplicatingConsumer, PoisoningPublisher
+from lab.faults.bus_member import Network
+from lab.faults.bus_ports import around_consumer, around_publisher
+from lab.faults.clock import SteppedClock, steps_of
 from lab.faults.plan import FaultPlan
 from lab.faults.process import ProcessFaults
 from lab.faults.provider import ProviderFaults
+from lab.faults.stores import StoreFaults
 from lab.history.recorded import (
     RecordedConsumer,
     RecordedDedupe,
@@ -28,6 +31,7 @@ from lab.history.recorded_providers import (
 )
 from lab.history.recorder import Write
 from lab.ports.bus import Consumer, Publisher, Unread
+from lab.ports.clock import Clock
 from lab.ports.dedupe import DedupeStore
 from lab.ports.key_retry import KeyRetryStore
 from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
@@ -52,16 +56,20 @@ class Life:
         write: takes entries, or None if nobody looks.
         now: the history's clock.
         faults: its crash points, or None if the run has none.
+        stores: what its stores do wrong, or None.
+        network: its way to the broker, if a fault may cut it.
     """
 
     process: str
     member: str
     group: str
     loop: ProcessLoop
-    clock: VirtualClock
+    clock: Clock
     write: Write | None
     now: Callable[[], int]
     faults: ProcessFaults | None
+    stores: StoreFaults | None = None
+    network: Network | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,33 +100,58 @@ def make_life(
     now: Callable[[], int],
     kill: Callable[[], object],
     term: Callable[[], object],
+    pause: Callable[[int], object],
 ) -> Life:
     """A life on `loop`, with the crash points that the plan wants."""
     faults = None
     if ProcessFaults.is_wanted(plan):
-        faults = ProcessFaults(plan, role=role, group=group, process=member, kill=kill, term=term)
+        faults = ProcessFaults(
+            plan, role=role, group=group, process=member, kill=kill, term=term, pause=pause
+        )
+    stores = None
+    if StoreFaults.is_wanted(plan, group):
+        clock = VirtualClock(loop)
+        stores = StoreFaults(plan, group=group, clock=clock, subject_of=subject_of)
     return Life(
         process=loop.name,
         member=member,
         group=group,
         loop=loop,
-        clock=VirtualClock(loop),
+        clock=_clock(loop, member, group, plan),
         write=write,
         now=now,
         faults=faults,
+        stores=stores,
+        network=Network(plan, VirtualClock(loop)) if Network.is_wanted(plan, group) else None,
     )
+
+
+def _clock(loop: ProcessLoop, member: str, group: str, plan: FaultPlan) -> Clock:
+    """The clock of a life that begins now, as wrong as the plan wants it."""
+    clock = VirtualClock(loop)
+    now_us = clock.now_us()
+    steps = steps_of(
+        plan.timetable(),
+        member=member,
+        group=group,
+        began_us=now_us - plan.now_us(),
+        started_us=now_us,
+    )
+    return SteppedClock(clock, steps) if steps else clock
 
 
 def make_ports(life: Life, servers: Servers, plan: FaultPlan) -> Ports:
     """Connect a process life to the servers."""
 
     def struck(port: Port, inner: P) -> P:
+        if life.stores is not None:
+            inner = life.stores.around(port, inner)
         return inner if life.faults is None else life.faults.around(port, inner)
 
     store = servers.store.connect(life.loop)
-    publisher: Publisher = servers.log.publisher(life.loop)
-    if plan.wants("bus.poison"):
-        publisher = PoisoningPublisher(publisher, plan=plan)
+    publisher = around_publisher(
+        servers.log.publisher(life.loop), plan=plan, clock=life.clock, network=life.network
+    )
     third = SimProviders(
         warehouse=servers.warehouse,
         antifraud=servers.antifraud,
@@ -145,11 +178,16 @@ def make_ports(life: Life, servers: Servers, plan: FaultPlan) -> Ports:
     return ports if life.write is None else _recorded(ports, life, life.write)
 
 
-def make_consumer(life: Life, servers: Servers, plan: FaultPlan) -> Consumer:
+def make_consumer(life: Life, servers: Servers, plan: FaultPlan, *, session_us: int) -> Consumer:
     """A new member of the life's group."""
-    consumer: Consumer = servers.log.consumer(life.group, life.member, life.loop, Unread.EARLIEST)
-    if plan.wants("bus.duplicate", life.group):
-        consumer = DuplicatingConsumer(consumer, plan=plan, group=life.group)
+    consumer = around_consumer(
+        servers.log.consumer(life.group, life.member, life.loop, Unread.EARLIEST),
+        plan=plan,
+        group=life.group,
+        clock=life.clock,
+        network=life.network,
+        session_us=session_us,
+    )
     if life.faults is not None:
         consumer = life.faults.around(Port.CONSUMER, consumer)
     if life.write is not None:

@@ -43,18 +43,27 @@ _NEVER_US: Final = 2**62
 
 
 class Api:
-    """The HTTP front of the orders service in one process. `is_ready` is what `/ready` says."""
+    """The HTTP front of the orders service in one process.
+
+    Args:
+        in_flight_max: with more requests in hand new work is shed: nothing queues up in memory.
+    """
 
     app: AsgiApp
 
-    def __init__(self) -> None:
-        self.is_ready = True
+    def __init__(self, *, in_flight_max: int) -> None:
+        self.is_stopping = False
+        self._in_flight_max = in_flight_max
         self._in_flight = 0
         self._idle: asyncio.Future[None] | None = None
 
     def refuse(self) -> None:
         """Take no new orders."""
-        self.is_ready = False
+        self.is_stopping = True
+
+    def is_ready(self) -> bool:
+        """Whether new work is taken: what `/ready` says. The request that asks is in hand too."""
+        return not self.is_stopping and self._in_flight <= self._in_flight_max
 
     def enter(self) -> None:
         """A request came in."""
@@ -129,9 +138,11 @@ def make_api(life: Life, servers: Servers, policy: Policy, seed: int) -> Api:
         http=http,
         expiry_us=policy.settings.us("orders.expiry_ms"),
     )
-    api = Api()
-    app = make_app(orders, is_ready=lambda: api.is_ready, subject_header="lab-subject")
+    api = Api(in_flight_max=policy.settings.number("api.max_in_flight"))
+    app = make_app(orders, is_ready=api.is_ready, subject_header="lab-subject")
     api.app = app if life.faults is None else life.faults.around_app(app)
+    if life.stores is not None:
+        api.app = life.stores.around_app(api.app)
     return api
 
 
@@ -163,9 +174,9 @@ def make_worker(life: Life, servers: Servers, policy: Policy) -> Worker:
     ports = make_ports(life, servers, policy.plan)
     timeout = make_timeout(life, policy)
     service = _make_service(life, ports, policy)
-    subscription = make_subscription(
-        life, ports, make_consumer(life, servers, policy.plan), policy, service, timeout
-    )
+    session_us = policy.settings.us("bus.session_ms")
+    consumer = make_consumer(life, servers, policy.plan, session_us=session_us)
+    subscription = make_subscription(life, ports, consumer, policy, service, timeout)
     beside = service.run_expiry if isinstance(service, Orders) else None
     return Worker(subscription=subscription, beside=beside)
 

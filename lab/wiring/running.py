@@ -16,6 +16,8 @@ import msgspec
 from lab.checks.checker import Checker
 from lab.checks.contract import Contract
 from lab.checks.verdict import parse_goal
+from lab.faults.clock import wrong_by_us
+from lab.faults.vocabulary import FaultSpec
 from lab.history.digest import Digest
 from lab.history.recorder import Recorder, Sink
 from lab.history.writer import HistoryFile
@@ -25,9 +27,9 @@ from lab.runner import Limits, Progress, drive
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.workloads import Workload, from_file, made_up
 from lab.settings import Settings
-from lab.wiring.outcome import Ran, make_result
+from lab.wiring.outcome import Ran, beside, make_result
 from lab.wiring.simulated import SimulatedWorld
-from lab.wiring.spec import HistoryKept, RunSpec, make_spec
+from lab.wiring.spec import HistoryKept, RunSpec, make_spec, without_faults
 
 _TAIL_US = 5_000_000
 
@@ -47,6 +49,7 @@ def run(
     scenarios: Sequence[Path] = (),
     history: HistoryKept = "witnesses",
     out: Path | None = None,
+    beyond_contract: bool = False,
     on_progress: Progress | None = None,
 ) -> Result:
     """Run a scenario in the simulated world and say which promises held.
@@ -65,6 +68,8 @@ def run(
         scenarios: files with more scenarios.
         history: `all` keeps every entry of a long run on disk.
         out: folder for the run's files; None: nothing is written.
+        beyond_contract: allow what the design does not promise to survive; broken promises are
+            expected then, and the verdict is UNKNOWN.
         on_progress: called now and then with (orders placed, orders in all, phase).
 
     Raises:
@@ -86,6 +91,7 @@ def run(
         scenarios=scenarios,
         history=history,
         out=out,
+        beyond_contract=beyond_contract,
     )
     return run_spec(spec, on_progress=on_progress)
 
@@ -96,6 +102,8 @@ def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
     with closing(make_workload(spec)) as workload, _folder(spec) as folder:
         simulated = simulate(spec, workload, folder=folder, on_progress=on_progress)
         result = make_result(simulated, goals)
+        if spec.scenario.compares and not result.partial:
+            result = beside(result, run_spec(without_faults(spec), on_progress=on_progress))
         if folder is not None:
             folder.stage("plan.json").write_bytes(simulated.world.plan.to_json())
             result = msgspec.structs.replace(result, run_dir=str(folder.path))
@@ -117,7 +125,7 @@ def make_workload(spec: RunSpec) -> Workload:
         )
     assert spec.orders is not None, "made-up orders are counted"
     assert spec.rate is not None, "made-up orders have a rate"
-    return made_up(spec.seed, spec.orders, spec.rate)
+    return made_up(spec.seed, spec.orders, spec.rate, spec.scenario.spike)
 
 
 def simulate(
@@ -154,6 +162,7 @@ def simulate(
                 iter(workload),
                 total=workload.total or 0,
                 limits=limits,
+                operator=world.operator,
                 progress=on_progress,
             )
         )
@@ -189,7 +198,7 @@ class _Sinks:
     file: HistoryFile | None
 
     def __init__(self, spec: RunSpec, folder: RunFolder | None) -> None:
-        self.checker = Checker(contract_of(spec.settings), only=spec.only)
+        self.checker = Checker(contract_of(spec.settings, spec.faults), only=spec.only)
         self.digest = Digest()
         self.file = None
         if folder is not None:
@@ -201,8 +210,8 @@ class _Sinks:
         return judges if self.file is None else (*judges, self.file)
 
 
-def contract_of(settings: Settings) -> Contract:
-    """The declared policies by which the promises are judged."""
+def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contract:
+    """The declared policies by which the promises are judged, and how wrong clocks may be."""
     return Contract(
         attempts_max=settings.number("retry.attempts_max"),
         base_us=settings.us("retry.base_ms"),
@@ -220,6 +229,7 @@ def contract_of(settings: Settings) -> Contract:
         breaker_calls_min=settings.number("breaker.calls_min"),
         breaker_open_us=settings.us("breaker.open_ms"),
         max_elapsed_us=settings.us("retry.max_elapsed_ms"),
+        skew_us=wrong_by_us(faults),
     )
 
 

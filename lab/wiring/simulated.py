@@ -10,24 +10,25 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Literal
 
-from lab.asgi_call import call
 from lab.bus.delivery import DeliveryLoop
 from lab.domain.events import READS
 from lab.faults.boundaries import Role
 from lab.faults.client import ClientFaults
+from lab.faults.clock import CLOCK_KINDS
 from lab.faults.nemesis import Nemesis
-from lab.faults.plan import FaultPlan
+from lab.faults.plan import FaultPlan, Firing
 from lab.history.recorder import Write
 from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
-from lab.ports.http import HttpAnswer, HttpCaller
 from lab.runtime.chance import Chance
 from lab.runtime.clock import VirtualClock
 from lab.runtime.errors import SimulationError
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.processes import SimProcess
+from lab.runtime.scheduling import SimHandle
 from lab.runtime.virtual_loop import Scheduler
 from lab.scenarios.client import Client
 from lab.wiring.chain import Policy
+from lab.wiring.operating import make_operator
 from lab.wiring.ports import Life, make_life
 from lab.wiring.programs import (
     Api,
@@ -39,9 +40,13 @@ from lab.wiring.programs import (
     make_worker,
 )
 from lab.wiring.servers import Servers, make_servers
+from lab.wiring.simulated_http import SimulatedHttp
 from lab.wiring.spec import RunSpec
 
 GROUPS: Final = tuple(READS)
+
+OUTAGES: Final = {"bus.down": "log", "redis.down": "dedupe", "pg.shutdown": "store"}
+"""Which server an outage takes down: a field of `Servers`."""
 
 
 class Member:
@@ -56,6 +61,8 @@ class Member:
         self._world = world
         self._stop: asyncio.Future[None] | None = None
         self._is_wanted = True
+        self._waking: SimHandle | None = None
+        self.paused_until_us = 0
         self._process = SimProcess(world.scheduler, name, self._main)
 
     @property
@@ -83,12 +90,43 @@ class Member:
             self._world.tell_life(loop.name, "term")
             self._stop.set_result(None)
 
+    def pause(self, for_us: int) -> None:
+        """SIGSTOP for so long, or longer if it is to stand still longer anyway."""
+        loop, world = self.loop, self._world
+        until_us = world.now_us() + for_us
+        if loop is None or until_us <= self.paused_until_us:
+            return
+        self.paused_until_us = until_us
+        if self._waking is not None:
+            self._waking.cancel()
+        else:
+            world.tell_life(loop.name, "pause")
+            world.servers.log.silent(loop)
+            loop.pause()
+        self._waking = world.scheduler.root.call_after_us(for_us, self.resume)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        loop, world = self.loop, self._world
+        if loop is None or self._waking is None:
+            return
+        self._awake()
+        world.tell_life(loop.name, "resume")
+        world.servers.log.heard(loop)
+        loop.resume()
+
+    def _awake(self) -> None:
+        if self._waking is not None:
+            self._waking.cancel()
+        self._waking, self.paused_until_us = None, 0
+
     def retire(self) -> None:
         """Do not start it again."""
         self._is_wanted = False
 
     def _ended(self) -> None:
         self.worker = self.api = self._stop = None
+        self._awake()
         if self._is_wanted:
             world = self._world
             world.scheduler.root.call_after_us(world.restart_us, self._again)
@@ -111,6 +149,7 @@ class Member:
             now=world.now_us,
             kill=self.crash,
             term=self.term,
+            pause=self.pause,
         )
         match self.role:
             case Role.API:
@@ -169,72 +208,6 @@ class Member:
         world.tell_life(life.process, "stopped")
 
 
-class SimulatedHttp(HttpCaller):
-    """The client's connection to the API: refused while it is down, reset when it dies."""
-
-    member: Member
-
-    def __init__(self, root: ProcessLoop) -> None:
-        self._root = root
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: tuple[tuple[str, str], ...],
-        body: bytes,
-        timeout_us: int,
-    ) -> HttpAnswer | None:
-        loop, api = self.member.loop, self.member.api
-        if loop is None or api is None:
-            return None
-        answered: asyncio.Future[HttpAnswer | None] = self._root.create_future()
-        timer = self._root.call_after_us(timeout_us, _resolve, answered, None)
-        reset = _Reset(answered)
-        loop.on_kill.append(reset)
-        loop.spawn(_serve(api, method, path, headers, body, answered))
-        answer = await answered
-        timer.cancel()
-        if not loop.dead:
-            loop.on_kill.remove(reset)
-        return answer
-
-
-class _Reset:
-    """The kernel of a dead server closes its connections."""
-
-    __slots__ = ("_answered",)
-
-    def __init__(self, answered: "asyncio.Future[HttpAnswer | None]") -> None:
-        self._answered = answered
-
-    def __call__(self) -> None:
-        _resolve(self._answered, None)
-
-
-def _resolve(answered: "asyncio.Future[HttpAnswer | None]", answer: HttpAnswer | None) -> None:
-    if not answered.done():
-        answered.set_result(answer)
-
-
-async def _serve(
-    api: Api,
-    method: str,
-    path: str,
-    headers: tuple[tuple[str, str], ...],
-    body: bytes,
-    answered: "asyncio.Future[HttpAnswer | None]",
-) -> None:
-    """One request, in a task of the API's process."""
-    api.enter()
-    try:
-        answer = await call(api.app, method, path, headers, body)
-    finally:
-        api.leave()
-    _resolve(answered, answer)
-
-
 class SimulatedWorld:
     """One simulated world, made and not started. See `lab.runner.World`.
 
@@ -272,18 +245,24 @@ class SimulatedWorld:
         )
         self.restart_us = settings.us("run.restart_ms")
         self.is_healed = False
-        self._http = SimulatedHttp(root)
+        self.members = _members(self, settings.number("run.members"))
         self.client = Client(
-            http=self._http,
+            http=SimulatedHttp(root, self.members[-1]),
             clock=self.clock,
             faults=ClientFaults(self.plan),
             write=self.write,
             timeout_us=settings.us("client.timeout_ms"),
             retry_us=settings.us("client.retry_ms"),
         )
-        self.members = _members(self)
-        self._http.member = self.members[-1]
-        self._nemesis = Nemesis(self.plan, timers=root, crash=self._crash, term=self._term)
+        log = self.servers.log
+        self.operator = make_operator(
+            self.policy,
+            reader=log.reader(),
+            publisher=log.publisher(root),
+            clock=self.clock,
+            write=write,
+        )
+        self._nemesis = Nemesis(self.plan, timers=root, begin=self._begin, end=self._end)
 
     async def start(self) -> None:
         for member in self.members:
@@ -297,6 +276,7 @@ class SimulatedWorld:
         self.is_healed = True
         self._nemesis.heal()
         for member in self.members:
+            member.resume()
             if member.worker is not None:
                 member.worker.subscription.limiter.healed()
 
@@ -307,10 +287,11 @@ class SimulatedWorld:
         )
 
     def strikes_until_us(self) -> int:
-        strikes = [firing.t_us for firing in self.plan.timetable()]
-        # An outage lasts as long as was asked for, however short the load is.
-        windows = [spec.until_us for spec in self.plan.specs if spec.until_us is not None]
-        return max(strikes + windows, default=0)
+        # What lasts goes on for as long as was asked for, however short the load is.
+        ends = [firing.ends_us for firing in self.plan.timetable()]
+        ends += [spec.until_us for spec in self.plan.specs if spec.until_us is not None]
+        ends += [member.paused_until_us for member in self.members]
+        return max(ends)
 
     def _owed(self) -> dict[str, int]:
         servers = self.servers
@@ -357,25 +338,44 @@ class SimulatedWorld:
     def tell_life(self, process: str, event: str) -> None:
         self.write(("life", self.now_us(), process, "", event))
 
-    def _crash(self, site: str) -> None:
-        for member in self._chosen(site):
-            member.crash()
+    def _begin(self, kind: str, site: str, firing: Firing) -> None:
+        if kind in OUTAGES:
+            getattr(self.servers, OUTAGES[kind]).begin_outage()
+            return
+        if kind in CLOCK_KINDS:
+            # Clocks go wrong by themselves: see `lab.faults.clock`.
+            return
+        for member in self.members:
+            if site not in (member.name, member.group):
+                continue
+            match kind:
+                case "proc.crash":
+                    member.crash()
+                case "proc.term":
+                    member.term()
+                case "proc.pause":
+                    member.pause(firing.number("for"))
+                case _:
+                    raise AssertionError(f"{kind} does not strike at a time")
 
-    def _term(self, site: str) -> None:
-        for member in self._chosen(site):
-            member.term()
-
-    def _chosen(self, site: str) -> Sequence[Member]:
-        return [member for member in self.members if site in (member.name, member.group)]
+    def _end(self, kind: str, site: str, firing: Firing) -> None:  # noqa: ARG002 - one server each
+        # A process that stands still has its own timer: it may have been killed meanwhile.
+        if kind in OUTAGES:
+            getattr(self.servers, OUTAGES[kind]).end_outage()
 
 
 def _forget(_entry: object) -> None:
     """Nobody looks."""
 
 
-def _members(world: SimulatedWorld) -> tuple[Member, ...]:
+def _members(world: SimulatedWorld, members: int) -> tuple[Member, ...]:
+    """Every process; the API is the last."""
     return (
-        *(Member(world, f"{group}-1", group, Role.CONSUMER) for group in GROUPS),
+        *(
+            Member(world, f"{group}-{number}", group, Role.CONSUMER)
+            for number in range(1, members + 1)
+            for group in GROUPS
+        ),
         Member(world, "relay-1", "relay", Role.RELAY),
         Member(world, "api-1", "api", Role.API),
     )

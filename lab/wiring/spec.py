@@ -4,7 +4,7 @@ Not here: parsing of a command line (`lab.cli`), and building the world (`simula
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -26,6 +26,9 @@ DEFAULT_ORDERS: Final = 100
 DEFAULT_RATE: Final = 20.0
 MAX_SEED: Final = 2**63 - 1
 
+BEYOND: Final = (("payment.key_mode", "none"),)
+"""Policies that only `--beyond-contract` allows: setting and value."""
+
 HistoryKept = Literal["witnesses", "all"]
 
 
@@ -40,6 +43,7 @@ class RunSpec:
         speed: recorded times are divided by this.
         given: the options as the caller gave them, for the line that repeats the run.
         out: folder of run folders; None: nothing is written.
+        beyond: what of it the design does not promise to survive; broken promises are expected.
     """
 
     scenario: Scenario
@@ -55,6 +59,7 @@ class RunSpec:
     history: HistoryKept
     given: Mapping[str, object]
     out: Path | None
+    beyond: tuple[str, ...] = ()
 
 
 def make_spec(
@@ -72,20 +77,16 @@ def make_spec(
     scenarios: Sequence[Path] = (),
     history: HistoryKept = "witnesses",
     out: Path | None = None,
+    beyond_contract: bool = False,
 ) -> RunSpec:
     """Merge a scenario with what the caller asked for.
 
     Raises:
-        ScenarioError: unknown scenario, pattern or promise, a number out of range.
-        SettingError: an unknown policy, or policies that contradict each other.
-        FaultError: a fault that cannot be understood.
+        ScenarioError, SettingError, FaultError: something is unknown, out of range, contradictory,
+            or beyond the contract without `beyond_contract`.
     """
-    chosen = (
-        scenario
-        if isinstance(scenario, Scenario)
-        else find_scenario(load_catalogue(scenarios), scenario)
-    )
-    source = orders_from if orders_from is not None else chosen.orders_from
+    chosen = _chosen(scenario, scenarios)
+    source = chosen.orders_from if orders_from is None else orders_from
     given = {
         "orders": orders,
         "rate": rate,
@@ -97,8 +98,10 @@ def make_spec(
         "only": tuple(only),
         "scenarios": tuple(str(path) for path in scenarios),
         "history": None if history == "witnesses" else history,
+        "beyond-contract": beyond_contract,
     }
-    merged = {**chosen.settings, **(settings or {})}
+    merged = settings_for(SIMULATED).with_changes({**chosen.settings, **(settings or {})})
+    asked = tuple(parse_fault(text) for text in (*chosen.faults, *faults))
     return RunSpec(
         scenario=chosen,
         seed=_whole("seed", seed, 0, MAX_SEED),
@@ -106,14 +109,50 @@ def make_spec(
         rate=_how_fast(chosen, rate, source),
         orders_from=source,
         speed=_within("speed", speed, 1e-6, 1e9),
-        faults=tuple(parse_fault(text) for text in (*chosen.faults, *faults)),
+        faults=asked,
         off=_known("pattern", off, patterns.NAMES, "lab list --patterns"),
-        settings=settings_for(SIMULATED).with_changes(merged),
+        settings=merged,
         only=_known("promise", only, PROMISE_NAMES, "lab list --promises"),
         history=history,
         given=given,
         out=out,
+        beyond=_beyond(asked, merged, is_allowed=beyond_contract),
     )
+
+
+def without_faults(spec: RunSpec) -> RunSpec:
+    """The same load in the same system, and nothing goes wrong; nothing is written."""
+    return replace(
+        spec,
+        scenario=replace(spec.scenario, goals=(), promises=(), compares=False),
+        faults=(),
+        out=None,
+        beyond=(),
+    )
+
+
+def _chosen(scenario: str | Scenario, scenarios: Sequence[Path]) -> Scenario:
+    if isinstance(scenario, Scenario):
+        return scenario
+    return find_scenario(load_catalogue(scenarios), scenario)
+
+
+def _beyond(
+    faults: Sequence[FaultSpec], settings: Settings, *, is_allowed: bool
+) -> tuple[str, ...]:
+    """What the design does not promise to survive.
+
+    Raises:
+        ScenarioError: there is such a thing and nobody allowed it.
+    """
+    found = [fault.text for fault in faults if fault.is_beyond_contract]
+    found += [f"{key}={value}" for key, value in BEYOND if settings.text(key) == value]
+    if found and not is_allowed:
+        raise ScenarioError(
+            f"{', '.join(found)}: beyond what the design promises to survive; with "
+            "--beyond-contract it runs, and broken promises are expected"
+        )
+    return tuple(found)
 
 
 def _how_many(scenario: Scenario, orders: int | None, source: str) -> int | None:

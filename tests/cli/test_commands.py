@@ -103,6 +103,25 @@ def test_a_story_tells_what_goes_wrong_and_what_to_try(capsys: pytest.CaptureFix
     assert "lab run duplicates --off dedupe,inbox" in told
 
 
+def test_a_story_says_when_orders_come_faster(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run_command(["list", "black-friday"]) == 0
+
+    assert "1000, at 20 a second, spike 20x at=5s for=2s" in capsys.readouterr().out
+
+
+def test_the_list_of_faults_says_in_which_world_each_exists(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert app.run_command(["list", "--faults", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+
+    assert {row["name"]: tuple(row["worlds"]) for row in told} == {
+        kind.name: kind.worlds for kind in KINDS.values()
+    }
+    assert app.run_command(["list", "--faults"]) == 0
+    assert " both " in capsys.readouterr().out
+
+
 def test_a_printed_table_is_a_scenario_of_ones_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,6 +299,7 @@ def test_scenario_names_are_completed() -> None:
         "crashes",
         "crash-before-ack",
         "crash-between-commit-and-publish",
+        "crash-loop",
     ]
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from lab.cli import render
-from lab.report.result import Orders, Result, Unreadable
+from lab.cli import facts, render
+from lab.report.result import Costs, Orders, Result, Unreadable
 from lab.report.seeds import seed_run, sum_up
 from tests.results import make_fail, make_result, make_unknown
 
@@ -40,6 +40,41 @@ def test_a_green_page_says_what_went_wrong_and_what_acted() -> None:
     assert "dedupe 96 suppressed" in told
     assert "17 retried, 17 recovered" in told
     assert "CONFIRMED 451 REJECTED 31 DECLINED 18" in told
+
+
+def test_a_page_shows_what_went_wrong_how_long_it_took_and_what_it_costs_without() -> None:
+    ended = {"to_terminal_p50_ms": 160.0, "to_terminal_p95_ms": 320.0, "to_terminal_p99_ms": 440.0}
+    metrics = {
+        **make_result().metrics,
+        **ended,
+        "duplicates": 96.0,
+        "duplicates_stopped": 90.0,
+        "retries": 17.0,
+        "timeouts": 0.0,
+        "dead_letters": 2.0,
+        "recovery_ms": 4_200.0,
+    }
+    calm = Costs(metrics={"calls_per_order": 2.0, **ended}, virtual_ms=10, digest="ab")
+
+    told = page(replace(make_result(), metrics=metrics, without_faults=calm))
+
+    wrong = "96 of 6,410 deliveries duplicates, 90 stopped   17 retries   2 dead letters"
+    assert f"Went wrong     {wrong}" in told
+    assert "p50/p95/p99 0.16s / 0.32s / 0.44s   recovered 4.20s after the last fault\n" in told
+    assert "No faults      calls 2.0   p50/p95/p99 0.16s / 0.32s / 0.44s\n" in told
+
+
+def test_a_promise_that_nobody_made_is_expected_to_break() -> None:
+    red = make_fail()
+    checks = tuple(replace(check, expected=check.verdict == "FAIL") for check in red.checks)
+
+    told = page(
+        replace(red, verdict="UNKNOWN", checks=checks, beyond_contract=("payment.key_mode=none",))
+    )
+
+    assert "UNKNOWN  beyond the contract: 1 of 10 promises broken" in told.splitlines()[0]
+    assert "no-double-charge  expected" in told
+    assert "FAIL" not in told
 
 
 def test_a_red_page_shows_the_witness_why_and_how_to_run_it_again() -> None:
@@ -154,4 +189,4 @@ def test_many_seeds_have_a_line_each_and_a_summary() -> None:
     ],
 )
 def test_lengths_of_time_are_short(ms: float, told: str) -> None:
-    assert render.length(ms) == told
+    assert facts.length(ms) == told

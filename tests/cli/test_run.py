@@ -14,6 +14,7 @@ import pytest
 from lab import run
 from lab.cli import app
 from lab.report.result import result_schema
+from lab.scenarios.loader import load_catalogue
 from tests.cli.commands import lab
 
 GOOD = (
@@ -218,6 +219,30 @@ def test_a_python_program_gets_the_same_result(capsys: pytest.CaptureFixture[str
     assert result.verdict == "PASS"
     assert result.digest == told["digest"]
     assert result.run_dir is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        command
+        for scenario in load_catalogue().values()
+        for command in scenario.next
+        if "FILE" not in command
+    ],
+)
+def test_every_next_step_is_a_command_that_works(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shlex.split(command)
+    if words[1] != "list":
+        words += ["--seeds", "1"] if "--seeds" in words else ["--quiet"]
+        words += ["--orders", "5"]
+
+    assert app.run_command(words[1:]) in (0, 1, 3)
+
+    told = capsys.readouterr()
+    assert told.out
+    assert told.err == ""
 
 
 def test_kept_runs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1153,6 +1153,59 @@ async def test_a_parked_delivery_that_cannot_be_moved_is_abandoned_with_its_key(
 
 
 @in_world
+async def test_a_move_that_fails_is_tried_again_as_long_as_the_stop_has_time(
+    world: BusWorld,
+) -> None:
+    await world.make_topics({"orders": 1})
+    journal = Journal(world)
+    tries: list[bytes] = []
+
+    async def work(delivery: Delivery) -> Settlement:
+        return Retry(60 * S) if delivery.record.offset == 0 else ACK
+
+    async def move(delivery: Delivery) -> Settlement:
+        tries.append(delivery.record.value)
+        match len(tries):
+            case 1:
+                return Retry(S, counts=False)
+            case 2:
+                return Release("down", 5 * S)
+            case _:
+                return Ack("parked")
+
+    await publish(world, "k", "done")
+    member = await world.start("m", journal.handler("m", work), move=move)
+    await world.until(lambda: len(settlements(member)) == 2, "one is parked, one is done")
+    report = await member.stop(2 * S)
+    assert report.is_clean
+    assert tries == [b"0"] * 3
+    assert await world.committed("orders") == {0: 2}
+
+
+@in_world
+async def test_what_is_moved_is_told_how_long_its_next_attempt_had_to_wait(
+    world: BusWorld,
+) -> None:
+    await world.make_topics({"orders": 1})
+    journal = Journal(world)
+    waits: list[int] = []
+
+    async def work(delivery: Delivery) -> Settlement:
+        return Retry(60 * S) if delivery.record.offset == 0 else ACK
+
+    async def move(delivery: Delivery) -> Settlement:
+        waits.append(delivery.wait_us)
+        return Ack("parked") if len(waits) == 2 else Retry(S, counts=False)
+
+    await publish(world, "k", "done")
+    member = await world.start("m", journal.handler("m", work), move=move)
+    await world.until(lambda: len(settlements(member)) == 2, "one is parked, one is done")
+    assert (await member.stop(2 * S)).is_clean
+    first, second = waits
+    assert 55 * S < second < first <= 60 * S
+
+
+@in_world
 async def test_a_stop_while_the_subscription_is_paused_moves_what_it_owes(
     world: BusWorld,
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.ports.dedupe import Claim, ClaimState, DedupeStore
+from lab.ports.dedupe import Claim, ClaimState, DedupeStore, Evictable
 from tests.contract.store_worlds import DEDUPES, MS, WINDOW_US, WORLDS, World, in_world
 
 LEASE_US = 100 * MS
@@ -138,3 +138,43 @@ async def test_what_was_forgotten_is_acquired_again(world: World) -> None:
     await complete(store, "me", found.fence)
     world.forget_dedupe()
     assert (await claim(store, "me")).state is C.ACQUIRED
+
+
+async def evict(store: DedupeStore, event_id: str = "event-1") -> None:
+    assert isinstance(store, Evictable)
+    await store.evict("payment", event_id)
+
+
+@in_world
+async def test_an_evicted_claim_is_acquired_by_another_and_ends_nothing(world: World) -> None:
+    store = world.process("payment").dedupe
+    first = await claim(store, "me")
+    assert (await claim(store, "me", "event-2")).state is C.ACQUIRED
+    await evict(store)
+    second = await claim(store, "other")
+    assert second.state is C.ACQUIRED
+    assert second.fence > first.fence
+    assert not await complete(store, "me", first.fence)
+    assert not await release(store, "me", first.fence)
+    assert (await claim(store, "third", "event-2")).state is C.BUSY, "only one event is forgotten"
+    assert await complete(store, "other", second.fence)
+
+
+@in_world
+async def test_an_evicted_mark_is_forgotten_and_there_may_be_none(world: World) -> None:
+    store = world.process("payment").dedupe
+    await evict(store)
+    found = await claim(store, "me")
+    assert await complete(store, "me", found.fence)
+    await evict(store)
+    assert (await claim(store, "other")).state is C.ACQUIRED
+
+
+@in_world
+async def test_a_lease_of_no_length_is_over_at_once_and_taken_over(world: World) -> None:
+    store = world.process("payment").dedupe
+    first = await store.claim("payment", "event-1", owner="me", lease_us=0)
+    second = await claim(store, "other")
+    assert (first.state, second.state) == (C.ACQUIRED, C.TAKEOVER)
+    assert second.fence > first.fence
+    assert not await complete(store, "me", first.fence)

@@ -211,6 +211,16 @@ async def test_no_error_is_stored_where_only_successes_are(world: ProviderWorld)
     assert (await charge(world)).state is ChargeState.CAPTURED
 
 
+@in_world(key_mode=KeyMode.NONE)
+async def test_a_provider_that_knows_no_keys_does_again_what_is_sent_again(
+    world: ProviderWorld,
+) -> None:
+    for _ in range(2):
+        assert (await charge(world)).state is ChargeState.CAPTURED
+
+    assert len(await movements(world)) == 2
+
+
 @in_world()
 async def test_a_lost_request_is_indeterminate_at_the_deadline(world: ProviderWorld) -> None:
     world.faults.faults = [CallFault(kind=CallFaultKind.TIMEOUT)]
@@ -232,6 +242,57 @@ async def test_after_a_lost_answer_the_same_key_gets_it(world: ProviderWorld) ->
     assert (await charge(world)).state is ChargeState.CAPTURED
 
     assert await movements(world) == [("capture", KEY)]
+
+
+@in_world()
+async def test_a_late_reply_is_to_a_request_that_was_executed(world: ProviderWorld) -> None:
+    world.faults.faults = [CallFault(kind=CallFaultKind.LATE_REPLY, by_us=150 * MS)] * 2
+    began_us = world.clock.now_us()
+
+    assert await outcome(charge(world, within_us=300 * MS)) is Indeterminate
+
+    assert 300 * MS <= world.clock.now_us() - began_us < 800 * MS
+    stock = world.providers.warehouse.in_stock("o1.1", (), deadline_us=began_us + 700 * MS)
+    assert await outcome(stock) is Indeterminate
+    await world.clock.sleep_us(300 * MS)
+    assert await movements(world) == [("capture", KEY)]
+    assert (await charge(world)).state is ChargeState.CAPTURED, "no answer reaches another call"
+    assert await movements(world) == [("capture", KEY)]
+
+
+@in_world()
+async def test_a_slow_call_takes_longer_and_may_be_in_time(world: ProviderWorld) -> None:
+    slow = CallFault(kind=CallFaultKind.SLOW, by_us=250 * MS)
+    world.faults.faults = [slow, slow, CallFault(kind=CallFaultKind.SLOW, times=40)]
+    began_us = world.clock.now_us()
+
+    assert (await charge(world)).state is ChargeState.CAPTURED
+    took_us = world.clock.now_us() - began_us
+    assert await outcome(charge(world, "b", within_us=100 * MS)) is Indeterminate
+    assert await outcome(charge(world, "c", within_us=100 * MS)) is Indeterminate
+
+    assert 250 * MS <= took_us < 900 * MS
+    await world.clock.sleep_us(900 * MS)
+    assert await movements(world) == [("capture", KEY)], "what comes too late is not done"
+
+
+@in_world()
+async def test_an_answer_that_cannot_be_read_is_to_a_request_that_was_executed(
+    world: ProviderWorld,
+) -> None:
+    world.faults.faults = [CallFault(kind=CallFaultKind.MALFORMED)] * 5
+    soon_us = world.clock.now_us() + SOON_US
+    providers = world.providers
+
+    assert await outcome(charge(world)) is Indeterminate
+    assert await outcome(mail(world, "m")) is Indeterminate
+    assert await outcome(query(world)) is Transient
+    assert await outcome(providers.warehouse.in_stock("o1.1", (), deadline_us=soon_us)) is Transient
+    fraud = providers.antifraud.is_fraud("o1.1", "c", 500, deadline_us=soon_us)
+    assert await outcome(fraud) is Transient
+
+    assert await movements(world) == [("capture", KEY), ("mail", "m")]
+    assert (await charge(world)).state is ChargeState.CAPTURED
 
 
 # ---- queries, refunds, mails, questions

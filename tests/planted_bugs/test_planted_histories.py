@@ -574,7 +574,8 @@ def a_process_leaves_in_the_middle_of_its_work() -> History:
 
 @bug("graceful-shutdown", "1 record that it had settled were started again, OrderCreated first")
 def a_process_leaves_without_its_commit() -> History:
-    entries = without(stopped(), lambda e: e["kind"] == "committed" and e["group"] == "validation")
+    positions = ("position", "committed")
+    entries = without(stopped(), lambda e: e["kind"] in positions and e["group"] == "validation")
     deliver = entries[where(entries, "deliver", group="validation")]
     index = where(entries, "owned", process="validation-1#2")
     return after(entries, index, changed(deliver, process="validation-1#2", epoch=2))
@@ -678,6 +679,23 @@ def test_a_handler_that_had_to_be_cancelled_excuses_nothing_that_is_done_again()
     again = spoiled(a_process_leaves_without_its_commit(), "drained", {"cancelled": 1})
     assert judge(cancelled)["graceful-shutdown"].verdict == "PASS"
     assert judge(again)["graceful-shutdown"].verdict == "FAIL"
+
+
+def test_a_process_that_told_its_position_in_vain_could_not_help_what_is_done_again() -> None:
+    entries = without(stopped(), lambda e: e["kind"] == "committed" and e["group"] == "validation")
+    deliver = entries[where(entries, "deliver", group="validation")]
+    index = where(entries, "owned", process="validation-1#2")
+    again = after(entries, index, changed(deliver, process="validation-1#2", epoch=2))
+    assert judge(again)["graceful-shutdown"].verdict == "PASS"
+
+
+def test_what_was_lost_at_a_rebalance_before_the_stop_is_not_blamed_on_it() -> None:
+    entries = a_process_leaves_without_its_commit()
+    owned = entries[where(entries, "owned", process="validation-1")]
+    term = where(entries, "life", event="term")
+    again = after(entries, term - 1, changed(owned, epoch=2))
+    again = spoiled(again, "deliver", {"epoch": 3}, process="validation-1#2")
+    assert judge(again)["graceful-shutdown"].verdict == "PASS"
 
 
 def test_what_was_charged_is_open_money_while_the_order_is_not_at_its_end() -> None:

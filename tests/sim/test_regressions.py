@@ -88,6 +88,18 @@ CASES = (
         faults=("svc.error@mailer first=5 status=500 stored=yes after=10ms",),
     ),
     Case(
+        what="a process that stood still while its work was done again had not stopped gracefully",
+        seed=632,
+        orders=20,
+        rate=5,
+        faults=(
+            "proc.term@validation at=2540ms",
+            "proc.pause@validation-1 at=1143ms for=60s",
+            "proc.pause rate=0.02 by=70s",
+        ),
+        policies={"run.members": 3, "bus.workers": 1, "run.restart_ms": 5000},
+    ),
+    Case(
         what="a dependency was called down because old successes had left the window",
         seed=2384,
         orders=20,

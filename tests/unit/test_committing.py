@@ -122,6 +122,54 @@ def test_a_flush_gives_up_at_its_deadline() -> None:
         assert scheduler.now_us <= 1_000 * MS
 
 
+def last_flush(
+    answers: int, *, deadline_us: int, lowered_us: int | None = None
+) -> tuple[bool, int]:
+    """Whether the last flush succeeded after so many failures, and how long it took."""
+
+    async def main() -> bool:
+        def lower() -> None:
+            nonlocal deadline_us
+            assert lowered_us is not None
+            deadline_us = lowered_us
+
+        bench.settle(1)
+        if lowered_us is not None:
+            scheduler.root.call_after_us(lowered_us, lower)
+        return await bench.committer.flush_last(2_000 * MS, lambda: deadline_us)
+
+    with Scheduler() as scheduler:
+        bench = Bench(scheduler, Answers(*(Transient("down") for _ in range(answers))))
+        return scheduler.run(main()), scheduler.now_us
+
+
+def test_who_leaves_goes_on_trying_to_commit_until_its_deadline_and_not_much_longer() -> None:
+    is_committed, took_us = last_flush(9, deadline_us=5_000 * MS)
+    assert is_committed
+    assert took_us > 2_000 * MS
+
+    is_committed, took_us = last_flush(99, deadline_us=5_000 * MS)
+    assert not is_committed
+    assert 5_000 * MS <= took_us <= 7_000 * MS
+
+
+def test_a_deadline_that_has_passed_leaves_one_attempt_and_one_that_is_lowered_ends_it() -> None:
+    assert last_flush(1, deadline_us=0)[0]
+    assert last_flush(99, deadline_us=0)[1] <= 2_000 * MS
+    assert last_flush(99, deadline_us=60_000 * MS, lowered_us=1_000 * MS)[1] <= 4_000 * MS
+
+
+def test_a_refused_commit_ends_the_last_flush() -> None:
+    async def main() -> bool:
+        bench.settle(1)
+        return await bench.committer.flush_last(2_000 * MS, lambda: 60_000 * MS)
+
+    with Scheduler() as scheduler:
+        bench = Bench(scheduler, Answers(Fenced("gone")))
+        assert scheduler.run(main()) is False
+        assert scheduler.now_us <= 100 * MS
+
+
 def test_after_a_refused_commit_nothing_of_that_epoch_counts_as_committed() -> None:
     async def main() -> None:
         bench.settle(3)

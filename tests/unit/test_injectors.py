@@ -138,6 +138,7 @@ class World:
             process="payment-1",
             kill=self.loop.kill,
             term=self._term,
+            pause=lambda _for_us: None,
         )
 
     def _term(self) -> None:

@@ -307,6 +307,19 @@ def test_a_drain_moves_a_record_to_the_retry_path_and_counts_no_attempt() -> Non
     assert bench.log.topics == [RETRY_1]
 
 
+def test_a_drain_moves_what_waits_with_the_rest_of_its_wait() -> None:
+    bench = Bench(Ack("handled"))
+    delivery = make_delivery("e1", attempt=2)
+    delivery.wait_us = 3 * SECOND
+
+    assert at_once(bench.link.move(delivery)) == Ack("parked")
+    (sent,) = bench.log.records
+    assert text(sent, "lab-not-before") == str(EPOCH_US + 3 * SECOND)
+    assert bench.alarm() == Retry(3 * SECOND, counts=False)
+    bench.stores.hand.us = 3 * SECOND
+    assert bench.alarm() == Ack("handled")
+
+
 def test_a_drain_moves_an_alarm_as_it_is() -> None:
     bench = Bench()
     record = make_record(topic=RETRY_2, lab_attempt=b"5")
@@ -394,3 +407,14 @@ def test_a_drain_of_plain_tiers_keeps_the_attempt() -> None:
     assert at_once(link.move(make_delivery(attempt=2))) == Retry(SECOND, counts=False)
     assert at_once(link.move(make_delivery(attempt=2))) == Ack("parked")
     assert text(log.records[0], "lab-attempt") == "2"
+
+
+def test_a_drain_of_plain_tiers_keeps_the_rest_of_a_wait() -> None:
+    log = Log()
+    parking = PlainParking(publisher=log, group=GROUP, wall=lambda: EPOCH_US)
+    delivery = make_delivery(attempt=2)
+    delivery.wait_us = 3 * SECOND
+
+    at_once(parking.move(delivery))
+
+    assert text(log.records[0], "lab-not-before") == str(EPOCH_US + 3 * SECOND)

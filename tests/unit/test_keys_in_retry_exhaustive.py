@@ -8,10 +8,10 @@ import pytest
 
 from lab.domain.errors import LabError
 from lab.patterns.dedupe import Dedupe
-from lab.patterns.key_lanes import AGAIN, PARKED, HeadRun, KeyLanes, KeyParking, key_of, row_of
+from lab.patterns.key_lanes import AGAIN, PARKED, HeadRun, KeyLanes, KeyParking
 from lab.ports.bus import Ack, Delivery, Settlement
 from lab.ports.dedupe import Claim
-from lab.ports.key_retry import Arrival, WaitingRow
+from lab.ports.key_retry import Arrival, WaitingRow, key_of, row_of
 from lab.stores.memory_key_retry import KeyRetryTable
 from tests.one_key import Broken, Explorer, Parts, World
 

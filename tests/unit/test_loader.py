@@ -21,10 +21,11 @@ from lab.scenarios.loader import (
 SHIPPED = """
     happy-path real-orders duplicates timeouts hung-after-charge declined-cards poison-message
     crashes crash-before-ack crash-between-commit-and-publish graceful-shutdown client-retries
-    cancellation
+    cancellation black-friday slow-third-party flapping-gateway lost-acks reordering crash-loop
+    rebalance-storm broker-outage redis-down redis-evicted postgres-outage
 """
 KEYS = """
-    summary story worlds orders rate orders_from faults patterns promises goals next set
+    summary story worlds orders rate spike orders_from faults patterns promises goals next set
 """
 FIRST = '[scenarios.mine]\nsummary = "mine"\n'
 
@@ -105,6 +106,13 @@ def test_a_file_of_ones_own_adds_to_the_catalogue_and_replaces_by_name(tmp_path:
         (FIRST + "rate = nan", "must be orders a second"),
         (FIRST + "rate = -1", "must be orders a second"),
         (FIRST + "rate = inf", "must be orders a second"),
+        (FIRST + 'spike = "20x"', "'20x' is no spike; one looks like: 20x at=5s for=2s"),
+        (FIRST + 'spike = "1x at=5s for=2s"', "'1x at=5s for=2s' is no spike"),
+        (FIRST + 'spike = "2x at=5s for=0s"', "'2x at=5s for=0s' is no spike"),
+        (
+            FIRST + 'orders_from = "x"\nspike = "2x at=5s for=1s"',
+            "own.toml:4: [scenarios.mine] spike: contradicts orders_from",
+        ),
         (FIRST + 'worlds = ["simulatd"]', "unknown world 'simulatd'; did you mean simulated?"),
         (FIRST + 'patterns = ["dedup"]', "unknown pattern 'dedup'; did you mean dedupe?"),
         (FIRST + 'patterns = "dedupe"', "must be a list of texts, not 'dedupe'"),

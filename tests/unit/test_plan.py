@@ -303,31 +303,88 @@ class HandTimers:
         self.set.clear()
 
 
+class Struck:
+    """A world that notes how it is struck."""
+
+    def __init__(self, *texts: str) -> None:
+        self.plan = make_plan(*texts)
+        self.timers = HandTimers()
+        self.notes: list[str] = []
+        self.nemesis = Nemesis(
+            self.plan,
+            timers=self.timers,
+            begin=lambda kind, site, _: self.notes.append(f"{kind} {site}"),
+            end=lambda kind, site, _: self.notes.append(f"end {kind} {site}"),
+        )
+        self.nemesis.begin()
+
+    def strike(self, *numbers: int) -> None:
+        """Let the timers with these numbers be due, in the order in which they were set."""
+        for number in numbers:
+            _, callback, firing = self.timers.set[number]
+            assert callable(callback)
+            callback(firing)
+
+
 def test_the_nemesis_strikes_processes_by_the_timetable_and_records_it() -> None:
-    struck: list[str] = []
-    plan = make_plan("proc.term@orders at=4s", "proc.crash@payment-2 at=2s", "proc.term@api at=2s")
-    timers = HandTimers()
-    nemesis = Nemesis(
-        plan,
-        timers=timers,
-        crash=lambda name: struck.append(f"crash {name}"),
-        term=lambda name: struck.append(f"term {name}"),
-    )
+    world = Struck("proc.term@orders at=4s", "proc.crash@payment-2 at=2s", "proc.term@api at=2s")
 
-    nemesis.begin()
-    assert [delay for delay, _, _ in timers.set] == [2_000_000, 2_000_000, 4_000_000]
-    for _, callback, firing in list(timers.set[:2]):
-        assert callable(callback)
-        callback(firing)
-    nemesis.heal()
+    assert [delay for delay, _, _ in world.timers.set] == [2_000_000, 2_000_000, 4_000_000]
+    world.strike(0, 1)
+    world.nemesis.heal()
 
-    assert struck == ["crash payment-2", "term api"]
-    assert [(f.kind, f.site) for f in plan.firings] == [
+    assert world.notes == ["proc.crash payment-2", "proc.term api"]
+    assert [(f.kind, f.site) for f in world.plan.firings] == [
         ("proc.crash", "payment-2"),
         ("proc.term", "api"),
     ]
-    assert timers.set == [], "healing drops what has not struck yet"
-    assert not plan.is_active
+    assert world.timers.set == [], "healing drops what has not struck yet"
+    assert not world.plan.is_active
+
+
+def test_an_outage_begins_and_ends_and_is_one_firing() -> None:
+    world = Struck("bus.down at=2s for=30s")
+
+    world.strike(0)
+    assert [delay for delay, _, _ in world.timers.set] == [2_000_000, 30_000_000]
+    world.strike(1)
+    world.nemesis.heal()
+
+    assert world.notes == ["bus.down broker", "end bus.down broker"]
+    assert [f.params for f in world.plan.firings] == [{"for": 30_000_000}]
+
+
+def test_of_two_outages_that_overlap_the_last_one_ends_both() -> None:
+    world = Struck("bus.down at=2s for=30s", "bus.down at=10s for=5s")
+
+    world.strike(0, 1)
+    world.strike(3)
+    assert "end bus.down broker" not in world.notes
+    world.strike(2)
+
+    assert world.notes == ["bus.down broker", "bus.down broker", "end bus.down broker"]
+
+
+def test_healing_ends_what_is_under_way() -> None:
+    world = Struck("bus.down at=2s for=1h", "proc.pause@payment at=1s for=1h")
+
+    world.strike(0, 1)
+    world.nemesis.heal()
+    world.nemesis.heal()
+
+    assert world.notes[2:] == ["end proc.pause payment", "end bus.down broker"]
+
+
+def test_an_outage_is_repeated_by_its_explicit_plan() -> None:
+    plan = make_plan("bus.down at=4s for=7s", "proc.pause@api at=1s for=2s")
+    for firing in plan.timetable():
+        plan.record(firing)
+
+    again = make_plan(explicit=read_plan(plan.to_json()).firings)
+
+    assert again.timetable() == plan.timetable()
+    assert [f.ends_us for f in again.timetable()] == [3_000_000, 11_000_000]
+    assert not again.wants("bus.down")
 
 
 def test_a_timetable_is_repeated_by_its_explicit_plan() -> None:

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from lab.domain.errors import Down, LabError, Transient
+from lab.domain.errors import Down, Indeterminate, LabError, Transient
 from lab.patterns.poison_guard import PoisonGuard, SoloGate
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Settlement
 from lab.ports.store import StartStore
@@ -144,6 +144,50 @@ def test_an_end_that_cannot_be_told_changes_nothing_about_it() -> None:
     assert stores.server.starts == {KEY: 1}
 
 
+class LosesAnswers(StartStore):
+    """Applies a call or does not, and does not say which."""
+
+    def __init__(self, store: StartStore, *, begins: bool = True, ends: int = 0) -> None:
+        self._store = store
+        self._begins = begins
+        self._ends = ends
+
+    async def begin_start(self, group: str, event_id: str, redrives: int) -> int:
+        found = await self._store.begin_start(group, event_id, redrives)
+        if self._begins:
+            raise Indeterminate("the connection was lost at commit")
+        return found
+
+    async def explain_start(self, group: str, event_id: str, redrives: int) -> None:
+        self._ends -= 1
+        if self._ends >= 0:
+            raise Transient("deadlock")
+        await self._store.explain_start(group, event_id, redrives)
+
+
+def test_a_start_whose_count_is_in_doubt_never_makes_an_innocent_event_dead() -> None:
+    stores, inner = Stores(), Inner()
+    guard = make_guard(stores, inner, store=LosesAnswers(stores.store.orders))
+
+    for _ in range(10):
+        with pytest.raises(Indeterminate):
+            at_once(guard(make_delivery()))
+
+    assert stores.server.starts == {}
+    assert inner.seen == []
+
+
+def test_an_end_is_told_again_while_that_may_help() -> None:
+    stores = Stores()
+    patient = LosesAnswers(stores.store.orders, begins=False, ends=2)
+    at_once(make_guard(stores, Inner(), store=patient)(make_delivery()))
+    assert stores.server.starts == {}
+
+    deaf = LosesAnswers(stores.store.orders, begins=False, ends=10**9)
+    at_once(make_guard(stores, Inner(), store=deaf)(make_delivery()))
+    assert stores.server.starts == {KEY: 1}
+
+
 def test_a_solo_run_shares_its_process_with_no_other_handler() -> None:
     stores = Stores()
     start_and_die(stores)
@@ -204,6 +248,51 @@ def test_one_that_is_cancelled_in_the_queue_lets_the_next_in() -> None:
     with Scheduler() as scheduler:
         scheduler.run(main())
     assert entered == ["after", "free again"]
+
+
+def test_all_that_wait_may_be_cancelled_at_once() -> None:
+    gate = SoloGate()
+
+    async def enter() -> None:
+        await gate.enter(solo=False)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        await gate.enter(solo=True)
+        waiting = [loop.create_task(enter()) for _ in range(3)]
+        await sleep_us(1)
+        for task in waiting:
+            task.cancel()
+        gate.leave()
+        for task in waiting:
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await gate.enter(solo=True)
+
+    with Scheduler() as scheduler:
+        scheduler.run(main())
+
+
+def test_those_that_wait_behind_a_running_one_may_be_cancelled_at_once() -> None:
+    gate = SoloGate()
+
+    async def enter(*, solo: bool) -> None:
+        await gate.enter(solo=solo)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert gate.try_enter()
+        waiting = [loop.create_task(enter(solo=solo)) for solo in (True, False, False)]
+        await sleep_us(1)
+        for task in waiting:
+            task.cancel()
+        for task in waiting:
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert gate.try_enter()
+
+    with Scheduler() as scheduler:
+        scheduler.run(main())
 
 
 def test_one_that_is_cancelled_when_just_let_in_leaves_at_once() -> None:

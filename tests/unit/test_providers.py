@@ -429,6 +429,18 @@ def test_a_retry_after_a_hang_gets_the_answer_of_the_first_call() -> None:
     assert len(world.ledger()) == 1
 
 
+def test_without_deadline_a_late_reply_is_late_by_its_length() -> None:
+    world = World(CallFault(kind=CallFaultKind.LATE_REPLY, by_us=7 * SECOND))
+
+    async def main(providers: SimProviders) -> None:
+        assert (await charge(providers)).state is ChargeState.CAPTURED
+        executed_us = world.history[0][1]
+        assert isinstance(executed_us, int)
+        assert world.scheduler.now_us == executed_us + 7 * SECOND
+
+    world.run(main)
+
+
 def test_without_deadline_a_lost_request_hangs_for_ever() -> None:
     world = World(CallFault(kind=CallFaultKind.TIMEOUT))
 

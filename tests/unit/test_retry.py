@@ -245,6 +245,18 @@ def test_what_cannot_be_parked_is_not_settled(failure: LabError, settlement: Set
     assert at_once(retrying(make_delivery(attempt=3))) == settlement
 
 
+def test_what_cannot_be_parked_says_when_it_is_tried_again_instead() -> None:
+    entries = Entries()
+    parking = Parked(Indeterminate("store"))
+    retrying = make_retrying(Inner(Transient("x")), parking=parking, entries=entries)
+
+    at_once(retrying(make_delivery(attempt=3)))
+
+    told = [entry[2:] for entry in entries.of("retrying")]
+    assert told == [(3, "Transient", "tier.1", 5 * SECOND), (3, "Transient", "unparked", 150 * MS)]
+    assert entries.of("acted") == [("retry", "retried")]
+
+
 def test_a_recovery_is_counted_once() -> None:
     entries = Entries()
     retrying = make_retrying(Inner(Transient("x"), Ack("handled")), entries=entries)

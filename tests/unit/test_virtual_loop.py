@@ -353,7 +353,7 @@ def test_a_keyboard_interrupt_leaves_the_run_at_once() -> None:
 
 
 def test_endless_work_at_one_instant_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.runtime.virtual_loop._STEPS_PER_INSTANT_MAX", 1000)
+    monkeypatch.setattr("lab.runtime.virtual_loop._STEPS_PER_LOOK", 1000)
     scheduler = Scheduler()
 
     async def spin() -> None:
@@ -362,6 +362,23 @@ def test_endless_work_at_one_instant_is_an_error(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(LivelockError, match="time stands still after 1,000 steps"):
         scheduler.run(spin())
+
+
+def test_much_work_of_many_tasks_at_one_instant_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.runtime.virtual_loop._STEPS_PER_LOOK", 1000)
+    scheduler = Scheduler()
+
+    async def work() -> None:
+        for _ in range(100):
+            await suspend()
+
+    async def main() -> None:
+        for _ in range(50):
+            scheduler.root.spawn(work())
+        await sleep_us(1)
+
+    scheduler.run(main())
+    assert scheduler.steps > 5_000
 
 
 def test_what_asyncio_offers_works_on_a_process() -> None:

@@ -59,6 +59,29 @@ def test_a_process_is_struck_at_a_time() -> None:
     assert parse_fault("proc.crash@payment-2 at=500ms").process == "payment-2"
 
 
+@pytest.mark.parametrize(
+    ("text", "struck"),
+    [
+        ("proc.pause@payment-2 at=2s for=60s", ("payment-2", 2_000_000, 62_000_000)),
+        ("proc.pause@api for=3s", ("api", 0, 3_000_000)),
+        ("bus.down at=1m for=30s", ("broker", 60_000_000, 90_000_000)),
+        ("bus.down@broker for=30s", ("broker", 0, 30_000_000)),
+    ],
+)
+def test_what_lasts_has_a_begin_and_an_end(text: str, struck: tuple[str, int, int]) -> None:
+    spec = parse_fault(text)
+
+    assert (spec.process, spec.at_us, spec.until_us) == struck
+    assert (spec.is_timed, spec.sites) == (True, ())
+
+
+def test_a_pause_with_a_rate_strikes_deliveries() -> None:
+    spec = parse_fault("proc.pause@payment rate=0.1 by=60s at=2s for=3s")
+
+    assert (spec.is_timed, spec.sites, spec.params) == (False, ("payment",), {"by": 60_000_000})
+    assert (spec.at_us, spec.until_us) == (2_000_000, 5_000_000)
+
+
 def test_a_crash_point_with_a_time_is_a_window_not_a_process() -> None:
     spec = parse_fault("proc.crash@handler.after_commit at=2s for=3s")
 
@@ -76,7 +99,7 @@ def test_a_span_of_time_is_kept_as_two_ends() -> None:
         ("", "not of the form"),
         ("bus.duplicate@", "not of the form"),
         ("bus.dupicate rate=0.2", "did you mean bus.duplicate?"),
-        ("redis.down at=3s", "unknown kind 'redis.down'"),
+        ("redis.dwn at=3s", "did you mean redis.down?"),
         ("bus.duplicate rate", "not of the form key=value"),
         ("bus.duplicate rte=0.2", "did you mean rate?"),
         ("bus.duplicate rate=0.2 rate=0.3", "given twice"),
@@ -101,6 +124,13 @@ def test_a_span_of_time_is_kept_as_two_ends() -> None:
         ("proc.crash@paymnt at=3s", "did you mean payment?"),
         ("proc.term@payment at=3s for=3s", "for means nothing"),
         ("proc.term@payment#7 at=3s", "#7 means nothing"),
+        ("proc.pause@payment at=3s", "add for=30s"),
+        ("proc.pause@payment at=3s for=0s", "add for=30s"),
+        ("proc.pause@payment at=3s for=3s by=9s", "by means nothing"),
+        ("bus.down", "add for=30s"),
+        ("bus.down for=3s rate=0.5", "rate means nothing for an outage"),
+        ("bus.down#7 for=3s", "#7 means nothing"),
+        ("bus.down@brokr for=3s", "did you mean broker?"),
         ("proc.crash@handler.after_comit rate=1", "did you mean handler.after_commit?"),
     ],
 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lab.domain.order import NewOrder
 from lab.domain.request import parse_order
 from lab.scenarios import workloads
+from lab.scenarios.scenario import parse_spike
 from lab.scenarios.workloads import PlannedOrder, made_up
 
 
@@ -45,6 +46,35 @@ def test_arrivals_start_at_0_and_never_go_back(seed: int, rate: float) -> None:
     assert times[0] == 0
     assert times == sorted(times)
     assert abs(times[-1] - 29_000_000 / rate) <= 1_000_000 / rate + 1
+
+
+def test_in_a_spike_orders_come_so_many_times_as_fast() -> None:
+    spike = parse_spike("20x at=5s for=2s")
+
+    times = [order.at_us for order in made_up(3, 1_100, 20, spike)]
+    plain = [order.at_us for order in made_up(3, 1_100, 20)]
+
+    assert times == sorted(times)
+    calm, during = times[:99], [t for t in times if 5_000_000 <= t < 7_000_000]
+    assert calm == plain[:99]
+    assert abs(len(during) - 20 * 20 * 2) <= 20
+    # Behind it the pace is the old one, and everything comes 19 times 2 seconds earlier.
+    assert times[-99:] == [at_us - 38_000_000 for at_us in plain[-99:]]
+
+
+@given(
+    times=st.integers(2, 1_000),
+    at_s=st.integers(0, 100),
+    for_s=st.integers(1, 100),
+    rate=st.floats(0.01, 1e4),
+)
+def test_a_spike_never_turns_time_back(times: int, at_s: int, for_s: int, rate: float) -> None:
+    spike = parse_spike(f"{times}x at={at_s}s for={for_s}s")
+
+    arrivals = [order.at_us for order in made_up(1, 60, rate, spike)]
+
+    assert arrivals[0] == 0
+    assert arrivals == sorted(arrivals)
 
 
 def test_names_of_people_are_in_no_body(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ for place = 2, #KEYS do
     else
         fence = fence + 1
         redis.call('SET', KEYS[place], string.format('%.0f %.0f %s', now + lease, fence, owner),
-            'PX', string.format('%.0f', math.ceil(lease / 100)))
+            'PX', string.format('%.0f', math.max(math.ceil(lease / 100), 1000)))
         answers[#answers + 1] = held and 1 or 0
         answers[#answers + 1] = fence
     end

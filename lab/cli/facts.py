@@ -1,0 +1,127 @@
+"""The lines below the tables of the result page, as labels and plain text. No looks (`render`)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from lab.report.result import Result
+
+_SHOWN_UNREADABLE: Final = 3
+_COUNTED: Final = (
+    ("retries", "retries"),
+    ("timeouts", "timeouts"),
+    ("dead_letters", "dead letters"),
+    ("shed", "requests shed"),
+)
+_LATENCIES: Final = ("p50", "p95", "p99")
+
+
+def facts(result: Result) -> Iterable[tuple[str, str]]:
+    """What else there is to say, line by line."""
+    yield from _about_promises(result)
+    yield from _about_orders(result)
+    yield from _about_cost(result)
+    goals = [goal for goal in result.goals if goal.applicable]
+    reached = [f"{goal.goal} ({goal.count:,})" for goal in goals if goal.reached]
+    missed = [f"{goal.goal} (happened {goal.count:,} times)" for goal in goals if not goal.reached]
+    senseless = [goal.goal for goal in result.goals if not goal.applicable]
+    if missed:
+        yield "Missed", "; ".join(missed)
+    if reached:
+        yield "Reached", "; ".join(reached)
+    if senseless:
+        yield "No goal", f"{'; '.join(senseless)}: only a part that is off could reach it"
+    if result.why:
+        yield "Why", result.why
+    for note in result.notes:
+        yield "Note", note
+    if result.run_dir:
+        yield "Files", result.run_dir
+
+
+def _about_promises(result: Result) -> Iterable[tuple[str, str]]:
+    held = [check.name for check in result.checks if check.verdict == "PASS" and not check.at_risk]
+    if held:
+        yield "Also held", ", ".join(held)
+    idle = [use.name for use in result.patterns if use.on and not any(use.acted.values())]
+    unused = list(result.not_exercised)
+    if unused:
+        yield "Not exercised", ", ".join(unused)
+    if idle:
+        yield "Not provoked", ", ".join(idle)
+
+
+def _about_orders(result: Result) -> Iterable[tuple[str, str]]:
+    orders = result.orders
+    states = "  ".join(f"{state} {count:,}" for state, count in orders.by_state.items() if count)
+    yield "Orders", "   ".join(filter(None, (f"{orders.accepted:,} accepted", states)))
+    if orders.refused:
+        reasons = sorted(orders.refused_by_reason.items(), key=lambda one: (-one[1], one[0]))
+        told = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
+        yield "Refused", f"{orders.refused:,} of {orders.submitted:,}: {told}"
+    if orders.unreadable:
+        lines = [f"line {bad.line}: {bad.reason}" for bad in result.unreadable_lines]
+        more = "; ..." if orders.unreadable > _SHOWN_UNREADABLE else ""
+        shown = "; ".join(lines[:_SHOWN_UNREADABLE])
+        yield "Unreadable", f"{orders.unreadable:,} of {orders.read:,} lines: {shown}{more}"
+
+
+def _about_cost(result: Result) -> Iterable[tuple[str, str]]:
+    """What it took, and what the same load takes when nothing goes wrong."""
+    metrics = result.metrics
+    happened = _happened(metrics)
+    if happened:
+        yield "Went wrong", happened
+    costs, latencies = _per_order(metrics), _to_the_end(metrics)
+    if costs:
+        yield "Per order", costs
+    if latencies:
+        yield "To the end", f"{latencies}{_recovery(result)}"
+    if result.without_faults is not None:
+        calm = result.without_faults.metrics
+        yield "No faults", "   ".join(filter(None, (_per_order(calm), _to_the_end(calm))))
+
+
+def _happened(metrics: Mapping[str, float]) -> str:
+    """Duplicates, retries, timeouts and the like, as far as there were any."""
+    parts = []
+    duplicates, stopped = (metrics.get(name, 0) for name in ("duplicates", "duplicates_stopped"))
+    if duplicates:
+        how = "all" if stopped == duplicates else f"{stopped:,.0f}" if stopped else "none"
+        deliveries = metrics["deliveries"]
+        parts.append(f"{duplicates:,.0f} of {deliveries:,.0f} deliveries duplicates, {how} stopped")
+    parts += [f"{metrics[name]:,.0f} {what}" for name, what in _COUNTED if metrics.get(name)]
+    return "   ".join(parts)
+
+
+def _per_order(metrics: Mapping[str, float]) -> str:
+    return "   ".join(
+        f"{name.removesuffix('_per_order')} {metrics[name]:.1f}"
+        for name in metrics
+        if name.endswith("_per_order")
+    )
+
+
+def _to_the_end(metrics: Mapping[str, float]) -> str:
+    names = [f"to_terminal_{part}_ms" for part in _LATENCIES]
+    if not all(name in metrics for name in names):
+        return ""
+    return f"{'/'.join(_LATENCIES)} {' / '.join(length(metrics[name]) for name in names)}"
+
+
+def _recovery(result: Result) -> str:
+    """How long it took until the last order that a fault could have hit was at its end."""
+    ms = result.metrics.get("recovery_ms", 0)
+    return f"   recovered {length(ms)} after the last fault" if result.faults and ms else ""
+
+
+def length(ms: float) -> str:
+    """A length of time with two units at most: `0.31s`, `1m02s`, `5h03m`, `89d7h`."""
+    seconds = ms / 1_000
+    if seconds < 60:
+        return f"{seconds:.2f}s"
+    whole = round(seconds)
+    if whole < 3_600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86_400:
+        return f"{whole // 3_600}h{whole % 3_600 // 60:02}m"
+    return f"{whole // 86_400:,}d{whole % 86_400 // 3_600}h"

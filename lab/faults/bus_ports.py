@@ -1,0 +1,61 @@
+"""Puts the faults of the bus that a run wants around the ports of one process life.
+
+Not here: what each wrapper does (`bus.py`, `bus_order.py`, `bus_member.py`, `bus_publish.py`), and
+links around the chain (`bus.py`).
+"""
+
+from lab.faults.bus import DuplicatingConsumer, PoisoningPublisher
+from lab.faults.bus_member import (
+    REBALANCE,
+    CutConsumer,
+    CutPublisher,
+    Network,
+    RebalancingConsumer,
+)
+from lab.faults.bus_order import REORDER, ReorderingConsumer
+from lab.faults.bus_publish import DROP, UNKNOWN, DroppingPublisher, ForgettingPublisher
+from lab.faults.plan import FaultPlan
+from lab.ports.bus import Consumer, Publisher
+from lab.ports.clock import Clock
+
+
+def around_consumer(
+    consumer: Consumer,
+    *,
+    plan: FaultPlan,
+    group: str,
+    clock: Clock,
+    network: Network | None,
+    session_us: int,
+) -> Consumer:
+    """A member of `group`, struck as the run wants; `consumer` itself if it is not.
+
+    `network` is that of this process life, shared with its publisher, and None if nothing cuts it.
+    After `session_us` the group goes on without a member that it hears nothing of.
+    """
+    if network is not None:
+        consumer = CutConsumer(
+            consumer, plan=plan, group=group, clock=clock, network=network, session_us=session_us
+        )
+    if plan.wants(REBALANCE, group):
+        consumer = RebalancingConsumer(consumer, plan=plan, group=group, clock=clock)
+    if plan.wants(REORDER, group):
+        consumer = ReorderingConsumer(consumer, plan=plan, group=group, clock=clock)
+    if plan.wants("bus.duplicate", group):
+        consumer = DuplicatingConsumer(consumer, plan=plan, group=group)
+    return consumer
+
+
+def around_publisher(
+    publisher: Publisher, *, plan: FaultPlan, clock: Clock, network: Network | None
+) -> Publisher:
+    """A process's publisher, struck as the run wants; see `around_consumer`."""
+    if network is not None:
+        publisher = CutPublisher(publisher, network)
+    if plan.wants(DROP):
+        publisher = DroppingPublisher(publisher, plan=plan, clock=clock)
+    if plan.wants(UNKNOWN):
+        publisher = ForgettingPublisher(publisher, plan=plan)
+    if plan.wants("bus.poison"):
+        publisher = PoisoningPublisher(publisher, plan=plan)
+    return publisher

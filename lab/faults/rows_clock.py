@@ -1,0 +1,41 @@
+"""Faults of clocks: what a process takes for the time of day. Their rows of the fault table.
+
+Not here: the clock that is wrong (`clock.py`).
+"""
+
+from typing import Final
+
+from lab.faults.rows import MS, PROCESSES, FaultKind, Param, ParamType
+
+_WORLDS: Final = ("simulated", "real")
+_BY: Final = Param(
+    name="by",
+    type=ParamType.OFFSET,
+    default=30_000 * MS,
+    meaning="how far it is ahead, or behind with a minus: the time of day, no length of time",
+)
+
+CLOCK_ROWS: Final = (
+    FaultKind(
+        name="clock.skew",
+        summary="a process's wall clock is wrong from its next start on, at first from the begin",
+        per="process",
+        sites=PROCESSES,
+        default_sites=(),
+        worlds=_WORLDS,
+        params=(_BY,),
+        takes_processes=True,
+        is_timed=True,
+    ),
+    FaultKind(
+        name="clock.jump",
+        summary="a process's wall clock jumps while it runs, and stays wrong",
+        per="process",
+        sites=PROCESSES,
+        default_sites=(),
+        worlds=_WORLDS,
+        params=(_BY,),
+        takes_processes=True,
+        is_timed=True,
+    ),
+)

@@ -1,0 +1,339 @@
+"""Faults of PostgreSQL and Redis, as one process sees them: statement by statement, call by call.
+
+One `StoreFaults` belongs to one process life. It goes around the ports of both stores, next to the
+adapter, and around its outermost handler, to know whose order a call is about that names none.
+
+Not here: outages of a server, which everybody sees at once (`nemesis.py`).
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+from lab.domain.envelope import H_SUBJECT
+from lab.domain.errors import Down, Indeterminate, LabError, Transient
+from lab.faults.boundaries import Port
+from lab.faults.plan import FaultPlan, Firing, Site
+from lab.ports.bus import Delivery, Handle, Settlement
+from lab.ports.clock import Clock
+from lab.ports.dedupe import Claim, DedupeStore, Evictable
+from lab.ports.key_retry import WaitingRow
+from lab.ports.store import OutboxRow, Unit
+
+P = TypeVar("P")
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An ASGI application."""
+
+SubjectOf = Callable[[str], str]
+"""`ordinal.send` of an order id, "" of any other text."""
+
+EXHAUSTED: Final = "pg.pool_exhausted"
+DEADLOCK: Final = "pg.deadlock"
+SERIALIZATION: Final = "pg.serialization"
+LOST_BEFORE: Final = "pg.conn_loss_before_commit"
+LOST_AFTER: Final = "pg.conn_loss_after_commit"
+SLOW_STATEMENT: Final = "pg.slow"
+SLOW_COMMAND: Final = "redis.slow"
+EVICT: Final = "redis.evict"
+EARLY_EXPIRE: Final = "redis.early_expire"
+
+FAILURES: Final = (EXHAUSTED, DEADLOCK, SERIALIZATION, LOST_BEFORE, LOST_AFTER)
+"""How a statement may fail. If several coins ask for one, the first of these strikes."""
+
+_OF_POSTGRES: Final = (*FAILURES, SLOW_STATEMENT)
+_OF_REDIS: Final = (SLOW_COMMAND, EVICT, EARLY_EXPIRE)
+_AGAIN_US: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One method of a port of the order store.
+
+    Attributes:
+        changes: it changes something, so that its answer can be lost and matters.
+        whose: the orders that its arguments name; none: that of the work at hand.
+    """
+
+    port: Port
+    method: str
+    changes: bool
+    whose: "Whose"
+
+
+Whose = Callable[[Sequence[object], SubjectOf], Sequence[str]]
+
+
+def _unit(given: Sequence[object], subject_of: SubjectOf) -> Sequence[str]:
+    assert isinstance(given[0], Unit)
+    return (given[0].lab_subject or subject_of(given[0].order_id),)
+
+
+def _id_first(given: Sequence[object], subject_of: SubjectOf) -> Sequence[str]:
+    return (subject_of(str(given[0])),)
+
+
+def _id_second(given: Sequence[object], subject_of: SubjectOf) -> Sequence[str]:
+    return (subject_of(str(given[1])),)
+
+
+def _row(given: Sequence[object], subject_of: SubjectOf) -> Sequence[str]:
+    assert isinstance(given[0], WaitingRow)
+    return (subject_of(given[0].key),)
+
+
+def _rows(given: Sequence[object], _subject_of: SubjectOf) -> Sequence[str]:
+    assert isinstance(given[0], Sequence)
+    return [row.envelope.lab_subject for row in given[0] if isinstance(row, OutboxRow)]
+
+
+def _unnamed(_given: Sequence[object], _subject_of: SubjectOf) -> Sequence[str]:
+    return ()
+
+
+def _change(port: Port, method: str, whose: Whose) -> Statement:
+    return Statement(port=port, method=method, changes=True, whose=whose)
+
+
+def _look(port: Port, method: str, whose: Whose) -> Statement:
+    return Statement(port=port, method=method, changes=False, whose=whose)
+
+
+STATEMENTS: Final = (
+    _change(Port.ORDERS, "commit", _unit),
+    _look(Port.ORDERS, "load", _id_first),
+    _look(Port.ORDERS, "outcome", _unnamed),
+    _look(Port.ORDERS, "http_key", _unnamed),
+    _look(Port.ORDERS, "due", _unnamed),
+    # A lock lives and dies with its connection: a lost one leaves nothing in doubt.
+    _look(Port.OUTBOX, "own_shard", _unnamed),
+    _look(Port.OUTBOX, "unpublished", _unnamed),
+    _change(Port.OUTBOX, "mark_published", _rows),
+    _change(Port.STARTS, "begin_start", _unnamed),
+    _change(Port.STARTS, "explain_start", _unnamed),
+    _change(Port.KEY_RETRY, "arrive", _row),
+    _change(Port.KEY_RETRY, "park", _row),
+    _look(Port.KEY_RETRY, "head", _id_second),
+    _change(Port.KEY_RETRY, "reschedule", _row),
+    _change(Port.KEY_RETRY, "finish", _id_second),
+    _change(Port.KEY_RETRY, "bury", _id_second),
+    _change(Port.KEY_RETRY, "revive", _row),
+    _change(Port.KEY_RETRY, "discard", _row),
+    _look(Port.CUSTOMERS, "is_blocked", _unnamed),
+)
+"""Every statement that counts; what only waits for a hint does not."""
+
+
+class StoreFaults:
+    """The `pg.*` and `redis.*` faults of one process life that strike on a visit.
+
+    Each call counts for every kind that can strike it, whichever does.
+
+    Args:
+        group: the process's consumer group, `api` or `relay`: the site.
+        clock: of the process.
+        subject_of: see `SubjectOf`.
+    """
+
+    def __init__(self, plan: FaultPlan, *, group: str, clock: Clock, subject_of: SubjectOf) -> None:
+        self._clock = clock
+        self._subject_of = subject_of
+        self._sites = {
+            kind: plan.at(kind, group)
+            for kind in (*_OF_POSTGRES, *_OF_REDIS)
+            if plan.wants(kind, group)
+        }
+
+    @staticmethod
+    def is_wanted(plan: FaultPlan, group: str) -> bool:
+        """Whether the run has faults that need this in processes of that group."""
+        return any(plan.wants(kind, group) for kind in (*_OF_POSTGRES, *_OF_REDIS))
+
+    # ---- what it goes around
+
+    def around(self, port: Port, inner: P) -> P:
+        """The port with its faults; `inner` itself if none of them is wanted."""
+        if port is Port.DEDUPE and any(kind in self._sites for kind in _OF_REDIS):
+            return cast("P", _StruckDedupe(self, cast("DedupeStore", inner)))
+        statements = [statement for statement in STATEMENTS if statement.port is port]
+        if not statements or not any(kind in self._sites for kind in _OF_POSTGRES):
+            return inner
+        return cast("P", _StruckStore(self, inner, statements))
+
+    def around_handle(self, handle: Handle) -> Handle:
+        """The outermost link of a chain: knows whose delivery it is."""
+
+        async def run(delivery: Delivery) -> Settlement:
+            _SUBJECT.set(delivery.subject)
+            return await handle(delivery)
+
+        return run
+
+    def around_app(self, app: App) -> App:
+        """The API's application: knows whose request it is."""
+        name = H_SUBJECT.encode()
+
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            subject = dict(scope.get("headers", ())).get(name, b"")
+            _SUBJECT.set(subject.decode(errors="replace"))
+            await app(scope, receive, send)
+
+        return run
+
+    # ---- for ports
+
+    def site(self, kind: str) -> Site | None:
+        """Where visits are counted; None if that kind is not wanted here."""
+        return self._sites.get(kind)
+
+    def subjects(self, statement: Statement, given: Sequence[object]) -> Sequence[str]:
+        """Whose visit a call is."""
+        named = statement.whose(given, self._subject_of)
+        return [name or _SUBJECT.get() for name in named] or (_SUBJECT.get(),)
+
+    def subject(self) -> str:
+        """Whose work is at hand, "" if it is nobody's."""
+        return _SUBJECT.get()
+
+    async def wait(self, us: int) -> None:
+        """Let time pass; zero or less still suspends once."""
+        await self._clock.sleep_us(us)
+
+    def now_us(self) -> int:
+        """Monotonic time of the process."""
+        return self._clock.now_us()
+
+
+_SUBJECT: ContextVar[str] = ContextVar("subject", default="")
+"""Whose delivery or request the running task is at, and the tasks that it starts."""
+
+
+class _StruckStore:
+    """A port of the order store whose statements fail. Everything else is the port's own."""
+
+    def __init__(self, faults: StoreFaults, inner: object, statements: Sequence[Statement]) -> None:
+        self._inner = inner
+        for statement in statements:
+            call = getattr(inner, statement.method)
+            setattr(self, statement.method, _struck(faults, statement, call))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+
+def _struck(
+    faults: StoreFaults, statement: Statement, call: Callable[..., Awaitable[object]]
+) -> Callable[..., Awaitable[object]]:
+    """One statement with everything that may befall it."""
+    possible = FAILURES if statement.changes else (EXHAUSTED,)
+    sites = [site for kind in possible if (site := faults.site(kind)) is not None]
+    slow = faults.site(SLOW_STATEMENT)
+
+    async def struck(*given: object, **named: object) -> object:
+        subjects = faults.subjects(statement, given)
+        late = None if slow is None else _first((slow,), subjects)
+        failure = _first(sites, subjects)
+        if late is not None:
+            deadline_us = named.get("deadline_us")
+            await _linger(faults, late, deadline_us if isinstance(deadline_us, int) else None)
+        if failure is None:
+            return await call(*given, **named)
+        if failure.kind == LOST_AFTER:
+            await call(*given, **named)
+        else:
+            await faults.wait(0)
+        raise _error(failure)
+
+    return struck
+
+
+def _first(sites: Sequence[Site], subjects: Sequence[str]) -> Firing | None:
+    """The firing that strikes this call, recorded. Every site counts the visit of every subject."""
+    struck: tuple[Site, Firing] | None = None
+    for site in sites:
+        for subject in subjects:
+            occurrence = site.visit(subject)
+            if occurrence and struck is None:
+                firing = site.toss(subject, occurrence)
+                struck = None if firing is None else (site, firing)
+    if struck is None:
+        return None
+    site, firing = struck
+    site.strike(firing)
+    return firing
+
+
+async def _linger(faults: StoreFaults, late: Firing, deadline_us: int | None) -> None:
+    """The server takes its time; who set a deadline waits no longer than that.
+
+    Raises:
+        Transient: the deadline passed.
+    """
+    by_us = late.number("by")
+    left_us = by_us if deadline_us is None else deadline_us - faults.now_us()
+    await faults.wait(min(by_us, left_us))
+    if left_us < by_us:
+        raise Transient("PostgreSQL: no answer in time")
+
+
+def _error(failure: Firing) -> LabError:
+    """What the adapter makes of it."""
+    match failure.kind:
+        case "pg.deadlock":
+            return Transient("PostgreSQL: deadlock detected")
+        case "pg.serialization":
+            return Transient("PostgreSQL: could not serialize access")
+        case "pg.pool_exhausted":
+            return Down(
+                "PostgreSQL: no connection is free", dependency="postgres", after_us=_AGAIN_US
+            )
+        case _:
+            return Indeterminate("PostgreSQL: the connection was lost at commit")
+
+
+class _StruckDedupe(DedupeStore):
+    """A dedupe store that is slow, forgets, or ends leases and marks before their time."""
+
+    def __init__(self, faults: StoreFaults, inner: DedupeStore) -> None:
+        self._faults = faults
+        self._inner = inner
+        self._slow = faults.site(SLOW_COMMAND)
+        self._evict = faults.site(EVICT)
+        self._early = faults.site(EARLY_EXPIRE)
+
+    async def claim(self, group: str, event_id: str, *, owner: str, lease_us: int) -> Claim:
+        ends_us = self._ends_us(lease_us)
+        await self._befall(group, event_id)
+        return await self._inner.claim(group, event_id, owner=owner, lease_us=ends_us)
+
+    async def complete(
+        self, group: str, event_id: str, *, owner: str, fence: int, window_us: int
+    ) -> bool:
+        ends_us = self._ends_us(window_us)
+        await self._befall(group, event_id)
+        return await self._inner.complete(
+            group, event_id, owner=owner, fence=fence, window_us=ends_us
+        )
+
+    async def release(self, group: str, event_id: str, *, owner: str, fence: int) -> bool:
+        await self._befall(group, event_id)
+        return await self._inner.release(group, event_id, owner=owner, fence=fence)
+
+    def _ends_us(self, asked_us: int) -> int:
+        """How long the lease or mark lasts that is asked for now."""
+        firing = None if self._early is None else self._early.fires(self._faults.subject())
+        return asked_us if firing is None else min(asked_us, firing.number("after"))
+
+    async def _befall(self, group: str, event_id: str) -> None:
+        """What happens to the event on the way to its command."""
+        subject = self._faults.subject()
+        late = None if self._slow is None else self._slow.fires(subject)
+        is_evicted = self._evict is not None and self._evict.fires(subject) is not None
+        if late is not None:
+            await self._faults.wait(late.number("by"))
+        if is_evicted:
+            assert isinstance(self._inner, Evictable)
+            await self._inner.evict(group, event_id)

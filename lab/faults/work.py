@@ -1,0 +1,83 @@
+"""What a task is at (a delivery, a request, a relay batch), and what is to strike it on its way.
+
+A fault that falls "somewhere in the middle" falls before or after one of the port calls that the
+work makes: its boundaries. Which one is drawn when the work begins; work that has fewer is struck
+at its end. Not here: what a strike does (`process.py`), and the calls themselves (`around.py`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from lab.faults.plan import Firing, Site
+
+
+@dataclass(slots=True, kw_only=True)
+class Doom:
+    """One strike that is to come.
+
+    Attributes:
+        left: boundaries to be passed before it.
+        strike: does it, at a boundary; returns when the work may go on.
+        strike_end: does it at the end of the work instead.
+    """
+
+    site: Site
+    firing: Firing
+    left: int
+    strike: "Callable[[Firing, Work], Awaitable[None]]"
+    strike_end: "Callable[[Firing, Work], Awaitable[None]]"
+
+
+class Work:
+    """One piece of work and its dooms.
+
+    Attributes:
+        subject: whose it is, as `ordinal.send`.
+        task: in which it began; the calls that it makes may run in others.
+    """
+
+    __slots__ = ("_dooms", "subject", "task")
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.task: asyncio.Task[Any] | None = asyncio.current_task()
+        self._dooms: tuple[Doom, ...] = ()
+
+    def doom(self, doom: Doom) -> None:
+        """Something more is to strike it."""
+        self._dooms = (*self._dooms, doom)
+
+    @property
+    def is_doomed(self) -> bool:
+        """Something is to strike and has not yet. Healing saves it."""
+        return any(doom.site.is_active for doom in self._dooms)
+
+    async def passes(self) -> None:
+        """It passes a boundary: what is due strikes here."""
+        for doom in self._dooms:
+            if not doom.site.is_active:
+                continue
+            if doom.left:
+                doom.left -= 1
+            else:
+                self._spend(doom)
+                await doom.strike(doom.firing, self)
+
+    async def ends(self) -> None:
+        """It is done: what has not struck yet strikes now."""
+        for doom in self._dooms:
+            if doom.site.is_active:
+                self._spend(doom)
+                await doom.strike_end(doom.firing, self)
+
+    def _spend(self, doom: Doom) -> None:
+        """Once, also if several calls run side by side; recorded before it takes effect."""
+        self._dooms = tuple(other for other in self._dooms if other is not doom)
+        doom.site.strike(doom.firing)
+
+
+WORK: ContextVar[Work | None] = ContextVar("work", default=None)
+"""The work of the running task, and of the tasks that it starts."""

@@ -1,0 +1,267 @@
+"""Redrive: what a group gave up goes back to that group, once the cause of its death was mended.
+
+A certificate is wrong for an hour, and a hundred orders stand in the dead-letter queue. Somebody
+copies them back into the main topic: three groups that had handled them long ago get them again, a
+later state is overtaken by an earlier one, and what dies again dies under the same name.
+
+The rule: a letter goes to `<topic>.<group>.retry`, which only its group reads, with fresh attempts
+and starts and one more `lab-redrives`, three times at most. Its dead outcome yields to that number,
+once. A discard is a record there too, so that the worker which owns the key carries it out: the
+rows behind a dead head go on. What was sent back is known from that topic: nobody sends the same
+letter back twice, and if somebody does, the second one finds an outcome.
+
+Deliberately not here: what a worker makes of such a record (`key_lanes`, `inbox`), and that an open
+intent is asked about first (`lab.services.payment`). There is no weak part: off, nobody looks.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from lab.domain.envelope import (
+    H_DISCARD,
+    H_ID,
+    H_ORIGIN,
+    H_REDRIVES,
+    H_SUBJECT,
+    H_TYPE,
+    header,
+    header_int,
+    text_header,
+)
+from lab.domain.errors import Indeterminate, Transient
+from lab.history.recorder import Write
+from lab.patterns.dead_letter import REPEATED
+from lab.ports.bus import Outgoing, Publisher, Record, TopicReader, main_topic, retry_topic
+from lab.ports.clock import Clock
+from lab.ports.parking import origin_of, original, parked_headers
+
+REDRIVES_MAX: Final = 3
+"""How often one event may be sent back; after that it can only be discarded."""
+
+REDRIVEN: Final = "redriven"
+DISCARDED: Final = "discarded"
+
+_PROCESS: Final = "operator"
+_LETTER: Final = "lab-dlq-"
+_TRIES: Final = 30
+_AGAIN_US: Final = 1_000_000
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """One dead letter that nobody has answered.
+
+    Attributes:
+        record: as it stood in its main topic, key, value and headers verbatim.
+        subject: `ordinal.send` of its order in a lab run.
+        reason: poison, permanent, exhausted, starts, expired, or `repeated` if only that is known.
+        redrives: how often it had been sent back before it died.
+    """
+
+    group: str
+    record: Record
+    event_id: str
+    event_type: str
+    subject: str
+    reason: str
+    error: str
+    message: str
+    attempts: int
+    redrives: int
+
+    @property
+    def is_spent(self) -> bool:
+        """It was sent back as often as may be."""
+        return self.redrives >= REDRIVES_MAX
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which letters are meant; an empty field means any."""
+
+    reason: str = ""
+    event_type: str = ""
+    subject: str = ""
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether a letter is meant."""
+        return (
+            self.reason in ("", letter.reason)
+            and self.event_type in ("", letter.event_type)
+            and self.subject in ("", letter.subject)
+        )
+
+
+class Redrive:
+    """Looks into dead-letter queues and sends letters back.
+
+    Args:
+        queues: the dead-letter queues that are looked into, `<topic>.<group>.dlq` each.
+        reader: reads them whole.
+        publisher: takes the records.
+        clock: for the rate.
+        rate: letters a second, so that a mended third party is not run over at once.
+        write: takes the entries of the history, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        queues: Sequence[str],
+        reader: TopicReader,
+        publisher: Publisher,
+        clock: Clock,
+        rate: float,
+        write: Write | None,
+    ) -> None:
+        self._queues = tuple(queues)
+        self._reader = reader
+        self._publisher = publisher
+        self._clock = clock
+        self._gap_us = int(1_000_000 / rate)
+        self._write = write
+        # Beside what stands in the retry topics: a log may have been trimmed.
+        self._answered: dict[tuple[str, str], int] = {}
+
+    async def letters(self, wanted: Wanted | None = None) -> list[Letter]:
+        """The letters that nobody has answered, one an event, queue by queue in their order.
+
+        Raises:
+            Transient: the broker was not reached.
+        """
+        found: list[Letter] = []
+        for queue in self._queues:
+            topic, group, _ = queue.rsplit(".", 2)
+            records = await self._reader.read(queue)
+            if not records:
+                continue
+            await self._read_answers(topic, group)
+            newest: dict[str, Letter] = {}
+            for record in records:
+                letter = read_letter(record)
+                if _says_more(letter, newest.get(letter.event_id)):
+                    newest[letter.event_id] = letter
+            found += [
+                letter
+                for letter in newest.values()
+                if self._answered.get((group, letter.event_id), 0) <= letter.redrives
+            ]
+        return [letter for letter in found if wanted is None or wanted.takes(letter)]
+
+    async def redrive(
+        self, letters: Sequence[Letter], *, is_dry_run: bool = False
+    ) -> tuple[Letter, ...]:
+        """Send letters back to their groups, in the order given; returns those that went.
+
+        Spent ones are left out. A dry run publishes nothing and returns the same.
+
+        Raises:
+            LabError: the broker could not be reached, or not for long enough; what was sent until
+                then is sent, and asking again sends the rest.
+        """
+        going = tuple(letter for letter in letters if not letter.is_spent)
+        return going if is_dry_run else await self._answer_all(going, REDRIVEN)
+
+    async def discard(
+        self, letters: Sequence[Letter], *, is_dry_run: bool = False
+    ) -> tuple[Letter, ...]:
+        """Give letters up: their events stay dead, and what waits behind them goes on.
+
+        Raises as `redrive`.
+        """
+        return tuple(letters) if is_dry_run else await self._answer_all(letters, DISCARDED)
+
+    async def _answer_all(self, letters: Sequence[Letter], answer: str) -> tuple[Letter, ...]:
+        for number, letter in enumerate(letters):
+            if number:
+                await self._clock.sleep_us(self._gap_us)
+            await self._publish(to_record(letter, is_discard=answer == DISCARDED))
+            redrives = letter.redrives + 1
+            self._answered[letter.group, letter.event_id] = redrives
+            if self._write is not None:
+                self._write(
+                    (
+                        "redriven",
+                        self._clock.now_us(),
+                        _PROCESS,
+                        letter.subject,
+                        letter.group,
+                        letter.event_id,
+                        answer,
+                        redrives,
+                    )
+                )
+        return tuple(letters)
+
+    async def _publish(self, record: Outgoing) -> None:
+        """Publish until it is known to be published: a second copy finds an outcome."""
+        for _ in range(_TRIES - 1):
+            try:
+                await self._publisher.publish((record,))
+            except (Transient, Indeterminate):
+                await self._clock.sleep_us(_AGAIN_US)
+            else:
+                return
+        await self._publisher.publish((record,))
+
+    async def _read_answers(self, topic: str, group: str) -> None:
+        for record in await self._reader.read(retry_topic(topic, group, 0)):
+            event = (group, _event_id(record))
+            redrives = header_int(record.headers, H_REDRIVES)
+            self._answered[event] = max(redrives, self._answered.get(event, 0))
+
+
+def read_letter(record: Record) -> Letter:
+    """What stands in a record of a dead-letter queue; whatever is missing is "" or 0."""
+    headers = record.headers
+
+    def told(name: str) -> str:
+        return text_header(headers, _LETTER + name)
+
+    kept = tuple(pair for pair in headers if not pair[0].startswith(_LETTER))
+    origin = header(headers, _LETTER + "origin")
+    if origin is not None:
+        kept = (*kept, (H_ORIGIN, origin))
+    given = msgspec.structs.replace(record, headers=kept)
+    return Letter(
+        group=record.topic.rsplit(".", 2)[1],
+        record=original(given),
+        event_id=_event_id(given),
+        event_type=text_header(headers, H_TYPE),
+        subject=text_header(headers, H_SUBJECT),
+        reason=told("reason"),
+        error=told("class"),
+        message=told("message"),
+        attempts=header_int(headers, _LETTER + "attempts"),
+        redrives=header_int(headers, H_REDRIVES),
+    )
+
+
+def to_record(letter: Letter, *, is_discard: bool) -> Outgoing:
+    """The record that sends a letter back to its group, or gives it up."""
+    record = letter.record
+    headers = parked_headers(
+        record,
+        group=letter.group,
+        attempt=1,
+        not_before_us=0,
+        first_failure_us=0,
+        redrives=letter.redrives + 1,
+    )
+    if is_discard:
+        headers = (*headers, (H_DISCARD, b"1"))
+    topic = retry_topic(main_topic(record.topic), letter.group, 0)
+    return Outgoing(topic, record.key, record.value, headers)
+
+
+def _says_more(letter: Letter, known: Letter | None) -> bool:
+    """Whether a letter is of a later death than the one known, or the first to say the reason."""
+    return known is None or (letter.redrives, letter.reason != REPEATED) > (
+        known.redrives,
+        known.reason != REPEATED,
+    )
+
+
+def _event_id(record: Record) -> str:
+    """As the worker knows the event: by its id, or by where it stood if it has none."""
+    return text_header(record.headers, H_ID) or origin_of(record)

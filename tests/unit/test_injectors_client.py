@@ -1,0 +1,138 @@
+"""What a client does wrong on purpose: what it sends, what it keeps to itself, what is recorded."""
+
+from collections.abc import Coroutine
+
+import msgspec
+import pytest
+
+from lab.faults.client import ClientFaults
+from lab.faults.plan import FaultPlan
+from lab.faults.vocabulary import parse_faults
+from lab.history.entries import Entry
+from lab.ports.http import HttpAnswer, HttpCaller
+from lab.runtime.chance import Chance
+from lab.runtime.clock import VirtualClock
+from lab.runtime.virtual_loop import Scheduler, sleep_us
+from lab.scenarios.client import Client, Tally
+from lab.scenarios.workloads import PlannedOrder, made_up
+
+MS = 1_000
+TIMEOUT_US = 5_000 * MS
+
+
+class Shop(HttpCaller):
+    """Takes `takes_us` to answer, whether or not the client waits; answers in turn."""
+
+    def __init__(self, *answers: int, takes_us: int = 3 * MS) -> None:
+        self.answers = list(answers)
+        self.takes_us = takes_us
+        self.asked: list[tuple[str, bytes]] = []
+        self.waited: list[int] = []
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        timeout_us: int,
+    ) -> HttpAnswer | None:
+        assert (method, path) == ("POST", "/orders")
+        self.asked.append((dict(headers).get("idempotency-key", ""), body))
+        self.waited.append(timeout_us)
+        await sleep_us(min(self.takes_us, timeout_us))
+        if timeout_us < self.takes_us:
+            return None
+        status = self.answers.pop(0) if self.answers else 201
+        return HttpAnswer(status, (), b'{"order_id":"o","state":"PENDING"}')
+
+
+def order(ordinal: int = 1) -> PlannedOrder:
+    return list(made_up(7, ordinal, 10))[-1]
+
+
+def placed(shop: Shop, *faults: str, of: int = 1) -> tuple[Tally, list[Entry], int]:
+    """Place one order: the tally, the history, and when the client was through with it."""
+    history: list[Entry] = []
+    with Scheduler() as scheduler:
+        root = scheduler.root
+        plan = FaultPlan(parse_faults(faults), seed=7, coin=Chance(7).u, now_us=root.now_us)
+        plan.begin()
+        client = Client(
+            http=shop,
+            clock=VirtualClock(root),
+            faults=ClientFaults(plan),
+            write=history.append,
+            timeout_us=TIMEOUT_US,
+            retry_us=100 * MS,
+        )
+        place: Coroutine[object, object, None] = client.place(order(of))
+        scheduler.run(place)
+        return client.tally, history, root.now_us()
+
+
+def test_a_client_does_what_the_plan_asks_for_this_order() -> None:
+    plan = FaultPlan(
+        parse_faults(["client.same_key_new_body#1", "client.abandon#2 after=9ms"]),
+        seed=7,
+        coin=Chance(7).u,
+        now_us=lambda: 0,
+    )
+    plan.begin()
+    faults = ClientFaults(plan)
+
+    assert [faults.changes_body(f"{n}.1") for n in (1, 2, 3)] == [True, False, False]
+    assert [faults.abandons_after_us(f"{n}.1") for n in (1, 2, 3)] == [None, 9 * MS, None]
+
+
+def test_another_body_goes_under_the_key_of_the_order_that_was_accepted() -> None:
+    shop = Shop(201, 422)
+
+    tally, history, _ = placed(shop, "client.same_key_new_body")
+
+    (key, body), (other_key, other) = shop.asked
+    assert key == other_key == order().key
+    assert body == order().body
+    first, second = msgspec.json.decode(body), msgspec.json.decode(other)
+    assert second["items"][0].pop("quantity") == first["items"][0].pop("quantity") + 1
+    assert second == first
+    # It is no intent of its own: one was submitted, one accepted.
+    assert (tally.submitted, tally.accepted, tally.refused) == (1, 1, 0)
+    begun = [entry for entry in history if entry[0] == "http.begin"]
+    assert [entry[3] for entry in begun] == ["1.1", "1.1000000"]
+    assert begun[0][6] != begun[1][6]
+
+
+@pytest.mark.parametrize("status", [422, 400])
+def test_a_key_under_which_nothing_is_stored_is_not_used_again(status: int) -> None:
+    shop = Shop(status)
+
+    placed(shop, "client.same_key_new_body")
+
+    assert len(shop.asked) == 1
+
+
+@pytest.mark.parametrize("takes_us", [3 * MS, 500 * MS])
+def test_who_abandons_an_order_reads_no_answer_and_never_asks_again(takes_us: int) -> None:
+    shop = Shop(201, takes_us=takes_us)
+
+    tally, history, ended_us = placed(
+        shop, "client.abandon after=10ms", "client.cancel", "client.retry_same_key"
+    )
+
+    assert shop.waited == [10 * MS]
+    assert (tally.submitted, tally.accepted, tally.refused) == (1, 0, 0)
+    assert tally.open == {"1.1": order().key}
+    (end,) = [entry for entry in history if entry[0] == "http.end"]
+    assert end[8:] == (0, "", "")
+    assert ended_us >= TIMEOUT_US - 10 * MS, "the run waits for what may still become of it"
+
+
+def test_nobody_leaves_later_than_he_would_have_given_up() -> None:
+    shop = Shop(201, takes_us=60_000 * MS)
+
+    _, _, ended_us = placed(shop, "client.abandon after=1m")
+
+    assert shop.waited == [TIMEOUT_US]
+    assert ended_us == TIMEOUT_US
