@@ -2,8 +2,8 @@
 
 A step is one port call of one consumer. Between any two steps a consumer may die, topics may change
 hands while their old owner goes on, a record may come twice, an answer may be lost, dedupe may
-forget, a process may drain, or time may pass although somebody is at work. A state that was seen is
-not tried again.
+forget, a process may drain, time may pass although somebody is at work, or an operator answers a
+dead letter. A state that was seen is not tried again.
 
 What is real: the links of the chain and the memory stores. What is modelled here: the delivery
 loop (lanes, positions, redelivery), the log, and the handler, which is one call that may fail.
@@ -15,13 +15,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from lab.domain.envelope import Envelope, to_headers
+from lab.domain.envelope import H_REDRIVES, Envelope, to_headers
 from lab.domain.errors import Indeterminate, LabError, Permanent, Transient
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
 from lab.patterns.dedupe import Dedupe
 from lab.patterns.fencing import accept_present
 from lab.patterns.inbox import Inbox
 from lab.patterns.key_lanes import KeyLanes, KeyParking
+from lab.patterns.redrive import Letter, to_record
 from lab.patterns.retry import RetryBudget, Retrying, RetryPolicy
 from lab.ports.bus import Ack, Delivery, Record, Release, Retry, Settlement, retry_topic
 from lab.ports.dedupe import Claim
@@ -51,8 +52,13 @@ LEASE_US: Final = 25
 ATTEMPTS_MAX: Final = 3
 LONG_US: Final = 1_000_000
 
-MAIN, OTHER, ALARMS = 0, 1, 2
-TOPICS: Final = ("orders", "payments", retry_topic("orders", GROUP, 1))
+MAIN, OTHER, ALARMS, ANSWERS = 0, 1, 2, 3
+TOPICS: Final = (
+    "orders",
+    "payments",
+    retry_topic("orders", GROUP, 1),
+    retry_topic("orders", GROUP, 0),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +71,7 @@ class World:
         permanent: events that fail for good.
         moves: deliveries that a drain moves instead of handling them.
         slow: times that a deadline passes while somebody could go on.
+        redrives, discards: times that an operator sends a dead letter back, or gives it up.
     """
 
     log: tuple[int, ...]
@@ -79,6 +86,8 @@ class World:
     forgets: int = 0
     moves: int = 0
     slow: int = 0
+    redrives: int = 0
+    discards: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +114,14 @@ class Broken(AssertionError):
     """A promise is broken; the message says which, and the steps that led there."""
 
 
+class Answer(NamedTuple):
+    """An operator's answer to the dead letter of an event, as it stands in its topic."""
+
+    number: int
+    redrives: int
+    is_discard: bool
+
+
 class Flight(NamedTuple):
     """A delivery in hand: which record, as of which attempt, and what its calls were answered."""
 
@@ -115,6 +132,7 @@ class Flight(NamedTuple):
     is_stale: bool
     is_move: bool
     answers: tuple[Any, ...]
+    answer: Answer | None = None
 
 
 class Held(NamedTuple):
@@ -143,22 +161,29 @@ class Budget(NamedTuple):
     forgets: int
     moves: int
     slow: int
+    redrives: int
+    discards: int
 
 
 class State(NamedTuple):
-    """Everything there is. `known_from`: main records from there on are surely in first hands."""
+    """Everything there is.
+
+    `known_from`: main records from there on are surely in first hands. `letters`: events and the
+    redrives that they died at. `answered`: what an operator has sent, in order.
+    """
 
     now: int
     alarms: int
-    position: tuple[int, int, int]
-    owner: tuple[int, int, int]
+    position: tuple[int, int, int, int]
+    owner: tuple[int, int, int, int]
     known_from: tuple[int, int]
     rows: tuple[WaitingRow, ...]
     outcomes: tuple[int | None, ...]
     claims: tuple[tuple[str, str, int, int], ...]
     marks: tuple[str, ...]
     consumers: tuple[Consumer, Consumer]
-    letters: tuple[int, ...]
+    letters: tuple[tuple[int, int], ...]
+    answered: tuple[Answer, ...]
     left: Budget
 
 
@@ -170,7 +195,7 @@ class Raised(NamedTuple):
 
 Label = tuple[Any, ...]
 Path = tuple[Label, Any] | None
-ACCIDENTS: Final = frozenset({"crash", "rebalance", "slow", "forget", "move"})
+ACCIDENTS: Final = frozenset({"crash", "rebalance", "slow", "forget", "move", "answer"})
 
 
 class Explorer:
@@ -237,8 +262,8 @@ class Explorer:
         return State(
             now=0,
             alarms=0,
-            position=(0, 0, 0),
-            owner=(0, 1, 1),
+            position=(0, 0, 0, 0),
+            owner=(0, 1, 1, 1),
             known_from=(0, 0),
             rows=(),
             outcomes=(None,) * self._numbers,
@@ -246,6 +271,7 @@ class Explorer:
             marks=(),
             consumers=(idle, idle),
             letters=(),
+            answered=(),
             left=Budget(
                 failures=tuple(world.failures.items()),
                 crashes=world.crashes,
@@ -255,6 +281,8 @@ class Explorer:
                 forgets=world.forgets,
                 moves=world.moves,
                 slow=world.slow,
+                redrives=world.redrives,
+                discards=world.discards,
             ),
         )
 
@@ -289,6 +317,26 @@ class Explorer:
         if left.forgets and (state.claims or state.marks):
             fewer = state._replace(left=left._replace(forgets=left.forgets - 1))
             yield ("forget",), lambda s=fewer: [s._replace(claims=(), marks=())]  # type: ignore[misc]
+        yield from self._answers_to_letters(state)
+
+    def _answers_to_letters(
+        self, state: State
+    ) -> Iterator[tuple[Label, Callable[[], list[State]]]]:
+        """An operator looks: each letter that nobody has answered may be."""
+        left, last = state.left, {each.number: each.redrives for each in state.answered}
+        for number, redrives in state.letters:
+            if last.get(number, 0) > redrives:
+                continue
+            for is_discard, budget in ((False, left.redrives), (True, left.discards)):
+                if budget:
+                    answer = Answer(number, redrives + 1, is_discard)
+                    fewer = (
+                        left._replace(discards=budget - 1)
+                        if is_discard
+                        else left._replace(redrives=budget - 1)
+                    )
+                    after = state._replace(answered=(*state.answered, answer), left=fewer)
+                    yield ("answer", *answer), lambda s=after: [s]  # type: ignore[misc]
 
     def _startable(self, state: State, who: int) -> Iterator[Flight]:
         """What a consumer can go on with: one delivery of the key at a time."""
@@ -299,18 +347,23 @@ class Explorer:
             if consumer.held.due <= state.now:
                 yield consumer.held.flight
         else:
-            ends = (len(self._logs[MAIN]), len(self._logs[OTHER]), state.alarms)
+            ends = self._ends(state)
             for topic, index in enumerate(state.position):
                 if state.owner[topic] == who and index < ends[topic]:
-                    is_known = topic != ALARMS and index >= state.known_from[topic]
-                    yield Flight(topic, index, 1, is_known, False, False, ())  # noqa: FBT003
+                    is_known = topic < ALARMS and index >= state.known_from[topic]
+                    answer = state.answered[index] if topic == ANSWERS else None
+                    yield Flight(topic, index, 1, is_known, False, False, (), answer)  # noqa: FBT003
+
+    def _ends(self, state: State) -> tuple[int, ...]:
+        logs = self._logs
+        return len(logs[MAIN]), len(logs[OTHER]), state.alarms, len(state.answered)
 
     def _crash(self, state: State, who: int) -> list[State]:
         """A process is gone; the other one gets what it had."""
         dead = Consumer(state.consumers[who].life + 1, None, None)
         moved = [topic for topic, owner in enumerate(state.owner) if owner == who]
         crashed = _with(state, who, dead)._replace(
-            owner=_three(1 - who if owner == who else owner for owner in state.owner),
+            owner=_four(1 - who if owner == who else owner for owner in state.owner),
             left=state.left._replace(crashes=state.left.crashes - 1),
         )
         return self._handed_over(crashed, moved)
@@ -325,11 +378,11 @@ class Explorer:
         for number in range(8):
             moved = state._replace(
                 consumers=(first, second),
-                owner=(number & 1, number >> 1 & 1, number >> 2),
+                owner=(number & 1, number >> 1 & 1, number >> 2, number >> 2),
                 left=state.left._replace(rebalances=state.left.rebalances - 1),
             )
             if self._world.other or number >> 1 & 1:
-                states += self._handed_over(moved, [MAIN, OTHER, ALARMS])
+                states += self._handed_over(moved, [MAIN, OTHER, ALARMS, ANSWERS])
         return states
 
     def _handed_over(self, state: State, topics: Sequence[int]) -> list[State]:
@@ -338,10 +391,10 @@ class Explorer:
         position = list(state.position)
         for topic in topics:
             position[topic] = 0
-            if topic != ALARMS:
+            if topic < ALARMS:
                 known_from[topic] = len(self._logs[topic])
         state = state._replace(known_from=(known_from[0], known_from[1]))
-        return [state, state._replace(position=_three(position))]
+        return [state, state._replace(position=_four(position))]
 
     # ---- one port call
 
@@ -376,18 +429,23 @@ class Explorer:
 
     def _delivery(self, flight: Flight) -> Delivery:
         # All alarms are the same one: what it carries must not matter.
-        number = self._world.log[0]
-        if flight.topic != ALARMS:
+        number, redrives = self._world.log[0], 0
+        record = make_record(number, flight.offset, TOPICS[flight.topic])
+        if flight.answer is not None:
+            number, redrives, is_discard = flight.answer
+            record = _make_answer(number, flight.offset, redrives, is_discard=is_discard)
+        elif flight.topic != ALARMS:
             number = self._logs[flight.topic][flight.offset]
+            record = make_record(number, flight.offset, TOPICS[flight.topic])
         return Delivery(
-            make_record(number, flight.offset, TOPICS[flight.topic]),
+            record,
             GROUP,
             1,
             flight.attempt,
             TYPE,
             _event_id(number),
             "",
-            0,
+            redrives,
             flight.is_known,
         )
 
@@ -423,8 +481,9 @@ class Explorer:
         if name == "publish":
             if ".retry" in given[0][0].topic:
                 return None, state._replace(alarms=state.alarms + 1)
-            number = _number(dict(given[0][0].headers)["ce_id"].decode())
-            return None, state._replace(letters=tuple(sorted({*state.letters, number})))
+            headers = dict(given[0][0].headers)
+            letter = (_number(headers["ce_id"].decode()), int(headers.get(H_REDRIVES, b"0")))
+            return None, state._replace(letters=tuple(sorted({*state.letters, letter})))
         servers = Servers(state, self._parts.table)
         answer: Any
         if name == "outcome":
@@ -461,7 +520,7 @@ class Explorer:
     def _check(self, state: State) -> None:
         """While rows wait behind a live head, some record is left that will come for them."""
         if state.rows and not state.rows[0].is_dead:
-            ends = (len(self._logs[MAIN]), len(self._logs[OTHER]), state.alarms)
+            ends = self._ends(state)
             if all(at >= end for at, end in zip(state.position, ends, strict=True)):
                 raise Broken("rows under a live head, and no record that will come for them")
 
@@ -472,8 +531,14 @@ class Explorer:
         for number, outcome in enumerate(state.outcomes, start=1):
             if outcome is None and not (is_dead and number in rows):
                 raise Broken(f"event {number} is lost: {_story(path)}")
-            if outcome not in {None, DONE} and number not in state.letters:
+            if outcome not in {None, DONE} and (number, outcome) not in state.letters:
                 raise Broken(f"event {number} is dead without a letter: {_story(path)}")
+        for number, redrives, is_discard in state.answered:
+            outcome, waits = state.outcomes[number - 1], is_dead and number in rows[1:]
+            if is_discard and number in rows:
+                raise Broken(f"event {number} was discarded and is a row: {_story(path)}")
+            if not is_discard and outcome != DONE and (outcome or 0) < redrives and not waits:
+                raise Broken(f"event {number} was sent back in vain: {_story(path)}")
         if state.rows and not is_dead:
             raise Broken(f"rows {rows} are left under a live head: {_story(path)}")
 
@@ -637,6 +702,24 @@ def make_record(number: int, offset: int, topic: str) -> Record:
     return Record(topic, 0, offset, KEY.encode(), b"{}", to_headers(envelope), 0)
 
 
+def _make_answer(number: int, offset: int, redrives: int, *, is_discard: bool) -> Record:
+    """What an operator publishes."""
+    letter = Letter(
+        group=GROUP,
+        record=make_record(number, 0, "orders"),
+        event_id=_event_id(number),
+        event_type=TYPE,
+        subject="",
+        reason="",
+        error="",
+        message="",
+        attempts=1,
+        redrives=redrives - 1,
+    )
+    sent = to_record(letter, is_discard=is_discard)
+    return Record(sent.topic, 0, offset, sent.key, sent.value, sent.headers, 0)
+
+
 def _settle(state: State, who: int, flight: Flight, settlement: Settlement) -> list[State]:
     """What the delivery loop makes of a settlement."""
     life = state.consumers[who].life
@@ -648,7 +731,7 @@ def _settle(state: State, who: int, flight: Flight, settlement: Settlement) -> l
         case Ack():
             position = list(state.position)
             position[flight.topic] = flight.offset + 1
-            states = [state._replace(position=_three(position))]
+            states = [state._replace(position=_four(position))]
             if state.left.duplicates:
                 left = state.left._replace(duplicates=state.left.duplicates - 1)
                 twice = Consumer(life, None, Held(again._replace(attempt=1), state.now))
@@ -709,9 +792,9 @@ def _with(state: State, who: int, consumer: Consumer) -> State:
     return state._replace(consumers=(first, consumer) if who else (consumer, second))
 
 
-def _three(values: Iterator[int] | Sequence[int]) -> tuple[int, int, int]:
-    first, second, third = values
-    return first, second, third
+def _four(values: Iterator[int] | Sequence[int]) -> tuple[int, int, int, int]:
+    first, second, third, fourth = values
+    return first, second, third, fourth
 
 
 def _event_id(number: int) -> str:

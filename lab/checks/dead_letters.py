@@ -100,12 +100,16 @@ class DlqComplete(Check):
 def _unanswered(case: Case) -> str:
     """An operator's answer to a dead letter that nobody has carried out."""
     for entry in case.redriven:
-        owed, waits = (entry[4], entry[5]), entry[5] in case.queues().get(entry[4], {})
+        owed = (entry[4], entry[5])
         kind = case.event_type(owed[1]) or owed[1]
         if entry[6] == "discarded":
-            if waits and owed not in case.done:
+            if owed[1] in case.queues().get(owed[0], {}):
                 return f"{kind} was discarded, and still stands in the rows of {owed[0]}"
-        elif owed not in case.done and case.dead.get(owed, -1) < entry[7] and not waits:
+        elif (
+            owed not in case.done
+            and case.dead.get(owed, -1) < entry[7]
+            and owed not in case.behind_dead_head()
+        ):
             return f"{kind} was sent back to {owed[0]}, and came to no end there"
     return ""
 

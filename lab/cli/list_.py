@@ -112,6 +112,7 @@ def scenario_row(scenario: "Scenario") -> Row:
         "spike": None if scenario.spike is None else str(scenario.spike),
         "orders_from": scenario.orders_from,
         "faults": scenario.faults,
+        "swarm": scenario.swarm,
         "goals": scenario.goals,
         "next": scenario.next,
         "set": dict(scenario.settings),
@@ -273,6 +274,9 @@ def _story(scenario: "Scenario") -> "list[RenderableType]":
     prevents = {one.name: one.prevents for one in PATTERNS}
     facts = [("Orders", _how_many(scenario))]
     facts += [("Fault", fault) for fault in scenario.faults]
+    facts += [("Fault", "the seed draws kinds, sites, rates and times; policies too")] * (
+        scenario.swarm
+    )
     facts += [("Pattern", f"{name}: against {prevents[name]}") for name in scenario.patterns]
     facts += [("At risk", ", ".join(scenario.promises))] if scenario.promises else []
     facts += [("Goal", goal) for goal in scenario.goals]

@@ -188,6 +188,7 @@ def _scenario(scenario: Scenario) -> str:
         ("worlds", scenario.worlds),
         ("spike", [] if scenario.spike is None else [str(scenario.spike)]),
         ("faults", scenario.faults),
+        ("swarm", ["true"] if scenario.swarm else []),
         ("patterns", scenario.patterns),
         ("promises at risk", scenario.promises),
         ("goals", scenario.goals),

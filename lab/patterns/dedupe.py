@@ -5,7 +5,8 @@ first run is still under way: two handlers then charge, mail and commit side by 
 before the effect would lose the event when its worker dies, a mark set after it lets both run.
 
 The rule has two phases: absent -> in progress (owner, fence, until) -> done. A live claim makes
-the delivery wait without an attempt; an expired one is taken over with the next fence.
+the delivery wait without an attempt, unless its event is known to be done; an expired one is taken
+over with the next fence.
 `done` is written only after the commit of a `done` row is known, and every other ending sets the
 key absent, so whatever this store forgets or gets wrong, the inbox decides.
 
@@ -32,7 +33,7 @@ class Dedupe:
     Args:
         inner: the next link.
         store: the claims.
-        look: asks the authority when a commit's answer was lost.
+        look: asks the authority when a commit's answer was lost, or somebody has the event in hand.
         owner: the process life, so that a process that starts again is another owner.
         lease_us: how long a claim lasts; longer than any handler.
         window_us: how long `done` is remembered.
@@ -80,6 +81,10 @@ class Dedupe:
             self._acted(delivery, "suppressed")
             return DONE
         if claim.state is ClaimState.BUSY:
+            if await self._is_known_done(delivery):
+                # Its run is past the commit; it may have been cancelled or killed behind it.
+                self._acted(delivery, "suppressed")
+                return DONE
             self._acted(delivery, "held")
             raise Throttled("another run of this event is under way", after_us=claim.busy_us)
         if claim.state is ClaimState.TAKEOVER:

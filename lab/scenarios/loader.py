@@ -258,6 +258,12 @@ def _spike(value: object) -> Spike:
     return parse_spike(_text(value))
 
 
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {value!r}")
+    return value
+
+
 def _settings(value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"must be a table of settings, not {value!r}")
@@ -278,6 +284,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
     "spike": ("spike", _spike),
     "orders_from": ("orders_from", _text),
     "faults": ("faults", _faults),
+    "swarm": ("swarm", _switch),
     "patterns": ("patterns", _one_of(patterns.NAMES, "pattern")),
     "promises": ("promises", _one_of(PROMISE_NAMES, "promise")),
     "goals": ("goals", _goals),

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-WORLDS: Final = ("simulated", "real")
+SIMULATED: Final = "simulated"
+REAL: Final = "real"
+WORLDS: Final = (SIMULATED, REAL)
 SAMPLE: Final = "sample"
 SPIKE_TIMES_MAX: Final = 1_000
 
@@ -70,6 +72,7 @@ class Scenario:
         goals: what must really happen, such as `bus.duplicate >= 4 %`.
         next: commands to try next.
         settings: policies that differ from the defaults.
+        swarm: each seed draws more faults and policies of its own.
         command: the words that run it if it stands in no file; empty: `lab run NAME`.
         compares: the same load runs once more without faults, to show what they cost.
     """
@@ -88,6 +91,7 @@ class Scenario:
     goals: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+    swarm: bool = False
     source: str = "scenarios.toml"
     command: tuple[str, ...] = ()
     compares: bool = False

@@ -223,7 +223,16 @@ def _notes(spec: RunSpec) -> tuple[str, ...]:
         f"{', '.join(counted)}: max counts over the run, so a higher rate need not contain the "
         "faults of a lower one, and a pattern that is off may move them"
     )
-    return (note,) if counted else ()
+    return (*_drawn(spec), *((note,) if counted else ()))
+
+
+def _drawn(spec: RunSpec) -> tuple[str, ...]:
+    """What a swarm's seed chose: enough to write a scenario of it."""
+    if spec.drawn is None:
+        return ()
+    told = [f"--fault '{text}'" for text in spec.drawn.faults]
+    told += [f"--set {name}={_as_option(one)}" for name, one in spec.drawn.settings.items()]
+    return (f"seed {spec.seed} drew {' '.join(told)}",)
 
 
 def _patterns(acted: Acted, spec: RunSpec) -> tuple[PatternUse, ...]:

@@ -20,6 +20,7 @@ from lab.scenarios.loader import (
     nearest,
 )
 from lab.scenarios.scenario import Scenario
+from lab.scenarios.swarm import Swarm, draw_swarm
 from lab.settings import SIMULATED, Settings, settings_for
 
 DEFAULT_ORDERS: Final = 100
@@ -44,6 +45,7 @@ class RunSpec:
         given: the options as the caller gave them, for the line that repeats the run.
         out: folder of run folders; None: nothing is written.
         beyond: what of it the design does not promise to survive; broken promises are expected.
+        drawn: what the seed added to the scenario; None: nothing is left to it.
     """
 
     scenario: Scenario
@@ -60,6 +62,7 @@ class RunSpec:
     given: Mapping[str, object]
     out: Path | None
     beyond: tuple[str, ...] = ()
+    drawn: Swarm | None = None
 
 
 def make_spec(
@@ -100,11 +103,15 @@ def make_spec(
         "history": None if history == "witnesses" else history,
         "beyond-contract": beyond_contract,
     }
-    merged = settings_for(SIMULATED).with_changes({**chosen.settings, **(settings or {})})
-    asked = tuple(parse_fault(text) for text in (*chosen.faults, *faults))
+    _whole("seed", seed, 0, MAX_SEED)
+    drawn = draw_swarm(seed, SIMULATED) if chosen.swarm else None
+    changes = {**(drawn.settings if drawn else {}), **chosen.settings, **(settings or {})}
+    merged = settings_for(SIMULATED).with_changes(changes)
+    texts = (*chosen.faults, *(drawn.faults if drawn else ()), *faults)
+    asked = tuple(parse_fault(text) for text in texts)
     return RunSpec(
         scenario=chosen,
-        seed=_whole("seed", seed, 0, MAX_SEED),
+        seed=seed,
         orders=_how_many(chosen, orders, source),
         rate=_how_fast(chosen, rate, source),
         orders_from=source,
@@ -117,6 +124,7 @@ def make_spec(
         given=given,
         out=out,
         beyond=_beyond(asked, merged, is_allowed=beyond_contract),
+        drawn=drawn,
     )
 
 

@@ -22,6 +22,21 @@ HEAVY = (
     "proc.term@notification rate=0.01",
 )
 
+STORES = tuple(
+    f"{kind} rate=0.05"
+    for kind in (
+        "pg.deadlock",
+        "pg.serialization",
+        "pg.conn_loss_before_commit",
+        "pg.conn_loss_after_commit",
+        "pg.pool_exhausted",
+        "pg.slow",
+        "redis.slow",
+        "redis.evict",
+        "redis.early_expire",
+    )
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -113,6 +128,34 @@ CASES = (
         rate=5,
         faults=("svc.error@warehouse rate=1 at=0s for=60s status=429",),
         policies={"retry.max_elapsed_ms": 31_000},
+    ),
+    Case(
+        what="a stop gave up what it could not move to the retry path at the first try",
+        seed=20,
+        orders=12,
+        rate=20,
+        faults=("pg.deadlock rate=0.3", "proc.term@payment at=500ms"),
+    ),
+    Case(
+        what="an event that a stop moved to the retry path did not wait for what was left",
+        seed=34,
+        orders=12,
+        rate=20,
+        faults=("pg.serialization rate=0.3", "proc.term@payment at=2s"),
+    ),
+    Case(
+        what="what could not be parked was tried again in place and had not said so",
+        seed=5,
+        orders=30,
+        rate=20,
+        faults=(*STORES, *HEAVY),
+    ),
+    Case(
+        what="a stop abandoned what was done because the claim of its cancelled run was still held",
+        seed=405,
+        orders=30,
+        rate=20,
+        faults=("redis.slow rate=0.3", *HEAVY),
     ),
 )
 

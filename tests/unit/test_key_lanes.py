@@ -182,6 +182,23 @@ def test_a_head_that_is_retried_in_place_keeps_its_attempts_in_the_row() -> None
     assert bench.rows == [("e1", 2, False)]
 
 
+def test_the_delay_of_a_head_in_place_begins_when_its_handler_has_failed() -> None:
+    bench = Bench(Retry(2 * SECOND))
+
+    async def slow(delivery: Delivery) -> Any:
+        bench.stores.hand.us += 3 * SECOND
+        return await inner(delivery)
+
+    inner, bench.link._inner = bench.link._inner, slow
+    bench.park()
+    bench.stores.hand.us = 5 * SECOND
+
+    assert bench.alarm() == Retry(2 * SECOND, counts=False)
+    # Whoever gets the alarm after a rebalance knows the row only.
+    assert bench.alarm() == Retry(2 * SECOND, counts=False)
+    assert len(bench.inner.seen) == 1
+
+
 @pytest.mark.parametrize(
     "settlement", [Retry(9, counts=False), Release("down", 4), DeadLetter("poison", "x", "y")]
 )

@@ -8,10 +8,18 @@ import pytest
 
 from lab.domain.errors import LabError
 from lab.patterns.dedupe import Dedupe
-from lab.patterns.key_lanes import AGAIN, PARKED, HeadRun, KeyLanes, KeyParking
+from lab.patterns.key_lanes import (
+    AGAIN,
+    DISCARDED,
+    PARKED,
+    HeadRun,
+    KeyLanes,
+    KeyParking,
+)
 from lab.ports.bus import Ack, Delivery, Settlement
 from lab.ports.dedupe import Claim
 from lab.ports.key_retry import Arrival, WaitingRow, key_of, row_of
+from lab.ports.parking import is_discard
 from lab.stores.memory_key_retry import KeyRetryTable
 from tests.one_key import Broken, Explorer, Parts, World
 
@@ -27,6 +35,16 @@ QUICK = {
     "a lost answer and a crash": World(log=(1, 2), failures={1: 1}, lost_answers=1, crashes=1),
     "two lost answers": World(log=(1, 2), failures={1: 2}, lost_answers=2),
     "a drain and a crash": World(log=(1, 2), failures={1: 1}, moves=1, crashes=1),
+    "sent back": World(log=(1, 2), failures={1: 3}, redrives=1),
+    "sent back, and a lost answer": World(log=(1, 2), failures={1: 3}, redrives=1, lost_answers=1),
+    "sent back, and a crash": World(log=(1, 2), failures={1: 3}, redrives=1, crashes=1),
+    "sent back in vain, then discarded": World(
+        log=(1, 2), permanent=(1,), failures={2: 1}, redrives=1, discards=1
+    ),
+    "discarded, and a crash": World(log=(1, 2), failures={1: 3}, discards=1, crashes=1),
+    "refused at once, sent back, and a crash": World(
+        log=(1, 2), permanent=(1,), failures={2: 1}, redrives=1, crashes=1
+    ),
     "two topics": World(log=(1,), other=(2,), failures={1: 1, 2: 1}),
     "two topics, two crashes": World(log=(1,), other=(2,), failures={1: 1}, crashes=2),
 }
@@ -53,6 +71,11 @@ SLOW = {
     "delivered twice, a rebalance": World(log=(1, 2), failures={1: 1}, duplicates=1, rebalances=1),
     "dedupe forgets, a rebalance": World(log=(1, 2), failures={1: 1}, forgets=1, rebalances=1),
     "a drain, a rebalance": World(log=(1, 2), failures={1: 1}, moves=1, rebalances=1),
+    "sent back, a rebalance": World(log=(1, 2), failures={1: 3}, redrives=1, rebalances=1),
+    "discarded, a rebalance": World(log=(1, 2), failures={1: 3}, discards=1, rebalances=1),
+    "sent back, a drain, a crash": World(
+        log=(1, 2), failures={1: 3}, redrives=1, moves=1, crashes=1
+    ),
     "a lost answer, a rebalance": World(log=(1, 2), failures={1: 1}, lost_answers=1, rebalances=1),
     "two topics, a crash": World(log=(1, 3), other=(2,), failures={1: 1, 2: 1}, crashes=1),
     "two topics, a rebalance": World(log=(1,), other=(2,), failures={1: 1, 2: 1}, rebalances=1),
@@ -110,7 +133,7 @@ class NoAlarm(KeyParking):
 class FinishBeforeRun(KeyLanes):
     """Deletes the head's row before its effect is committed."""
 
-    async def _run_head(self, run: HeadRun, now_us: int) -> Settlement:  # noqa: ARG002
+    async def _run_head(self, run: HeadRun) -> Settlement:
         left = await self._store.finish(run.group, key_of(run.record), run.event_id)
         settled = await self._inner(run)
         return settled if left is None or not isinstance(settled, Ack) else AGAIN
@@ -119,8 +142,8 @@ class FinishBeforeRun(KeyLanes):
 class OneRowPerAlarm(KeyLanes):
     """Acknowledges the alarm after one row, whatever is left."""
 
-    async def _run_head(self, run: HeadRun, now_us: int) -> Settlement:
-        settled = await super()._run_head(run, now_us)
+    async def _run_head(self, run: HeadRun) -> Settlement:
+        settled = await super()._run_head(run)
         return Ack() if settled is AGAIN else settled
 
 
@@ -176,6 +199,32 @@ class ParksWhatIsDone(KeyRetryTable):
             self._outcomes = outcomes
 
 
+class RevivesWhatIsMarkedDead(KeyRetryTable):
+    """Waits until somebody has marked the head dead; its letter was published before that."""
+
+    def revive(self, row: WaitingRow) -> bool:
+        head = self.head(row.group, row.key)
+        return head is not None and head.is_dead and super().revive(row)
+
+
+class DiscardsWhatIsMarkedDead(KeyRetryTable):
+    """The same, of a discard."""
+
+    def discard(self, row: WaitingRow) -> bool:
+        head = self.head(row.group, row.key)
+        return head is not None and head.is_dead and super().discard(row)
+
+
+class DiscardAndForget(KeyLanes):
+    """Deletes the row of what is discarded, and leaves those behind it to themselves."""
+
+    async def _on_alarm(self, alarm: Delivery) -> Settlement:
+        if is_discard(alarm.record):
+            await self._store.discard(row_of(alarm, attempts=0))
+            return DISCARDED
+        return await super()._on_alarm(alarm)
+
+
 class DoneBeforeCommit(Dedupe):
     """Marks the event done as soon as it has the claim."""
 
@@ -206,6 +255,9 @@ TWO_CRASHES = World(log=(1,), other=(2,), failures={1: 1}, crashes=2)
         (Parts(lanes=MainRecordRunsHead), TWO_CRASHES),
         (Parts(lanes=NobodyLooks), A_REBALANCE),
         (Parts(table=ParksWhatIsDone), A_REBALANCE),
+        (Parts(table=RevivesWhatIsMarkedDead), QUICK["sent back, and a crash"]),
+        (Parts(table=DiscardsWhatIsMarkedDead), QUICK["discarded, and a crash"]),
+        (Parts(lanes=DiscardAndForget), World(log=(1, 2), failures={1: 3}, discards=1)),
         (Parts(dedupe=DoneBeforeCommit), A_CRASH),
     ],
     ids=lambda value: value.name() if isinstance(value, Parts) else "",

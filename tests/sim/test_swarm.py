@@ -1,0 +1,61 @@
+"""`everything`: each seed draws its own faults, says which, and no promise breaks."""
+
+import re
+import shlex
+
+from lab import run
+from lab.faults.vocabulary import parse_fault
+from lab.scenarios.swarm import draw_swarm
+from tests import soak
+
+SEEDS = range(1, 41)
+
+
+def test_no_promise_breaks_whatever_a_seed_draws() -> None:
+    for seed in SEEDS:
+        result = run("everything", seed=seed, orders=20)
+
+        assert [check.witness for check in result.checks if check.verdict == "FAIL"] == [], seed
+
+
+def test_the_result_says_what_the_seed_drew() -> None:
+    result = run("everything", seed=7, orders=10)
+
+    drawn = draw_swarm(7, "simulated")
+    assert result.options["faults"] == list(drawn.faults)
+    assert result.reproduce == "lab run everything --seed 7 --orders 10"
+    (note,) = [note for note in result.notes if "drew" in note]
+    words = shlex.split(re.sub(r"^seed 7 drew ", "", note))
+    assert [w for at, w in enumerate(words) if words[at - 1] == "--fault"] == list(drawn.faults)
+    assert words.count("--set") == len(drawn.settings)
+
+
+def test_what_was_drawn_and_asked_for_by_name_is_the_same_run() -> None:
+    for seed in (3, 4):
+        drawn = draw_swarm(seed, "simulated")
+        result = run("everything", seed=seed, orders=15)
+        again = run(
+            "happy-path",
+            seed=seed,
+            orders=15,
+            rate=10,
+            faults=drawn.faults,
+            settings=drawn.settings,
+        )
+        assert again.digest == result.digest
+        assert again.settings == result.settings
+
+
+def test_the_soak_looks_at_every_kind_point_and_tier() -> None:
+    names = soak.table_names()
+    assert len(set(names)) == len(names)
+
+    found = [soak.run_seed(seed, 10) for seed in SEEDS[:10]]
+
+    for one in found:
+        assert set(one.reached) <= set(names)
+        assert one.broken == {}
+        asked = {parse_fault(text).kind for text in draw_swarm(one.seed, "simulated").faults}
+        assert asked <= set(one.asked) <= set(names)
+    assert any(name.startswith("retry topic") for one in found for name in one.reached)
+    assert any(name.startswith("proc.crash@") for one in found for name in one.reached)
