@@ -4,6 +4,7 @@ Everything that can be refused is refused before anything is run or written. Not
 (`lab.runner`), the world (`simulated`), the words of the result (`outcome`).
 """
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -25,7 +26,7 @@ from lab.runner import Limits, Progress, drive
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.workloads import Workload, from_file, made_up
 from lab.settings import Settings
-from lab.wiring.outcome import Ran, make_result
+from lab.wiring.outcome import End, Ran, make_result
 from lab.wiring.simulated import SimulatedWorld
 from lab.wiring.spec import HistoryKept, RunSpec, make_spec
 
@@ -94,14 +95,13 @@ def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
     """Run what was decided; see `run`."""
     goals = tuple(parse_goal(text) for text in spec.scenario.goals)
     with closing(make_workload(spec)) as workload, _folder(spec) as folder:
-        simulated = simulate(spec, workload, folder=folder, on_progress=on_progress)
-        result = make_result(simulated, goals)
+        ran = simulate(spec, workload, folder=folder, on_progress=on_progress)
+        result = make_result(ran, goals)
         if folder is not None:
-            folder.stage("plan.json").write_bytes(simulated.world.plan.to_json())
+            folder.stage("plan.json").write_bytes(ran.plan.to_json())
             result = msgspec.structs.replace(result, run_dir=str(folder.path))
             folder.stage("result.json").write_bytes(encode_result(result))
             folder.commit()
-        simulated.world.close()
     return result
 
 
@@ -144,21 +144,13 @@ def simulate(
         write=None if recorder is None else recorder.append,
         on_instant=None if recorder is None else recorder.flush_if_full,
     )
-    limits = Limits(tail_us=_TAIL_US, drain_us=spec.settings.us("run.drain_ms"))
     began_ns = time.perf_counter_ns()
     is_partial = False
     try:
-        world.scheduler.run(
-            drive(
-                world,
-                iter(workload),
-                total=workload.total or 0,
-                limits=limits,
-                progress=on_progress,
-            )
-        )
+        end = world.scheduler.run(_to_the_end(world, workload, on_progress))
     except KeyboardInterrupt:
         is_partial = True
+        end = asyncio.run(world.look())
     world.raise_errors()
     if recorder is not None:
         recorder.flush()
@@ -167,10 +159,13 @@ def simulate(
         sinks.file.close()
     if recorder is not None:
         recorder.close()
+    world.close()
     return Ran(
         spec=spec,
-        world=world,
         workload=workload,
+        tally=world.client.tally,
+        end=end,
+        plan=world.plan,
         checker=None if sinks is None else sinks.checker,
         findings=findings,
         digest="" if sinks is None else sinks.digest.hexdigest(),
@@ -178,6 +173,16 @@ def simulate(
         wall_ms=(time.perf_counter_ns() - began_ns) // 1_000_000,
         is_partial=is_partial,
     )
+
+
+async def _to_the_end(
+    world: SimulatedWorld, workload: Workload, on_progress: Progress | None
+) -> End:
+    """All phases of a run, and the world as it is then."""
+    limits = Limits(tail_us=_TAIL_US, drain_us=world.spec.settings.us("run.drain_ms"))
+    total = workload.total or 0
+    await drive(world, iter(workload), total=total, limits=limits, progress=on_progress)
+    return await world.look()
 
 
 @dataclass(slots=True)

@@ -11,33 +11,27 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Literal
 
 from lab.asgi_call import call
-from lab.bus.delivery import DeliveryLoop
 from lab.domain.events import READS
 from lab.faults.boundaries import Role
 from lab.faults.client import ClientFaults
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan import FaultPlan
 from lab.history.recorder import Write
-from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.runtime.chance import Chance
 from lab.runtime.clock import VirtualClock
 from lab.runtime.errors import SimulationError
+from lab.runtime.ids import SeededIds
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.processes import SimProcess
 from lab.runtime.virtual_loop import Scheduler
 from lab.scenarios.client import Client
 from lab.wiring.chain import Policy
-from lab.wiring.ports import Life, make_life
-from lab.wiring.programs import (
-    Api,
-    ApiRequests,
-    RelayWork,
-    Worker,
-    make_api,
-    make_relay,
-    make_worker,
-)
+from lab.wiring.memory import memory_backends
+from lab.wiring.outcome import End
+from lab.wiring.ports import make_life
+from lab.wiring.program import Program, make_program
+from lab.wiring.programs import Api
 from lab.wiring.servers import Servers, make_servers
 from lab.wiring.spec import RunSpec
 
@@ -51,8 +45,7 @@ class Member:
         self.name = name
         self.group = group
         self.role = role
-        self.worker: Worker | None = None
-        self.api: Api | None = None
+        self.program: Program | None = None
         self._world = world
         self._stop: asyncio.Future[None] | None = None
         self._is_wanted = True
@@ -88,7 +81,7 @@ class Member:
         self._is_wanted = False
 
     def _ended(self) -> None:
-        self.worker = self.api = self._stop = None
+        self.program = self._stop = None
         if self._is_wanted:
             world = self._world
             world.scheduler.root.call_after_us(world.restart_us, self._again)
@@ -99,10 +92,11 @@ class Member:
 
     async def _main(self, loop: ProcessLoop) -> None:
         world = self._world
-        self._stop = loop.create_future()
-        stop = self._stop
+        self._stop = stop = loop.create_future()
         life = make_life(
             loop,
+            process=loop.name,
+            clock=VirtualClock(loop),
             member=self.name,
             group=self.group,
             role=self.role,
@@ -112,60 +106,13 @@ class Member:
             kill=self.crash,
             term=self.term,
         )
-        match self.role:
-            case Role.API:
-                await self._run_api(life, stop)
-            case Role.RELAY:
-                await self._run_relay(life, stop)
-            case Role.CONSUMER:
-                await self._run_worker(life, stop)
-
-    async def _run_api(self, life: Life, stop: "asyncio.Future[None]") -> None:
-        world = self._world
-        self.api = api = make_api(life, world.servers, world.policy, world.spec.seed)
-        await stop
-        await self._shut_down(life, unready=api.refuse, background=[ApiRequests(api, life.loop)])
-
-    async def _run_relay(self, life: Life, stop: "asyncio.Future[None]") -> None:
-        world = self._world
-        relay = make_relay(life, world.servers, world.policy)
-        life.loop.spawn(relay.run())
-        await stop
-        await self._shut_down(life, background=[RelayWork(relay, life.loop)])
-
-    async def _run_worker(self, life: Life, stop: "asyncio.Future[None]") -> None:
-        world = self._world
-        self.worker = worker = make_worker(life, world.servers, world.policy)
+        program = await make_program(life, self.role, world.backends, world.policy, world.ids)
+        self.program = program
         if world.is_healed:
-            worker.subscription.limiter.healed()
-        worker.subscription.loop.start()
-        if worker.beside is not None:
-            life.loop.spawn(worker.beside())
+            program.healed()
+        program.begin()
         await stop
-        await self._shut_down(life, subscriptions=[worker.subscription.loop])
-
-    async def _shut_down(
-        self,
-        life: Life,
-        *,
-        unready: Callable[[], None] = lambda: None,
-        subscriptions: Sequence[DeliveryLoop] = (),
-        background: Sequence[Background] = (),
-    ) -> None:
-        world = self._world
-        if life.faults is not None:
-            life.faults.begin_drain()
-        shutdown: Shutdown = ExitAtOnce()
-        if world.policy.has("drain"):
-            shutdown = Drain(
-                unready=unready,
-                subscriptions=subscriptions,
-                background=background,
-                close=(),
-                now=life.now,
-                grace_us=world.spec.settings.us("drain.grace_ms"),
-            )
-        await shutdown.on_signal()
+        await program.make_shutdown().on_signal()
         world.tell_life(life.process, "stopped")
 
 
@@ -186,7 +133,8 @@ class SimulatedHttp(HttpCaller):
         body: bytes,
         timeout_us: int,
     ) -> HttpAnswer | None:
-        loop, api = self.member.loop, self.member.api
+        loop, program = self.member.loop, self.member.program
+        api = None if program is None else program.api
         if loop is None or api is None:
             return None
         answered: asyncio.Future[HttpAnswer | None] = self._root.create_future()
@@ -267,9 +215,11 @@ class SimulatedWorld:
             spec.faults, seed=spec.seed, coin=chance.u, now_us=root.now_us, write=write
         )
         self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
+        self.ids = SeededIds(spec.seed)
         self.servers: Servers = make_servers(
             self.scheduler, settings, chance, off=spec.off, write=write
         )
+        self.backends = memory_backends(self.servers, self.plan)
         self.restart_us = settings.us("run.restart_ms")
         self.is_healed = False
         self._http = SimulatedHttp(root)
@@ -293,17 +243,17 @@ class SimulatedWorld:
     def spawn(self, call: Coroutine[Any, Any, None]) -> None:
         self.scheduler.root.spawn(call)
 
-    def heal(self) -> None:
+    async def heal(self) -> None:
         self.is_healed = True
         self._nemesis.heal()
         for member in self.members:
-            if member.worker is not None:
-                member.worker.subscription.limiter.healed()
+            if member.program is not None:
+                member.program.healed()
 
-    def is_drained(self) -> bool:
+    async def is_drained(self) -> bool:
         # A record is committed only after its delivery was settled: no lag, nothing in flight.
         return all(member.loop is not None for member in self.members) and not any(
-            self._owed().values()
+            (await self.backends.owed()).values()
         )
 
     def strikes_until_us(self) -> int:
@@ -312,29 +262,28 @@ class SimulatedWorld:
         windows = [spec.until_us for spec in self.plan.specs if spec.until_us is not None]
         return max(strikes + windows, default=0)
 
-    def _owed(self) -> dict[str, int]:
-        servers = self.servers
-        key_retry = servers.store.key_retry
-        return {
-            "outbox": servers.store.outbox.unpublished,
-            "lag": sum(servers.log.lag(group) for group in GROUPS),
-            "waiting": len(key_retry.rows()) - key_retry.behind_dead_heads(),
-        }
-
     async def stop(self) -> None:
         """Start nobody again, and let the leases of those who died run out."""
         for member in self.members:
             member.retire()
-        if self.servers.dedupe.claims():
+        if await self.backends.dedupe.owners():
             await self.clock.sleep_us(self.spec.settings.us("dedupe.lease_ms"))
 
-    def tell_what_is_left(self) -> None:
+    async def tell_what_is_left(self) -> None:
         now_us = self.now_us()
-        for what, count in self._owed().items():
+        for what, count in (await self.backends.owed()).items():
             self.write(("left", now_us, "run", "", what, count))
-        leases = Counter(owner for _, _, owner, _ in self.servers.dedupe.claims())
+        leases = Counter(await self.backends.dedupe.owners())
         for owner, count in leases.items() or (("run", 0),):
             self.write(("left", now_us, owner, "", "lease", count))
+
+    async def look(self) -> End:
+        """The world as it is now."""
+        return End(
+            survey=await self.backends.store.survey(),
+            owed=await self.backends.owed(),
+            now_us=self.now_us(),
+        )
 
     def raise_errors(self) -> None:
         """An exception that nobody handled is a mistake of the lab's own.

@@ -4,13 +4,14 @@ Not here: parsing of a command line (`lab.cli`), and building the world (`simula
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
-from lab.faults.vocabulary import FaultSpec, parse_fault
+from lab.faults.kinds import KINDS
+from lab.faults.vocabulary import FaultError, FaultSpec, parse_fault
 from lab.scenarios.loader import (
     MAX_ORDERS,
     MAX_RATE,
@@ -20,13 +21,60 @@ from lab.scenarios.loader import (
     nearest,
 )
 from lab.scenarios.scenario import Scenario
-from lab.settings import SIMULATED, Settings, settings_for
+from lab.settings import SIMULATED, WALL_CLOCK, Settings, settings_for
 
 DEFAULT_ORDERS: Final = 100
 DEFAULT_RATE: Final = 20.0
 MAX_SEED: Final = 2**63 - 1
 
 HistoryKept = Literal["witnesses", "all"]
+M = TypeVar("M", bound=str)
+
+
+_MEMORY: Final = ("memory", "memory", "memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Makes:
+    """Of what make the parts are that a run stands on.
+
+    Attributes:
+        is_live: time is the machine's, also if everything is in memory.
+        is_real: every process is one of the operating system; all parts are real ones.
+        keep: topics, schema and keys of the run are left when it is over.
+    """
+
+    bus: Literal["memory", "kafka"] = "memory"
+    store: Literal["memory", "postgres"] = "memory"
+    dedupe: Literal["memory", "redis"] = "memory"
+    is_live: bool = False
+    is_real: bool = False
+    keep: bool = False
+
+    @property
+    def mode(self) -> Literal["simulated", "wall-clock", "real"]:
+        """The world, as the result names it."""
+        if self.is_real:
+            return "real"
+        return "wall-clock" if self.is_live else "simulated"
+
+    @property
+    def given(self) -> Mapping[str, object]:
+        """These choices as options of the command line."""
+        if self.is_real:
+            return {"real": True, "keep": self.keep}
+        return {
+            "bus": None if self.bus == "memory" else self.bus,
+            "store": None if self.store == "memory" else self.store,
+            "dedupe": None if self.dedupe == "memory" else self.dedupe,
+            "wall-clock": self.is_live and (self.bus, self.store, self.dedupe) == _MEMORY,
+            "keep": self.keep,
+        }
+
+    @property
+    def profile(self) -> Literal["simulated", "wall-clock"]:
+        """Which defaults its policies have."""
+        return WALL_CLOCK if self.is_live else SIMULATED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +91,7 @@ class RunSpec:
     """
 
     scenario: Scenario
+    makes: Makes
     seed: int
     orders: int | None
     rate: float | None
@@ -60,6 +109,7 @@ class RunSpec:
 def make_spec(
     scenario: str | Scenario,
     *,
+    makes: Makes | None = None,
     seed: int = 1,
     orders: int | None = None,
     rate: float | None = None,
@@ -80,11 +130,8 @@ def make_spec(
         SettingError: an unknown policy, or policies that contradict each other.
         FaultError: a fault that cannot be understood.
     """
-    chosen = (
-        scenario
-        if isinstance(scenario, Scenario)
-        else find_scenario(load_catalogue(scenarios), scenario)
-    )
+    chosen = _find(scenario, scenarios)
+    made = makes or Makes()
     source = orders_from if orders_from is not None else chosen.orders_from
     given = {
         "orders": orders,
@@ -97,23 +144,88 @@ def make_spec(
         "only": tuple(only),
         "scenarios": tuple(str(path) for path in scenarios),
         "history": None if history == "witnesses" else history,
+        **made.given,
     }
-    merged = {**chosen.settings, **(settings or {})}
     return RunSpec(
         scenario=chosen,
+        makes=made,
         seed=_whole("seed", seed, 0, MAX_SEED),
         orders=_how_many(chosen, orders, source),
         rate=_how_fast(chosen, rate, source),
         orders_from=source,
         speed=_within("speed", speed, 1e-6, 1e9),
-        faults=tuple(parse_fault(text) for text in (*chosen.faults, *faults)),
+        faults=_faults(made, (*chosen.faults, *faults)),
         off=_known("pattern", off, patterns.NAMES, "lab list --patterns"),
-        settings=settings_for(SIMULATED).with_changes(merged),
+        settings=_policies(made, chosen, settings or {}),
         only=_known("promise", only, PROMISE_NAMES, "lab list --promises"),
         history=history,
         given=given,
         out=out,
     )
+
+
+def _policies(makes: Makes, scenario: Scenario, changes: Mapping[str, object]) -> Settings:
+    return settings_for(makes.profile).with_changes({**scenario.settings, **changes})
+
+
+def choose_makes(
+    *,
+    real: bool = False,
+    bus: str = "memory",
+    store: str = "memory",
+    dedupe: str = "memory",
+    wall_clock: bool = False,
+    keep: bool = False,
+) -> Makes:
+    """What a run stands on; anything real runs on the wall clock.
+
+    Raises:
+        ScenarioError: there is no such make.
+    """
+    if real:
+        return Makes(
+            bus="kafka",
+            store="postgres",
+            dedupe="redis",
+            is_live=True,
+            is_real=True,
+            keep=keep,
+        )
+    makes = Makes(
+        bus=_one_of("bus", bus, ("memory", "kafka")),
+        store=_one_of("store", store, ("memory", "postgres")),
+        dedupe=_one_of("dedupe", dedupe, ("memory", "redis")),
+        keep=keep,
+    )
+    is_live = wall_clock or (makes.bus, makes.store, makes.dedupe) != _MEMORY
+    return replace(makes, is_live=is_live)
+
+
+def _one_of(what: str, name: str, known: tuple[M, ...]) -> M:
+    for one in known:
+        if one == name:
+            return one
+    raise ScenarioError(f"{what} must be {' or '.join(known)}, not {name!r}")
+
+
+def _find(scenario: str | Scenario, files: Sequence[Path]) -> Scenario:
+    if isinstance(scenario, Scenario):
+        return scenario
+    return find_scenario(load_catalogue(files), scenario)
+
+
+def _faults(makes: Makes, texts: Sequence[str]) -> tuple[FaultSpec, ...]:
+    """The faults that were asked for, refused by name where they cannot exist."""
+    faults = tuple(map(parse_fault, texts))
+    world = "real" if makes.is_real else "simulated"
+    for fault in faults:
+        worlds = KINDS[fault.kind].worlds
+        if world not in worlds:
+            raise FaultError(
+                f"{fault.kind} cannot exist in the {world} world, only: {', '.join(worlds)} "
+                "(see: lab list --faults)"
+            )
+    return faults
 
 
 def _how_many(scenario: Scenario, orders: int | None, source: str) -> int | None:
