@@ -70,8 +70,8 @@ class Backend(Protocol):
         """Its name in the result: `memory`, `kafka`, `postgres`, `redis`, `http`."""
         ...
 
-    async def prepare(self) -> None:
-        """Make what the run needs there and is its own.
+    async def prepare(self, stack: AsyncExitStack) -> None:
+        """Make what the run needs there and is its own; `stack` takes leave in the end.
 
         Raises:
             EnvironmentNotReady: it is not there, is too old, or does not let us in.

@@ -46,7 +46,7 @@ class _InMemory(Backend):
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
 
-    async def prepare(self) -> None:
+    async def prepare(self, stack: AsyncExitStack) -> None:
         """Nothing to do."""
 
     async def facts(self) -> AsyncIterator[Entry]:

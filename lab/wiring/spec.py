@@ -25,6 +25,11 @@ from lab.settings import SIMULATED, WALL_CLOCK, Settings, settings_for
 
 DEFAULT_ORDERS: Final = 100
 DEFAULT_RATE: Final = 20.0
+LIVE_RATE: Final = 50.0
+"""Of orders out of a file on the wall clock, if neither --rate nor --speed is given."""
+TAIL_US: Final = 5_000_000
+"""Faults go on for so long after the last order, or until all is quiet."""
+
 MAX_SEED: Final = 2**63 - 1
 
 HistoryKept = Literal["witnesses", "all"]
@@ -151,7 +156,7 @@ def make_spec(
         makes=made,
         seed=_whole("seed", seed, 0, MAX_SEED),
         orders=_how_many(chosen, orders, source),
-        rate=_how_fast(chosen, rate, source),
+        rate=_how_fast(made, chosen, rate, source, speed),
         orders_from=source,
         speed=_within("speed", speed, 1e-6, 1e9),
         faults=_faults(made, (*chosen.faults, *faults)),
@@ -237,8 +242,13 @@ def _how_many(scenario: Scenario, orders: int | None, source: str) -> int | None
     return _whole("orders", count, 1, MAX_ORDERS)
 
 
-def _how_fast(scenario: Scenario, rate: float | None, source: str) -> float | None:
+def _how_fast(
+    makes: Makes, scenario: Scenario, rate: float | None, source: str, speed: float
+) -> float | None:
     chosen = rate if rate is not None else scenario.rate
+    if rate is None and source and makes.is_live and speed == 1.0:
+        # Nobody waits three months for recorded times.
+        return LIVE_RATE
     if rate is None and source:
         return None if not scenario.orders_from else scenario.rate
     return _within("rate", DEFAULT_RATE if chosen is None else chosen, 1e-9, MAX_RATE)

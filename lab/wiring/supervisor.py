@@ -1,0 +1,223 @@
+"""The supervisor of a real run: starts every process, strikes it, and starts it again.
+
+Each life gets an assignment and a journal of its own. What a process says on standard error goes
+into one file. Not here: when somebody is struck (`lab.faults`), and the rest of a run
+(`real_world`).
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.domain.errors import EnvironmentNotReady
+from lab.runtime.errors import SimulationError
+from lab.wiring.assignment import Assignment, write_assignment
+
+READY_S: Final = 60
+"""A process that is not ready after so long never will be; a busy machine starts eight at once."""
+
+_LOG_SHOWN: Final = 600
+_NOT_READY_CODE: Final = 4
+_EXPECTED: Final = (0, -signal.SIGTERM, -signal.SIGKILL, _NOT_READY_CODE)
+"""How a process may end in the middle of a run: told to, killed, or for want of a server."""
+_COMMANDS: Final = {"api": "serve", "relay": "relay", "providers": "providers"}
+
+
+class Member:
+    """One process of the lab through all its lives.
+
+    Args:
+        first: the assignment of its first life; those of the others are made from it.
+        folder: takes assignments, journals and the log.
+        tell_life: told of `start` and `kill`, with the name of the life.
+        restart_us: a process that has ended is started again after so long.
+
+    Attributes:
+        journals: of all its lives, in order.
+        url: where it answers, "" if it does not.
+        error: it has ended as it never should.
+    """
+
+    def __init__(
+        self,
+        first: Assignment,
+        *,
+        folder: Path,
+        tell_life: Callable[[str, str], None],
+        restart_us: int,
+    ) -> None:
+        self.name = first.member
+        self.group = first.group
+        self.journals: list[Path] = []
+        self.url = ""
+        self.error: SimulationError | EnvironmentNotReady | None = None
+        self.is_healed = False
+        self._next = first
+        self._folder = folder
+        self._tell_life = tell_life
+        self._restart_s = restart_us / 1e6
+        self._is_wanted = True
+        self._process: Process | None = None
+        self._life = ""
+        self._watching: asyncio.Task[None] | None = None
+        self._is_killed = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a life of it runs and is ready."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Begin its first life; returns when it is ready.
+
+        Raises:
+            EnvironmentNotReady: it says that a server is not there.
+            SimulationError: it ended, or said nothing for a minute.
+        """
+        await self._begin()
+        assert self._process is not None
+        if self._process.returncode is not None:
+            raise self._failure(self._process.returncode)
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    def crash(self) -> None:
+        """SIGKILL."""
+        if self._signal(signal.SIGKILL):
+            self._say_killed()
+
+    def term(self) -> None:
+        """SIGTERM. It says itself that it was told."""
+        self._signal(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def heal(self) -> None:
+        """The faults of the run have ended."""
+        self.is_healed = True
+        self._signal(signal.SIGCONT)
+        self._signal(signal.SIGUSR1)
+
+    def retire(self) -> None:
+        """Do not start it again."""
+        self._is_wanted = False
+
+    async def end(self, grace_us: int) -> None:
+        """End it: gently within the grace, then at once."""
+        self.retire()
+        if self._watching is not None:
+            self._signal(signal.SIGCONT)
+            self._signal(signal.SIGTERM)
+            await asyncio.wait([self._watching], timeout=grace_us / 1e6)
+            self._signal(signal.SIGKILL)
+            await self._watching
+        elif self._signal(signal.SIGKILL) and self._process is not None:
+            await self._process.wait()
+
+    async def _begin(self) -> None:
+        """Start a life and wait until it is ready, or has ended."""
+        assignment = self._next
+        self._life = assignment.process
+        path = self._folder / f"{assignment.member}.{assignment.life}"
+        journal = path.with_suffix(f"{path.suffix}.journal")
+        if assignment.journal:
+            assignment = msgspec.structs.replace(assignment, journal=str(journal))
+            self.journals.append(journal)
+        assignment = msgspec.structs.replace(assignment, is_healed=self.is_healed)
+        write_assignment(path, assignment)
+        self._is_killed = False
+        if assignment.role != "providers":
+            self._tell_life(self._life, "start")
+        with (self._folder / "logs.ndjson").open("ab") as log:
+            self._process = process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "lab", *_command(assignment), "--assignment", str(path)),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=log,
+                # Ctrl-C is for the supervisor, who ends them all in order.
+                start_new_session=True,
+            )
+        self._next = msgspec.structs.replace(assignment, life=assignment.life + 1)
+        line = await self._said(process)
+        if line:
+            self.url = msgspec.json.decode(line)["url"]
+            port = _port_of(self.url, assignment.port)
+            self._next = msgspec.structs.replace(self._next, port=port)
+
+    async def _said(self, process: Process) -> bytes:
+        """The line by which it says that it is ready; nothing if it has ended, or kept silent."""
+        assert process.stdout is not None
+        reading = asyncio.ensure_future(process.stdout.readline())
+        await asyncio.wait([reading], timeout=READY_S)
+        if not reading.done():
+            process.kill()
+        line = await reading
+        if not line:
+            await process.wait()
+        return line
+
+    def _failure(self, code: int) -> SimulationError | EnvironmentNotReady:
+        """What its log says about why it has ended with `code`."""
+        tail = b""
+        with contextlib.suppress(OSError):
+            tail = (self._folder / "logs.ndjson").read_bytes()[-_LOG_SHOWN:]
+        why = tail.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        if code == _NOT_READY_CODE:
+            return EnvironmentNotReady(
+                why, server=f"process {self._life}", address="", remedy="it was told to be there"
+            )
+        return SimulationError(f"process {self._life} has ended with {code}: {why}")
+
+    async def _watch(self) -> None:
+        """Start it again whenever it has ended."""
+        while self._process is not None:
+            code = await self._process.wait()
+            if code == -signal.SIGKILL:
+                self._say_killed()
+            elif code not in _EXPECTED and self._is_wanted:
+                self.error = self._failure(code)
+                return
+            if self._is_wanted:
+                await asyncio.sleep(self._restart_s)
+            if not self._is_wanted:
+                return
+            await self._begin()
+
+    def _signal(self, number: signal.Signals) -> bool:
+        """Whether there was somebody to signal."""
+        if self._process is None or self._process.returncode is not None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+            return True
+        return False
+
+    def _say_killed(self) -> None:
+        if not self._is_killed:
+            self._is_killed = True
+            self._tell_life(self._life, "kill")
+
+
+def _command(assignment: Assignment) -> tuple[str, ...]:
+    if assignment.role == "consumer":
+        return ("work", assignment.group)
+    return (_COMMANDS[assignment.role],)
+
+
+def _port_of(url: str, usual: int | None) -> int | None:
+    """The port of an address: a process that comes back is found where it was."""
+    port = url.rpartition(":")[2]
+    return int(port) if port.isdigit() else usual
