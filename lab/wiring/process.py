@@ -42,6 +42,10 @@ from lab.wiring.servers import make_third_parties
 
 READY: Final = "ready"
 
+_TICK_US: Final = 50_000
+_LATE_US: Final = 20_000
+"""Less is the usual unpunctuality of a timer."""
+
 
 class AsyncHost:
     """A plain asyncio loop as the host of one process life.
@@ -124,11 +128,23 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
             program.healed()
         signals.on_heal(program.healed)
         program.begin()
+        if write is not None:
+            host.spawn(_watch_stalls(life.process, clock, write))
         signals.is_ready = True
         _say_ready(assignment, log, signals.url)
         await signals.wait()
         signals.is_ready = False
         await _end(program, signals, log)
+
+
+async def _watch_stalls(process: str, clock: Clock, write: Write) -> None:
+    """Write down when this process stood still: stopped, swapped out, or without a processor."""
+    while True:
+        due_us = clock.now_us() + _TICK_US
+        await clock.sleep_us(_TICK_US)
+        now_us = clock.now_us()
+        if now_us - due_us > _LATE_US:
+            write(("stalled", now_us, process, "", now_us - due_us))
 
 
 async def _end(program: Program, signals: "_Signals", log: logging.Logger) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from lab.bus.kafka import KafkaBus
 from lab.bus.kafka_client import KafkaSettings
 from lab.bus.kafka_topics import KafkaTopics
+from lab.bus.kafka_watch import KafkaWatch
 from lab.bus.memory_topics import appended_fact
 from lab.domain.errors import LabError
 from lab.domain.events import READS
@@ -91,9 +92,16 @@ class KafkaBackend(BusBackend):
         self._partitions = settings.number("bus.partitions")
         self._epoch_us = epoch_us
         self._topics = KafkaTopics(self._kafka)
+        self._watch = KafkaWatch(
+            self._kafka,
+            self._topics,
+            {group: group_topics(group, self._tiers) for group in READS},
+            partitions=self._partitions,
+        )
 
     async def prepare(self, stack: AsyncExitStack) -> None:
         await stack.enter_async_context(self._topics)
+        await stack.enter_async_context(self._watch)
         await self._topics.create(dict.fromkeys(all_topics(self._tiers), self._partitions))
 
     async def connect(self, life: Life, stack: AsyncExitStack) -> BusClients:
@@ -104,13 +112,10 @@ class KafkaBackend(BusBackend):
         )
 
     async def lag(self) -> int:
-        owed = 0
         try:
-            for group in READS:
-                owed += await self._topics.lag(group, group_topics(group, self._tiers))
+            return await self._watch.lag()
         except LabError:
             return _MANY
-        return owed
 
     async def facts(self) -> AsyncIterator[Entry]:
         for topic in all_topics(self._tiers):
