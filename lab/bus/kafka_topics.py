@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.protocol.admin import ApiVersionRequest, DeleteGroupsRequest
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka_client import (
@@ -26,6 +26,7 @@ from lab.bus.kafka_client import (
 from lab.bus.kafka_consumer import to_record
 from lab.domain.errors import EnvironmentNotReady, Transient
 from lab.ports.bus import Record, TopicPartition, record_limit
+from lab.resources import how_to_start
 
 _FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
 _FORBIDDEN: Final = (
@@ -40,6 +41,11 @@ _TOO_OLD: Final = (
     kafka_errors.IncompatibleBrokerVersion,
     kafka_errors.UnrecognizedBrokerVersion,
 )
+_FETCH: Final = 1
+_FETCH_SINCE_4: Final = 4
+"""The oldest request to fetch that Kafka 4.0 and later understand (KIP-896)."""
+_DESCRIBE_CLUSTER: Final = 60
+"""A request that came with Kafka 2.8."""
 
 
 class KafkaTopics:
@@ -48,28 +54,32 @@ class KafkaTopics:
     Args:
         settings: see `KafkaSettings`; `connect_us` bounds each call, a read of a whole topic too,
             counted from its last record on.
-        remedy: what to do if the broker cannot be reached.
+        remedy: what to do if the broker cannot be reached; "" for the usual.
 
     Raises:
-        EnvironmentNotReady: on entering, if the broker is not there or does not let us in.
+        EnvironmentNotReady: on entering, if the broker is not there, too old, or does not let us
+            in.
     """
 
-    def __init__(
-        self, settings: KafkaSettings, *, remedy: str = "start it: scripts/servers up kafka"
-    ) -> None:
+    def __init__(self, settings: KafkaSettings, *, remedy: str = "") -> None:
         self._settings = settings
-        self._remedy = remedy
+        self._remedy = remedy or how_to_start("kafka", "LAB_KAFKA_BOOTSTRAP")
         self._admin: Any = None
 
     async def __aenter__(self) -> Self:
         settings = self._settings
         admin = AIOKafkaAdminClient(**settings.connection("lab-topics", settings.connect_us))
+        self._admin = admin
         try:
             await within(settings.connect_us, admin.start())
-        except KAFKA_ERRORS as error:
+            await self.version()
+        except (*KAFKA_ERRORS, Transient) as error:
             await admin.close()
-            raise self._not_ready(error) from error
-        self._admin = admin
+            cause = error.__cause__ if isinstance(error, Transient) else error
+            raise self._not_ready(cause or error) from error
+        except EnvironmentNotReady:
+            await admin.close()
+            raise
         return self
 
     async def __aexit__(
@@ -128,6 +138,19 @@ class KafkaTopics:
 
     # ---- measured
 
+    async def version(self) -> str:
+        """What the broker's protocol says about its version, which it does not tell.
+
+        Raises:
+            EnvironmentNotReady: it is too old.
+            Transient: the broker was not reached.
+        """
+        response = await self._call(self._admin._send_request, ApiVersionRequest())  # noqa: SLF001
+        spoken = {key: least for key, least, _ in response.api_versions}
+        if _DESCRIBE_CLUSTER not in spoken:
+            raise self._not_ready(kafka_errors.UnsupportedVersionError())
+        return "4.0 or newer" if spoken[_FETCH] >= _FETCH_SINCE_4 else "2.8 to 3.9"
+
     async def ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
         """End offset of each partition.
 
@@ -135,7 +158,7 @@ class KafkaTopics:
             Transient: the broker was not reached, or there is no such topic.
         """
         places = await self._places(topics)
-        async with _Reader(self._settings) as reader:
+        async with Reader(self._settings) as reader:
             ends = await self._call(reader.end_offsets, places)
         return {self._settings.own(place): ends[place] for place in places}
 
@@ -168,7 +191,7 @@ class KafkaTopics:
         """
         places = await self._places([topic])
         found: dict[BrokerPartition, list[Record]] = {place: [] for place in places}
-        async with _Reader(self._settings) as reader:
+        async with Reader(self._settings) as reader:
             ends = await self._call(reader.end_offsets, places)
             reader.assign(places)
             await self._call(reader.seek_to_beginning, *places)
@@ -263,7 +286,7 @@ class KafkaTopics:
         )
 
 
-class _Reader:
+class Reader:
     """A consumer of no group, for the length of a block."""
 
     def __init__(self, settings: KafkaSettings) -> None:

@@ -14,53 +14,17 @@ from typing import Final
 
 import msgspec
 
-from lab.faults.vocabulary import FaultSpec, ordinal_of, parse_faults
+from lab.faults.plan_file import VERSION, Firing, PlanError, PlanFile, read_plan
+from lab.faults.vocabulary import FaultSpec, ordinal_of
 from lab.history.recorder import Now, Write
 
-VERSION: Final = 1
+__all__ = ["FaultPlan", "FaultSummary", "Firing", "PlanError", "Site", "intent_of", "read_plan"]
 
 SUBJECTS_REMEMBERED: Final = 131_072
 """Visits of a subject to a site are counted as long as at most so many others come in between."""
 
 Coin = Callable[..., float]
 """`coin(*key)`: an even number in [0, 1), a function of the seed and the key."""
-
-
-class PlanError(ValueError):
-    """A plan file that cannot be used; the message says why."""
-
-
-class Firing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One fault that fired, or is to fire.
-
-    Attributes:
-        site: a process, if `subject` is "" and the fault struck at a time.
-        occurrence: which visit of the subject to the site it was, from 1.
-        t_us: when, since the faults began; decides only for a process struck at a time.
-        params: what the injector needs to know, in microseconds where it is a length.
-    """
-
-    kind: str
-    site: str
-    subject: str
-    occurrence: int
-    t_us: int
-    params: dict[str, int | str] = {}
-
-    def number(self, name: str) -> int:
-        """A parameter that is a number or a length."""
-        value = self.params[name]
-        assert isinstance(value, int), name
-        return value
-
-
-class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`plan.json`: the faults of a run, as they were asked for and as they fired."""
-
-    version: int
-    seed: int
-    asked: tuple[str, ...]
-    firings: tuple[Firing, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +65,7 @@ class FaultPlan:
         self.coin = coin
         self.firings: list[Firing] = []
         self.is_active = False
+        self.is_healed = False
         self._now_us = now_us
         self._write = write
         self._began_us = 0
@@ -119,6 +84,7 @@ class FaultPlan:
     def heal(self) -> None:
         """No fault fires any more."""
         self.is_active = False
+        self.is_healed = True
 
     def now_us(self) -> int:
         """Time since the faults began."""
@@ -155,6 +121,20 @@ class FaultPlan:
     def fires(self, kind: str, site: str, subject: str) -> bool:
         """Count a visit; whether the fault fires. An injector keeps the `Site` and asks that."""
         return self.at(kind, site).fires(subject) is not None
+
+    def first(self, sites: "Sequence[Site]", subject: str) -> Firing | None:
+        """Count a visit to each of `sites`; the firing of the first whose coin asks for one.
+
+        The others count all the same, so that adding a fault moves no other.
+        """
+        found: Firing | None = None
+        for site in sites:
+            occurrence = site.visit(subject)
+            if occurrence and found is None:
+                found = site.toss(subject, occurrence)
+        if found is not None:
+            self.record(found)
+        return found
 
     def timetable(self) -> tuple[Firing, ...]:
         """The processes to be struck at a time, by time."""
@@ -262,15 +242,38 @@ class Site:
         """Whether faults may fire: the plan has begun and is not healed."""
         return self._plan.is_active
 
+    @property
+    def asked(self) -> tuple[FaultSpec, ...]:
+        """The faults that were asked for here; none in an explicit plan."""
+        return tuple(spec for _, spec in self._rules)
+
+    @property
+    def planned(self) -> tuple[str, ...] | None:
+        """Of an explicit plan, the intended orders that it still hits here."""
+        if self._planned is None:
+            return None
+        mine = (self.kind, self.name)
+        return tuple(dict.fromkeys(who for *site, who, _ in self._planned if (*site,) == mine))
+
     def fires(self, subject: str) -> Firing | None:
         """Count a visit; the recorded firing if the fault fires."""
-        occurrence = self.visit(subject)
-        if not occurrence:
-            return None
-        firing = self.toss(subject, occurrence)
+        firing = self.tosses(subject)
         if firing is not None:
             self.strike(firing)
         return firing
+
+    def fires_once(self, subjects: Sequence[str]) -> Firing | None:
+        """As `fires`, one after the other, until the fault fires for one of them."""
+        for subject in subjects:
+            firing = self.fires(subject)
+            if firing is not None:
+                return firing
+        return None
+
+    def tosses(self, subject: str) -> Firing | None:
+        """Count a visit; the firing that its coin asks for, which is recorded by `strike`."""
+        occurrence = self.visit(subject)
+        return self.toss(subject, occurrence) if occurrence else None
 
     def marks(self, subject: str) -> Firing | None:
         """Whether the fault belongs to the subject: its first visit decides and is recorded.
@@ -353,23 +356,6 @@ class Site:
             t_us=self._plan.now_us(),
             params=params,
         )
-
-
-def read_plan(data: bytes) -> PlanFile:
-    """The plan that `FaultPlan.to_json` wrote.
-
-    Raises:
-        PlanError: it is no plan of this version, or names faults that do not exist.
-        FaultError: it was asked for a fault that does not exist.
-    """
-    try:
-        file = msgspec.json.decode(data, type=PlanFile)
-    except msgspec.MsgspecError as bad:
-        raise PlanError(f"this is no fault plan: {bad}") from None
-    if file.version != VERSION:
-        raise PlanError(f"plan of version {file.version}; this lab reads version {VERSION}")
-    parse_faults(file.asked)
-    return file
 
 
 def intent_of(subject: str) -> str:

@@ -140,7 +140,7 @@ class ProcessFaults:
             work = _WORK.get()
             subjects = () if work is None else (work.subject,)
         site = self._points[hook.point]
-        return any(site.fires(subject) for subject in subjects)
+        return site.fires_once(subjects) is not None
 
     def strikes_any(self) -> bool:
         """Whether the work at hand dies at this boundary."""
@@ -185,10 +185,9 @@ class ProcessFaults:
         work = _Work(subject)
         site = self._points.get(ANY)
         if site is not None:
-            occurrence = site.visit(subject)
-            firing = site.toss(subject, occurrence) if occurrence else None
+            firing = site.tosses(subject)
             if firing is not None:
-                u = self._plan.coin("boundary", intent_of(subject), occurrence)
+                u = self._plan.coin("boundary", intent_of(subject), firing.occurrence)
                 work.doom(site, firing, int(u * BOUNDARIES[self._role]))
         _WORK.set(work)
         return work

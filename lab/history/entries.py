@@ -115,6 +115,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "breaker": ("dependency", "state"),
     "drained": ("group", "drained", "cancelled", "abandoned"),
     "acted": ("pattern", "what"),
+    "stalled": ("for_us",),
 }
 """Fields of each call.
 
@@ -135,7 +136,8 @@ name of an error class, `crash` or `cancelled`. claim: `state` `acquired`, `take
 
 position: a process is about to tell the bus how far its group has come. held: it has more records
 in hand, fetched and not settled, than ever before. acted: a pattern did its
-work once, such as (`dedupe`, `suppressed`).
+work once, such as (`dedupe`, `suppressed`). stalled: a process has stood still for so long until
+now, as its own watch tells; upper bounds leave that out.
 """
 
 FIELDS: Final[dict[str, tuple[str, ...]]] = {

@@ -29,7 +29,19 @@ WINDOW_BATCHES: Final = 16
 """With the recorder's batches some 300 orders: more than any fault-free order takes to its end."""
 
 _OF_THE_RUN: Final = frozenset(
-    {"phase", "life", "fault", "left", "held", "owned", "revoked", "paused", "breaker", "drained"}
+    {
+        "phase",
+        "life",
+        "fault",
+        "left",
+        "held",
+        "owned",
+        "revoked",
+        "paused",
+        "breaker",
+        "drained",
+        "stalled",
+    }
 )
 _BY_EVENT: Final = frozenset({"claim", "complete", "unclaim"})
 _EVENT_AT: Final[dict[object, int]] = {

@@ -19,6 +19,7 @@ import msgspec
 
 from lab.faults.plan import FaultPlan
 from lab.faults.provider import ProviderFaults
+from lab.faults.remote import RemotePlan
 from lab.history.journal import Journal
 from lab.history.recorder import Write
 from lab.observe.ecs import log_to_stderr
@@ -230,6 +231,11 @@ async def _answer(
 
 def _make_plan(assignment: Assignment, clock: Clock, stack: AsyncExitStack) -> FaultPlan:
     """The supervisor's plan from here, or one without faults."""
+    if assignment.control:
+        seed = assignment.seed or 0
+        plan = RemotePlan(assignment.control, seed=seed, coin=Chance(seed).u)
+        stack.callback(plan.close)
+        return plan
     return FaultPlan(seed=0, coin=Chance(0).u, now_us=clock.now_us)
 
 

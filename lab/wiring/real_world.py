@@ -19,6 +19,7 @@ from lab.domain.events import READS
 from lab.faults.client import ClientFaults
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan import FaultPlan
+from lab.faults.plan_server import PlanServer
 from lab.history.entries import FIELDS, Entry
 from lab.history.journal import merged, read_journal
 from lab.runtime.chance import Chance
@@ -87,8 +88,11 @@ class RealWorld:
             await backend.prepare(stack)
             if not self.spec.makes.keep:
                 stack.push_async_callback(backend.remove)
+        questions = PlanServer(self.plan)
+        stack.callback(questions.close)
+        control = await questions.start(self.folder / "control")
         stack.push_async_callback(self._end_all)
-        third, *others = _assignments(self._first)
+        third, *others = _assignments(msgspec.structs.replace(self._first, control=control))
         providers = self._member(third)
         self.members = (providers,)
         await providers.start()
@@ -256,7 +260,6 @@ def _first_assignment(spec: RunSpec, folder: Path) -> Assignment:
         settings=dict(spec.settings.values),
         faults=tuple(fault.text for fault in spec.faults),
         port=0,
-        control=str(folder / "control"),
         journal="yes",
         ledger=str(folder / "ledger.ndjson"),
         is_supervised=True,
