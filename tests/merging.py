@@ -7,12 +7,9 @@ witness, and nothing else. Here the one is made of the other.
 
 import random  # noqa: TID251 - decides nothing but the order of entries that tests look at
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
-import msgspec
-
-from lab.history.entries import FACTS, FIELDS, Entry
-from lab.history.journal import frozen, merged
+from lab.history.entries import FACTS, Entry
+from lab.history.journal import merged
 
 GATHERED = frozenset(
     kind for kind in FACTS if kind not in ("fault", "phase", "life", "left", "order_truth")
@@ -22,13 +19,6 @@ GATHERED = frozenset(
 MS = 1_000
 
 Merge = Callable[[Sequence[Entry], int], list[Entry]]
-
-
-def read_history(path: Path) -> list[Entry]:
-    """The entries of a `history.ndjson`."""
-    lines = path.read_bytes().splitlines()
-    found = (msgspec.json.decode(line, type=dict[str, object]) for line in lines)
-    return [tuple(frozen(entry[name]) for name in FIELDS[str(entry["kind"])]) for entry in found]
 
 
 def witness(entry: Entry) -> object:
@@ -93,13 +83,6 @@ def facts_last(entries: Sequence[Entry], seed: int) -> list[Entry]:
     facts = list(by_witness([entry for entry in entries if entry[0] in GATHERED]).values())
     random.Random(seed).shuffle(facts)
     return [*calls, *(entry for told in facts for entry in told)]
-
-
-def witness_by_witness(entries: Sequence[Entry], seed: int) -> list[Entry]:
-    """One file after the other."""
-    files = list(by_witness(entries).values())
-    random.Random(seed).shuffle(files)
-    return [entry for told in files for entry in told]
 
 
 def _told(entry: Entry, off_us: int) -> Entry:

@@ -32,6 +32,7 @@ class Checker:
         checks: the checks themselves, for tests of single ones.
 
     Attributes:
+        contract: see above.
         acted: the numbers of the run; complete after `findings`.
     """
 
@@ -42,6 +43,7 @@ class Checker:
         only: Collection[str] = (),
         checks: Sequence[Check] | None = None,
     ) -> None:
+        self.contract = contract
         self.acted = Acted()
         self._checks = make_checks(contract, only) if checks is None else tuple(checks)
         self._judges = [

@@ -4,12 +4,11 @@ All of it is told by entries of one process, in its own order. Deliberately not 
 does to orders.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.lives import Ended, Life, Overdue
 from lab.checks.tables import DRAINED
-from lab.checks.tracks import Track
 from lab.history.shapes import Deliver
 
 
@@ -76,14 +75,13 @@ class GracefulShutdown(Check):
     sentence = "a process that is told to stop ends its work in time, and nobody does it again"
 
     def conclude(self, seen: Seen) -> None:
-        tracks = {(track.group, track.topic, track.partition): track for track in seen.tracks}
         for life in seen.lives:
             if life.term_us is None or life.end == "kill":
                 continue
             if life.end_us is None and not seen.has_ended:
                 continue
             self.checked += 1
-            wrong, subject = self._wrong(life, _redone(life, tracks))
+            wrong, subject = self._wrong(life, _redone(life))
             if wrong:
                 self.broken(f"{life.name} was told to stop and {wrong}", subject)
 
@@ -110,16 +108,15 @@ class GracefulShutdown(Check):
         return "", ""
 
 
-def _redone(life: Life, tracks: Mapping[tuple[str, str, int], Track]) -> Sequence[Deliver]:
+def _redone(life: Life) -> Sequence[Deliver]:
     """Records that are started again because of how a life left, in the order of their starts.
 
-    What it acknowledged before its last rebalance, or told the bus in vain, it could not help.
+    What it acknowledged before its last rebalance has nothing to do with that.
     """
     redone = [
         started
         for started, epoch in life.started_again.values()
-        if started[7] >= tracks[started[4:7]].told_by(life.name)
-        and (epoch == life.epoch or not life.epoch)
+        if epoch == life.epoch or not life.epoch
     ]
     return sorted(redone, key=lambda started: started[1])
 

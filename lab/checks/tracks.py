@@ -134,11 +134,6 @@ class Track:
             progress.told = position
             progress.acked = {offset for offset in acked if offset >= position}
 
-    def told_by(self, process: str) -> int:
-        """The highest position that a process told under its latest epoch; -1 without one."""
-        progress = self._members.get(process)
-        return -1 if progress is None else progress.told
-
     def conclude(self) -> None:
         """The history is complete: a member began where those before it had come to."""
         reached = 0

@@ -213,7 +213,8 @@ class RemoteSite(Site):
         return self._remote.ask(Ask("marks", self._key, (subject,))).firing
 
     def visit(self, subject: str) -> int:
-        if self._remote.is_over:
+        # Of an order that no fault can hit nobody needs the number.
+        if self._remote.is_over or not self.may_hit(subject):
             return 0
         return self._remote.ask(Ask("visit", self._key, (subject,))).number
 

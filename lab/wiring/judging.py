@@ -1,6 +1,7 @@
 """Who reads the history of a run: the checks, the digest and the file that keeps it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from lab.checks.checker import Checker
 from lab.checks.contract import Contract
@@ -8,8 +9,15 @@ from lab.history.digest import Digest
 from lab.history.recorder import Sink
 from lab.history.writer import HistoryFile
 from lab.report.run_folder import RunFolder
-from lab.settings import Settings
+from lab.settings import WALL_CLOCK, Settings
 from lab.wiring.spec import RunSpec
+
+_SLACK_US: Final = 1_000
+_LIVE_SLACK_US: Final = 100_000
+"""How unpunctual a timer of a busy machine may be before it counts as late."""
+
+_LIVE_STOP_US: Final = 3_000_000
+"""A real process still takes leave of its servers when its work is drained, in bounded time."""
 
 
 @dataclass(slots=True)
@@ -35,6 +43,7 @@ class Sinks:
 
 def contract_of(settings: Settings) -> Contract:
     """The declared policies by which the promises are judged."""
+    is_live = settings.profile == WALL_CLOCK
     return Contract(
         attempts_max=settings.number("retry.attempts_max"),
         base_us=settings.us("retry.base_ms"),
@@ -47,7 +56,8 @@ def contract_of(settings: Settings) -> Contract:
         workers=settings.number("bus.workers"),
         max_in_flight=settings.number("bus.max_in_flight"),
         window_us=settings.us("dedupe.window_ms"),
-        stop_us=settings.us("drain.grace_ms"),
+        stop_us=settings.us("drain.grace_ms") + (_LIVE_STOP_US if is_live else 0),
+        slack_us=_LIVE_SLACK_US if is_live else _SLACK_US,
         breaker_window_us=settings.us("breaker.window_ms"),
         breaker_calls_min=settings.number("breaker.calls_min"),
         breaker_open_us=settings.us("breaker.open_ms"),

@@ -36,7 +36,7 @@ from lab.wiring.assignment import PROVIDERS, Assignment
 from lab.wiring.backends import Backends
 from lab.wiring.chain import Policy
 from lab.wiring.health import counted, health_app
-from lab.wiring.ports import make_life
+from lab.wiring.ports import Life, make_life
 from lab.wiring.program import Program, make_program
 from lab.wiring.real import HttpThirdParties, KafkaBackend, PostgresBackend, RedisBackend
 from lab.wiring.servers import make_third_parties
@@ -135,7 +135,14 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         _say_ready(assignment, log, signals.url)
         await signals.wait()
         signals.is_ready = False
+        _tell_life(life, "term")
         await _end(program, signals, log)
+        _tell_life(life, "stopped")
+
+
+def _tell_life(life: Life, event: str) -> None:
+    if life.write is not None:
+        life.write(("life", life.now(), life.process, "", event))
 
 
 async def _watch_stalls(process: str, clock: Clock, write: Write) -> None:
@@ -152,6 +159,7 @@ async def _end(program: Program, signals: "_Signals", log: logging.Logger) -> No
     """End the work of a process that was told to stop; told again, abort it."""
     shutdown = program.make_shutdown()
     if isinstance(shutdown, ExitAtOnce):
+        _tell_life(program.life, "stopped")
         # Nothing is settled, committed or closed on the way out: not by a `finally` either.
         logging.shutdown()
         os._exit(0)

@@ -30,6 +30,7 @@ class Program:
 
     Attributes:
         api, relay, worker: the one that it is; the others are None.
+        life: whose life it is.
     """
 
     def __init__(
@@ -38,13 +39,13 @@ class Program:
         self.api = built if isinstance(built, Api) else None
         self.relay = built if isinstance(built, Relay) else None
         self.worker = built if isinstance(built, Worker) else None
-        self._life = life
+        self.life = life
         self._policy = policy
         self._stack = stack
 
     def begin(self) -> None:
         """Start everything that runs by itself. An API only answers."""
-        host = self._life.host
+        host = self.life.host
         if self.relay is not None:
             host.spawn(self.relay.run())
         if self.worker is not None:
@@ -71,7 +72,7 @@ class Program:
             background: of whoever runs the process, before the program's own.
             close: the same.
         """
-        life = self._life
+        life = self.life
         if life.faults is not None:
             life.faults.begin_drain()
         if not self._policy.has("drain"):

@@ -5,11 +5,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from lab.history.recorder import Recorder
 from lab.report.run_folder import RunFolder
@@ -21,15 +19,6 @@ from lab.wiring.real_world import RealWorld
 from lab.wiring.spec import TAIL_US, RunSpec
 
 _KEPT_FILES: Final = ("logs.ndjson", "ledger.ndjson")
-
-
-class _Buyer(msgspec.Struct):
-    """What is read of an order before it is posted."""
-
-    customer_id: str = ""
-
-
-_decode_buyer: Final = msgspec.json.Decoder(_Buyer, strict=False).decode
 
 
 def run_for_real(
@@ -47,19 +36,6 @@ def run_for_real(
         SimulationError: a process ended as none should.
     """
     return asyncio.run(_run(spec, workload, customers, folder, on_progress))
-
-
-def customers_of(orders: Workload) -> Sequence[str]:
-    """Every customer of a load that names one, once."""
-    found: dict[str, None] = {}
-    with closing(orders):
-        for order in orders:
-            try:
-                buyer = _decode_buyer(order.body).customer_id
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue
-            found[buyer] = None
-    return tuple(found)
 
 
 async def _run(

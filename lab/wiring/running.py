@@ -18,6 +18,7 @@ from lab.history.recorder import Recorder
 from lab.report.result import Result, encode_result
 from lab.report.run_folder import RunFolder, RunFolderError
 from lab.runner import Limits, Progress, drive
+from lab.runtime.virtual_loop import Scheduler
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.workloads import Workload, from_file, made_up
 from lab.wiring.judging import Sinks
@@ -104,13 +105,7 @@ def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
     """Run what was decided; see `run`."""
     goals = tuple(parse_goal(text) for text in spec.scenario.goals)
     with closing(make_workload(spec)) as workload, _folder(spec) as folder:
-        if spec.makes.is_real:
-            from lab.wiring.real_run import customers_of, run_for_real  # noqa: PLC0415 - for the few
-
-            customers = customers_of(make_workload(spec))
-            ran = run_for_real(spec, workload, customers, folder=folder, on_progress=on_progress)
-        else:
-            ran = simulate(spec, workload, folder=folder, on_progress=on_progress)
+        ran = _run(spec, workload, folder, on_progress)
         result = make_result(ran, goals)
         if folder is not None:
             folder.stage("plan.json").write_bytes(ran.plan.to_json())
@@ -118,6 +113,25 @@ def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
             folder.stage("result.json").write_bytes(encode_result(result))
             folder.commit()
     return result
+
+
+def _run(
+    spec: RunSpec, workload: Workload, folder: RunFolder | None, on_progress: Progress | None
+) -> Ran:
+    """Run it in the world that it is for; what only few runs need is imported by those."""
+    if not spec.makes.is_live:
+        return simulate(spec, workload, folder=folder, on_progress=on_progress)
+    if not spec.makes.is_real:
+        from lab.wiring.live_run import run_live  # noqa: PLC0415 - see above
+
+        return run_live(
+            spec, workload, lambda: make_workload(spec), folder=folder, on_progress=on_progress
+        )
+    from lab.scenarios.buyers import customers_of  # noqa: PLC0415 - see above
+    from lab.wiring.real_run import run_for_real  # noqa: PLC0415 - see above
+
+    customers = customers_of(make_workload(spec))
+    return run_for_real(spec, workload, customers, folder=folder, on_progress=on_progress)
 
 
 def make_workload(spec: RunSpec) -> Workload:
@@ -154,15 +168,20 @@ def simulate(
     """
     sinks = Sinks(spec, folder) if observe else None
     recorder = None if sinks is None else Recorder(sinks.all)
+    order = spec.settings.text("run.order")
     world = SimulatedWorld(
         spec,
         write=None if recorder is None else recorder.append,
-        on_instant=None if recorder is None else recorder.flush_if_full,
+        scheduler=Scheduler(
+            seed=spec.seed,
+            order="shuffle" if order == "shuffle" else "fifo",
+            on_instant=None if recorder is None else recorder.flush_if_full,
+        ),
     )
     began_ns = time.perf_counter_ns()
     is_partial = False
     try:
-        end = world.scheduler.run(_to_the_end(world, workload, on_progress))
+        end = world.scheduler.run(to_the_end(world, workload, on_progress))
     except KeyboardInterrupt:
         is_partial = True
         end = asyncio.run(world.look())
@@ -190,7 +209,7 @@ def simulate(
     )
 
 
-async def _to_the_end(
+async def to_the_end(
     world: SimulatedWorld, workload: Workload, on_progress: Progress | None
 ) -> End:
     """All phases of a run, and the world as it is then."""

@@ -16,7 +16,7 @@ from lab.providers.payment_gateway import GatewayServer
 from lab.providers.warehouse import WarehouseServer
 from lab.runtime.chance import Chance
 from lab.runtime.process_loop import ProcessLoop
-from lab.runtime.virtual_loop import Scheduler
+from lab.runtime.scheduler import AnyScheduler
 from lab.settings import Settings
 from lab.stores.memory import MemoryStoreServer
 from lab.stores.memory_dedupe import MemoryDedupeServer
@@ -39,7 +39,7 @@ class Servers:
 
 
 def make_servers(
-    scheduler: Scheduler,
+    scheduler: AnyScheduler,
     settings: Settings,
     chance: Chance,
     *,

@@ -8,7 +8,7 @@ killed or had ended by itself. Not here: what a process runs (`programs`), the p
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from lab.asgi_call import call
 from lab.domain.events import READS
@@ -24,8 +24,9 @@ from lab.runtime.errors import SimulationError
 from lab.runtime.ids import SeededIds
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.processes import SimProcess
-from lab.runtime.virtual_loop import Scheduler
+from lab.runtime.scheduler import AnyScheduler
 from lab.scenarios.client import Client
+from lab.wiring.backends import Backends
 from lab.wiring.chain import Policy
 from lab.wiring.memory import memory_backends
 from lab.wiring.outcome import End
@@ -189,7 +190,8 @@ class SimulatedWorld:
     Args:
         spec: what is to be run.
         write: takes the entries of the history, or None.
-        on_instant: see `Scheduler`.
+        scheduler: of its processes; time is what that says.
+        replace: puts real backends in the place of those in memory.
     """
 
     def __init__(
@@ -197,16 +199,14 @@ class SimulatedWorld:
         spec: RunSpec,
         *,
         write: Write | None,
-        on_instant: Callable[[], None] | None = None,
+        scheduler: AnyScheduler,
+        replace: Callable[[Backends], Backends] = lambda backends: backends,
     ) -> None:
         settings = spec.settings
         self.spec = spec
         self.write_or_none = write
         self.write: Write = write or _forget
-        order: Literal["fifo", "shuffle"] = (
-            "shuffle" if settings.text("run.order") == "shuffle" else "fifo"
-        )
-        self.scheduler = Scheduler(seed=spec.seed, order=order, on_instant=on_instant)
+        self.scheduler = scheduler
         root = self.scheduler.root
         self.now_us = root.now_us
         self.clock = VirtualClock(root)
@@ -219,7 +219,7 @@ class SimulatedWorld:
         self.servers: Servers = make_servers(
             self.scheduler, settings, chance, off=spec.off, write=write
         )
-        self.backends = memory_backends(self.servers, self.plan)
+        self.backends = replace(memory_backends(self.servers, self.plan))
         self.restart_us = settings.us("run.restart_ms")
         self.is_healed = False
         self._http = SimulatedHttp(root)

@@ -664,6 +664,31 @@ def test_an_interrupt_ends_the_run_at_once_and_runs_no_clean_up() -> None:
     assert after == []
 
 
+def test_a_handler_of_the_interpreter_may_turn_a_signal_into_a_cancellation() -> None:
+    ended: list[str] = []
+
+    async def main(world: WallScheduler) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        interrupted = lambda *_: world.root.call_soon_threadsafe(task.cancel)  # noqa: E731
+        before = signal.signal(signal.SIGINT, interrupted)
+        try:
+            # Nothing is ready: the signal finds the scheduler waiting.
+            world.root.call_later(0.01, threading.Thread(target=interrupt_this_process).start)
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.sleep(20)
+            ended.append("cleaned up")
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    run(main)
+    assert ended == ["cleaned up"]
+
+
+def interrupt_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 EXIT = """
 import asyncio
 from lab.runtime.wall_loop import WallScheduler
