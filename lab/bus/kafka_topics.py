@@ -28,6 +28,7 @@ from lab.domain.errors import EnvironmentNotReady, Transient
 from lab.ports.bus import Record, TopicPartition, record_limit
 from lab.resources import how_to_start
 
+_COMMITS: Final = "__consumer_offsets"
 _FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
 _FORBIDDEN: Final = (
     kafka_errors.TopicAuthorizationFailedError,
@@ -183,30 +184,60 @@ class KafkaTopics:
         ends = await self.ends(topics)
         return sum(end - committed.get(place, 0) for place, end in ends.items())
 
-    async def read(self, topic: str) -> list[Record]:
-        """The whole topic, partition by partition in offset order, up to its end at this moment.
+    async def read(self, *topics: str) -> list[Record]:
+        """Whole topics, partition by partition in offset order, up to their ends at this moment.
 
         Raises:
             Transient: the broker was not reached, or there is no such topic.
         """
-        places = await self._places([topic])
-        found: dict[BrokerPartition, list[Record]] = {place: [] for place in places}
+        places = await self._places(topics)
         async with Reader(self._settings) as reader:
-            ends = await self._call(reader.end_offsets, places)
-            reader.assign(places)
-            await self._call(reader.seek_to_beginning, *places)
-            for place in places:
-                while await self._call(reader.position, place) < ends[place]:
-                    batches = await self._call(self._some, reader)
-                    for batch_of, batch in batches.items():
-                        found[batch_of] += [
-                            to_record(record, self._settings)
-                            for record in batch
-                            if record.offset < ends[batch_of]
-                        ]
-        return [record for place in places for record in found[place]]
+            found = await self._read_from(reader, await self._call(_beginnings, reader, places))
+        return [to_record(record, self._settings) for place in found for record in found[place]]
+
+    async def read_commits(
+        self, group: str, *, since_us: int
+    ) -> list[tuple[int, bytes, bytes | None]]:
+        """What the broker has noted of the group and of others beside it, oldest first.
+
+        Returns:
+            The records of the broker's own topic in the partition that the group's commits go to:
+            (wall clock in microseconds, key, value).
+
+        Raises:
+            Transient: the broker was not reached, or does not let us read that topic.
+        """
+        described = await self._call(self._admin.describe_topics, [_COMMITS])
+        count = len(described[0]["partitions"])
+        if not count:
+            return []  # Nobody has ever committed anything.
+        place = BrokerPartition(_COMMITS, _java_hash(self._settings.topic(group)) % count)
+        async with Reader(self._settings) as reader:
+            found = await self._call(reader.offsets_for_times, {place: since_us // 1000})
+            start = found[place]
+            if start is None:
+                return []
+            records = await self._read_from(reader, {place: start.offset})
+        return [(r.timestamp * 1000, r.key or b"", r.value) for r in records[place]]
 
     # ----
+
+    async def _read_from(
+        self, reader: Any, starts: Mapping[BrokerPartition, int]
+    ) -> dict[BrokerPartition, list[Any]]:
+        """All records of some partitions, from an offset of each up to its end at this moment."""
+        ends = await self._call(reader.end_offsets, list(starts))
+        found: dict[BrokerPartition, list[Any]] = {place: [] for place in starts}
+        left = [place for place in starts if starts[place] < ends[place]]
+        reader.assign(left)
+        for place in left:
+            reader.seek(place, starts[place])
+        for place in left:
+            while await self._call(reader.position, place) < ends[place]:
+                batches = await self._call(self._some, reader)
+                for of, batch in batches.items():
+                    found[of] += [record for record in batch if record.offset < ends[of]]
+        return found
 
     def _configs(self, topic: str) -> dict[str, str]:
         """The bounds that the port names, whatever the broker's defaults are."""
@@ -284,6 +315,20 @@ class KafkaTopics:
         return EnvironmentNotReady(
             what, server="Kafka", address=self._settings.bootstrap, remedy=remedy
         )
+
+
+async def _beginnings(reader: Any, places: list[BrokerPartition]) -> dict[BrokerPartition, int]:
+    """The first offset of each partition."""
+    found: dict[BrokerPartition, int] = await reader.beginning_offsets(places)
+    return {place: found[place] for place in places}
+
+
+def _java_hash(text: str) -> int:
+    """The hash by which a broker spreads its groups; names of ours are ASCII."""
+    number = 0
+    for character in text:
+        number = (31 * number + ord(character)) & 0xFFFF_FFFF
+    return number & 0x7FFF_FFFF
 
 
 class Reader:

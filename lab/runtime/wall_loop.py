@@ -215,7 +215,10 @@ class WallScheduler(AnyScheduler):
         return max(min(instants) - self.now_us, 0) / 1e6 if instants else None
 
     def _make_due_ready(self) -> None:
-        heap, now_us = self._kernel.timeline.heap, self.now_us
+        heap = self._kernel.timeline.heap
+        if not heap:
+            return
+        now_us = self.now_us
         while heap and heap[0][0] <= now_us:
             handle = heappop(heap)[2]
             if handle.callback is not None:

@@ -24,6 +24,7 @@ from lab.settings import environment
 from lab.wiring.backends import Backend, Backends
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran
+from lab.wiring.process import LATE_US, TICK_US
 from lab.wiring.readiness import addresses
 from lab.wiring.real import KafkaBackend, PostgresBackend, RedisBackend, Where
 from lab.wiring.servers import is_blocked
@@ -138,9 +139,23 @@ async def _whole_run(
     async with AsyncExitStack() as stack:
         for backend in world.backends.all:
             await _prepare(backend, stack, keep=real.keep)
+        world.spawn(_watch_stalls(world))
         total = workload.total or 0
         await drive(world, iter(workload), total=total, limits=limits, progress=on_progress)
         return await world.look(), await _facts(world.backends)
+
+
+async def _watch_stalls(world: SimulatedWorld) -> None:
+    """Write down when this process stood still, and with it every process of the lab."""
+    clock = world.clock
+    while True:
+        due_us = clock.now_us() + TICK_US
+        await clock.sleep_us(TICK_US)
+        now_us = clock.now_us()
+        if now_us - due_us > LATE_US:
+            for member in world.members:
+                if member.loop is not None:
+                    world.write(("stalled", now_us, member.loop.name, "", now_us - due_us))
 
 
 async def _after_all(world: SimulatedWorld, backends: Backends) -> tuple[End, list[list[Entry]]]:

@@ -43,8 +43,8 @@ from lab.wiring.servers import make_third_parties
 
 READY: Final = "ready"
 
-_TICK_US: Final = 50_000
-_LATE_US: Final = 20_000
+TICK_US: Final = 50_000
+LATE_US: Final = 20_000
 """Less is the usual unpunctuality of a timer."""
 
 
@@ -148,10 +148,10 @@ def _tell_life(life: Life, event: str) -> None:
 async def _watch_stalls(process: str, clock: Clock, write: Write) -> None:
     """Write down when this process stood still: stopped, swapped out, or without a processor."""
     while True:
-        due_us = clock.now_us() + _TICK_US
-        await clock.sleep_us(_TICK_US)
+        due_us = clock.now_us() + TICK_US
+        await clock.sleep_us(TICK_US)
         now_us = clock.now_us()
-        if now_us - due_us > _LATE_US:
+        if now_us - due_us > LATE_US:
             write(("stalled", now_us, process, "", now_us - due_us))
 
 

@@ -23,7 +23,8 @@ from lab.wiring.assignment import Assignment, write_assignment
 READY_S: Final = 60
 """A process that is not ready after so long never will be; a busy machine starts eight at once."""
 
-_LOG_SHOWN: Final = 600
+_LINES_SHOWN: Final = 4
+_LOG_SHOWN: Final = 1_500
 _NOT_READY_CODE: Final = 4
 _EXPECTED: Final = (0, -signal.SIGTERM, -signal.SIGKILL, _NOT_READY_CODE)
 """How a process may end in the middle of a run: told to, killed, or for want of a server."""
@@ -68,11 +69,14 @@ class Member:
         self._life = ""
         self._watching: asyncio.Task[None] | None = None
         self._is_killed = False
+        # Before it is ready a signal finds no handler.
+        self._is_ready = False
 
     @property
     def is_alive(self) -> bool:
         """Whether a life of it runs and is ready."""
-        return self._process is not None and self._process.returncode is None
+        process = self._process
+        return self._is_ready and process is not None and process.returncode is None
 
     async def start(self) -> None:
         """Begin its first life; returns when it is ready.
@@ -108,7 +112,8 @@ class Member:
         """The faults of the run have ended."""
         self.is_healed = True
         self._signal(signal.SIGCONT)
-        self._signal(signal.SIGUSR1)
+        if self._is_ready:
+            self._signal(signal.SIGUSR1)
 
     def retire(self) -> None:
         """Do not start it again."""
@@ -137,7 +142,7 @@ class Member:
             self.journals.append(journal)
         assignment = msgspec.structs.replace(assignment, is_healed=self.is_healed)
         write_assignment(path, assignment)
-        self._is_killed = False
+        self._is_killed = self._is_ready = False
         if assignment.role != "providers":
             self._tell_life(self._life, "start")
         with (self._folder / "logs.ndjson").open("ab") as log:
@@ -152,7 +157,10 @@ class Member:
             )
         self._next = msgspec.structs.replace(assignment, life=assignment.life + 1)
         line = await self._said(process)
+        self._is_ready = bool(line)
         if line:
+            if self.is_healed and not assignment.is_healed:
+                self._signal(signal.SIGUSR1)
             self.url = msgspec.json.decode(line)["url"]
             port = _port_of(self.url, assignment.port)
             self._next = msgspec.structs.replace(self._next, port=port)
@@ -171,10 +179,12 @@ class Member:
 
     def _failure(self, code: int) -> SimulationError | EnvironmentNotReady:
         """What its log says about why it has ended with `code`."""
-        tail = b""
+        lines: list[bytes] = []
         with contextlib.suppress(OSError):
-            tail = (self._folder / "logs.ndjson").read_bytes()[-_LOG_SHOWN:]
-        why = tail.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            lines = (self._folder / "logs.ndjson").read_bytes().splitlines()
+        # Several write there; what is no JSON is a last cry of somebody, maybe of this one.
+        own = [line for line in lines if line[:1] != b"{" or self._life.encode() in line]
+        why = b" / ".join(own[-_LINES_SHOWN:])[-_LOG_SHOWN:].decode("utf-8", "replace")
         if code == _NOT_READY_CODE:
             return EnvironmentNotReady(
                 why, server=f"process {self._life}", address="", remedy="it was told to be there"
