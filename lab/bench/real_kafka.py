@@ -16,15 +16,12 @@ import msgspec
 from lab.bench.baselines.kafka_loops import Payload, handle_all_s, three_hops_s
 from lab.bench.crew import work_until
 from lab.bench.load import BenchError
+from lab.bench.sample_orders import all_events, make_created, next_event
 from lab.bus.delivery import DeliveryLoop, Limits
 from lab.bus.kafka import KafkaBus
 from lab.bus.kafka_client import KafkaSettings
 from lab.bus.kafka_topics import KafkaTopics
-from lab.domain.codec import decode
 from lab.domain.envelope import Envelope, from_headers
-from lab.domain.events import OrderCreated, OrderValidated, PaymentCaptured
-from lab.domain.lineage import derive
-from lab.domain.order import Item
 from lab.patterns.commit_prefix import commit_prefix
 from lab.patterns.fencing import accept_present
 from lab.patterns.outbox import to_record
@@ -75,8 +72,7 @@ class Orderliness:
     async def handle(self, key: bytes, value: bytes) -> None:
         """Handle the event that `value` begins with the number of, from 0 under each key."""
         number = int(value[:8])
-        if not self._next:
-            self.start_s = time.perf_counter()
+        self.start_s = self.start_s or time.perf_counter()
         is_next = self._next.get(key, 0) == number
         await asyncio.sleep(HANDLER_S)
         # Whoever did not wait sees the same number as the one that it should have waited for.
@@ -188,7 +184,7 @@ async def _hop_ours(bus: KafkaBus, first: Sequence[Envelope]) -> float:
         nonlocal left
         record = delivery.record
         following = next_event(from_headers(record.headers, record.value))
-        if following is not None:
+        if record.topic != _HOPS[-1] and following is not None:
             await publisher.publish([to_record(following)])
             return _HANDLED
         left -= 1
@@ -219,72 +215,14 @@ async def _hop_ours(bus: KafkaBus, first: Sequence[Envelope]) -> float:
         await bus.close()
 
 
-def make_created(number: int) -> Envelope:
-    """The event of a new order, as the API makes it."""
-    order_id = f"{number:016x}-{number}.1"
-    return derive(
-        OrderCreated(
-            order_id=order_id,
-            customer_id=f"C-{number % 997}",
-            country="GB",
-            currency="GBP",
-            amount_cents=2_999,
-            items=(
-                Item(sku="A", quantity=2, unit_price_cents=500),
-                Item(sku="B-77", quantity=1, unit_price_cents=1_999),
-            ),
-        ),
-        by="api",
-        cause_id=order_id,
-        traceparent="00-0123456789abcdef0123456789abcdef-0123456789abcdef-01",
-        sequence=1,
-        time_us=1_700_000_000_000_000,
-        lab_subject=f"{number}.1",
-    )
-
-
-def next_event(cause: Envelope) -> Envelope | None:
-    """What the service of the next hop says, or None after the last one."""
-    payload = decode(cause.type, cause.data)
-    following: OrderValidated | PaymentCaptured
-    match payload:
-        case OrderCreated():
-            by = "validation"
-            following = OrderValidated(
-                order_id=payload.order_id,
-                currency=payload.currency,
-                amount_cents=payload.amount_cents,
-            )
-        case OrderValidated():
-            by = "payment"
-            following = PaymentCaptured(
-                order_id=payload.order_id,
-                charge_key=f"{payload.order_id}:charge:1",
-                currency=payload.currency,
-                amount_cents=payload.amount_cents,
-            )
-        case _:
-            return None
-    return derive(
-        following,
-        by=by,
-        cause_id=cause.id,
-        traceparent=cause.traceparent,
-        sequence=cause.sequence + 1,
-        time_us=cause.time_us,
-        lab_subject=cause.lab_subject,
-    )
-
-
 def same_bytes(first: Sequence[Envelope]) -> list[Mapping[bytes, Payload]]:
     """The records of every hop by key, as the lab publishes them."""
-    hops = []
-    events = list(first)
-    while events:
-        records = map(to_record, events)
-        hops.append({each.key: (each.key, each.value, list(each.headers)) for each in records})
-        events = [each for each in map(next_event, events) if each is not None]
-    return hops
+    hops: list[dict[bytes, Payload]] = [{} for _ in _HOPS]
+    for created in first:
+        for records, event in zip(hops, all_events(created), strict=False):
+            record = to_record(event)
+            records[record.key] = (record.key, record.value, list(record.headers))
+    return list(hops)
 
 
 # ---- both

@@ -284,10 +284,12 @@ class CallFolds:
         life.committing[entry[3:6]] = entry[1]
 
     def _commit_end(self, entry: shapes.CommitEnd) -> None:
-        self._life(entry[2]).committing.pop(entry[3:6], None)
+        process = entry[2]
+        life = self.lives.get(process) or self._life(process)
+        life.committing.pop(entry[3:6], None)
         if not entry[6] or entry[7] != "committed":
             return
-        process, subject, owed = entry[2], entry[3], entry[4:6]
+        subject, owed = entry[3], entry[4:6]
         case = self._open.get(subject) or self._book.case(subject)
         saw = case.settled.get(owed)
         if saw is None:
