@@ -4,7 +4,7 @@ Not here: what the world is made of (`lab.wiring`), what is promised (`lab.check
 page says (`lab.report`).
 """
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -43,11 +43,11 @@ class World(Protocol):
         """Run `call` beside the others, outside of every process of the lab."""
         ...
 
-    def heal(self) -> None:
+    async def heal(self) -> None:
         """End all faults; those that were to come later never come."""
         ...
 
-    def is_drained(self) -> bool:
+    async def is_drained(self) -> bool:
         """Nothing that was accepted waits for anything but a person."""
         ...
 
@@ -55,7 +55,7 @@ class World(Protocol):
         """When the last fault comes or ends that has a time; 0 if there is none."""
         ...
 
-    def tell_what_is_left(self) -> None:
+    async def tell_what_is_left(self) -> None:
         """Write the facts about what is still owed, locked or leased into the history."""
         ...
 
@@ -120,25 +120,25 @@ async def drive(
     await load.place_all(orders, total=total, tell=tell)
     # What the timetable holds comes, however early the last order was posted.
     struck_us = world.strikes_until_us()
-    await _until(
-        world,
-        lambda: now_us() > struck_us and load.is_answered and world.is_drained(),
-        max(now_us(), struck_us) + limits.tail_us,
-    )
+
+    async def is_quiet() -> bool:
+        return now_us() > struck_us and load.is_answered and await world.is_drained()
+
+    await _until(world, is_quiet, max(now_us(), struck_us) + limits.tail_us)
     tell(load.placed, total, "heal")
     phase("heal")
-    world.heal()
+    await world.heal()
     rounds.is_over = True
     deadline_us = now_us() + limits.drain_us
     phase("drain")
     tell(load.placed, total, "drain")
-    await _until(world, lambda: load.is_answered and world.is_drained(), deadline_us)
+    await _until(world, is_quiet, deadline_us)
     while operator is not None and now_us() < deadline_us and await operator.look(is_last=True):
         await world.clock.sleep_us(_LOOK_US)
-        await _until(world, lambda: load.is_answered and world.is_drained(), deadline_us)
+        await _until(world, is_quiet, deadline_us)
     world.client.give_up()
     await world.stop()
-    world.tell_what_is_left()
+    await world.tell_what_is_left()
     phase("end")
     tell(load.placed, total, "end")
 
@@ -204,9 +204,9 @@ class _Load:
             self._unanswered -= 1
 
 
-async def _until(world: World, condition: Callable[[], bool], deadline_us: int) -> None:
+async def _until(world: World, condition: Callable[[], Awaitable[bool]], deadline_us: int) -> None:
     """Wait for `condition`, looking ten times a second of the run, until `deadline_us` at most."""
-    while not condition():
+    while not await condition():
         left_us = deadline_us - world.clock.now_us()
         if left_us <= 0:
             return

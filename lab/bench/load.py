@@ -83,18 +83,17 @@ def _spent(spec: RunSpec, clock: Callable[[], float], *, observe: bool = True) -
     if ran.is_partial:
         raise KeyboardInterrupt
     _must_be_sound(ran)
-    ran.world.close()
     return spent
 
 
 def _must_be_sound(ran: Ran) -> None:
     """Raise BenchError unless every order was answered and drained, and no promise broken."""
     what = f"{ran.spec.scenario.name} at seed {ran.spec.seed}"
-    tally = ran.world.client.tally
-    if tally.accepted != ran.spec.orders or not ran.world.is_drained():
+    tally, is_drained = ran.tally, not any(ran.end.owed.values())
+    if tally.accepted != ran.spec.orders or not is_drained:
         raise BenchError(
             f"{what}: {tally.accepted:,} of {ran.spec.orders:,} orders were accepted, and they "
-            f"have {'' if ran.world.is_drained() else 'not '}all come to their end"
+            f"have {'' if is_drained else 'not '}all come to their end"
         )
     broken = [finding.name for finding in ran.findings if finding.verdict == "FAIL"]
     if broken:

@@ -86,7 +86,9 @@ class KafkaConsumer(Consumer):
 
     async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
         name = self._settings.partition
-        positions = {name(place): OffsetAndMetadata(at, "") for place, at in offsets.items()}
+        # The broker keeps positions and no epochs: who reads its notes wants to know both.
+        note = str(epoch)
+        positions = {name(place): OffsetAndMetadata(at, note) for place, at in offsets.items()}
         try:
             await within(self._settings.commit_us, self._commit(positions, epoch))
         except TimeoutError:

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.protocol.admin import ApiVersionRequest, DeleteGroupsRequest
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka_client import (
@@ -26,7 +26,9 @@ from lab.bus.kafka_client import (
 from lab.bus.kafka_consumer import to_record
 from lab.domain.errors import EnvironmentNotReady, Transient
 from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
+from lab.resources import how_to_start
 
+_COMMITS: Final = "__consumer_offsets"
 _FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
 _FORBIDDEN: Final = (
     kafka_errors.TopicAuthorizationFailedError,
@@ -40,6 +42,11 @@ _TOO_OLD: Final = (
     kafka_errors.IncompatibleBrokerVersion,
     kafka_errors.UnrecognizedBrokerVersion,
 )
+_FETCH: Final = 1
+_FETCH_SINCE_4: Final = 4
+"""The oldest request to fetch that Kafka 4.0 and later understand (KIP-896)."""
+_DESCRIBE_CLUSTER: Final = 60
+"""A request that came with Kafka 2.8."""
 
 
 class KafkaTopics(TopicReader):
@@ -48,28 +55,32 @@ class KafkaTopics(TopicReader):
     Args:
         settings: see `KafkaSettings`; `connect_us` bounds each call, a read of a whole topic too,
             counted from its last record on.
-        remedy: what to do if the broker cannot be reached.
+        remedy: what to do if the broker cannot be reached; "" for the usual.
 
     Raises:
-        EnvironmentNotReady: on entering, if the broker is not there or does not let us in.
+        EnvironmentNotReady: on entering, if the broker is not there, too old, or does not let us
+            in.
     """
 
-    def __init__(
-        self, settings: KafkaSettings, *, remedy: str = "start it: scripts/servers up kafka"
-    ) -> None:
+    def __init__(self, settings: KafkaSettings, *, remedy: str = "") -> None:
         self._settings = settings
-        self._remedy = remedy
+        self._remedy = remedy or how_to_start("kafka", "LAB_KAFKA_BOOTSTRAP")
         self._admin: Any = None
 
     async def __aenter__(self) -> Self:
         settings = self._settings
         admin = AIOKafkaAdminClient(**settings.connection("lab-topics", settings.connect_us))
+        self._admin = admin
         try:
             await within(settings.connect_us, admin.start())
-        except KAFKA_ERRORS as error:
+            await self.version()
+        except (*KAFKA_ERRORS, Transient) as error:
             await admin.close()
-            raise self._not_ready(error) from error
-        self._admin = admin
+            cause = error.__cause__ if isinstance(error, Transient) else error
+            raise self._not_ready(cause or error) from error
+        except EnvironmentNotReady:
+            await admin.close()
+            raise
         return self
 
     async def __aexit__(
@@ -128,6 +139,19 @@ class KafkaTopics(TopicReader):
 
     # ---- measured
 
+    async def version(self) -> str:
+        """What the broker's protocol says about its version, which it does not tell.
+
+        Raises:
+            EnvironmentNotReady: it is too old.
+            Transient: the broker was not reached.
+        """
+        response = await self._call(self._admin._send_request, ApiVersionRequest())  # noqa: SLF001
+        spoken = {key: least for key, least, _ in response.api_versions}
+        if _DESCRIBE_CLUSTER not in spoken:
+            raise self._not_ready(kafka_errors.UnsupportedVersionError())
+        return "4.0 or newer" if spoken[_FETCH] >= _FETCH_SINCE_4 else "2.8 to 3.9"
+
     async def ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
         """End offset of each partition.
 
@@ -135,7 +159,7 @@ class KafkaTopics(TopicReader):
             Transient: the broker was not reached, or there is no such topic.
         """
         places = await self._places(topics)
-        async with _Reader(self._settings) as reader:
+        async with Reader(self._settings) as reader:
             ends = await self._call(reader.end_offsets, places)
         return {self._settings.own(place): ends[place] for place in places}
 
@@ -160,30 +184,60 @@ class KafkaTopics(TopicReader):
         ends = await self.ends(topics)
         return sum(end - committed.get(place, 0) for place, end in ends.items())
 
-    async def read(self, topic: str) -> list[Record]:
-        """The whole topic, partition by partition in offset order, up to its end at this moment.
+    async def read(self, *topics: str) -> list[Record]:
+        """Whole topics, partition by partition in offset order, up to their ends at this moment.
 
         Raises:
             Transient: the broker was not reached, or there is no such topic.
         """
-        places = await self._places([topic])
-        found: dict[BrokerPartition, list[Record]] = {place: [] for place in places}
-        async with _Reader(self._settings) as reader:
-            ends = await self._call(reader.end_offsets, places)
-            reader.assign(places)
-            await self._call(reader.seek_to_beginning, *places)
-            for place in places:
-                while await self._call(reader.position, place) < ends[place]:
-                    batches = await self._call(self._some, reader)
-                    for batch_of, batch in batches.items():
-                        found[batch_of] += [
-                            to_record(record, self._settings)
-                            for record in batch
-                            if record.offset < ends[batch_of]
-                        ]
-        return [record for place in places for record in found[place]]
+        places = await self._places(topics)
+        async with Reader(self._settings) as reader:
+            found = await self._read_from(reader, await self._call(_beginnings, reader, places))
+        return [to_record(record, self._settings) for place in found for record in found[place]]
+
+    async def read_commits(
+        self, group: str, *, since_us: int
+    ) -> list[tuple[int, bytes, bytes | None]]:
+        """What the broker has noted of the group and of others beside it, oldest first.
+
+        Returns:
+            The records of the broker's own topic in the partition that the group's commits go to:
+            (wall clock in microseconds, key, value).
+
+        Raises:
+            Transient: the broker was not reached, or does not let us read that topic.
+        """
+        described = await self._call(self._admin.describe_topics, [_COMMITS])
+        count = len(described[0]["partitions"])
+        if not count:
+            return []  # Nobody has ever committed anything.
+        place = BrokerPartition(_COMMITS, _java_hash(self._settings.topic(group)) % count)
+        async with Reader(self._settings) as reader:
+            found = await self._call(reader.offsets_for_times, {place: since_us // 1000})
+            start = found[place]
+            if start is None:
+                return []
+            records = await self._read_from(reader, {place: start.offset})
+        return [(r.timestamp * 1000, r.key or b"", r.value) for r in records[place]]
 
     # ----
+
+    async def _read_from(
+        self, reader: Any, starts: Mapping[BrokerPartition, int]
+    ) -> dict[BrokerPartition, list[Any]]:
+        """All records of some partitions, from an offset of each up to its end at this moment."""
+        ends = await self._call(reader.end_offsets, list(starts))
+        found: dict[BrokerPartition, list[Any]] = {place: [] for place in starts}
+        left = [place for place in starts if starts[place] < ends[place]]
+        reader.assign(left)
+        for place in left:
+            reader.seek(place, starts[place])
+        for place in left:
+            while await self._call(reader.position, place) < ends[place]:
+                batches = await self._call(self._some, reader)
+                for of, batch in batches.items():
+                    found[of] += [record for record in batch if record.offset < ends[of]]
+        return found
 
     def _configs(self, topic: str) -> dict[str, str]:
         """The bounds that the port names, whatever the broker's defaults are."""
@@ -263,7 +317,21 @@ class KafkaTopics(TopicReader):
         )
 
 
-class _Reader:
+async def _beginnings(reader: Any, places: list[BrokerPartition]) -> dict[BrokerPartition, int]:
+    """The first offset of each partition."""
+    found: dict[BrokerPartition, int] = await reader.beginning_offsets(places)
+    return {place: found[place] for place in places}
+
+
+def _java_hash(text: str) -> int:
+    """The hash by which a broker spreads its groups; names of ours are ASCII."""
+    number = 0
+    for character in text:
+        number = (31 * number + ord(character)) & 0xFFFF_FFFF
+    return number & 0x7FFF_FFFF
+
+
+class Reader:
     """A consumer of no group, for the length of a block."""
 
     def __init__(self, settings: KafkaSettings) -> None:

@@ -4,14 +4,15 @@ Nothing here breaks a promise. Memory is bounded: counters, one histogram, and t
 that a fault hit. Deliberately not here: what the numbers look like on a page (`lab.report`).
 """
 
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab.checks.cases import Case
 from lab.checks.fact_folds import Fold
-from lab.checks.lives import Life
-from lab.checks.tables import LIMITER, SHED, TERMINAL, is_refusal
+from lab.checks.lives import Life, group_of
+from lab.checks.tables import LIMITER, SHED, TERMINAL, WRITER, is_refusal
 from lab.history import shapes
 
 DEEDS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -69,6 +70,10 @@ DEEDS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """What is counted of each pattern, and what a count is of. Of the last two nothing is: they show in
 the promises `commit-prefix` and `fenced` only."""
+
+
+APART_US: Final = 5_000
+"""By so much the clocks of a process and of a store may be apart; nothing is judged by it."""
 
 
 class Histogram:
@@ -144,6 +149,7 @@ class Acted:
         self.deliveries = 0
         self.attempts = 0
         self.calls = 0
+        self._kills: dict[str, list[int]] = {}
 
     @property
     def orders(self) -> int:
@@ -163,9 +169,9 @@ class Acted:
             "breaker": self._breaker,
             "drained": self._drained,
             "fault": self._fault,
+            "life": self._life_event,
             "paused": self._paused,
             "fault_end": self._fault_end,
-            "life": self._life,
             "redriven": self._redriven,
         }
 
@@ -175,7 +181,6 @@ class Acted:
         self.attempts = sum(life.runs for life in lives)
         self.calls = sum(life.called for life in lives)
         self.in_hand = max((life.held_max for life in lives), default=0)
-        self._did("outbox", "kept_over_crash", sum(life.outlived for life in lives))
         self._did("timeout", "unanswered", sum(life.unanswered for life in lives))
         self._did("provider_key", "asked", sum(life.asked for life in lives))
 
@@ -196,13 +201,15 @@ class Acted:
             for intent in case.intents:
                 if intent[4] == "raise":
                     self._did("provider_key", "sent_again")
+            if self._kills:
+                self._did("outbox", "kept_over_crash", self._kept_over_crash(case))
 
     def happened(self, name: str) -> int:
         """How often what a goal names has happened.
 
         A goal names a fault (`bus.duplicate`, `proc.crash@api.after_commit`), a state at the end
-        (`REFUNDED`), a deed of a pattern (`retry.recovered`), or `refused`, `accepted`, `shed`, `limiter` and
-        `in_hand`.
+        (`REFUNDED`), a deed of a pattern (`retry.recovered`), or `refused`, `accepted`, `shed`,
+        `limiter` and `in_hand`.
         """
         firings = self.faults.get(name)
         if firings is not None:
@@ -220,6 +227,23 @@ class Acted:
             return special[name]
         pattern, _, deed = name.partition(".")
         return self.acted[pattern][deed] if pattern in self.acted else 0
+
+    def _kept_over_crash(self, case: Case) -> int:
+        """Events of the order whose writer was killed between its commit and their publish.
+
+        It did not live to see its commit, or the event stands in its topic later than the kill.
+        """
+        kept = 0
+        for row in case.rows:
+            t_us, group = row[1], WRITER.get(row[5], "")
+            record = case.published.get(row[6])
+            kills = self._kills.get(group, ())
+            n = bisect_left(kills, t_us)
+            kept += (n < len(kills) and (record is None or kills[n] < record[1])) or any(
+                died.group == group and died.begun_us - APART_US <= t_us <= died.end_us + APART_US
+                for died in case.died
+            )
+        return kept
 
     def _did(self, pattern: str, deed: str, times: int = 1) -> None:
         if not times:
@@ -257,15 +281,17 @@ class Acted:
             if subject:
                 firings.orders[subject] = None
 
+    def _life_event(self, entry: shapes.LifeEvent) -> None:
+        if entry[4] == "kill":
+            insort(self._kills.setdefault(group_of(entry[2]), []), entry[1])
+        elif entry[4] == "resume":
+            self._calm(entry[1])
+
     def _paused(self, entry: shapes.Paused) -> None:
         self.limited += entry[5] == LIMITER
 
     def _fault_end(self, entry: shapes.FaultEnd) -> None:
         self._calm(entry[1])
-
-    def _life(self, entry: shapes.LifeEvent) -> None:
-        if entry[4] == "resume":
-            self._calm(entry[1])
 
     def _calm(self, t_us: int) -> None:
         """A fault was at work until now: what recovered before has to do it again."""

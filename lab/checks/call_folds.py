@@ -4,14 +4,17 @@ One method per kind of entry, called some eighty times an order, so each does th
 check needs; each notes, none judges. Deliberately not here: what witnesses say (`fact_folds`).
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from lab.checks.casebook import Casebook
-from lab.checks.cases import Ack, Again, Case, Disorder, Owed
+from lab.checks.cases import Ack, Again, Case, Died, Disorder, Owed
+from lab.checks.claims import Claims
 from lab.checks.contract import Contract
-from lab.checks.lives import Early, Ended, Health, Life, Overdue, Tracks
-from lab.checks.tables import CALL_FAILED, WRITER
+from lab.checks.lives import Early, Ended, Health, Life, Overdue, group_of
+from lab.checks.tables import CALL_FAILED
+from lab.checks.tracks import Tracks
 from lab.history import shapes
 
 Fold = Callable[[Any], None]
@@ -27,8 +30,7 @@ class CallFolds:
     Attributes:
         lives: by name, in the order of their first entry.
         kills: lives that were killed, by group. epochs: highest epoch, by group.
-        usurped: (process, group, event id) of completions that were accepted after somebody else
-            had taken the event over.
+        claims: of events, in the dedupe store.
     """
 
     def __init__(self, contract: Contract, book: Casebook, tracks: Tracks) -> None:
@@ -38,12 +40,11 @@ class CallFolds:
         self._tracks = tracks
         self._handler_us = contract.handler_us + contract.slack_us
         self._provider_us = contract.provider_us + contract.slack_us
-        self._takeovers: dict[tuple[str, str], int] = {}
-        self._some_stopped = False
+        self._ended: deque[Life] = deque()
         self.lives: dict[str, Life] = {}
         self.kills: dict[str, int] = {}
         self.epochs: dict[str, int] = {}
-        self.usurped: tuple[tuple[str, str, str], ...] = ()
+        self.claims = Claims()
 
     def folds(self) -> Mapping[str, Fold]:
         """What to call with the entries of each kind."""
@@ -56,13 +57,15 @@ class CallFolds:
             "owned": self._owned,
             "revoked": self._revoked,
             "drained": self._drained,
+            "stalled": self._stalled,
             "handle.begin": self._handle_begin,
             "handle.end": self._handle_end,
+            "commit.begin": self._commit_begin,
             "commit.end": self._commit_end,
             "call.end": self._call_end,
             "breaker": self._breaker,
-            "claim": self._claim,
-            "complete": self._complete,
+            "claim": self.claims.claimed,
+            "complete": self.claims.completed,
             "retrying": self._retrying,
             "buried": self._buried,
         }
@@ -75,48 +78,59 @@ class CallFolds:
         elif event == "pause":
             life.pauses.append((t_us, None))
         elif event == "resume":
-            life.pauses[-1] = (life.pauses[-1][0], t_us)
+            life.resume(t_us)
         elif event in ("kill", "stopped", "aborted") and life.end_us is None:
             life.end, life.end_us = event, t_us
-            self._end_life(life, t_us)
+            self._ended.append(life)
             if event == "kill":
-                group = _group_of(process)
+                group = group_of(process)
                 self.kills[group] = self.kills.get(group, 0) + 1
-                life.outlived = self._unpublished_of(group)
-            elif life.term_us is not None:
-                self._some_stopped = True
+                life.started_again.clear()
+
+    def sweep(self, now_us: int) -> None:
+        """Time has come to `now_us`: of a life that ended long enough before, all was told."""
+        ended = self._ended
+        while ended and (ended[0].end_us or 0) + self._contract.linger_us <= now_us:
+            self._end_life(ended.popleft())
 
     def close(self, now_us: int) -> None:
         """The history is complete: look at what still runs."""
+        while self._ended:
+            self._end_life(self._ended.popleft())
         for life in self.lives.values():
             if life.end_us is None:
                 self._note_overdue(life, now_us)
+        for track in self._tracks.values():
+            track.conclude()
 
-    def _end_life(self, life: Life, t_us: int) -> None:
-        """What was in hand is lost, or was left."""
-        self._note_overdue(life, t_us)
+    def _end_life(self, life: Life) -> None:
+        """What was in hand is lost, or was left.
+
+        Not when its end is told: the supervisor tells it, the rest the process itself, and neither
+        waits for the other.
+        """
+        assert life.end_us is not None
+        self._note_overdue(life, life.end_us)
         if life.end != "kill":
             life.left_open = tuple(life.in_hand.values())
+        else:
+            for (subject, group, _), begun_us in life.committing.items():
+                case = self._open.get(subject)
+                if case is not None:
+                    case.died += (Died(group, begun_us, life.end_us),)
+        life.committing.clear()
         life.in_hand.clear()
         life.handlers.clear()
         life.not_before.clear()
         life.said.clear()
         life.hints.clear()
 
-    def _unpublished_of(self, group: str) -> int:
-        """Events that this group's process has committed and that stand in no topic, by now."""
-        return sum(
-            WRITER.get(row[5]) == group and row[6] not in case.published
-            for case in self._open.values()
-            for row in case.rows
-        )
-
     def _note_overdue(self, life: Life, now_us: int) -> None:
         """Handlers that have run too long by now. A call that hangs is made by one of them."""
         for run in life.handlers.values():
-            lasted_us = life.awake_us(run[1], now_us)
+            lasted_us = now_us - run[1]
             if lasted_us > self._handler_us:
-                never = Overdue(run[3], f"handler of {run[6]}", lasted_us, Ended.NEVER)
+                never = Overdue(run[3], f"handler of {run[6]}", run[1], lasted_us, Ended.NEVER)
                 life.overdue += (never,)
 
     # ---- the delivery loop
@@ -139,12 +153,9 @@ class CallFolds:
             self._book.case(entry[3]).attempts_over += ((entry[4], entry[9]),)
         if life.not_before:
             self._look_at_time(life, entry)
-        if self._some_stopped:
-            track = self._tracks[entry[4:7]]
-            acked = track.acked.get(entry[7])
-            # What a process told the bus in vain it could not help leaving uncommitted.
-            if acked and acked[2] != process and entry[7] >= track.told:
-                self._note_again(acked, entry)
+        acked = self._tracks[entry[4:7]].start(entry)
+        if acked is not None:
+            self._started_again(acked, entry)
 
     def _settle(self, entry: shapes.Settle) -> None:
         process, how = entry[2], entry[10]
@@ -157,17 +168,15 @@ class CallFolds:
             life.stale += (entry,)
         if how == "ack":
             life.acks += 1
-            track, offset = self._tracks[entry[4:7]], entry[7]
-            if offset >= track.passed:
-                track.acked[offset] = entry
-            else:
-                track.ack_late(offset)
+            started = self._tracks[entry[4:7]].ack(entry)
+            if started is not None:
+                self._started_again(entry, started)
             why = entry[11]
             if why != "unread":
                 case = self._open.get(entry[3]) or self._book.case(entry[3])
                 owed = (entry[4], entry[9])
                 # As handled: the process itself saw the commit, before.
-                if why != "handled" or case.settled.get(owed) != process:
+                if why != "handled" or process not in case.settled.get(owed, ()):
                     self._ack(case, owed, entry)
         elif how == "retry":
             attempt = begun[11] if begun is not None else 1
@@ -177,12 +186,22 @@ class CallFolds:
         if life.said:
             self._look_at_word(life, entry, begun)
 
+    def _started_again(self, acked: shapes.Settle, started: shapes.Deliver) -> None:
+        """A record that one member had acknowledged was started by a later one."""
+        life = self._life(acked[2])
+        # What it told the bus in vain, or could not tell while it stood still, it could not help.
+        told = self._tracks[acked[4:7]].told_by(acked[2])
+        if life.end != "kill" and acked[7] >= told and not life.paused_us(acked[1], started[1]):
+            life.started_again.setdefault(started[4:8], (started, acked[8]))
+
     def _look_at_time(self, life: Life, entry: shapes.Deliver) -> None:
         """A delivery that was settled with a retry comes back; it may not come too early."""
         made = life.not_before.pop(entry[5:8], None)
-        if made is not None and entry[1] < made[1] and entry[11] >= made[0]:
-            early = Early(entry[3], made[1] - entry[1], is_next=entry[11] > made[0])
-            life.early += (early,)
+        if made is None or entry[11] < made[0]:
+            return
+        early_us = made[1] - entry[1]
+        if early_us > self._contract.skew_us:
+            life.early += (Early(entry[3], early_us, is_next=entry[11] > made[0]),)
 
     def _look_at_word(self, life: Life, entry: shapes.Settle, begun: shapes.Deliver | None) -> None:
         """A retry that was announced is settled: with the delay that it was announced with."""
@@ -190,7 +209,7 @@ class CallFolds:
         if said is None or entry[10] != "retry" or begun is None or begun[11] != said[0]:
             return
         is_its = entry[1] - said[1] <= self._contract.slack_us
-        if is_its and entry[12] < said[2]:
+        if is_its and entry[12] + self._contract.skew_us < said[2]:
             life.early += (Early(entry[3], said[2] - entry[12], is_next=True),)
 
     def _ack(self, case: Case, owed: Owed, entry: shapes.Settle) -> None:
@@ -200,16 +219,8 @@ class CallFolds:
         else:
             case.acks += (Ack(*owed, entry[11], entry[5]),)
 
-    def _note_again(self, acked: shapes.Settle, entry: shapes.Deliver) -> None:
-        """Another life starts a record that was acknowledged: what it had not given away before."""
-        life = self.lives[acked[2]]
-        # One that stood still could neither commit nor hear that it had lost the record.
-        stood_still = life.awake_us(acked[1], entry[1]) < entry[1] - acked[1]
-        if life.epoch <= acked[8] < entry[8] and not stood_still:
-            life.started_again += (entry,)
-
     def _position(self, entry: shapes.Position) -> None:
-        self._tracks[entry[4:7]].tell(entry[2], entry[7])
+        self._tracks[entry[4:7]].tell(entry[2], entry[7], entry[8])
 
     def _held(self, entry: shapes.Held) -> None:
         life = self._life(entry[2])
@@ -229,6 +240,9 @@ class CallFolds:
 
     def _drained(self, entry: shapes.Drained) -> None:
         self._life(entry[2]).drained = (entry[5], entry[6], entry[7])
+
+    def _stalled(self, entry: shapes.Stalled) -> None:
+        self._life(entry[2]).stalls += ((entry[1] - entry[4], entry[1]),)
 
     # ---- handlers
 
@@ -258,21 +272,31 @@ class CallFolds:
         life = self.lives.get(process) or self._life(process)
         begun = life.handlers.pop(entry[4:6], None)
         if begun is not None and entry[1] - begun[1] > self._handler_us:
-            lasted_us = life.awake_us(begun[1], entry[1])
-            if lasted_us > self._handler_us:
-                late = Overdue(entry[3], f"handler of {entry[6]}", lasted_us, Ended.LATE)
-                life.overdue += (late,)
+            lasted_us = entry[1] - begun[1]
+            late = Overdue(entry[3], f"handler of {entry[6]}", begun[1], lasted_us, Ended.LATE)
+            life.overdue += (late,)
         if entry[8] != "ok":
             self._book.case(entry[3]).failures += (entry,)
 
+    def _commit_begin(self, entry: shapes.CommitBegin) -> None:
+        process = entry[2]
+        life = self.lives.get(process) or self._life(process)
+        life.committing[entry[3:6]] = entry[1]
+
     def _commit_end(self, entry: shapes.CommitEnd) -> None:
+        process = entry[2]
+        life = self.lives.get(process) or self._life(process)
+        life.committing.pop(entry[3:6], None)
         if not entry[6] or entry[7] != "committed":
             return
         subject, owed = entry[3], entry[4:6]
         case = self._open.get(subject) or self._book.case(subject)
-        if owed in case.settled:
+        saw = case.settled.get(owed)
+        if saw is None:
+            case.settled[owed] = (process,)
+        else:
             case.committed_again += (owed,)
-        case.settled[owed] = entry[2]
+            case.settled[owed] = (*saw, process)
 
     # ---- calls to third parties
 
@@ -283,10 +307,9 @@ class CallFolds:
         if entry[5] == "query":
             life.asked += 1
         if took_us > self._provider_us:
-            lasted_us = life.awake_us(t_us - took_us, t_us)
-            if lasted_us > self._provider_us:
-                late = Overdue(entry[3], f"{provider}.{entry[5]}", lasted_us, Ended.LATE)
-                life.overdue += (late,)
+            what = f"{provider}.{entry[5]}"
+            late = Overdue(entry[3], what, t_us - took_us, took_us, Ended.LATE)
+            life.overdue += (late,)
         health = life.health.get(provider) or self._health(life, provider)
         if (
             health.failed_us or health.open_us is not None or health.half_us is not None
@@ -360,18 +383,7 @@ class CallFolds:
         health.failed_us.clear()
         life.failing_spells += is_open
 
-    # ---- dedupe, retries, dead letters
-
-    def _claim(self, entry: shapes.Claim) -> None:
-        if entry[6] == "takeover":
-            owed = entry[4:6]
-            self._takeovers[owed] = max(entry[7], self._takeovers.get(owed, 0))
-
-    def _complete(self, entry: shapes.Complete) -> None:
-        if self._takeovers and entry[7]:
-            owed = entry[4:6]
-            if entry[6] < self._takeovers.get(owed, 0):
-                self.usurped += ((entry[2], *owed),)
+    # ---- retries, dead letters
 
     def _retrying(self, entry: shapes.Retrying) -> None:
         self._book.case(entry[3]).retrying += (entry,)
@@ -391,8 +403,3 @@ class CallFolds:
 
     def _buried(self, entry: shapes.Buried) -> None:
         self._book.case(entry[3]).buried += (entry,)
-
-
-def _group_of(process: str) -> str:
-    """The consumer group of a process life: `payment` of `payment-1#2`."""
-    return process.partition("#")[0].rpartition("-")[0] or process.partition("#")[0]

@@ -65,6 +65,14 @@ class Again(NamedTuple):
     after_us: int
 
 
+class Died(NamedTuple):
+    """A commit in whose middle a process was killed, and between which instants it was made."""
+
+    group: str
+    begun_us: int
+    end_us: int
+
+
 class Packed(NamedTuple):
     """What is left of a clean case: enough to notice anything that would break a promise later."""
 
@@ -85,12 +93,13 @@ class Case:
         parked: records on retry topics and dead-letter queues.
         cancels: answers with status 200 to a cancel.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, and
-            the latest such process. committed_again: those for which that was not the first.
+            each such process. committed_again: those for which that was not the first.
         suppressed: (group, event id) that were acknowledged as done already.
         lanes: highest sequence that a handler was started with, by (process, group, topic).
         started_again: handler runs of attempt 2 and later.
         attempts_over: deliveries with an attempt beyond the declared maximum.
         failures: handler runs that did not end well.
+        died: commits whose answer its process did not live to see.
         has_ended: the run is over, so that nothing more is to be expected.
         state: of the last row, "" without one. owed, done, dead: see `weigh`.
     """
@@ -118,6 +127,7 @@ class Case:
     again: tuple[Again, ...] = ()
     buried: tuple[Buried, ...] = ()
     redriven: tuple[Redriven, ...] = ()
+    died: tuple[Died, ...] = ()
     is_judged = False
     is_broken = False
     is_revived = False
@@ -131,7 +141,7 @@ class Case:
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.published: dict[str, Appended | None] = {}
-        self.settled: dict[Owed, str] = {}
+        self.settled: dict[Owed, tuple[str, ...]] = {}
         self.lanes: dict[tuple[str, str, str], int] = {}
 
     @property
@@ -267,7 +277,7 @@ class Case:
             )
             case.published[event_id] = None
             for group in READERS[kind]:
-                case.settled[group, event_id] = ""
+                case.settled[group, event_id] = ("",)
                 if group == "notification" and kind == "OrderConfirmed":
                     case.revenue += (
                         ("revenue", 0, "store", subject, group, event_id, currency, amount),

@@ -17,7 +17,8 @@ from lab.checks.call_folds import CallFolds
 from lab.checks.cases import Case
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import FactFolds, Fold
-from lab.checks.lives import Life, Track
+from lab.checks.lives import Life
+from lab.checks.tracks import Track
 
 
 class CheckError(Exception):

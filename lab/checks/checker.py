@@ -13,8 +13,9 @@ from lab.checks.cases import Case
 from lab.checks.check import Check, CheckError, Finding, Seen
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import FactFolds, Fold
-from lab.checks.lives import Tracks
 from lab.checks.registry import make_checks
+from lab.checks.tracks import Tracks
+from lab.history import shapes
 from lab.history.entries import Entry
 
 
@@ -31,6 +32,7 @@ class Checker:
         checks: the checks themselves, for tests of single ones.
 
     Attributes:
+        contract: see above.
         acted: the numbers of the run; complete after `findings`.
     """
 
@@ -41,6 +43,7 @@ class Checker:
         only: Collection[str] = (),
         checks: Sequence[Check] | None = None,
     ) -> None:
+        self.contract = contract
         self.acted = Acted()
         self._checks = make_checks(contract, only) if checks is None else tuple(checks)
         self._judges = [
@@ -58,6 +61,7 @@ class Checker:
                 self._calls.folds(),
                 self.acted.folds(),
                 *(check.folds() for check in self._checks),
+                {"phase": self._phase},
             ]
         )
         self._now_us = 0
@@ -108,10 +112,15 @@ class Checker:
             check.conclude(seen)
         return tuple(check.finding() for check in self._checks)
 
+    def _phase(self, entry: shapes.Phase) -> None:
+        # The end of a run is no batch's last entry if servers were asked for their facts after it.
+        self._now_us = max(self._now_us, entry[1])
+
     def _sweep(self, batch: Sequence[Entry]) -> None:
         t_us = batch[-1][1]
         assert isinstance(t_us, int), "every entry has its time"
         self._now_us = max(self._now_us, t_us)
+        self._calls.sweep(self._now_us)
         for packed in self._book.sweep(self._now_us):
             self._facts.forget(packed)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from lab.checks.casebook import Casebook
 from lab.checks.cases import Packed
-from lab.checks.lives import Tracks
 from lab.checks.tables import OUTAGES
+from lab.checks.tracks import Tracks
 from lab.history import shapes
 
 Fold = Callable[[Any], None]
@@ -92,8 +92,10 @@ class FactFolds:
         if key:
             first = self._keys.setdefault(key, subject)
             if first != subject:
-                self._ask(key, first).bodies[subject] = entry[6]
-                self._asked[subject] = self.asks[key]
+                ask = self._asked[subject] = self._ask(key, first)
+                ask.bodies[subject] = entry[6]
+                if case.rows:
+                    ask.created[subject] = None
 
     def _ask(self, key: str, first: str) -> Ask:
         ask = self.asks.get(key)

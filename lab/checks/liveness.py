@@ -9,8 +9,8 @@ from lab.checks.cases import Case, Owed
 from lab.checks.check import Check, Kind, Seen, times
 from lab.checks.contract import Contract
 from lab.checks.events import has_outcome
-from lab.checks.lives import Track
 from lab.checks.tables import DRAINED, GIVEN_UP_LAWFULLY, MOVED_BY, NO_ATTEMPT, TERMINAL
+from lab.checks.tracks import Track
 
 
 class Converges(Check):
@@ -86,13 +86,16 @@ class Converges(Check):
             return any(entry[6] in GIVEN_UP_LAWFULLY for entry in letters)
         # Its process died before it could say why: believed, unless a failure that was to be tried
         # again is the last that is known of it.
-        failed = [entry[8] for entry in case.failures if (entry[4], entry[5]) == owed]
-        return not failed or failed[-1] in ("Permanent", "TooLarge", "Poison", *NO_ATTEMPT)
+        failed = [entry for entry in case.failures if (entry[4], entry[5]) == owed]
+        if not failed:
+            return True
+        last = max(failed, key=lambda entry: entry[1])
+        return last[8] in ("Permanent", "TooLarge", "Poison", *NO_ATTEMPT)
 
     def _was_throttled_too_long(self, case: Case, owed: Owed) -> bool:
         """Whether all its runs from some instant on were throttled, for as long as is declared."""
         since_us = last_us = 0
-        for entry in case.failures:
+        for entry in sorted(case.failures, key=lambda entry: entry[1]):
             if (entry[4], entry[5]) == owed:
                 last_us = entry[1]
                 if entry[8] != "Throttled":

@@ -1,7 +1,7 @@
-"""What one life of a process did, and what it had in hand; positions of one partition in a group.
+"""What one life of a process did, and what it had in hand.
 
-Everything in here is about the order within one process, or about offsets and epochs; nothing about
-who was first of two. Deliberately not here: who fills it (`call_folds`), what is promised.
+Everything in here is about the order within one process; nothing about who was first of two.
+Deliberately not here: who fills it (`call_folds`), positions (`tracks`), what is promised.
 """
 
 from collections import deque
@@ -9,6 +9,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from lab.history.shapes import Deliver, HandleBegin, Settle
+
+Place = tuple[str, str, int, int]
+"""(group, topic, partition, offset)."""
 
 
 class Ended(Enum):
@@ -23,6 +26,7 @@ class Overdue(NamedTuple):
 
     subject: str
     what: str
+    since_us: int
     lasted_us: int
     ended: Ended
 
@@ -68,6 +72,7 @@ class Life:
             place (topic, partition, offset). A drain settles others too, which it only moved.
         held_max: most records that it had fetched and not settled, as it says itself.
         handlers: running, by (group, event id). runs: handlers started.
+        committing: since when it waits for the answer to a commit, by (order, group, event id).
         called: calls to third parties that have ended. unanswered: those that got no answer.
             asked: questions to the payment gateway what it knows.
         not_before: deliveries that were settled with a retry, by place: the attempt that was made,
@@ -84,9 +89,9 @@ class Life:
         term_us, end_us: told to stop, gone; None if not. end: `kill`, `stopped` or `aborted`.
         pauses: when it stood still, from and (None: it still does) until.
         left_open: deliveries that it had neither settled nor given back when it ended by itself.
-        started_again: records that it had acknowledged, without telling the bus its position, and
-            another life started again later.
-        outlived: events that it had committed and nobody had published when it was killed.
+        started_again: records that it had acknowledged and that another life started under a later
+            epoch, with the epoch under which it had.
+        stalls: when the process stood still, from and until: it could end nothing then.
         drained: (drained, cancelled, abandoned) as it reported them.
     """
 
@@ -95,6 +100,7 @@ class Life:
         "asked",
         "called",
         "calls_down",
+        "committing",
         "delivered",
         "drained",
         "early",
@@ -115,12 +121,12 @@ class Life:
         "lost_epoch",
         "name",
         "not_before",
-        "outlived",
         "overdue",
         "pauses",
         "runs",
         "said",
         "stale",
+        "stalls",
         "started_again",
         "term_us",
         "unanswered",
@@ -136,6 +142,7 @@ class Life:
         self.held_max = 0
         self.handlers: dict[tuple[str, str], HandleBegin] = {}
         self.handlers_max = 0
+        self.committing: dict[tuple[str, str, str], int] = {}
         self.not_before: dict[tuple[str, int, int], tuple[int, int]] = {}
         self.said: dict[tuple[str, str], tuple[int, int, int]] = {}
         self.hints: dict[str, int] = {}
@@ -148,7 +155,6 @@ class Life:
         self.in_place_over = 0
         self.health: dict[str, Health] = {}
         self.failing_spells = 0
-        self.outlived = 0
         self.calls_down: tuple[str, ...] = ()
         self.overdue: tuple[Overdue, ...] = ()
         self.early: tuple[Early, ...] = ()
@@ -158,87 +164,30 @@ class Life:
         self.end_us: int | None = None
         self.end = ""
         self.left_open: tuple[Deliver, ...] = ()
-        self.started_again: tuple[Deliver, ...] = ()
+        self.started_again: dict[Place, tuple[Deliver, int]] = {}
+        self.stalls: tuple[tuple[int, int], ...] = ()
         self.drained: tuple[int, int, int] | None = None
 
-    def awake_us(self, from_us: int, until_us: int) -> int:
-        """How long it ran between two instants: upper bounds leave pauses out."""
-        asleep_us = 0
-        for paused_us, resumed_us in self.pauses:
-            end_us = until_us if resumed_us is None else min(resumed_us, until_us)
-            asleep_us += max(end_us - max(paused_us, from_us), 0)
-        return until_us - from_us - asleep_us
+    def resume(self, t_us: int) -> None:
+        """It goes on after a pause."""
+        if self.pauses and self.pauses[-1][1] is None:
+            self.pauses[-1] = (self.pauses[-1][0], t_us)
+
+    def paused_us(self, since_us: int, until_us: int) -> int:
+        """For how long of that time it was stopped."""
+        return sum(
+            max(min(until_us, until_us if end_us is None else end_us) - max(since_us, begin_us), 0)
+            for begin_us, end_us in self.pauses
+        )
+
+    def stood_still_us(self, since_us: int, until_us: int) -> int:
+        """For how long of that time the process was stopped, or had no processor."""
+        return self.paused_us(since_us, until_us) + sum(
+            max(min(until_us, end_us) - max(since_us, begin_us), 0)
+            for begin_us, end_us in self.stalls
+        )
 
 
-class Track:
-    """Positions of one partition in one group.
-
-    Attributes:
-        acked: acknowledged offsets at or above `passed`, with the settlement.
-        passed: the group's committed position. told: the highest position a process told.
-        gaps: offsets that a committed position passed and nobody has acknowledged.
-        ahead: positions told while an offset below them was not acknowledged: (process, position,
-            the offset).
-        epoch: highest one of an accepted commit.
-        superseded: accepted commits of a lower epoch than one before: (epoch, higher epoch).
-    """
-
-    __slots__ = (
-        "acked",
-        "ahead",
-        "epoch",
-        "gaps",
-        "group",
-        "partition",
-        "passed",
-        "superseded",
-        "told",
-        "topic",
-    )
-
-    def __init__(self, group: str, topic: str, partition: int) -> None:
-        self.group = group
-        self.topic = topic
-        self.partition = partition
-        self.acked: dict[int, Settle] = {}
-        self.passed = 0
-        self.told = 0
-        self.gaps: dict[int, None] = {}
-        self.ahead: tuple[tuple[str, int, int], ...] = ()
-        self.epoch = 0
-        self.superseded: tuple[tuple[int, int], ...] = ()
-
-    def ack_late(self, offset: int) -> None:
-        """A record below the committed position was acknowledged."""
-        self.gaps.pop(offset, None)
-
-    def tell(self, process: str, position: int) -> None:
-        """A process is about to commit `position`: all below must be acknowledged by now."""
-        start = max(self.passed, self.told)
-        acked = self.acked
-        for offset in range(start, position):
-            if offset not in acked:
-                self.ahead += ((process, position, offset),)
-                break
-        if position > start:
-            self.told = position
-
-    def commit(self, position: int, epoch: int) -> None:
-        """The bus accepted `position`."""
-        if epoch < self.epoch:
-            self.superseded += ((epoch, self.epoch),)
-        else:
-            self.epoch = epoch
-        acked = self.acked
-        for offset in range(self.passed, position):
-            if acked.pop(offset, None) is None:
-                self.gaps[offset] = None
-        self.passed = max(self.passed, position)
-
-
-class Tracks(dict[tuple[str, str, int], Track]):
-    """All tracks of a run, by (group, topic, partition); a missing one is made."""
-
-    def __missing__(self, key: tuple[str, str, int]) -> Track:
-        track = self[key] = Track(*key)
-        return track
+def group_of(process: str) -> str:
+    """The consumer group of a process life: `payment` of `payment-1#2`."""
+    return process.partition("#")[0].rpartition("-")[0] or process.partition("#")[0]

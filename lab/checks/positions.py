@@ -55,7 +55,7 @@ class Fenced(Check):
                     f"{settle[8]} after it had lost it",
                     settle[3],
                 )
-        for process, group, event_id in seen.calls.usurped:
+        for process, group, event_id in seen.calls.claims.usurped:
             self.broken(
                 f"{process} completed {event_id} of {group} in the dedupe store after "
                 "another owner had taken it over"

@@ -4,9 +4,12 @@ All of it is told by entries of one process, in its own order. Deliberately not 
 does to orders.
 """
 
+from collections.abc import Sequence
+
 from lab.checks.check import Check, Seen, seconds, times
-from lab.checks.lives import Ended, Life
+from lab.checks.lives import Ended, Life, Overdue
 from lab.checks.tables import DRAINED
+from lab.history.shapes import Deliver
 
 
 class Bounded(Check):
@@ -40,12 +43,24 @@ class Deadline(Check):
         for life in seen.lives:
             self.checked += life.runs + life.called
             for overdue in life.overdue:
+                if self._stood_still(life, overdue):
+                    continue
                 lasted = seconds(overdue.lasted_us)
                 ending = f"took {lasted}" if overdue.ended is Ended.LATE else f"hung for {lasted}"
                 ordinal = overdue.subject.partition(".")[0]
                 self.broken(
                     f"order {ordinal}: {overdue.what} in {life.name} {ending}", overdue.subject
                 )
+
+    def _stood_still(self, life: Life, overdue: Overdue) -> bool:
+        """Whether it would have been in time, had its process not stood still."""
+        if not life.stalls and not life.pauses:
+            return False
+        is_handler = overdue.what.startswith("handler ")
+        limit_us = self.contract.handler_us if is_handler else self.contract.provider_us
+        until_us = overdue.since_us + overdue.lasted_us
+        ran_us = overdue.lasted_us - life.stood_still_us(overdue.since_us, until_us)
+        return ran_us <= limit_us + self.contract.slack_us
 
 
 class GracefulShutdown(Check):
@@ -67,18 +82,19 @@ class GracefulShutdown(Check):
             if life.end_us is None and not seen.has_ended:
                 continue
             self.checked += 1
-            wrong, subject = self._wrong(life, seen)
+            wrong, subject = self._wrong(life, seen, _redone(life))
             if wrong:
                 self.broken(f"{life.name} was told to stop and {wrong}", subject)
 
-    def _wrong(self, life: Life, seen: Seen) -> tuple[str, str]:
+    def _wrong(self, life: Life, seen: Seen, redone: Sequence[Deliver]) -> tuple[str, str]:
         assert life.term_us is not None
         if life.end_us is None:
             return "never ended", ""
         if life.end == "aborted":
             return "had to be aborted", ""
-        took_us = life.awake_us(life.term_us, life.end_us)
-        if took_us > self.contract.stop_us:
+        took_us = life.end_us - life.term_us
+        ran_us = took_us - life.stood_still_us(life.term_us, life.end_us)
+        if ran_us > self.contract.stop_us + self.contract.slack_us:
             return f"took {seconds(took_us)}", ""
         if life.left_open:
             first = life.left_open[0]
@@ -88,11 +104,24 @@ class GracefulShutdown(Check):
             return "", ""
         if life.drained is not None and life.drained[2]:
             return f"abandoned {times(life.drained[2], 'delivery', 'deliveries')}", ""
-        if life.started_again:
-            first = life.started_again[0]
-            again = times(len(life.started_again), "record")
+        if redone:
+            first = redone[0]
+            again = times(len(redone), "record")
             return f"{again} that it had settled were started again, {first[10]} first", first[3]
         return "", ""
+
+
+def _redone(life: Life) -> Sequence[Deliver]:
+    """Records that are started again because of how a life left, in the order of their starts.
+
+    What it acknowledged before its last rebalance has nothing to do with that.
+    """
+    redone = [
+        started
+        for started, epoch in life.started_again.values()
+        if epoch == life.epoch or not life.epoch
+    ]
+    return sorted(redone, key=lambda started: started[1])
 
 
 class NoLeak(Check):

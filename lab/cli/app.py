@@ -12,7 +12,20 @@ from typing import Annotated, Final
 import typer
 
 from lab import __version__
-from lab.cli import bench, chaos, list_, run
+from lab.cli import (
+    bench,
+    chaos,
+    doctor,
+    down,
+    list_,
+    providers,
+    relay,
+    run,
+    serve,
+    status,
+    up,
+    work,
+)
 from lab.cli.exit_codes import ExitCode
 from lab.cli.output import put, tell
 from lab.settings import environment
@@ -41,6 +54,9 @@ USAGE_ERRORS: Final = frozenset(
 )
 """Mistakes of the user, by name: what has raised them is imported then, and need not be before."""
 
+NOT_READY_ERROR: Final = "lab.domain.errors.EnvironmentNotReady"
+"""A server, or another program of this machine, that is not fit for use; nothing was started."""
+
 app: Final = typer.Typer(
     name="lab",
     add_completion=True,
@@ -52,6 +68,14 @@ app.command("list")(list_.list_)
 app.command("run")(run.run)
 app.command("chaos")(chaos.chaos)
 app.command("bench")(bench.bench)
+app.command("serve")(serve.serve)
+app.command("relay")(relay.relay)
+app.command("work")(work.work)
+app.command("providers")(providers.providers)
+app.command("up")(up.up)
+app.command("down")(down.down)
+app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
 
 
 def _show_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -93,6 +117,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(bad).__mro__}
         if names & USAGE_ERRORS:
             return _usage(str(bad), None)
+        if NOT_READY_ERROR in names:
+            tell(f"lab: {' '.join(str(bad).split())}")
+            return ExitCode.NOT_READY
         return _bug(bad)
 
 

@@ -1,4 +1,4 @@
-"""`lab bench`: what one simulated order costs, beside raw baselines measured in the same run.
+"""`lab bench`: what one simulated order costs, or what the real adapters do, beside raw baselines.
 
 Not here: what is measured and how (`lab.bench`). A missed goal is shown, not an exit code: a busy
 machine is no mistake of anybody.
@@ -19,18 +19,29 @@ if TYPE_CHECKING:
 
     from lab.bench.bench import BenchReport
     from lab.bench.figures import Figure
+    from lab.bench.interpreter import Machine
+    from lab.bench.real import RealReport
+    from lab.bench.rounds import OnProgress
 
 _ROUNDS_MAX: Final = 1_000
 
 
 def bench(
     *,
+    real: Annotated[
+        bool,
+        typer.Option(
+            "--real", help="Kafka, PostgreSQL, Redis and HTTP instead; needs the servers."
+        ),
+    ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Also runs of up to 100,000 orders; minutes more.")
     ] = False,
     rounds: Annotated[
         str | None,
-        typer.Option("--rounds", metavar="N", help="How often each figure is measured.  [5]"),
+        typer.Option(
+            "--rounds", metavar="N", help="How often each figure is measured.  [5; --real: 3]"
+        ),
     ] = None,
     json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
@@ -38,53 +49,104 @@ def bench(
 ) -> int:
     """Measure what an order costs, beside raw baselines.
 
-    Simulated figures only, medians; the baselines are measured in the same run.
+    Simulated figures, or those of real servers; medians. The baselines are measured in the same
+    run. Exit code: 0 whatever is missed, 4 a server is missing.
     """
     given = options.Given({"rounds": rounds, "json": json, "quiet": quiet, "no-color": no_color})
     times = given.whole("rounds")
     if times is not None and not 1 <= times <= _ROUNDS_MAX:
         raise options.OptionError(f"--rounds must be from 1 to {_ROUNDS_MAX:,}, not {times}")
-    from lab.bench.bench import ROUNDS, encode_report, measure
+    if real and full:
+        raise options.OptionError("--full is of the simulated figures: leave it out with --real")
     from lab.cli import render
 
     is_json = given.switch("json")
     with render.ProgressBar("bench", is_wanted=not (given.switch("quiet") or is_json)) as told:
-        report = measure(full=full, rounds=ROUNDS if times is None else times, on_progress=told)
+        encoded, page = _real(times, told) if real else _simulated(times, told, full=full)
     if is_json:
-        put(encode_report(report))
+        put(encoded)
     else:
         width = render.width_of_output()
-        is_plain = given.switch("no-color")
-        put(render.to_text(_page(report), width=width, is_plain=is_plain))
+        put(render.to_text(page, width=width, is_plain=given.switch("no-color")))
     return ExitCode.PASS
 
 
+def _simulated(
+    rounds: int | None, told: "OnProgress | None", *, full: bool
+) -> "tuple[bytes, Sequence[RenderableType]]":
+    from lab.bench.bench import ROUNDS, encode_report, measure
+
+    report = measure(full=full, rounds=ROUNDS if rounds is None else rounds, on_progress=told)
+    return encode_report(report), _page(report)
+
+
+def _real(
+    rounds: int | None, told: "OnProgress | None"
+) -> "tuple[bytes, Sequence[RenderableType]]":
+    from lab.bench.real import REAL_ROUNDS, encode_real_report, measure_real
+    from lab.settings import environment
+
+    report = measure_real(
+        environment(), rounds=REAL_ROUNDS if rounds is None else rounds, on_progress=told
+    )
+    return encode_real_report(report), _real_page(report)
+
+
 def _page(report: "BenchReport") -> "Sequence[RenderableType]":
-    from lab.cli import render
+    hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
+    left_out = "" if report.full else "what grows with 100,000 orders: lab bench --full"
+    return _listed(
+        "lab bench: simulated figures, medians; they compare on this machine, at this moment only",
+        report.figures,
+        [
+            ("A hop", hop),
+            *_circumstances(report.rounds, report.wall_s, report.lab, report.machine),
+            *([("Left out", left_out)] if left_out else []),
+        ],
+    )
+
+
+def _real_page(report: "RealReport") -> "Sequence[RenderableType]":
+    servers = ", ".join(f"{name} {version}" for name, version in report.servers.items())
+    return _listed(
+        "lab bench --real: figures of real servers, medians; they compare on this machine, at this "
+        "moment only",
+        report.figures,
+        [
+            *_circumstances(report.rounds, report.wall_s, report.lab, report.machine),
+            ("Servers", servers),
+        ],
+    )
+
+
+def _circumstances(
+    rounds: int, wall_s: float, lab: str, machine: "Machine"
+) -> "list[tuple[str, str]]":
     from lab.cli.facts import length
 
-    hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
-    titles = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal"]
-    left_out = "" if report.full else "what grows with 100,000 orders: lab bench --full"
-    machine = report.machine
     load = "" if machine.load_before is None else f", load {machine.load_before:g} before"
     return [
-        "lab bench: simulated figures, medians; they compare on this machine, at this moment only",
-        render.listing(titles, [_cells(figure) for figure in report.figures]),
+        ("Measured", f"{rounds} rounds in {length(wall_s * 1_000)}"),
+        ("With", f"lab {lab}, {machine.python}"),
+        ("On", f"{machine.processor}, {machine.cores} cores{load}"),
+    ]
+
+
+def _listed(
+    title: str, figures: "Sequence[Figure]", circumstances: "Sequence[tuple[str, str]]"
+) -> "Sequence[RenderableType]":
+    from lab.cli import render
+
+    titles = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal"]
+    return [
+        title,
+        render.listing(titles, [_cells(figure) for figure in figures]),
         "",
         render.labelled(
-            [(figure.name, f"{figure.how}; against {figure.against}") for figure in report.figures]
+            [(figure.name, f"{figure.how}; against {figure.against}") for figure in figures]
         ),
         "",
-        render.labelled(
-            [
-                ("A hop", hop),
-                ("Measured", f"{report.rounds} rounds in {length(report.wall_s * 1_000)}"),
-                ("With", f"lab {report.lab}, {machine.python}"),
-                ("On", f"{machine.processor}, {machine.cores} cores{load}"),
-                *([("Left out", left_out)] if left_out else []),
-            ]
-        ),
+        render.labelled(list(circumstances)),
     ]
 
 

@@ -38,6 +38,12 @@ def run_seed(
 
     return run(
         asked.experiment,
+        real=asked.real,
+        bus=asked.bus,
+        store=asked.store,
+        dedupe=asked.dedupe,
+        wall_clock=asked.wall_clock,
+        keep=asked.keep,
         seed=seed,
         orders=asked.orders,
         rate=asked.rate,

@@ -12,6 +12,7 @@ class ExitCode(IntEnum):
     FAIL = 1
     USAGE = 2
     UNKNOWN = 3
+    NOT_READY = 4
     BUG = 70
     INTERRUPTED = 130
 
@@ -23,6 +24,10 @@ MEANINGS: Final[Mapping[ExitCode, str]] = {
     ExitCode.UNKNOWN: (
         "UNKNOWN: nothing was broken, but something that had to happen did not, so the run "
         "proves nothing"
+    ),
+    ExitCode.NOT_READY: (
+        "environment not ready: a server is down, too old or not ours to use; the message says "
+        "which, where, and what starts it"
     ),
     ExitCode.BUG: "a mistake of the lab itself; LAB_DEBUG=1 shows where",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C; a run leaves a partial report",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
 
 import typer
 
@@ -162,6 +162,28 @@ Quiet = Annotated[
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colour (as the variable NO_COLOR).")]
 
 
+Real = Annotated[
+    bool,
+    typer.Option(
+        "--real", help="Real processes on Kafka, PostgreSQL and Redis; see `lab up`, `lab status`."
+    ),
+]
+Bus = Annotated[
+    str | None,
+    typer.Option("--bus", metavar="MAKE", help="memory or kafka; the rest as it is.  [memory]"),
+]
+Store = Annotated[
+    str | None, typer.Option("--store", metavar="MAKE", help="memory or postgres.  [memory]")
+]
+DedupeMake = Annotated[
+    str | None, typer.Option("--dedupe", metavar="MAKE", help="memory or redis.  [memory]")
+]
+WallClock = Annotated[
+    bool, typer.Option("--wall-clock", help="Run on the wall clock, also if all is in memory.")
+]
+Keep = Annotated[bool, typer.Option("--keep", help="Leave topics, schema and keys of a real run.")]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What the user asked for, parsed; None and () where nothing was said.
@@ -171,6 +193,12 @@ class Asked:
     """
 
     scenario: str
+    real: bool
+    bus: str
+    store: str
+    dedupe: str
+    wall_clock: bool
+    keep: bool
     seed: int
     seeds: str | None
     orders: int | None
@@ -298,6 +326,7 @@ def ask(scenario: str, flags: Flags) -> Asked:
     seeds, orders_from = flags.get("seeds"), given.text("orders-from")
     return Asked(
         scenario=scenario,
+        **_makes(given),
         seed=DEFAULT_SEED if seed is None else seed,
         seeds=seeds if isinstance(seeds, str) else None,
         orders=given.whole("orders"),
@@ -315,6 +344,36 @@ def ask(scenario: str, flags: Flags) -> Asked:
         json=given.switch("json"),
         quiet=given.switch("quiet"),
         no_color=given.switch("no-color"),
+    )
+
+
+class _Makes(TypedDict):
+    """Which world."""
+
+    real: bool
+    bus: str
+    store: str
+    dedupe: str
+    wall_clock: bool
+    keep: bool
+
+
+def _makes(given: Given) -> _Makes:
+    real, wall_clock = given.switch("real"), given.switch("wall-clock")
+    bus, store, dedupe = (
+        given.word("bus", ("memory", "kafka")) or "memory",
+        given.word("store", ("memory", "postgres")) or "memory",
+        given.word("dedupe", ("memory", "redis")) or "memory",
+    )
+    if real and (wall_clock or (bus, store, dedupe) != ("memory", "memory", "memory")):
+        raise OptionError("--real is all real parts: leave --bus, --store, --dedupe out")
+    return _Makes(
+        real=real,
+        bus=bus,
+        store=store,
+        dedupe=dedupe,
+        wall_clock=wall_clock,
+        keep=given.switch("keep"),
     )
 
 

@@ -125,17 +125,20 @@ def _in_short(result: Result) -> str:
 
 
 def _second_line(result: Result) -> str:
+    took = length(result.time.wall_ms)
+    if result.mode == "simulated":
+        took = f"virtual {length(result.time.virtual_ms)} in {took}"
     parts = [
-        f"virtual {length(result.time.virtual_ms)} in {length(result.time.wall_ms)}",
+        took,
         *(
             f"{result.metrics[name]:,.0f} {name}"
             for name in ("deliveries",)
             if name in result.metrics
         ),
-        f"digest {result.digest[:8]}",
+        f"digest {result.digest[:8]}" if result.digest else "",
         f"policies {result.settings_profile}",
     ]
-    return "   ".join(parts)
+    return "   ".join(filter(None, parts))
 
 
 def _promises(result: Result, *, width: int) -> Iterable[RenderableType]:

@@ -11,6 +11,12 @@ from lab.cli.output import put, tell
 def run(
     scenario: options.ScenarioName = None,
     *,
+    real: options.Real = False,
+    bus: options.Bus = None,
+    store: options.Store = None,
+    dedupe: options.DedupeMake = None,
+    wall_clock: options.WallClock = False,
+    keep: options.Keep = False,
     seed: options.Seed = None,
     seeds: options.Seeds = None,
     orders: options.Orders = None,
@@ -31,12 +37,19 @@ def run(
 ) -> int:
     """Run one scenario and print which promises held.
 
-    Exit code: 0 PASS, 1 FAIL, 2 wrong usage, 3 UNKNOWN, 70 a mistake of the lab, 130 interrupted.
+    Exit code: 0 PASS, 1 FAIL, 2 wrong usage, 3 UNKNOWN, 4 a server
+    is missing, 70 a mistake of the lab, 130 interrupted.
 
     A flag goes before its variable (LAB_SEED, LAB_ORDERS, LAB_OFF, LAB_SET_RETRY_ATTEMPTS_MAX,
     ...), and that before the scenario.
     """
     flags: options.Flags = {
+        "real": real,
+        "bus": bus,
+        "store": store,
+        "dedupe": dedupe,
+        "wall-clock": wall_clock,
+        "keep": keep,
         "seed": seed,
         "seeds": seeds,
         "orders": orders,

@@ -98,13 +98,16 @@ class EnvironmentNotReady(Exception):
     Raised before anything is started. It is no `LabError`: no delivery can be settled by it.
 
     Attributes:
+        what: what is wrong with it.
         server: its name, such as `Kafka`.
-        address: `host:port`, without a user or a password.
+        address: `host:port`, without a user or a password; "" if it has none.
         remedy: the command, or the one sentence, that helps.
     """
 
     def __init__(self, what: str, *, server: str, address: str, remedy: str) -> None:
-        super().__init__(f"{server} at {address}: {what}; {remedy}")
+        where = f" at {address}" if address else ""
+        super().__init__(f"{server}{where}: {what}; {remedy}")
+        self.what = what
         self.server = server
         self.address = address
         self.remedy = remedy

@@ -66,6 +66,7 @@ class FaultPlan:
         self.coin = coin
         self.firings: list[Firing] = []
         self.is_active = False
+        self.is_healed = False
         self._now_us = now_us
         self._write = write
         self._began_us = 0
@@ -84,6 +85,7 @@ class FaultPlan:
     def heal(self) -> None:
         """No fault fires any more."""
         self.is_active = False
+        self.is_healed = True
 
     def now_us(self) -> int:
         """Time since the faults began."""
@@ -120,6 +122,20 @@ class FaultPlan:
     def fires(self, kind: str, site: str, subject: str) -> bool:
         """Count a visit; whether the fault fires. An injector keeps the `Site` and asks that."""
         return self.at(kind, site).fires(subject) is not None
+
+    def first(self, sites: "Sequence[Site]", subject: str) -> Firing | None:
+        """Count a visit to each of `sites`; the firing of the first whose coin asks for one.
+
+        The others count all the same, so that adding a fault moves no other.
+        """
+        found: Firing | None = None
+        for site in sites:
+            occurrence = site.visit(subject)
+            if occurrence and found is None:
+                found = site.toss(subject, occurrence)
+        if found is not None:
+            self.record(found)
+        return found
 
     def timetable(self) -> tuple[Firing, ...]:
         """The processes and servers to be struck at a time, by time."""
@@ -245,6 +261,19 @@ class Site:
     def is_active(self) -> bool:
         """Whether faults may fire: the plan has begun and is not healed."""
         return self._plan.is_active
+
+    @property
+    def asked(self) -> tuple[FaultSpec, ...]:
+        """The faults that were asked for here; none in an explicit plan."""
+        return tuple(spec for _, spec in self._rules)
+
+    @property
+    def planned(self) -> tuple[str, ...] | None:
+        """Of an explicit plan, the intended orders that it still hits here."""
+        if self._planned is None:
+            return None
+        mine = (self.kind, self.name)
+        return tuple(dict.fromkeys(who for *site, who, _ in self._planned if (*site,) == mine))
 
     def fires(self, subject: str) -> Firing | None:
         """Count a visit; the recorded firing if the fault fires."""

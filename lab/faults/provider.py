@@ -34,6 +34,7 @@ class ProviderFaults(CallFaults):
     """
 
     def __init__(self, plan: FaultPlan) -> None:
+        self._plan = plan
         self._sites: dict[str, tuple[Site, ...]] = {
             provider: tuple(
                 plan.at(kind, provider) for kind in KINDS_BY_NAME if plan.wants(kind, provider)
@@ -47,19 +48,11 @@ class ProviderFaults(CallFaults):
         return any(plan.wants(kind) for kind in KINDS_BY_NAME)
 
     def strike(self, provider: str, action: str, subject: str) -> CallFault | None:
-        struck: tuple[Site, Firing] | None = None
-        for site in self._sites[provider]:
-            if site.kind == _HANG and action not in _MOVES:
-                continue
-            occurrence = site.visit(subject)
-            if occurrence and struck is None:
-                firing = site.toss(subject, occurrence)
-                struck = None if firing is None else (site, firing)
-        if struck is None:
-            return None
-        site, firing = struck
-        site.strike(firing)
-        return _fault(firing)
+        sites = self._sites[provider]
+        if action not in _MOVES:
+            sites = tuple(site for site in sites if site.kind != _HANG)
+        firing = self._plan.first(sites, subject)
+        return None if firing is None else _fault(firing)
 
 
 def _fault(firing: Firing) -> CallFault:

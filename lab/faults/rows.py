@@ -9,7 +9,7 @@ from typing import Final
 
 from lab.domain.events import READS
 
-SIMULATED: Final = ("simulated",)
+WORLDS: Final = ("simulated", "real")
 MS: Final = 1_000
 
 GROUPS: Final = tuple(READS)
@@ -70,7 +70,7 @@ class FaultKind:
     per: str
     sites: tuple[str, ...]
     default_sites: tuple[str, ...]
-    worlds: tuple[str, ...] = SIMULATED
+    worlds: tuple[str, ...] = WORLDS
     params: tuple[Param, ...] = ()
     takes_processes: bool = False
     is_state: bool = False

@@ -101,7 +101,7 @@ BUS_ROWS: Final = (
                 name="within_key",
                 type=ParamType.WORD,
                 default="no",
-                meaning="whether it changes places with the next record of its key and topic, instead",
+                meaning="whether it changes places with the next record of its key and topic",
                 choices=("yes", "no"),
                 beyond_contract=("yes",),
             ),

@@ -117,6 +117,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "breaker": ("dependency", "state"),
     "drained": ("group", "drained", "cancelled", "abandoned"),
     "acted": ("pattern", "what"),
+    "stalled": ("for_us",),
 }
 """Fields of each call.
 
@@ -133,15 +134,16 @@ settle: settlement `ack`, `retry`, `dead`, `release`, `stale` (an old epoch: dro
 `lab.ports.bus`. handle: one real run of a handler, past dedupe and inbox; `result` is `ok`, the
 name of an error class, `crash` or `cancelled`. claim: `state` `acquired`, `takeover`, `busy`,
 `done`; claims know no order, so their subject is "". retrying: `where` is `in_place`, `throttled`,
-`tier.1` ..., `unparked` (after one of the latter: its retry topic could not be reached, so the event
-is tried again where it is).
+`tier.1` ..., `unparked` (after one of the latter: its retry topic could not be reached, so the
+event is tried again where it is).
 
 redriven: an operator's answer to a dead letter was published, `redriven` or `discarded`; `redrives`
 is how often the event has been answered now.
 
 position: a process is about to tell the bus how far its group has come. held: it has more records
 in hand, fetched and not settled, than ever before. acted: a pattern did its
-work once, such as (`dedupe`, `suppressed`).
+work once, such as (`dedupe`, `suppressed`). stalled: a process has stood still for so long until
+now, as its own watch tells; upper bounds leave that out.
 """
 
 FIELDS: Final[dict[str, tuple[str, ...]]] = {

@@ -27,6 +27,7 @@ Deliver = tuple[str, int, str, str, str, str, int, int, int, str, str, int]
 Settle = tuple[str, int, str, str, str, str, int, int, int, str, str, str, int]
 HandleBegin = tuple[str, int, str, str, str, str, str, int, int, int, str]
 HandleEnd = tuple[str, int, str, str, str, str, str, int, str]
+CommitBegin = tuple[str, int, str, str, str, str, bool]
 CommitEnd = tuple[str, int, str, str, str, str, bool, str]
 CallEnd = tuple[str, int, str, str, str, str, str, str, int, int, int]
 Claim = tuple[str, int, str, str, str, str, str, int]
@@ -41,6 +42,7 @@ Paused = tuple[str, int, str, str, str, str, int]
 Breaker = tuple[str, int, str, str, str, str]
 Drained = tuple[str, int, str, str, str, int, int, int]
 Acted = tuple[str, int, str, str, str, str]
+Stalled = tuple[str, int, str, str, int]
 
 SHAPES: dict[str, object] = {
     "row": Row,
@@ -63,6 +65,7 @@ SHAPES: dict[str, object] = {
     "settle": Settle,
     "handle.begin": HandleBegin,
     "handle.end": HandleEnd,
+    "commit.begin": CommitBegin,
     "commit.end": CommitEnd,
     "call.end": CallEnd,
     "claim": Claim,
@@ -78,5 +81,6 @@ SHAPES: dict[str, object] = {
     "breaker": Breaker,
     "drained": Drained,
     "acted": Acted,
+    "stalled": Stalled,
 }
 """The type of each kind that is read by position."""

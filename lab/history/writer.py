@@ -41,6 +41,7 @@ _OF_THE_RUN: Final = frozenset(
         "paused",
         "breaker",
         "drained",
+        "stalled",
     }
 )
 _BY_EVENT: Final = frozenset({"claim", "complete", "unclaim"})

@@ -129,7 +129,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int
     scenario: str
     summary: str
-    mode: Literal["simulated", "real"]
+    mode: Literal["simulated", "wall-clock", "real"]
     bus: str
     store: str
     dedupe: str

@@ -44,7 +44,7 @@ class SeedsResult(msgspec.Struct, frozen=True, kw_only=True):
 
     schema_version: int
     scenario: str
-    mode: Literal["simulated", "real"]
+    mode: Literal["simulated", "wall-clock", "real"]
     verdict: VerdictName
     partial: bool
     seeds: int

@@ -1,4 +1,4 @@
-"""The two clocks: virtual time of a simulated process, and the machine's.
+"""The two clocks: that of a simulated process, whatever its scheduler, and the machine's.
 
 Deliberately not here: choosing one (wiring), and reading a clock anywhere else.
 """

@@ -26,6 +26,9 @@ POOL_CONNECTIONS: Final = 4
 IDLE_S: Final = 20
 """An idle connection is closed after this: long before a server of ours would close it."""
 
+CONNECT_S: Final = 10
+"""A request without a deadline may wait so long for a connection."""
+
 NOT_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -93,12 +96,12 @@ class HttpxCaller(HttpCaller, HttpSender):
         body: bytes,
         left_s: float | None,
     ) -> httpx.Response:
-        # A third each, so that "not connected" is always known before the time is up as a whole.
-        third = None if left_s is None else left_s / 3
         pool = self._pool()
-        pool.in_use += 1
-        try:
-            return await pool.client.request(
+        sending = _Sending()
+        # A third each, so that "not connected" is always known before the time is up as a whole.
+        third = CONNECT_S if left_s is None else left_s / 3
+        task = asyncio.get_running_loop().create_task(
+            pool.client.request(
                 method,
                 path,
                 headers=[
@@ -106,9 +109,18 @@ class HttpxCaller(HttpCaller, HttpSender):
                 ],
                 content=body,
                 timeout=httpx.Timeout(None, connect=third, pool=third),
+                extensions={"trace": sending.trace},
             )
-        finally:
-            pool.in_use -= 1
+        )
+        pool.in_use += 1
+        task.add_done_callback(pool.give_back)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if sending.is_connected:
+                task.cancel()
+            sending.is_given_up = True
+            raise
 
     def _pool(self) -> "_Pool":
         """The first with a free connection, which keeps the same ones in use; or the least used."""
@@ -116,6 +128,32 @@ class HttpxCaller(HttpCaller, HttpSender):
             if pool.in_use < pool.connections:
                 return pool
         return min(self._pools, key=lambda pool: pool.in_use / pool.connections)
+
+
+class _GivenUp(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class _Sending:
+    """How far a request has come, and whether anybody still waits for its answer.
+
+    A connection whose request is cancelled before it is made stays in the pool for ever, neither
+    usable nor closed: the pool is exhausted after a few. So a request is let connect, in bounded
+    time, whatever became of its caller, and is given up then.
+    """
+
+    __slots__ = ("is_connected", "is_given_up")
+
+    def __init__(self) -> None:
+        self.is_connected = False
+        self.is_given_up = False
+
+    async def trace(self, event: str, _info: object) -> None:
+        """Told by the client of each step."""
+        if event == "http11.send_request_headers.started":
+            self.is_connected = True
+            if self.is_given_up:
+                raise _GivenUp
 
 
 class _Pool:
@@ -127,6 +165,12 @@ class _Pool:
         self.client = client
         self.connections = connections
         self.in_use = 0
+
+    def give_back(self, task: "asyncio.Task[httpx.Response]") -> None:
+        """A request has ended, with or without anybody who waits for it."""
+        self.in_use -= 1
+        if not task.cancelled():
+            task.exception()
 
 
 def meaning(failure: httpx.RequestError | OSError) -> NotSent | NoAnswer:

@@ -8,8 +8,8 @@ on) may still be resolved, to no effect.
 Time is an integer of microseconds. asyncio's floats are rounded to it at the edge, so that a year
 of virtual time adds up exactly.
 
-Deliberately not here: running anything, which is the scheduler's (`virtual_loop.py`), and
-restarting (`processes.py`).
+Deliberately not here: real I/O and its refusal (`wall_loop.py`, `virtual_loop.py`), running
+anything, which is the scheduler's (`scheduler.py`), and restarting (`processes.py`).
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from lab.runtime.errors import RealIOError, SimulationError
 from lab.runtime.graveyard import keep_forever
-from lab.runtime.real_io import NoRealIO
+from lab.runtime.real_io import RunByScheduler
 from lab.runtime.scheduling import FifoQueue, ShuffledQueue, SimHandle, SimTask, Timeline
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Kernel:
         root: the harness, on which hooks run.
         processes: those alive, in the order of creation.
         errors: see `UnhandledError`.
-        graveyard: tasks of dead processes.
+        graveyard: what is left of dead processes.
         halted: the run ends after the current step: with `fatal`, or because it is done.
     """
 
@@ -96,15 +96,19 @@ class Kernel:
 
     def bury(self, tasks: Sequence[SimTask[Any]]) -> None:
         """Keep the tasks for ever, suspended where they are."""
-        if tasks and not self.graveyard:
-            keep_forever(self.graveyard)
         for task in tasks:
             task.bury()
-        self.graveyard.extend(tasks)
+        self.keep(tasks)
+
+    def keep(self, remains: Sequence[object]) -> None:
+        """Release nothing of this, ever: it would run code of a dead process."""
+        if remains and not self.graveyard:
+            keep_forever(self.graveyard)
+        self.graveyard.extend(remains)
 
 
-class ProcessLoop(NoRealIO):
-    """One simulated process, as asyncio sees it. Made by `Scheduler.process`.
+class ProcessLoop(RunByScheduler):
+    """One simulated process, as asyncio sees it. Made by `AnyScheduler.process`.
 
     Attributes:
         name: for reports; need not be unique.

@@ -9,8 +9,8 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from lab.ports.processes import Tasks
 from lab.runtime.process_loop import ProcessLoop
+from lab.runtime.scheduler import AnyScheduler
 from lab.runtime.stalled import waiting_for
-from lab.runtime.virtual_loop import Scheduler
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class SimProcess:
         skew_us: of its clock, from the next start on.
     """
 
-    def __init__(self, scheduler: Scheduler, name: str, main: Main, *, skew_us: int = 0) -> None:
+    def __init__(self, scheduler: AnyScheduler, name: str, main: Main, *, skew_us: int = 0) -> None:
         self.name = name
         self.incarnation = 0
         self.skew_us = skew_us

@@ -31,17 +31,17 @@ _KILL: Final = "a simulated process is told by its supervisor (lab.runtime.proce
 def _refused(name: str, instead: str) -> Any:
     """A loop method that raises, whatever it is given."""
 
-    def refuse(self: "NoRealIO", *_args: object, **_kwargs: object) -> NoReturn:
+    def refuse(self: "RunByScheduler", *_args: object, **_kwargs: object) -> NoReturn:
         raise self.refuse(f"loop.{name}()", instead)
 
     return refuse
 
 
-class NoRealIO(asyncio.AbstractEventLoop):
-    """An event loop without selector, threads and signals: what would need one raises."""
+class RunByScheduler(asyncio.AbstractEventLoop):
+    """An event loop that a scheduler runs: what would run, end or signal it raises.
 
-    harness: bool
-    """True for the process of the harness, which may measure, log and write files."""
+    So does what would outlive a kill: another process, and a pipe to one.
+    """
 
     def refuse(self, call: str, instead: str) -> RealIOError:
         """Make the error for `call`, and have the run end with it."""
@@ -53,11 +53,23 @@ class NoRealIO(asyncio.AbstractEventLoop):
     close = _refused("close", _SCHEDULER)
     set_task_factory = _refused("set_task_factory", "tasks are numbered by the scheduler")
     set_exception_handler = _refused("set_exception_handler", "read Scheduler.errors")
-    call_soon_threadsafe = _refused("call_soon_threadsafe", _NO_THREADS)
-    run_in_executor = _refused("run_in_executor", _NO_THREADS)
     set_default_executor = _refused("set_default_executor", _NO_THREADS)
     add_signal_handler = _refused("add_signal_handler", _KILL)
     remove_signal_handler = _refused("remove_signal_handler", _KILL)
+    connect_read_pipe = _refused("connect_read_pipe", _PORT)
+    connect_write_pipe = _refused("connect_write_pipe", _PORT)
+    subprocess_shell = _refused("subprocess_shell", _PORT)
+    subprocess_exec = _refused("subprocess_exec", _PORT)
+
+
+class NoRealIO(RunByScheduler):
+    """An event loop without selector and threads: what would need one raises."""
+
+    harness: bool
+    """True for the process of the harness, which may measure, log and write files."""
+
+    call_soon_threadsafe = _refused("call_soon_threadsafe", _NO_THREADS)
+    run_in_executor = _refused("run_in_executor", _NO_THREADS)
     getaddrinfo = _refused("getaddrinfo", _PORT)
     getnameinfo = _refused("getnameinfo", _PORT)
     create_connection = _refused("create_connection", _PORT)
@@ -66,12 +78,8 @@ class NoRealIO(asyncio.AbstractEventLoop):
     create_unix_server = _refused("create_unix_server", _PORT)
     create_datagram_endpoint = _refused("create_datagram_endpoint", _PORT)
     connect_accepted_socket = _refused("connect_accepted_socket", _PORT)
-    connect_read_pipe = _refused("connect_read_pipe", _PORT)
-    connect_write_pipe = _refused("connect_write_pipe", _PORT)
     start_tls = _refused("start_tls", _PORT)
     sendfile = _refused("sendfile", _PORT)
-    subprocess_shell = _refused("subprocess_shell", _PORT)
-    subprocess_exec = _refused("subprocess_exec", _PORT)
     add_reader = _refused("add_reader", _PORT)
     remove_reader = _refused("remove_reader", _PORT)
     add_writer = _refused("add_writer", _PORT)

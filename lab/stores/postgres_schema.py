@@ -12,18 +12,33 @@ from importlib.resources import files
 from typing import Any, Final
 
 from lab.domain.errors import EnvironmentNotReady, LabError
+from lab.resources import how_to_start
 from lab.stores.postgres_errors import VendorErrors, said
 from lab.stores.postgres_link import PostgresServer, connect, not_ready
 
 VERSION_MIN: Final = 14
 SCHEMA_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _MARK: Final = "order store of pulse-lab"
-_REMEDY: Final = 'start one with "scripts/servers up postgres", or set LAB_POSTGRES_DSN'
 
 _MIGRATIONS_TABLE: Final = (
     "create table if not exists migrations (number integer primary key, name text not null, "
     "sha256 text not null, applied_at timestamptz not null default now())"
 )
+
+
+async def check(server: PostgresServer) -> str:
+    """See that the server can be used; returns its version. Nothing is made on it.
+
+    Raises:
+        EnvironmentNotReady: it cannot be reached, refuses us, or is too old.
+    """
+    connection = await _connect(server)
+    try:
+        version = connection.get_server_version()
+        _check_version(server, version)
+    finally:
+        await _close(connection, server)
+    return _shown(version)
 
 
 async def prepare(server: PostgresServer, *, shards: int) -> None:
@@ -177,7 +192,8 @@ async def _connect(server: PostgresServer) -> Any:
     try:
         return await connect(server, plain="pulse-lab schema")
     except LabError as error:
-        raise not_ready(server, str(error).partition(": ")[2], _REMEDY) from None
+        what = f"it cannot be used ({str(error).partition(': ')[2]})"
+        raise not_ready(server, what, _remedy()) from None
 
 
 async def _close(connection: Any, server: PostgresServer) -> None:
@@ -191,10 +207,19 @@ def _check_version(server: PostgresServer, version: Any) -> None:
     if version.major < VERSION_MIN:
         raise not_ready(
             server,
-            f"it is version {version.major}.{version.minor}",
+            f"it is version {_shown(version)}",
             f"{VERSION_MIN} or later is needed",
         )
 
 
+def _shown(version: Any) -> str:
+    # The driver reads 15.3 as 15.0.3; before 10 it took three numbers to name a version.
+    return f"{version.major}.{version.micro if version.major >= 10 else version.minor}"
+
+
 def _unusable(server: PostgresServer, error: BaseException) -> EnvironmentNotReady:
-    return not_ready(server, said(error), _REMEDY)
+    return not_ready(server, said(error), _remedy())
+
+
+def _remedy() -> str:
+    return how_to_start("postgres", "LAB_POSTGRES_DSN")

@@ -19,6 +19,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from lab.domain.errors import Down, EnvironmentNotReady
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore, Evictable
+from lab.resources import how_to_start
 from lab.stores.batching import Batcher
 
 DEPENDENCY: Final = "redis"
@@ -30,7 +31,6 @@ _SCANNED: Final = 1_000
 
 _STATES: Final = (ClaimState.ACQUIRED, ClaimState.TAKEOVER, ClaimState.BUSY, ClaimState.DONE)
 _DONE: Final = Claim(ClaimState.DONE)
-_REMEDY: Final = 'start one with "scripts/servers up redis", or set LAB_REDIS_URL'
 
 _Ask = tuple[str, str, int]
 """Key, owner, lease in microseconds."""
@@ -164,8 +164,8 @@ class _Script:
             return await client.eval(self._text, count, *keys, *arguments)  # type: ignore[no-any-return]
 
 
-async def check(server: RedisServer) -> None:
-    """See that the server can be used.
+async def check(server: RedisServer) -> str:
+    """See that the server can be used; returns its version.
 
     Raises:
         EnvironmentNotReady: it cannot be reached, refuses us, or is too old.
@@ -178,12 +178,14 @@ async def check(server: RedisServer) -> None:
     try:
         version = str((await client.info("server"))["redis_version"])
     except (RedisError, OSError) as error:
-        raise _not_ready(server, _said(error), _REMEDY) from None
+        remedy = how_to_start("redis", "LAB_REDIS_URL")
+        raise _not_ready(server, f"it cannot be used ({_said(error)})", remedy) from None
     finally:
         await client.aclose()
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < VERSION_MIN:
         wanted = ".".join(map(str, VERSION_MIN))
         raise _not_ready(server, f"it is {version}", f"{wanted} or later is needed")
+    return version
 
 
 async def forget(server: RedisServer) -> int:

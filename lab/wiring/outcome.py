@@ -14,6 +14,7 @@ from lab.checks.acted import Acted
 from lab.checks.check import Finding
 from lab.checks.checker import Checker
 from lab.checks.verdict import Goal, RunVerdict, judge_run
+from lab.faults.plan import FaultPlan
 from lab.faults.vocabulary import ordinal_of
 from lab.report.result import (
     SCHEMA_VERSION,
@@ -29,8 +30,9 @@ from lab.report.result import (
     VerdictName,
     Versions,
 )
+from lab.scenarios.client import Tally
 from lab.scenarios.workloads import Workload
-from lab.wiring.simulated import SimulatedWorld
+from lab.wiring.backends import Survey
 from lab.wiring.spec import RunSpec
 
 _HIT_SHOWN: Final = 10
@@ -44,12 +46,23 @@ SAVED_BY: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """A world when its run was over: what stood in its store, what was owed, and when that was."""
+
+    survey: Survey
+    owed: Mapping[str, int]
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A world that has run, with what was found in its history."""
+    """A run that is over, with what was found in its history."""
 
     spec: RunSpec
-    world: SimulatedWorld
     workload: Workload
+    tally: Tally
+    end: End
+    plan: FaultPlan
     checker: Checker | None
     findings: tuple[Finding, ...]
     digest: str
@@ -60,7 +73,7 @@ class Ran:
 
 def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
     """The result of an observed run."""
-    spec, world, checker = ran.spec, ran.world, ran.checker
+    spec, checker = ran.spec, ran.checker
     assert checker is not None, "only an observed run has a result"
     scenario, acted = spec.scenario, checker.acted
     judged = judge_run(ran.findings, acted, goals=goals, listed=_listed(spec), off=spec.off)
@@ -71,10 +84,10 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         schema_version=SCHEMA_VERSION,
         scenario=scenario.name,
         summary=scenario.summary,
-        mode="simulated",
-        bus="memory",
-        store="memory",
-        dedupe="memory",
+        mode=spec.makes.mode,
+        bus=spec.makes.bus,
+        store=spec.makes.store,
+        dedupe=spec.makes.dedupe,
         seed=spec.seed,
         off=spec.off,
         beyond_contract=spec.beyond,
@@ -90,7 +103,7 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         patterns=_patterns(acted, spec),
         goals=_goals(judged),
         metrics=_metrics(ran, acted),
-        time=Times(virtual_ms=world.now_us() // 1_000, wall_ms=ran.wall_ms),
+        time=Times(virtual_ms=ran.end.now_us // 1_000, wall_ms=ran.wall_ms),
         history_entries=ran.entries,
         digest=ran.digest,
         reproduce=reproduce_line(spec),
@@ -261,11 +274,11 @@ def _goals(judged: RunVerdict) -> tuple[GoalResult, ...]:
 
 def _orders(ran: Ran) -> Orders:
     """The tally, with intents that nobody answered settled by what is stored."""
-    tally, store = ran.world.client.tally, ran.world.servers.store
+    tally, survey = ran.tally, ran.end.survey
     accepted, refused = tally.accepted, tally.refused
     reasons = dict(tally.refused_by_reason)
     if tally.open:
-        stored = {loaded.order.lab_subject for loaded in store.orders()}
+        stored = set(survey.subjects)
         for name, key in tally.open.items():
             ordinal = name.partition(".")[0]
             if (any(s.partition(".")[0] == ordinal for s in stored)) if key else name in stored:
@@ -280,7 +293,7 @@ def _orders(ran: Ran) -> Orders:
         accepted=accepted,
         refused=refused,
         refused_by_reason=dict(sorted(reasons.items())),
-        by_state={state.value: n for state, n in store.orders_by_state.items() if n},
+        by_state=dict(survey.by_state),
     )
 
 
@@ -306,5 +319,5 @@ def _metrics(ran: Ran, acted: Acted) -> dict[str, float]:
         "to_terminal_p99_ms": ended.percentile(99) / 1_000,
         "to_terminal_max_ms": ended.largest_us / 1_000,
         "recovery_ms": acted.recovery_us / 1_000,
-        "open_intents": ran.world.servers.store.open_intents,
+        "open_intents": ran.end.survey.open_intents,
     }

@@ -4,17 +4,17 @@ Outside in: recording of calls, then faults, then the adapter. So a process that
 leaves a begin without an end, as it would in reality. Wrappers that a run does not need are absent.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from lab.faults.boundaries import Port, Role
 from lab.faults.bus_member import Network
 from lab.faults.bus_ports import around_consumer, around_publisher
-from lab.faults.clock import SteppedClock, steps_of
+from lab.faults.clock import Step, SteppedClock
 from lab.faults.plan import FaultPlan
 from lab.faults.process import ProcessFaults
-from lab.faults.provider import ProviderFaults
 from lab.faults.stores import StoreFaults
 from lab.history.recorded import (
     RecordedConsumer,
@@ -30,19 +30,39 @@ from lab.history.recorded_providers import (
     RecordedWarehouse,
 )
 from lab.history.recorder import Write
-from lab.ports.bus import Consumer, Publisher, Unread
+from lab.ports.bus import Consumer, Publisher
 from lab.ports.clock import Clock
 from lab.ports.dedupe import DedupeStore
 from lab.ports.key_retry import KeyRetryStore
 from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
 from lab.ports.store import CustomerStore, OrderStore, OutboxStore, StartStore
-from lab.providers.sim_client import SimProviders
-from lab.runtime.clock import VirtualClock
 from lab.runtime.ids import subject_of
-from lab.runtime.process_loop import ProcessLoop
-from lab.wiring.servers import Servers
 
 P = TypeVar("P")
+
+
+class Host(Protocol):
+    """What runs the tasks of one process life: its event loop, simulated or not."""
+
+    def create_task(self, coro: Coroutine[Any, Any, None], /) -> "asyncio.Task[None]":
+        """Start a task."""
+        ...
+
+    def spawn(self, coro: Coroutine[Any, Any, object], /) -> None:
+        """Start a task that nobody waits for; it is kept alive until it ends."""
+        ...
+
+    def call_after_us(self, delay_us: int, callback: Callable[[], object], /) -> "Timer":
+        """Run `callback` in `delay_us` from now."""
+        ...
+
+
+class Timer(Protocol):
+    """A timer that was set."""
+
+    def cancel(self) -> object:
+        """Drop it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +83,7 @@ class Life:
     process: str
     member: str
     group: str
-    loop: ProcessLoop
+    host: Host
     clock: Clock
     write: Write | None
     now: Callable[[], int]
@@ -74,7 +94,7 @@ class Life:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Every port that a process of the lab may need."""
+    """Every port that a process of the lab may need: bare adapters, or wrapped ones."""
 
     orders: OrderStore
     outbox: OutboxStore
@@ -90,8 +110,10 @@ class Ports:
 
 
 def make_life(
-    loop: ProcessLoop,
+    host: Host,
     *,
+    process: str,
+    clock: Clock,
     member: str,
     group: str,
     role: Role,
@@ -101,8 +123,10 @@ def make_life(
     kill: Callable[[], object],
     term: Callable[[], object],
     pause: Callable[[int], object],
+    steps: Sequence[Step] = (),
 ) -> Life:
-    """A life on `loop`, with the crash points that the plan wants."""
+    """A life on `host`, with the faults that the plan wants and a clock as wrong as `steps`."""
+    clock = SteppedClock(clock, steps) if steps else clock
     faults = None
     if ProcessFaults.is_wanted(plan):
         faults = ProcessFaults(
@@ -110,78 +134,50 @@ def make_life(
         )
     stores = None
     if StoreFaults.is_wanted(plan, group):
-        clock = VirtualClock(loop)
         stores = StoreFaults(plan, group=group, clock=clock, subject_of=subject_of)
     return Life(
-        process=loop.name,
+        process=process,
         member=member,
         group=group,
-        loop=loop,
-        clock=_clock(loop, member, group, plan),
+        host=host,
+        clock=clock,
         write=write,
         now=now,
         faults=faults,
         stores=stores,
-        network=Network(plan, VirtualClock(loop)) if Network.is_wanted(plan, group) else None,
+        network=Network(plan, clock) if Network.is_wanted(plan, group) else None,
     )
 
 
-def _clock(loop: ProcessLoop, member: str, group: str, plan: FaultPlan) -> Clock:
-    """The clock of a life that begins now, as wrong as the plan wants it."""
-    clock = VirtualClock(loop)
-    now_us = clock.now_us()
-    steps = steps_of(
-        plan.timetable(),
-        member=member,
-        group=group,
-        began_us=now_us - plan.now_us(),
-        started_us=now_us,
-    )
-    return SteppedClock(clock, steps) if steps else clock
-
-
-def make_ports(life: Life, servers: Servers, plan: FaultPlan) -> Ports:
-    """Connect a process life to the servers."""
+def wrap_ports(life: Life, bare: Ports, plan: FaultPlan) -> Ports:
+    """The adapters of a process life with what strikes them and what records them."""
 
     def struck(port: Port, inner: P) -> P:
         if life.stores is not None:
             inner = life.stores.around(port, inner)
         return inner if life.faults is None else life.faults.around(port, inner)
 
-    store = servers.store.connect(life.loop)
-    publisher = around_publisher(
-        servers.log.publisher(life.loop), plan=plan, clock=life.clock, network=life.network
-    )
-    third = SimProviders(
-        warehouse=servers.warehouse,
-        antifraud=servers.antifraud,
-        gateway=servers.gateway,
-        mailer=servers.mailer,
-        caller=life.loop,
-        timers=servers.timers,
-        subject_of=subject_of,
-        faults=ProviderFaults(plan) if ProviderFaults.is_wanted(plan) else None,
-    )
+    publisher = around_publisher(bare.publisher, plan=plan, clock=life.clock, network=life.network)
     ports = Ports(
-        orders=struck(Port.ORDERS, store.orders),
-        outbox=struck(Port.OUTBOX, store.outbox),
-        starts=struck(Port.STARTS, store.orders),
-        key_retry=struck(Port.KEY_RETRY, store.key_retry),
-        customers=struck(Port.CUSTOMERS, store.orders),
-        dedupe=struck(Port.DEDUPE, servers.dedupe.connect()),
+        orders=struck(Port.ORDERS, bare.orders),
+        outbox=struck(Port.OUTBOX, bare.outbox),
+        starts=struck(Port.STARTS, bare.starts),
+        key_retry=struck(Port.KEY_RETRY, bare.key_retry),
+        customers=struck(Port.CUSTOMERS, bare.customers),
+        dedupe=struck(Port.DEDUPE, bare.dedupe),
         publisher=struck(Port.PUBLISHER, publisher),
-        warehouse=struck(Port.WAREHOUSE, third.warehouse),
-        antifraud=struck(Port.ANTIFRAUD, third.antifraud),
-        gateway=struck(Port.GATEWAY, third.gateway),
-        mailer=struck(Port.MAILER, third.mailer),
+        warehouse=struck(Port.WAREHOUSE, bare.warehouse),
+        antifraud=struck(Port.ANTIFRAUD, bare.antifraud),
+        gateway=struck(Port.GATEWAY, bare.gateway),
+        mailer=struck(Port.MAILER, bare.mailer),
     )
     return ports if life.write is None else _recorded(ports, life, life.write)
 
 
-def make_consumer(life: Life, servers: Servers, plan: FaultPlan, *, session_us: int) -> Consumer:
-    """A new member of the life's group."""
+def wrap_consumer(life: Life, consumer: Consumer, plan: FaultPlan, *, session_us: int) -> Consumer:
+    """A new member of the life's group, with what strikes it and what records it."""
     consumer = around_consumer(
-        servers.log.consumer(life.group, life.member, life.loop, Unread.EARLIEST),
+        consumer,
         plan=plan,
         group=life.group,
         clock=life.clock,

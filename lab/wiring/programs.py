@@ -18,10 +18,10 @@ from lab.patterns.drain import Background
 from lab.patterns.http_idempotency import IgnoredKeys, StoredKeys
 from lab.patterns.outbox import Relay
 from lab.patterns.provider_key import KeyPerAttempt, KeyPerIntent
+from lab.ports.bus import Consumer
+from lab.ports.ids import Ids
 from lab.ports.service import Service
 from lab.ports.strategies import Note
-from lab.runtime.ids import SeededIds
-from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.processes import AsyncTasks
 from lab.services.notification import Notification
 from lab.services.orders import Orders, OrdersUseCases
@@ -34,8 +34,7 @@ from lab.wiring.chain import (
     make_subscription,
     make_timeout,
 )
-from lab.wiring.ports import Life, Ports, make_consumer, make_ports
-from lab.wiring.servers import Servers
+from lab.wiring.ports import Host, Life, Ports, wrap_consumer, wrap_ports
 
 Third = TypeVar("Third")
 
@@ -85,35 +84,35 @@ class Api:
 class ApiRequests(Background):
     """The requests in hand of an API that drains."""
 
-    def __init__(self, api: Api, loop: ProcessLoop) -> None:
+    def __init__(self, api: Api, host: Host) -> None:
         self._api = api
-        self._loop = loop
+        self._host = host
 
     def halt(self) -> None:
         self._api.refuse()
 
     async def finish(self, grace_us: int) -> None:
-        await _within(self._loop, self._api.idle(), grace_us)
+        await _within(self._host, self._api.idle(), grace_us)
 
 
 class RelayWork(Background):
     """The batches in hand of a relay that drains."""
 
-    def __init__(self, relay: Relay, loop: ProcessLoop) -> None:
+    def __init__(self, relay: Relay, host: Host) -> None:
         self._relay = relay
-        self._loop = loop
+        self._host = host
 
     def halt(self) -> None:
         """The relay's own stop does it, in `finish`: it ends batches, it begins none."""
 
     async def finish(self, grace_us: int) -> None:
-        await _within(self._loop, self._relay.stop(), grace_us)
+        await _within(self._host, self._relay.stop(), grace_us)
 
 
-async def _within(loop: ProcessLoop, call: Coroutine[Any, Any, None], grace_us: int) -> None:
+async def _within(host: Host, call: Coroutine[Any, Any, None], grace_us: int) -> None:
     """Wait for `call`, for so long at most; then it is cancelled."""
-    task = loop.create_task(call)
-    timer = loop.call_after_us(grace_us, task.cancel)
+    task = host.create_task(call)
+    timer = host.call_after_us(grace_us, task.cancel)
     try:
         await task
     except asyncio.CancelledError:
@@ -122,9 +121,9 @@ async def _within(loop: ProcessLoop, call: Coroutine[Any, Any, None], grace_us: 
     timer.cancel()
 
 
-def make_api(life: Life, servers: Servers, policy: Policy, seed: int) -> Api:
+def make_api(life: Life, bare: Ports, policy: Policy, ids: Ids) -> Api:
     """Build the API of one process life."""
-    ports = make_ports(life, servers, policy.plan)
+    ports = wrap_ports(life, bare, policy.plan)
     store = committing_store(ports, policy)
     http = (
         StoredKeys(store=store, write=life.write, now=life.now, process=life.process)
@@ -133,7 +132,7 @@ def make_api(life: Life, servers: Servers, policy: Policy, seed: int) -> Api:
     )
     orders = OrdersUseCases(
         store=store,
-        ids=SeededIds(seed),
+        ids=ids,
         clock=life.clock,
         http=http,
         expiry_us=policy.settings.us("orders.expiry_ms"),
@@ -146,9 +145,9 @@ def make_api(life: Life, servers: Servers, policy: Policy, seed: int) -> Api:
     return api
 
 
-def make_relay(life: Life, servers: Servers, policy: Policy) -> Relay:
+def make_relay(life: Life, bare: Ports, policy: Policy) -> Relay:
     """Build the relay of one process life."""
-    ports = make_ports(life, servers, policy.plan)
+    ports = wrap_ports(life, bare, policy.plan)
     return Relay(
         ports.outbox,
         ports.publisher,
@@ -169,13 +168,13 @@ class Worker:
     beside: Callable[[], Coroutine[Any, Any, None]] | None
 
 
-def make_worker(life: Life, servers: Servers, policy: Policy) -> Worker:
+def make_worker(life: Life, bare: Ports, consumer: Consumer, policy: Policy) -> Worker:
     """Build one member of a consumer group."""
-    ports = make_ports(life, servers, policy.plan)
+    ports = wrap_ports(life, bare, policy.plan)
     timeout = make_timeout(life, policy)
     service = _make_service(life, ports, policy)
     session_us = policy.settings.us("bus.session_ms")
-    consumer = make_consumer(life, servers, policy.plan, session_us=session_us)
+    consumer = wrap_consumer(life, consumer, policy.plan, session_us=session_us)
     subscription = make_subscription(life, ports, consumer, policy, service, timeout)
     beside = service.run_expiry if isinstance(service, Orders) else None
     return Worker(subscription=subscription, beside=beside)

@@ -4,39 +4,45 @@ Everything that can be refused is refused before anything is run or written. Not
 (`lab.runner`), the world (`simulated`), the words of the result (`outcome`).
 """
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from lab.checks.checker import Checker
-from lab.checks.contract import Contract
 from lab.checks.verdict import parse_goal
-from lab.faults.clock import wrong_by_us
-from lab.faults.vocabulary import FaultSpec
-from lab.history.digest import Digest
-from lab.history.recorder import Recorder, Sink
-from lab.history.writer import HistoryFile
+from lab.history.recorder import Recorder
 from lab.report.result import Result, encode_result
 from lab.report.run_folder import RunFolder, RunFolderError
 from lab.runner import Limits, Progress, drive
+from lab.runtime.virtual_loop import Scheduler
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.workloads import Workload, from_file, made_up
-from lab.settings import Settings
-from lab.wiring.outcome import Ran, beside, make_result
+from lab.wiring.judging import Sinks
+from lab.wiring.outcome import End, Ran, beside, make_result
 from lab.wiring.simulated import SimulatedWorld
-from lab.wiring.spec import HistoryKept, RunSpec, make_spec, without_faults
-
-_TAIL_US = 5_000_000
+from lab.wiring.spec import (
+    TAIL_US,
+    HistoryKept,
+    RunSpec,
+    choose_makes,
+    make_spec,
+    without_faults,
+)
 
 
 def run(
     scenario: str | Scenario,
     *,
+    real: bool = False,
+    bus: str = "memory",
+    store: str = "memory",
+    dedupe: str = "memory",
+    wall_clock: bool = False,
+    keep: bool = False,
     seed: int = 1,
     orders: int | None = None,
     rate: float | None = None,
@@ -52,10 +58,16 @@ def run(
     beyond_contract: bool = False,
     on_progress: Progress | None = None,
 ) -> Result:
-    """Run a scenario in the simulated world and say which promises held.
+    """Run a scenario, in the simulated world if nothing else is asked for, and judge its promises.
 
     Args:
         scenario: name of one, or one of your own.
+        real: in processes of the operating system, on Kafka, PostgreSQL and Redis.
+        bus: `memory` or `kafka`; anything real runs on the wall clock.
+        store: `memory` or `postgres`.
+        dedupe: `memory` or `redis`.
+        wall_clock: on the wall clock, also if everything is in memory.
+        keep: leave topics, schema and keys of the run on the servers.
         seed: root of every coin, id and latency; the same seed gives the same run.
         orders: how many orders; default: what the scenario says.
         rate: orders a second of virtual time.
@@ -75,10 +87,14 @@ def run(
     Raises:
         ScenarioError, SettingError, FaultError, GoalError, OrdersFileError, RunFolderError: what
             was asked for cannot be run; nothing was written.
+        EnvironmentNotReady: a real server is not there, or not fit for use.
         CheckError, SimulationError: a mistake of the lab's own.
     """
     spec = make_spec(
         scenario,
+        makes=choose_makes(
+            real=real, bus=bus, store=store, dedupe=dedupe, wall_clock=wall_clock, keep=keep
+        ),
         seed=seed,
         orders=orders,
         rate=rate,
@@ -100,17 +116,35 @@ def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
     """Run what was decided; see `run`."""
     goals = tuple(parse_goal(text) for text in spec.scenario.goals)
     with closing(make_workload(spec)) as workload, _folder(spec) as folder:
-        simulated = simulate(spec, workload, folder=folder, on_progress=on_progress)
-        result = make_result(simulated, goals)
+        ran = _run(spec, workload, folder, on_progress)
+        result = make_result(ran, goals)
         if spec.scenario.compares and not result.partial:
             result = beside(result, run_spec(without_faults(spec), on_progress=on_progress))
         if folder is not None:
-            folder.stage("plan.json").write_bytes(simulated.world.plan.to_json())
+            folder.stage("plan.json").write_bytes(ran.plan.to_json())
             result = msgspec.structs.replace(result, run_dir=str(folder.path))
             folder.stage("result.json").write_bytes(encode_result(result))
             folder.commit()
-        simulated.world.close()
     return result
+
+
+def _run(
+    spec: RunSpec, workload: Workload, folder: RunFolder | None, on_progress: Progress | None
+) -> Ran:
+    """Run it in the world that it is for; what only few runs need is imported by those."""
+    if not spec.makes.is_live:
+        return simulate(spec, workload, folder=folder, on_progress=on_progress)
+    if not spec.makes.is_real:
+        from lab.wiring.live_run import run_live  # noqa: PLC0415 - see above
+
+        return run_live(
+            spec, workload, lambda: make_workload(spec), folder=folder, on_progress=on_progress
+        )
+    from lab.scenarios.buyers import customers_of  # noqa: PLC0415 - see above
+    from lab.wiring.real_run import run_for_real  # noqa: PLC0415 - see above
+
+    customers = customers_of(make_workload(spec))
+    return run_for_real(spec, workload, customers, folder=folder, on_progress=on_progress)
 
 
 def make_workload(spec: RunSpec) -> Workload:
@@ -145,29 +179,25 @@ def simulate(
         folder: takes the history file.
         on_progress: see `run`.
     """
-    sinks = _Sinks(spec, folder) if observe else None
+    sinks = Sinks(spec, folder) if observe else None
     recorder = None if sinks is None else Recorder(sinks.all)
+    order = spec.settings.text("run.order")
     world = SimulatedWorld(
         spec,
         write=None if recorder is None else recorder.append,
-        on_instant=None if recorder is None else recorder.flush_if_full,
+        scheduler=Scheduler(
+            seed=spec.seed,
+            order="shuffle" if order == "shuffle" else "fifo",
+            on_instant=None if recorder is None else recorder.flush_if_full,
+        ),
     )
-    limits = Limits(tail_us=_TAIL_US, drain_us=spec.settings.us("run.drain_ms"))
     began_ns = time.perf_counter_ns()
     is_partial = False
     try:
-        world.scheduler.run(
-            drive(
-                world,
-                iter(workload),
-                total=workload.total or 0,
-                limits=limits,
-                operator=world.operator,
-                progress=on_progress,
-            )
-        )
+        end = world.scheduler.run(to_the_end(world, workload, on_progress))
     except KeyboardInterrupt:
         is_partial = True
+        end = asyncio.run(world.look())
     world.raise_errors()
     if recorder is not None:
         recorder.flush()
@@ -176,10 +206,13 @@ def simulate(
         sinks.file.close()
     if recorder is not None:
         recorder.close()
+    world.close()
     return Ran(
         spec=spec,
-        world=world,
         workload=workload,
+        tally=world.client.tally,
+        end=end,
+        plan=world.plan,
         checker=None if sinks is None else sinks.checker,
         findings=findings,
         digest="" if sinks is None else sinks.digest.hexdigest(),
@@ -189,48 +222,21 @@ def simulate(
     )
 
 
-@dataclass(slots=True)
-class _Sinks:
-    """Who reads the history of a run."""
-
-    checker: Checker
-    digest: Digest
-    file: HistoryFile | None
-
-    def __init__(self, spec: RunSpec, folder: RunFolder | None) -> None:
-        self.checker = Checker(contract_of(spec.settings, spec.faults), only=spec.only)
-        self.digest = Digest()
-        self.file = None
-        if folder is not None:
-            self.file = HistoryFile(folder.stage("history.ndjson"), keep_all=spec.history == "all")
-
-    @property
-    def all(self) -> tuple[Sink, ...]:
-        judges: tuple[Sink, ...] = (self.checker, self.digest)
-        return judges if self.file is None else (*judges, self.file)
-
-
-def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contract:
-    """The declared policies by which the promises are judged, and how wrong clocks may be."""
-    return Contract(
-        attempts_max=settings.number("retry.attempts_max"),
-        base_us=settings.us("retry.base_ms"),
-        cap_us=settings.us("retry.cap_ms"),
-        tiers_us=settings.many_us("retry.tiers_ms"),
-        budget_tokens=settings.number("retry.budget_tokens"),
-        budget_refill=settings.real("retry.budget_refill"),
-        handler_us=settings.us("timeout.handler_ms"),
-        provider_us=settings.us("timeout.provider_ms"),
-        workers=settings.number("bus.workers"),
-        max_in_flight=settings.number("bus.max_in_flight"),
-        window_us=settings.us("dedupe.window_ms"),
-        stop_us=settings.us("drain.grace_ms"),
-        breaker_window_us=settings.us("breaker.window_ms"),
-        breaker_calls_min=settings.number("breaker.calls_min"),
-        breaker_open_us=settings.us("breaker.open_ms"),
-        max_elapsed_us=settings.us("retry.max_elapsed_ms"),
-        skew_us=wrong_by_us(faults),
+async def to_the_end(
+    world: SimulatedWorld, workload: Workload, on_progress: Progress | None
+) -> End:
+    """All phases of a run, and the world as it is then."""
+    limits = Limits(tail_us=TAIL_US, drain_us=world.spec.settings.us("run.drain_ms"))
+    total = workload.total or 0
+    await drive(
+        world,
+        iter(workload),
+        total=total,
+        limits=limits,
+        operator=world.operator,
+        progress=on_progress,
     )
+    return await world.look()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from lab.providers.payment_gateway import GatewayServer
 from lab.providers.warehouse import WarehouseServer
 from lab.runtime.chance import Chance
 from lab.runtime.process_loop import ProcessLoop
-from lab.runtime.virtual_loop import Scheduler
+from lab.runtime.scheduler import AnyScheduler
 from lab.settings import Settings
 from lab.stores.memory import MemoryStoreServer
 from lab.stores.memory_dedupe import MemoryDedupeServer
@@ -39,7 +39,7 @@ class Servers:
 
 
 def make_servers(
-    scheduler: Scheduler,
+    scheduler: AnyScheduler,
     settings: Settings,
     chance: Chance,
     *,
@@ -48,7 +48,8 @@ def make_servers(
 ) -> Servers:
     """Start broker, stores and third parties on the harness process, topics and groups included."""
     root = scheduler.root
-    third = _ThirdParties(settings=settings, chance=chance, now_us=root.now_us, write=write)
+    third = make_third_parties(settings, chance, now_us=root.now_us, write=write)
+    refused_percent = _refused_percent(settings)
     return Servers(
         timers=root,
         log=_make_log(root, settings, write),
@@ -62,22 +63,17 @@ def make_servers(
             ),
             shards=settings.number("outbox.shards"),
             write=write,
-            is_blocked=lambda customer: chance.u("blocked", customer) * 100 < third.refused_percent,
+            is_blocked=lambda customer: chance.u("blocked", customer) * 100 < refused_percent,
         ),
         dedupe=MemoryDedupeServer(
             root,
             window_us=settings.us("dedupe.window_ms"),
             accepts=accept_any if "fencing" in off else accept_present,
         ),
-        warehouse=third.make(WarehouseServer, "validation.latency_ms", third.refused_percent),
-        antifraud=third.make(AntifraudServer, "validation.latency_ms", third.refused_percent),
-        gateway=third.make(
-            GatewayServer,
-            "payment.latency_ms",
-            settings.number("payment.declined_percent"),
-            key_mode=KeyMode(settings.text("payment.key_mode")),
-        ),
-        mailer=third.make(MailerServer, "mailer.latency_ms", 0.0),
+        warehouse=third.warehouse,
+        antifraud=third.antifraud,
+        gateway=third.gateway,
+        mailer=third.mailer,
     )
 
 
@@ -98,36 +94,60 @@ def _make_log(root: ProcessLoop, settings: Settings, write: Write | None) -> Mem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ThirdParties:
-    """Makes the servers of third parties."""
+class ThirdServers:
+    """The servers of the third parties."""
 
-    settings: Settings
-    chance: Chance
-    now_us: Callable[[], int]
-    write: Write | None
+    warehouse: WarehouseServer
+    antifraud: AntifraudServer
+    gateway: GatewayServer
+    mailer: MailerServer
 
     @property
-    def refused_percent(self) -> float:
-        """Orders that each of three refuses: warehouse, antifraud, the customer's record."""
-        return self.settings.number("validation.rejected_percent") / 3
+    def all(self) -> tuple[Server, ...]:
+        """Each of them."""
+        return (self.warehouse, self.antifraud, self.gateway, self.mailer)
+
+
+def make_third_parties(
+    settings: Settings, chance: Chance, *, now_us: Callable[[], int], write: Write | None
+) -> ThirdServers:
+    """The third parties of one run; `write` takes their ledgers' entries."""
 
     def make(
-        self,
-        server: type[S],
-        latency: str,
-        refused_percent: float,
-        key_mode: KeyMode = KeyMode.STRIPE,
+        server: type[S], latency: str, refused_percent: float, key_mode: KeyMode = KeyMode.STRIPE
     ) -> S:
-        """One server; `latency` names its setting."""
         return server(
-            chance=self.chance,
-            now_us=self.now_us,
-            latency_us=self.settings.us(latency),
-            write=self.write,
+            chance=chance,
+            now_us=now_us,
+            latency_us=settings.us(latency),
+            write=write,
             key_mode=key_mode,
-            key_lifetime_us=self.settings.us("provider_key.lifetime_ms"),
+            key_lifetime_us=settings.us("provider_key.lifetime_ms"),
             refused_percent=refused_percent,
         )
+
+    refused_percent = _refused_percent(settings)
+    return ThirdServers(
+        warehouse=make(WarehouseServer, "validation.latency_ms", refused_percent),
+        antifraud=make(AntifraudServer, "validation.latency_ms", refused_percent),
+        gateway=make(
+            GatewayServer,
+            "payment.latency_ms",
+            settings.number("payment.declined_percent"),
+            KeyMode(settings.text("payment.key_mode")),
+        ),
+        mailer=make(MailerServer, "mailer.latency_ms", 0.0),
+    )
+
+
+def is_blocked(settings: Settings, chance: Chance, customer: str) -> bool:
+    """Whether the orders of a customer are refused for what his record says."""
+    return chance.u("blocked", customer) * 100 < _refused_percent(settings)
+
+
+def _refused_percent(settings: Settings) -> float:
+    """Orders that each of three refuses: warehouse, antifraud, the customer's record."""
+    return settings.number("validation.rejected_percent") / 3
 
 
 def group_topics(group: str, tiers: int) -> tuple[str, ...]:

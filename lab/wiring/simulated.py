@@ -7,38 +7,33 @@ killed or had ended by itself. Not here: what a process runs (`programs`), the p
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
-from lab.bus.delivery import DeliveryLoop
 from lab.domain.events import READS
 from lab.faults.boundaries import Role
 from lab.faults.client import ClientFaults
-from lab.faults.clock import CLOCK_KINDS
+from lab.faults.clock import CLOCK_KINDS, steps_of
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan import FaultPlan, Firing
 from lab.history.recorder import Write
-from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
 from lab.runtime.chance import Chance
 from lab.runtime.clock import VirtualClock
 from lab.runtime.errors import SimulationError
+from lab.runtime.ids import SeededIds
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.processes import SimProcess
+from lab.runtime.scheduler import AnyScheduler
 from lab.runtime.scheduling import SimHandle
-from lab.runtime.virtual_loop import Scheduler
 from lab.scenarios.client import Client
+from lab.wiring.backends import Backends
 from lab.wiring.chain import Policy
+from lab.wiring.memory import memory_backends
 from lab.wiring.operating import make_operator
-from lab.wiring.ports import Life, make_life
-from lab.wiring.programs import (
-    Api,
-    ApiRequests,
-    RelayWork,
-    Worker,
-    make_api,
-    make_relay,
-    make_worker,
-)
+from lab.wiring.outcome import End
+from lab.wiring.ports import make_life
+from lab.wiring.program import Program, make_program
+from lab.wiring.programs import Api
 from lab.wiring.servers import Servers, make_servers
 from lab.wiring.simulated_http import SimulatedHttp
 from lab.wiring.spec import RunSpec
@@ -56,8 +51,7 @@ class Member:
         self.name = name
         self.group = group
         self.role = role
-        self.worker: Worker | None = None
-        self.api: Api | None = None
+        self.program: Program | None = None
         self._world = world
         self._stop: asyncio.Future[None] | None = None
         self._is_wanted = True
@@ -69,6 +63,11 @@ class Member:
     def loop(self) -> ProcessLoop | None:
         """The loop of the life that runs, if one does."""
         return self._process.loop
+
+    @property
+    def api(self) -> Api | None:
+        """The API, if this life serves it."""
+        return None if self.program is None else self.program.api
 
     def start(self) -> None:
         """Begin a life; when it has ended, for whatever reason, begin the next."""
@@ -125,7 +124,7 @@ class Member:
         self._is_wanted = False
 
     def _ended(self) -> None:
-        self.worker = self.api = self._stop = None
+        self.program = self._stop = None
         self._awake()
         if self._is_wanted:
             world = self._world
@@ -137,10 +136,11 @@ class Member:
 
     async def _main(self, loop: ProcessLoop) -> None:
         world = self._world
-        self._stop = loop.create_future()
-        stop = self._stop
+        self._stop = stop = loop.create_future()
         life = make_life(
             loop,
+            process=loop.name,
+            clock=VirtualClock(loop),
             member=self.name,
             group=self.group,
             role=self.role,
@@ -150,61 +150,21 @@ class Member:
             kill=self.crash,
             term=self.term,
             pause=self.pause,
+            steps=steps_of(
+                world.plan.timetable(),
+                member=self.name,
+                group=self.group,
+                began_us=loop.now_us() - world.plan.now_us(),
+                started_us=loop.now_us(),
+            ),
         )
-        match self.role:
-            case Role.API:
-                await self._run_api(life, stop)
-            case Role.RELAY:
-                await self._run_relay(life, stop)
-            case Role.CONSUMER:
-                await self._run_worker(life, stop)
-
-    async def _run_api(self, life: Life, stop: "asyncio.Future[None]") -> None:
-        world = self._world
-        self.api = api = make_api(life, world.servers, world.policy, world.spec.seed)
-        await stop
-        await self._shut_down(life, unready=api.refuse, background=[ApiRequests(api, life.loop)])
-
-    async def _run_relay(self, life: Life, stop: "asyncio.Future[None]") -> None:
-        world = self._world
-        relay = make_relay(life, world.servers, world.policy)
-        life.loop.spawn(relay.run())
-        await stop
-        await self._shut_down(life, background=[RelayWork(relay, life.loop)])
-
-    async def _run_worker(self, life: Life, stop: "asyncio.Future[None]") -> None:
-        world = self._world
-        self.worker = worker = make_worker(life, world.servers, world.policy)
+        program = await make_program(life, self.role, world.backends, world.policy, world.ids)
+        self.program = program
         if world.is_healed:
-            worker.subscription.limiter.healed()
-        worker.subscription.loop.start()
-        if worker.beside is not None:
-            life.loop.spawn(worker.beside())
+            program.healed()
+        program.begin()
         await stop
-        await self._shut_down(life, subscriptions=[worker.subscription.loop])
-
-    async def _shut_down(
-        self,
-        life: Life,
-        *,
-        unready: Callable[[], None] = lambda: None,
-        subscriptions: Sequence[DeliveryLoop] = (),
-        background: Sequence[Background] = (),
-    ) -> None:
-        world = self._world
-        if life.faults is not None:
-            life.faults.begin_drain()
-        shutdown: Shutdown = ExitAtOnce()
-        if world.policy.has("drain"):
-            shutdown = Drain(
-                unready=unready,
-                subscriptions=subscriptions,
-                background=background,
-                close=(),
-                now=life.now,
-                grace_us=world.spec.settings.us("drain.grace_ms"),
-            )
-        await shutdown.on_signal()
+        await program.make_shutdown().on_signal()
         world.tell_life(life.process, "stopped")
 
 
@@ -214,7 +174,8 @@ class SimulatedWorld:
     Args:
         spec: what is to be run.
         write: takes the entries of the history, or None.
-        on_instant: see `Scheduler`.
+        scheduler: of its processes; time is what that says.
+        replace: puts real backends in the place of those in memory.
     """
 
     def __init__(
@@ -222,16 +183,14 @@ class SimulatedWorld:
         spec: RunSpec,
         *,
         write: Write | None,
-        on_instant: Callable[[], None] | None = None,
+        scheduler: AnyScheduler,
+        replace: Callable[[Backends], Backends] = lambda backends: backends,
     ) -> None:
         settings = spec.settings
         self.spec = spec
         self.write_or_none = write
         self.write: Write = write or _forget
-        order: Literal["fifo", "shuffle"] = (
-            "shuffle" if settings.text("run.order") == "shuffle" else "fifo"
-        )
-        self.scheduler = Scheduler(seed=spec.seed, order=order, on_instant=on_instant)
+        self.scheduler = scheduler
         root = self.scheduler.root
         self.now_us = root.now_us
         self.clock = VirtualClock(root)
@@ -240,9 +199,11 @@ class SimulatedWorld:
             spec.faults, seed=spec.seed, coin=chance.u, now_us=root.now_us, write=write
         )
         self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
+        self.ids = SeededIds(spec.seed)
         self.servers: Servers = make_servers(
             self.scheduler, settings, chance, off=spec.off, write=write
         )
+        self.backends = replace(memory_backends(self.servers, self.plan))
         self.restart_us = settings.us("run.restart_ms")
         self.is_healed = False
         self.members = _members(self, settings.number("run.members"))
@@ -254,11 +215,10 @@ class SimulatedWorld:
             timeout_us=settings.us("client.timeout_ms"),
             retry_us=settings.us("client.retry_ms"),
         )
-        log = self.servers.log
         self.operator = make_operator(
             self.policy,
-            reader=log.reader(),
-            publisher=log.publisher(root),
+            reader=self.backends.bus.reader(),
+            publisher=self.backends.bus.publisher(),
             clock=self.clock,
             write=write,
         )
@@ -272,18 +232,18 @@ class SimulatedWorld:
     def spawn(self, call: Coroutine[Any, Any, None]) -> None:
         self.scheduler.root.spawn(call)
 
-    def heal(self) -> None:
+    async def heal(self) -> None:
         self.is_healed = True
         self._nemesis.heal()
         for member in self.members:
             member.resume()
-            if member.worker is not None:
-                member.worker.subscription.limiter.healed()
+            if member.program is not None:
+                member.program.healed()
 
-    def is_drained(self) -> bool:
+    async def is_drained(self) -> bool:
         # A record is committed only after its delivery was settled: no lag, nothing in flight.
         return all(member.loop is not None for member in self.members) and not any(
-            self._owed().values()
+            (await self.backends.owed()).values()
         )
 
     def strikes_until_us(self) -> int:
@@ -293,29 +253,28 @@ class SimulatedWorld:
         ends += [member.paused_until_us for member in self.members]
         return max(ends)
 
-    def _owed(self) -> dict[str, int]:
-        servers = self.servers
-        key_retry = servers.store.key_retry
-        return {
-            "outbox": servers.store.outbox.unpublished,
-            "lag": sum(servers.log.lag(group) for group in GROUPS),
-            "waiting": len(key_retry.rows()) - key_retry.behind_dead_heads(),
-        }
-
     async def stop(self) -> None:
         """Start nobody again, and let the leases of those who died run out."""
         for member in self.members:
             member.retire()
-        if self.servers.dedupe.claims():
+        if await self.backends.dedupe.owners():
             await self.clock.sleep_us(self.spec.settings.us("dedupe.lease_ms"))
 
-    def tell_what_is_left(self) -> None:
+    async def tell_what_is_left(self) -> None:
         now_us = self.now_us()
-        for what, count in self._owed().items():
+        for what, count in (await self.backends.owed()).items():
             self.write(("left", now_us, "run", "", what, count))
-        leases = Counter(owner for _, _, owner, _ in self.servers.dedupe.claims())
+        leases = Counter(await self.backends.dedupe.owners())
         for owner, count in leases.items() or (("run", 0),):
             self.write(("left", now_us, owner, "", "lease", count))
+
+    async def look(self) -> End:
+        """The world as it is now."""
+        return End(
+            survey=await self.backends.store.survey(),
+            owed=await self.backends.owed(),
+            now_us=self.now_us(),
+        )
 
     def raise_errors(self) -> None:
         """An exception that nobody handled is a mistake of the lab's own.

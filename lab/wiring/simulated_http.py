@@ -15,7 +15,10 @@ from lab.wiring.programs import Api
 class Server(Protocol):
     """A process that serves the API, in whichever of its lives."""
 
-    api: Api | None
+    @property
+    def api(self) -> Api | None:
+        """The API that it serves, once it does."""
+        ...
 
     @property
     def loop(self) -> ProcessLoop | None:

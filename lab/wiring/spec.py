@@ -6,11 +6,12 @@ Not here: parsing of a command line (`lab.cli`), and building the world (`simula
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
-from lab.faults.vocabulary import FaultSpec, parse_fault
+from lab.faults.kinds import KINDS
+from lab.faults.vocabulary import FaultError, FaultSpec, parse_fault
 from lab.scenarios.loader import (
     MAX_ORDERS,
     MAX_RATE,
@@ -21,16 +22,68 @@ from lab.scenarios.loader import (
 )
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.swarm import Swarm, draw_swarm
-from lab.settings import SIMULATED, Settings, settings_for
+from lab.settings import SIMULATED, WALL_CLOCK, Settings, settings_for
 
 DEFAULT_ORDERS: Final = 100
 DEFAULT_RATE: Final = 20.0
+LIVE_RATE: Final = 50.0
+"""Of orders out of a file on the wall clock, if neither --rate nor --speed is given."""
+TAIL_US: Final = 5_000_000
+"""Faults go on for so long after the last order, or until all is quiet."""
+
 MAX_SEED: Final = 2**63 - 1
 
 BEYOND: Final = (("payment.key_mode", "none"),)
 """Policies that only `--beyond-contract` allows: setting and value."""
 
 HistoryKept = Literal["witnesses", "all"]
+M = TypeVar("M", bound=str)
+
+
+_MEMORY: Final = ("memory", "memory", "memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Makes:
+    """Of what make the parts are that a run stands on.
+
+    Attributes:
+        is_live: time is the machine's, also if everything is in memory.
+        is_real: every process is one of the operating system; all parts are real ones.
+        keep: topics, schema and keys of the run are left when it is over.
+    """
+
+    bus: Literal["memory", "kafka"] = "memory"
+    store: Literal["memory", "postgres"] = "memory"
+    dedupe: Literal["memory", "redis"] = "memory"
+    is_live: bool = False
+    is_real: bool = False
+    keep: bool = False
+
+    @property
+    def mode(self) -> Literal["simulated", "wall-clock", "real"]:
+        """The world, as the result names it."""
+        if self.is_real:
+            return "real"
+        return "wall-clock" if self.is_live else "simulated"
+
+    @property
+    def given(self) -> Mapping[str, object]:
+        """These choices as options of the command line."""
+        if self.is_real:
+            return {"real": True, "keep": self.keep}
+        return {
+            "bus": None if self.bus == "memory" else self.bus,
+            "store": None if self.store == "memory" else self.store,
+            "dedupe": None if self.dedupe == "memory" else self.dedupe,
+            "wall-clock": self.is_live and (self.bus, self.store, self.dedupe) == _MEMORY,
+            "keep": self.keep,
+        }
+
+    @property
+    def profile(self) -> Literal["simulated", "wall-clock"]:
+        """Which defaults its policies have."""
+        return WALL_CLOCK if self.is_live else SIMULATED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +102,7 @@ class RunSpec:
     """
 
     scenario: Scenario
+    makes: Makes
     seed: int
     orders: int | None
     rate: float | None
@@ -68,6 +122,7 @@ class RunSpec:
 def make_spec(
     scenario: str | Scenario,
     *,
+    makes: Makes | None = None,
     seed: int = 1,
     orders: int | None = None,
     rate: float | None = None,
@@ -89,6 +144,7 @@ def make_spec(
             or beyond the contract without `beyond_contract`.
     """
     chosen = _chosen(scenario, scenarios)
+    made = makes or Makes()
     source = chosen.orders_from if orders_from is None else orders_from
     given = {
         "orders": orders,
@@ -102,18 +158,19 @@ def make_spec(
         "scenarios": tuple(str(path) for path in scenarios),
         "history": None if history == "witnesses" else history,
         "beyond-contract": beyond_contract,
+        **made.given,
     }
     _whole("seed", seed, 0, MAX_SEED)
-    drawn = draw_swarm(seed, SIMULATED) if chosen.swarm else None
+    drawn = draw_swarm(seed, "real" if made.is_real else SIMULATED) if chosen.swarm else None
     changes = {**(drawn.settings if drawn else {}), **chosen.settings, **(settings or {})}
-    merged = settings_for(SIMULATED).with_changes(changes)
-    texts = (*chosen.faults, *(drawn.faults if drawn else ()), *faults)
-    asked = tuple(parse_fault(text) for text in texts)
+    merged = settings_for(made.profile).with_changes(changes)
+    asked = _faults(made, (*chosen.faults, *(drawn.faults if drawn else ()), *faults))
     return RunSpec(
         scenario=chosen,
+        makes=made,
         seed=seed,
         orders=_how_many(chosen, orders, source),
-        rate=_how_fast(chosen, rate, source),
+        rate=_how_fast(made, chosen, rate, source, speed),
         orders_from=source,
         speed=_within("speed", speed, 1e-6, 1e9),
         faults=asked,
@@ -163,6 +220,60 @@ def _beyond(
     return tuple(found)
 
 
+def choose_makes(
+    *,
+    real: bool = False,
+    bus: str = "memory",
+    store: str = "memory",
+    dedupe: str = "memory",
+    wall_clock: bool = False,
+    keep: bool = False,
+) -> Makes:
+    """What a run stands on; anything real runs on the wall clock.
+
+    Raises:
+        ScenarioError: there is no such make.
+    """
+    if real:
+        return Makes(
+            bus="kafka",
+            store="postgres",
+            dedupe="redis",
+            is_live=True,
+            is_real=True,
+            keep=keep,
+        )
+    makes = Makes(
+        bus=_one_of("bus", bus, ("memory", "kafka")),
+        store=_one_of("store", store, ("memory", "postgres")),
+        dedupe=_one_of("dedupe", dedupe, ("memory", "redis")),
+        keep=keep,
+    )
+    is_live = wall_clock or (makes.bus, makes.store, makes.dedupe) != _MEMORY
+    return replace(makes, is_live=is_live)
+
+
+def _one_of(what: str, name: str, known: tuple[M, ...]) -> M:
+    for one in known:
+        if one == name:
+            return one
+    raise ScenarioError(f"{what} must be {' or '.join(known)}, not {name!r}")
+
+
+def _faults(makes: Makes, texts: Sequence[str]) -> tuple[FaultSpec, ...]:
+    """The faults that were asked for, refused by name where they cannot exist."""
+    faults = tuple(map(parse_fault, texts))
+    world = "real" if makes.is_real else "simulated"
+    for fault in faults:
+        worlds = KINDS[fault.kind].worlds
+        if world not in worlds:
+            raise FaultError(
+                f"{fault.kind} cannot exist in the {world} world, only: {', '.join(worlds)} "
+                "(see: lab list --faults)"
+            )
+    return faults
+
+
 def _how_many(scenario: Scenario, orders: int | None, source: str) -> int | None:
     count = orders if orders is not None else scenario.orders
     if count is None:
@@ -172,8 +283,13 @@ def _how_many(scenario: Scenario, orders: int | None, source: str) -> int | None
     return _whole("orders", count, 1, MAX_ORDERS)
 
 
-def _how_fast(scenario: Scenario, rate: float | None, source: str) -> float | None:
+def _how_fast(
+    makes: Makes, scenario: Scenario, rate: float | None, source: str, speed: float
+) -> float | None:
     chosen = rate if rate is not None else scenario.rate
+    if rate is None and source and makes.is_live and speed == 1.0:
+        # Nobody waits three months for recorded times.
+        return LIVE_RATE
     if rate is None and source:
         return None if not scenario.orders_from else scenario.rate
     return _within("rate", DEFAULT_RATE if chosen is None else chosen, 1e-9, MAX_RATE)

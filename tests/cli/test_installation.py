@@ -77,6 +77,44 @@ def test_a_wheel_holds_every_file_of_the_package_and_no_test(tmp_path: Path) -> 
     assert not (installed / "tests").exists()
 
 
+RESOURCES = ("docker-compose.yml", "scripts/poms/kafka.xml", "scripts/servers")
+
+ASK_SERVERS = """
+import site, sys
+site.addsitedir(sys.argv[1])
+from lab.resources import is_checkout, resource_path, servers_command
+print(is_checkout())
+for name in ("docker-compose.yml", "scripts/poms/kafka.xml", "scripts/servers"):
+    print(resource_path(name))
+print(servers_command("status"))
+"""
+
+
+def test_an_installed_wheel_carries_what_starts_the_servers(tmp_path: Path) -> None:
+    installed = build("wheel", tmp_path)
+    data = installed / "lab" / "_data"
+
+    is_checkout, *found, command = ask(installed, ASK_SERVERS).splitlines()
+
+    assert is_checkout == "False"
+    assert [Path(path) for path in found] == [data / name for name in RESOURCES]
+    assert all((data / name).read_bytes() == (TOP / name).read_bytes() for name in RESOURCES)
+    # What a message names exists here and runs, though it lies in no checkout.
+    script = ["env", f"LAB_SERVERS_DIR={tmp_path / 'state'}", "bash", "-c", command]
+    told = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["postgres", "down", "redis", "down", "kafka", "down"]
+
+
+def test_an_editable_install_names_the_scripts_of_the_checkout(tmp_path: Path) -> None:
+    installed = build("wheel:editable", tmp_path)
+
+    is_checkout, *found, command = ask(installed, ASK_SERVERS).splitlines()
+
+    assert is_checkout == "True"
+    assert [Path(path) for path in found] == [TOP / name for name in RESOURCES]
+    assert command == f"{TOP / 'scripts' / 'servers'} status"
+
+
 def test_an_editable_install_reads_the_scenarios_of_the_checkout(tmp_path: Path) -> None:
     installed = build("wheel:editable", tmp_path)
 

@@ -98,7 +98,7 @@ class NoLastCommit(DeliveryLoop):
 
 @BUGS.plant(
     "graceful-shutdown",
-    "lab.wiring.simulated.Drain",
+    "lab.wiring.program.Drain",
     setup=THROTTLED_SHUTDOWN,
     witness="took",
 )

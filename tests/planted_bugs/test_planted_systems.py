@@ -15,7 +15,7 @@ from lab.checks.checker import Checker
 from lab.checks.registry import NAMES
 from lab.report.result import Result
 from lab.settings import SIMULATED, settings_for
-from lab.wiring.running import contract_of
+from lab.wiring.judging import contract_of
 from tests.planted_bugs import (
     dead_letters,
     delivery,

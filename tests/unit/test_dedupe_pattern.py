@@ -103,6 +103,20 @@ def test_a_run_of_somebody_else_is_waited_for_without_an_attempt() -> None:
     assert inner.seen == []
 
 
+def test_a_claim_behind_which_the_event_is_done_holds_nobody_up() -> None:
+    stores, inner, entries = Stores(), Inner(), Entries()
+    stores.dedupe_server.claim(GROUP, "e1", "payment-2#1", LEASE_US)
+    done = Unit(outcome=OutcomeRow(group=GROUP, event_id="e1"))
+    at_once(stores.store.orders.commit(done))
+
+    settled = at_once(make_dedupe(stores, inner, entries=entries)(make_delivery()))
+
+    assert settled == Ack("done")
+    assert inner.seen == []
+    assert entries.of("acted") == [("dedupe", "suppressed")]
+    assert state_of(stores) is ClaimState.BUSY, "the claim is its owner's to end"
+
+
 def test_an_expired_claim_is_taken_over_and_its_late_owner_is_refused() -> None:
     stores = Stores()
     dead = stores.dedupe_server.claim(GROUP, "e1", "payment-1#1", LEASE_US)

@@ -12,6 +12,7 @@ import pytest
 
 from lab.ports.http import HttpAnswer, NoAnswer, NotSent, PoolExhausted
 from lab.runtime.http_caller import NO_TIMEOUT_US, HttpxCaller, http_caller, meaning
+from lab.runtime.http_server import http_server
 
 MS = 1_000
 SECOND = 1_000_000
@@ -258,5 +259,35 @@ def test_a_cancelled_call_stays_cancelled_and_frees_its_connection() -> None:
             with pytest.raises(NoAnswer):
                 await get(caller, 150 * MS)
         assert len(requests) == 2
+
+    asyncio.run(main())
+
+
+def test_requests_that_are_cancelled_while_they_connect_cost_no_connection() -> None:
+    async def slow(_scope: Any, _receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.02)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def main() -> None:
+        async with (
+            http_server(slow) as server,
+            http_caller(server.url, connections_max=8) as caller,
+        ):
+
+            def ask() -> "asyncio.Task[HttpAnswer]":
+                return asyncio.get_running_loop().create_task(
+                    caller.send("GET", "/", headers=(), body=b"", timeout_us=3_000_000)
+                )
+
+            for steps in range(60):
+                asked = [ask() for _ in range(8)]
+                for _ in range(steps % 12):
+                    await asyncio.sleep(0)
+                for one in asked:
+                    one.cancel()
+                await asyncio.wait(asked)
+            answers = await asyncio.gather(*[ask() for _ in range(8)])
+            assert [answer.status for answer in answers] == [200] * 8
 
     asyncio.run(main())

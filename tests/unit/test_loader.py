@@ -66,6 +66,7 @@ def test_a_table_says_what_the_scenario_is(tmp_path: Path) -> None:
         'story = """\nlong\n"""\nworlds = ["real"]\norders = 5\nrate = 2\norders_from = "x"\n'
         'faults = ["bus.duplicate rate=0.2"]\npatterns = ["inbox"]\npromises = ["effect-once"]\n'
         'goals = ["bus.duplicate >= 4 %"]\nnext = ["lab list"]\nset = { "retry.in_place" = 2 }\n'
+        "swarm = true\n"
     )
 
     (scenario,) = load_file(write(tmp_path, text))
@@ -75,6 +76,7 @@ def test_a_table_says_what_the_scenario_is(tmp_path: Path) -> None:
     assert (scenario.worlds, scenario.story) == (("real",), "long")
     assert scenario.faults == ("bus.duplicate rate=0.2",)
     assert scenario.settings == {"retry.in_place": 2}
+    assert scenario.swarm
 
 
 def test_a_file_of_ones_own_adds_to_the_catalogue_and_replaces_by_name(tmp_path: Path) -> None:
@@ -119,6 +121,7 @@ def test_a_file_of_ones_own_adds_to_the_catalogue_and_replaces_by_name(tmp_path:
         (FIRST + 'promises = ["effect-onc"]', "unknown promise 'effect-onc'; did you mean"),
         (FIRST + 'faults = ["bus.dupicate"]', "did you mean bus.duplicate?"),
         (FIRST + "faults = [3]", "must be a text, not 3"),
+        (FIRST + "swarm = 1", "own.toml:3: [scenarios.mine] swarm: must be true or false, not 1"),
         (FIRST + 'goals = [""]', "must be a text, not ''"),
         (FIRST + "set = 3", "must be a table of settings, not 3"),
         (FIRST + 'set = { "retry.atempts_max" = 3 }', "did you mean retry.attempts_max?"),

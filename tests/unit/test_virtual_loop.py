@@ -23,9 +23,8 @@ from lab.runtime.errors import (
     SimulationError,
     TimeLimitError,
 )
-from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.stalled import waiting_for
-from lab.runtime.virtual_loop import Scheduler, sleep_us, suspend
+from lab.runtime.virtual_loop import Scheduler, VirtualLoop, sleep_us, suspend
 
 YEAR_US = 365 * 24 * 3600 * 1_000_000
 Order = Literal["fifo", "shuffle"]
@@ -683,7 +682,7 @@ def test_every_method_of_a_loop_is_either_simulated_or_refused() -> None:
     missing = [
         name
         for name in public
-        if getattr(ProcessLoop, name) is getattr(asyncio.AbstractEventLoop, name)
+        if getattr(VirtualLoop, name) is getattr(asyncio.AbstractEventLoop, name)
     ]
     assert missing == []
 

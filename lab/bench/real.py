@@ -1,0 +1,113 @@
+"""`lab bench --real`: figures of the real adapters and of a whole real run, as one object.
+
+The servers are those that a run would use, and are looked at first. Everything that is made on them
+has a name of its own and is removed. Not here: the measurements (`real_rounds`), the figures
+(`real_figures`), and printing.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from lab import __version__
+from lab.bench.bench import SCHEMA_VERSION
+from lab.bench.figures import Figure
+from lab.bench.interpreter import Machine, this_machine
+from lab.bench.real_figures import all_of
+from lab.bench.real_rounds import REAL, RealRounds, RealSizes
+from lab.bench.rounds import OnProgress
+from lab.domain.errors import EnvironmentNotReady, LabError
+from lab.wiring.readiness import ServerState, addresses, look_at_servers
+
+REAL_ROUNDS: Final = 3
+
+
+class RealReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that `lab bench --real` found.
+
+    Attributes:
+        lab: version of the lab.
+        servers: the version of each server, by its name.
+        rounds: how often each figure was measured, but for the whole run; values are medians.
+        wall_s: how long the measuring took.
+    """
+
+    schema_version: int
+    lab: str
+    machine: Machine
+    servers: Mapping[str, str]
+    rounds: int
+    figures: tuple[Figure, ...]
+    wall_s: float
+
+
+def measure_real(
+    variables: Mapping[str, str],
+    *,
+    rounds: int = REAL_ROUNDS,
+    sizes: RealSizes = REAL,
+    on_progress: OnProgress | None = None,
+) -> RealReport:
+    """Measure every figure and its baseline on the servers that `variables` name.
+
+    Args:
+        variables: `lab.settings.environment()`.
+        rounds: see `RealReport`.
+        sizes: how much is run for each measurement.
+        on_progress: told (measurements done, all of them, what is measured now).
+
+    Raises:
+        EnvironmentNotReady: a server is not there, or was not there any more.
+        BenchError: something did not do its work.
+        subprocess.CalledProcessError: a program that measures a baseline failed.
+    """
+    start = time.perf_counter()
+    machine = this_machine()
+    servers = must_be_ready(look_at_servers(variables))
+    source = RealRounds(addresses(variables), sizes, rounds=rounds, on_progress=on_progress)
+    try:
+        taken = [source.take() for _ in range(rounds)]
+        verdict = source.take_verdict()
+    except LabError:
+        must_be_ready(look_at_servers(variables))
+        raise
+    return RealReport(
+        schema_version=SCHEMA_VERSION,
+        lab=__version__,
+        machine=machine,
+        servers=servers,
+        rounds=rounds,
+        figures=all_of(taken, verdict),
+        wall_s=time.perf_counter() - start,
+    )
+
+
+def must_be_ready(states: Sequence[ServerState]) -> dict[str, str]:
+    """The version of each server.
+
+    Raises:
+        EnvironmentNotReady: one of them cannot be used; the first such one is told of.
+    """
+    for state in states:
+        if state.problem:
+            raise EnvironmentNotReady(
+                state.problem, server=state.name, address=state.address, remedy=state.remedy
+            )
+    return {state.name: state.version for state in states}
+
+
+def encode_real_report(report: RealReport) -> bytes:
+    """What `lab bench --real --json` prints: one JSON object, indented, with a newline."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+
+
+def real_bench_schema() -> bytes:
+    """The JSON Schema of that object."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"lab bench --real, schema_version {SCHEMA_VERSION}",
+        **msgspec.json.schema(RealReport),
+    }
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"

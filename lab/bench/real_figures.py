@@ -1,0 +1,127 @@
+"""The figures of `lab bench --real`, each a pure function of what was measured.
+
+Not here: measuring (`real_rounds`), and what a figure is (`figures`).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from lab.bench.baselines import raw_asgi
+from lab.bench.figures import Figure, Goal, make_figure
+from lab.bench.real_kafka import HANDLER_S, KEYS, PARTITIONS, WORKERS
+from lab.bench.real_postgres import CALLERS
+from lab.bench.real_redis import HANDLERS
+from lab.bench.real_rounds import RealRound
+
+VERDICT_ORDERS: Final = 200
+"""The whole run has a goal for so many orders only."""
+
+
+def all_of(rounds: Sequence[RealRound], verdict: tuple[float, float]) -> tuple[Figure, ...]:
+    """Every figure, in the order in which they are shown."""
+    orders = rounds[0].sizes.orders
+    return (
+        events(rounds),
+        hops(rounds),
+        lives(rounds),
+        keys(rounds),
+        claims(rounds),
+        posts(rounds),
+        run(verdict, orders),
+    )
+
+
+def events(rounds: Sequence[RealRound]) -> Figure:
+    """What one consumer process handles when each event waits for something else."""
+    count = rounds[0].sizes.events
+    disorders = max(one.disorders_raw for one in rounds)
+    return make_figure(
+        "Kafka, events handled",
+        [(one.events, one.events_raw) for one in rounds],
+        unit="1/s",
+        against=f"bare aiokafka with as many handlers and no such promise; {disorders:,} of its "
+        f"{count:,} events did not wait for the one before them",
+        goal=Goal(of="value", bound="at least", limit=5_000),
+        how=f"at least once and in the order of keys, one process, {HANDLER_S * 1_000:g} ms a "
+        f"handler, {WORKERS} at once; {count:,} events of {KEYS} keys over {PARTITIONS} "
+        "partitions, all in order and committed",
+    )
+
+
+def hops(rounds: Sequence[RealRound]) -> Figure:
+    """What three consumer groups and the publishing between them cost."""
+    return make_figure(
+        "Kafka, three hops",
+        [(one.hops, one.hops_raw) for one in rounds],
+        unit="1/s",
+        against="the same bytes by bare aiokafka: send() a poll's records, commit the poll",
+        goal=Goal(of="ratio", bound="at least", limit=0.15),
+        how=f"{rounds[0].sizes.hops:,} orders over three topics in one process: each event is "
+        "decoded, and settled when the broker has the next one",
+    )
+
+
+def lives(rounds: Sequence[RealRound]) -> Figure:
+    """What putting units of work together gains."""
+    one = rounds[0]
+    return make_figure(
+        "PostgreSQL, lives of orders",
+        [(each.lives, each.lives_raw) for each in rounds],
+        unit="1/s",
+        against=f"the same in plain statements with a commit each, by {one.lives_by}",
+        goal=Goal(of="ratio", bound="at least", limit=2.5),
+        how=f"{one.sizes.lives:,} confirmed orders: every look and unit of work of API, relay and "
+        f"four services, {min(CALLERS, one.sizes.lives):,} callers",
+    )
+
+
+def keys(rounds: Sequence[RealRound]) -> Figure:
+    """Both phases of a key in the dedupe store."""
+    one = rounds[0]
+    return make_figure(
+        "Redis, keys deduplicated",
+        [(each.keys, each.keys_raw) for each in rounds],
+        unit="1/s",
+        against=one.keys_by,
+        goal=Goal(of="ratio", bound="at least", limit=0.5),
+        how=f"{one.sizes.keys:,} keys claimed under a lease and then completed, {HANDLERS} "
+        "handlers in one process",
+    )
+
+
+def claims(rounds: Sequence[RealRound]) -> Figure:
+    """The first phase alone: what a duplicate costs."""
+    one = rounds[0]
+    return make_figure(
+        "Redis, keys claimed",
+        [(each.claims, each.keys_raw) for each in rounds],
+        unit="1/s",
+        against=one.keys_by,
+        how="the same without the second phase, which a duplicate does not have",
+    )
+
+
+def posts(rounds: Sequence[RealRound]) -> Figure:
+    """What the API does before anything is stored."""
+    return make_figure(
+        "HTTP, orders posted",
+        [(one.posts, one.posts_raw) for one in rounds],
+        unit="1/s",
+        against="a bare ASGI app on the same server",
+        goal=Goal(of="ratio", bound="at least", limit=0.5),
+        how=f"{rounds[0].sizes.posts:,} orders under an Idempotency-Key each, a store that keeps "
+        f"nothing, {raw_asgi.CONNECTIONS} connections; a process for each app",
+    )
+
+
+def run(verdict: tuple[float, float], orders: int) -> Figure:
+    """What somebody waits for who types the command."""
+    goal = Goal(of="value", bound="at most", limit=10) if orders == VERDICT_ORDERS else None
+    return make_figure(
+        "lab run happy-path --real",
+        [verdict],
+        unit="s",
+        against="the same run simulated",
+        goal=goal,
+        how=f"{orders} orders, from the command to its verdict, once; servers up, a new process",
+    )

@@ -1,0 +1,93 @@
+"""How far the groups of a run are behind on a real Kafka, asked again and again while it goes on.
+
+One connection that stays, and one request for the ends of all partitions. Not here: making and
+reading topics (`kafka_topics.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from lab.bus.kafka_client import KAFKA_ERRORS, KafkaSettings, mapped, within
+from lab.bus.kafka_topics import KafkaTopics, Reader
+from lab.ports.bus import TopicPartition
+
+
+class KafkaWatch:
+    """The lag of a run's groups. `async with` closes its connection.
+
+    Args:
+        settings: see `KafkaSettings`.
+        topics: open, for the offsets that the groups have committed.
+        groups: the topics that each group reads.
+        partitions: of every topic.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics: KafkaTopics,
+        groups: Mapping[str, Sequence[str]],
+        *,
+        partitions: int,
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._groups = groups
+        self._partitions = partitions
+        self._reader: Reader | None = None
+        self._client: Any = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._drop()
+
+    async def lag(self) -> int:
+        """Records that a group which reads them has not committed, over all groups.
+
+        The committed offsets are read first: a record that comes in between counts.
+
+        Raises:
+            Transient: the broker was not reached in time.
+        """
+        behind = 0
+        committed = {group: await self._topics.committed(group) for group in self._groups}
+        ends = await self._ends()
+        for group, topics in self._groups.items():
+            done = committed[group]
+            for topic in topics:
+                for number in range(self._partitions):
+                    place = TopicPartition(topic, number)
+                    behind += ends[place] - done.get(place, 0)
+        return behind
+
+    async def _ends(self) -> Mapping[TopicPartition, int]:
+        settings = self._settings
+        names = dict.fromkeys(topic for topics in self._groups.values() for topic in topics)
+        places = [
+            settings.partition(TopicPartition(name, number))
+            for name in names
+            for number in range(self._partitions)
+        ]
+        try:
+            if self._reader is None:
+                self._reader = reader = Reader(settings)
+                self._client = await reader.__aenter__()
+            ends = await within(settings.connect_us, self._client.end_offsets(places))
+        except KAFKA_ERRORS as error:
+            await self._drop()
+            raise mapped(error, "lag") from error
+        return {settings.own(place): offset for place, offset in ends.items()}
+
+    async def _drop(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and self._client is not None:
+            self._client = None
+            await reader.__aexit__(None, None, None)

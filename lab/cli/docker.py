@@ -1,0 +1,123 @@
+"""What `lab up` and `lab down` need of Docker: that it is there, and its Compose with our file.
+
+What Compose has to say goes to standard error, as it comes. Not here: what is in the file
+(`docker-compose.yml`), and the servers as a run sees them (`lab.wiring.readiness`).
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import Final
+
+from lab.domain.errors import EnvironmentNotReady
+from lab.resources import resource_path, servers_command
+
+COMPOSE_MIN: Final = (2, 20)
+ANSWER_S_MAX: Final = 30
+UP_S_MAX: Final = 1_800
+"""Fetching images takes its time; and there must be an end to it."""
+HEALTHY_S_MAX: Final = 180
+DOWN_S_MAX: Final = 300
+_STDERR: Final = 2
+
+
+def need_docker() -> str:
+    """See that Docker, its Compose and its engine are there; returns the engine's version.
+
+    Raises:
+        EnvironmentNotReady: one of them is missing, too old or does not answer.
+    """
+    if shutil.which("docker") is None:
+        raise _not_ready("there is no command docker", "install Docker with its Compose plugin")
+    compose = _ask("compose", "version", "--short")
+    if compose is None or compose.returncode:
+        raise _not_ready(
+            "it has no Compose plugin", "install it (Debian, Ubuntu: docker-compose-plugin)"
+        )
+    number = re.search(r"(\d+)\.(\d+)", compose.stdout)
+    if number is None or (int(number[1]), int(number[2])) < COMPOSE_MIN:
+        wanted = ".".join(map(str, COMPOSE_MIN))
+        raise _not_ready(
+            f"its Compose is {compose.stdout.strip() or 'of no known version'}",
+            f"{wanted} or later is needed",
+        )
+    engine = _ask("version", "--format", "{{.Server.Version}}")
+    if engine is None:
+        raise _not_ready(f"its engine gave no answer for {ANSWER_S_MAX} s", "start it again")
+    if engine.returncode:
+        said = (engine.stderr.strip().splitlines() or ["no reason given"])[-1].rstrip(". ")
+        raise _not_ready(f"its engine cannot be used ({said})", "start it, or ask for access to it")
+    return engine.stdout.strip()
+
+
+def compose(*arguments: str) -> list[str]:
+    """The command line of Compose with our file, every profile included."""
+    file = str(resource_path("docker-compose.yml"))
+    return ["docker", "compose", "--file", file, *arguments]
+
+
+def run_compose(arguments: Sequence[str], *, limit_s: int) -> bool:
+    """Run Compose with our file; whether it succeeded.
+
+    Raises:
+        EnvironmentNotReady: it has not ended after `limit_s`, and was killed.
+    """
+    command = compose(*arguments)
+    try:
+        done = subprocess.run(command, stdout=_STDERR, check=False, timeout=limit_s)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise _not_ready(
+            f"Compose has not ended after {limit_s} s", f"see what it does: {' '.join(command)}"
+        ) from None
+    return done.returncode == 0
+
+
+def unready_services() -> Sequence[str]:
+    """What is not ready and why, such as `kafka (unhealthy)`; () if Compose does not say."""
+    told = _ask(*compose("ps", "--all", "--format", "json")[1:])
+    if told is None or told.returncode:
+        return ()
+    found = []
+    for one in _objects(told.stdout):
+        state, health = str(one.get("State", "")), str(one.get("Health", ""))
+        if state != "running" or health not in ("", "healthy"):
+            found.append(f"{one.get('Service', '?')} ({health if state == 'running' else state})")
+    return sorted(found)
+
+
+def _objects(text: str) -> Sequence[dict[str, object]]:
+    """Older Composes print one array, newer ones an object a line."""
+    found: list[dict[str, object]] = []
+    for line in text.splitlines():
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue
+        found += [one for one in (told if isinstance(told, list) else [told]) if one]
+    return found
+
+
+def _ask(*arguments: str) -> "subprocess.CompletedProcess[str] | None":
+    """A question to docker; None if it does not answer in time."""
+    try:
+        return subprocess.run(  # noqa: S603
+            ["docker", *arguments],  # noqa: S607
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=ANSWER_S_MAX,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    except OSError as bad:
+        raise _not_ready(f"it cannot be run ({bad.strerror})", "install it again") from None
+
+
+def _not_ready(what: str, remedy: str) -> EnvironmentNotReady:
+    other = f'{servers_command()}; eval "$({servers_command("env")})"'
+    remedy = f"{remedy}; without Docker: {other}"
+    return EnvironmentNotReady(what, server="Docker", address="", remedy=remedy)

@@ -1,0 +1,139 @@
+"""`lab doctor`: what of the lab works on this machine, and what to do about the rest.
+
+Not here: how each thing is found out (`sameness`, `docker`, `lab.wiring.readiness`).
+"""
+
+import platform
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from lab import __version__
+from lab.cli import options
+from lab.cli.exit_codes import ExitCode
+from lab.cli.output import put
+from lab.settings import environment
+
+Answer = Literal["ok", "missing", "wrong"]
+
+PROGRAMS: Final = ("initdb", "redis-server", "java", "mvn")
+"""What `scripts/servers` starts the servers with."""
+_DEBIAN_POSTGRES: Final = Path("/usr/lib/postgresql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what it is.
+        answer: `missing` is no fault by itself, because there is another way; `wrong` is one.
+        found: in a few words.
+        remedy: what to do; "" if nothing.
+    """
+
+    name: str
+    answer: Answer
+    found: str
+    remedy: str = ""
+
+
+def doctor(*, json: options.Json = False, no_color: options.NoColor = False) -> int:
+    """Find out whether this machine is ready, and whether the simulator is deterministic on it.
+
+    Exit code: 0 everything works, 4 something does not; the page says what helps.
+    """
+    given = options.Given({"json": json, "no-color": no_color})
+    as_json, is_plain = given.switch("json"), given.switch("no-color")
+    findings = [*_machine(), *_servers(), _simulator()]
+    is_ready = all(one.answer != "wrong" for one in findings)
+    if as_json:
+        import msgspec
+
+        report = {"ready": is_ready, "findings": [msgspec.to_builtins(one) for one in findings]}
+        put(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    else:
+        put(_page(findings, is_plain=is_plain))
+    return ExitCode.PASS if is_ready else ExitCode.NOT_READY
+
+
+def _machine() -> Iterator[Finding]:
+    python = f"{platform.python_version()} ({platform.python_implementation()}), lab {__version__}"
+    yield Finding(name="Python", answer="ok", found=python)
+    yield _docker()
+    yield _programs()
+
+
+def _docker() -> Finding:
+    from lab.cli import docker
+    from lab.domain.errors import EnvironmentNotReady
+
+    try:
+        version = docker.need_docker()
+    except EnvironmentNotReady as error:
+        return Finding(name="Docker", answer="missing", found=error.what, remedy=error.remedy)
+    return Finding(name="Docker", answer="ok", found=f"engine {version}")
+
+
+def _programs() -> Finding:
+    """Whether `scripts/servers` finds everything that it starts."""
+    from lab.resources import servers_command
+
+    missing = [name for name in PROGRAMS if not _is_there(name)]
+    if not missing:
+        return Finding(name="Programs", answer="ok", found=", ".join(PROGRAMS))
+    return Finding(
+        name="Programs",
+        answer="missing",
+        found=f"no {', '.join(missing)}",
+        remedy=f'"{servers_command()}" says what to install, and does so with LAB_INSTALL=1',
+    )
+
+
+def _is_there(program: str) -> bool:
+    if shutil.which(program) is not None:
+        return True
+    return program == "initdb" and any(_DEBIAN_POSTGRES.glob("*/bin/initdb"))
+
+
+def _servers() -> Iterable[Finding]:
+    from lab.wiring.readiness import look_at_servers
+
+    for state in look_at_servers(environment()):
+        found = f"{state.version or state.problem}, at {state.address}"
+        answer: Answer = "wrong" if state.problem else "ok"
+        yield Finding(name=state.name, answer=answer, found=found, remedy=state.remedy)
+
+
+def _simulator() -> Finding:
+    from lab.cli.sameness import compare_runs
+
+    same = compare_runs()
+    left_out = f"; left out: {', '.join(same.left_out)}" if same.left_out else ""
+    if same.is_same:
+        digest = next(iter(same.digests.values()))
+        count = len(same.digests)
+        found = f"{count} processes, one digest {digest[:8]}{left_out}"
+        return Finding(name="Simulator", answer="ok", found=found)
+    told = ", ".join(f"{who}: {digest[:8] or 'failed'}" for who, digest in same.digests.items())
+    return Finding(
+        name="Simulator",
+        answer="wrong",
+        found=f"one seed gave several runs: {told}{left_out}",
+        remedy="a mistake of the lab or of its installation: install it again, or report this page",
+    )
+
+
+def _page(findings: Sequence[Finding], *, is_plain: bool) -> str:
+    from lab.cli import render
+
+    rows = [(one.name, one.answer, one.found) for one in findings]
+    # A way that is missing matters only to who needs one.
+    is_ready = all(one.answer != "wrong" for one in findings)
+    remedies = [(one.name, one.remedy) for one in findings if one.remedy and not is_ready]
+    parts = [render.listing(["What", "Is", "Found"], rows)]
+    if remedies:
+        parts += ["", render.labelled(remedies)]
+    return render.to_text(parts, width=render.width_of_output(), is_plain=is_plain)

@@ -1,0 +1,28 @@
+"""`lab relay`: publishes the outbox, one process of the real system."""
+
+from lab.cli import one_process, options
+
+
+def relay(
+    *,
+    host: one_process.Host = None,
+    health_port: one_process.HealthPort = None,
+    name: one_process.Name = None,
+    member: one_process.Member = None,
+    off: options.Off = None,
+    set_: options.Set = None,
+    assignment: one_process.AssignmentFile = None,
+) -> int:
+    """Publish what the outbox holds until told to stop; several share its shards.
+
+    SIGTERM ends the batches in hand, a second one aborts. Servers and logs as of `lab serve`.
+    """
+    flags: options.Flags = {
+        "host": host,
+        "health-port": health_port,
+        "name": name,
+        "member": member,
+        "off": off,
+        "set": set_,
+    }
+    return one_process.be("relay", "relay", assignment=assignment, flags=flags, port="health-port")

@@ -1,0 +1,48 @@
+"""`lab status`: which real servers a run would find, where, and of which version.
+
+Not here: how they are looked at (`lab.wiring.readiness`), and starting them (`up`).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lab.cli import options
+from lab.cli.exit_codes import ExitCode
+from lab.cli.output import put
+from lab.settings import environment
+
+if TYPE_CHECKING:
+    from lab.wiring.readiness import ServerState
+
+
+def status(*, json: options.Json = False, no_color: options.NoColor = False) -> int:
+    """Show which real servers can be used: those of LAB_* variables, else where `lab up` puts them.
+
+    Exit code: 0 all can be used, 4 one cannot.
+    """
+    given = options.Given({"json": json, "no-color": no_color})
+    from lab.wiring.readiness import look_at_servers
+
+    states = look_at_servers(environment())
+    if given.switch("json"):
+        import msgspec
+
+        servers = [msgspec.to_builtins(state) for state in states]
+        put(msgspec.json.format(msgspec.json.encode({"servers": servers}), indent=2) + b"\n")
+    else:
+        put(_page(states, is_plain=given.switch("no-color")))
+    return ExitCode.NOT_READY if any(state.problem for state in states) else ExitCode.PASS
+
+
+def _page(states: "Sequence[ServerState]", *, is_plain: bool) -> str:
+    from lab.cli import render
+
+    rows = [
+        (state.name, state.problem or "ready", state.version or "-", state.address)
+        for state in states
+    ]
+    remedies = [(state.name, state.remedy) for state in states if state.remedy]
+    parts = [render.listing(["Server", "State", "Version", "Address"], rows)]
+    if remedies:
+        parts += ["", render.labelled(remedies)]
+    return render.to_text(parts, width=render.width_of_output(), is_plain=is_plain)

@@ -1,0 +1,49 @@
+"""`lab work SERVICE`: one member of a consumer group, one process of the real system."""
+
+from typing import Annotated
+
+import typer
+
+from lab.cli import one_process, options
+
+
+def work(
+    service: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SERVICE",
+            help="validation, payment, orders or notification.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    host: one_process.Host = None,
+    health_port: one_process.HealthPort = None,
+    name: one_process.Name = None,
+    member: one_process.Member = None,
+    off: options.Off = None,
+    set_: options.Set = None,
+    assignment: one_process.AssignmentFile = None,
+) -> int:
+    """Handle the events of a service until told to stop; several share its partitions.
+
+    SIGTERM drains within drain.grace_ms, a second one aborts. The third parties are those of
+    LAB_PROVIDERS_URL (see `lab providers`); servers and logs as of `lab serve`.
+    """
+    from lab.domain.events import READS
+
+    if service is None or service not in READS:
+        known = ", ".join(READS)
+        what = "name a service" if service is None else f"there is no service {service!r}"
+        raise options.OptionError(f"{what}; there are {known}")
+    flags: options.Flags = {
+        "host": host,
+        "health-port": health_port,
+        "name": name,
+        "member": member,
+        "off": off,
+        "set": set_,
+    }
+    return one_process.be(
+        "consumer", service, assignment=assignment, flags=flags, port="health-port"
+    )

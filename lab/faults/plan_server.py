@@ -1,0 +1,143 @@
+"""The supervisor's side of `remote.py`: answers the questions of its processes from the one plan.
+
+Everything is answered in the step in which it comes in: two processes that visit a site at once are
+counted one after the other. Deliberately not here: the plan (`plan.py`), when it begins and ends
+(`nemesis.py`).
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+
+from lab.faults.kinds import KINDS
+from lab.faults.plan import FaultPlan, Firing, Site
+from lab.faults.remote import TCP, UNIX, Answer, Ask, SiteInfo
+
+_PATH_MAX: Final = 100
+"""Addresses of Unix sockets are short: 108 bytes on Linux, 104 elsewhere."""
+
+_decode: Final = msgspec.json.Decoder(Ask).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class PlanServer:
+    """Answers on a Unix socket, or on a loopback port where there is none.
+
+    Args:
+        plan: the plan of the run.
+        on_pause: `on_pause(member, for_us)` stops the process that asked for it, and wakes it.
+    """
+
+    def __init__(
+        self, plan: FaultPlan, *, on_pause: Callable[[str, int], object] = lambda _who, _us: None
+    ) -> None:
+        self._plan = plan
+        self._on_pause = on_pause
+        self._server: asyncio.Server | None = None
+        self._links: set[asyncio.BaseTransport] = set()
+        self.address = ""
+
+    async def start(self, path: Path) -> str:
+        """Listen; returns the address that processes are given.
+
+        Args:
+            path: where the socket is made; nobody else may be able to write there.
+
+        Raises:
+            OSError: neither socket can be made.
+        """
+        loop = asyncio.get_running_loop()
+        if hasattr(socket, "AF_UNIX") and len(str(path).encode()) <= _PATH_MAX:
+            self._server = await loop.create_unix_server(self._link, str(path))
+            self.address = f"{UNIX}{path}"
+        else:
+            self._server = await loop.create_server(self._link, "127.0.0.1", 0)
+            port = self._server.sockets[0].getsockname()[1]
+            self.address = f"{TCP}127.0.0.1:{port}"
+        return self.address
+
+    def close(self) -> None:
+        """Answer nobody any more: in their processes no fault fires from then on."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for link in self._links:
+            link.close()
+        self._links.clear()
+
+    def answer(self, question: Ask) -> Answer:
+        """What the plan says."""
+        number, firing = 0, None
+        plan = self._plan
+        sites = [plan.at(kind, name) for kind, name in question.sites]
+        match question.what:
+            case "fires" | "tosses" | "marks":
+                ask = cast("Callable[[str], Firing | None]", getattr(sites[0], question.what))
+                firing = ask(question.subjects[0])
+            case "fires_once":
+                firing = sites[0].fires_once(question.subjects)
+            case "first":
+                firing = plan.first(sites, question.subjects[0])
+            case "visit":
+                number = sites[0].visit(question.subjects[0])
+            case "toss":
+                firing = sites[0].toss(question.subjects[0], question.occurrence)
+            case "strike":
+                assert question.firing is not None
+                plan.record(question.firing)
+            case "pause":
+                self._on_pause(question.subjects[0], question.occurrence)
+            case "is_active":
+                number = int(plan.is_active)
+            case "sites":
+                return Answer(plan.is_healed, sites=_infos(plan))
+            case _:
+                raise AssertionError(question)
+        return Answer(plan.is_healed, number, firing)
+
+    def _link(self) -> asyncio.Protocol:
+        return _Link(self.answer, self._links)
+
+
+class _Link(asyncio.Protocol):
+    """The connection of one process."""
+
+    def __init__(self, answer: Callable[[Ask], Answer], links: set[asyncio.BaseTransport]) -> None:
+        self._answer = answer
+        self._links = links
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._links.add(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if self._transport is not None:
+            self._links.discard(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        assert self._transport is not None
+        for line in lines:
+            self._transport.write(_encode(self._answer(_decode(line))) + b"\n")
+
+
+def _infos(plan: FaultPlan) -> tuple[SiteInfo, ...]:
+    """Every site at which a fault of the plan can fire on a visit."""
+    return tuple(_info(plan.at(kind, name)) for kind in KINDS for name in plan.sites(kind))
+
+
+def _info(site: Site) -> SiteInfo:
+    planned = site.planned
+    if planned is not None:
+        return SiteInfo(site.kind, site.name, None, planned)
+    chosen = [spec.subjects for spec in site.asked]
+    if None in chosen:
+        return SiteInfo(site.kind, site.name, None, None)
+    orders = tuple((each.low, each.high, each.every) for each in chosen if each is not None)
+    return SiteInfo(site.kind, site.name, orders, None)

@@ -1,0 +1,1 @@
+"""What a process tells whoever looks after it."""

@@ -1,0 +1,184 @@
+"""What a run stands on: a bus, an order store, a dedupe store and third parties, each of some make.
+
+They survive every crash. Here is what the rest of the wiring may ask of them, whatever their make;
+`memory` and `real` are the makes. Not here: what one process does with them (`programs`).
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from lab.history.entries import Entry
+from lab.ports.bus import Consumer, Publisher, TopicReader
+from lab.ports.dedupe import DedupeStore
+from lab.ports.key_retry import KeyRetryStore
+from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
+from lab.ports.store import CustomerStore, OrderStore, OutboxStore, StartStore
+from lab.wiring.ports import Life, Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusClients:
+    """The bus as one process reaches it. `consumer` makes a member of the process's group."""
+
+    publisher: Publisher
+    consumer: Callable[[], Consumer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreClients:
+    """The order store as one process reaches it, by port."""
+
+    orders: OrderStore
+    outbox: OutboxStore
+    starts: StartStore
+    key_retry: KeyRetryStore
+    customers: CustomerStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThirdParties:
+    """The third parties as one process reaches them."""
+
+    warehouse: Warehouse
+    antifraud: Antifraud
+    gateway: PaymentGateway
+    mailer: Mailer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The order store at the end of a run, as the result tells it.
+
+    Attributes:
+        by_state: how many orders are in each state, by its name.
+        subjects: `ordinal.send` of every stored order.
+        open_intents: charges and refunds that nobody knows the end of.
+    """
+
+    by_state: Mapping[str, int]
+    subjects: Sequence[str]
+    open_intents: int
+
+
+class Backend(Protocol):
+    """One of the parts a run stands on."""
+
+    @property
+    def make(self) -> str:
+        """Its name in the result: `memory`, `kafka`, `postgres`, `redis`, `http`."""
+        ...
+
+    async def prepare(self, stack: AsyncExitStack) -> None:
+        """Make what the run needs there and is its own; `stack` takes leave in the end.
+
+        Raises:
+            EnvironmentNotReady: it is not there, is too old, or does not let us in.
+        """
+        ...
+
+    def facts(self) -> AsyncIterator[Entry]:
+        """What it knows of a run that is over and has not written into the history meanwhile."""
+        ...
+
+    async def remove(self) -> None:
+        """Remove what `prepare` made, and nothing else."""
+        ...
+
+
+class BusBackend(Backend, Protocol):
+    """The broker."""
+
+    async def connect(self, life: Life, stack: AsyncExitStack) -> BusClients:
+        """The clients of one process life; `stack` takes leave for them."""
+        ...
+
+    async def lag(self) -> int:
+        """Records that some group has not committed."""
+        ...
+
+    def reader(self) -> TopicReader:
+        """Reads topics whole, for the operator. Used after `prepare`."""
+        ...
+
+    def publisher(self) -> Publisher:
+        """The operator's own; no fault strikes it. Used after `prepare`."""
+        ...
+
+
+class StoreBackend(Backend, Protocol):
+    """The server of the order store."""
+
+    async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:
+        """The clients of one process life; `stack` takes leave for them."""
+        ...
+
+    async def owed(self) -> Mapping[str, int]:
+        """`outbox` and `waiting`; rows behind a dead head are left out."""
+        ...
+
+    async def survey(self) -> Survey:
+        """What stands in it now."""
+        ...
+
+
+class DedupeBackend(Backend, Protocol):
+    """The server of the dedupe store."""
+
+    async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:
+        """The client of one process life; `stack` takes leave for it."""
+        ...
+
+    async def owners(self) -> Sequence[str]:
+        """The process that holds it, for each claim that is open and whose lease runs."""
+        ...
+
+
+class ThirdPartiesBackend(Backend, Protocol):
+    """The servers of the third parties."""
+
+    async def connect(self, life: Life, stack: AsyncExitStack) -> ThirdParties:
+        """The clients of one process life; `stack` takes leave for them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backends:
+    """All parts of one run."""
+
+    bus: BusBackend
+    store: StoreBackend
+    dedupe: DedupeBackend
+    third: ThirdPartiesBackend
+
+    @property
+    def all(self) -> tuple[Backend, ...]:
+        """In the order in which they are prepared."""
+        return (self.bus, self.store, self.dedupe, self.third)
+
+    async def connect(
+        self, life: Life, stack: AsyncExitStack
+    ) -> tuple[Ports, Callable[[], Consumer]]:
+        """Every bare adapter of one process life, and what makes its consumer."""
+        store = await self.store.connect(life, stack)
+        bus = await self.bus.connect(life, stack)
+        third = await self.third.connect(life, stack)
+        ports = Ports(
+            orders=store.orders,
+            outbox=store.outbox,
+            starts=store.starts,
+            key_retry=store.key_retry,
+            customers=store.customers,
+            dedupe=await self.dedupe.connect(life, stack),
+            publisher=bus.publisher,
+            warehouse=third.warehouse,
+            antifraud=third.antifraud,
+            gateway=third.gateway,
+            mailer=third.mailer,
+        )
+        return ports, bus.consumer
+
+    async def owed(self) -> Mapping[str, int]:
+        """What waits for anything but a person: `outbox`, `waiting`, `lag`."""
+        return {**await self.store.owed(), "lag": await self.bus.lag()}

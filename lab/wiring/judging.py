@@ -1,0 +1,72 @@
+"""Who reads the history of a run: the checks, the digest and the file that keeps it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lab.checks.checker import Checker
+from lab.checks.contract import Contract
+from lab.faults.clock import wrong_by_us
+from lab.faults.vocabulary import FaultSpec
+from lab.history.digest import Digest
+from lab.history.recorder import Sink
+from lab.history.writer import HistoryFile
+from lab.report.run_folder import RunFolder
+from lab.settings import WALL_CLOCK, Settings
+from lab.wiring.spec import RunSpec
+
+_SLACK_US: Final = 1_000
+_LIVE_SLACK_US: Final = 100_000
+"""How unpunctual a timer of a busy machine may be before it counts as late."""
+
+_LIVE_SKEW_US: Final = 50_000
+"""Two readings of the clocks that one entry and one header tell of are not one."""
+
+_LIVE_STOP_US: Final = 3_000_000
+"""A real process still takes leave of its servers when its work is drained, in bounded time."""
+
+
+@dataclass(slots=True)
+class Sinks:
+    """Who reads the history of a run."""
+
+    checker: Checker
+    digest: Digest
+    file: HistoryFile | None
+
+    def __init__(self, spec: RunSpec, folder: RunFolder | None) -> None:
+        self.checker = Checker(contract_of(spec.settings, spec.faults), only=spec.only)
+        self.digest = Digest()
+        self.file = None
+        if folder is not None:
+            self.file = HistoryFile(folder.stage("history.ndjson"), keep_all=spec.history == "all")
+
+    @property
+    def all(self) -> tuple[Sink, ...]:
+        judges: tuple[Sink, ...] = (self.checker, self.digest)
+        return judges if self.file is None else (*judges, self.file)
+
+
+def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contract:
+    """The declared policies by which the promises are judged, and how wrong clocks may be."""
+    is_live = settings.profile == WALL_CLOCK
+    return Contract(
+        attempts_max=settings.number("retry.attempts_max"),
+        base_us=settings.us("retry.base_ms"),
+        cap_us=settings.us("retry.cap_ms"),
+        tiers_us=settings.many_us("retry.tiers_ms"),
+        budget_tokens=settings.number("retry.budget_tokens"),
+        budget_refill=settings.real("retry.budget_refill"),
+        handler_us=settings.us("timeout.handler_ms"),
+        provider_us=settings.us("timeout.provider_ms"),
+        workers=settings.number("bus.workers"),
+        max_in_flight=settings.number("bus.max_in_flight"),
+        window_us=settings.us("dedupe.window_ms"),
+        stop_us=settings.us("drain.grace_ms") + (_LIVE_STOP_US if is_live else 0),
+        slack_us=_LIVE_SLACK_US if is_live else _SLACK_US,
+        breaker_window_us=settings.us("breaker.window_ms"),
+        breaker_calls_min=settings.number("breaker.calls_min"),
+        breaker_open_us=settings.us("breaker.open_ms"),
+        max_elapsed_us=settings.us("retry.max_elapsed_ms"),
+        skew_us=wrong_by_us(faults) + (_LIVE_SKEW_US if is_live else 0),
+    )

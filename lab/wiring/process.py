@@ -1,0 +1,331 @@
+"""One operating-system process of the lab: connects, runs its program, and ends as it is told.
+
+SIGTERM drains, a second one aborts. It says that it is ready by a line on standard output, and what
+goes on beside the orders by logs on standard error. Not here: what it runs (`program`), and who
+starts it (`supervisor`, or anybody with a shell).
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from lab.faults.clock import Step
+from lab.faults.plan import FaultPlan
+from lab.faults.provider import ProviderFaults
+from lab.faults.remote import RemotePlan
+from lab.history.journal import Journal
+from lab.history.recorder import Write
+from lab.observe.ecs import log_to_stderr
+from lab.patterns.drain import ExitAtOnce, ShutdownReport
+from lab.ports.clock import Clock
+from lab.ports.ids import Ids
+from lab.providers.http_front import make_front
+from lab.providers.ledger_file import ledger_file
+from lab.runtime.chance import Chance
+from lab.runtime.clock import SystemClock
+from lab.runtime.http_server import http_server
+from lab.runtime.ids import SeededIds, TimeOrderedIds
+from lab.wiring.assignment import PROVIDERS, Assignment
+from lab.wiring.backends import Backends
+from lab.wiring.chain import Policy
+from lab.wiring.health import counted, health_app
+from lab.wiring.ports import Life, make_life
+from lab.wiring.program import Program, make_program
+from lab.wiring.real import HttpThirdParties, KafkaBackend, PostgresBackend, RedisBackend
+from lab.wiring.servers import make_third_parties
+
+READY: Final = "ready"
+
+TICK_US: Final = 50_000
+LATE_US: Final = 20_000
+"""Less is the usual unpunctuality of a timer."""
+
+
+class AsyncHost:
+    """A plain asyncio loop as the host of one process life.
+
+    Args:
+        on_failure: told of a task that nobody waits for and that failed.
+    """
+
+    def __init__(self, on_failure: Callable[[BaseException], object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._alive: dict[asyncio.Task[Any], None] = {}
+        self._on_failure = on_failure
+
+    def create_task(self, coro: Coroutine[Any, Any, None], /) -> "asyncio.Task[None]":
+        """See `Host`."""
+        return self._loop.create_task(coro)
+
+    def spawn(self, coro: Coroutine[Any, Any, object], /) -> None:
+        """See `Host`."""
+        task = self._loop.create_task(coro)
+        self._alive[task] = None
+        task.add_done_callback(self._ended)
+
+    def call_after_us(
+        self, delay_us: int, callback: Callable[..., object], /, *args: object
+    ) -> asyncio.TimerHandle:
+        """See `Host`."""
+        return self._loop.call_later(delay_us / 1e6, callback, *args)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._alive.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_failure(error)
+
+
+def run_process(assignment: Assignment) -> None:
+    """Be the process that `assignment` describes, until it is told to end.
+
+    Raises:
+        EnvironmentNotReady: a server that it needs is not there, or its port is taken.
+        SettingError, FaultError: it is told to be something impossible.
+    """
+    assignment.check()
+    log = log_to_stderr(service=assignment.service, process=assignment.process)
+    main = _be_third_parties if assignment.role == PROVIDERS else _be_process
+    asyncio.run(main(assignment, log))
+
+
+async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
+    signals = _Signals(assignment)
+    async with AsyncExitStack() as stack:
+        clock, host = SystemClock(), AsyncHost(signals.fail)
+        write: Write | None = None
+        if assignment.journal:
+            journal = Journal(Path(assignment.journal), on_failure=signals.fail)
+            stack.callback(journal.close)
+            write = journal.write
+        plan = _make_plan(assignment, clock, stack)
+        policy = _make_policy(assignment, plan)
+        life = make_life(
+            host,
+            process=assignment.process,
+            clock=clock,
+            member=assignment.member,
+            group=assignment.group,
+            role=assignment.as_role,
+            plan=plan,
+            write=write,
+            now=clock.now_us,
+            kill=lambda: os.kill(os.getpid(), signal.SIGKILL),
+            term=lambda: os.kill(os.getpid(), signal.SIGTERM),
+            pause=lambda for_us: _pause_self(plan, assignment.member, for_us),
+            steps=[Step(*step) for step in assignment.clock_steps],
+        )
+        backends = make_backends(assignment, policy)
+        if not assignment.is_supervised:
+            for backend in backends.all:
+                await backend.prepare(stack)
+        program = await make_program(life, assignment.as_role, backends, policy, _ids(assignment))
+        await _answer(assignment, program, signals, stack)
+        if assignment.is_healed:
+            program.healed()
+        signals.on_heal(program.healed)
+        program.begin()
+        if write is not None:
+            host.spawn(_watch_stalls(life.process, clock, write))
+        signals.is_ready = True
+        _say_ready(assignment, log, signals.url)
+        await signals.wait()
+        signals.is_ready = False
+        _tell_life(life, "term")
+        await _end(program, signals, log)
+        _tell_life(life, "stopped")
+
+
+def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
+    """Have the supervisor stop this process: it could not wake itself."""
+    if isinstance(plan, RemotePlan):
+        plan.pause(member, for_us)
+
+
+def _tell_life(life: Life, event: str) -> None:
+    if life.write is not None:
+        life.write(("life", life.now(), life.process, "", event))
+
+
+async def _watch_stalls(process: str, clock: Clock, write: Write) -> None:
+    """Write down when this process stood still: stopped, swapped out, or without a processor."""
+    while True:
+        due_us = clock.now_us() + TICK_US
+        await clock.sleep_us(TICK_US)
+        now_us = clock.now_us()
+        if now_us - due_us > LATE_US:
+            write(("stalled", now_us, process, "", now_us - due_us))
+
+
+async def _end(program: Program, signals: "_Signals", log: logging.Logger) -> None:
+    """End the work of a process that was told to stop; told again, abort it."""
+    shutdown = program.make_shutdown()
+    if isinstance(shutdown, ExitAtOnce):
+        _tell_life(program.life, "stopped")
+        # Nothing is settled, committed or closed on the way out: not by a `finally` either.
+        logging.shutdown()
+        os._exit(0)
+    loop = asyncio.get_running_loop()
+    ending = loop.create_task(shutdown.on_signal())
+    again: list[asyncio.Task[ShutdownReport]] = []
+    signals.on_again(lambda: again.append(loop.create_task(shutdown.on_signal())))
+    report = await ending
+    log.info(
+        "stopped",
+        extra={
+            "event.outcome": "success" if report.is_clean else "failure",
+            "lab.drained": len(report.drained),
+            "lab.cancelled": len(report.cancelled),
+            "lab.abandoned": len(report.abandoned),
+            "lab.aborted": report.is_aborted,
+        },
+    )
+    for task in again:
+        await task
+
+
+async def _be_third_parties(assignment: Assignment, log: logging.Logger) -> None:
+    signals = _Signals(assignment)
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        plan = _make_plan(assignment, clock, stack)
+        ledger = stack.enter_context(ledger_file(Path(assignment.ledger), clock=clock))
+        third = make_third_parties(
+            assignment.policies(),
+            Chance(assignment.seed or 0),
+            now_us=clock.now_us,
+            write=ledger.write,
+        )
+        faults = ProviderFaults(plan) if ProviderFaults.is_wanted(plan) else None
+        front = make_front(third.all, ledger=ledger, clock=clock, faults=faults)
+        server = await stack.enter_async_context(
+            http_server(front, host=assignment.host, port=assignment.port or 0)
+        )
+        signals.url = server.url
+        _say_ready(assignment, log, signals.url)
+        await signals.wait()
+        signals.on_again(server.abort)
+
+
+def make_backends(
+    assignment: Assignment,
+    policy: Policy,
+    *,
+    epoch_us: int = 0,
+    blocked: Callable[[], Sequence[str]] = tuple,
+) -> Backends:
+    """The real servers, as a process or its supervisor uses them."""
+    where, settings = assignment.where, policy.settings
+    ledger = Path(assignment.ledger) if assignment.ledger else None
+    return Backends(
+        bus=KafkaBackend(where, settings, epoch_us=epoch_us),
+        store=PostgresBackend(where, settings, epoch_us=epoch_us, blocked=blocked),
+        dedupe=RedisBackend(where, compares_fences=policy.has("fencing")),
+        third=HttpThirdParties(where.providers_url, ledger=ledger),
+    )
+
+
+async def _answer(
+    assignment: Assignment, program: Program, signals: "_Signals", stack: AsyncExitStack
+) -> None:
+    """Answer over HTTP, if that was asked for: orders, or how the process is."""
+    if assignment.port is None:
+        return
+    api = program.api
+    app = health_app(lambda: signals.is_ready) if api is None else counted(api)
+    server = await stack.enter_async_context(
+        http_server(app, host=assignment.host, port=assignment.port)
+    )
+    signals.url = server.url
+
+
+def _make_plan(assignment: Assignment, clock: Clock, stack: AsyncExitStack) -> FaultPlan:
+    """The supervisor's plan from here, or one without faults."""
+    if assignment.control:
+        seed = assignment.seed or 0
+        plan = RemotePlan(assignment.control, seed=seed, coin=Chance(seed).u)
+        stack.callback(plan.close)
+        return plan
+    return FaultPlan(seed=0, coin=Chance(0).u, now_us=clock.now_us)
+
+
+def _make_policy(assignment: Assignment, plan: FaultPlan) -> Policy:
+    return Policy(
+        settings=assignment.policies(),
+        off=assignment.off,
+        chance=Chance(assignment.seed or 0),
+        plan=plan,
+    )
+
+
+def _ids(assignment: Assignment) -> Ids:
+    return TimeOrderedIds() if assignment.seed is None else SeededIds(assignment.seed)
+
+
+def _say_ready(assignment: Assignment, log: logging.Logger, url: str = "") -> None:
+    """Tell whoever started it, in one line, and the log."""
+    log.info("ready", extra={"event.action": READY, "url.full": url})
+    with suppress(OSError):
+        line = {READY: assignment.process, "url": url}
+        os.write(sys.stdout.fileno(), msgspec.json.encode(line) + b"\n")
+
+
+class _Signals:
+    """What the operating system tells the process.
+
+    Attributes:
+        is_ready: what `/ready` says.
+        url: where the process answers, "" if it does not.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        loop = asyncio.get_running_loop()
+        self.is_ready = False
+        self.url = ""
+        self._told: asyncio.Future[None] = loop.create_future()
+        self._again: Callable[[], object] = lambda: None
+        self._heal: Callable[[], object] = lambda: None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGUSR1, self._healed)
+        if assignment.is_supervised:
+            # Its supervisor has ended, however: nobody will ever tell it anything again.
+            loop.add_reader(sys.stdin.fileno(), self._orphaned)
+
+    async def wait(self) -> None:
+        """Wait until it is told to stop. Raises what `fail` was given."""
+        await self._told
+
+    def on_again(self, again: Callable[[], object]) -> None:
+        """Call `again` whenever it is told once more."""
+        self._again = again
+
+    def on_heal(self, heal: Callable[[], object]) -> None:
+        """Call `heal` when the faults of the run have ended."""
+        self._heal = heal
+
+    def fail(self, error: BaseException) -> None:
+        """A part of the process has failed: it must not go on without it."""
+        if not self._told.done():
+            self._told.set_exception(error)
+
+    def _stop(self) -> None:
+        if self._told.done():
+            self._again()
+        else:
+            self._told.set_result(None)
+
+    def _healed(self) -> None:
+        self._heal()
+
+    def _orphaned(self) -> None:
+        if not os.read(sys.stdin.fileno(), 1_024):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._stop()

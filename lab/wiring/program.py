@@ -1,0 +1,115 @@
+"""One life of one process, from the first task to the last: the same in every world.
+
+Not here: what it is made of (`programs`), and who starts it, stops it and starts it again
+(`simulated`, `process`).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+
+from lab.faults.boundaries import Role
+from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
+from lab.patterns.outbox import Relay
+from lab.ports.ids import Ids
+from lab.wiring.backends import Backends
+from lab.wiring.chain import Policy
+from lab.wiring.ports import Life
+from lab.wiring.programs import (
+    Api,
+    ApiRequests,
+    RelayWork,
+    Worker,
+    make_api,
+    make_relay,
+    make_worker,
+)
+
+
+class Program:
+    """What a process runs. Made by `make_program`.
+
+    Attributes:
+        api, relay, worker: the one that it is; the others are None.
+        life: whose life it is.
+    """
+
+    def __init__(
+        self, life: Life, policy: Policy, *, built: Api | Relay | Worker, stack: AsyncExitStack
+    ) -> None:
+        self.api = built if isinstance(built, Api) else None
+        self.relay = built if isinstance(built, Relay) else None
+        self.worker = built if isinstance(built, Worker) else None
+        self.life = life
+        self._policy = policy
+        self._stack = stack
+
+    def begin(self) -> None:
+        """Start everything that runs by itself. An API only answers."""
+        host = self.life.host
+        if self.relay is not None:
+            host.spawn(self.relay.run())
+        if self.worker is not None:
+            self.worker.subscription.loop.start()
+            if self.worker.beside is not None:
+                host.spawn(self.worker.beside())
+
+    def healed(self) -> None:
+        """The faults of the run have ended."""
+        if self.worker is not None:
+            self.worker.subscription.limiter.healed()
+
+    def make_shutdown(
+        self,
+        *,
+        first: Callable[[], None] = lambda: None,
+        background: Sequence[Background] = (),
+        close: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> Shutdown:
+        """What is done when the process is told to stop; called when it is told.
+
+        Args:
+            first: called before everything else, once.
+            background: of whoever runs the process, before the program's own.
+            close: the same.
+        """
+        life = self.life
+        if life.faults is not None:
+            life.faults.begin_drain()
+        if not self._policy.has("drain"):
+            return ExitAtOnce()
+        work: list[Background] = [*background]
+        if self.api is not None:
+            work.append(ApiRequests(self.api, life.host))
+        if self.relay is not None:
+            work.append(RelayWork(self.relay, life.host))
+
+        def unready() -> None:
+            first()
+            if self.api is not None:
+                self.api.refuse()
+
+        return Drain(
+            unready=unready,
+            subscriptions=() if self.worker is None else (self.worker.subscription.loop,),
+            background=work,
+            close=(*close, self._stack.aclose),
+            now=life.now,
+            grace_us=self._policy.settings.us("drain.grace_ms"),
+        )
+
+
+async def make_program(
+    life: Life, role: Role, backends: Backends, policy: Policy, ids: Ids
+) -> Program:
+    """Connect a process life to the backends and build what it runs."""
+    stack = AsyncExitStack()
+    bare, make_consumer = await backends.connect(life, stack)
+    built: Api | Relay | Worker
+    match role:
+        case Role.API:
+            built = make_api(life, bare, policy, ids)
+        case Role.RELAY:
+            built = make_relay(life, bare, policy)
+        case Role.CONSUMER:
+            built = make_worker(life, bare, make_consumer(), policy)
+    return Program(life, policy, built=built, stack=stack)

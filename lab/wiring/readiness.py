@@ -1,0 +1,118 @@
+"""Whether the real servers are there and fit for use, as a run would find them.
+
+Nothing is made on them. Not here: starting them (`lab up`, `scripts/servers`), and what a run needs
+of them beyond that: its schema, its topics, its keys.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lab.bus.kafka_client import KafkaSettings
+from lab.bus.kafka_topics import KafkaTopics
+from lab.domain.errors import EnvironmentNotReady, Transient
+from lab.resources import how_to_start
+from lab.stores import postgres_schema, redis
+from lab.stores.postgres_link import PostgresServer
+from lab.stores.redis import RedisServer
+
+PATIENCE_US: Final = 3_000_000
+PORTS: Final[Mapping[str, int]] = {"POSTGRES_PORT": 5432, "REDIS_PORT": 6379, "KAFKA_PORT": 9092}
+"""Where `docker-compose.yml` puts the servers, by the variables (without `LAB_`) that move them."""
+
+_BROKERS: Final = re.compile(r"[\w.-]+:\d{1,5}|\[[\da-fA-F:.]+\]:\d{1,5}")
+_ANY_NAME: Final = "lab"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerState:
+    """What was found of one server.
+
+    Attributes:
+        name: `Kafka`, `PostgreSQL` or `Redis`.
+        address: without user and password; "?" if it cannot be shown safely.
+        version: as the server tells it; "" if it cannot be used.
+        problem: why it cannot be used; "" if it can.
+        remedy: what to do about that.
+    """
+
+    name: str
+    address: str
+    version: str
+    problem: str = ""
+    remedy: str = ""
+
+
+def addresses(variables: Mapping[str, str]) -> Mapping[str, str]:
+    """The addresses of the servers by their variables, without `LAB_`.
+
+    Args:
+        variables: `lab.settings.environment()`; what it does not name is where `lab up` puts it.
+    """
+    port = {name: variables.get(name, str(usual)).strip() for name, usual in PORTS.items()}
+    usual = {
+        "POSTGRES_DSN": f"postgresql://lab@127.0.0.1:{port['POSTGRES_PORT']}/lab",
+        "REDIS_URL": f"redis://127.0.0.1:{port['REDIS_PORT']}/0",
+        "KAFKA_BOOTSTRAP": f"127.0.0.1:{port['KAFKA_PORT']}",
+    }
+    return {name: variables.get(name, address).strip() for name, address in usual.items()}
+
+
+def look_at_servers(variables: Mapping[str, str]) -> Sequence[ServerState]:
+    """Connect to each server and ask for its version; takes a few seconds at most."""
+    # It tells of each attempt by itself; what matters is in the state.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    return asyncio.run(_look(addresses(variables)))
+
+
+async def _look(at: Mapping[str, str]) -> Sequence[ServerState]:
+    return await asyncio.gather(
+        _kafka(at["KAFKA_BOOTSTRAP"]), _postgres(at["POSTGRES_DSN"]), _redis(at["REDIS_URL"])
+    )
+
+
+async def _kafka(bootstrap: str) -> ServerState:
+    brokers = bootstrap.split(",")
+    if not all(_BROKERS.fullmatch(broker.strip()) for broker in brokers):
+        remedy = "LAB_KAFKA_BOOTSTRAP must be HOST:PORT, several separated by commas"
+        return ServerState(
+            name="Kafka",
+            address="?",
+            version="",
+            problem="its address cannot be read",
+            remedy=remedy,
+        )
+
+    async def ask() -> str:
+        settings = KafkaSettings(bootstrap=bootstrap, connect_us=PATIENCE_US)
+        async with KafkaTopics(settings) as topics:
+            return await topics.version()
+
+    return await _state("Kafka", bootstrap, ask)
+
+
+async def _postgres(dsn: str) -> ServerState:
+    server = PostgresServer(dsn=dsn, schema=_ANY_NAME, connect_us=PATIENCE_US)
+    return await _state("PostgreSQL", server.where, lambda: postgres_schema.check(server))
+
+
+async def _redis(url: str) -> ServerState:
+    server = RedisServer(url=url, prefix=_ANY_NAME, timeout_us=PATIENCE_US)
+    return await _state("Redis", server.where, lambda: redis.check(server))
+
+
+async def _state(name: str, where: str, ask: Callable[[], Awaitable[str]]) -> ServerState:
+    version = problem = remedy = ""
+    try:
+        version = await ask()
+    except EnvironmentNotReady as error:
+        problem, remedy = error.what, error.remedy
+    except Transient:
+        problem = "it has stopped answering"
+        remedy = how_to_start("kafka", "LAB_KAFKA_BOOTSTRAP")
+    return ServerState(
+        name=name, address=where or "?", version=version, problem=problem, remedy=remedy
+    )

@@ -1,0 +1,294 @@
+"""The backends on real servers: Kafka, PostgreSQL, Redis, and third parties over HTTP.
+
+Everything of a run carries its name there, so that two runs do not meet, and only that is removed.
+Not here: starting servers, and where they are (`readiness`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lab.bus import kafka_facts
+from lab.bus.kafka import KafkaBus
+from lab.bus.kafka_client import KafkaSettings
+from lab.bus.kafka_topics import KafkaTopics
+from lab.bus.kafka_watch import KafkaWatch
+from lab.domain.errors import LabError
+from lab.domain.events import READS
+from lab.history.entries import Entry
+from lab.history.journal import merged
+from lab.ports.bus import Publisher, TopicReader, Unread
+from lab.ports.dedupe import DedupeStore
+from lab.providers.http_client import HttpProviders
+from lab.providers.ledger_file import ledger_entries
+from lab.runtime.clock import SystemClock
+from lab.runtime.http_caller import http_caller
+from lab.runtime.ids import subject_of
+from lab.settings import Settings
+from lab.stores import postgres_facts, postgres_schema, redis
+from lab.stores.postgres import open_store
+from lab.stores.postgres_errors import VendorErrors
+from lab.stores.postgres_link import PostgresServer, connect
+from lab.stores.redis import RedisDedupe, RedisServer
+from lab.wiring.backends import (
+    BusBackend,
+    BusClients,
+    DedupeBackend,
+    StoreBackend,
+    StoreClients,
+    Survey,
+    ThirdParties,
+    ThirdPartiesBackend,
+)
+from lab.wiring.ports import Life
+from lab.wiring.servers import all_topics, group_topics
+
+_MANY: Final = 1_000_000
+"""What is owed by a server that cannot be asked now: certainly not nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """The servers of a run, and its name on them.
+
+    Attributes:
+        name: small letters, digits and `_`; of the schema, the topics and the keys.
+        providers_url: of the third parties' front; "" if they are in this process.
+    """
+
+    name: str
+    postgres_dsn: str
+    redis_url: str
+    kafka_bootstrap: str
+    providers_url: str = ""
+
+
+def kafka_settings(where: Where, settings: Settings) -> KafkaSettings:
+    """The broker as the clients of one run use it."""
+    return KafkaSettings(
+        bootstrap=where.kafka_bootstrap,
+        prefix=where.name.replace("_", "-"),
+        session_us=settings.us("bus.session_ms"),
+        rebalance_us=settings.us("bus.rebalance_ms"),
+    )
+
+
+class KafkaBackend(BusBackend):
+    """The topics of a run on a Kafka.
+
+    Args:
+        where: the broker and the run's name.
+        settings: policies.
+        epoch_us: wall time at which the history's clock showed 0.
+    """
+
+    make = "kafka"
+
+    def __init__(self, where: Where, settings: Settings, *, epoch_us: int) -> None:
+        self._kafka = kafka_settings(where, settings)
+        self._tiers = len(settings.many_us("retry.tiers_ms"))
+        self._partitions = settings.number("bus.partitions")
+        self._epoch_us = epoch_us
+        self._since_us = SystemClock().wall_us()
+        self._topics = KafkaTopics(self._kafka)
+        self._operator = KafkaBus(self._kafka, "operator")
+        self._watch = KafkaWatch(
+            self._kafka,
+            self._topics,
+            {group: group_topics(group, self._tiers) for group in READS},
+            partitions=self._partitions,
+        )
+
+    async def prepare(self, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self._topics)
+        await stack.enter_async_context(self._watch)
+        stack.push_async_callback(self._operator.close)
+        await self._topics.create(dict.fromkeys(all_topics(self._tiers), self._partitions))
+
+    async def connect(self, life: Life, stack: AsyncExitStack) -> BusClients:
+        bus = KafkaBus(self._kafka, life.member)
+        stack.push_async_callback(bus.close)
+        return BusClients(
+            publisher=bus.publisher(), consumer=lambda: bus.consumer(life.group, Unread.EARLIEST)
+        )
+
+    async def lag(self) -> int:
+        try:
+            return await self._watch.lag()
+        except LabError:
+            return _MANY
+
+    def reader(self) -> TopicReader:
+        return self._topics
+
+    def publisher(self) -> Publisher:
+        return self._operator.publisher()
+
+    async def facts(self) -> AsyncIterator[Entry]:
+        topics, epoch_us = self._topics, self._epoch_us
+        appended = await kafka_facts.appended(topics, all_topics(self._tiers), epoch_us=epoch_us)
+        committed = await kafka_facts.committed(
+            topics, self._kafka, tuple(READS), since_us=self._since_us, epoch_us=epoch_us
+        )
+        for entry in merged([appended, committed]):
+            yield entry
+
+    async def remove(self) -> None:
+        await self._topics.delete()
+
+
+class PostgresBackend(StoreBackend):
+    """The schema of a run on a PostgreSQL.
+
+    Args:
+        where: the server and the run's name.
+        settings: policies.
+        epoch_us: wall time at which the history's clock showed 0.
+        blocked: gives the customers whose orders are rejected; asked once, by `prepare`.
+    """
+
+    make = "postgres"
+
+    def __init__(
+        self,
+        where: Where,
+        settings: Settings,
+        *,
+        epoch_us: int,
+        blocked: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._server = PostgresServer(dsn=where.postgres_dsn, schema=where.name.replace("-", "_"))
+        self._shards = settings.number("outbox.shards")
+        self._epoch_us = epoch_us
+        self._blocked = blocked
+        self._looking: Any = None
+
+    async def prepare(self, stack: AsyncExitStack) -> None:
+        await postgres_schema.prepare(self._server, shards=self._shards)
+        if blocked := self._blocked():
+            await postgres_schema.block_customers(self._server, blocked)
+        stack.push_async_callback(self._hang_up)
+
+    async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:  # noqa: ARG002
+        store = open_store(self._server, shards=self._shards)
+        stack.push_async_callback(store.close)
+        return StoreClients(
+            orders=store.orders,
+            outbox=store.outbox,
+            starts=store.orders,
+            key_retry=store.key_retry,
+            customers=store.orders,
+        )
+
+    async def owed(self) -> Mapping[str, int]:
+        try:
+            left = await postgres_facts.count_left(await self._look())
+        except (LabError, *VendorErrors):
+            await self._hang_up()
+            return {"outbox": _MANY, "waiting": _MANY}
+        return {"outbox": left["outbox"], "waiting": left["waiting"]}
+
+    async def survey(self) -> Survey:
+        connection = await self._look()
+        return Survey(
+            by_state=await postgres_facts.orders_by_state(connection),
+            subjects=[name async for name in postgres_facts.stored_subjects(connection)],
+            open_intents=await postgres_facts.count_open_intents(connection),
+        )
+
+    async def facts(self) -> AsyncIterator[Entry]:
+        connection = await self._look()
+        async for entry in postgres_facts.gather_facts(connection, epoch_us=self._epoch_us):
+            yield entry
+
+    async def remove(self) -> None:
+        await self._hang_up()
+        await postgres_schema.drop(self._server)
+
+    async def _look(self) -> Any:
+        """The one connection of whoever watches the run."""
+        if self._looking is None or self._looking.is_closed():
+            self._looking = await connect(self._server, plain="pulse-lab watch")
+        return self._looking
+
+    async def _hang_up(self) -> None:
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.terminate()
+
+
+class RedisBackend(DedupeBackend):
+    """The keys of a run on a Redis."""
+
+    make = "redis"
+
+    def __init__(self, where: Where, *, compares_fences: bool) -> None:
+        self._server = RedisServer(url=where.redis_url, prefix=where.name)
+        self._compares_fences = int(compares_fences)
+
+    async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002
+        await redis.check(self._server)
+
+    async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:  # noqa: ARG002
+        dedupe = RedisDedupe(self._server, compares_fences=self._compares_fences)
+        stack.push_async_callback(dedupe.close)
+        return dedupe
+
+    async def owners(self) -> Sequence[str]:
+        try:
+            return [owner for _, _, owner, _ in await redis.live_claims(self._server)]
+        except LabError:
+            return ()
+
+    async def facts(self) -> AsyncIterator[Entry]:
+        nothing: tuple[Entry, ...] = ()
+        for entry in nothing:
+            yield entry
+
+    async def remove(self) -> None:
+        await redis.forget(self._server)
+
+
+class HttpThirdParties(ThirdPartiesBackend):
+    """The third parties behind their HTTP front.
+
+    Args:
+        url: of the front.
+        ledger: its file, for whoever gathers the facts; None for those who only call.
+    """
+
+    make = "http"
+
+    def __init__(self, url: str, *, ledger: Path | None = None) -> None:
+        self._url = url
+        self._ledger = ledger
+
+    async def prepare(self, stack: AsyncExitStack) -> None:
+        """Nothing: the front makes its file itself."""
+
+    async def connect(self, life: Life, stack: AsyncExitStack) -> ThirdParties:
+        third = HttpProviders(
+            http=await stack.enter_async_context(http_caller(self._url)),
+            clock=life.clock,
+            wall_us=SystemClock().wall_us,
+            subject_of=subject_of,
+        )
+        return ThirdParties(
+            warehouse=third.warehouse,
+            antifraud=third.antifraud,
+            gateway=third.gateway,
+            mailer=third.mailer,
+        )
+
+    async def facts(self) -> AsyncIterator[Entry]:
+        if self._ledger is not None and self._ledger.exists():
+            for entry in await asyncio.get_running_loop().run_in_executor(
+                None, lambda path: list(ledger_entries(path)), self._ledger
+            ):
+                yield entry
+
+    async def remove(self) -> None:
+        """Nothing: its file belongs to the folder of the run."""

@@ -1,0 +1,337 @@
+"""The real world: operating-system processes on real servers, watched by the process of the run.
+
+The run's process owns the fault plan and its counters, plays the client, and knows no more of the
+others than any operator: signals, servers, and what everybody wrote down. Not here: starting
+processes again (`supervisor`), what a process is (`process`).
+"""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from lab.domain.events import READS
+from lab.faults.client import ClientFaults
+from lab.faults.clock import CLOCK_KINDS, Step, steps_of
+from lab.faults.nemesis import Nemesis
+from lab.faults.plan import FaultPlan, Firing
+from lab.faults.plan_server import PlanServer
+from lab.history.entries import FIELDS, Entry
+from lab.history.journal import merged, read_journal
+from lab.runtime.chance import Chance
+from lab.runtime.clock import SystemClock
+from lab.runtime.errors import SimulationError
+from lab.runtime.http_caller import http_caller
+from lab.scenarios.client import Client
+from lab.settings import environment
+from lab.wiring.assignment import PROVIDERS, Assignment
+from lab.wiring.chain import Policy
+from lab.wiring.operating import make_operator
+from lab.wiring.outages import OUTAGES, check_can_strike, strike_server
+from lab.wiring.outcome import End
+from lab.wiring.process import AsyncHost, make_backends
+from lab.wiring.readiness import addresses
+from lab.wiring.servers import is_blocked
+from lab.wiring.spec import RunSpec
+from lab.wiring.supervisor import Member
+
+CLIENT_CONNECTIONS: Final = 256
+"""A client that waits for a connection of its own would make a slow API look slower than it is."""
+
+_END_SPARE_US: Final = 3_000_000
+
+
+class RealWorld:
+    """One real run: see `lab.runner.World`. Entered before it is driven.
+
+    Args:
+        spec: what is to be run.
+        folder: for the files of the processes: assignments, journals, logs, the ledger.
+        customers: every customer of the load, for those whose record is bad.
+    """
+
+    def __init__(self, spec: RunSpec, folder: Path, customers: Sequence[str]) -> None:
+        self.spec = spec
+        self.folder = folder
+        self.clock = SystemClock()
+        self.entries: list[Entry] = []
+        self.write = self.entries.append
+        chance = Chance(spec.seed)
+        self.plan = FaultPlan(
+            spec.faults,
+            seed=spec.seed,
+            coin=chance.u,
+            now_us=self.clock.now_us,
+            write=self.write,
+        )
+        self.policy = Policy(settings=spec.settings, off=spec.off, chance=chance, plan=self.plan)
+        self.origin_us = self.clock.now_us()
+        self._first = _first_assignment(spec, folder)
+        self.backends = make_backends(
+            self._first,
+            self.policy,
+            epoch_us=self.clock.wall_us() - self.clock.now_us(),
+            blocked=lambda: [one for one in customers if is_blocked(spec.settings, chance, one)],
+        )
+        self.members: tuple[Member, ...] = ()
+        self._servers_script = environment().get("SERVERS", "")
+        self._began_us = 0
+        self._end_us = 0
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Prepare the servers and start every process; `stack` ends them and cleans up.
+
+        Raises:
+            EnvironmentNotReady: a server is not there, or not fit for use.
+        """
+        if any(firing.kind in OUTAGES for firing in self.plan.timetable()):
+            check_can_strike(self._servers_script)
+        for backend in self.backends.all:
+            await backend.prepare(stack)
+            if not self.spec.makes.keep:
+                stack.push_async_callback(backend.remove)
+        questions = PlanServer(self.plan, on_pause=self._pause)
+        stack.callback(questions.close)
+        control = await questions.start(self.folder / "control")
+        stack.push_async_callback(self._end_all)
+        third, *others = _assignments(
+            msgspec.structs.replace(self._first, control=control),
+            self.spec.settings.number("run.members"),
+        )
+        providers = self._member(third)
+        self.members = (providers,)
+        await providers.start()
+        known = msgspec.structs.replace
+        self.members += tuple(
+            self._member(known(one, providers_url=providers.url)) for one in others
+        )
+        starts = [asyncio.ensure_future(member.start()) for member in self.members[1:]]
+        await asyncio.gather(*starts)
+        self._host = AsyncHost(self._fail)
+        self._failures: list[BaseException] = []
+        api = next(member for member in self.members if member.group == "api")
+        http = await stack.enter_async_context(
+            http_caller(api.url, connections_max=CLIENT_CONNECTIONS)
+        )
+        settings = self.spec.settings
+        self.client = Client(
+            http=http,
+            clock=self.clock,
+            faults=ClientFaults(self.plan),
+            write=self.write,
+            timeout_us=settings.us("client.timeout_ms"),
+            retry_us=settings.us("client.retry_ms"),
+        )
+        self.operator = make_operator(
+            self.policy,
+            reader=self.backends.bus.reader(),
+            publisher=self.backends.bus.publisher(),
+            clock=self.clock,
+            write=self.write,
+        )
+        self._nemesis = Nemesis(self.plan, timers=self._host, begin=self._begin, end=self._end)
+
+    async def start(self) -> None:
+        """Everybody is ready since `open`: the faults begin."""
+        self._began_us = self.clock.now_us()
+        self._nemesis.begin()
+
+    def spawn(self, call: Coroutine[Any, Any, None]) -> None:
+        self._host.spawn(call)
+
+    async def heal(self) -> None:
+        self._nemesis.heal()
+        for member in self.members:
+            member.heal()
+
+    async def is_drained(self) -> bool:
+        self.raise_errors()
+        if not all(member.is_alive for member in self.members):
+            return False
+        if any((await self.backends.store.owed()).values()):
+            return False
+        return not await self.backends.bus.lag()
+
+    def strikes_until_us(self) -> int:
+        ends = [firing.ends_us for firing in self.plan.timetable()]
+        ends += [spec.until_us for spec in self.plan.specs if spec.until_us is not None]
+        paused_us = max(member.paused_until_us for member in self.members)
+        return max(self._began_us + max(ends, default=0), paused_us)
+
+    async def stop(self) -> None:
+        """Start nobody again, and let the leases of those who died run out."""
+        for member in self.members:
+            member.retire()
+        if await self.backends.dedupe.owners():
+            await self.clock.sleep_us(self.spec.settings.us("dedupe.lease_ms"))
+
+    async def tell_what_is_left(self) -> None:
+        now_us = self._end_us = self.clock.now_us()
+        for what, count in (await self.backends.owed()).items():
+            self.write(("left", now_us, "run", "", what, count))
+        leases = Counter(await self.backends.dedupe.owners())
+        for owner, count in leases.items() or (("run", 0),):
+            self.write(("left", now_us, owner, "", "lease", count))
+
+    async def look(self) -> End:
+        """The world as it is now."""
+        return End(
+            survey=await self.backends.store.survey(),
+            owed=await self.backends.owed(),
+            now_us=self.clock.now_us() - self.origin_us,
+        )
+
+    async def history(self) -> Iterator[Entry]:
+        """Everything that everybody wrote down, by time; ends every process first.
+
+        What a process says of the time after the end of the run is left out.
+        """
+        await self._end_all()
+        facts = [[entry async for entry in backend.facts()] for backend in self.backends.all]
+        end_us = self._end_us or self.clock.now_us()
+        told = [
+            [entry for entry in read_journal(path) if _time_of(entry) <= end_us]
+            for member in self.members
+            for path in member.journals
+        ]
+        return (_since(self.origin_us, one) for one in merged([self.entries, *told, *facts]))
+
+    def raise_errors(self) -> None:
+        """A process that ended as none should, or a part of the run that failed, ends the run.
+
+        Raises:
+            SimulationError, EnvironmentNotReady: names the process and what its log says.
+        """
+        for member in self.members:
+            if member.error is not None:
+                raise member.error
+        for failure in self._failures:
+            raise SimulationError(f"a part of the run has failed: {failure!r}") from failure
+
+    async def _end_all(self) -> None:
+        grace_us = self.spec.settings.us("drain.grace_ms") + _END_SPARE_US
+        await asyncio.gather(*[member.end(grace_us) for member in self.members])
+
+    def _member(self, assignment: Assignment) -> Member:
+        return Member(
+            assignment,
+            folder=self.folder,
+            tell_life=self._tell_life,
+            restart_us=self.spec.settings.us("run.restart_ms"),
+            steps_of=self._steps,
+        )
+
+    def _steps(self, member: str, group: str) -> tuple[Step, ...]:
+        """What is wrong with the clock of a life that begins now."""
+        now_us = self.clock.now_us()
+        # The first lives begin before the faults: what is wrong from the start is so from theirs.
+        began_us = self._began_us or now_us
+        return steps_of(
+            self.plan.timetable(),
+            member=member,
+            group=group,
+            began_us=began_us,
+            started_us=now_us,
+        )
+
+    def _tell_life(self, process: str, event: str) -> None:
+        self.write(("life", self.clock.now_us(), process, "", event))
+
+    def _fail(self, error: BaseException) -> None:
+        self._failures.append(error)
+
+    def _begin(self, kind: str, site: str, firing: Firing) -> None:
+        if kind in OUTAGES:
+            self._outage("pause", OUTAGES[kind])
+            return
+        for member in self._chosen(site):
+            match kind:
+                case "proc.crash":
+                    member.crash()
+                case "proc.term":
+                    member.term()
+                case "proc.pause":
+                    member.pause(firing.number("for"))
+                case _:
+                    assert kind in CLOCK_KINDS, kind
+
+    def _end(self, kind: str, site: str, _firing: Firing) -> None:
+        if kind in OUTAGES:
+            self._outage("resume", OUTAGES[kind])
+        elif kind == "proc.pause":
+            for member in self._chosen(site):
+                member.resume()
+
+    def _outage(self, what: str, server: str) -> None:
+        self._host.spawn(strike_server(self._servers_script, what, server))
+
+    def _pause(self, name: str, for_us: int) -> None:
+        """A process asked to be stopped: it could not wake itself."""
+        for member in self.members:
+            if member.name == name:
+                member.pause(for_us)
+
+    def _chosen(self, site: str) -> list[Member]:
+        return [member for member in self.members if site in (member.name, member.group)]
+
+
+_DEADLINES: Final = {
+    kind: fields.index("deadline_us") for kind, fields in FIELDS.items() if "deadline_us" in fields
+}
+
+
+def _since(origin_us: int, entry: Entry) -> Entry:
+    """The entry with its instants counted from the begin of the run."""
+    fields = list(entry)
+    for place in (1, _DEADLINES.get(str(entry[0]))):
+        if place is not None and isinstance(at_us := fields[place], int):
+            fields[place] = at_us - origin_us
+    return tuple(fields)
+
+
+def _time_of(entry: Entry) -> int:
+    t_us = entry[1]
+    assert isinstance(t_us, int)
+    return t_us
+
+
+def _first_assignment(spec: RunSpec, folder: Path) -> Assignment:
+    """What all processes of the run are told alike."""
+    at = addresses(environment())
+    return Assignment(
+        role="api",
+        member="api-1",
+        group="api",
+        name=f"lab_{secrets.token_hex(5)}",
+        postgres_dsn=at["POSTGRES_DSN"],
+        redis_url=at["REDIS_URL"],
+        kafka_bootstrap=at["KAFKA_BOOTSTRAP"],
+        seed=spec.seed,
+        off=spec.off,
+        settings=dict(spec.settings.values),
+        faults=tuple(fault.text for fault in spec.faults),
+        port=0,
+        journal="yes",
+        ledger=str(folder / "ledger.ndjson"),
+        is_supervised=True,
+    )
+
+
+def _assignments(first: Assignment, members: int) -> list[Assignment]:
+    """Third parties, API, relay, and the members of each group, in the order of their start."""
+    replace = msgspec.structs.replace
+    return [
+        replace(first, role="providers", member=PROVIDERS, group=PROVIDERS, journal=""),
+        first,
+        replace(first, role="relay", member="relay-1", group="relay", port=None),
+        *(
+            replace(first, role="consumer", member=f"{group}-{n}", group=group, port=None)
+            for n in range(1, members + 1)
+            for group in READS
+        ),
+    ]

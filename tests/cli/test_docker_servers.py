@@ -1,0 +1,285 @@
+"""`lab up`, `lab down` and `lab status` against a `docker` that records what it is asked."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Told, lab
+
+TOP = Path(__file__).resolve().parents[2]
+
+# Its shell's own words only: nothing else is on its PATH.
+STUB = r"""#!/bin/sh
+printf '%s\n' "$*" >>"$STUB_LOG"
+case "$*" in
+"compose version --short")
+  [ "$STUB_PLAYS" != "no plugin" ] || { echo "unknown command: docker compose" >&2; exit 1; }
+  echo "${STUB_COMPOSE:-2.35.1}" ;;
+"version --format "*)
+  [ "$STUB_PLAYS" != "no engine" ] || {
+    printf '\nCannot connect to the Docker daemon at unix:///x.sock. Is it running?\n' >&2
+    exit 1
+  }
+  echo 28.2.2 ;;
+*" ps "*)
+  case "$STUB_PLAYS" in
+  "unhealthy") printf '%s\n' "$STUB_PS" ;;
+  *) exit 1 ;;
+  esac ;;
+*" up "*)
+  echo "from standard output"
+  echo "Container pulse-lab-kafka-1  Waiting" >&2
+  case "$STUB_PLAYS" in "unhealthy" | "port taken") exit 1 ;; esac ;;
+*" down"*)
+  [ "$STUB_PLAYS" != "stubborn" ] || exit 1 ;;
+*) exit 64 ;;
+esac
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stub:
+    """The stubbed docker: the folder it lies in, and what it has been asked."""
+
+    folder: Path
+
+    def lab(self, *arguments: str, **variables: str) -> Told:
+        """A command of the lab that finds this docker and no other program."""
+        own: Mapping[str, str] = {
+            "PATH": str(self.folder),
+            "STUB_LOG": str(self.folder / "asked"),
+            "STUB_PLAYS": "",
+            **variables,
+        }
+        return lab(*arguments, folder=self.folder, variables=own)
+
+    @property
+    def asked(self) -> list[list[str]]:
+        """Every call since, as words."""
+        log = self.folder / "asked"
+        return [shlex.split(line) for line in log.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Stub:
+    """A docker that works, unless it is told to play something else."""
+    program = tmp_path / "docker"
+    program.write_text(STUB, "utf-8")
+    program.chmod(0o755)
+    return Stub(folder=tmp_path)
+
+
+def assert_not_ready(told: Told, *words: str) -> None:
+    """Exit 4, nothing but one line, on standard error, with these words."""
+    assert told.code == 4, told.err
+    assert told.out == ""
+    line = told.err.splitlines()[-1]
+    assert line.startswith("lab: ")
+    assert all(word in line for word in words), line
+
+
+# ---- up
+
+
+def test_up_waits_until_the_servers_are_healthy_and_prints_how_to_name_them(docker: Stub) -> None:
+    told = docker.lab("up")
+
+    assert told.code == 0, told.err
+    assert told.out.splitlines() == [
+        "export LAB_POSTGRES_DSN=postgresql://lab@127.0.0.1:5432/lab",
+        "export LAB_REDIS_URL=redis://127.0.0.1:6379/0",
+        "export LAB_KAFKA_BOOTSTRAP=127.0.0.1:9092",
+    ]
+    file = str(TOP / "docker-compose.yml")
+    started = ["compose", "--file", file, "up", "--detach", "--wait", "--wait-timeout", "180"]
+    assert docker.asked[-1] == started
+
+
+def test_what_compose_says_never_reaches_standard_output(docker: Stub) -> None:
+    told = docker.lab("up")
+
+    assert "from standard output" not in told.out
+    assert "from standard output" in told.err
+    assert "Waiting" in told.err
+
+
+def test_up_names_the_ports_that_were_chosen_and_not_servers_that_were_named_before(
+    docker: Stub,
+) -> None:
+    told = docker.lab(
+        "up", LAB_KAFKA_PORT="29092", LAB_REDIS_PORT="26379", LAB_REDIS_URL="redis://elsewhere:1/0"
+    )
+
+    assert "LAB_KAFKA_BOOTSTRAP=127.0.0.1:29092" in told.out
+    assert "LAB_REDIS_URL=redis://127.0.0.1:26379/0" in told.out
+    assert "elsewhere" not in told.out
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
+def test_a_port_that_is_none_is_refused_before_docker_is_asked(docker: Stub, port: str) -> None:
+    told = docker.lab("up", LAB_KAFKA_PORT=port)
+
+    assert told.code == 2
+    assert "LAB_KAFKA_PORT" in told.err
+    assert not (docker.folder / "asked").exists()
+
+
+def test_up_with_the_own_processes_adds_their_profile_and_says_where_orders_go(
+    docker: Stub,
+) -> None:
+    told = docker.lab("up", "--app", LAB_API_PORT="8100")
+
+    assert told.code == 0, told.err
+    assert docker.asked[-1][3:6] == ["--profile", "app", "up"]
+    assert "http://127.0.0.1:8100" in told.err
+
+
+def test_an_option_that_is_not_built_is_unknown(docker: Stub) -> None:
+    assert docker.lab("up", "--elk").code == 2
+
+
+def test_without_docker_up_names_what_starts_the_servers_without_it(tmp_path: Path) -> None:
+    told = Stub(folder=tmp_path).lab("up")
+
+    assert_not_ready(told, "Docker", "no command docker", "scripts/servers up")
+
+
+def test_a_docker_without_compose_is_said(docker: Stub) -> None:
+    told = docker.lab("up", STUB_PLAYS="no plugin")
+
+    assert_not_ready(told, "Compose plugin", "docker-compose-plugin", "scripts/servers up")
+
+
+@pytest.mark.parametrize("version", ["2.19.1", "v1.29.2", ""])
+def test_a_compose_that_is_too_old_is_said_with_the_version_that_is_needed(
+    docker: Stub, version: str
+) -> None:
+    told = docker.lab("up", STUB_COMPOSE=version or "dev")
+
+    assert_not_ready(told, version or "dev", "2.20 or later")
+
+
+@pytest.mark.parametrize("version", ["2.20.0", "v2.35.1-desktop.1", "5.0.0"])
+def test_a_compose_that_is_new_enough_is_taken(docker: Stub, version: str) -> None:
+    assert docker.lab("up", STUB_COMPOSE=version).code == 0
+
+
+def test_an_engine_that_does_not_run_is_said_in_its_own_words(docker: Stub) -> None:
+    told = docker.lab("up", STUB_PLAYS="no engine")
+
+    assert_not_ready(told, "Cannot connect to the Docker daemon", "scripts/servers up")
+    assert not any("up" in call for call in docker.asked)
+
+
+ARRAY = '[{"Service":"kafka","State":"running","Health":"unhealthy"}]'
+LINES = (
+    '{"Service":"kafka","State":"running","Health":"unhealthy"}\n'
+    '{"Service":"redis","State":"running","Health":"healthy"}\n'
+    '{"Service":"postgres","State":"exited","Health":""}'
+)
+
+
+def test_a_server_that_does_not_become_healthy_is_named(docker: Stub) -> None:
+    told = docker.lab("up", STUB_PLAYS="unhealthy", STUB_PS=LINES)
+
+    assert_not_ready(told, "kafka (unhealthy)", "postgres (exited)", "logs")
+    assert "redis (" not in told.err
+
+
+def test_an_older_compose_that_prints_one_array_is_understood(docker: Stub) -> None:
+    told = docker.lab("up", STUB_PLAYS="unhealthy", STUB_PS=ARRAY)
+
+    assert_not_ready(told, "kafka (unhealthy)")
+
+
+def test_a_port_that_is_taken_is_answered_with_the_variables_that_change_it(docker: Stub) -> None:
+    told = docker.lab("up", STUB_PLAYS="port taken")
+
+    assert_not_ready(told, "LAB_KAFKA_PORT", "LAB_POSTGRES_PORT", "LAB_REDIS_PORT")
+
+
+# ---- down
+
+
+def test_down_stops_the_own_processes_too_and_keeps_the_data(docker: Stub) -> None:
+    told = docker.lab("down")
+
+    assert told.code == 0, told.err
+    assert told.out == ""
+    assert docker.asked[-1][3:] == ["--profile", "app", "down"]
+    assert "data is kept" in told.err
+
+
+def test_down_forgets_the_data_only_when_it_is_asked_to(docker: Stub) -> None:
+    told = docker.lab("down", "--volumes")
+
+    assert told.code == 0, told.err
+    assert docker.asked[-1][3:] == ["--profile", "app", "down", "--volumes"]
+
+
+def test_a_down_that_fails_is_no_success(docker: Stub) -> None:
+    assert_not_ready(docker.lab("down", STUB_PLAYS="stubborn"), "not everything has stopped")
+
+
+def test_without_an_engine_nothing_can_be_stopped(docker: Stub) -> None:
+    assert_not_ready(docker.lab("down", STUB_PLAYS="no engine"), "Docker daemon")
+
+
+# ---- status
+
+SECRET = "s3cr3t-p4ss"
+NOWHERE = {
+    "LAB_KAFKA_BOOTSTRAP": "127.0.0.1:9",
+    "LAB_POSTGRES_DSN": f"postgresql://lab:{SECRET}@127.0.0.1:9/lab",
+    "LAB_REDIS_URL": f"redis://lab:{SECRET}@127.0.0.1:9/0",
+}
+
+
+def test_status_names_every_server_its_address_and_what_starts_it(docker: Stub) -> None:
+    told = docker.lab("status", **NOWHERE)
+
+    assert told.code == 4
+    for server in ("Kafka", "PostgreSQL", "Redis"):
+        assert f"{server} " in told.out
+    assert told.out.count("127.0.0.1:9") >= 3
+    assert "lab up" in told.out
+    assert SECRET not in told.out + told.err
+    assert told.err == ""
+
+
+def test_status_as_json_is_one_object(docker: Stub) -> None:
+    told = docker.lab("status", "--json", **NOWHERE)
+
+    servers = json.loads(told.out)["servers"]
+    assert [one["name"] for one in servers] == ["Kafka", "PostgreSQL", "Redis"]
+    assert all(one["problem"] and one["remedy"] and not one["version"] for one in servers)
+    assert SECRET not in told.out
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"LAB_KAFKA_BOOTSTRAP": f"sasl://lab:{SECRET}@127.0.0.1:9"},
+        {"LAB_KAFKA_BOOTSTRAP": f"lab:{SECRET}@127.0.0.1:9"},
+        {"LAB_POSTGRES_DSN": f"postgresql://lab:{SECRET}/@127.0.0.1:9/lab"},
+        {"LAB_REDIS_URL": f"redis://lab:{SECRET}/@127.0.0.1:9/0"},
+    ],
+)
+def test_an_address_that_cannot_be_read_is_not_shown(docker: Stub, odd: Mapping[str, str]) -> None:
+    told = docker.lab("status", **{**NOWHERE, **odd})
+
+    assert told.code == 4
+    assert SECRET not in told.out + told.err
+    assert "mistake of the lab" not in told.err
+
+
+def test_status_looks_where_up_puts_the_servers_when_nothing_is_named(docker: Stub) -> None:
+    chosen = {"LAB_KAFKA_PORT": "9", "LAB_POSTGRES_PORT": "9", "LAB_REDIS_PORT": "9"}
+
+    servers = json.loads(docker.lab("status", "--json", **chosen).out)["servers"]
+
+    assert [one["address"] for one in servers] == ["127.0.0.1:9", "127.0.0.1:9/lab", "127.0.0.1:9"]

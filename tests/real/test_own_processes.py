@@ -1,0 +1,164 @@
+"""What `docker-compose.yml` runs of the lab's own, run the same way without Docker.
+
+Its commands and its health checks are taken from the file; only addresses and ports are this
+machine's. So what is started in a container has been started here.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from lab.bus.kafka_client import KafkaSettings
+from lab.bus.kafka_topics import KafkaTopics
+from lab.stores import postgres_schema, redis
+from lab.stores.postgres_link import PostgresServer
+from lab.stores.redis import RedisServer
+from tests.real_servers import need
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
+
+TOP = Path(__file__).resolve().parents[2]
+INSIDE = "8000"
+READY_S_MAX = 60
+ORDER_S_MAX = 60
+ORDER = {
+    "customer_id": "C1",
+    "currency": "EUR",
+    "items": [{"sku": "mug", "quantity": 2, "unit_price_cents": 450}],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """One of the lab's own processes, and how the file asks whether it is healthy."""
+
+    service: str
+    process: "subprocess.Popen[bytes]"
+    port: int
+    check: list[str]
+    log: Path
+
+    def is_healthy(self) -> bool:
+        """What the health check of the file says."""
+        assert self.process.poll() is None, f"{self.service}: {self.log.read_text('utf-8')}"
+        asked = subprocess.run(self.check, capture_output=True, check=False, timeout=20)
+        return asked.returncode == 0
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def until(what: str, is_so: Callable[[], bool], limit_s: float) -> None:
+    """Look until it is so, with a bound."""
+    end = time.monotonic() + limit_s
+    while not is_so():
+        assert time.monotonic() < end, f"{what}: not within {limit_s} s"
+        time.sleep(0.1)
+
+
+def own_services() -> Mapping[str, Any]:
+    """The services of the profile `app`, in the order of the file."""
+    read = YAML(typ="safe", pure=True).load((TOP / "docker-compose.yml").read_text("utf-8"))
+    return {name: one for name, one in read["services"].items() if "app" in one.get("profiles", ())}
+
+
+def remove_all_of(name: str) -> None:
+    """Remove the topics, schema and keys of the system with that name."""
+
+    async def remove() -> None:
+        kafka = KafkaSettings(bootstrap=need("kafka"), prefix=name.replace("_", "-"))
+        async with KafkaTopics(kafka) as topics:
+            await topics.delete()
+        await postgres_schema.drop(PostgresServer(dsn=need("postgres"), schema=name))
+        await redis.forget(RedisServer(url=need("redis"), prefix=name))
+
+    asyncio.run(remove())
+
+
+@contextmanager
+def start(
+    service: str, one: Mapping[str, Any], variables: Mapping[str, str], port: int, folder: Path
+) -> Iterator[Own]:
+    """The service of the file as a process of this machine, killed in the end if it still runs."""
+    here = {"0.0.0.0": "127.0.0.1", INSIDE: str(port)}
+    command = [here.get(word, word) for word in one["command"]]
+    runs_python, *check = one["healthcheck"]["test"][1:]
+    assert runs_python == "python"
+    log = folder / f"{service}.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lab", *command],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(TOP), **variables},  # noqa: TID251 - a shell's part
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        asked = [sys.executable, *(word.replace(f":{INSIDE}/", f":{port}/") for word in check)]
+        yield Own(service=service, process=process, port=port, check=asked, log=log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def call(url: str, body: object = None) -> dict[str, Any]:
+    """The answer of the API, as JSON."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        told = json.load(answer)
+    assert isinstance(told, dict)
+    return told
+
+
+def test_the_processes_of_the_compose_file_bring_an_order_to_its_end_and_stop_when_told(
+    tmp_path: Path,
+) -> None:
+    name = f"compose_{os.getpid()}"
+    ports = {service: free_port() for service in own_services()}
+    variables = {
+        "LAB_NAME": name,
+        "LAB_POSTGRES_DSN": need("postgres"),
+        "LAB_REDIS_URL": need("redis"),
+        "LAB_KAFKA_BOOTSTRAP": need("kafka"),
+        "LAB_PROVIDERS_URL": f"http://127.0.0.1:{ports['providers']}",
+    }
+    api = f"http://127.0.0.1:{ports['api']}/orders"
+    with ExitStack() as stack:
+        stack.callback(remove_all_of, name)
+        running = [
+            stack.enter_context(start(service, one, variables, ports[service], tmp_path))
+            for service, one in own_services().items()
+        ]
+        for own in running:
+            until(f"{own.service} is healthy", own.is_healthy, READY_S_MAX)
+
+        order = call(api, ORDER)
+        until(
+            "the order is confirmed",
+            lambda: call(f"{api}/{order['order_id']}")["state"] == "CONFIRMED",
+            ORDER_S_MAX,
+        )
+
+        for own in running:
+            own.process.send_signal(signal.SIGTERM)
+        ended = {own.service: own.process.wait(timeout=30) for own in running}
+        assert ended == dict.fromkeys(own_services(), 0)

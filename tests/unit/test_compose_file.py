@@ -1,0 +1,245 @@
+"""`docker-compose.yml`, the `Dockerfile` and `.dockerignore`, as far as no engine is needed."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from ruamel.yaml import YAML
+
+from lab.cli.app import app
+
+TOP = Path(__file__).resolve().parents[2]
+COMPOSE = TOP / "docker-compose.yml"
+SERVERS = {"kafka", "postgres", "redis"}
+GROUPS = ("validation", "payment", "orders", "notification")
+OWN = {"providers", "api", "relay", *(f"work-{group}" for group in GROUPS)}
+
+
+def services() -> dict[str, dict[str, Any]]:
+    """Every service of the file, anchors resolved."""
+    read = YAML(typ="safe", pure=True).load(COMPOSE.read_text("utf-8"))["services"]
+    assert isinstance(read, dict)
+    return read
+
+
+def own() -> dict[str, dict[str, Any]]:
+    """The lab's own processes."""
+    return {name: one for name, one in services().items() if "app" in one.get("profiles", ())}
+
+
+def obeys_the_schema(file: Path) -> bool:
+    """Whether it follows the schema of the Compose specification, which the checker carries."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+def with_defaults(text: str) -> str:
+    """The text after `${NAME:-default}` were replaced by their defaults."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+# ---- the whole file
+
+
+@pytest.mark.slow
+def test_the_file_obeys_the_schema_of_compose() -> None:
+    assert obeys_the_schema(COMPOSE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("    healthcheck:", "    healthchecks:"),
+        ("condition: service_healthy", "condition: healthy"),
+        ("command: [postgres, -c, max_connections=200]", "command: {postgres: 200}"),
+    ],
+)
+def test_the_schema_finds_what_is_wrong(right: str, wrong: str, tmp_path: Path) -> None:
+    text = COMPOSE.read_text("utf-8").replace(right, wrong, 1)
+    assert wrong in text
+    changed = tmp_path / "docker-compose.yml"
+    changed.write_text(text, "utf-8")
+
+    assert not obeys_the_schema(changed)
+
+
+def test_the_servers_start_by_default_and_the_own_processes_only_with_their_profile() -> None:
+    assert set(own()) == OWN
+    assert {name for name, one in services().items() if "profiles" not in one} == SERVERS
+
+
+def test_every_image_is_pinned_to_a_version() -> None:
+    images = {name: services()[name]["image"] for name in SERVERS}
+
+    loose = {name: image for name, image in images.items() if not re.search(r":\d+\.\d+", image)}
+
+    assert loose == {}
+
+
+def test_kafka_is_of_the_version_that_scripts_servers_starts() -> None:
+    pom = (TOP / "scripts" / "poms" / "kafka.xml").read_text("utf-8")
+    tried = re.search(r"<artifactId>kafka_[\d.]+</artifactId><version>([\d.]+)<", pom)
+
+    assert tried is not None
+    assert services()["kafka"]["image"] == f"apache/kafka:{tried[1]}"
+
+
+def test_every_service_says_when_it_is_healthy() -> None:
+    for name, one in services().items():
+        check = one["healthcheck"]
+        assert check["test"][0] in ("CMD", "CMD-SHELL"), name
+        assert check["retries"] >= 3, name
+        assert {"interval", "timeout"} <= set(check), name
+
+
+def test_every_port_is_bound_to_loopback_only() -> None:
+    published = [port for one in services().values() for port in one.get("ports", ())]
+
+    assert sorted(map(with_defaults, published)) == [
+        "127.0.0.1:5432:5432",
+        "127.0.0.1:6379:6379",
+        "127.0.0.1:8000:8000",
+        "127.0.0.1:9092:9092",
+    ]
+
+
+def test_every_volume_is_a_named_one_and_every_server_has_one() -> None:
+    declared = YAML(typ="safe", pure=True).load(COMPOSE.read_text("utf-8"))["volumes"]
+    used = {name: one["volumes"] for name, one in services().items() if "volumes" in one}
+    mounts = [mount.partition(":")[0] for mounts in used.values() for mount in mounts]
+
+    assert set(mounts) == set(declared)
+    assert set(used) == {*SERVERS, "providers"}
+
+
+def test_nothing_in_the_file_looks_like_a_password() -> None:
+    text = COMPOSE.read_text("utf-8")
+
+    assert not re.search(r"://[^/\s:@]*:[^/\s@]*@", text)
+    assert "PASSWORD" not in text
+
+
+# ---- kafka
+
+
+def test_kafka_advertises_one_address_inside_and_one_on_this_machine() -> None:
+    kafka = services()["kafka"]
+    advertised = dict(
+        one.split("://")
+        for one in with_defaults(kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"]).split(",")
+    )
+    listened = dict(one.split("://") for one in kafka["environment"]["KAFKA_LISTENERS"].split(","))
+
+    assert advertised == {"INSIDE": "kafka:19092", "HOST": "127.0.0.1:9092"}
+    assert listened["INSIDE"] == ":19092"
+    assert with_defaults(kafka["ports"][0]).endswith(listened["HOST"])
+    assert "KAFKA_PORT" in kafka["ports"][0]
+    assert "KAFKA_PORT" in kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+
+
+def test_kafka_differs_from_scripts_servers_only_where_it_must() -> None:
+    script = (TOP / "scripts" / "servers").read_text("utf-8")
+    lines = script.split("cat <<P\n", 1)[1].split("\nP\n", 1)[0].splitlines()
+    there = {
+        f"KAFKA_{key.upper().replace('.', '_')}": value
+        for key, value in (line.split("=", 1) for line in lines)
+    }
+    here = services()["kafka"]["environment"]
+
+    same = [key for key in there.keys() & here.keys() if there[key] == here[key]]
+
+    assert set(same) >= {key for key in there if key.startswith(("KAFKA_GROUP_", "KAFKA_AUTO_"))}
+    assert {key for key in here if key.endswith(("_FACTOR", "_ISR"))} <= set(same)
+
+
+# ---- the lab's own processes
+
+
+def test_the_own_processes_wait_for_healthy_servers() -> None:
+    for name, one in own().items():
+        waits = {other: how["condition"] for other, how in one["depends_on"].items()}
+        wanted = set() if name == "providers" else {*SERVERS, "providers"}
+        assert waits == dict.fromkeys(wanted, "service_healthy"), name
+
+
+def test_the_own_processes_reach_the_servers_by_their_inner_addresses() -> None:
+    for name, one in own().items():
+        addresses = one["environment"]
+        assert addresses["LAB_KAFKA_BOOTSTRAP"] == "kafka:19092", name
+        assert addresses["LAB_POSTGRES_DSN"].endswith("@postgres:5432/lab"), name
+        assert addresses["LAB_REDIS_URL"].startswith("redis://redis:6379/"), name
+        assert addresses["LAB_PROVIDERS_URL"] == "http://providers:8000", name
+
+
+def test_one_service_builds_the_image_that_all_of_them_run() -> None:
+    assert [name for name, one in own().items() if "build" in one] == ["providers"]
+    assert len({one["image"] for one in own().values()}) == 1
+    assert all(one["pull_policy"] == "never" for one in own().values() if "build" not in one)
+
+
+def test_each_group_has_a_worker_of_its_own() -> None:
+    for group in GROUPS:
+        assert own()[f"work-{group}"]["command"][:2] == ["work", group]
+
+
+def test_every_command_of_the_own_processes_exists_with_its_options() -> None:
+    commands = typer.main.get_group(app).commands
+    for name, one in own().items():
+        command, *words = one["command"]
+        known = {option for parameter in commands[command].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, name
+
+
+# ---- the image
+
+
+def copied() -> list[str]:
+    """What the Dockerfile copies, from the top of the repository."""
+    lines = re.findall(r"^COPY (.+) \S+$", (TOP / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    return [name for line in lines for name in line.split()]
+
+
+def test_the_image_runs_as_a_user_without_rights() -> None:
+    lines = (TOP / "Dockerfile").read_text("utf-8").splitlines()
+
+    assert "USER lab" in lines
+    assert lines.index("USER lab") < lines.index('ENTRYPOINT ["lab"]')
+    assert re.fullmatch(r"FROM python:3\.\d+-slim", next(x for x in lines if x.startswith("FROM")))
+
+
+def test_nothing_that_the_image_needs_is_kept_from_it() -> None:
+    ignored = (TOP / ".dockerignore").read_text("utf-8").splitlines()
+    let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+
+    assert "*" in ignored
+    assert let_in == set(copied())
+
+
+@pytest.mark.slow
+def test_the_lab_can_be_built_from_what_the_image_copies(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    for name in copied():
+        if (TOP / name).is_dir():
+            shutil.copytree(TOP / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(TOP / name, source)
+
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert built.returncode == 0, built.stderr
+    assert list((source / "dist").glob("*.whl"))
