@@ -6,22 +6,45 @@ import tempfile
 import time
 from typing import Final
 
+import msgspec
+
 from lab.bench.load import LOAD, BenchError
+from lab.wiring.spec import choose_makes, make_spec
 
 _TIMEOUT_S: Final = 300
 _SHOWN: Final = 300
 
 
-def verdicts_s(orders: int) -> tuple[float, float]:
-    """Wall seconds of `lab run happy-path --real` in a new process, and of the same without it.
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one run took, from a new process to its verdict.
 
-    The servers are those of the environment.
+    Attributes:
+        real_s: wall seconds in real processes.
+        simulated_s: of the same run in the simulator.
+        orders: how many it had.
+        rate: how many of them came a second; they take their time, however fast the rest is.
+    """
+
+    real_s: float
+    simulated_s: float
+    orders: int
+    rate: float
+
+
+def measure_verdict(orders: int) -> Verdict:
+    """Run the happy path, which must pass, on the servers of the environment and simulated.
 
     Raises:
         BenchError: a verdict was not PASS.
         subprocess.TimeoutExpired: it took more than five minutes.
     """
-    return _verdict_s(orders, "--real"), _verdict_s(orders)
+    spec = make_spec(LOAD, makes=choose_makes(real=True), orders=orders)
+    return Verdict(
+        real_s=_verdict_s(orders, "--real"),
+        simulated_s=_verdict_s(orders),
+        orders=orders,
+        rate=spec.rate or 0.0,
+    )
 
 
 def _verdict_s(orders: int, *options: str) -> float:

@@ -179,9 +179,7 @@ def chaos(**given: str | list[str] | bool | None) -> int:
 
     Exit code: as of `lab run`.
     """
-    flags: options.Flags = {
-        name.rstrip("_").replace("_", "-"): value for name, value in given.items()
-    }
+    flags = options.by_name(given)
     asked = options.ask("chaos", flags)
     made = make_scenario(asked, options.Given(flags))
     return run_asked(replace(asked, made=made))

@@ -312,6 +312,11 @@ class Given:
         return changes
 
 
+def by_name(parameters: Mapping[str, str | Sequence[str] | bool | None]) -> Flags:
+    """Options by their long names, out of a command's parameters; `set_` is `--set`."""
+    return {name.rstrip("_").replace("_", "-"): value for name, value in parameters.items()}
+
+
 def ask(scenario: str, flags: Flags) -> Asked:
     """Everything that was asked for.
 

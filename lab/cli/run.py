@@ -37,37 +37,13 @@ def run(
 ) -> int:
     """Run one scenario and print which promises held.
 
-    Exit code: 0 PASS, 1 FAIL, 2 wrong usage, 3 UNKNOWN, 4 a server
-    is missing, 70 a mistake of the lab, 130 interrupted.
+    Exit code: 0 PASS, 1 FAIL, 2 wrong usage, 3 UNKNOWN, 4 a server is
+    missing, 70 a mistake of the lab, 130 interrupted.
 
     A flag goes before its variable (LAB_SEED, LAB_ORDERS, LAB_OFF, LAB_SET_RETRY_ATTEMPTS_MAX,
     ...), and that before the scenario.
     """
-    flags: options.Flags = {
-        "real": real,
-        "bus": bus,
-        "store": store,
-        "dedupe": dedupe,
-        "wall-clock": wall_clock,
-        "keep": keep,
-        "seed": seed,
-        "seeds": seeds,
-        "orders": orders,
-        "rate": rate,
-        "orders-from": orders_from,
-        "speed": speed,
-        "fault": fault,
-        "off": off,
-        "set": set_,
-        "only": only,
-        "scenarios": scenarios,
-        "out": out,
-        "history": history,
-        "beyond-contract": beyond_contract,
-        "json": json,
-        "quiet": quiet,
-        "no-color": no_color,
-    }
+    flags = options.by_name(locals())
     asked = options.ask(scenario or "", flags)
     if not scenario:
         return _name_one(asked)
