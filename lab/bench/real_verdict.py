@@ -1,5 +1,6 @@
 """How long a whole run takes, from the command to its verdict: in real processes, and simulated."""
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from lab.bench.load import LOAD, BenchError
 from lab.wiring.spec import choose_makes, make_spec
 
 _TIMEOUT_S: Final = 300
+_CLEAN_UP_S: Final = 30
 _SHOWN: Final = 300
 
 
@@ -51,16 +53,31 @@ def _verdict_s(orders: int, *options: str) -> float:
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
         command = ["lab", "run", LOAD, *options, "--orders", str(orders)]
         start_s = time.perf_counter()
-        done = subprocess.run(  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", *command, "--quiet", "--no-color", "--out", folder],
-            check=False,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=_TIMEOUT_S,
         )
+        try:
+            out, err = process.communicate(timeout=_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            raise
+        finally:
+            _let_end(process)
         spent_s = time.perf_counter() - start_s
-    if done.returncode:
-        said = " ".join((done.stdout + done.stderr).split())[-_SHOWN:]
-        raise BenchError(f"{' '.join(command)} ended with {done.returncode}: {said}")
+    if process.returncode:
+        said = " ".join((out + err).split())[-_SHOWN:]
+        raise BenchError(f"{' '.join(command)} ended with {process.returncode}: {said}")
     return spent_s
+
+
+def _let_end(process: "subprocess.Popen[str]") -> None:
+    """Let it clean up on the servers: Ctrl-C was for it too."""
+    try:
+        process.communicate(timeout=_CLEAN_UP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()

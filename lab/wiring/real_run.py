@@ -74,6 +74,7 @@ async def _run(
         entries=recorder.count,
         wall_ms=wall_ms,
         is_partial=is_partial,
+        kept=world.name if spec.makes.keep else None,
     )
 
 

@@ -83,6 +83,11 @@ class RealWorld:
         self._began_us = 0
         self._end_us = 0
 
+    @property
+    def name(self) -> str:
+        """Of the run on the servers."""
+        return self._first.name
+
     async def open(self, stack: AsyncExitStack) -> None:
         """Prepare the servers and start every process; `stack` ends them and cleans up.
 
@@ -189,11 +194,15 @@ class RealWorld:
     async def history(self) -> Iterator[Entry]:
         """Everything that everybody wrote down, by time; ends every process first.
 
-        What a process says of the time after the end of the run is left out.
+        What a process says of the time after the end of the run is left out, and so is how far
+        its group has come since.
         """
         await self._end_all()
-        facts = [[entry async for entry in backend.facts()] for backend in self.backends.all]
         end_us = self._end_us or self.clock.now_us()
+        facts = [
+            [entry async for entry in backend.facts() if not _is_late_commit(entry, end_us)]
+            for backend in self.backends.all
+        ]
         told = [
             [entry for entry in read_journal(path) if _time_of(entry) <= end_us]
             for member in self.members
@@ -292,6 +301,11 @@ def _since(origin_us: int, entry: Entry) -> Entry:
         if place is not None and isinstance(at_us := fields[place], int):
             fields[place] = at_us - origin_us
     return tuple(fields)
+
+
+def _is_late_commit(entry: Entry, end_us: int) -> bool:
+    """Whether it commits what was settled after the end, of which nothing else is known."""
+    return entry[0] == "committed" and _time_of(entry) > end_us
 
 
 def _time_of(entry: Entry) -> int:

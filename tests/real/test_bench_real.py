@@ -1,7 +1,8 @@
-"""`lab bench --real` measures every figure on real servers; nothing here looks at how fast they are."""
+"""`lab bench --real` measures every figure on real servers, however fast they are."""
 
 import asyncio
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -115,7 +116,7 @@ def test_without_the_servers_programs_the_baselines_are_measured_by_the_clients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lifecycle_sql, "find_pgbench", lambda: None)
-    monkeypatch.setattr(redis_set.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
     prefix = f"bench-{secrets.token_hex(5)}"
 
     async def prepare() -> PostgresServer:
