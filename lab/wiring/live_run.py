@@ -14,6 +14,7 @@ from dataclasses import replace
 from lab.history.entries import Entry
 from lab.history.journal import merged
 from lab.history.recorder import Recorder
+from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Limits, Progress, drive
 from lab.runtime.chance import Chance
@@ -52,6 +53,7 @@ def run_live(
     Raises:
         EnvironmentNotReady: a server is not there, or not fit for use.
     """
+    quiet_libraries()
     sinks, entries = Sinks(spec, folder), list[Entry]()
     scheduler = WallScheduler()
     real = _RealParts(spec, scheduler, load)
