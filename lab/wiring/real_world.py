@@ -27,6 +27,7 @@ from lab.runtime.chance import Chance
 from lab.runtime.clock import SystemClock
 from lab.runtime.errors import SimulationError
 from lab.runtime.http_caller import http_caller
+from lab.runtime.http_server import LOOPBACK, free_port
 from lab.scenarios.client import Client
 from lab.settings import environment
 from lab.wiring.assignment import PROVIDERS, Assignment
@@ -104,19 +105,14 @@ class RealWorld:
         stack.callback(questions.close)
         control = await questions.start(self.folder / "control")
         stack.push_async_callback(self._end_all)
-        third, *others = _assignments(
-            msgspec.structs.replace(self._first, control=control),
-            self.spec.settings.number("run.members"),
+        # Everybody starts at once, so all must know beforehand where the third parties will be.
+        port = free_port()
+        first = msgspec.structs.replace(
+            self._first, control=control, providers_url=f"http://{LOOPBACK}:{port}"
         )
-        providers = self._member(third)
-        self.members = (providers,)
-        await providers.start()
-        known = msgspec.structs.replace
-        self.members += tuple(
-            self._member(known(one, providers_url=providers.url)) for one in others
-        )
-        starts = [asyncio.ensure_future(member.start()) for member in self.members[1:]]
-        await asyncio.gather(*starts)
+        assignments = _assignments(first, port, self.spec.settings.number("run.members"))
+        self.members = tuple(self._member(one) for one in assignments)
+        await asyncio.gather(*[member.start() for member in self.members])
         self._host = AsyncHost(self._fail)
         self._failures: list[BaseException] = []
         api = next(member for member in self.members if member.group == "api")
@@ -336,11 +332,11 @@ def _first_assignment(spec: RunSpec, folder: Path) -> Assignment:
     )
 
 
-def _assignments(first: Assignment, members: int) -> list[Assignment]:
-    """Third parties, API, relay, and the members of each group, in the order of their start."""
+def _assignments(first: Assignment, port: int, members: int) -> list[Assignment]:
+    """Third parties (at `port`), API, relay, and the members of each group."""
     replace = msgspec.structs.replace
     return [
-        replace(first, role="providers", member=PROVIDERS, group=PROVIDERS, journal=""),
+        replace(first, role="providers", member=PROVIDERS, group=PROVIDERS, port=port, journal=""),
         first,
         replace(first, role="relay", member="relay-1", group="relay", port=None),
         *(
