@@ -39,7 +39,7 @@ def compare_worlds() -> Agreement:
     Raises:
         EnvironmentNotReady: a real server is not there.
     """
-    from lab.wiring import run
+    from lab.wiring.running import run
 
     simulated = run(SCENARIO, orders=ORDERS)
     real = run(SCENARIO, orders=ORDERS, real=True)
