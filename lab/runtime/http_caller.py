@@ -46,6 +46,7 @@ class HttpxCaller(HttpCaller, HttpSender):
 
     def __init__(self, pools: "Sequence[_Pool]") -> None:
         self._pools = pools
+        self._waiting: dict[asyncio.Future[_Pool], None] = {}
 
     async def send(
         self,
@@ -96,10 +97,10 @@ class HttpxCaller(HttpCaller, HttpSender):
         body: bytes,
         left_s: float | None,
     ) -> httpx.Response:
-        pool = self._pool()
-        sending = _Sending()
         # A third each, so that "not connected" is always known before the time is up as a whole.
         third = CONNECT_S if left_s is None else left_s / 3
+        pool = await self._take(third)
+        sending = _Sending()
         task = asyncio.get_running_loop().create_task(
             pool.client.request(
                 method,
@@ -108,12 +109,11 @@ class HttpxCaller(HttpCaller, HttpSender):
                     (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers
                 ],
                 content=body,
-                timeout=httpx.Timeout(None, connect=third, pool=third),
+                timeout=httpx.Timeout(None, connect=third),
                 extensions={"trace": sending.trace},
             )
         )
-        pool.in_use += 1
-        task.add_done_callback(pool.give_back)
+        task.add_done_callback(lambda ended: self._give_back(pool, ended))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -122,12 +122,48 @@ class HttpxCaller(HttpCaller, HttpSender):
             sending.is_given_up = True
             raise
 
-    def _pool(self) -> "_Pool":
-        """The first with a free connection, which keeps the same ones in use; or the least used."""
+    async def _take(self, wait_s: float) -> "_Pool":
+        """The first pool with a free connection, which keeps the same ones in use.
+
+        Raises:
+            PoolExhausted: none became free in time.
+        """
         for pool in self._pools:
             if pool.in_use < pool.connections:
+                pool.in_use += 1
                 return pool
-        return min(self._pools, key=lambda pool: pool.in_use / pool.connections)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[_Pool] = loop.create_future()
+        self._waiting[waiter] = None
+        timer = loop.call_later(wait_s, _too_late, waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._free(waiter.result())
+            raise
+        finally:
+            timer.cancel()
+            self._waiting.pop(waiter, None)
+
+    def _give_back(self, pool: "_Pool", ended: "asyncio.Task[httpx.Response]") -> None:
+        """A request has ended, with or without anybody who waits for it."""
+        if not ended.cancelled():
+            ended.exception()
+        self._free(pool)
+
+    def _free(self, pool: "_Pool") -> None:
+        """A connection is free: whoever waits longest has it next."""
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(pool)
+                return
+        pool.in_use -= 1
+
+
+def _too_late(waiter: "asyncio.Future[_Pool]") -> None:
+    if not waiter.done():
+        waiter.set_exception(PoolExhausted("every connection of the pool is in use"))
 
 
 class _GivenUp(Exception):
@@ -157,7 +193,12 @@ class _Sending:
 
 
 class _Pool:
-    """A client of httpx with a few connections."""
+    """A client of httpx with a few connections, so many of which are in use.
+
+    Nobody is left to wait inside of the client: one who gives up in the very step in which a new
+    connection is meant for him leaves it behind, neither used nor closed, and after a few of those
+    everybody would wait in vain.
+    """
 
     __slots__ = ("client", "connections", "in_use")
 
@@ -165,12 +206,6 @@ class _Pool:
         self.client = client
         self.connections = connections
         self.in_use = 0
-
-    def give_back(self, task: "asyncio.Task[httpx.Response]") -> None:
-        """A request has ended, with or without anybody who waits for it."""
-        self.in_use -= 1
-        if not task.cancelled():
-            task.exception()
 
 
 def meaning(failure: httpx.RequestError | OSError) -> NotSent | NoAnswer:
@@ -217,7 +252,7 @@ def _client(base_url: str, context: ssl.SSLContext, connections: int) -> httpx.A
         # What would be compressed is smaller than the time it takes.
         headers={"accept-encoding": "identity"},
         limits=httpx.Limits(
-            max_connections=connections,
+            max_connections=None,
             max_keepalive_connections=connections,
             keepalive_expiry=IDLE_S,
         ),

@@ -248,6 +248,38 @@ def test_a_pool_without_a_free_connection_is_told_from_a_lost_request() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
+def test_a_wait_for_a_connection_that_ends_as_one_becomes_free_costs_none() -> None:
+    """A process that stands still finds both at once, at any step of its loop."""
+    is_silent = True
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await (never_answer if is_silent else answer_ok)(reader, writer)
+
+    def stand_still() -> None:
+        time.sleep(0.06)
+
+    async def main() -> None:
+        nonlocal is_silent
+        async with calling(answer, connections_max=1) as (caller, requests):
+            for steps in range(16):
+                requests.came.clear()
+                first = asyncio.create_task(get(caller))
+                await requests.came.wait()
+                second = asyncio.create_task(get(caller, 150 * MS))
+                await asyncio.sleep(0.001)
+                first.cancel()
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                stand_still()
+                await asyncio.wait([first, second])
+                assert second.exception() is not None
+            is_silent = False
+            assert (await get(caller)).status == 200
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_call_stays_cancelled_and_frees_its_connection() -> None:
     async def main() -> None:
         async with calling(never_answer, connections_max=1) as (caller, requests):
