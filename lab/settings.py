@@ -105,7 +105,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _row("retry.budget_refill", 0.1, 0.1, "tokens", "given back by each success"),
     _row("retry.max_elapsed_ms", 600_000, 60_000, "ms", "throttled events give up after this", 1),
     _row("timeout.handler_ms", 10_000, 1_000, "ms", "deadline of one handler run", 1),
-    _row("timeout.provider_ms", 2_000, 300, "ms", "deadline of one call to a third party", 1),
+    _row("timeout.provider_ms", 2_000, 600, "ms", "deadline of one call to a third party", 1),
     _row("dedupe.lease_ms", 30_000, 2_000, "ms", "an unfinished claim is taken over after this", 1),
     _row(
         "dedupe.window_ms",

@@ -12,14 +12,14 @@ from lab.bench.real_kafka import HANDLER_S, KEYS, PARTITIONS, WORKERS
 from lab.bench.real_postgres import CALLERS
 from lab.bench.real_redis import HANDLERS
 from lab.bench.real_rounds import RealRound
+from lab.bench.real_verdict import Verdict
 
 VERDICT_ORDERS: Final = 200
 """The whole run has a goal for so many orders only."""
 
 
-def all_of(rounds: Sequence[RealRound], verdict: tuple[float, float]) -> tuple[Figure, ...]:
+def all_of(rounds: Sequence[RealRound], verdict: Verdict) -> tuple[Figure, ...]:
     """Every figure, in the order in which they are shown."""
-    orders = rounds[0].sizes.orders
     return (
         events(rounds),
         hops(rounds),
@@ -27,7 +27,7 @@ def all_of(rounds: Sequence[RealRound], verdict: tuple[float, float]) -> tuple[F
         keys(rounds),
         claims(rounds),
         posts(rounds),
-        run(verdict, orders),
+        run(verdict),
     )
 
 
@@ -114,14 +114,16 @@ def posts(rounds: Sequence[RealRound]) -> Figure:
     )
 
 
-def run(verdict: tuple[float, float], orders: int) -> Figure:
+def run(verdict: Verdict) -> Figure:
     """What somebody waits for who types the command."""
+    orders = verdict.orders
     goal = Goal(of="value", bound="at most", limit=10) if orders == VERDICT_ORDERS else None
     return make_figure(
         "lab run happy-path --real",
-        [verdict],
+        [(verdict.real_s, verdict.simulated_s)],
         unit="s",
         against="the same run simulated",
         goal=goal,
-        how=f"{orders} orders, from the command to its verdict, once; servers up, a new process",
+        how=f"{orders} orders at {verdict.rate:g} a second, from the command to its verdict, once; "
+        "servers up, a new process",
     )

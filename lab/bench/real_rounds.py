@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from lab.bench import real_http, real_kafka, real_postgres, real_redis
-from lab.bench.real_verdict import verdicts_s
+from lab.bench.real_verdict import Verdict, measure_verdict
 from lab.bench.rounds import OnProgress
 
 T = TypeVar("T")
@@ -143,13 +143,13 @@ class RealRounds:
             posts_raw=posts_raw,
         )
 
-    def take_verdict(self) -> tuple[float, float]:
-        """Seconds of a whole run in real processes, and of the same run simulated.
+    def take_verdict(self) -> Verdict:
+        """Measure the whole run.
 
         Raises:
             BenchError: its verdict was not PASS.
         """
-        return self._timed("start to verdict", lambda: verdicts_s(self._sizes.orders))
+        return self._timed("start to verdict", lambda: measure_verdict(self._sizes.orders))
 
     def _timed(self, what: str, measure: Callable[[], T]) -> T:
         self._tell(self._done, self._total, what)

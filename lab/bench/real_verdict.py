@@ -1,43 +1,83 @@
 """How long a whole run takes, from the command to its verdict: in real processes, and simulated."""
 
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from typing import Final
 
+import msgspec
+
 from lab.bench.load import LOAD, BenchError
+from lab.wiring.spec import choose_makes, make_spec
 
 _TIMEOUT_S: Final = 300
+_CLEAN_UP_S: Final = 30
 _SHOWN: Final = 300
 
 
-def verdicts_s(orders: int) -> tuple[float, float]:
-    """Wall seconds of `lab run happy-path --real` in a new process, and of the same without it.
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one run took, from a new process to its verdict.
 
-    The servers are those of the environment.
+    Attributes:
+        real_s: wall seconds in real processes.
+        simulated_s: of the same run in the simulator.
+        orders: how many it had.
+        rate: how many of them came a second; they take their time, however fast the rest is.
+    """
+
+    real_s: float
+    simulated_s: float
+    orders: int
+    rate: float
+
+
+def measure_verdict(orders: int) -> Verdict:
+    """Run the happy path, which must pass, on the servers of the environment and simulated.
 
     Raises:
         BenchError: a verdict was not PASS.
         subprocess.TimeoutExpired: it took more than five minutes.
     """
-    return _verdict_s(orders, "--real"), _verdict_s(orders)
+    spec = make_spec(LOAD, makes=choose_makes(real=True), orders=orders)
+    return Verdict(
+        real_s=_verdict_s(orders, "--real"),
+        simulated_s=_verdict_s(orders),
+        orders=orders,
+        rate=spec.rate or 0.0,
+    )
 
 
 def _verdict_s(orders: int, *options: str) -> float:
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
         command = ["lab", "run", LOAD, *options, "--orders", str(orders)]
         start_s = time.perf_counter()
-        done = subprocess.run(  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", *command, "--quiet", "--no-color", "--out", folder],
-            check=False,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=_TIMEOUT_S,
         )
+        try:
+            out, err = process.communicate(timeout=_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            raise
+        finally:
+            _let_end(process)
         spent_s = time.perf_counter() - start_s
-    if done.returncode:
-        said = " ".join((done.stdout + done.stderr).split())[-_SHOWN:]
-        raise BenchError(f"{' '.join(command)} ended with {done.returncode}: {said}")
+    if process.returncode:
+        said = " ".join((out + err).split())[-_SHOWN:]
+        raise BenchError(f"{' '.join(command)} ended with {process.returncode}: {said}")
     return spent_s
+
+
+def _let_end(process: "subprocess.Popen[str]") -> None:
+    """Let it clean up on the servers: Ctrl-C was for it too."""
+    try:
+        process.communicate(timeout=_CLEAN_UP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()

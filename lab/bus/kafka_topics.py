@@ -28,6 +28,9 @@ from lab.domain.errors import EnvironmentNotReady, Transient
 from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
 from lab.resources import how_to_start
 
+_SEEN_S: Final = 40
+"""A broker that has just begun, on a busy machine, takes so long until it shows a new topic."""
+
 _COMMITS: Final = "__consumer_offsets"
 _FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
 _FORBIDDEN: Final = (
@@ -110,7 +113,10 @@ class KafkaTopics(TopicReader):
         for name, code, *_ in response.topic_errors:
             if code and code != kafka_errors.TopicAlreadyExistsError.errno:
                 raise self._not_ready(kafka_errors.for_code(code)(name))
-        await self._check(partitions)
+        try:
+            await self._check(partitions)
+        except Transient as error:
+            raise self._not_ready(error.__cause__ or error) from error
 
     async def delete(self) -> Sequence[str]:
         """Remove every topic and group of this run; returns the topics' names on the broker.
@@ -259,7 +265,7 @@ class KafkaTopics(TopicReader):
     async def _check(self, partitions: Mapping[str, int]) -> None:
         """Compare what is there; a topic that was just made takes a moment to be seen."""
         clock = asyncio.get_running_loop()
-        end = clock.time() + self._settings.connect_us / 1e6
+        end = clock.time() + _SEEN_S
         while True:
             counts = await self._counts(partitions)
             if all(counts.values()) or clock.time() >= end:
@@ -267,12 +273,14 @@ class KafkaTopics(TopicReader):
             await asyncio.sleep(0.02)
         for topic, count in counts.items():
             if count != partitions[topic]:
+                name = self._settings.topic(topic)
+                what = f"topic {name} has {count} partitions, not {partitions[topic]}"
+                remedy = "delete the topic, or run with the number of partitions that it has"
+                if not count:
+                    what = f"topic {name} was made, and is not to be seen after {_SEEN_S} s"
+                    remedy = "look at the load of this machine, and into the broker's log"
                 raise EnvironmentNotReady(
-                    f"topic {self._settings.topic(topic)} has {count} partitions, not "
-                    f"{partitions[topic]}",
-                    server="Kafka",
-                    address=self._settings.bootstrap,
-                    remedy="delete the topic, or run with the number of partitions that it has",
+                    what, server="Kafka", address=self._settings.bootstrap, remedy=remedy
                 )
 
     async def _counts(self, topics: Iterable[str]) -> dict[str, int]:

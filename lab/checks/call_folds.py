@@ -28,9 +28,8 @@ class CallFolds:
         contract: the limits beyond which something is noted.
 
     Attributes:
-        lives: by name, in the order of their first entry.
+        lives: by name, in the order of their first entry. claims: of events.
         kills: lives that were killed, by group. epochs: highest epoch, by group.
-        claims: of events, in the dedupe store.
     """
 
     def __init__(self, contract: Contract, book: Casebook, tracks: Tracks) -> None:
@@ -182,12 +181,8 @@ class CallFolds:
             self._look_at_word(life, entry, begun)
 
     def _started_again(self, acked: shapes.Settle, started: shapes.Deliver) -> None:
-        """A record that one member had acknowledged was started by a later one."""
-        life = self._life(acked[2])
-        # What it told the bus in vain, or could not tell while it stood still, it could not help.
         told = self._tracks[acked[4:7]].told_by(acked[2])
-        if life.end != "kill" and acked[7] >= told and not life.paused_us(acked[1], started[1]):
-            life.started_again.setdefault(started[4:8], (started, acked[8]))
+        self._life(acked[2]).note_again(acked, started, told)
 
     def _look_at_time(self, life: Life, entry: shapes.Deliver) -> None:
         """A delivery that was settled with a retry comes back; it may not come too early."""

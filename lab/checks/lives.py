@@ -189,6 +189,14 @@ class Life:
             for begin_us, end_us in self.pauses
         )
 
+    def note_again(self, acked: Settle, started: Deliver, told: int) -> None:
+        """What it had acknowledged was started by a later member; it had told up to `told`.
+
+        What it told the bus in vain, or could not tell while it stood still, it could not help.
+        """
+        if self.end != "kill" and acked[7] >= told and not self.paused_us(acked[1], started[1]):
+            self.started_again.setdefault(started[4:8], (started, acked[8]))
+
     def stood_still_us(self, since_us: int, until_us: int) -> int:
         """For how long of that time the process was stopped, or had no processor."""
         return self.paused_us(since_us, until_us) + sum(

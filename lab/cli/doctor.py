@@ -1,6 +1,7 @@
 """`lab doctor`: what of the lab works on this machine, and what to do about the rest.
 
-Not here: how each thing is found out (`sameness`, `docker`, `lab.wiring.readiness`).
+Not here: how each thing is found out (`sameness`, `agreement`, `docker`,
+`lab.wiring.readiness`).
 """
 
 import platform
@@ -48,7 +49,10 @@ def doctor(*, json: options.Json = False, no_color: options.NoColor = False) -> 
     """
     given = Given({"json": json, "no-color": no_color})
     as_json, is_plain = given.switch("json"), given.switch("no-color")
-    findings = [*_machine(), *_servers(), _simulator()]
+    servers = tuple(_servers())
+    findings = [*_machine(), *servers, _simulator()]
+    if all(one.answer == "ok" for one in servers):
+        findings.append(_agreement())
     is_ready = all(one.answer != "wrong" for one in findings)
     if as_json:
         import msgspec
@@ -124,6 +128,25 @@ def _simulator() -> Finding:
         answer="wrong",
         found=f"one seed gave several runs: {told}{left_out}",
         remedy="a mistake of the lab or of its installation: install it again, or report this page",
+    )
+
+
+def _agreement() -> Finding:
+    """Whether the simulator and the real servers say the same."""
+    from lab.cli.agreement import compare_worlds
+
+    said = compare_worlds()
+    if said.is_same:
+        return Finding(name="Agreement", answer="ok", found=f"both worlds: {said.real}")
+    found = f"simulated: {said.simulated}; real: {said.real}"
+    if said.differs:
+        found += f"; broken in one only: {', '.join(said.differs)}"
+    return Finding(
+        name="Agreement",
+        answer="wrong",
+        found=found,
+        remedy="on a busy machine repeat it; then compare lab run duplicates with and "
+        "without --real",
     )
 
 

@@ -34,7 +34,7 @@ def run_seed(
     asked: Asked, seed: int, *, out: "Path | None", on_progress: "OnProgress | None" = None
 ) -> "Result":
     """Run it under another seed; with `out` None no file is written."""
-    from lab.wiring import run
+    from lab.wiring.running import run
 
     return run(
         asked.experiment,

@@ -34,6 +34,9 @@ def facts(result: Result) -> Iterable[tuple[str, str]]:
         yield "Why", result.why
     for note in result.notes:
         yield "Note", note
+    if result.kept:
+        topics = result.kept.replace("_", "-")
+        yield "Kept", f"schema {result.kept}, topics {topics}.*, keys {result.kept}:*"
     if result.run_dir:
         yield "Files", result.run_dir
 

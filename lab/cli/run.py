@@ -38,8 +38,8 @@ def run(
 ) -> int:
     """Run one scenario and print which promises held.
 
-    Exit code: 0 PASS, 1 FAIL, 2 wrong usage, 3 UNKNOWN, 4 a server
-    is missing, 70 a mistake of the lab, 130 interrupted.
+    Exit code: 0 PASS, 1 FAIL, 2 wrong usage, 3 UNKNOWN, 4 a server is
+    missing, 70 a mistake of the lab, 130 interrupted.
 
     A flag goes before its variable (LAB_SEED, LAB_ORDERS, LAB_OFF, LAB_SET_RETRY_ATTEMPTS_MAX,
     ...), and that before the scenario.

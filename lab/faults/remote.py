@@ -16,8 +16,11 @@ import msgspec
 from lab.faults.plan import Coin, FaultPlan, Firing, Site, intent_of
 from lab.faults.vocabulary import Subjects, ordinal_of
 
-WAIT_US: Final = 2_000_000
-"""A supervisor that does not answer for so long is gone: no fault fires any more."""
+WAIT_US: Final = 10_000_000
+"""A supervisor that does not answer for so long is gone: no fault fires any more.
+
+One that has ended is known to be gone at once; on a busy machine a living one may be late.
+"""
 
 UNIX: Final = "unix:"
 TCP: Final = "tcp:"

@@ -35,3 +35,12 @@ def log_to_stderr(*, service: str, process: str) -> logging.Logger:
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     return logging.getLogger("lab")
+
+
+def quiet_libraries() -> None:
+    """Have libraries say nothing in a process whose standard error is for people.
+
+    What they complain of is in the history, as errors of the calls that met it.
+    """
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -124,6 +124,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         beyond_contract: what of it the design does not promise to survive.
         notes: what a reader of the faults should know.
         without_faults: what the same load costs if nothing goes wrong; null if it was not run.
+        kept: name of what `--keep` left on the servers: the schema, the prefix of the keys, and
+            with `-` for `_` that of the topics and groups.
     """
 
     schema_version: int
@@ -158,6 +160,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, int | float | str | tuple[int, ...]]
     options: dict[str, str | int | float | bool | list[str] | None]
     run_dir: str | None
+    kept: str | None = None
     versions: Versions
 
 

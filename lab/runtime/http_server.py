@@ -155,6 +155,13 @@ async def _ended(running: "asyncio.Task[None]") -> None:
         raise
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on now, for a server that starts in a moment."""
+    with _listen(LOOPBACK, 0) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
 def _listen(host: str, port: int) -> socket.socket:
     """A bound socket, so that the port is known before anything is served."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

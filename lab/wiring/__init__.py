@@ -1,9 +1,5 @@
 """The one place that picks adapters and composes patterns.
 
-`run` is what the command line and a Python program call. Not here: what is decided before
-(`spec`), and what is told after (`outcome`).
+`running.run` is what the command line and a Python program call. Not here: anything that is imported
+with every process of the lab, of which each needs a few rooms only.
 """
-
-from lab.wiring.running import run, run_spec, simulate
-
-__all__ = ["run", "run_spec", "simulate"]

@@ -14,6 +14,7 @@ from dataclasses import replace
 from lab.history.entries import Entry
 from lab.history.journal import merged
 from lab.history.recorder import Recorder
+from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Limits, Progress, drive
 from lab.runtime.chance import Chance
@@ -52,6 +53,7 @@ def run_live(
     Raises:
         EnvironmentNotReady: a server is not there, or not fit for use.
     """
+    quiet_libraries()
     sinks, entries = Sinks(spec, folder), list[Entry]()
     scheduler = WallScheduler()
     real = _RealParts(spec, scheduler, load)
@@ -84,6 +86,7 @@ def run_live(
         entries=recorder.count,
         wall_ms=(time.perf_counter_ns() - began_ns) // 1_000_000,
         is_partial=is_partial,
+        kept=real.kept,
     )
 
 
@@ -121,6 +124,13 @@ class _RealParts:
             backends = replace(backends, dedupe=RedisBackend(where, compares_fences=fencing))
         return backends
 
+    @property
+    def kept(self) -> str | None:
+        """The run's name on the servers, if anything of it stays there."""
+        makes = self._spec.makes
+        is_real = (makes.bus, makes.store, makes.dedupe) != ("memory", "memory", "memory")
+        return self._where.name if makes.keep and is_real else None
+
     def again(self) -> Backends:
         """The same with connections of their own: those of a loop that has ended are of no use."""
         assert self._memory is not None
@@ -149,6 +159,7 @@ async def _whole_run(
             operator=world.operator,
             progress=on_progress,
         )
+        world.halt()
         return await world.look(), await _facts(world.backends)
 
 

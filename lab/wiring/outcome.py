@@ -69,6 +69,7 @@ class Ran:
     entries: int
     wall_ms: int
     is_partial: bool
+    kept: str | None = None
 
 
 def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
@@ -119,6 +120,7 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
             "history": spec.history,
         },
         run_dir=None,
+        kept=ran.kept,
         versions=Versions(lab=lab.__version__, python=platform.python_version()),
     )
 

@@ -44,6 +44,9 @@ from lab.wiring.servers import make_third_parties
 
 READY: Final = "ready"
 
+JOIN_US: Final = 40_000_000
+"""The first group of all waits until the broker has made its topic of positions."""
+
 TICK_US: Final = 50_000
 LATE_US: Final = 20_000
 """Less is the usual unpunctuality of a timer."""
@@ -134,6 +137,9 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         program.begin()
         if write is not None:
             host.spawn(_watch_stalls(life.process, clock, write))
+        if assignment.is_supervised and assignment.life == 1:
+            # The faults of a run are for groups that work; who comes back is not waited for.
+            await program.joined(JOIN_US)
         signals.is_ready = True
         _say_ready(assignment, log, signals.url)
         await signals.wait()

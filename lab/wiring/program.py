@@ -6,6 +6,7 @@ Not here: what it is made of (`programs`), and who starts it, stops it and start
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import Final
 
 from lab.faults.boundaries import Role
 from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
@@ -23,6 +24,8 @@ from lab.wiring.programs import (
     make_relay,
     make_worker,
 )
+
+_LOOK_US: Final = 20_000
 
 
 class Program:
@@ -52,6 +55,15 @@ class Program:
             self.worker.subscription.loop.start()
             if self.worker.beside is not None:
                 host.spawn(self.worker.beside())
+
+    async def joined(self, within_us: int) -> None:
+        """Wait until it has its part of the work, but not longer than that."""
+        if self.worker is None:
+            return
+        clock, loop = self.life.clock, self.worker.subscription.loop
+        until_us = clock.now_us() + within_us
+        while not loop.epoch and clock.now_us() < until_us:
+            await clock.sleep_us(_LOOK_US)
 
     def healed(self) -> None:
         """The faults of the run have ended."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.history.recorder import Recorder
+from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Limits, Progress, drive
 from lab.scenarios.workloads import Workload
@@ -35,6 +36,7 @@ def run_for_real(
         EnvironmentNotReady: a server is not there, or not fit for use.
         SimulationError: a process ended as none should.
     """
+    quiet_libraries()
     return asyncio.run(_run(spec, workload, customers, folder, on_progress))
 
 
@@ -74,6 +76,7 @@ async def _run(
         entries=recorder.count,
         wall_ms=wall_ms,
         is_partial=is_partial,
+        kept=world.name if spec.makes.keep else None,
     )
 
 

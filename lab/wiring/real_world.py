@@ -27,6 +27,7 @@ from lab.runtime.chance import Chance
 from lab.runtime.clock import SystemClock
 from lab.runtime.errors import SimulationError
 from lab.runtime.http_caller import http_caller
+from lab.runtime.http_server import LOOPBACK, free_port
 from lab.scenarios.client import Client
 from lab.settings import environment
 from lab.wiring.assignment import PROVIDERS, Assignment
@@ -83,6 +84,11 @@ class RealWorld:
         self._began_us = 0
         self._end_us = 0
 
+    @property
+    def name(self) -> str:
+        """Of the run on the servers."""
+        return self._first.name
+
     async def open(self, stack: AsyncExitStack) -> None:
         """Prepare the servers and start every process; `stack` ends them and cleans up.
 
@@ -99,19 +105,14 @@ class RealWorld:
         stack.callback(questions.close)
         control = await questions.start(self.folder / "control")
         stack.push_async_callback(self._end_all)
-        third, *others = _assignments(
-            msgspec.structs.replace(self._first, control=control),
-            self.spec.settings.number("run.members"),
+        # Everybody starts at once, so all must know beforehand where the third parties will be.
+        port = free_port()
+        first = msgspec.structs.replace(
+            self._first, control=control, providers_url=f"http://{LOOPBACK}:{port}"
         )
-        providers = self._member(third)
-        self.members = (providers,)
-        await providers.start()
-        known = msgspec.structs.replace
-        self.members += tuple(
-            self._member(known(one, providers_url=providers.url)) for one in others
-        )
-        starts = [asyncio.ensure_future(member.start()) for member in self.members[1:]]
-        await asyncio.gather(*starts)
+        assignments = _assignments(first, port, self.spec.settings.number("run.members"))
+        self.members = tuple(self._member(one) for one in assignments)
+        await asyncio.gather(*[member.start() for member in self.members])
         self._host = AsyncHost(self._fail)
         self._failures: list[BaseException] = []
         api = next(member for member in self.members if member.group == "api")
@@ -189,11 +190,15 @@ class RealWorld:
     async def history(self) -> Iterator[Entry]:
         """Everything that everybody wrote down, by time; ends every process first.
 
-        What a process says of the time after the end of the run is left out.
+        What a process says of the time after the end of the run is left out, and so is how far
+        its group has come since.
         """
         await self._end_all()
-        facts = [[entry async for entry in backend.facts()] for backend in self.backends.all]
         end_us = self._end_us or self.clock.now_us()
+        facts = [
+            [entry async for entry in backend.facts() if not _is_late_commit(entry, end_us)]
+            for backend in self.backends.all
+        ]
         told = [
             [entry for entry in read_journal(path) if _time_of(entry) <= end_us]
             for member in self.members
@@ -294,6 +299,11 @@ def _since(origin_us: int, entry: Entry) -> Entry:
     return tuple(fields)
 
 
+def _is_late_commit(entry: Entry, end_us: int) -> bool:
+    """Whether it commits what was settled after the end, of which nothing else is known."""
+    return entry[0] == "committed" and _time_of(entry) > end_us
+
+
 def _time_of(entry: Entry) -> int:
     t_us = entry[1]
     assert isinstance(t_us, int)
@@ -322,11 +332,11 @@ def _first_assignment(spec: RunSpec, folder: Path) -> Assignment:
     )
 
 
-def _assignments(first: Assignment, members: int) -> list[Assignment]:
-    """Third parties, API, relay, and the members of each group, in the order of their start."""
+def _assignments(first: Assignment, port: int, members: int) -> list[Assignment]:
+    """Third parties (at `port`), API, relay, and the members of each group."""
     replace = msgspec.structs.replace
     return [
-        replace(first, role="providers", member=PROVIDERS, group=PROVIDERS, journal=""),
+        replace(first, role="providers", member=PROVIDERS, group=PROVIDERS, port=port, journal=""),
         first,
         replace(first, role="relay", member="relay-1", group="relay", port=None),
         *(

@@ -151,9 +151,7 @@ def test_what_is_asked_for_goes_before_what_is_drawn() -> None:
 
 
 def test_fewer_orders_meet_the_same_faults() -> None:
-    assert (
-        make_spec(EVERYTHING, seed=9, orders=1).faults == make_spec(EVERYTHING, seed=9).faults
-    )
+    assert make_spec(EVERYTHING, seed=9, orders=1).faults == make_spec(EVERYTHING, seed=9).faults
 
 
 def test_every_number_without_choices_has_its_bounds_here() -> None:

@@ -1,0 +1,59 @@
+"""Whether the simulator and the real servers of this machine come to the same result.
+
+The same small load under the same faults in both worlds; compared are the verdict, what became of
+the orders, and which promises were kept. Times are not: a simulated run says nothing about them.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from lab.report.result import Result
+
+SCENARIO: Final = "duplicates"
+ORDERS: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """What both worlds said.
+
+    Attributes:
+        simulated, real: the verdict and the orders by state, in words.
+        differs: names of promises that were broken in one world only.
+    """
+
+    simulated: str
+    real: str
+    differs: tuple[str, ...]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether they agree."""
+        return self.simulated == self.real and not self.differs
+
+
+def compare_worlds() -> Agreement:
+    """Run both; takes about ten seconds.
+
+    Raises:
+        EnvironmentNotReady: a real server is not there.
+    """
+    from lab.wiring.running import run
+
+    simulated = run(SCENARIO, orders=ORDERS)
+    real = run(SCENARIO, orders=ORDERS, real=True)
+    return Agreement(
+        simulated=_in_words(simulated),
+        real=_in_words(real),
+        differs=tuple(sorted(_broken(simulated) ^ _broken(real))),
+    )
+
+
+def _in_words(result: "Result") -> str:
+    states = ", ".join(f"{count} {state}" for state, count in result.orders.by_state.items())
+    return f"{result.verdict}, {states}"
+
+
+def _broken(result: "Result") -> set[str]:
+    return {check.name for check in result.checks if check.verdict == "FAIL"}

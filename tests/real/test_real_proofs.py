@@ -1,0 +1,130 @@
+"""What a real run says agrees with what anybody finds on the servers, and survives what it should.
+
+Not here: the scenarios (`test_real_runs.py`), and servers that go away (there too).
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiokafka
+import asyncpg
+import pytest
+
+from lab import run
+from lab.bus.kafka_client import KafkaSettings
+from lab.bus.kafka_topics import KafkaTopics
+from lab.providers.ledger_file import ledger_entries
+from lab.report.result import Result
+from lab.settings import environment
+from lab.stores import postgres_schema, redis
+from lab.stores.postgres_link import PostgresServer
+from lab.stores.redis import RedisServer
+from tests.real_servers import need
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(autouse=True)
+def _servers() -> None:
+    for server in ("postgres", "redis", "kafka"):
+        need(server)
+
+
+def entries(result: Result) -> Iterator[Mapping[str, Any]]:
+    assert result.run_dir is not None
+    with (Path(result.run_dir) / "history.ndjson").open() as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def test_the_result_agrees_with_the_tables_the_topics_and_the_ledgers(tmp_path: Path) -> None:
+    result = run("happy-path", real=True, keep=True, orders=40, rate=40, out=tmp_path)
+    assert result.kept is not None
+    assert result.run_dir is not None
+    try:
+        states, types = asyncio.run(_look(result.kept))
+    finally:
+        asyncio.run(_remove(result.kept))
+    assert result.verdict == "PASS"
+    assert states == result.orders.by_state == {"CONFIRMED": 40}
+    captured = {
+        entry[3]: entry[7]
+        for entry in ledger_entries(Path(result.run_dir) / "ledger.ndjson")
+        if entry[5] == "capture"
+    }
+    assert len(captured) == 40
+    assert types == Counter(
+        OrderCreated=40, OrderValidated=40, PaymentCaptured=40, OrderConfirmed=40
+    )
+
+
+async def _look(name: str) -> tuple[dict[str, int], Counter[str]]:
+    """What stands in the order table and in the main topics, as other clients see it."""
+    connection = await asyncpg.connect(environment()["POSTGRES_DSN"])
+    rows = await connection.fetch(f"select state, count(*) from {name}.orders group by state")
+    await connection.close()
+    stem = name.replace("_", "-")
+    consumer = aiokafka.AIOKafkaConsumer(
+        *(f"{stem}.{topic}" for topic in ("orders", "validation", "payments")),
+        bootstrap_servers=environment()["KAFKA_BOOTSTRAP"],
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    types: Counter[str] = Counter()
+    ends = await consumer.end_offsets(consumer.assignment())
+    while sum(types.values()) < sum(ends.values()):
+        for records in (await consumer.getmany(timeout_ms=10_000)).values():
+            types.update(dict(record.headers)["ce_type"].decode() for record in records)
+    await consumer.stop()
+    return {row["state"]: row["count"] for row in rows}, types
+
+
+async def _remove(name: str) -> None:
+    at = environment()
+    await postgres_schema.drop(PostgresServer(dsn=at["POSTGRES_DSN"], schema=name))
+    await redis.forget(RedisServer(url=at["REDIS_URL"], prefix=name))
+    kafka = KafkaSettings(bootstrap=at["KAFKA_BOOTSTRAP"], prefix=name.replace("_", "-"))
+    async with KafkaTopics(kafka) as topics:
+        await topics.delete()
+
+
+def test_of_two_payment_processes_the_one_left_takes_over(tmp_path: Path) -> None:
+    result = run(
+        "happy-path",
+        real=True,
+        orders=100,
+        rate=12,
+        # It comes back when it has long been expelled.
+        settings={"run.members": 2, "run.restart_ms": 6_000},
+        faults=["proc.crash@payment-1 at=2s"],
+        out=tmp_path,
+        history="all",
+    )
+    owned: dict[str, list[int]] = {}
+    delivered: Counter[str] = Counter()
+    for entry in entries(result):
+        if entry["kind"] == "owned":
+            owned.setdefault(entry["process"], []).append(entry["partitions"])
+        elif entry["kind"] == "deliver":
+            delivered[entry["process"]] += 1
+    assert result.verdict == "PASS", result.why
+    assert min(delivered["payment-1"], delivered["payment-2"]) > 0
+    assert owned["payment-2"][-1] > owned["payment-2"][0], "it got the partitions of the dead one"
+
+
+def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
+    result = run(
+        "crashes",
+        real=True,
+        orders=150,
+        rate=15,
+        faults=["proc.crash@any#every5 first=1"],
+        out=tmp_path,
+    )
+    kills = sum(entry["kind"] == "life" and entry["event"] == "kill" for entry in entries(result))
+    assert kills >= 20
+    assert result.verdict == "PASS", result.why
