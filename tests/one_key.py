@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from lab.domain.envelope import H_REDRIVES, Envelope, to_headers
+from lab.domain.envelope import H_DISCARD, H_REDRIVES, Envelope, to_headers
 from lab.domain.errors import Indeterminate, LabError, Permanent, Transient
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
 from lab.patterns.dedupe import Dedupe
@@ -479,6 +479,12 @@ class Explorer:
     def _apply(self, state: State, call: Call) -> tuple[Any, State]:
         name, *given = call
         if name == "publish":
+            if given[0][0].topic == TOPICS[ANSWERS]:
+                sent = dict(given[0][0].headers)
+                copy = Answer(
+                    _number(sent["ce_id"].decode()), int(sent[H_REDRIVES]), H_DISCARD in sent
+                )
+                return None, state._replace(answered=(*state.answered, copy))
             if ".retry" in given[0][0].topic:
                 return None, state._replace(alarms=state.alarms + 1)
             headers = dict(given[0][0].headers)

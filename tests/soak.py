@@ -15,17 +15,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
-from lab.domain.events import READS, topics_of
 from lab.faults.kinds import KINDS
 from lab.faults.points import CRASH_POINTS
 from lab.faults.vocabulary import parse_fault
-from lab.ports.bus import retry_topic
 from lab.scenarios.loader import find_scenario, load_catalogue
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.swarm import CRASH, fault_names
@@ -38,6 +35,7 @@ SCENARIO: Final = "everything"
 SEEDS_A_PROCESS: Final = 100
 """Killed processes of a simulated world keep their memory; a worker ends after so many seeds."""
 
+HUNG_AFTER_S: Final = 600
 _LOOK_EVERY: Final = 500
 
 
@@ -65,15 +63,11 @@ def run_seed(seed: int, orders: int) -> Seed:
     with closing(make_workload(spec)) as workload:
         ran = simulate(spec, workload)
         result = make_result(ran, ())
-        log = ran.world.servers.log
-        reached = dict.fromkeys(
-            name for firing in ran.world.plan.firings for name in _names(firing.kind, firing.site)
-        )
-        for tier in range(1, len(spec.settings.many_us("retry.tiers_ms")) + 1):
-            topics = [retry_topic(topic, g, tier) for g in READS for topic in topics_of(g)]
-            if any(sum(log.ends(topic)) for topic in topics):
-                reached[_tier(tier)] = None
-        ran.world.close()
+    assert ran.checker is not None
+    reached = dict.fromkeys(
+        name for firing in ran.plan.firings for name in _names(firing.kind, firing.site)
+    )
+    reached |= dict.fromkeys(map(_tier, sorted(ran.checker.acted.tiers)))
     assert spec.drawn is not None
     asked = [parse_fault(text) for text in spec.drawn.faults]
     return Seed(
@@ -130,24 +124,23 @@ class Tally:
         self.asked: Counter[str] = Counter()
         self.bad = 0
 
-    def add(self, future: "Future[Seed]", seed: int) -> None:
-        """One seed has run, or raised."""
-        error = future.exception()
-        if error is not None:
-            self.bad += 1
-            self.verdicts["ERROR"] += 1
-            tell(f"seed {seed}: {type(error).__name__}: {error}")
-            tell(f"  lab run {SCENARIO} --seed {seed}")
-            return
-        found = future.result()
+    def add(self, found: Seed) -> None:
+        """One seed has run."""
         self.verdicts[found.verdict] += 1
         self.reached.update(found.reached)
         self.asked.update(found.asked)
         if found.broken:
             self.bad += 1
             for promise, witness in found.broken.items():
-                tell(f"seed {seed}: {promise}: {witness}")
+                tell(f"seed {found.seed}: {promise}: {witness}")
             tell(f"  {found.reproduce}")
+
+    def failed(self, seed: int, why: str) -> None:
+        """One seed has raised, or did not come to its end."""
+        self.bad += 1
+        self.verdicts["ERROR"] += 1
+        tell(f"seed {seed}: {why}")
+        tell(f"  lab run {SCENARIO} --seed {seed}")
 
     def table(self) -> Iterator[str]:
         """How many seeds reached what, and how many had drawn it."""
@@ -157,6 +150,10 @@ class Tally:
         for name in names:
             asked = f"{self.asked[name]:,}" if name in self.asked else ""
             yield f"{name.ljust(width)}  {self.reached[name]:>7,}  {asked:>7}"
+
+
+def _keep(errors: dict[int, str], seed: int, error: BaseException) -> None:
+    errors[seed] = f"{type(error).__name__}: {error}"
 
 
 def main() -> int:
@@ -170,21 +167,27 @@ def main() -> int:
     first, _, last = given.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     tally, began = Tally(), time.perf_counter()
-    with ProcessPoolExecutor(
-        max_workers=given.jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        max_tasks_per_child=SEEDS_A_PROCESS,
-    ) as pool:
-        runs = {pool.submit(run_seed, seed, given.orders): seed for seed in seeds}
-        try:
-            for done, run in enumerate(as_completed(runs), 1):
-                tally.add(run, runs.pop(run))
-                if done % _LOOK_EVERY == 0:
-                    took = time.perf_counter() - began
-                    sys.stderr.write(f"{done:,} of {len(seeds):,} in {took:,.0f} s\n")
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
+    errors: dict[int, str] = {}
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(given.jobs, maxtasksperchild=SEEDS_A_PROCESS) as pool:
+        runs = {
+            seed: pool.apply_async(
+                run_seed, (seed, given.orders), error_callback=partial(_keep, errors, seed)
+            )
+            for seed in seeds
+        }
+        for seed in seeds:
+            run = runs.pop(seed)
+            run.wait(HUNG_AFTER_S)
+            if not run.ready():
+                tally.failed(seed, f"no end after {HUNG_AFTER_S} s")
+            elif run.successful():
+                tally.add(run.get())
+            else:
+                tally.failed(seed, errors[seed])
+            if (seed - seeds[0] + 1) % _LOOK_EVERY == 0:
+                took = time.perf_counter() - began
+                sys.stderr.write(f"until seed {seed:,} in {took:,.0f} s\n")
     for line in tally.table():
         tell(line)
     rare = [name for name in table_names() if tally.reached[name] < given.least]

@@ -84,8 +84,8 @@ class AskedKeyRetry(KeyRetryStore):
     async def finish(self, group: str, key: str, event_id: str) -> WaitingRow | None:
         return await ask(("finish", group, key, event_id))  # type: ignore[no-any-return]
 
-    async def bury(self, group: str, key: str, event_id: str) -> None:
-        await ask(("bury", group, key, event_id))
+    async def bury(self, group: str, key: str, event_id: str, redrives: int) -> None:
+        await ask(("bury", group, key, event_id, redrives))
 
     async def revive(self, row: WaitingRow) -> bool:
         return await ask(("revive", row))  # type: ignore[no-any-return]

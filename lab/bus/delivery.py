@@ -38,7 +38,6 @@ from lab.ports.bus import (
     TopicPartition,
 )
 
-CANCEL_US: Final = 1_000_000
 FLUSH_US: Final = 2_000_000
 
 
@@ -55,6 +54,8 @@ class Limits:
         commit_after_us: time from the first uncommitted settlement to its commit.
         revoke_us: how long running handlers may finish before partitions are given away; must lie
             below the group's rebalance timeout.
+        rest_us: how long a stop may take beyond its grace: a quarter to move, a quarter to cancel,
+            the rest to commit.
     """
 
     ordering: Ordering = Ordering.KEY
@@ -64,6 +65,7 @@ class Limits:
     commit_every: int = 200
     commit_after_us: int = 500_000
     revoke_us: int = 8_000_000
+    rest_us: int = 4_000_000
 
 
 class _Phase(Enum):
@@ -221,9 +223,9 @@ class DeliveryLoop(Listener):
         Fetching ends at once. Of what was fetched, only records above everything that was started
         in their partition are dropped; the rest is run within `grace_us`, or moved to the retry
         path. Handlers that run longer are cancelled, and their deliveries moved too, or given back
-        if nothing can be moved. It takes at most `grace_us`, four seconds, and what the last calls
-        of the consumer take. Before `start` it does nothing; a second call waits for the first,
-        and may shorten its grace.
+        if nothing can be moved. It takes at most `grace_us`, `rest_us` of the limits, and what the
+        last calls of the consumer take. Before `start` it does nothing; a second call waits for the
+        first, and may shorten its grace.
         """
         return await self._end(grace_us, self._move)
 
@@ -256,11 +258,12 @@ class DeliveryLoop(Listener):
         workers.begin_drain(drain)
         if not await waiting.until(self._is_drained, lambda: drain.deadline_us) and drain.move:
             workers.move_all(drain)
-            moved_us = self._now() + CANCEL_US
+            moved_us = self._now() + self._limits.rest_us // 4
             await waiting.until(self._is_drained, lambda: moved_us if drain.move else 0)
         await self._cancel_running(drain)
         workers.give_up(drain)
-        is_committed = await self._committer.flush_last(FLUSH_US, lambda: drain.deadline_us)
+        once_us = self._limits.rest_us // 2
+        is_committed = await self._committer.flush_last(once_us, lambda: drain.deadline_us)
         drain.is_committed = drain.is_committed and is_committed
         # The consumer must not be left while a call of it is still joining.
         end_us = self._now() + FLUSH_US
@@ -281,7 +284,7 @@ class DeliveryLoop(Listener):
         for task, held in zip(workers.tasks, workers.current, strict=True):
             if held is not None:
                 task.cancel()
-        end_us = self._now() + CANCEL_US
+        end_us = self._now() + self._limits.rest_us // 4
         await self._waiting.until(workers.is_idle, lambda: end_us)
 
     def _tear_down(self) -> None:

@@ -128,6 +128,7 @@ class Acted:
         to_terminal: from the first request until the last transition of an order.
         calm_us: when the last fault fired, or the last that lasted was over; None before any.
         recovered_us: when the last order that it could have hit came to its end, 0 if all had.
+        tiers: how often an event moved to a retry topic, by its number from 1.
         limited: how often the limiter of a dead-letter queue paused a subscription.
         done_again: deliveries of events that were done already, and were done once more.
         deliveries, attempts, calls: records handed to a chain, runs of a handler, answered calls to
@@ -144,6 +145,7 @@ class Acted:
         self.to_terminal = Histogram()
         self.calm_us: int | None = None
         self.recovered_us = 0
+        self.tiers: Counter[int] = Counter()
         self.limited = 0
         self.done_again = 0
         self.deliveries = 0
@@ -173,6 +175,7 @@ class Acted:
             "paused": self._paused,
             "fault_end": self._fault_end,
             "redriven": self._redriven,
+            "retrying": self._retrying,
         }
 
     def conclude(self, lives: Sequence[Life]) -> None:
@@ -261,6 +264,11 @@ class Acted:
 
     def _redriven(self, entry: shapes.Redriven) -> None:
         self._did("redrive", entry[6])
+
+    def _retrying(self, entry: shapes.Retrying) -> None:
+        where, _, tier = entry[8].partition(".")
+        if where == "tier":
+            self.tiers[int(tier)] += 1
 
     def _breaker(self, entry: shapes.Breaker) -> None:
         if entry[5] == "open":

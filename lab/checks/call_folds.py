@@ -117,12 +117,7 @@ class CallFolds:
                 case = self._open.get(subject)
                 if case is not None:
                     case.died += (Died(group, begun_us, life.end_us),)
-        life.committing.clear()
-        life.in_hand.clear()
-        life.handlers.clear()
-        life.not_before.clear()
-        life.said.clear()
-        life.hints.clear()
+        life.forget()
 
     def _note_overdue(self, life: Life, now_us: int) -> None:
         """Handlers that have run too long by now. A call that hangs is made by one of them."""

@@ -17,7 +17,7 @@ class Contract:
         tiers_us: delays of the retry topics.
         budget_tokens, budget_refill: of retries in place, per process and dependency.
         handler_us, provider_us: longest run of a handler, longest call to a third party.
-        workers, max_in_flight: of one subscription.
+        workers, max_in_flight: of one subscription. requests: that an API has in hand.
         window_us: how long dedupe remembers; nothing older is delivered again.
         stop_us: longest time from the order to stop until the process has ended.
         breaker_window_us, breaker_calls_min: what makes a dependency known to be down.
@@ -45,6 +45,7 @@ class Contract:
     breaker_calls_min: int
     breaker_open_us: int = 0
     max_elapsed_us: int = 600_000_000
+    requests: int = 100
     skew_us: int = 0
     slack_us: int = 1_000
     linger_us: int = 60_000_000

@@ -168,6 +168,15 @@ class Life:
         self.stalls: tuple[tuple[int, int], ...] = ()
         self.drained: tuple[int, int, int] | None = None
 
+    def forget(self) -> None:
+        """It has ended: what it had in hand is nobody's."""
+        self.committing.clear()
+        self.in_hand.clear()
+        self.handlers.clear()
+        self.not_before.clear()
+        self.said.clear()
+        self.hints.clear()
+
     def resume(self, t_us: int) -> None:
         """It goes on after a pause."""
         if self.pauses and self.pauses[-1][1] is None:

@@ -4,19 +4,34 @@ All of it is told by entries of one process, in its own order. Deliberately not 
 does to orders.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lab.checks.check import Check, Seen, seconds, times
+from lab.checks.contract import Contract
+from lab.checks.fact_folds import Fold
 from lab.checks.lives import Ended, Life, Overdue
 from lab.checks.tables import DRAINED
-from lab.history.shapes import Deliver
+from lab.history.shapes import Admitted, Deliver
 
 
 class Bounded(Check):
-    """Deliveries in flight and handlers at work stay within the limits of a subscription."""
+    """Deliveries in flight and handlers at work stay within the limits of a subscription.
+
+    The API lets in no more requests at once than it may have in hand: the others are shed.
+    """
 
     name = "bounded"
     sentence = "a process never has more in flight, or more handlers at work, than it may"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._admitted: dict[str, int] = {}
+
+    def folds(self) -> Mapping[str, Fold]:
+        return {"admitted": self._admit}
+
+    def _admit(self, entry: Admitted) -> None:
+        self._admitted[entry[2]] = max(entry[4], self._admitted.get(entry[2], 0))
 
     def conclude(self, seen: Seen) -> None:
         for life in seen.lives:
@@ -31,6 +46,11 @@ class Bounded(Check):
             for what, most, limit in bounds:
                 if most > limit:
                     self.broken(f"{life.name} had {most} {what}; {limit} are allowed")
+        for process, most in self._admitted.items():
+            self.checked += 1
+            if most > self.contract.requests:
+                limit = self.contract.requests
+                self.broken(f"{process} had {most} requests in hand; {limit} are allowed")
 
 
 class Deadline(Check):

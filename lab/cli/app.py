@@ -43,7 +43,7 @@ All commands: lab --help
 USAGE_ERRORS: Final = frozenset(
     (
         "lab.checks.verdict.GoalError",
-        "lab.cli.options.OptionError",
+        "lab.cli.given.OptionError",
         "lab.cli.output.OutputError",
         "lab.faults.vocabulary.FaultError",
         "lab.report.run_folder.RunFolderError",

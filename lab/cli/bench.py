@@ -10,6 +10,7 @@ import typer
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
+from lab.cli.given import Given, OptionError
 from lab.cli.output import put
 
 if TYPE_CHECKING:
@@ -52,12 +53,12 @@ def bench(
     Simulated figures, or those of real servers; medians. The baselines are measured in the same
     run. Exit code: 0 whatever is missed, 4 a server is missing.
     """
-    given = options.Given({"rounds": rounds, "json": json, "quiet": quiet, "no-color": no_color})
+    given = Given({"rounds": rounds, "json": json, "quiet": quiet, "no-color": no_color})
     times = given.whole("rounds")
     if times is not None and not 1 <= times <= _ROUNDS_MAX:
-        raise options.OptionError(f"--rounds must be from 1 to {_ROUNDS_MAX:,}, not {times}")
+        raise OptionError(f"--rounds must be from 1 to {_ROUNDS_MAX:,}, not {times}")
     if real and full:
-        raise options.OptionError("--full is of the simulated figures: leave it out with --real")
+        raise OptionError("--full is of the simulated figures: leave it out with --real")
     from lab.cli import render
 
     is_json = given.switch("json")

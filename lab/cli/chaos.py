@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from lab.cli import options
+from lab.cli.given import Given, OptionError, flags_of
 from lab.cli.run import run, run_asked
 
 if TYPE_CHECKING:
@@ -179,13 +180,13 @@ def chaos(**given: str | list[str] | bool | None) -> int:
 
     Exit code: as of `lab run`.
     """
-    flags = options.by_name(given)
+    flags = flags_of(given)
     asked = options.ask("chaos", flags)
-    made = make_scenario(asked, options.Given(flags))
+    made = make_scenario(asked, Given(flags))
     return run_asked(replace(asked, made=made))
 
 
-def make_scenario(asked: options.Asked, given: options.Given) -> "Scenario":
+def make_scenario(asked: options.Asked, given: Given) -> "Scenario":
     """The scenario that the flags ask for.
 
     Raises:
@@ -198,7 +199,7 @@ def make_scenario(asked: options.Asked, given: options.Given) -> "Scenario":
 
     values = {flag: value for flag in FLAGS if (value := _value(flag, given)) is not None}
     if not values and not asked.faults:
-        raise options.OptionError(
+        raise OptionError(
             "say what is to go wrong, such as lab chaos --duplicate-rate 0.2 (see: lab chaos "
             "--help)"
         )
@@ -224,7 +225,7 @@ def make_scenario(asked: options.Asked, given: options.Given) -> "Scenario":
     )
 
 
-def _value(flag: Flag, given: options.Given) -> float | None:
+def _value(flag: Flag, given: Given) -> float | None:
     """The value of a flag or its variable."""
     found = given.text(flag.name)
     if found is None:
@@ -235,9 +236,7 @@ def _value(flag: Flag, given: options.Given) -> float | None:
     except ValueError:
         value = math.nan
     if not 0 <= value <= flag.most:
-        raise options.OptionError(
-            f"{place} must be {flag.unit} from 0 to {flag.most:,.0f}, not {text!r}"
-        )
+        raise OptionError(f"{place} must be {flag.unit} from 0 to {flag.most:,.0f}, not {text!r}")
     return value
 
 
@@ -245,16 +244,14 @@ def _load(asked: options.Asked, seconds: float | None) -> tuple[int, float]:
     """How many orders, and how many a second; of a file of orders what stands in it counts."""
     orders, rate = asked.orders, asked.rate
     if seconds is not None and asked.orders_from is not None:
-        raise options.OptionError(
+        raise OptionError(
             "--for and --orders-from contradict each other: a file is as long as it is; take "
             "--orders"
         )
     if seconds is None:
         return orders or DEFAULT_ORDERS, rate or DEFAULT_RATE
     if orders is not None and rate is not None:
-        raise options.OptionError(
-            "--orders, --rate and --for contradict each other: leave one of them out"
-        )
+        raise OptionError("--orders, --rate and --for contradict each other: leave one of them out")
     if orders is not None:
         return orders, orders / seconds
     rate = rate or DEFAULT_RATE
@@ -266,7 +263,7 @@ def _spec(flag: Flag, value: float, asked: options.Asked, load_s: float) -> str:
     if not flag.is_outage:
         return flag.spec.format(value=_number(value))
     if asked.orders_from is not None:
-        raise options.OptionError(
+        raise OptionError(
             f"--{flag.name} begins at {OUTAGE_FROM:.0%} of the load, and nobody knows how long "
             f"{asked.orders_from} is: take --fault '{flag.kind} at=10s for={_number(value)}s'"
         )
@@ -274,7 +271,7 @@ def _spec(flag: Flag, value: float, asked: options.Asked, load_s: float) -> str:
     return flag.spec.format(at_ms=at_ms, ms=max(round(value * 1_000), 1))
 
 
-def _words(values: Mapping[Flag, float], given: options.Given) -> Sequence[str]:
+def _words(values: Mapping[Flag, float], given: Given) -> Sequence[str]:
     """The flags that were given, as they are written."""
     words = [word for flag, value in values.items() for word in (f"--{flag.name}", _number(value))]
     seconds = given.number(_FOR)

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from lab import __version__
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
+from lab.cli.given import Given
 from lab.cli.output import put
 from lab.settings import environment
 
@@ -46,7 +47,7 @@ def doctor(*, json: options.Json = False, no_color: options.NoColor = False) -> 
 
     Exit code: 0 everything works, 4 something does not; the page says what helps.
     """
-    given = options.Given({"json": json, "no-color": no_color})
+    given = Given({"json": json, "no-color": no_color})
     as_json, is_plain = given.switch("json"), given.switch("no-color")
     servers = tuple(_servers())
     findings = [*_machine(), *servers, _simulator()]

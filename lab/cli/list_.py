@@ -12,6 +12,7 @@ import typer
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
+from lab.cli.given import Flags, OptionError
 from lab.cli.output import put
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def list_(
     no_color: options.NoColor = False,
 ) -> int:
     """List the scenarios, or tell the story of one."""
-    flags: options.Flags = {"scenarios": scenarios, "out": out, "json": json, "no-color": no_color}
+    flags: Flags = {"scenarios": scenarios, "out": out, "json": json, "no-color": no_color}
     asked = options.ask(name or "", flags)
     given = {
         "settings": settings,
@@ -85,11 +86,11 @@ def _refuse_mixtures(
     given = [f"--{form}" for form in forms] + (["--toml"] if is_toml else [])
     if len(given) > 1 or (name and forms):
         both = " and ".join([*([name] if name else []), *given][:2])
-        raise options.OptionError(f"{both} are two lists: ask for one at a time")
+        raise OptionError(f"{both} are two lists: ask for one at a time")
     if is_toml and not name:
-        raise options.OptionError("--toml prints one scenario: lab list NAME --toml")
+        raise OptionError("--toml prints one scenario: lab list NAME --toml")
     if is_toml and is_json:
-        raise options.OptionError("--toml and --json contradict each other: leave one out")
+        raise OptionError("--toml and --json contradict each other: leave one out")
 
 
 def _scenarios(asked: options.Asked) -> Iterable[Row]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from lab.cli import options
 from lab.cli.exit_codes import ExitCode
+from lab.cli.given import Flags, Given, OptionError
 
 if TYPE_CHECKING:
     from lab.wiring.assignment import Assignment
@@ -55,7 +55,7 @@ def be(
     group: str,
     *,
     assignment: Path | None,
-    flags: options.Flags,
+    flags: Flags,
     port: str = "port",
     usual_port: int | None = None,
 ) -> int:
@@ -82,7 +82,7 @@ def be(
 def _assigned(
     role: 'Literal["api", "relay", "consumer", "providers"]',
     group: str,
-    flags: options.Flags,
+    flags: Flags,
     *,
     port: str,
     usual_port: int | None,
@@ -94,11 +94,11 @@ def _assigned(
     from lab.wiring.assignment import Assignment
     from lab.wiring.readiness import addresses
 
-    given = options.Given(flags)
+    given = Given(flags)
     at = addresses(environment())
     chosen = given.whole(port)
     if chosen is not None and chosen > PORT_MAX:
-        raise options.OptionError(f"--{port} must be from 0 to {PORT_MAX}, not {chosen}")
+        raise OptionError(f"--{port} must be from 0 to {PORT_MAX}, not {chosen}")
     made_up = f"{group}-{platform.node().partition('.')[0]}-{os.getpid()}"
     return Assignment(
         role=role,
@@ -117,12 +117,12 @@ def _assigned(
     )
 
 
-def _text(given: options.Given, name: str, usual: str) -> str:
+def _text(given: Given, name: str, usual: str) -> str:
     found = given.text(name)
     return usual if found is None else found[1]
 
 
-def _word(given: options.Given, name: str, usual: str) -> str:
+def _word(given: Given, name: str, usual: str) -> str:
     """A name that may stand in those of topics, schemas and keys."""
     import re
 
@@ -132,7 +132,7 @@ def _word(given: options.Given, name: str, usual: str) -> str:
     place, text = found
     pattern = r"[a-z][a-z0-9_]{0,39}" if name == "name" else r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
     if not re.fullmatch(pattern, text):
-        raise options.OptionError(
+        raise OptionError(
             f"{place} must be small letters, digits and _, and begin with a letter, not {text!r}"
             if name == "name"
             else f"{place} must be letters, digits, - and _, not {text!r}"
@@ -146,7 +146,7 @@ def _off(names: Sequence[str]) -> tuple[str, ...]:
 
     for name in names:
         if name not in patterns.NAMES:
-            raise options.OptionError(
+            raise OptionError(
                 f"unknown pattern {name!r}{nearest(name, patterns.NAMES)} "
                 "(see: lab list --patterns)"
             )

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from lab.cli import one_process, options
+from lab.cli.given import Flags
 
 
 def providers(
@@ -24,7 +25,7 @@ def providers(
 
     What they did survives them in the ledger's file. Point LAB_PROVIDERS_URL of `lab work` there.
     """
-    flags: options.Flags = {"host": host, "port": port, "ledger": ledger, "set": set_}
+    flags: Flags = {"host": host, "port": port, "ledger": ledger, "set": set_}
     return one_process.be(
         "providers", "providers", assignment=assignment, flags=flags, usual_port=8001
     )

@@ -1,6 +1,7 @@
 """`lab relay`: publishes the outbox, one process of the real system."""
 
 from lab.cli import one_process, options
+from lab.cli.given import Flags
 
 
 def relay(
@@ -17,7 +18,7 @@ def relay(
 
     SIGTERM ends the batches in hand, a second one aborts. Servers and logs as of `lab serve`.
     """
-    flags: options.Flags = {
+    flags: Flags = {
         "host": host,
         "health-port": health_port,
         "name": name,

@@ -5,6 +5,7 @@ Not here: how a run is made (`engine`), how it looks (`render`).
 
 from lab.cli import engine, options
 from lab.cli.exit_codes import ExitCode, code_of, worst
+from lab.cli.given import flags_of
 from lab.cli.output import put, tell
 
 
@@ -43,7 +44,8 @@ def run(
     A flag goes before its variable (LAB_SEED, LAB_ORDERS, LAB_OFF, LAB_SET_RETRY_ATTEMPTS_MAX,
     ...), and that before the scenario.
     """
-    flags = options.by_name(locals())
+    # Exactly the parameters: nothing else is known yet.
+    flags = flags_of(locals())
     asked = options.ask(scenario or "", flags)
     if not scenario:
         return _name_one(asked)

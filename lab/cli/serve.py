@@ -1,6 +1,7 @@
 """`lab serve`: the API of the orders service, one process of the real system."""
 
 from lab.cli import one_process, options
+from lab.cli.given import Flags
 
 
 def serve(
@@ -18,7 +19,7 @@ def serve(
     SIGTERM drains, a second one aborts. The servers are those of LAB_POSTGRES_DSN, LAB_REDIS_URL
     and LAB_KAFKA_BOOTSTRAP, or where `lab up` starts them. Logs go to standard error as ECS.
     """
-    flags: options.Flags = {
+    flags: Flags = {
         "host": host,
         "port": port,
         "name": name,

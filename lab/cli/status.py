@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
+from lab.cli.given import Given
 from lab.cli.output import put
 from lab.settings import environment
 
@@ -20,7 +21,7 @@ def status(*, json: options.Json = False, no_color: options.NoColor = False) -> 
 
     Exit code: 0 all can be used, 4 one cannot.
     """
-    given = options.Given({"json": json, "no-color": no_color})
+    given = Given({"json": json, "no-color": no_color})
     from lab.wiring.readiness import look_at_servers
 
     states = look_at_servers(environment())

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from lab.cli import one_process, options
+from lab.cli.given import Flags, OptionError
 
 
 def work(
@@ -35,8 +36,8 @@ def work(
     if service is None or service not in READS:
         known = ", ".join(READS)
         what = "name a service" if service is None else f"there is no service {service!r}"
-        raise options.OptionError(f"{what}; there are {known}")
-    flags: options.Flags = {
+        raise OptionError(f"{what}; there are {known}")
+    flags: Flags = {
         "host": host,
         "health-port": health_port,
         "name": name,

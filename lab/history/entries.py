@@ -111,6 +111,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "start": ("group", "event_id", "unexplained"),
     "position": ("group", "topic", "partition", "offset", "epoch"),
     "held": ("group", "records"),
+    "admitted": ("requests",),
     "owned": ("group", "epoch", "partitions"),
     "revoked": ("group", "epoch", "partitions"),
     "paused": ("group", "why", "for_us"),
@@ -141,9 +142,10 @@ redriven: an operator's answer to a dead letter was published, `redriven` or `di
 is how often the event has been answered now.
 
 position: a process is about to tell the bus how far its group has come. held: it has more records
-in hand, fetched and not settled, than ever before. acted: a pattern did its
-work once, such as (`dedupe`, `suppressed`). stalled: a process has stood still for so long until
-now, as its own watch tells; upper bounds leave that out.
+in hand, fetched and not settled, than ever before. admitted: the API has let in more requests at
+once, not answered yet, than ever before. acted: a pattern did its work once, such as (`dedupe`,
+`suppressed`). stalled: a process has stood still for so long until now, as its own watch tells;
+upper bounds leave that out.
 """
 
 FIELDS: Final[dict[str, tuple[str, ...]]] = {

@@ -37,6 +37,7 @@ Buried = tuple[str, int, str, str, str, str, str, int, int, int]
 Redriven = tuple[str, int, str, str, str, str, str, int]
 Position = tuple[str, int, str, str, str, str, int, int, int]
 Held = tuple[str, int, str, str, str, int]
+Admitted = tuple[str, int, str, str, int]
 Owned = tuple[str, int, str, str, str, int, object]
 Paused = tuple[str, int, str, str, str, str, int]
 Breaker = tuple[str, int, str, str, str, str]
@@ -75,6 +76,7 @@ SHAPES: dict[str, object] = {
     "redriven": Redriven,
     "position": Position,
     "held": Held,
+    "admitted": Admitted,
     "owned": Owned,
     "revoked": Owned,
     "paused": Paused,

@@ -21,7 +21,7 @@ import msgspec
 
 from lab.ports.bus import StopReport
 
-_DRAIN_PERCENT: Final = 60
+DRAIN_PERCENT: Final = 60
 """Share of the grace for work; the rest is for cancelling, committing, flushing and closing."""
 
 
@@ -125,7 +125,7 @@ class Drain(Shutdown):
             self._unready()
             for work in self._background:
                 work.halt()
-            reports = await self._drain(self._grace_us * _DRAIN_PERCENT // 100)
+            reports = await self._drain(self._grace_us * DRAIN_PERCENT // 100)
             for work in self._background:
                 left_us = 0 if self._is_aborted else max(deadline_us - self._now(), 0)
                 await work.finish(left_us)

@@ -268,7 +268,7 @@ class KeyLanes:
             case Ack(why="parked"):
                 return settled
             case Ack(why="dead"):
-                await self._store.bury(self._group, key, event_id)
+                await self._store.bury(self._group, key, event_id, run.redrives)
                 return settled
             case Ack():
                 left = await self._store.finish(self._group, key, event_id)

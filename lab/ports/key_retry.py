@@ -72,7 +72,10 @@ class KeyRetryStore(Protocol):
         ...
 
     async def reschedule(self, row: WaitingRow) -> bool:
-        """Store attempts, not-before and failures of the head; False if it is the head no more."""
+        """Store attempts, not-before and failures of the head.
+
+        False, and nothing is written, if it is the head no more, or was redriven since.
+        """
         ...
 
     async def finish(self, group: str, key: str, event_id: str) -> WaitingRow | None:
@@ -82,8 +85,11 @@ class KeyRetryStore(Protocol):
         """
         ...
 
-    async def bury(self, group: str, key: str, event_id: str) -> None:
-        """Mark the head dead if it is `event_id`: rows behind it stay until redrive or discard."""
+    async def bury(self, group: str, key: str, event_id: str, redrives: int) -> None:
+        """Mark the head dead if it is `event_id` and was not redriven since.
+
+        Rows behind it stay until redrive or discard.
+        """
         ...
 
     async def revive(self, row: WaitingRow) -> bool:

@@ -79,7 +79,7 @@ class KeyRetryTable:
     def reschedule(self, row: WaitingRow) -> bool:
         """See `KeyRetryStore.reschedule`."""
         rows = self._keys.get((row.group, row.key))
-        if rows is None or rows[0].event_id != row.event_id:
+        if rows is None or rows[0].event_id != row.event_id or rows[0].redrives > row.redrives:
             return False
         rows[0] = msgspec.structs.replace(
             rows[0],
@@ -103,10 +103,12 @@ class KeyRetryTable:
                 self._facts.waiting("remove", finished, rows[0] if rows else None)
         return rows[0] if rows else None
 
-    def bury(self, group: str, key: str, event_id: str) -> None:
+    def bury(self, group: str, key: str, event_id: str, redrives: int) -> None:
         """See `KeyRetryStore.bury`."""
         rows = self._keys.get((group, key))
-        if rows is not None and rows[0].event_id == event_id and not rows[0].is_dead:
+        if rows is None or rows[0].event_id != event_id or rows[0].redrives > redrives:
+            return
+        if not rows[0].is_dead:
             rows[0] = msgspec.structs.replace(rows[0], is_dead=True)
             if self._facts is not None:
                 self._facts.waiting("bury", rows[0], rows[0])
@@ -192,11 +194,11 @@ class MemoryKeyRetry(KeyRetryStore):
             self._line.cut(partial(self._table.finish, group, key, event_id))
         return self._table.finish(group, key, event_id)
 
-    async def bury(self, group: str, key: str, event_id: str) -> None:
+    async def bury(self, group: str, key: str, event_id: str, redrives: int) -> None:
         await crossing()
         if self._outage.is_on:
-            self._line.cut(partial(self._table.bury, group, key, event_id))
-        self._table.bury(group, key, event_id)
+            self._line.cut(partial(self._table.bury, group, key, event_id, redrives))
+        self._table.bury(group, key, event_id, redrives)
 
     async def revive(self, row: WaitingRow) -> bool:
         await crossing()

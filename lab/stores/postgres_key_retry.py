@@ -43,9 +43,9 @@ _HEAD: Final = (
     f"select now_us() as now_us, head.* from (select 1) as one "  # noqa: S608
     f"left join (select {_ROW} from head_of($1, $2)) as head on true"
 )
-_RESCHEDULE: Final = "select key_reschedule($1, $2, $3, $4, $5, $6, $7)"
+_RESCHEDULE: Final = "select key_reschedule($1, $2, $3, $4, $5, $6, $7, $8)"
 _FINISH: Final = f"select {_ROW} from key_finish($1, $2, $3)"  # noqa: S608
-_BURY: Final = "select key_bury($1, $2, $3)"
+_BURY: Final = "select key_bury($1, $2, $3, $4)"
 _REVIVE: Final = "select key_revive($1, $2, $3, $4, $5)"
 _DISCARD: Final = "select key_discard($1, $2, $3, $4)"
 
@@ -86,14 +86,15 @@ class PostgresKeyRetry(KeyRetryStore):
             row.not_before_us,
             row.first_failure_us,
             _encode(row.failures),
+            row.redrives,
         )
         return bool(is_head)
 
     async def finish(self, group: str, key: str, event_id: str) -> WaitingRow | None:
         return _first(await self._links.change(_FINISH, group, *_storable(key, event_id)))
 
-    async def bury(self, group: str, key: str, event_id: str) -> None:
-        await self._links.change(_BURY, group, *_storable(key, event_id))
+    async def bury(self, group: str, key: str, event_id: str, redrives: int) -> None:
+        await self._links.change(_BURY, group, *_storable(key, event_id), redrives)
 
     async def revive(self, row: WaitingRow) -> bool:
         ((is_revived,),) = await self._links.change(

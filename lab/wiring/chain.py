@@ -18,6 +18,7 @@ from lab.faults.plan import FaultPlan
 from lab.patterns.commit_prefix import commit_highest, commit_prefix
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
 from lab.patterns.dedupe import Dedupe, MarkBefore
+from lab.patterns.drain import DRAIN_PERCENT
 from lab.patterns.fencing import accept_any, accept_present
 from lab.patterns.inbox import Inbox, NoInbox
 from lab.patterns.key_lanes import KeyLanes, KeyParking, PlainParking, PlainTiers
@@ -325,4 +326,5 @@ def _limits(policy: Policy) -> Limits:
         commit_every=settings.number("bus.commit_every"),
         commit_after_us=settings.us("bus.commit_after_ms"),
         revoke_us=settings.us("drain.grace_ms"),
+        rest_us=settings.us("drain.grace_ms") * (100 - DRAIN_PERCENT) // 100,
     )

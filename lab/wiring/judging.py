@@ -61,6 +61,7 @@ def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contrac
         provider_us=settings.us("timeout.provider_ms"),
         workers=settings.number("bus.workers"),
         max_in_flight=settings.number("bus.max_in_flight"),
+        requests=settings.number("api.max_in_flight"),
         window_us=settings.us("dedupe.window_ms"),
         stop_us=settings.us("drain.grace_ms") + (_LIVE_STOP_US if is_live else 0),
         slack_us=_LIVE_SLACK_US if is_live else _SLACK_US,

@@ -46,14 +46,17 @@ class Api:
 
     Args:
         in_flight_max: with more requests in hand new work is shed: nothing queues up in memory.
+        admitted: told how many are in hand, whenever a request was let in and made them more than
+            ever before.
     """
 
     app: AsgiApp
 
-    def __init__(self, *, in_flight_max: int) -> None:
+    def __init__(self, *, in_flight_max: int, admitted: Callable[[int], None]) -> None:
         self.is_stopping = False
         self._in_flight_max = in_flight_max
-        self._in_flight = 0
+        self._admitted = admitted
+        self._in_flight = self._most = 0
         self._idle: asyncio.Future[None] | None = None
 
     def refuse(self) -> None:
@@ -62,7 +65,11 @@ class Api:
 
     def is_ready(self) -> bool:
         """Whether new work is taken: what `/ready` says. The request that asks is in hand too."""
-        return not self.is_stopping and self._in_flight <= self._in_flight_max
+        is_ready = not self.is_stopping and self._in_flight <= self._in_flight_max
+        if is_ready and self._in_flight > self._most:
+            self._most = self._in_flight
+            self._admitted(self._most)
+        return is_ready
 
     def enter(self) -> None:
         """A request came in."""
@@ -137,7 +144,12 @@ def make_api(life: Life, bare: Ports, policy: Policy, ids: Ids) -> Api:
         http=http,
         expiry_us=policy.settings.us("orders.expiry_ms"),
     )
-    api = Api(in_flight_max=policy.settings.number("api.max_in_flight"))
+
+    def admitted(requests: int) -> None:
+        if life.write is not None:
+            life.write(("admitted", life.now(), life.process, "", requests))
+
+    api = Api(in_flight_max=policy.settings.number("api.max_in_flight"), admitted=admitted)
     app = make_app(orders, is_ready=api.is_ready, subject_header="lab-subject")
     api.app = app if life.faults is None else life.faults.around_app(app)
     if life.stores is not None:

@@ -146,22 +146,13 @@ def make_spec(
     chosen = _chosen(scenario, scenarios)
     made = makes or Makes()
     source = chosen.orders_from if orders_from is None else orders_from
-    given = {
-        "orders": orders,
-        "rate": rate,
-        "orders-from": orders_from,
-        "speed": None if speed == 1.0 else speed,
-        "fault": tuple(faults),
-        "off": tuple(off),
-        "set": dict(settings or {}),
-        "only": tuple(only),
-        "scenarios": tuple(str(path) for path in scenarios),
-        "history": None if history == "witnesses" else history,
-        "beyond-contract": beyond_contract,
-        **made.given,
-    }
+    given: dict[str, object] = {"orders": orders, "rate": rate, "orders-from": orders_from}
+    given |= {"speed": None if speed == 1.0 else speed, "fault": tuple(faults), "off": tuple(off)}
+    given |= {"set": dict(settings or {}), "only": tuple(only)}
+    given |= {"scenarios": tuple(map(str, scenarios)), "beyond-contract": beyond_contract}
+    given |= {"history": None if history == "witnesses" else history, **made.given}
     _whole("seed", seed, 0, MAX_SEED)
-    drawn = draw_swarm(seed, "real" if made.is_real else SIMULATED) if chosen.swarm else None
+    drawn = draw_swarm(seed, "real" if made.is_live else SIMULATED) if chosen.swarm else None
     changes = {**(drawn.settings if drawn else {}), **chosen.settings, **(settings or {})}
     merged = settings_for(made.profile).with_changes(changes)
     asked = _faults(made, (*chosen.faults, *(drawn.faults if drawn else ()), *faults))

@@ -189,11 +189,11 @@ async def test_behind_a_dead_head_rows_stay_and_arrive(world: World) -> None:
     store = world.process("p").key_retry
     await store.park(make_waiting("e1"))
     await store.arrive(make_waiting("e2"))
-    await store.bury(GROUP, KEY, "e2")
+    await store.bury(GROUP, KEY, "e2", 0)
     row, _ = await store.head(GROUP, KEY)
     assert row is not None
     assert not row.is_dead, "e2 is not the head"
-    await store.bury(GROUP, KEY, "e1")
+    await store.bury(GROUP, KEY, "e1", 0)
     arrival, head = await store.arrive(make_waiting("e1"))
     assert (arrival, head is not None and head.is_dead) == (A.HEAD, True)
     assert await store.arrive(make_waiting("e3")) == (A.APPENDED, None)
@@ -204,19 +204,69 @@ async def test_behind_a_dead_head_rows_stay_and_arrive(world: World) -> None:
 async def test_a_redrive_revives_the_dead_head_once(world: World) -> None:
     store = world.process("p").key_retry
     await store.park(make_waiting("e1"))
-    assert not await store.revive(make_waiting("e1", redrives=1)), "it is not dead"
-    await store.bury(GROUP, KEY, "e1")
+    await store.bury(GROUP, KEY, "e1", 0)
     assert not await store.revive(make_waiting("e1", redrives=0)), "no more redrives than before"
-    assert not await store.revive(make_waiting("e2", redrives=1)), "it is not the head"
+    assert not await store.revive(make_waiting("e2", redrives=1)), "it is no row"
     assert await store.revive(make_waiting("e1", redrives=1))
     assert not await store.revive(make_waiting("e1", redrives=1)), "the same redrive again"
     row, now_us = await store.head(GROUP, KEY)
     assert row is not None
     assert (row.is_dead, row.attempts, row.redrives, row.failures) == (False, 0, 1, ())
     assert row.not_before_us <= now_us
-    await store.bury(GROUP, KEY, "e1")
+    await store.bury(GROUP, KEY, "e1", 1)
     assert not await store.revive(make_waiting("e1", redrives=1)), "a late copy of that redrive"
     assert await store.revive(make_waiting("e1", redrives=2))
+
+
+@in_world
+async def test_a_redrive_reaches_its_event_before_it_is_buried_and_wherever_it_waits(
+    world: World,
+) -> None:
+    store = world.process("p").key_retry
+    await store.park(replace(make_waiting("e1"), attempts=6))
+    await store.arrive(replace(make_waiting("e2"), attempts=6))
+    assert await store.revive(make_waiting("e2", redrives=1))
+    assert await store.revive(make_waiting("e1", redrives=1))
+    row, _ = await store.head(GROUP, KEY)
+    assert row is not None
+    assert (row.event_id, row.attempts, row.redrives) == ("e1", 0, 1)
+    behind = await store.finish(GROUP, KEY, "e1")
+    assert behind is not None
+    assert (behind.event_id, behind.attempts, behind.redrives) == ("e2", 0, 1)
+
+
+@in_world
+async def test_what_is_said_of_a_run_before_a_redrive_changes_nothing(world: World) -> None:
+    store = world.process("p").key_retry
+    await store.park(make_waiting("e1"))
+    await store.revive(make_waiting("e1", redrives=1))
+    await store.bury(GROUP, KEY, "e1", 0)
+    assert not await store.reschedule(replace(make_waiting("e1"), attempts=5))
+    row, _ = await store.head(GROUP, KEY)
+    assert row is not None
+    assert (row.is_dead, row.attempts) == (False, 0)
+    await store.bury(GROUP, KEY, "e1", 1)
+    row, _ = await store.head(GROUP, KEY)
+    assert row is not None
+    assert row.is_dead
+
+
+@in_world
+async def test_a_discard_deletes_the_row_unless_it_was_redriven_since(world: World) -> None:
+    store = world.process("p").key_retry
+    await store.park(make_waiting("e1"))
+    await store.arrive(make_waiting("e2"))
+    await store.arrive(make_waiting("e3"))
+    await store.bury(GROUP, KEY, "e1", 0)
+    assert not await store.discard(make_waiting("e1", redrives=0)), "of a death before"
+    assert not await store.discard(make_waiting("e9", redrives=1)), "it is no row"
+    assert await store.discard(make_waiting("e1", redrives=1))
+    assert not await store.discard(make_waiting("e1", redrives=1)), "the same discard again"
+    assert await store.discard(make_waiting("e2", redrives=1)), "dead without a mark"
+    assert await head_id(store) == "e3"
+    assert await store.discard(make_waiting("e3", redrives=1))
+    assert (await store.arrive(make_waiting("e4")))[0] is A.FREE, "with the last row the lock goes"
+    assert not await store.discard(make_waiting("e3", redrives=1))
 
 
 @in_world

@@ -1,4 +1,4 @@
-"""Bugs about dead letters: changed on the way, told lies about, published nowhere."""
+"""Bugs about dead letters: changed on the way, told lies about, published nowhere, sent astray."""
 
 import json
 from typing import Final
@@ -6,14 +6,27 @@ from typing import Final
 from msgspec.structs import replace
 
 from lab.domain.envelope import with_headers
+from lab.domain.events import READS, topics_of
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters
-from lab.ports.bus import DeadLetter, Delivery, Settlement
+from lab.patterns.inbox import Inbox
+from lab.patterns.key_lanes import AGAIN, HeadRun, KeyLanes
+from lab.patterns.redrive import Letter, Redrive, to_record
+from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Outgoing, Settlement, retry_topic
+from lab.ports.key_retry import key_of
+from lab.ports.parking import is_discard
 from lab.ports.store import Verdict
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
 
 POISON: Final = Setup(scenario="poison-message", orders=100)
+REDRIVEN: Final = Setup(scenario="dlq-redrive", orders=100)
+DEAD_HEADS: Final = (
+    "svc.error@mailer#every20 first=3",
+    "svc.error@mailer#every20 nth=4 status=400",
+)
+SENT_BACK: Final = Setup(orders=40, faults=DEAD_HEADS, settings=(("operator.redrives", 1),))
+DISCARDED: Final = Setup(orders=40, faults=DEAD_HEADS, settings=(("operator.discards", "yes"),))
 REFUSED: Final = Setup(orders=40, faults=("svc.error@mailer#every20 first=1 status=400",))
 
 
@@ -116,3 +129,81 @@ class LetterThatIsNotSent(DeadLetterQueue):
 def one_queue_for_all(topic: str, group: str) -> str:  # noqa: ARG001
     """All groups share one dead-letter queue, so nobody knows who gave up."""
     return "orders.notification.dlq"
+
+
+@BUGS.plant(
+    "dlq-complete",
+    "lab.wiring.chain.Inbox",
+    setup=REDRIVEN,
+    witness=", and came to no end there",
+)
+class DeadForEver(Inbox):
+    """A dead outcome yields to nothing, so what is sent back dies unheard."""
+
+    def link(self, inner: Handle) -> Handle:
+        sound = super().link(inner)
+
+        async def inbox(delivery: Delivery) -> Settlement:
+            return await sound(replace(delivery, redrives=0) if delivery.redrives else delivery)
+
+        return inbox
+
+
+@BUGS.plant(
+    "dlq-complete",
+    "lab.wiring.chain.KeyLanes",
+    setup=DISCARDED,
+    witness="was discarded, and still stands in the rows of notification",
+)
+class DiscardThatIsOnlyHeard(KeyLanes):
+    """A discard is acknowledged, and what waits behind the dead head waits for ever."""
+
+    async def _on_alarm(self, alarm: Delivery) -> Settlement:
+        return Ack("discarded") if is_discard(alarm.record) else await super()._on_alarm(alarm)
+
+
+@BUGS.plant(
+    "per-key-order",
+    "lab.wiring.chain.KeyLanes",
+    setup=SENT_BACK,
+    witness="notification handled change 1 after change 4 of topic orders",
+)
+class NothingWaitsForTheDead(KeyLanes):
+    """A dead head is taken out of its rows, and those behind it overtake what is sent back."""
+
+    async def _run_head(self, run: HeadRun) -> Settlement:
+        settled = await super()._run_head(run)
+        if settled == Ack("dead"):
+            left = await self._store.finish(run.group, key_of(run.record), run.event_id)
+            return settled if left is None else AGAIN
+        return settled
+
+
+@BUGS.plant(
+    "dlq-sound",
+    "lab.wiring.operating.Redrive",
+    setup=REDRIVEN,
+    witness="which never gave it up",
+)
+class BackToEverybody(Redrive):
+    """What one group gave up is sent to every group that reads its topic."""
+
+    async def _publish(self, record: Outgoing) -> None:
+        topic, group, _ = record.topic.split(".")
+        for other in READS:
+            everybody = other == group or topic in topics_of(other)
+            if everybody:
+                await super()._publish(replace(record, topic=retry_topic(topic, other, 0)))
+
+
+@BUGS.plant(
+    "dlq-sound",
+    "lab.patterns.redrive.to_record",
+    setup=REDRIVEN,
+    witness="is not the record that stands in",
+)
+def sent_back_as_new(letter: Letter, *, is_discard: bool) -> Outgoing:
+    """What is sent back is made anew, with the time of today."""
+    sent = to_record(letter, is_discard=is_discard)
+    headers = tuple(pair for pair in sent.headers if pair[0] != "ce_time")
+    return replace(sent, headers=(*headers, ("ce_time", b"2000-01-01T00:00:00.000000Z")))

@@ -3,11 +3,9 @@
 from typing import Any, Final
 
 from lab.bus.offsets import OffsetTracker
-from lab.faults.boundaries import Role
 from lab.patterns.fencing import accept_any
 from lab.ports.dedupe import Claim
 from lab.stores.memory_dedupe import MemoryDedupeServer
-from lab.wiring.simulated import Member, SimulatedWorld, _members
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -71,17 +69,11 @@ def one_too_far(settled: OffsetTracker) -> int:
 # ---- fenced
 
 
-def two_of_payment(world: SimulatedWorld) -> tuple[Member, ...]:
-    """The members of a world, and a second one in group payment."""
-    return Member(world, "payment-2", "payment", Role.CONSUMER), *_members(world)
-
-
 REBALANCED: Final = Setup(
     orders=80,
     rate=40,
     faults=("proc.crash@payment-2 at=500ms",),
-    settings=(("drain.grace_ms", 100), ("payment.latency_ms", 600)),
-    world=(("lab.wiring.simulated._members", two_of_payment),),
+    settings=(("drain.grace_ms", 100), ("payment.latency_ms", 600), ("run.members", 2)),
 )
 
 
@@ -94,8 +86,7 @@ HANDED_OVER: Final = Setup(
     orders=80,
     rate=40,
     faults=("proc.term@payment-2 at=500ms",),
-    settings=(("drain.grace_ms", 300), ("payment.latency_ms", 600)),
-    world=(("lab.wiring.simulated._members", two_of_payment),),
+    settings=(("drain.grace_ms", 300), ("payment.latency_ms", 600), ("run.members", 2)),
 )
 
 

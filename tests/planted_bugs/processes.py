@@ -11,6 +11,7 @@ from lab.ports.dedupe import Claim
 from lab.services.payment import Payment
 from lab.stores.memory_dedupe import MemoryDedupeServer
 from lab.wiring.chain import _limits
+from lab.wiring.programs import Api
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -26,6 +27,7 @@ THROTTLED_SHUTDOWN: Final = Setup(
     rate=30,
     faults=("svc.error@payment_gateway#every10 first=1 status=429 after=60s",),
 )
+CROWD: Final = Setup(scenario="black-friday", orders=None)
 KILLED: Final = Setup(faults=("proc.crash@handler.after_commit#every10 first=1",))
 
 
@@ -49,6 +51,19 @@ def no_back_pressure(policy: Any) -> Limits:
 def a_task_per_message(policy: Any) -> Limits:
     """Each record gets a task of its own."""
     return replace(_limits(policy), workers=200)
+
+
+@BUGS.plant(
+    "bounded",
+    "lab.wiring.programs.Api",
+    setup=CROWD,
+    witness="requests in hand; 100 are allowed",
+)
+class TakesEverybody(Api):
+    """Whoever comes is let in, and waits for the database with everybody else."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{**given, "in_flight_max": 100_000})
 
 
 # ---- deadline

@@ -294,7 +294,7 @@ async def test_the_facts_of_a_run_are_those_that_the_store_in_memory_writes(
             await orders.commit(unit)
         await keys.park(make_waiting("w1"))
         await keys.arrive(make_waiting("w2"))
-        await keys.bury("notification", "order-1", "w1")
+        await keys.bury("notification", "order-1", "w1", 0)
         await keys.revive(make_waiting("w1", redrives=1))
         await keys.finish("notification", "order-1", "w1")
 

@@ -125,7 +125,7 @@ def test_during_an_outage_of_the_store_orders_are_shed_and_taken_in_afterwards(
     result = run(
         "happy-path",
         orders=ORDERS,
-        faults=["pg.shutdown at=0s for=10s"],
+        faults=["pg.shutdown at=300ms for=10s"],
         history="all",
         out=tmp_path,
     )
@@ -135,10 +135,11 @@ def test_during_an_outage_of_the_store_orders_are_shed_and_taken_in_afterwards(
         entry = json.loads(line)
         if entry["kind"] == "http.end":
             answers[entry["status"], entry["problem"]] += 1
-            assert entry["t_us"] >= 10_000_000 or entry["status"] == 503
+            if 300_000 < entry["t_us"] < 10_300_000:
+                assert entry["status"] == 503
     # One request was under way when the store went.
     assert answers[503, "indeterminate"] == 1
-    assert answers[503, "shed"] >= ORDERS - 1
+    assert answers[503, "shed"] > ORDERS
     assert answers[201, ""] == result.orders.accepted == ORDERS
     assert broken(result) == {}
 

@@ -130,6 +130,14 @@ CASES = (
         policies={"retry.max_elapsed_ms": 31_000},
     ),
     Case(
+        what="with a short grace a stop took a second more to cancel, and was not in time",
+        seed=552,
+        orders=1,
+        rate=10,
+        faults=("proc.term@validation rate=0.0027", "pg.shutdown at=29ms for=13118ms"),
+        policies={"drain.grace_ms": 500},
+    ),
+    Case(
         what="a stop gave up what it could not move to the retry path at the first try",
         seed=20,
         orders=12,
@@ -156,6 +164,24 @@ CASES = (
         orders=30,
         rate=20,
         faults=("redis.slow rate=0.3", *HEAVY),
+    ),
+    Case(
+        what="after a rebalance a head was tried too early: its delay began before its run",
+        seed=3,
+        orders=19,
+        rate=20,
+        faults=(
+            "bus.rebalance rate=0.05",
+            "bus.duplicate rate=0.1",
+            "svc.slow rate=0.1 by=1s..9s",
+            "svc.late_reply rate=0.1",
+            "svc.flapping@mailer down=2s up=3s",
+            "pg.deadlock rate=0.05",
+            "pg.conn_loss_after_commit rate=0.05",
+            "pg.slow rate=0.1",
+            "proc.pause@payment rate=0.03 by=20s",
+            "proc.pause@notification rate=0.02 by=60s",
+        ),
     ),
 )
 

@@ -72,6 +72,10 @@ class Bench:
         record = make_record(event_id, topic=topic)
         return at_once(self.link(make_delivery(event_id, record=record, **named)))
 
+    def discard(self, event_id: str = "e1") -> Any:
+        record = make_record(event_id, topic=REDRIVES, lab_discard=b"1")
+        return at_once(self.link(make_delivery(event_id, record=record, redrives=1)))
+
 
 def text(record: Outgoing | Record, name: str) -> str:
     return (header(record.headers, name) or b"").decode()
@@ -435,3 +439,47 @@ def test_a_drain_of_plain_tiers_keeps_the_rest_of_a_wait() -> None:
     at_once(parking.move(delivery))
 
     assert text(log.records[0], "lab-not-before") == str(EPOCH_US + 3 * SECOND)
+
+
+def test_a_discard_deletes_the_dead_head_and_leaves_an_alarm_for_the_rows_behind_it() -> None:
+    bench = Bench(Ack("dead"))
+    bench.park("e1")
+    bench.arrive("e2")
+    bench.stores.hand.us = 5 * SECOND
+    bench.alarm()
+
+    assert bench.discard() == Ack("discarded")
+
+    assert [each.event_id for each in bench.inner.seen] == ["e1"], "it is not run again"
+    assert bench.rows == [("e2", 0, False)]
+    assert bench.log.topics == [RETRY_1, RETRY_1]
+
+
+def test_a_discard_whose_row_is_gone_still_leaves_an_alarm() -> None:
+    """Whoever deleted the row may have died before it published one."""
+    bench = Bench()
+    bench.park("e2")
+
+    assert bench.discard() == Ack("discarded")
+
+    assert bench.log.topics == [RETRY_1, RETRY_1]
+    assert (bench.rows, bench.inner.seen) == ([("e2", 3, False)], [])
+
+
+def test_a_discard_that_a_drain_moves_stays_one() -> None:
+    bench = Bench()
+    record = make_record(topic=REDRIVES, lab_redrives=b"1", lab_discard=b"1")
+
+    assert at_once(bench.link.move(make_delivery(record=record))) == Ack("parked")
+    assert bench.log.records[0].headers == record.headers
+
+
+def test_plain_tiers_run_nothing_that_is_discarded() -> None:
+    inner, log = Inner(), Log()
+    parking = PlainParking(publisher=log, group=GROUP, wall=lambda: EPOCH_US)
+    link = PlainTiers(inner, parking=parking, wall=lambda: EPOCH_US, again_us=SECOND)
+    record = make_record(topic=REDRIVES, lab_redrives=b"1", lab_discard=b"1")
+
+    assert at_once(link(make_delivery(record=record))) == Ack("discarded")
+    assert at_once(link.move(make_delivery(record=record))) == Ack("discarded")
+    assert (inner.seen, log.records) == ([], [])

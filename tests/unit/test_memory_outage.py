@@ -37,8 +37,9 @@ CHANGES: dict[str, Callable[[MemoryProcess], Coroutine[Any, Any, object]]] = {
     "park": lambda p: p.key_retry.park(make_waiting("e")),
     "reschedule": lambda p: p.key_retry.reschedule(make_waiting("e")),
     "finish": lambda p: p.key_retry.finish("notification", "order-1", "e"),
-    "bury": lambda p: p.key_retry.bury("notification", "order-1", "e"),
+    "bury": lambda p: p.key_retry.bury("notification", "order-1", "e", 0),
     "revive": lambda p: p.key_retry.revive(make_waiting("e")),
+    "discard": lambda p: p.key_retry.discard(make_waiting("e")),
 }
 
 

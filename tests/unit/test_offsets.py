@@ -24,6 +24,13 @@ def test_nothing_delivered_means_nothing_to_commit() -> None:
     assert commit_prefix(tracker) == -1
 
 
+def test_a_new_tracker_has_started_and_committed_nothing_and_waits_for_nothing() -> None:
+    tracker = make_tracker()
+    assert (tracker.started, tracker.committed) == (-1, -1)
+    assert tracker.is_dirty is False
+    assert tracker.is_paused is False
+
+
 def test_the_prefix_starts_at_the_first_delivery() -> None:
     assert make_tracker(17, 18).contiguous == 17
 

@@ -55,14 +55,14 @@ def test_a_process_that_stood_still_has_longer_to_stop() -> None:
     assert stopped(life("pause", 2 * S), life("resume", 30 * S)) is Verdict.PASS
 
 
-def test_the_time_awake_leaves_out_every_pause_and_nothing_else() -> None:
+def test_a_process_stands_still_for_every_pause_and_for_nothing_else() -> None:
     one = Life("payment-1")
     one.pauses = [(10, 20), (30, None)]
 
-    assert one.awake_us(0, 5) == 5
-    assert one.awake_us(0, 25) == 15
-    assert one.awake_us(12, 15) == 0
-    assert one.awake_us(15, 40) == 10
+    assert one.stood_still_us(0, 5) == 0
+    assert one.stood_still_us(0, 25) == 10
+    assert one.stood_still_us(12, 15) == 3
+    assert one.stood_still_us(15, 40) == 15
 
 
 # ---- recovery
