@@ -9,7 +9,7 @@ Source: Apache Kafka, `OffsetCommitKey.json` and `OffsetCommitValue.json`, versi
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from lab.bus.kafka_client import KafkaSettings
@@ -62,11 +62,12 @@ async def committed(
     *,
     since_us: int,
     epoch_us: int,
+    wall_us: Callable[[], int],
 ) -> list[Entry]:
     """Every accepted commit of these groups, as `committed` facts; those of a group in its order.
 
     A broker that does not show its notes, or has tidied them up, still says where the groups stand:
-    then that is told, with the last epoch that is known, 0 if none is.
+    then that is told as of now, with the last epoch that is known, 0 if none is.
 
     Args:
         topics: of the run, open.
@@ -74,6 +75,7 @@ async def committed(
         groups: without the run's prefix.
         since_us: wall clock before the run's first commit.
         epoch_us: as in `appended`.
+        wall_us: the wall clock.
 
     Raises:
         Transient: the broker was not reached.
@@ -86,7 +88,7 @@ async def committed(
             notes = []
         facts = _facts(noted(notes), settings, group, epoch_us)
         standing = await topics.committed(group)
-        told.append([*facts, *_last(facts, group, standing)])
+        told.append([*facts, *_last(facts, group, standing, wall_us() - epoch_us)])
     return list(merged(told))
 
 
@@ -121,10 +123,11 @@ def _facts(
     ]
 
 
-def _last(facts: Sequence[Entry], group: str, standing: dict[TopicPartition, int]) -> list[Entry]:
+def _last(
+    facts: Sequence[Entry], group: str, standing: dict[TopicPartition, int], t_us: int
+) -> list[Entry]:
     """Where the group stands, for each partition in which the facts do not end there."""
     known: dict[object, Entry] = {fact[5:7]: fact for fact in facts}
-    t_us = max((fact[1] for fact in facts if isinstance(fact[1], int)), default=0)
     missing = []
     for place, offset in standing.items():
         fact = known.get(tuple(place))

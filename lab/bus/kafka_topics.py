@@ -336,7 +336,8 @@ def _java_hash(text: str) -> int:
     number = 0
     for character in text:
         number = (31 * number + ord(character)) & 0xFFFF_FFFF
-    return number & 0x7FFF_FFFF
+    # Of a negative number the amount is taken, and there is none of the lowest.
+    return number if number < 2**31 else (2**32 - number) % 2**31
 
 
 class Reader:

@@ -131,7 +131,12 @@ class KafkaBackend(BusBackend):
         topics, epoch_us = self._topics, self._epoch_us
         appended = await kafka_facts.appended(topics, all_topics(self._tiers), epoch_us=epoch_us)
         committed = await kafka_facts.committed(
-            topics, self._kafka, tuple(READS), since_us=self._since_us, epoch_us=epoch_us
+            topics,
+            self._kafka,
+            tuple(READS),
+            since_us=self._since_us,
+            epoch_us=epoch_us,
+            wall_us=SystemClock().wall_us,
         )
         for entry in merged([appended, committed]):
             yield entry

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.scenarios.loader import load_file
+from tests.real_servers import need
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -22,6 +23,11 @@ def commands() -> list[str]:
     return [line for line in found if line.startswith("lab ") and "FILE" not in line]
 
 
+def is_real(command: str) -> bool:
+    """Whether it needs servers."""
+    return bool(re.search(r"--(real|bus|store|dedupe)\b", command))
+
+
 def lab(command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["env", "COLUMNS=100", sys.executable, "-m", "lab", *shlex.split(command)[1:]],
@@ -32,12 +38,25 @@ def lab(command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", [one for one in commands() if not is_real(one)])
 def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
     ended = lab(command, tmp_path)
 
     breaks = "--off" in command and not command.endswith("--off dedupe")
     assert ended.returncode == int(breaks), ended.stdout + ended.stderr
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("command", [one for one in commands() if is_real(one)])
+def test_a_command_of_the_readme_runs_for_real(command: str, tmp_path: Path) -> None:
+    for server in ("postgres", "redis", "kafka"):
+        need(server)
+
+    ended = lab(command, tmp_path)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_the_page_in_the_readme_is_what_its_command_prints(tmp_path: Path) -> None:
@@ -65,6 +84,7 @@ def test_the_scenario_of_the_readme_can_be_loaded(tmp_path: Path) -> None:
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    (program,) = [text for kind, text in BLOCKS if kind == "python"]
+    found = re.search(r"From Python: `(.*?)`", README)
+    assert found is not None
 
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    subprocess.run([sys.executable, "-c", found[1]], check=True, cwd=tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.bus import kafka_facts
+from lab.bus import kafka_facts, kafka_topics
 from lab.bus.kafka import KafkaBus
 from lab.bus.kafka_client import KafkaSettings
 from lab.bus.kafka_facts import NotedCommit, noted
@@ -84,6 +84,7 @@ class Case:
             ["payment", "orders"],
             since_us=self.since_us - S,
             epoch_us=self.since_us,
+            wall_us=lambda: self.since_us + 60 * S,
         )
 
 
@@ -172,11 +173,27 @@ def test_where_a_group_stands_is_told_although_its_commits_are_not_to_be_seen() 
         facts = await case.committed()
 
         assert [fact[4:] for fact in facts] == [("payment", "orders", 0, 3, 0, True)]
+        assert facts[0][1] == 60 * S, "it stands there when it is looked at"
 
     case.run(test())
 
 
 # ---- the broker's notes, byte by byte
+
+
+@pytest.mark.parametrize(
+    ("group", "number"),
+    [
+        ("hello", 99_162_322),
+        ("abcdefg", 1_206_291_356),
+        ("polygenelubricants", 0),
+    ],
+    ids=["a positive hash", "a negative one", "the lowest"],
+)
+def test_the_notes_of_a_group_are_looked_for_where_the_broker_puts_them(
+    group: str, number: int
+) -> None:
+    assert kafka_topics._java_hash(group) == number
 
 
 def key(version: int, group: str, topic: str, partition: int) -> bytes:
