@@ -34,12 +34,39 @@ def check_can_strike(script: str) -> None:
         )
 
 
-async def strike_server(script: str, what: str, server: str) -> None:
-    """`pause` or `resume` a server.
+class Outages:
+    """The outages of one run: strikes in the order in which they are told.
 
-    Raises:
-        SimulationError: it could not be done.
+    Args:
+        script: see `check_can_strike`.
     """
+
+    def __init__(self, script: str) -> None:
+        self._script = script
+        self._one_at_a_time = asyncio.Lock()
+        self._paused: dict[str, None] = {}
+
+    async def strike(self, what: str, server: str) -> None:
+        """`pause` or `resume` a server.
+
+        Raises:
+            SimulationError: it could not be done.
+        """
+        async with self._one_at_a_time:
+            # Also one that is cancelled meanwhile may be stopped.
+            if what == "pause":
+                self._paused[server] = None
+            await _strike(self._script, what, server)
+            if what == "resume":
+                self._paused.pop(server, None)
+
+    async def end(self) -> None:
+        """Let every server go on that is stopped: whoever comes next needs it."""
+        for server in list(self._paused):
+            await self.strike("resume", server)
+
+
+async def _strike(script: str, what: str, server: str) -> None:
     process = await asyncio.create_subprocess_exec(
         "bash",
         script,

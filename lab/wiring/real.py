@@ -16,7 +16,7 @@ from lab.bus.kafka import KafkaBus
 from lab.bus.kafka_client import KafkaSettings
 from lab.bus.kafka_topics import KafkaTopics
 from lab.bus.kafka_watch import KafkaWatch
-from lab.domain.errors import LabError
+from lab.domain.errors import EnvironmentNotReady, LabError, Transient
 from lab.domain.events import READS
 from lab.history.entries import Entry
 from lab.history.journal import merged
@@ -24,6 +24,7 @@ from lab.ports.bus import Publisher, TopicReader, Unread
 from lab.ports.dedupe import DedupeStore
 from lab.providers.http_client import HttpProviders
 from lab.providers.ledger_file import ledger_entries
+from lab.resources import how_to_start
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_caller import http_caller
 from lab.runtime.ids import subject_of
@@ -129,20 +130,36 @@ class KafkaBackend(BusBackend):
 
     async def facts(self) -> AsyncIterator[Entry]:
         topics, epoch_us = self._topics, self._epoch_us
-        appended = await kafka_facts.appended(topics, all_topics(self._tiers), epoch_us=epoch_us)
-        committed = await kafka_facts.committed(
-            topics,
-            self._kafka,
-            tuple(READS),
-            since_us=self._since_us,
-            epoch_us=epoch_us,
-            wall_us=SystemClock().wall_us,
-        )
+        try:
+            appended = await kafka_facts.appended(
+                topics, all_topics(self._tiers), epoch_us=epoch_us
+            )
+            committed = await kafka_facts.committed(
+                topics,
+                self._kafka,
+                tuple(READS),
+                since_us=self._since_us,
+                epoch_us=epoch_us,
+                wall_us=SystemClock().wall_us,
+            )
+        except Transient as error:
+            raise self._gone() from error
         for entry in merged([appended, committed]):
             yield entry
 
     async def remove(self) -> None:
-        await self._topics.delete()
+        try:
+            await self._topics.delete()
+        except Transient as error:
+            raise self._gone() from error
+
+    def _gone(self) -> EnvironmentNotReady:
+        return EnvironmentNotReady(
+            "it has stopped answering, so nothing can be said of the run",
+            server="Kafka",
+            address=self._kafka.bootstrap,
+            remedy=how_to_start("kafka", "LAB_KAFKA_BOOTSTRAP"),
+        )
 
 
 class PostgresBackend(StoreBackend):

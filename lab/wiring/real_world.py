@@ -33,7 +33,7 @@ from lab.settings import environment
 from lab.wiring.assignment import PROVIDERS, Assignment
 from lab.wiring.chain import Policy
 from lab.wiring.operating import make_operator
-from lab.wiring.outages import OUTAGES, check_can_strike, strike_server
+from lab.wiring.outages import OUTAGES, Outages, check_can_strike
 from lab.wiring.outcome import End
 from lab.wiring.process import AsyncHost, make_backends
 from lab.wiring.readiness import addresses
@@ -81,6 +81,7 @@ class RealWorld:
         )
         self.members: tuple[Member, ...] = ()
         self._servers_script = environment().get("SERVERS", "")
+        self._outages = Outages(self._servers_script)
         self._began_us = 0
         self._end_us = 0
 
@@ -105,6 +106,7 @@ class RealWorld:
         stack.callback(questions.close)
         control = await questions.start(self.folder / "control")
         stack.push_async_callback(self._end_all)
+        stack.push_async_callback(self._outages.end)
         # Everybody starts at once, so all must know beforehand where the third parties will be.
         port = free_port()
         first = msgspec.structs.replace(
@@ -172,12 +174,14 @@ class RealWorld:
             await self.clock.sleep_us(self.spec.settings.us("dedupe.lease_ms"))
 
     async def tell_what_is_left(self) -> None:
-        now_us = self._end_us = self.clock.now_us()
+        now_us = self.clock.now_us()
         for what, count in (await self.backends.owed()).items():
             self.write(("left", now_us, "run", "", what, count))
         leases = Counter(await self.backends.dedupe.owners())
         for owner, count in leases.items() or (("run", 0),):
             self.write(("left", now_us, owner, "", "lease", count))
+        # Looking takes its time, in which everybody goes on.
+        self._end_us = self.clock.now_us()
 
     async def look(self) -> End:
         """The world as it is now."""
@@ -190,13 +194,13 @@ class RealWorld:
     async def history(self) -> Iterator[Entry]:
         """Everything that everybody wrote down, by time; ends every process first.
 
-        What a process says of the time after the end of the run is left out, and so is how far
-        its group has come since.
+        What a process says of the time after the end of the run is left out, and so is what it
+        commits and puts aside since.
         """
         await self._end_all()
         end_us = self._end_us or self.clock.now_us()
         facts = [
-            [entry async for entry in backend.facts() if not _is_late_commit(entry, end_us)]
+            [entry async for entry in backend.facts() if not _is_too_late(entry, end_us)]
             for backend in self.backends.all
         ]
         told = [
@@ -273,7 +277,7 @@ class RealWorld:
                 member.resume()
 
     def _outage(self, what: str, server: str) -> None:
-        self._host.spawn(strike_server(self._servers_script, what, server))
+        self._host.spawn(self._outages.strike(what, server))
 
     def _pause(self, name: str, for_us: int) -> None:
         """A process asked to be stopped: it could not wake itself."""
@@ -290,6 +294,9 @@ _DEADLINES: Final = {
 }
 
 
+_ENDING: Final = ("committed", "waiting")
+
+
 def _since(origin_us: int, entry: Entry) -> Entry:
     """The entry with its instants counted from the begin of the run."""
     fields = list(entry)
@@ -299,9 +306,9 @@ def _since(origin_us: int, entry: Entry) -> Entry:
     return tuple(fields)
 
 
-def _is_late_commit(entry: Entry, end_us: int) -> bool:
-    """Whether it commits what was settled after the end, of which nothing else is known."""
-    return entry[0] == "committed" and _time_of(entry) > end_us
+def _is_too_late(entry: Entry, end_us: int) -> bool:
+    """Whether it was done by somebody who ends his work: of all else then nothing is known."""
+    return entry[0] in _ENDING and _time_of(entry) > end_us
 
 
 def _time_of(entry: Entry) -> int:

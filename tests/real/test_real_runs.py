@@ -15,9 +15,6 @@ from tests.real_servers import need, need_control
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 
-TIERS = {"retry.tiers_ms": (200, 500, 1_000)}
-"""An order whose events go through all retry topics takes less than two seconds more."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -130,7 +127,8 @@ BROKEN = (
         rate=25,
         off=("dead_letter",),
         settings={"run.drain_ms": 8_000},
-        breaks=frozenset({"converges", "drains", "dlq-complete"}),
+        # It would be beyond its attempts, which breaks dlq-complete, after a minute.
+        breaks=frozenset({"converges", "drains"}),
     ),
     Row(
         scenario="client-retries",
@@ -227,4 +225,5 @@ def test_one_real_part_alone_saves_no_promise(make: Mapping[str, str], server: s
 
     result = run("duplicates", orders=30, rate=20, off=["dedupe", "inbox"], **make)  # type: ignore[arg-type] # one flag
 
-    assert broken(result) == {"effect-once"}, told(result)
+    # A record that comes again with its position is handled again too, and so out of order.
+    assert {"effect-once"} <= broken(result) <= {"effect-once", "per-key-order"}, told(result)
