@@ -93,19 +93,23 @@ class Committer:
     async def flush(self, deadline_us: int) -> bool:
         """Commit everything settled; repeated until `deadline_us`. False if it could not be.
 
-        The deadline bounds the repeating; one commit takes as long as its port allows.
+        The deadline bounds the repeating; one commit takes as long as its port allows. If it could
+        not be, time has passed until the deadline.
         """
         loop = asyncio.get_running_loop()
         backoff_us = BACKOFF_US
         while not await self._commit():
-            if self.is_fenced or self._now() + backoff_us >= deadline_us:
+            left_us = deadline_us - self._now()
+            if self.is_fenced or left_us <= 0:
                 return False
             pause: asyncio.Future[None] = loop.create_future()
-            timer = loop.call_later(backoff_us / 1e6, _resolve, pause)
+            timer = loop.call_later(min(backoff_us, left_us) / 1e6, _resolve, pause)
             try:
                 await pause
             finally:
                 timer.cancel()
+            if self._now() >= deadline_us:
+                return False
             backoff_us = min(2 * backoff_us, BACKOFF_CAP_US)
         return True
 

@@ -138,6 +138,14 @@ CASES = (
         policies={"drain.grace_ms": 500},
     ),
     Case(
+        what="with a short grace and no broker the last commit was tried for ever in one moment",
+        seed=837,
+        orders=20,
+        rate=10,
+        faults=("bus.down at=167ms for=36827ms", "proc.term@payment at=894ms"),
+        policies={"drain.grace_ms": 500},
+    ),
+    Case(
         what="a stop gave up what it could not move to the retry path at the first try",
         seed=20,
         orders=12,

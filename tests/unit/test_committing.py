@@ -159,6 +159,17 @@ def test_a_deadline_that_has_passed_leaves_one_attempt_and_one_that_is_lowered_e
     assert last_flush(99, deadline_us=60_000 * MS, lowered_us=1_000 * MS)[1] <= 4_000 * MS
 
 
+def test_who_has_less_time_than_a_pause_still_waits_between_its_tries_to_commit() -> None:
+    async def main() -> bool:
+        bench.settle(1)
+        return await bench.committer.flush_last(100 * MS, lambda: 1_000 * MS)
+
+    with Scheduler() as scheduler:
+        bench = Bench(scheduler, Answers(*(Transient("down") for _ in range(99))))
+        assert scheduler.run(main()) is False
+        assert 1_000 * MS <= scheduler.now_us <= 1_200 * MS
+
+
 def test_a_refused_commit_ends_the_last_flush() -> None:
     async def main() -> bool:
         bench.settle(1)
