@@ -24,6 +24,7 @@ soak: swarm ## everything over SEEDS_SOAK, other scenarios over 1,000 seeds, mut
 	    print(*(s["name"] for s in json.load(sys.stdin) if not s["swarm"]))'); do \
 	    $(BIN)/lab run "$$name" --seeds 1-1000 --quiet || exit; \
 	done
+	scripts/with-servers $(BIN)/lab run everything --real --seeds 1-50 --orders 20 --quiet
 	$(MAKE) mutation
 	$(BIN)/lab bench
 
@@ -56,8 +57,11 @@ seeds-50: $(VENV)/.installed-dev fast
 seeds-300: $(VENV)/.installed-dev seeds-50
 	$(BIN)/lab run crashes --seeds 51-300 --orders 20 --quiet
 
+# What `fast` has run is not run again; each half ends with its slowest tests.
 all-tests: $(VENV)/.installed-dev seeds-300
-	scripts/with-servers $(BIN)/python -m pytest --durations=10
+	scripts/with-servers sh -c '$(BIN)/python -m pytest tests/unit tests/contract -q -m "slow or real" \
+	    --durations=10 && $(BIN)/python -m pytest tests/sim tests/planted_bugs tests/cli tests/real -q \
+	    --durations=10'
 
 # ---- the environment: made once, installed again when pyproject.toml changes
 

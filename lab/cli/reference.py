@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.bench.bench import bench_schema
+from lab.bench.real import real_bench_schema
 from lab.checks.acted import DEEDS
 from lab.checks.registry import PROMISES
 from lab.cli.exit_codes import MEANINGS
@@ -36,6 +37,7 @@ def pages() -> Mapping[str, str]:
     return {
         "README.md": _index(),
         "bench.schema.json": bench_schema().decode(),
+        "bench-real.schema.json": real_bench_schema().decode(),
         "exit-codes.md": _page(
             "Exit codes",
             "What the exit code of a command says.",
@@ -80,6 +82,7 @@ def _index() -> str:
         ("settings.md", "policies, with unit and default"),
         ("exit-codes.md", "what the exit code of a command says"),
         ("bench.schema.json", "JSON Schema of what `lab bench --json` prints"),
+        ("bench-real.schema.json", "JSON Schema of what `lab bench --real --json` prints"),
         ("result.schema.json", "JSON Schema of `result.json`, which `--json` prints too"),
     )
     lines = [f"- [{name}]({name}): {what}" for name, what in links]
