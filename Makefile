@@ -48,7 +48,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 fast: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest tests/unit tests/contract -q -m 'not slow and not real' \
+	$(BIN)/python -m pytest tests/unit tests/contract -q -n auto -m 'not slow and not real' \
 	    --cov --cov-report=term:skip-covered
 
 seeds-50: $(VENV)/.installed-dev fast
@@ -57,11 +57,12 @@ seeds-50: $(VENV)/.installed-dev fast
 seeds-300: $(VENV)/.installed-dev seeds-50
 	$(BIN)/lab run crashes --seeds 51-300 --orders 20 --quiet
 
-# What `fast` has run is not run again; each half ends with its slowest tests.
+# What `fast` has run is not run again. Real servers are shared, and some tests make them fail: those
+# run one after the other.
 all-tests: $(VENV)/.installed-dev seeds-300
-	scripts/with-servers sh -c '$(BIN)/python -m pytest tests/unit tests/contract -q -m "slow or real" \
-	    --durations=10 && $(BIN)/python -m pytest tests/sim tests/planted_bugs tests/cli tests/real -q \
-	    --durations=10'
+	$(BIN)/python -m pytest tests/unit tests/contract -q -n auto -m 'slow and not real'
+	$(BIN)/python -m pytest tests/sim tests/planted_bugs tests/cli -q -n auto -m 'not real' --durations=10
+	scripts/with-servers $(BIN)/python -m pytest -q -m real --durations=10
 
 # ---- the environment: made once, installed again when pyproject.toml changes
 
