@@ -48,7 +48,7 @@ SCENARIOS = (
 )
 
 BROKEN = {
-    bug.name: bug
+    bug.promise: bug
     for family in (
         money,
         orders,
@@ -61,6 +61,7 @@ BROKEN = {
     )
     for bug in family.BUGS
 }
+"""One planted bug for each promise."""
 
 
 @contextmanager

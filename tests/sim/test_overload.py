@@ -22,7 +22,7 @@ def broken(result: Result) -> dict[str, str]:
     return {check.name: check.witness for check in result.checks if check.verdict == "FAIL"}
 
 
-@pytest.mark.parametrize("seed", range(1, 21))
+@pytest.mark.parametrize("seed", range(1, 4))
 @pytest.mark.parametrize("name", CROWDED)
 def test_a_crowd_is_served_within_bounds_at_every_seed(name: str, seed: int) -> None:
     for order in ("fifo", "shuffle"):
@@ -33,7 +33,7 @@ def test_a_crowd_is_served_within_bounds_at_every_seed(name: str, seed: int) -> 
         assert tally.by_state == {"CONFIRMED": tally.submitted}, "who was shed came again"
 
 
-@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("seed", range(1, 3))
 @pytest.mark.parametrize("name", CROWDED)
 def test_a_crowd_is_served_amid_crashes_and_duplicates(name: str, seed: int) -> None:
     for order in ("fifo", "shuffle"):
