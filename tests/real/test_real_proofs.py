@@ -1,10 +1,12 @@
 """What a real run says agrees with what anybody finds on the servers, and survives what it should.
 
-Not here: the scenarios (`test_real_runs.py`), and servers that go away (there too).
+Not here: the scenarios (`test_real_runs.py`).
 """
 
 import asyncio
 import json
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import aiokafka
 import asyncpg
 import pytest
+from redis.asyncio import Redis
 
 from lab import run
 from lab.bus.kafka_client import KafkaSettings
@@ -23,7 +26,7 @@ from lab.settings import environment
 from lab.stores import postgres_schema, redis
 from lab.stores.postgres_link import PostgresServer
 from lab.stores.redis import RedisServer
-from tests.real_servers import need
+from tests.real_servers import control, need, need_control
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -128,3 +131,38 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
     kills = sum(entry["kind"] == "life" and entry["event"] == "kill" for entry in entries(result))
     assert kills >= 20
     assert result.verdict == "PASS", result.why
+
+
+def test_servers_that_die_and_come_back_under_load_lose_nothing(tmp_path: Path) -> None:
+    for server in ("postgres", "redis", "kafka"):
+        need_control(server)
+
+    def strike() -> None:
+        asyncio.run(_flush_redis())
+        control("stop", "postgres")
+        control("start", "postgres")
+        control("kill", "kafka")
+        time.sleep(10)
+        control("start", "kafka")
+
+    striking = threading.Timer(15, strike)
+    striking.start()
+    try:
+        result = run(
+            "duplicates",
+            real=True,
+            orders=200,
+            rate=6,
+            settings={"run.drain_ms": 120_000},
+            out=tmp_path,
+        )
+    finally:
+        striking.join()
+    assert result.verdict == "PASS", result.why
+    assert result.orders.by_state == {"CONFIRMED": 200}
+
+
+async def _flush_redis() -> None:
+    client = Redis.from_url(environment()["REDIS_URL"])
+    await client.flushall()
+    await client.aclose()
