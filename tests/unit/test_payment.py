@@ -543,7 +543,8 @@ def rivals(
 
 
 @pytest.mark.parametrize("declined", [0, 100])
-@pytest.mark.parametrize("mode", list(KeyMode))
+# Without keys at all (`none`) they charge twice: that is beyond the contract.
+@pytest.mark.parametrize("mode", [KeyMode.STRIPE, KeyMode.SUCCESS_ONLY])
 def test_two_rivals_charge_once_in_every_order_of_their_steps(mode: KeyMode, declined: int) -> None:
     def trial(choices: Sequence[int]) -> list[int]:
         world, options = rivals(choices, mode=mode, declined=declined)
