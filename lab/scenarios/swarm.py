@@ -108,7 +108,7 @@ SIMULATED_POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "run.restart_ms": (100, 5_000),
     "retry.base_ms": (10, 500),
     "retry.tiers_ms": ("1000", "2000,10000", "5000,30000,60000"),
-    "drain.grace_ms": (500, 20_000),
+    "drain.grace_ms": (3_000, 20_000),
     "breaker.open_ms": (1_000, 20_000),
     "operator.every_ms": (500, 3_000),
     "client.timeout_ms": (1_000,),
