@@ -16,13 +16,17 @@ from typing import Final, Protocol
 
 import msgspec
 
-from lab.domain.errors import AlreadyDead, AlreadyDone
+from lab.domain.errors import AlreadyDead, AlreadyDone, LabError
 from lab.history.recorder import Now, Write
+from lab.patterns.retry import give_back
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 from lab.ports.store import Committer, Outcome, OutcomeRow, Unit, Verdict
 
 DONE: Final = Ack("done")
 DEAD: Final = Ack("dead")
+
+AGAIN_US: Final = 1_000_000
+"""After a dead letter could not be published again."""
 
 Republish = Callable[[Delivery], Awaitable[None]]
 """Publishes the dead letter of an event that is dead already, under the same id as before."""
@@ -76,16 +80,14 @@ class Inbox:
                     self._suppressed(delivery)
                     return DONE
                 if redrives >= delivery.redrives:
-                    await republish(delivery)
-                    return DEAD
+                    return await _follow_dead(delivery, republish)
             try:
                 return await inner(delivery)
             except AlreadyDone:
                 self._suppressed(delivery)
                 return DONE
             except AlreadyDead:
-                await republish(delivery)
-                return DEAD
+                return await _follow_dead(delivery, republish)
 
         return inbox
 
@@ -146,8 +148,7 @@ class NoInbox:
         async def no_inbox(delivery: Delivery) -> Settlement:
             found = await store.outcome(delivery.group, delivery.event_id)
             if found is not None and found[0] is Outcome.DEAD and found[1] >= delivery.redrives:
-                await republish(delivery)
-                return DEAD
+                return await _follow_dead(delivery, republish)
             return await inner(delivery)
 
         return no_inbox
@@ -170,3 +171,15 @@ class NoInbox:
                 lab_subject=delivery.subject,
             )
         )
+
+
+async def _follow_dead(delivery: Delivery, republish: Republish) -> Settlement:
+    """Publish the letter of a dead event again; if that fails now, it is no attempt of the event.
+
+    An attempt would be parked, and whoever parks a dead event is told to look here again at once.
+    """
+    try:
+        await republish(delivery)
+    except LabError as error:
+        return give_back(error, AGAIN_US)
+    return DEAD

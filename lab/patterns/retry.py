@@ -187,10 +187,9 @@ class Retrying:
         self._retrying(delivery, error, f"tier.{tier}", delay_us)
         try:
             return await self._parking.park(delivery, tier=tier, delay_us=delay_us)
-        except Down as down:
-            return Release("down", down.after_us)
         except LabError:
-            # Not parked, or nobody knows: then here, or the half-done parking is completed.
+            # Not parked, or nobody knows: then here, or the half-done parking is completed. It was
+            # an attempt whatever became of the parking, so it is not given back, which counts none.
             self._retrying(delivery, error, "unparked", policy.cap_us)
             return Retry(policy.cap_us)
 

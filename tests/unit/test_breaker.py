@@ -252,3 +252,121 @@ def test_without_a_breaker_everybody_keeps_calling() -> None:
             at_once(charge("o", deadline_us=1))
 
     assert provider.calls == 50
+
+
+def test_exactly_the_declared_share_of_failures_opens_it_and_less_does_not() -> None:
+    half, less = Bench(), Bench()
+
+    for failure in (None, None, Transient("503"), Transient("503")):
+        half.call(failure)
+    for _ in range(51):
+        less.call()
+    for _ in range(50):
+        less.call(Transient("503"))
+
+    assert half.states() == ["open"]
+    assert less.states() == []
+
+
+@pytest.mark.parametrize(
+    ("failures_at", "opened_at"),
+    [
+        ((0, 0, 0, 9), 9),
+        ((0, 0, 0, 10, 10, 10, 10), 10),
+        ((20, 20, 20, 21), 21),
+        ((1, 1, 2, 11, 11, 11), 11),
+    ],
+)
+def test_a_failure_counts_for_the_whole_window_and_no_longer(
+    failures_at: tuple[int, ...], opened_at: int
+) -> None:
+    bench = Bench()
+
+    for second in failures_at[:-1]:
+        bench.hand.us = second * SECOND
+        bench.call(Transient("503"))
+        assert bench.states() == []
+    bench.hand.us = failures_at[-1] * SECOND
+    bench.call(Transient("503"))
+
+    assert bench.states() == ["open"]
+    (entry,) = [entry for entry in bench.entries if entry[0] == "breaker"]
+    assert entry == ("breaker", opened_at * SECOND, PROCESS, "", "gateway", "open")
+
+
+def test_failures_leave_the_window_in_slices_of_a_tenth_of_it() -> None:
+    bench = Bench()
+
+    for tenths in (9, 9, 9, 100):
+        bench.hand.us = tenths * SECOND // 10
+        bench.call(Transient("503"))
+
+    assert bench.states() == []
+
+
+def test_who_comes_while_a_probe_is_under_way_or_after_it_failed_hears_when_to_come_back() -> None:
+    bench = Bench()
+    bench.open()
+    heard = []
+
+    async def busy(_order_id: str, *, deadline_us: int) -> str:
+        with pytest.raises(Down, match="gateway is down") as refused:
+            await guarded("another", deadline_us=deadline_us)
+        heard.append(refused.value.after_us)
+        raise Transient("503")
+
+    breaker = make_breaker(bench.hand)
+    guarded = breaker.guard(busy)
+    failing = breaker.guard(bench.provider.charge)
+    bench.provider.error = Transient("503")
+    for _ in range(4):
+        with pytest.raises(Transient):
+            at_once(failing("o", deadline_us=1))
+    for late_us in (-1, 0):
+        bench.hand.us = 5 * SECOND + late_us
+        with pytest.raises(Down) as failed:
+            at_once(guarded("o", deadline_us=1))
+        heard.append(failed.value.after_us)
+
+    assert heard == [SECOND // 2, SECOND // 2, 5 * SECOND]
+
+
+def test_an_answer_from_two_states_ago_says_nothing_about_now() -> None:
+    hand, entries = Hand(), Entries()
+    breaker = make_breaker(hand, entries)
+    seen = []
+
+    async def answer(error: LabError | None, after_us: int) -> None:
+        await sleep_us(after_us)
+        if error is not None:
+            raise error
+
+    call = breaker.guard(answer)
+
+    async def one(error: LabError | None, after_us: int = 0) -> None:
+        try:
+            await call(error, after_us)
+        except LabError as raised:
+            seen.append(type(raised).__name__)
+
+    async def cycle() -> None:
+        for _ in range(4):
+            await one(Transient("503"))
+        hand.us += 5 * SECOND
+        await one(None)
+
+    async def main() -> None:
+        await cycle()
+        late = [
+            asyncio.get_running_loop().create_task(one(Transient("old"), SECOND)) for _ in range(4)
+        ]
+        await sleep_us(1)
+        await cycle()
+        for task in late:
+            await task
+
+    with Scheduler() as scheduler:
+        scheduler.run(main())
+    states = [state for _, state in entries.of("breaker")]
+    assert states == ["open", "half_open", "closed"] * 2, "the four old failures count for nothing"
+    assert seen == ["Transient"] * 12

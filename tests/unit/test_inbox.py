@@ -1,11 +1,13 @@
 """The inbox: an outcome is followed, and the first committer wins."""
 
+import msgspec
 import pytest
 
-from lab.domain.errors import AlreadyDead, AlreadyDone
-from lab.patterns.inbox import Inbox, NoInbox
-from lab.ports.bus import Ack, Delivery, Settlement
+from lab.domain.errors import AlreadyDead, AlreadyDone, Down, Indeterminate, LabError, Transient
+from lab.patterns.inbox import AGAIN_US, Inbox, NoInbox, Republish
+from lab.ports.bus import Ack, Delivery, Release, Retry, Settlement
 from lab.ports.store import Outcome, OutcomeRow, Revenue, Unit, Verdict
+from lab.stores.memory_base import crossing
 from tests.chain_parts import GROUP, PROCESS, Entries, Inner, Stores, make_delivery
 from tests.stepping import at_once
 
@@ -18,7 +20,7 @@ class Republished(list[str]):
 
 
 def make_inbox(
-    stores: Stores, republished: Republished | None = None, entries: Entries | None = None
+    stores: Stores, republished: Republish | None = None, entries: Entries | None = None
 ) -> Inbox:
     return Inbox(
         stores.store.orders,
@@ -56,6 +58,40 @@ def test_a_dead_event_has_its_letter_published_again(make: object) -> None:
     assert settled == Ack("dead")
     assert republished == ["e1"]
     assert inner.seen == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "settlement"),
+    [
+        (Transient("broker"), Retry(AGAIN_US, counts=False)),
+        (Indeterminate("broker"), Retry(AGAIN_US, counts=False)),
+        (Down("broker", dependency="broker", after_us=5), Release("down", 5)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("make", [make_inbox, lambda s, r: NoInbox(s.store.orders, republish=r)])
+def test_a_dead_letter_that_cannot_be_published_again_waits_and_is_no_attempt(
+    make: object, failure: LabError, settlement: Settlement
+) -> None:
+    stores = Stores()
+    put_outcome(stores, is_dead=True)
+
+    async def fail(_delivery: Delivery) -> None:
+        raise failure
+
+    inbox = make(stores, fail)  # type: ignore[operator]
+
+    assert at_once(inbox.link(Inner())(make_delivery())) == settlement
+    if isinstance(inbox, Inbox):
+        late = Stores()
+        losing = make_inbox(late, fail)
+
+        async def die_meanwhile(delivery: Delivery) -> Settlement:
+            put_outcome(late, is_dead=True)
+            await losing.settle(delivery, REVENUE)
+            return Ack("handled")
+
+        assert at_once(losing.link(die_meanwhile)(make_delivery())) == settlement
 
 
 def test_a_redrive_of_a_dead_event_is_handled() -> None:
@@ -135,3 +171,65 @@ def test_without_an_inbox_every_run_has_its_effect() -> None:
 
     assert stores.server.revenue == {"EUR": 10}
     assert at_once(stores.store.orders.outcome(GROUP, "e1")) is None
+
+
+class Units:
+    """Remembers what is committed; nothing has an outcome."""
+
+    def __init__(self) -> None:
+        self.units: list[Unit] = []
+
+    async def outcome(self, group: str, event_id: str) -> None:  # noqa: ARG002
+        return None
+
+    async def commit(self, unit: Unit) -> Verdict:
+        await crossing()
+        self.units.append(unit)
+        return Verdict.COMMITTED
+
+
+@pytest.mark.parametrize("has_inbox", [True, False])
+def test_a_unit_says_who_commits_it_because_of_what_and_whether_that_settles_it(
+    has_inbox: bool,  # noqa: FBT001
+) -> None:
+    units, delivery = Units(), make_delivery(redrives=2)
+    inbox: Inbox | NoInbox = NoInbox(units, republish=Republished())
+    if has_inbox:
+        inbox = Inbox(units, republish=Republished(), now=int, process=PROCESS, write=None)
+
+    at_once(inbox.save(delivery, REVENUE))
+    at_once(inbox.settle(delivery, REVENUE))
+
+    said = msgspec.structs.replace(REVENUE, by=GROUP, cause="e1", lab_subject="1.1")
+    done = OutcomeRow(group=GROUP, event_id="e1", redrives=2) if has_inbox else None
+    settled = msgspec.structs.replace(said, settles=True, outcome=done)
+    assert units.units == [said, settled]
+
+
+@pytest.mark.parametrize(
+    "make", [make_inbox, lambda s: NoInbox(s.store.orders, republish=Republished())]
+)
+def test_the_links_inside_get_the_delivery(make: object) -> None:
+    inner, delivery = Inner(), make_delivery()
+
+    at_once(make(Stores()).link(inner)(delivery))  # type: ignore[operator]
+
+    assert inner.seen == [delivery]
+
+
+def test_who_loses_is_told_what_of_and_the_history_says_who_lost() -> None:
+    stores, entries = Stores(), Entries()
+    inbox = make_inbox(stores, entries=entries)
+
+    async def late(delivery: Delivery) -> Settlement:
+        put_outcome(stores, is_dead=False)
+        with pytest.raises(AlreadyDone, match="e1 was handled"):
+            await inbox.settle(delivery, Unit())
+        raise AlreadyDone
+
+    assert at_once(inbox.link(late)(make_delivery())) == Ack("done")
+    assert [entry[2:] for entry in entries] == [(PROCESS, "1.1", "inbox", "suppressed")]
+    dead = Stores()
+    put_outcome(dead, is_dead=True)
+    with pytest.raises(AlreadyDead, match="e1 is dead"):
+        at_once(make_inbox(dead).settle(make_delivery(), Unit()))

@@ -26,6 +26,7 @@ def test_nothing_delivered_means_nothing_to_commit() -> None:
 
 def test_a_new_tracker_has_started_and_committed_nothing_and_waits_for_nothing() -> None:
     tracker = make_tracker()
+    assert tracker.partition == TopicPartition("orders", 0)
     assert (tracker.started, tracker.committed) == (-1, -1)
     assert tracker.is_dirty is False
     assert tracker.is_paused is False

@@ -16,7 +16,7 @@ from lab.domain.errors import (
     Transient,
     Unclassified,
 )
-from lab.patterns.retry import NoRetry, RetryBudget, Retrying, RetryPolicy
+from lab.patterns.retry import NoRetry, RetryBudget, Retrying, RetryPolicy, give_back
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Release, Retry, Settlement
 from lab.ports.parking import Parking
 from tests.chain_parts import (
@@ -235,11 +235,13 @@ def test_throttled_down_and_fenced_leave_no_trace_of_an_attempt() -> None:
     [
         (Transient("broker"), Retry(150 * MS)),
         (Indeterminate("broker"), Retry(150 * MS)),
-        (Down("store", dependency="store", after_us=5), Release("down", 5)),
+        (Down("store", dependency="store", after_us=5), Retry(150 * MS)),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_cannot_be_parked_is_not_settled(failure: LabError, settlement: Settlement) -> None:
+def test_what_cannot_be_parked_is_not_settled_and_was_an_attempt(
+    failure: LabError, settlement: Settlement
+) -> None:
     retrying = make_retrying(Inner(Transient("x")), parking=Parked(failure))
 
     assert at_once(retrying(make_delivery(attempt=3))) == settlement
@@ -275,3 +277,139 @@ def test_without_retry_the_first_failure_is_a_dead_letter_and_no_attempt_is_none
 
     assert failed == DeadLetter("exhausted", "Transient", "503")
     assert busy == Retry(1, counts=False)
+
+
+def test_the_links_inside_get_the_delivery_and_a_first_success_recovers_nothing() -> None:
+    inner, entries, delivery = Inner(), Entries(), make_delivery()
+
+    at_once(make_retrying(inner, entries=entries)(delivery))
+
+    assert inner.seen == [delivery]
+    assert entries == []
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "where", "delay_us"),
+    [
+        (Transient("503"), 2, "in_place", 75 * MS),
+        (Indeterminate("lost"), 4, "tier.2", 30 * SECOND),
+        (Throttled("429", after_us=7), 1, "throttled", 7),
+    ],
+)
+def test_the_history_says_what_becomes_of_a_failure_and_who_said_so(
+    error: LabError, attempt: int, where: str, delay_us: int
+) -> None:
+    entries, hand = Entries(), Hand()
+    hand.us = 3
+    retrying = make_retrying(Inner(error), entries=entries, hand=hand)
+
+    at_once(retrying(make_delivery(attempt=attempt)))
+
+    name = type(error).__name__
+    told = ("retrying", 3, PROCESS, "1.1", GROUP, "e1", attempt, name, where, delay_us)
+    acted = ("acted", 3, PROCESS, "1.1", "retry", "retried")
+    assert entries == ([told] if where == "throttled" else [told, acted])
+
+
+def test_what_is_parked_is_the_delivery_that_failed() -> None:
+    parked = []
+
+    class Keeps(Parked):
+        async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:  # noqa: ARG002
+            parked.append(delivery)
+            return Ack("parked")
+
+    delivery = make_delivery(attempt=3)
+    at_once(make_retrying(Inner(Transient("x")), parking=Keeps())(delivery))
+
+    assert parked == [delivery]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        Ack("handled"),
+        Transient("503"),
+        Permanent("400"),
+        Down("x", dependency="x", after_us=1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_ending_of_a_throttled_event_begins_its_time_anew_and_no_other_events(
+    ending: Settlement | LabError,
+) -> None:
+    hand, busy = Hand(), Throttled("busy", after_us=SECOND)
+    inner = Inner(busy, busy, ending, busy, busy)
+    retrying = make_retrying(inner, hand=hand)
+
+    settled = []
+    for at_us, event_id in ((0, "e1"), (0, "e2"), (1, "e1"), (600, "e1"), (600, "e2")):
+        hand.us = at_us * SECOND
+        settled.append(type(at_once(retrying(make_delivery(event_id)))))
+
+    assert settled[3] is Retry, "e1 was throttled anew"
+    assert settled[4] is DeadLetter, "e2 never stopped being throttled"
+
+
+def test_an_ending_of_an_event_that_was_never_throttled_is_no_mistake() -> None:
+    inner = Inner(Throttled("busy", after_us=1), Ack("handled"))
+    retrying = make_retrying(inner)
+
+    at_once(retrying(make_delivery("e1")))
+
+    assert at_once(retrying(make_delivery("e2"))) == Ack("handled")
+
+
+def test_the_longest_throttled_event_is_forgotten_if_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lab.patterns.retry._THROTTLED_KEPT", 2)
+    hand = Hand()
+    retrying = make_retrying(Inner(Throttled("busy", after_us=1)), hand=hand)
+
+    for event_id in ("e1", "e2", "e3"):
+        at_once(retrying(make_delivery(event_id)))
+    hand.us = 600 * SECOND
+    settled = [type(at_once(retrying(make_delivery(f"e{n}")))) for n in (2, 3, 1)]
+
+    assert settled == [DeadLetter, DeadLetter, Retry]
+
+
+def test_each_dependency_has_a_budget_of_its_own_and_none_is_more_than_full() -> None:
+    gateway, mailer = Transient("503"), Transient("503")
+    gateway.dependency, mailer.dependency = "gateway", "mailer"
+    parking = Parked()
+    retrying = make_retrying(
+        Inner(gateway, mailer, gateway), parking=parking, budget=RetryBudget(1, 0.1)
+    )
+    settled = [at_once(retrying(make_delivery(f"e{n}"))) for n in range(3)]
+    assert [type(each) for each in settled] == [Retry, Retry, Ack]
+
+    budget = RetryBudget(2, 3)
+    assert budget.take("gateway")
+    budget.give_back()
+    assert [budget.take("gateway") for _ in range(3)] == [True, True, False]
+
+
+def test_an_exhausted_event_takes_its_last_error_into_the_attempt_log() -> None:
+    delivery = make_delivery(attempt=6)
+
+    at_once(make_retrying(Inner(Transient("last")))(delivery))
+
+    assert [failure[1:] for failure in delivery.failures] == [("Transient", "last")]
+
+
+@pytest.mark.parametrize(
+    ("error", "settlement"),
+    [
+        (Down("x", dependency="x", after_us=9), Release("down", 9)),
+        (Throttled("x", after_us=8), Retry(8, counts=False)),
+        (Fenced("x"), Release("fenced")),
+        (Indeterminate("x"), Retry(7, counts=False)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failure_of_the_machinery_gives_the_delivery_back_and_counts_nothing(
+    error: LabError, settlement: Settlement
+) -> None:
+    assert give_back(error, 7) == settlement
