@@ -207,6 +207,8 @@ class RealWorld:
             [entry for entry in read_journal(path) if _time_of(entry) <= end_us]
             for member in self.members
             for path in member.journals
+            # A life that was killed at its very start has written nothing.
+            if path.exists()
         ]
         return (_since(self.origin_us, one) for one in merged([self.entries, *told, *facts]))
 
