@@ -24,6 +24,7 @@ soak: swarm ## everything over SEEDS_SOAK, other scenarios over 1,000 seeds, mut
 	    print(*(s["name"] for s in json.load(sys.stdin) if not s["swarm"]))'); do \
 	    $(BIN)/lab run "$$name" --seeds 1-1000 --quiet || exit; \
 	done
+	scripts/with-servers $(BIN)/python -m pytest -q -m soak
 	scripts/with-servers $(BIN)/lab run everything --real --seeds 1-50 --orders 20 --quiet
 	$(MAKE) mutation
 	$(BIN)/lab bench
@@ -62,7 +63,7 @@ seeds-300: $(VENV)/.installed-dev seeds-50
 all-tests: $(VENV)/.installed-dev seeds-300
 	$(BIN)/python -m pytest tests/unit tests/contract -q -n auto -m 'slow and not real'
 	$(BIN)/python -m pytest tests/sim tests/planted_bugs tests/cli -q -n auto -m 'not real' --durations=10
-	scripts/with-servers $(BIN)/python -m pytest -q -m real --durations=10
+	scripts/with-servers $(BIN)/python -m pytest -q -m 'real and not soak' --durations=10
 
 # ---- the environment: made once, installed again when pyproject.toml changes
 

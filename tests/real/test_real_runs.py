@@ -147,6 +147,22 @@ BROKEN = (
 )
 
 
+ALWAYS = (
+    *("duplicates", "timeouts", "poison-message", "crashes", "graceful-shutdown"),
+    *("client-retries", "happy-path", "happy-path and kafka", "duplicates without dedupe,inbox"),
+    *("crash-between-commit-and-publish without outbox", "graceful-shutdown without drain"),
+    "hung-after-charge without provider_key",
+)
+"""The rows of `make test`; the others take a quarter of an hour more and are for `make soak`."""
+
+
+def of_every_run(rows: Sequence[Row]) -> list[object]:
+    """The rows as parameters, those for the soak marked."""
+    return [
+        row if str(row) in ALWAYS else pytest.param(row, marks=pytest.mark.soak) for row in rows
+    ]
+
+
 def broken(result: Result) -> frozenset[str]:
     """The promises that did not hold."""
     return frozenset(check.name for check in result.checks if check.verdict == "FAIL")
@@ -174,7 +190,7 @@ def run_for_real(row: Row) -> Result:
     )
 
 
-@pytest.mark.parametrize("row", PASSING, ids=str)
+@pytest.mark.parametrize("row", of_every_run(PASSING), ids=str)
 def test_a_scenario_passes_in_real_processes(row: Row) -> None:
     result = run_for_real(row)
 
@@ -184,7 +200,7 @@ def test_a_scenario_passes_in_real_processes(row: Row) -> None:
     assert all(fault.fired for fault in result.faults)
 
 
-@pytest.mark.parametrize("row", BROKEN, ids=str)
+@pytest.mark.parametrize("row", of_every_run(BROKEN), ids=str)
 def test_without_its_pattern_the_same_promise_breaks_as_in_the_simulator(row: Row) -> None:
     result = run_for_real(row)
 
