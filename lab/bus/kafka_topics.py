@@ -165,7 +165,7 @@ class KafkaTopics(TopicReader):
             Transient: the broker was not reached, or there is no such topic.
         """
         places = await self._places(topics)
-        async with Reader(self._settings) as reader:
+        async with Reader(self._settings, places) as reader:
             ends = await self._call(reader.end_offsets, places)
         return {self._settings.own(place): ends[place] for place in places}
 
@@ -197,7 +197,7 @@ class KafkaTopics(TopicReader):
             Transient: the broker was not reached, or there is no such topic.
         """
         places = await self._places(topics)
-        async with Reader(self._settings) as reader:
+        async with Reader(self._settings, places) as reader:
             found = await self._read_from(reader, await self._call(_beginnings, reader, places))
         return [to_record(record, self._settings) for place in found for record in found[place]]
 
@@ -218,7 +218,7 @@ class KafkaTopics(TopicReader):
         if not count:
             return []  # Nobody has ever committed anything.
         place = BrokerPartition(_COMMITS, _java_hash(self._settings.topic(group)) % count)
-        async with Reader(self._settings) as reader:
+        async with Reader(self._settings, [place]) as reader:
             found = await self._call(reader.offsets_for_times, {place: since_us // 1000})
             start = found[place]
             if start is None:
@@ -341,10 +341,19 @@ def _java_hash(text: str) -> int:
 
 
 class Reader:
-    """A consumer of no group, for the length of a block."""
+    """A consumer of no group, for the length of a block.
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    It is told at once of all partitions that it will be asked about: otherwise the library learns
+    of their topics one after another, with a pause of its own before each.
+
+    Args:
+        settings: see `KafkaSettings`.
+        places: partitions, named as on the broker; nothing is fetched until others are assigned.
+    """
+
+    def __init__(self, settings: KafkaSettings, places: Sequence[BrokerPartition]) -> None:
         self._settings = settings
+        self._places = places
         self._consumer: Any = None
 
     async def __aenter__(self) -> Any:
@@ -361,6 +370,8 @@ class Reader:
         except KAFKA_ERRORS as error:
             await self._close()
             raise mapped(error, "topics") from error
+        self._consumer.assign(self._places)
+        self._consumer.pause(*self._places)
         return self._consumer
 
     async def __aexit__(

@@ -78,7 +78,7 @@ class KafkaWatch:
         ]
         try:
             if self._reader is None:
-                self._reader = reader = Reader(settings)
+                self._reader = reader = Reader(settings, places)
                 self._client = await reader.__aenter__()
             ends = await within(settings.connect_us, self._client.end_offsets(places))
         except KAFKA_ERRORS as error:
