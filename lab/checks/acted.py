@@ -279,7 +279,7 @@ class Acted:
             self._did("drain", deed, times)
 
     def _fault(self, entry: shapes.Fault) -> None:
-        _, t_us, _, subject, kind, site, _ = entry
+        _, t_us, _, subject, kind, site, _, _ = entry
         self._calm(t_us)
         for name in (kind, f"{kind}@{site}"):
             firings = self.faults.get(name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.checks.casebook import Casebook
 from lab.checks.cases import Packed
-from lab.checks.tables import OUTAGES
+from lab.checks.tables import CUT_OFF, OUTAGES
 from lab.checks.tracks import Tracks
 from lab.history import shapes
 
@@ -42,6 +42,7 @@ class FactFolds:
         left: what was looked at at the end, by what it is.
         repeats: injected repetitions of a delivery, by order.
         outages: of broker and order store: from and (None: it still is) until.
+        cuts: members of a group were cut off from the broker: the group, from and until.
     """
 
     def __init__(self, book: Casebook, tracks: Tracks) -> None:
@@ -55,6 +56,7 @@ class FactFolds:
         self.repeats: dict[str, int] = {}
         self.outages: list[tuple[int, int | None]] = []
         self._out: dict[str, int] = {}
+        self.cuts: list[tuple[str, int, int]] = []
 
     def folds(self) -> Mapping[str, Fold]:
         """What to call with the entries of each kind."""
@@ -175,6 +177,8 @@ class FactFolds:
     def _phase(self, entry: shapes.Phase) -> None:
         if entry[4] == "end":
             self._book.has_ended = True
+        elif entry[4] == "heal":
+            self.cuts = [(group, since, min(until, entry[1])) for group, since, until in self.cuts]
 
     def _fault(self, entry: shapes.Fault) -> None:
         # Faults that give an event more attempts than one record copy may have.
@@ -183,18 +187,19 @@ class FactFolds:
         elif entry[4] in OUTAGES and entry[4] not in self._out:
             self._out[entry[4]] = len(self.outages)
             self.outages.append((entry[1], None))
+        elif entry[4] == CUT_OFF:
+            self.cuts.append((entry[5], entry[1], entry[1] + entry[7]))
 
     def _fault_end(self, entry: shapes.FaultEnd) -> None:
         place = self._out.pop(entry[4], None)
         if place is not None:
             self.outages[place] = (self.outages[place][0], entry[1])
 
-    def was_out(self, from_us: int, until_us: int) -> bool:
-        """Whether broker or order store could not be reached for a part of that time."""
-        return any(
-            began_us <= until_us and (ended_us is None or ended_us >= from_us)
-            for began_us, ended_us in self.outages
-        )
+    def was_out(self, group: str, from_us: int, until_us: int) -> bool:
+        """Whether the group could not reach broker or order store for a part of that time."""
+        out = [span for span in self.outages if span[0] <= until_us]
+        cut = [span[1:] for span in self.cuts if span[0] == group and span[1] <= until_us]
+        return any(ended_us is None or ended_us >= from_us for _, ended_us in (*out, *cut))
 
     def _left(self, entry: shapes.Left) -> None:
         self.left.setdefault(entry[4], []).append(entry)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
-from lab.checks.lives import Ended, Life, Overdue
+from lab.checks.lives import Ended, Life, Overdue, group_of
 from lab.checks.tables import DRAINED
 from lab.history.shapes import Admitted, Deliver
 
@@ -88,8 +88,9 @@ class GracefulShutdown(Check):
 
     Everything it was handed is settled or given back, and nothing that it acknowledged is started
     again by somebody else: it committed before it left. What it had to cancel it moved to the retry
-    path. Killed ones are judged by nobody; who stopped while broker or order store were down could
-    finish nothing and hand nothing on, so it need only end in time.
+    path. Killed ones are judged by nobody; who stopped while broker or order store were down, or
+    its group was cut off from the broker, could finish nothing and hand nothing on, so it need only
+    end in time.
     """
 
     name = "graceful-shutdown"
@@ -120,7 +121,7 @@ class GracefulShutdown(Check):
             first = life.left_open[0]
             left = times(len(life.left_open), "delivery", "deliveries")
             return f"left {left} unsettled, {first[10]} first", first[3]
-        if seen.facts.was_out(life.term_us, life.end_us):
+        if seen.facts.was_out(group_of(life.name), life.term_us, life.end_us):
             return "", ""
         if life.drained is not None and life.drained[2]:
             return f"abandoned {times(life.drained[2], 'delivery', 'deliveries')}", ""

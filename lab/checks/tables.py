@@ -129,6 +129,9 @@ LIMITER: Final = "dead_letters"
 OUTAGES: Final = ("bus.down", "pg.shutdown")
 """Faults that take away what a process needs to bring its work to an end, or to hand it on."""
 
+CUT_OFF: Final = "bus.partition"
+"""A fault that does so to the members of one group."""
+
 DRAINED: Final = ("outbox", "lag", "waiting")
 """What `left` calls owed work; everything else there must have been given back."""
 

@@ -164,6 +164,7 @@ class FaultPlan:
                     firing.kind,
                     firing.site,
                     firing.occurrence,
+                    firing.lasts_us,
                 )
             )
 

@@ -42,6 +42,11 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return value
 
     @property
+    def lasts_us(self) -> int:
+        """For how long it goes on by itself from when it fires; 0 if it does not."""
+        return max((self.number(name) for name in ("for", "by") if name in self.params), default=0)
+
+    @property
     def ends_us(self) -> int:
         """When what strikes at a time is over, since the faults began."""
         return self.t_us + (self.number("for") if "for" in self.params else 0)

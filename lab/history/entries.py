@@ -35,7 +35,7 @@ FACTS: Final[dict[str, tuple[str, ...]]] = {
     # the third parties
     "ledger": ("provider", "action", "key", "charge_key", "amount_cents", "currency"),
     # the run
-    "fault": ("kind_of_fault", "site", "occurrence"),
+    "fault": ("kind_of_fault", "site", "occurrence", "lasts_us"),
     "fault_end": ("kind_of_fault", "site"),
     "phase": ("name",),
     "life": ("event",),
@@ -53,12 +53,13 @@ event's own headers (`ce_*`, content-type). ledger: action `capture`, `decline`,
 `refund_declined`, `mail`.
 
 life: `start`, `kill`, `term`, `pause`, `resume`, `stopped`, `aborted`. phase: `faults`, `heal`,
-`drain`, `end`. fault: one firing, recorded before it takes effect. fault_end: one that lasts is
-over. left: what was looked at before phase `end`, and how many there were, 0 too; rows and locks
-behind a dead head are left out. Owed work is `outbox`, `lag` (records not committed, over all
-groups) and `waiting` (rows of keys in retry). Everything else must be given back by those who took
-it: `lease` (claims of dead owners after the longest lease), `lock`, `transaction`, `connection`,
-`task`, `timer`; there `process` is who took it, and `run` if nothing is left.
+`drain`, `end`. fault: one firing, recorded before it takes effect; it goes on for `lasts_us`, but
+not beyond phase `heal`; 0 if that is not known before. fault_end: one that lasts is over. left:
+what was looked at before phase `end`, and how many there were, 0 too; rows and locks behind a dead
+head are left out. Owed work is `outbox`, `lag` (records not committed, over all groups) and
+`waiting` (rows of keys in retry). Everything else must be given back by those who took it: `lease`
+(claims of dead owners after the longest lease), `lock`, `transaction`, `connection`, `task`,
+`timer`; there `process` is who took it, and `run` if nothing is left.
 """
 
 CALLS: Final[dict[str, tuple[str, ...]]] = {

@@ -595,6 +595,11 @@ def a_process_ignores_the_signal() -> History:
     return without(stopped(), lambda e: e["kind"] == "life" and e["event"] == "stopped")
 
 
+@bug("graceful-shutdown", "validation-1 was told to stop and abandoned 1 delivery")
+def a_process_throws_its_work_away() -> History:
+    return spoiled(stopped(), "drained", {"abandoned": 1})
+
+
 @bug("no-leak", "1 lease left at the end")
 def a_lease_is_never_given_back() -> History:
     return spoiled(plain(), "left", {"count": 1}, what="lease")
@@ -679,6 +684,31 @@ def test_a_handler_that_had_to_be_cancelled_excuses_nothing_that_is_done_again()
     again = spoiled(a_process_leaves_without_its_commit(), "drained", {"cancelled": 1})
     assert judge(cancelled)["graceful-shutdown"].verdict == "PASS"
     assert judge(again)["graceful-shutdown"].verdict == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("who", "began_s", "lasts_s", "healed_s", "verdict"),
+    [
+        ("validation", -5, 10, None, "PASS"),
+        # It was over before; it was another group; the run's faults had ended.
+        ("validation", -5, 4, None, "FAIL"),
+        ("payment", -5, 10, None, "FAIL"),
+        ("validation", -5, 10, -1, "FAIL"),
+    ],
+)
+def test_a_process_that_was_cut_off_when_it_stopped_could_hand_nothing_on(
+    who: str, began_s: int, lasts_s: int, healed_s: int | None, verdict: str
+) -> None:
+    entries = a_process_throws_its_work_away()
+    place = where(entries, "life", event="term")
+    told_us = entries[place][1]
+    assert isinstance(told_us, int)
+    cut = ("fault", told_us + began_s * S, "run", SUBJECT, "bus.partition", who, 1, lasts_s * S)
+    healed = [] if healed_s is None else [("phase", told_us + healed_s * S, "run", "", "heal")]
+
+    found = judge(after(entries, place - 1, cut, *healed))["graceful-shutdown"]
+
+    assert found.verdict == verdict
 
 
 def test_a_process_that_told_its_position_in_vain_could_not_help_what_is_done_again() -> None:

@@ -219,6 +219,19 @@ CASES = (
             "proc.pause@notification rate=0.02 by=60s",
         ),
     ),
+    Case(
+        what="who was cut off from the broker when it stopped was blamed for what it gave up",
+        seed=6097,
+        orders=15,
+        rate=10,
+        faults=(
+            "bus.partition#every3 first=3",
+            "bus.down at=51ms for=3473ms",
+            "proc.term@validation#every15 first=1",
+            "redis.down at=4478ms for=6030ms",
+        ),
+        policies={"retry.budget_tokens": 3, "dedupe.when_down": "closed", "outbox.shards": 2},
+    ),
 )
 
 

@@ -288,7 +288,7 @@ def _verdict(
 
 
 def _fault(kind: str, site: str = "payment", subject: str = "1.1") -> Entry:
-    return ("fault", 1, "run", subject, kind, site, 1)
+    return ("fault", 1, "run", subject, kind, site, 1, 0)
 
 
 def test_a_broken_promise_makes_the_run_fail_whatever_else_there_is() -> None:

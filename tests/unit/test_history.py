@@ -127,7 +127,7 @@ def _long(orders: int) -> list[Entry]:
         subject = f"{ordinal}.1"
         story.ask(subject)
         if ordinal in (1_500, 2_100):
-            story.write("fault", "run", subject, "proc.crash", "any", 1)
+            story.write("fault", "run", subject, "proc.crash", "any", 1, 0)
         story.validate(subject)
     return story.end()
 
@@ -159,7 +159,7 @@ def test_of_a_long_history_a_bounded_number_of_orders_is_kept(tmp_path: Path) ->
     story = Story()
     for ordinal in range(1, 3 * HIT_ORDERS):
         story.ask(f"{ordinal}.1")
-        story.write("fault", "run", f"{ordinal}.1", "bus.duplicate", "payment", 1)
+        story.write("fault", "run", f"{ordinal}.1", "bus.duplicate", "payment", 1, 0)
     lines = _written(tmp_path / "h.ndjson", story.end(), keep_all=False)
     kept = {line["subject"] for line in lines if line["kind"] == "row"}
     assert len(kept) == FIRST_ORDERS + HIT_ORDERS

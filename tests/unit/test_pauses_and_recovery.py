@@ -89,7 +89,7 @@ def times() -> tuple[int, int]:
 
 
 def fault(t_us: int) -> Entry:
-    return ("fault", t_us, "run", "", "bus.down", "broker", 1)
+    return ("fault", t_us, "run", "", "bus.down", "broker", 1, 0)
 
 
 def fault_end(t_us: int) -> Entry:

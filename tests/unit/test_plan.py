@@ -213,7 +213,7 @@ def test_a_firing_is_written_into_the_history() -> None:
 
     plan.fires("bus.duplicate", "payment", "3.1")
 
-    assert history == [("fault", 40, "run", "3.1", "bus.duplicate", "payment", 1)]
+    assert history == [("fault", 40, "run", "3.1", "bus.duplicate", "payment", 1, 0)]
 
 
 def test_a_fault_that_belongs_to_its_subject_is_recorded_once_and_stays() -> None:
