@@ -155,12 +155,14 @@ class MemoryLog:
     def lag(self, group: str) -> int:
         """Records of the group's declared topics that it has not committed."""
         found = self._group(group)
-        # A position past the end makes no other partition's lag any smaller.
+        committed = found.committed
+        # Most partitions are empty. A position past the end makes no other's lag any smaller.
         return sum(
-            max(log.end - found.committed.get(log.partition, 0), 0)
+            max(log.end - committed.get(log.partition, 0), 0)
             for topic, groups in self._declared.items()
             if found in groups
             for log in self._topics[topic]
+            if log.records or log.base
         )
 
     def records(self, topic: str) -> list[Record]:

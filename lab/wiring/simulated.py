@@ -242,9 +242,11 @@ class SimulatedWorld:
 
     async def is_drained(self) -> bool:
         # A record is committed only after its delivery was settled: no lag, nothing in flight.
-        return all(member.loop is not None for member in self.members) and not any(
-            (await self.backends.owed()).values()
-        )
+        if any(member.loop is None for member in self.members):
+            return False
+        if any((await self.backends.store.owed()).values()):
+            return False
+        return not await self.backends.bus.lag()
 
     def strikes_until_us(self) -> int:
         # What lasts goes on for as long as was asked for, however short the load is.
