@@ -84,7 +84,8 @@ class Limits:
 
     Attributes:
         tail_us: faults go on for so long after the last order was posted, or until all is quiet.
-        drain_us: after heal, the last order has so long to come to its end.
+        drain_us: after heal, the last order has so long to come to its end; and after each round of
+            the operator what was sent back.
     """
 
     tail_us: int
@@ -133,8 +134,10 @@ async def drive(
     phase("drain")
     tell(load.placed, total, "drain")
     await _until(world, is_quiet, deadline_us)
+    # What is sent back has as long as the load had. That ends: nothing is sent back many times.
     while operator is not None and now_us() < deadline_us and await operator.look(is_last=True):
         await world.clock.sleep_us(_LOOK_US)
+        deadline_us = now_us() + limits.drain_us
         await _until(world, is_quiet, deadline_us)
     world.client.give_up()
     await world.stop()

@@ -6,17 +6,17 @@ committed, and drains before it lets go. Its policies come from outside: which p
 committed (`position`), whether an old epoch counts (`accepts`), how a delivery is moved to the
 retry path when the process must stop (`move`), and who buries what nobody handled (`bury`).
 
-Here: how a subscription begins, follows the group, and ends. Its parts: `intake.py` (fetching and
-bounds), `lanes.py` (who waits for whom), `workers.py` (running and settling), `committing.py`,
-`offsets.py`, `draining.py`. Deliberately not here: retries and dead letters; they are links of
+Here: how a subscription begins, follows the group, and ends. Its parts: `limits.py`, `intake.py`
+(fetching and bounds), `lanes.py` (who waits for whom), `workers.py` (running and settling),
+`committing.py`, `offsets.py`, `draining.py`. Deliberately not here: retries and dead letters; they are links of
 `handle`, in `lab.patterns`.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Final
 
 from lab.bus.committing import NOT_REACHED, Committer, Position
@@ -24,6 +24,7 @@ from lab.bus.draining import Drain, Waiting
 from lab.bus.failures import report_failure
 from lab.bus.intake import Intake
 from lab.bus.lanes import Lanes
+from lab.bus.limits import Limits
 from lab.bus.offsets import OffsetTracker
 from lab.bus.workers import Accepts, Bury, Workers
 from lab.domain.envelope import H_ID, H_SUBJECT, text_header
@@ -32,40 +33,12 @@ from lab.ports.bus import (
     Consumer,
     Handle,
     Listener,
-    Ordering,
     Record,
     StopReport,
     TopicPartition,
 )
 
 FLUSH_US: Final = 2_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much a subscription does at once, and how long it may take to let go.
-
-    Attributes:
-        ordering: which deliveries may not run at the same time.
-        workers: handlers that run at once.
-        max_in_flight: records fetched and not settled.
-        max_uncommitted: records of one partition from its first unsettled one on.
-        commit_every: settlements after which is committed.
-        commit_after_us: time from the first uncommitted settlement to its commit.
-        revoke_us: how long running handlers may finish before partitions are given away; must lie
-            below the group's rebalance timeout.
-        rest_us: how long a stop may take beyond its grace: a quarter to move, a quarter to cancel,
-            the rest to commit.
-    """
-
-    ordering: Ordering = Ordering.KEY
-    workers: int = 16
-    max_in_flight: int = 256
-    max_uncommitted: int = 2_000
-    commit_every: int = 200
-    commit_after_us: int = 500_000
-    revoke_us: int = 8_000_000
-    rest_us: int = 4_000_000
 
 
 class _Phase(Enum):
@@ -136,6 +109,8 @@ class DeliveryLoop(Listener):
     def _make_parts(self) -> None:
         limits = self._limits
         self._ended = asyncio.Event()
+        # When the partitions are gone, if a rebalance takes them now.
+        self._revoked_us: float = inf
         self._waiting = Waiting(self._now)
         self._lanes = Lanes(limits.ordering, self._now)
         self._committer = Committer(
@@ -245,11 +220,20 @@ class DeliveryLoop(Listener):
         elif self._phase is _Phase.RUNNING:
             self._phase = _Phase.STOPPING
             self._report = StopReport(is_committed=False)
+            drain = Drain(deadline_us, move, is_stop=True)
+            self._be_done_before_revoked(drain)
             try:
-                self._report = await self._drain_and_leave(Drain(deadline_us, move, is_stop=True))
+                self._report = await self._drain_and_leave(drain)
             finally:
                 self._tear_down()
         return self._report
+
+    def _be_done_before_revoked(self, drain: Drain) -> None:
+        """Nothing can be moved any more once the partitions are gone."""
+        by_us = self._revoked_us - self._limits.rest_us // 4
+        if by_us < drain.deadline_us:
+            drain.deadline_us = int(by_us)
+            self._waiting.notify()
 
     async def _drain_and_leave(self, drain: Drain) -> StopReport:
         workers = self._workers
@@ -262,6 +246,8 @@ class DeliveryLoop(Listener):
             await waiting.until(self._is_drained, lambda: moved_us if drain.move else 0)
         await self._cancel_running(drain)
         workers.give_up(drain)
+        # A rebalance that is under way has nothing to wait for any more either.
+        waiting.notify()
         once_us = self._limits.rest_us // 2
         is_committed = await self._committer.flush_last(once_us, lambda: drain.deadline_us)
         drain.is_committed = drain.is_committed and is_committed
@@ -342,11 +328,18 @@ class DeliveryLoop(Listener):
         workers = self._workers
         deadline_us = self._now() + self._limits.revoke_us
         intake.is_closed = True
+        self._revoked_us = deadline_us
         if workers.drain is None:
             workers.begin_drain(Drain(deadline_us, None, is_stop=False))
+        else:
+            self._be_done_before_revoked(workers.drain)
         await self._waiting.until(self._has_given_up, lambda: deadline_us)
-        is_committed = await self._committer.flush(self._now() + FLUSH_US)
+        drain = workers.drain
+        is_stop = drain is not None and drain.is_stop
+        flush_us = self._limits.rest_us // 2 if is_stop else FLUSH_US
+        is_committed = await self._committer.flush(self._now() + flush_us)
         self._fence()
+        self._revoked_us = inf
         drain = workers.drain
         if drain is not None and drain.is_stop:
             drain.is_committed = drain.is_committed and is_committed

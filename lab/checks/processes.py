@@ -135,8 +135,11 @@ class GracefulShutdown(Check):
 def _redone(life: Life) -> Sequence[Deliver]:
     """Records that are started again because of how a life left, in the order of their starts.
 
-    What it acknowledged before its last rebalance has nothing to do with that.
+    What it acknowledged before its last rebalance has nothing to do with that; nor has anything, if
+    the rebalance took all that it had before it began to drain.
     """
+    if life.epoch and life.lost_epoch == life.epoch and not any(life.drained or ()):
+        return ()
     redone = [
         started
         for started, epoch in life.started_again.values()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn, Protocol
 
 from lab.faults.boundaries import Call, Hook, Moment, Port, Role, awaited_methods
+from lab.faults.work import doomed
 
 
 class Strikes(Protocol):
@@ -28,10 +29,6 @@ class Strikes(Protocol):
 
     def strikes_drain(self) -> bool:
         """Whether the process dies in the middle of its drain."""
-        ...
-
-    async def pass_boundary(self) -> None:
-        """The work at hand passes a boundary."""
         ...
 
     def begin_batch(self, subjects: Sequence[str]) -> None:
@@ -81,20 +78,20 @@ def _bounded(
 
     async def bounded(*args: object, **kwargs: object) -> object:
         first = args[0] if args else next(iter(kwargs.values()), None)
-        if any(faults.strikes(hook, Call(first)) for hook in before):
+        if before and any(faults.strikes(hook, Call(first)) for hook in before):
             await faults.die()
-        if is_boundary:
-            await faults.pass_boundary()
+        if is_boundary and (work := doomed()) is not None:
+            await work.passes()
         if may_drain and faults.strikes_drain():
             await faults.die()
         result = await call(*args, **kwargs)
         if is_claim:
             assert isinstance(result, Sequence)
             faults.begin_batch([row.envelope.lab_subject for row in result])
-        if any(faults.strikes(hook, Call(first, result)) for hook in after):
+        if after and any(faults.strikes(hook, Call(first, result)) for hook in after):
             await faults.die()
-        if is_boundary:
-            await faults.pass_boundary()
+        if is_boundary and (work := doomed()) is not None:
+            await work.passes()
         if is_mark:
             await faults.end_batch()
         return result

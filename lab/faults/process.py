@@ -189,11 +189,6 @@ class ProcessFaults(Strikes):
         site = self._points[hook.point]
         return site.fires_once(subjects) is not None
 
-    async def pass_boundary(self) -> None:
-        work = WORK.get()
-        if work is not None:
-            await work.passes()
-
     def strikes_drain(self) -> bool:
         site = self._points.get(MID_DRAIN)
         return self._is_draining and site is not None and site.fires(self._process) is not None

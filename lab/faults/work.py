@@ -35,29 +35,30 @@ class Work:
     """One piece of work and its dooms.
 
     Attributes:
+        dooms: what is to strike it and has not yet; of most work there is none.
         subject: whose it is, as `ordinal.send`.
         task: in which it began; the calls that it makes may run in others.
     """
 
-    __slots__ = ("_dooms", "subject", "task")
+    __slots__ = ("dooms", "subject", "task")
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.task: asyncio.Task[Any] | None = asyncio.current_task()
-        self._dooms: tuple[Doom, ...] = ()
+        self.dooms: tuple[Doom, ...] = ()
 
     def doom(self, doom: Doom) -> None:
         """Something more is to strike it."""
-        self._dooms = (*self._dooms, doom)
+        self.dooms = (*self.dooms, doom)
 
     @property
     def is_doomed(self) -> bool:
         """Something is to strike and has not yet. Healing saves it."""
-        return any(doom.site.is_active for doom in self._dooms)
+        return any(doom.site.is_active for doom in self.dooms)
 
     async def passes(self) -> None:
         """It passes a boundary: what is due strikes here."""
-        for doom in self._dooms:
+        for doom in self.dooms:
             if not doom.site.is_active:
                 continue
             if doom.left:
@@ -68,16 +69,22 @@ class Work:
 
     async def ends(self) -> None:
         """It is done: what has not struck yet strikes now."""
-        for doom in self._dooms:
+        for doom in self.dooms:
             if doom.site.is_active:
                 self._spend(doom)
                 await doom.strike_end(doom.firing, self)
 
     def _spend(self, doom: Doom) -> None:
         """Once, also if several calls run side by side; recorded before it takes effect."""
-        self._dooms = tuple(other for other in self._dooms if other is not doom)
+        self.dooms = tuple(other for other in self.dooms if other is not doom)
         doom.site.strike(doom.firing)
 
 
 WORK: ContextVar[Work | None] = ContextVar("work", default=None)
 """The work of the running task, and of the tasks that it starts."""
+
+
+def doomed() -> Work | None:
+    """The work of the running task if something is to strike it: there is none of that mostly."""
+    work = WORK.get()
+    return work if work is not None and work.dooms else None

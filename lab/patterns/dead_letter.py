@@ -208,6 +208,8 @@ class DeadLetters:
         self._write = write
         # Found dead under this epoch and not buried yet: no handler is started again for them.
         self._pending: dict[_Pending, DeadLetter] = {}
+        # Those of them that are dead already and lack only their letter: the limiter is too late.
+        self._dead: set[_Pending] = set()
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""
@@ -231,11 +233,12 @@ class DeadLetters:
         """
         key = _pending(delivery)
         has_waited = key in self._pending
-        pause_us = self._limiter.pause_us(has_waited=has_waited)
+        is_dead = key in self._dead
+        pause_us = 0 if is_dead else self._limiter.pause_us(has_waited=has_waited)
         if not has_waited:
             self._pending[key] = dead
             if len(self._pending) > _PENDING_KEPT:
-                del self._pending[next(iter(self._pending))]
+                self._forget(next(iter(self._pending)))
         if pause_us:
             return Release("dead_letters", pause_us)
         try:
@@ -243,15 +246,20 @@ class DeadLetters:
             if verdict is Verdict.CONFLICT:
                 return Retry(self._again_us, counts=False)
             if verdict is not Verdict.DONE:
+                self._dead.add(key)
                 await self._queue.publish(delivery, dead)
         except LabError as error:
             return give_back(error, self._again_us)
-        self._pending.pop(key, None)
+        self._forget(key)
         if verdict is Verdict.DONE:
             return DONE
         self._limiter.died()
         self._buried(delivery, dead)
         return DEAD
+
+    def _forget(self, key: _Pending) -> None:
+        self._pending.pop(key, None)
+        self._dead.discard(key)
 
     async def _commit(self, delivery: Delivery) -> Verdict:
         """Commit `dead` with the service's unit; CONFLICT if others were faster too many times."""

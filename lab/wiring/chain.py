@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
-from lab.bus.delivery import DeliveryLoop, Limits
+from lab.bus.delivery import DeliveryLoop
 from lab.bus.edge import Invoke, TypeFilter
+from lab.bus.limits import Limits
 from lab.bus.workers import Bury
 from lab.domain.codec import decode
 from lab.domain.events import READS

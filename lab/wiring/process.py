@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,7 +97,12 @@ def run_process(assignment: Assignment) -> None:
     assignment.check()
     log = log_to_stderr(service=assignment.service, process=assignment.process)
     main = _be_third_parties if assignment.role == PROVIDERS else _be_process
-    asyncio.run(main(assignment, log))
+    try:
+        asyncio.run(main(assignment, log))
+    finally:
+        # Faults may end in the very moment in which it ends: an interpreter that is being torn down
+        # has no handlers, and the signal would kill it.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
@@ -283,6 +289,11 @@ def _say_ready(assignment: Assignment, log: logging.Logger, url: str = "") -> No
         os.write(sys.stdout.fileno(), msgspec.json.encode(line) + b"\n")
 
 
+def _hear(loop: asyncio.AbstractEventLoop, call: Callable[[], None], *_: object) -> None:
+    with suppress(RuntimeError):  # The loop is closed.
+        loop.call_soon_threadsafe(call)
+
+
 class _Signals:
     """What the operating system tells the process.
 
@@ -300,7 +311,8 @@ class _Signals:
         self._heal: Callable[[], object] = lambda: None
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGUSR1, self._healed)
+        # Not the loop's: it stays when the loop is closed.
+        signal.signal(signal.SIGUSR1, partial(_hear, loop, self._healed))
         if assignment.is_supervised:
             # Its supervisor has ended, however: nobody will ever tell it anything again.
             loop.add_reader(sys.stdin.fileno(), self._orphaned)

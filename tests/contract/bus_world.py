@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from lab.bus.delivery import DeliveryLoop, Limits
+from lab.bus.delivery import DeliveryLoop
+from lab.bus.limits import Limits
 from lab.bus.memory import MemoryLog
 from lab.domain.envelope import Headers
 from lab.domain.partitioner import partition_of

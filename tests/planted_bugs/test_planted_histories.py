@@ -711,6 +711,48 @@ def test_a_process_that_was_cut_off_when_it_stopped_could_hand_nothing_on(
     assert found.verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("anew_s", "taker", "verdict"),
+    [
+        # The store has forgotten that it was completed: it says so by handing it out anew.
+        (1, "payment-2", "PASS"),
+        (None, "payment-2", "FAIL"),
+        (-1, "payment-2", "FAIL"),
+        # A process knows that it took over what it had completed before.
+        (None, "payment-1", "PASS"),
+    ],
+)
+def test_an_event_that_was_forgotten_may_be_taken_over(
+    anew_s: int | None, taker: str, verdict: str
+) -> None:
+    entries = plain()
+    event = event_id(SUBJECT, "OrderValidated")
+    claim = entries[where(entries, "claim", group="payment", event_id=event)]
+    place = where(entries, "complete", group="payment", event_id=event)
+    done_us = entries[place][1]
+    assert isinstance(done_us, int)
+    taken = changed(claim, process=taker, state="takeover", fence=999, t_us=done_us + 2 * S)
+    anew = changed(claim, process="payment-3", fence=998, t_us=done_us + (anew_s or 0) * S)
+    told = after(entries, place, *([] if anew_s is None else [anew]), taken)
+
+    assert judge(told)["fenced"].verdict == verdict
+    # Whoever is heard of first.
+    turned = [e for e in told if e is not anew]
+    assert judge([*turned, anew] if anew in told else turned)["fenced"].verdict == verdict
+
+
+@pytest.mark.parametrize(("drained", "verdict"), [(0, "PASS"), (1, "FAIL")])
+def test_a_process_that_had_lost_its_partitions_when_it_stopped_left_nothing(
+    drained: int, verdict: str
+) -> None:
+    entries = spoiled(a_process_leaves_without_its_commit(), "drained", {"drained": drained})
+    owned = entries[where(entries, "owned", process="validation-1")]
+    place = where(entries, "life", event="term")
+    lost = after(entries, place, ("revoked", entries[place][1], *owned[2:]))
+
+    assert judge(lost)["graceful-shutdown"].verdict == verdict
+
+
 def test_a_process_that_told_its_position_in_vain_could_not_help_what_is_done_again() -> None:
     entries = without(stopped(), lambda e: e["kind"] == "committed" and e["group"] == "validation")
     deliver = entries[where(entries, "deliver", group="validation")]

@@ -12,7 +12,8 @@ from typing import Literal
 
 import pytest
 
-from lab.bus.delivery import DeliveryLoop, Limits
+from lab.bus.delivery import DeliveryLoop
+from lab.bus.limits import Limits
 from lab.bus.memory import MemoryLog
 from lab.history.entries import Entry
 from lab.patterns.commit_prefix import commit_prefix
