@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,12 @@ def test_a_heal_that_comes_while_a_process_ends_does_not_kill_it(
     try:
         assert b"ready" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
+        code = None
         for _ in range(10_000):
             process.send_signal(signal.SIGUSR1)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 code = process.wait(timeout=max(delay_s, 0.001))
-            except subprocess.TimeoutExpired:
-                continue
-            break
+                break
         assert code == 0
     finally:
         process.kill()
