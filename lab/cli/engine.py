@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lab.report.result import Result
+    from lab.report.result import Mode, Result
     from lab.report.seeds import SeedRun
 
     OnProgress = Callable[[int, int, str], None]
@@ -59,6 +59,19 @@ def run_seed(
         beyond_contract=asked.beyond_contract,
         on_progress=on_progress,
     )
+
+
+def mode_of(asked: Asked) -> "Mode":
+    """In which world it runs."""
+    from lab.wiring.spec import choose_makes
+
+    return choose_makes(
+        real=asked.real,
+        bus=asked.bus,
+        store=asked.store,
+        dedupe=asked.dedupe,
+        wall_clock=asked.wall_clock,
+    ).mode
 
 
 def run_seeds(asked: Asked, seeds: Sequence[int], *, out: "Path | None") -> "Iterator[SeedRun]":

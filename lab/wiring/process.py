@@ -151,8 +151,10 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         await signals.wait()
         signals.is_ready = False
         _tell_life(life, "term")
-        await _end(program, signals, log)
-        _tell_life(life, "stopped")
+        # Of a supervised process the second signal is one more fault, not a person's impatience.
+        again = None if assignment.is_supervised else signals
+        report = await _end(program, again, log)
+        _tell_life(life, "aborted" if report.is_aborted else "stopped")
 
 
 def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
@@ -176,8 +178,8 @@ async def _watch_stalls(process: str, clock: Clock, write: Write) -> None:
             write(("stalled", now_us, process, "", now_us - due_us))
 
 
-async def _end(program: Program, signals: "_Signals", log: logging.Logger) -> None:
-    """End the work of a process that was told to stop; told again, abort it."""
+async def _end(program: Program, signals: "_Signals | None", log: logging.Logger) -> ShutdownReport:
+    """End the work of a process that was told to stop; told again by `signals`, abort it."""
     shutdown = program.make_shutdown()
     if isinstance(shutdown, ExitAtOnce):
         _tell_life(program.life, "stopped")
@@ -187,7 +189,8 @@ async def _end(program: Program, signals: "_Signals", log: logging.Logger) -> No
     loop = asyncio.get_running_loop()
     ending = loop.create_task(shutdown.on_signal())
     again: list[asyncio.Task[ShutdownReport]] = []
-    signals.on_again(lambda: again.append(loop.create_task(shutdown.on_signal())))
+    if signals is not None:
+        signals.on_again(lambda: again.append(loop.create_task(shutdown.on_signal())))
     report = await ending
     log.info(
         "stopped",
@@ -201,6 +204,7 @@ async def _end(program: Program, signals: "_Signals", log: logging.Logger) -> No
     )
     for task in again:
         await task
+    return report
 
 
 async def _be_third_parties(assignment: Assignment, log: logging.Logger) -> None:

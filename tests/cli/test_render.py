@@ -164,7 +164,7 @@ def test_what_a_result_says_is_never_taken_for_markup() -> None:
 
 def test_many_seeds_have_a_line_each_and_a_summary() -> None:
     runs = [seed_run(make()) for make in (make_result, make_fail, make_unknown)]
-    summary = sum_up("duplicates", runs, seeds=9, is_partial=True)
+    summary = sum_up("duplicates", runs, mode="real", seeds=9, is_partial=True)
     parts = [*map(render.seed_line, runs), *render.seeds_summary(summary)]
 
     lines = render.to_text(parts, width=100, is_plain=True).splitlines()
@@ -172,6 +172,7 @@ def test_many_seeds_have_a_line_each_and_a_summary() -> None:
     assert lines[0] == "seed 7      PASS     digest 9f2c41e1   0.31s"
     assert lines[1].startswith("seed 7      FAIL     no-double-charge: order 37: 2 captures")
     assert lines[2] == "seed 7      UNKNOWN  not reached: bus.duplicate >= 4 %"
+    assert lines[3].startswith("duplicates   real   3 seeds")
     assert "FAIL   1 PASS, 1 FAIL, 1 UNKNOWN INTERRUPTED after 3 of 9 seeds" in lines[3]
     assert "no-double-charge: 1 seed" in lines[4]
     assert lines[5].endswith("lab run duplicates --seed 7")

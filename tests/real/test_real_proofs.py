@@ -138,6 +138,23 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
     assert result.verdict == "PASS", result.why
 
 
+def test_a_process_that_is_told_to_stop_again_while_it_stops_goes_on_stopping(
+    tmp_path: Path,
+) -> None:
+    result = run(
+        "happy-path",
+        real=True,
+        orders=40,
+        rate=40,
+        faults=["proc.term@validation#every2 first=2"],
+        out=tmp_path,
+    )
+    told = [e for e in entries(result) if e["kind"] == "fault"]
+    stops = [e for e in entries(result) if e["kind"] == "life" and e["event"] == "term"]
+    assert len(told) > len(stops) > 0, "no signal came twice: this says nothing"
+    assert result.verdict == "PASS", result.why
+
+
 def test_servers_that_die_and_come_back_under_load_lose_nothing(tmp_path: Path) -> None:
     for server in ("postgres", "redis", "kafka"):
         need_control(server)
