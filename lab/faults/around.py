@@ -78,7 +78,7 @@ def _bounded(
 
     async def bounded(*args: object, **kwargs: object) -> object:
         first = args[0] if args else next(iter(kwargs.values()), None)
-        if before and any(faults.strikes(hook, Call(first)) for hook in before):
+        if any(faults.strikes(hook, Call(first)) for hook in before):
             await faults.die()
         if is_boundary and (work := doomed()) is not None:
             await work.passes()
@@ -88,7 +88,7 @@ def _bounded(
         if is_claim:
             assert isinstance(result, Sequence)
             faults.begin_batch([row.envelope.lab_subject for row in result])
-        if after and any(faults.strikes(hook, Call(first, result)) for hook in after):
+        if any(faults.strikes(hook, Call(first, result)) for hook in after):
             await faults.die()
         if is_boundary and (work := doomed()) is not None:
             await work.passes()
@@ -96,4 +96,10 @@ def _bounded(
             await faults.end_batch()
         return result
 
-    return bounded
+    def passed(*args: object, **kwargs: object) -> Awaitable[object]:
+        # Hardly any work is doomed: the rest does not pay for a coroutine more around each call.
+        return call(*args, **kwargs) if doomed() is None else bounded(*args, **kwargs)
+
+    if mine or may_drain or is_claim or is_mark:
+        return bounded
+    return passed if is_boundary else call
