@@ -96,10 +96,17 @@ def _bounded(
             await faults.end_batch()
         return result
 
-    def passed(*args: object, **kwargs: object) -> Awaitable[object]:
-        # Hardly any work is doomed: the rest does not pay for a coroutine more around each call.
-        return call(*args, **kwargs) if doomed() is None else bounded(*args, **kwargs)
-
     if mine or may_drain or is_claim or is_mark:
         return bounded
-    return passed if is_boundary else call
+    return _only_doomed(call, bounded) if is_boundary else call
+
+
+def _only_doomed(
+    call: Callable[..., Awaitable[object]], bounded: Callable[..., Awaitable[object]]
+) -> Callable[..., Awaitable[object]]:
+    """Hardly any work is doomed: the rest pays for no coroutine more around each call."""
+
+    def passed(*args: object, **kwargs: object) -> Awaitable[object]:
+        return call(*args, **kwargs) if doomed() is None else bounded(*args, **kwargs)
+
+    return passed
