@@ -31,6 +31,7 @@ from lab.runtime.http_server import LOOPBACK, free_port
 from lab.scenarios.client import Client
 from lab.settings import environment
 from lab.wiring.assignment import PROVIDERS, Assignment
+from lab.wiring.backends import prepare_whole
 from lab.wiring.chain import Policy
 from lab.wiring.operating import make_operator
 from lab.wiring.outages import OUTAGES, Outages, check_can_strike
@@ -99,9 +100,7 @@ class RealWorld:
         if any(firing.kind in OUTAGES for firing in self.plan.timetable()):
             check_can_strike(self._servers_script)
         for backend in self.backends.all:
-            await backend.prepare(stack)
-            if not self.spec.makes.keep:
-                stack.push_async_callback(backend.remove)
+            await prepare_whole(backend, stack, keep=self.spec.makes.keep)
         questions = PlanServer(self.plan, on_pause=self._pause)
         stack.callback(questions.close)
         control = await questions.start(self.folder / "control")
@@ -165,6 +164,11 @@ class RealWorld:
         ends += [spec.until_us for spec in self.plan.specs if spec.until_us is not None]
         paused_us = max(member.paused_until_us for member in self.members)
         return max(self._began_us + max(ends, default=0), paused_us)
+
+    async def cut_short(self) -> None:
+        """End the run here: what becomes of the work that is under way is not judged."""
+        self._end_us = self.clock.now_us()
+        await self.heal()
 
     async def stop(self) -> None:
         """Start nobody again, and let the leases of those who died run out."""
