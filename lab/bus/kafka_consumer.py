@@ -22,6 +22,7 @@ from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka_client import BATCH_BYTES_MAX, KAFKA_ERRORS, KafkaSettings, mapped, within
+from lab.bus.kafka_unreadable import unreadable
 from lab.domain.errors import Fenced, Transient
 from lab.ports.bus import Consumer, Listener, Record, TopicPartition, Unread
 
@@ -261,6 +262,8 @@ class KafkaConsumer(Consumer):
         except KAFKA_ERRORS as error:
             self._is_broken = True
             raise mapped(error, "poll") from error
+        except UnicodeDecodeError as error:
+            raise unreadable(self._member, self._group, self._settings) from error
         settings = self._settings
         return [to_record(found, settings) for batch in batches.values() for found in batch]
 
