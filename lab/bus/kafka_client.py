@@ -22,6 +22,7 @@ BATCH_BYTES_MAX: Final = PARKED_RECORD_BYTES + 64 * 1024
 """Of a batch on the wire: the largest record and what the format adds to it."""
 
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_BROKERS: Final = re.compile(r"[\w.-]+:\d{1,5}|\[[\da-fA-F:.]+\]:\d{1,5}")
 
 KAFKA_ERRORS: Final = (
     kafka_errors.KafkaError,
@@ -62,6 +63,15 @@ class KafkaSettings:
                 f"the prefix {self.prefix!r} of a run's topics must consist of up to 64 letters, "
                 "digits, - and _"
             )
+
+    @property
+    def where(self) -> str:
+        """The addresses as they may be shown; "" if they cannot be read.
+
+        What is no address may hold a password, so nothing of it is shown.
+        """
+        brokers = self.bootstrap.split(",")
+        return self.bootstrap if all(_BROKERS.fullmatch(one.strip()) for one in brokers) else ""
 
     @property
     def stem(self) -> str:

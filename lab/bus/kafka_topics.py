@@ -72,6 +72,13 @@ class KafkaTopics(TopicReader):
 
     async def __aenter__(self) -> Self:
         settings = self._settings
+        if not settings.where:
+            raise EnvironmentNotReady(
+                "its address cannot be read",
+                server="Kafka",
+                address="?",
+                remedy="LAB_KAFKA_BOOTSTRAP must be HOST:PORT, several separated by commas",
+            )
         admin = AIOKafkaAdminClient(**settings.connection("lab-topics", settings.connect_us))
         self._admin = admin
         try:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lab.report.result import Result
+    from lab.report.result import Mode, Result
     from lab.report.seeds import SeedRun
 
     OnProgress = Callable[[int, int, str], None]
@@ -61,6 +61,19 @@ def run_seed(
             beyond_contract=asked.beyond_contract,
             on_progress=on_progress,
         )
+
+
+def world_of(asked: Asked) -> "Mode":
+    """The world in which it runs, as results name it."""
+    from lab.wiring.spec import choose_makes
+
+    return choose_makes(
+        real=asked.real,
+        bus=asked.bus,
+        store=asked.store,
+        dedupe=asked.dedupe,
+        wall_clock=asked.wall_clock,
+    ).mode
 
 
 def run_seeds(asked: Asked, seeds: Sequence[int], *, out: "Path | None") -> "Iterator[SeedRun]":

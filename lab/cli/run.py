@@ -102,7 +102,13 @@ def _run_seeds(asked: options.Asked, seeds: tuple[int, ...]) -> int:
         except KeyboardInterrupt:
             pass
     is_partial = len(runs) < len(seeds)
-    summary = sum_up(asked.scenario, runs, seeds=len(seeds), is_partial=is_partial)
+    summary = sum_up(
+        asked.scenario,
+        runs,
+        mode=engine.world_of(asked),
+        seeds=len(seeds),
+        is_partial=is_partial,
+    )
     if asked.json:
         put(encode_seeds(summary))
     else:

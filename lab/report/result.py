@@ -10,6 +10,7 @@ import msgspec
 SCHEMA_VERSION: Final = 1
 
 VerdictName = Literal["PASS", "FAIL", "UNKNOWN"]
+Mode = Literal["simulated", "wall-clock", "real"]
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +132,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int
     scenario: str
     summary: str
-    mode: Literal["simulated", "wall-clock", "real"]
+    mode: Mode
     bus: str
     store: str
     dedupe: str

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from lab.report.result import Result, VerdictName
+from lab.report.result import Mode, Result, VerdictName
 
 SEEDS_SCHEMA_VERSION: Final = 1
 
@@ -44,7 +44,7 @@ class SeedsResult(msgspec.Struct, frozen=True, kw_only=True):
 
     schema_version: int
     scenario: str
-    mode: Literal["simulated", "wall-clock", "real"]
+    mode: Mode
     verdict: VerdictName
     partial: bool
     seeds: int
@@ -73,8 +73,10 @@ def seed_run(result: Result) -> SeedRun:
     )
 
 
-def sum_up(scenario: str, runs: Sequence[SeedRun], *, seeds: int, is_partial: bool) -> SeedsResult:
-    """The sum of the seeds that have run; with none of them it is UNKNOWN."""
+def sum_up(
+    scenario: str, runs: Sequence[SeedRun], *, mode: Mode, seeds: int, is_partial: bool
+) -> SeedsResult:
+    """The sum of the seeds that have run in the world `mode`; with none of them it is UNKNOWN."""
     by_verdict = Counter(run.verdict for run in runs)
     verdict: VerdictName = "PASS" if runs else "UNKNOWN"
     for worse in ("UNKNOWN", "FAIL"):
@@ -83,7 +85,7 @@ def sum_up(scenario: str, runs: Sequence[SeedRun], *, seeds: int, is_partial: bo
     return SeedsResult(
         schema_version=SEEDS_SCHEMA_VERSION,
         scenario=scenario,
-        mode="simulated",
+        mode=mode,
         verdict=verdict,
         partial=is_partial,
         seeds=seeds,

@@ -164,7 +164,7 @@ def test_what_a_result_says_is_never_taken_for_markup() -> None:
 
 def test_many_seeds_have_a_line_each_and_a_summary() -> None:
     runs = [seed_run(make()) for make in (make_result, make_fail, make_unknown)]
-    summary = sum_up("duplicates", runs, seeds=9, is_partial=True)
+    summary = sum_up("duplicates", runs, mode="simulated", seeds=9, is_partial=True)
     parts = [*map(render.seed_line, runs), *render.seeds_summary(summary)]
 
     lines = render.to_text(parts, width=100, is_plain=True).splitlines()

@@ -119,6 +119,18 @@ def test_an_error_says_what_may_be_done_about_it(theirs: Exception, ours: type[E
 # ---- nobody there
 
 
+@pytest.mark.parametrize("bootstrap", ["me:swordfish@127.0.0.1:9", "nowhere", "a:1,b", ""])
+def test_an_address_that_cannot_be_read_is_not_shown(bootstrap: str) -> None:
+    async def main() -> None:
+        async with KafkaTopics(KafkaSettings(bootstrap=bootstrap)):
+            pass
+
+    with pytest.raises(EnvironmentNotReady, match="LAB_KAFKA_BOOTSTRAP must be HOST:PORT") as told:
+        asyncio.run(main())
+    assert told.value.address == "?"
+    assert "swordfish" not in str(told.value)
+
+
 def test_a_broker_that_is_not_there_is_said_with_address_and_remedy() -> None:
     async def enter() -> None:
         async with KafkaTopics(NOWHERE):
