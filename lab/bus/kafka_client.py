@@ -120,6 +120,15 @@ async def within(limit_us: int, call: Awaitable[T]) -> T:
         return await call
 
 
+def java_hash(text: str) -> int:
+    """The hash by which a broker spreads its groups; names of ours are ASCII."""
+    number = 0
+    for character in text:
+        number = (31 * number + ord(character)) & 0xFFFF_FFFF
+    # Of a negative number the amount is taken, and there is none of the lowest.
+    return number if number < 2**31 else (2**32 - number) % 2**31
+
+
 # ---- errors
 
 _FENCED: Final = (

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.producer import message_accumulator
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as PlainBuilder
 from ruamel.yaml import YAML
@@ -96,6 +97,15 @@ def remove_all_of(name: str) -> None:
         await redis.forget(RedisServer(url=need("redis"), prefix=name))
 
     asyncio.run(remove())
+
+
+async def groups_of(name: str) -> list[str]:
+    """The consumer groups of the system with that name."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=need("kafka"))
+    await admin.start()
+    groups = [group for group, *_ in await admin.list_consumer_groups()]
+    await admin.close()
+    return [group for group in groups if group.startswith(name.replace("_", "-"))]
 
 
 @contextmanager
@@ -217,6 +227,7 @@ def test_a_process_that_can_consume_no_more_ends_and_names_the_record(
         offset = asyncio.run(_send_unreadable(topic, monkeypatch))
 
         assert own.process.wait(timeout=30) == 4
+    assert asyncio.run(groups_of(name)) == []
     told = own.log.read_text("utf-8").splitlines()
     (line,) = [line for line in told if line.startswith("lab: ")]
     assert f"offset {offset} of topic {topic}, partition 0" in line
