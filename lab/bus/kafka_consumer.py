@@ -4,8 +4,9 @@ The client library's fetcher, coordinator and heartbeats do the talking; what is
 port's promises: the epoch is the group's generation, a commit is of the epoch that it names, no
 record is handed out while partitions change hands, a poll can be woken, every wait ends.
 
-Where the library has no public way, a private one is taken, in this file only: the generation, one
-commit without its endless retries, the signal that records have come, its background tasks.
+Where the library has no public way, a private one is taken, here and in `kafka_unreadable` only:
+the generation, one commit without its endless retries, the signal that records have come, its
+background tasks.
 Deliberately not here: what is done with the records.
 
 Source: `aiokafka` 0.14, `consumer/group_coordinator.py`, `consumer/fetcher.py`.
