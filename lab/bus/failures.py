@@ -4,6 +4,10 @@ Deliberately not here: exceptions out of the chain around a handler (`workers.py
 """
 
 import asyncio
+from typing import Final
+
+SUBSCRIPTION: Final = "subscription"
+"""Names the group in what the exception handler is told: nothing is consumed from then on."""
 
 
 def report_failure(task: "asyncio.Task[None]", group: str) -> None:
@@ -15,5 +19,6 @@ def report_failure(task: "asyncio.Task[None]", group: str) -> None:
                 "message": f"a task of the subscription of {group} failed",
                 "exception": error,
                 "task": task,
+                SUBSCRIPTION: group,
             }
         )

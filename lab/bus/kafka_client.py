@@ -22,6 +22,7 @@ BATCH_BYTES_MAX: Final = PARKED_RECORD_BYTES + 64 * 1024
 """Of a batch on the wire: the largest record and what the format adds to it."""
 
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_BROKERS: Final = re.compile(r"[\w.-]+:\d{1,5}|\[[\da-fA-F:.]+\]:\d{1,5}")
 
 KAFKA_ERRORS: Final = (
     kafka_errors.KafkaError,
@@ -62,6 +63,15 @@ class KafkaSettings:
                 f"the prefix {self.prefix!r} of a run's topics must consist of up to 64 letters, "
                 "digits, - and _"
             )
+
+    @property
+    def where(self) -> str:
+        """The addresses as they may be shown; "" if they cannot be read.
+
+        What is no address may hold a password, so nothing of it is shown.
+        """
+        brokers = self.bootstrap.split(",")
+        return self.bootstrap if all(_BROKERS.fullmatch(one.strip()) for one in brokers) else ""
 
     @property
     def stem(self) -> str:
@@ -108,6 +118,15 @@ async def within(limit_us: int, call: Awaitable[T]) -> T:
     """
     async with asyncio.timeout(limit_us / 1e6):  # noqa: TID251 - a real adapter, not simulated
         return await call
+
+
+def java_hash(text: str) -> int:
+    """The hash by which a broker spreads its groups; names of ours are ASCII."""
+    number = 0
+    for character in text:
+        number = (31 * number + ord(character)) & 0xFFFF_FFFF
+    # Of a negative number the amount is taken, and there is none of the lowest.
+    return number if number < 2**31 else (2**32 - number) % 2**31
 
 
 # ---- errors

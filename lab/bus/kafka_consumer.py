@@ -4,8 +4,9 @@ The client library's fetcher, coordinator and heartbeats do the talking; what is
 port's promises: the epoch is the group's generation, a commit is of the epoch that it names, no
 record is handed out while partitions change hands, a poll can be woken, every wait ends.
 
-Where the library has no public way, a private one is taken, in this file only: the generation, one
-commit without its endless retries, the signal that records have come, its background tasks.
+Where the library has no public way, a private one is taken, here and in `kafka_unreadable` only:
+the generation, one commit without its endless retries, the signal that records have come, its
+background tasks.
 Deliberately not here: what is done with the records.
 
 Source: `aiokafka` 0.14, `consumer/group_coordinator.py`, `consumer/fetcher.py`.
@@ -22,6 +23,7 @@ from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka_client import BATCH_BYTES_MAX, KAFKA_ERRORS, KafkaSettings, mapped, within
+from lab.bus.kafka_unreadable import unreadable
 from lab.domain.errors import Fenced, Transient
 from lab.ports.bus import Consumer, Listener, Record, TopicPartition, Unread
 
@@ -261,6 +263,8 @@ class KafkaConsumer(Consumer):
         except KAFKA_ERRORS as error:
             self._is_broken = True
             raise mapped(error, "poll") from error
+        except UnicodeDecodeError as error:
+            raise unreadable(self._member, self._group, self._settings) from error
         settings = self._settings
         return [to_record(found, settings) for batch in batches.values() for found in batch]
 

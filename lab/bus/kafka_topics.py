@@ -20,6 +20,7 @@ from lab.bus.kafka_client import (
     KAFKA_ERRORS,
     KafkaSettings,
     describe,
+    java_hash,
     mapped,
     within,
 )
@@ -30,6 +31,9 @@ from lab.resources import how_to_start
 
 _SEEN_S: Final = 40
 """A broker that has just begun, on a busy machine, takes so long until it shows a new topic."""
+
+_SWEEP_S: Final = 2
+"""A broker notices so late that a session is over."""
 
 _COMMITS: Final = "__consumer_offsets"
 _FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
@@ -72,6 +76,13 @@ class KafkaTopics(TopicReader):
 
     async def __aenter__(self) -> Self:
         settings = self._settings
+        if not settings.where:
+            raise EnvironmentNotReady(
+                "its address cannot be read",
+                server="Kafka",
+                address="?",
+                remedy="LAB_KAFKA_BOOTSTRAP must be HOST:PORT, several separated by commas",
+            )
         admin = AIOKafkaAdminClient(**settings.connection("lab-topics", settings.connect_us))
         self._admin = admin
         try:
@@ -121,6 +132,8 @@ class KafkaTopics(TopicReader):
     async def delete(self) -> Sequence[str]:
         """Remove every topic and group of this run; returns the topics' names on the broker.
 
+        A member that was killed is in its group until its session ends, which is waited for.
+
         Raises:
             ValueError: the run has no prefix, so nothing is known to be its own.
             Transient: the broker was not reached.
@@ -129,11 +142,7 @@ class KafkaTopics(TopicReader):
         if not stem:
             raise ValueError("a run without a prefix owns no topics: delete them by name")
         groups = [name for name, *_ in await self._call(self._admin.list_consumer_groups)]
-        for group in groups:
-            if group.startswith(stem):
-                node = await self._call(self._admin.find_coordinator, group)
-                request = DeleteGroupsRequest([group])
-                await self._call(self._admin._send_request, request, node)  # noqa: SLF001
+        await asyncio.gather(*[self._forget(name) for name in groups if name.startswith(stem)])
         found = await self._call(self._admin.list_topics)
         own = sorted(name for name in found if name.startswith(stem))
         if own:
@@ -142,6 +151,18 @@ class KafkaTopics(TopicReader):
                 if code and code != kafka_errors.UnknownTopicOrPartitionError.errno:
                     raise mapped(kafka_errors.for_code(code)(name), "topics")
         return own
+
+    async def _forget(self, group: str) -> None:
+        clock = asyncio.get_running_loop()
+        end = clock.time() + self._settings.session_us / 1e6 + _SWEEP_S
+        request = DeleteGroupsRequest([group])
+        while True:
+            node = await self._call(self._admin.find_coordinator, group)
+            response = await self._call(self._admin._send_request, request, node)  # noqa: SLF001
+            codes = {code for _, code in response.results}
+            if kafka_errors.NonEmptyGroup.errno not in codes or clock.time() >= end:
+                return
+            await asyncio.sleep(0.2)
 
     # ---- measured
 
@@ -217,7 +238,7 @@ class KafkaTopics(TopicReader):
         count = len(described[0]["partitions"])
         if not count:
             return []  # Nobody has ever committed anything.
-        place = BrokerPartition(_COMMITS, _java_hash(self._settings.topic(group)) % count)
+        place = BrokerPartition(_COMMITS, java_hash(self._settings.topic(group)) % count)
         async with Reader(self._settings, [place]) as reader:
             found = await self._call(reader.offsets_for_times, {place: since_us // 1000})
             start = found[place]
@@ -329,15 +350,6 @@ async def _beginnings(reader: Any, places: list[BrokerPartition]) -> dict[Broker
     """The first offset of each partition."""
     found: dict[BrokerPartition, int] = await reader.beginning_offsets(places)
     return {place: found[place] for place in places}
-
-
-def _java_hash(text: str) -> int:
-    """The hash by which a broker spreads its groups; names of ours are ASCII."""
-    number = 0
-    for character in text:
-        number = (31 * number + ord(character)) & 0xFFFF_FFFF
-    # Of a negative number the amount is taken, and there is none of the lowest.
-    return number if number < 2**31 else (2**32 - number) % 2**31
 
 
 class Reader:

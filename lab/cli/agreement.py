@@ -7,6 +7,8 @@ the orders, and which promises were kept. Times are not: a simulated run says no
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from lab.cli.stopping import ended_as_by_ctrl_c
+
 if TYPE_CHECKING:
     from lab.report.result import Result
 
@@ -42,7 +44,8 @@ def compare_worlds() -> Agreement:
     from lab.wiring.running import run
 
     simulated = run(SCENARIO, orders=ORDERS)
-    real = run(SCENARIO, orders=ORDERS, real=True)
+    with ended_as_by_ctrl_c():
+        real = run(SCENARIO, orders=ORDERS, real=True)
     return Agreement(
         simulated=_in_words(simulated),
         real=_in_words(real),

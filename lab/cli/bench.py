@@ -12,6 +12,7 @@ from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.given import Given, OptionError
 from lab.cli.output import put
+from lab.cli.stopping import ended_as_by_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,9 +88,10 @@ def _real(
     from lab.bench.real import REAL_ROUNDS, encode_real_report, measure_real
     from lab.settings import environment
 
-    report = measure_real(
-        environment(), rounds=REAL_ROUNDS if rounds is None else rounds, on_progress=told
-    )
+    with ended_as_by_ctrl_c():
+        report = measure_real(
+            environment(), rounds=REAL_ROUNDS if rounds is None else rounds, on_progress=told
+        )
     return encode_real_report(report), _real_page(report)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from lab.cli.options import DEFAULT_OUT, Asked
+from lab.cli.stopping import ended_as_by_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,33 +37,34 @@ def run_seed(
     """Run it under another seed; with `out` None no file is written."""
     from lab.wiring.running import run
 
-    return run(
-        asked.experiment,
-        real=asked.real,
-        bus=asked.bus,
-        store=asked.store,
-        dedupe=asked.dedupe,
-        wall_clock=asked.wall_clock,
-        keep=asked.keep,
-        seed=seed,
-        orders=asked.orders,
-        rate=asked.rate,
-        orders_from=asked.orders_from,
-        speed=asked.speed,
-        faults=asked.faults,
-        off=asked.off,
-        settings=asked.settings,
-        only=asked.only,
-        scenarios=asked.scenarios,
-        history=asked.history,
-        out=out,
-        beyond_contract=asked.beyond_contract,
-        on_progress=on_progress,
-    )
+    with ended_as_by_ctrl_c():
+        return run(
+            asked.experiment,
+            real=asked.real,
+            bus=asked.bus,
+            store=asked.store,
+            dedupe=asked.dedupe,
+            wall_clock=asked.wall_clock,
+            keep=asked.keep,
+            seed=seed,
+            orders=asked.orders,
+            rate=asked.rate,
+            orders_from=asked.orders_from,
+            speed=asked.speed,
+            faults=asked.faults,
+            off=asked.off,
+            settings=asked.settings,
+            only=asked.only,
+            scenarios=asked.scenarios,
+            history=asked.history,
+            out=out,
+            beyond_contract=asked.beyond_contract,
+            on_progress=on_progress,
+        )
 
 
-def mode_of(asked: Asked) -> "Mode":
-    """In which world it runs."""
+def world_of(asked: Asked) -> "Mode":
+    """The world in which it runs, as results name it."""
     from lab.wiring.spec import choose_makes
 
     return choose_makes(

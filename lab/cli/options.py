@@ -224,6 +224,8 @@ def ask(scenario: str, flags: Flags) -> Asked:
         raise OptionError("--seed and --seeds contradict each other: leave one out")
     seed, speed, out = given.whole("seed"), given.number("speed"), given.text("out")
     seeds, orders_from = flags.get("seeds"), given.text("orders-from")
+    if seeds is not None and given.switch("keep"):
+        raise OptionError("--keep is of one run, whose page names what it left: use --seed N")
     return Asked(
         scenario=scenario,
         **_makes(given),
@@ -265,7 +267,8 @@ def _makes(given: Given) -> _Makes:
         given.word("store", ("memory", "postgres")) or "memory",
         given.word("dedupe", ("memory", "redis")) or "memory",
     )
-    if real and (wall_clock or (bus, store, dedupe) != ("memory", "memory", "memory")):
+    parts = [given.text(name) for name in ("bus", "store", "dedupe")]
+    if real and (wall_clock or any(parts)):
         raise OptionError("--real is all real parts: leave --bus, --store, --dedupe out")
     return _Makes(
         real=real,

@@ -105,7 +105,7 @@ def _run_seeds(asked: options.Asked, seeds: tuple[int, ...]) -> int:
     summary = sum_up(
         asked.scenario,
         runs,
-        mode=engine.mode_of(asked),
+        mode=engine.world_of(asked),
         seeds=len(seeds),
         is_partial=is_partial,
     )

@@ -76,7 +76,7 @@ def seed_run(result: Result) -> SeedRun:
 def sum_up(
     scenario: str, runs: Sequence[SeedRun], *, mode: Mode, seeds: int, is_partial: bool
 ) -> SeedsResult:
-    """The sum of the seeds that have run; with none of them it is UNKNOWN."""
+    """The sum of the seeds that have run in the world `mode`; with none of them it is UNKNOWN."""
     by_verdict = Counter(run.verdict for run in runs)
     verdict: VerdictName = "PASS" if runs else "UNKNOWN"
     for worse in ("UNKNOWN", "FAIL"):

@@ -4,6 +4,7 @@ They survive every crash. Here is what the rest of the wiring may ask of them, w
 `memory` and `real` are the makes. Not here: what one process does with them (`programs`).
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -182,3 +183,24 @@ class Backends:
     async def owed(self) -> Mapping[str, int]:
         """What waits for anything but a person: `outbox`, `waiting`, `lag`."""
         return {**await self.store.owed(), "lag": await self.bus.lag()}
+
+
+async def prepare_whole(backend: Backend, stack: AsyncExitStack, *, keep: bool) -> None:
+    """Prepare a backend; `stack` removes what is made of it there, unless it is to be kept.
+
+    Whoever is cancelled meanwhile waits until it is prepared: what a server is still making could
+    be found by nobody, and would stay there for ever.
+
+    Raises:
+        EnvironmentNotReady: the server is not there, or not fit for use.
+    """
+    preparing = asyncio.ensure_future(backend.prepare(stack))
+    try:
+        await asyncio.shield(preparing)
+    except asyncio.CancelledError:
+        await asyncio.wait([preparing])
+        raise
+    finally:
+        is_made = not preparing.cancelled() and preparing.exception() is None
+        if is_made and not keep:
+            stack.push_async_callback(backend.remove)

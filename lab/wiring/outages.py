@@ -5,6 +5,8 @@ when (`lab.faults.nemesis`), and outages in memory (`simulated`).
 """
 
 import asyncio
+import shlex
+from asyncio.subprocess import PIPE
 from collections.abc import Mapping
 from typing import Final
 
@@ -19,19 +21,45 @@ OUTAGES: Final[Mapping[str, str]] = {
 """Which server each outage stops, by its name for `scripts/servers`."""
 
 
-def check_can_strike(script: str) -> None:
-    """See that the servers are ours to stop.
+_VARIABLES: Final[Mapping[str, str]] = {
+    "kafka": "LAB_KAFKA_BOOTSTRAP",
+    "redis": "LAB_REDIS_URL",
+    "postgres": "LAB_POSTGRES_DSN",
+}
+
+
+async def check_can_strike(script: str, used: Mapping[str, str]) -> None:
+    """See that the servers to be stopped are those that the run uses, and ours to stop.
+
+    Args:
+        script: `scripts/servers`; "" if nobody said where it is.
+        used: the address that the run uses, by the name of each server that it is to stop.
 
     Raises:
-        EnvironmentNotReady: nobody said how to stop them.
+        EnvironmentNotReady: nobody said how to stop them, or others would be stopped.
     """
     if not script:
-        raise EnvironmentNotReady(
-            "an outage of a real server needs servers that the lab may stop",
-            server="LAB_SERVERS",
-            address="",
-            remedy='start them with scripts/servers up, then eval "$(scripts/servers env)"',
-        )
+        raise _not_ready("an outage of a real server needs servers that the lab may stop", "")
+    code, out, _ = await _call(script, "env")
+    if code:
+        raise _not_ready("it does not say which servers it has started", script)
+    words = [word for line in out.splitlines() for word in shlex.split(line)]
+    for server, address in used.items():
+        if f"{_VARIABLES[server]}={address}" not in words:
+            raise _not_ready(
+                f"its {server} is not the one that {_VARIABLES[server]} names, so an outage would "
+                "stop another",
+                script,
+            )
+
+
+def _not_ready(what: str, script: str) -> EnvironmentNotReady:
+    return EnvironmentNotReady(
+        what,
+        server="LAB_SERVERS",
+        address=script,
+        remedy='start them with scripts/servers up, then eval "$(scripts/servers env)"',
+    )
 
 
 class Outages:
@@ -67,14 +95,15 @@ class Outages:
 
 
 async def _strike(script: str, what: str, server: str) -> None:
+    code, _, told = await _call(script, what, server)
+    if code:
+        raise SimulationError(f"{script} {what} {server}: {told}")
+
+
+async def _call(script: str, *arguments: str) -> tuple[int, str, str]:
+    """Exit code and what it said, on standard output and on standard error."""
     process = await asyncio.create_subprocess_exec(
-        "bash",
-        script,
-        what,
-        server,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        *("bash", script, *arguments), stdout=PIPE, stderr=PIPE
     )
-    _, told = await process.communicate()
-    if process.returncode:
-        raise SimulationError(f"{script} {what} {server}: {told.decode('utf-8', 'replace')}")
+    out, told = await process.communicate()
+    return process.returncode or 0, out.decode("utf-8", "replace"), told.decode("utf-8", "replace")

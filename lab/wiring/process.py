@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
+from lab.bus.failures import SUBSCRIPTION
 from lab.faults.clock import Step
 from lab.faults.plan import FaultPlan
 from lab.faults.provider import ProviderFaults
@@ -308,6 +309,7 @@ class _Signals:
 
     def __init__(self, assignment: Assignment) -> None:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._heard)
         self.is_ready = False
         self.url = ""
         self._told: asyncio.Future[None] = loop.create_future()
@@ -337,6 +339,12 @@ class _Signals:
         """A part of the process has failed: it must not go on without it."""
         if not self._told.done():
             self._told.set_exception(error)
+
+    def _heard(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A task that nobody waits for has failed; without its subscription a process is none."""
+        loop.default_exception_handler(context)
+        if SUBSCRIPTION in context:
+            self.fail(context["exception"])
 
     def _stop(self) -> None:
         if self._told.done():

@@ -6,7 +6,6 @@ of them beyond that: its schema, its topics, its keys.
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +22,6 @@ PATIENCE_US: Final = 3_000_000
 PORTS: Final[Mapping[str, int]] = {"POSTGRES_PORT": 5432, "REDIS_PORT": 6379, "KAFKA_PORT": 9092}
 """Where `docker-compose.yml` puts the servers, by the variables (without `LAB_`) that move them."""
 
-_BROKERS: Final = re.compile(r"[\w.-]+:\d{1,5}|\[[\da-fA-F:.]+\]:\d{1,5}")
 _ANY_NAME: Final = "lab"
 
 
@@ -75,23 +73,13 @@ async def _look(at: Mapping[str, str]) -> Sequence[ServerState]:
 
 
 async def _kafka(bootstrap: str) -> ServerState:
-    brokers = bootstrap.split(",")
-    if not all(_BROKERS.fullmatch(broker.strip()) for broker in brokers):
-        remedy = "LAB_KAFKA_BOOTSTRAP must be HOST:PORT, several separated by commas"
-        return ServerState(
-            name="Kafka",
-            address="?",
-            version="",
-            problem="its address cannot be read",
-            remedy=remedy,
-        )
+    settings = KafkaSettings(bootstrap=bootstrap, connect_us=PATIENCE_US)
 
     async def ask() -> str:
-        settings = KafkaSettings(bootstrap=bootstrap, connect_us=PATIENCE_US)
         async with KafkaTopics(settings) as topics:
             return await topics.version()
 
-    return await _state("Kafka", bootstrap, ask)
+    return await _state("Kafka", settings.where, ask)
 
 
 async def _postgres(dsn: str) -> ServerState:

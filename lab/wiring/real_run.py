@@ -103,7 +103,7 @@ async def _drive(world: RealWorld, workload: Workload, on_progress: Progress | N
         task.uncancel()
         driving.cancel()
         await asyncio.wait([driving])
-        await world.heal()
+        await world.cut_short()
         return True
     return False
 

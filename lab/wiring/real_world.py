@@ -31,6 +31,7 @@ from lab.runtime.http_server import LOOPBACK, free_port
 from lab.scenarios.client import Client
 from lab.settings import environment
 from lab.wiring.assignment import PROVIDERS, Assignment
+from lab.wiring.backends import prepare_whole
 from lab.wiring.chain import Policy
 from lab.wiring.operating import make_operator
 from lab.wiring.outages import OUTAGES, Outages, check_can_strike
@@ -84,6 +85,7 @@ class RealWorld:
         self._outages = Outages(self._servers_script)
         self._began_us = 0
         self._end_us = 0
+        self._cut_us: int | None = None
 
     @property
     def name(self) -> str:
@@ -96,12 +98,16 @@ class RealWorld:
         Raises:
             EnvironmentNotReady: a server is not there, or not fit for use.
         """
-        if any(firing.kind in OUTAGES for firing in self.plan.timetable()):
-            check_can_strike(self._servers_script)
+        struck = {OUTAGES.get(firing.kind) for firing in self.plan.timetable()}
+        at = {
+            "kafka": self._first.kafka_bootstrap,
+            "redis": self._first.redis_url,
+            "postgres": self._first.postgres_dsn,
+        }
+        if used := {server: at[server] for server in at if server in struck}:
+            await check_can_strike(self._servers_script, used)
         for backend in self.backends.all:
-            await backend.prepare(stack)
-            if not self.spec.makes.keep:
-                stack.push_async_callback(backend.remove)
+            await prepare_whole(backend, stack, keep=self.spec.makes.keep)
         questions = PlanServer(self.plan, on_pause=self._pause)
         stack.callback(questions.close)
         control = await questions.start(self.folder / "control")
@@ -166,6 +172,11 @@ class RealWorld:
         paused_us = max(member.paused_until_us for member in self.members)
         return max(self._began_us + max(ends, default=0), paused_us)
 
+    async def cut_short(self) -> None:
+        """End the run here: how everybody stops, with all others at once, is not judged."""
+        self._cut_us = self.clock.now_us()
+        await self.heal()
+
     async def stop(self) -> None:
         """Start nobody again, and let the leases of those who died run out."""
         for member in self.members:
@@ -204,13 +215,23 @@ class RealWorld:
             for backend in self.backends.all
         ]
         told = [
-            [entry for entry in read_journal(path) if _time_of(entry) <= end_us]
+            [
+                entry
+                for entry in read_journal(path)
+                if _time_of(entry) <= end_us and not self._is_of_the_cut(entry)
+            ]
             for member in self.members
             for path in member.journals
             # A life that was killed at its very start has written nothing.
             if path.exists()
         ]
         return (_since(self.origin_us, one) for one in merged([self.entries, *told, *facts]))
+
+    def _is_of_the_cut(self, entry: Entry) -> bool:
+        """Whether it tells of a stop that only the end of an interrupted run has caused."""
+        if self._cut_us is None or _time_of(entry) < self._cut_us:
+            return False
+        return entry[0] == "drained" or (entry[0] == "life" and entry[4] in _STOPS)
 
     def raise_errors(self) -> None:
         """A process that ended as none should, or a part of the run that failed, ends the run.
@@ -297,6 +318,7 @@ _DEADLINES: Final = {
 
 
 _ENDING: Final = ("committed", "waiting")
+_STOPS: Final = ("term", "stopped", "aborted")
 
 
 def _since(origin_us: int, entry: Entry) -> Entry:

@@ -163,6 +163,14 @@ def test_seeds_have_a_line_each_and_keep_no_files(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_seeds_tell_in_which_world_they_ran(capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = run_json(capsys, "happy-path", "--orders", "3", "--seeds", "1-2", "--wall-clock")
+
+    assert code == 0
+    assert told["mode"] == "wall-clock"
+
+
 def test_seeds_as_json_are_one_object_and_as_bad_as_the_worst(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
+from aiokafka.admin import AIOKafkaAdminClient
 
 from lab.bus.kafka import KafkaBus
 from lab.bus.kafka_client import CLASSES, KafkaSettings, mapped
@@ -119,6 +120,18 @@ def test_an_error_says_what_may_be_done_about_it(theirs: Exception, ours: type[E
 # ---- nobody there
 
 
+@pytest.mark.parametrize("bootstrap", ["me:swordfish@127.0.0.1:9", "nowhere", "a:1,b", ""])
+def test_an_address_that_cannot_be_read_is_not_shown(bootstrap: str) -> None:
+    async def main() -> None:
+        async with KafkaTopics(KafkaSettings(bootstrap=bootstrap)):
+            pass
+
+    with pytest.raises(EnvironmentNotReady, match="LAB_KAFKA_BOOTSTRAP must be HOST:PORT") as told:
+        asyncio.run(main())
+    assert told.value.address == "?"
+    assert "swordfish" not in str(told.value)
+
+
 def test_a_broker_that_is_not_there_is_said_with_address_and_remedy() -> None:
     async def enter() -> None:
         async with KafkaTopics(NOWHERE):
@@ -198,6 +211,23 @@ async def test_two_runs_do_not_meet_and_one_removes_only_its_own(world: KafkaBus
     bare = KafkaTopics(replace(world.settings, prefix=""))
     with pytest.raises(ValueError, match="without a prefix"):
         await bare.delete()
+
+
+@pytest.mark.real
+@in_world
+async def test_the_group_of_a_member_that_was_killed_is_removed_too(world: KafkaBusWorld) -> None:
+    await world.make_topics({"orders": 1})
+    await publish(world, "a")
+    journal = Journal(world)
+    member = await world.start("m", journal.handler("m"))
+    await world.until_committed("orders", 1)
+    member.kill()
+    await world.topics.delete()
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.settings.bootstrap)
+    await admin.start()
+    groups = [group for group, *_ in await admin.list_consumer_groups()]
+    await admin.close()
+    assert [group for group in groups if group.startswith(world.settings.stem)] == []
 
 
 @pytest.mark.real

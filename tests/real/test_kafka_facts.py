@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.bus import kafka_facts, kafka_topics
+from lab.bus import kafka_client, kafka_facts
 from lab.bus.kafka import KafkaBus
 from lab.bus.kafka_client import KafkaSettings
 from lab.bus.kafka_facts import NotedCommit, noted
@@ -193,7 +193,7 @@ def test_where_a_group_stands_is_told_although_its_commits_are_not_to_be_seen() 
 def test_the_notes_of_a_group_are_looked_for_where_the_broker_puts_them(
     group: str, number: int
 ) -> None:
-    assert kafka_topics._java_hash(group) == number
+    assert kafka_client.java_hash(group) == number
 
 
 def key(version: int, group: str, topic: str, partition: int) -> bytes:

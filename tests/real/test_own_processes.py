@@ -20,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.producer import message_accumulator
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as PlainBuilder
 from ruamel.yaml import YAML
 
 from lab.bus.kafka_client import KafkaSettings
@@ -35,6 +39,9 @@ TOP = Path(__file__).resolve().parents[2]
 INSIDE = "8000"
 READY_S_MAX = 60
 ORDER_S_MAX = 60
+_ASK_READY = (
+    "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/ready', timeout=5)"
+)
 ORDER = {
     "customer_id": "C1",
     "currency": "EUR",
@@ -90,6 +97,15 @@ def remove_all_of(name: str) -> None:
         await redis.forget(RedisServer(url=need("redis"), prefix=name))
 
     asyncio.run(remove())
+
+
+async def groups_of(name: str) -> list[str]:
+    """The consumer groups of the system with that name."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=need("kafka"))
+    await admin.start()
+    groups = [group for group, *_ in await admin.list_consumer_groups()]
+    await admin.close()
+    return [group for group in groups if group.startswith(name.replace("_", "-"))]
 
 
 @contextmanager
@@ -162,3 +178,57 @@ def test_the_processes_of_the_compose_file_bring_an_order_to_its_end_and_stop_wh
             own.process.send_signal(signal.SIGTERM)
         ended = {own.service: own.process.wait(timeout=30) for own in running}
         assert ended == dict.fromkeys(own_services(), 0)
+
+
+class _NoText(str):
+    """The name of a header as another program may write it."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object, **__: object) -> bytes:
+        return b"\xff\xfe"
+
+
+async def _send_unreadable(topic: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Append a record that the client library cannot hand out; its offset in partition 0."""
+    monkeypatch.setattr(message_accumulator, "DefaultRecordBatchBuilder", PlainBuilder)
+    producer = AIOKafkaProducer(bootstrap_servers=need("kafka"))
+    await producer.start()
+    try:
+        batch = producer.create_batch()
+        headers = [(_NoText("name"), b"value")]
+        batch.append(timestamp=int(time.time() * 1_000), key=b"k", value=b"v", headers=headers)
+        sent = await (await producer.send_batch(batch, topic, partition=0))
+    finally:
+        await producer.stop()
+    assert isinstance(sent.offset, int)
+    return sent.offset
+
+
+def test_a_process_that_can_consume_no_more_ends_and_names_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"unreadable_{os.getpid()}"
+    variables = {
+        "LAB_NAME": name,
+        "LAB_POSTGRES_DSN": need("postgres"),
+        "LAB_REDIS_URL": need("redis"),
+        "LAB_KAFKA_BOOTSTRAP": need("kafka"),
+    }
+    worker = {
+        "command": ["work", "notification", "--health-port", INSIDE],
+        "healthcheck": {"test": ["CMD", "python", "-c", _ASK_READY]},
+    }
+    with ExitStack() as stack:
+        stack.callback(remove_all_of, name)
+        own = stack.enter_context(start("notification", worker, variables, free_port(), tmp_path))
+        until("it is ready", own.is_healthy, READY_S_MAX)
+        topic = f"{name.replace('_', '-')}.orders"
+        offset = asyncio.run(_send_unreadable(topic, monkeypatch))
+
+        assert own.process.wait(timeout=30) == 4
+    assert asyncio.run(groups_of(name)) == []
+    told = own.log.read_text("utf-8").splitlines()
+    (line,) = [line for line in told if line.startswith("lab: ")]
+    assert f"offset {offset} of topic {topic}, partition 0" in line
+    assert f"--reset-offsets --to-offset {offset + 1}" in line

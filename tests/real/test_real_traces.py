@@ -6,6 +6,7 @@ Not here: what `--keep` leaves, row by row (`test_real_proofs.py`).
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -67,10 +68,26 @@ class Running:
             assert self.process.poll() is None, self.process.communicate()[1]
             time.sleep(0.02)
 
-    def result(self) -> Mapping[str, object]:
+    def wait_load(self) -> None:
+        """Until events are at work in every consumer."""
+        end = time.monotonic() + START_S_MAX
+        while any(b'"handle.begin"' not in one for one in self._told()) or not any(self._told()):
+            assert time.monotonic() < end, "no load was seen"
+            assert self.process.poll() is None, self.process.communicate()[1]
+            time.sleep(0.05)
+
+    def _told(self) -> list[bytes]:
+        groups = ("orders", "validation", "payment", "notification")
+        return [
+            path.read_bytes()
+            for group in groups
+            for path in self.files.glob(f"lab-*/{group}-1.1.journal")
+        ]
+
+    def result(self, code: int = 0) -> Mapping[str, object]:
         """What it printed in the end."""
         out, err = self.process.communicate(timeout=RUN_S_MAX)
-        assert self.process.returncode == 0, err + out
+        assert self.process.returncode == code, err + out
         told = json.loads(out)
         assert isinstance(told, dict)
         return told
@@ -182,6 +199,24 @@ def test_two_runs_side_by_side_do_not_meet_and_leave_nothing_but_what_is_not_the
     assert left == [set(), set()]
     assert len(before) == 3
     assert after == before
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["INT", "TERM", "HUP"]
+)
+def test_an_interrupted_run_leaves_nothing_and_is_not_judged_by_its_own_end(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    with running(tmp_path / "a", "happy-path", "--orders", "600", "--rate", "60") as one:
+        name = one.name()
+        one.wait_load()
+        one.process.send_signal(number)
+        result = one.result(code=130)
+
+    assert result["partial"] is True
+    assert result["verdict"] == "UNKNOWN", result["why"]
+    assert asyncio.run(found_on_servers(name)) == set()
+    assert list((tmp_path / "a").glob("lab-*")) == []
 
 
 def test_a_run_that_keeps_leaves_all_of_it_and_a_password_stands_nowhere(tmp_path: Path) -> None:

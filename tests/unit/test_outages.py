@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.domain.errors import EnvironmentNotReady
 from lab.runtime.errors import SimulationError
-from lab.wiring.outages import Outages
+from lab.wiring.outages import Outages, check_can_strike
 
 
 def write_script(folder: Path) -> tuple[str, Path]:
@@ -51,3 +52,27 @@ def test_a_server_that_cannot_be_stopped_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(SimulationError, match="pause nothing"):
         asyncio.run(Outages(script).strike("pause", "nothing"))
+
+
+def test_only_the_servers_of_the_run_are_stopped(tmp_path: Path) -> None:
+    script = tmp_path / "servers"
+    script.write_text(
+        "echo export LAB_KAFKA_BOOTSTRAP=here:1\necho export LAB_REDIS_URL=redis://here:2/0\n"
+    )
+
+    asyncio.run(check_can_strike(str(script), {"kafka": "here:1"}))
+    with pytest.raises(EnvironmentNotReady, match="not the one that LAB_REDIS_URL names"):
+        asyncio.run(
+            check_can_strike(str(script), {"kafka": "here:1", "redis": "redis://there:2/0"})
+        )
+
+
+@pytest.mark.parametrize(("name", "text"), [("nothing", ""), ("servers", "exit 3\n")])
+def test_a_script_that_does_not_know_its_servers_stops_none(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "servers").write_text(text)
+
+    with pytest.raises(EnvironmentNotReady, match="does not say which servers") as told:
+        asyncio.run(check_can_strike(str(tmp_path / name), {"kafka": "here:1"}))
+    assert "scripts/servers up" in told.value.remedy

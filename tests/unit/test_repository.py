@@ -191,6 +191,14 @@ def test_the_map_names_no_package_that_does_not_exist() -> None:
     assert imagined == []
 
 
+def test_every_decision_has_the_number_of_its_file() -> None:
+    pages = sorted((TOP / "docs" / "adr").glob("*.md"))
+    titles = {page.name: page.read_text("utf-8").partition("\n")[0] for page in pages}
+    assert pages
+    wrong = [name for name, title in titles.items() if title.split()[1] != f"{int(name[:4])}."]
+    assert wrong == []
+
+
 def test_every_decision_has_the_four_parts() -> None:
     decisions = sorted((TOP / "docs" / "adr").glob("[0-9]*.md"))
     assert decisions

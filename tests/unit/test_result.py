@@ -61,13 +61,13 @@ def test_many_seeds_are_as_bad_as_the_worst() -> None:
 
     def verdict(*runs: object) -> str:
         kept = [run for run in (good, bad, dull) if run in runs]
-        return sum_up("duplicates", kept, seeds=9, is_partial=False, mode="simulated").verdict
+        return sum_up("duplicates", kept, mode="simulated", seeds=9, is_partial=False).verdict
 
     assert verdict(good) == "PASS"
     assert verdict(good, dull) == "UNKNOWN"
     assert verdict(good, dull, bad) == "FAIL"
     assert verdict() == "UNKNOWN"
-    summed = sum_up("duplicates", [good, bad, bad], seeds=3, is_partial=False, mode="simulated")
+    summed = sum_up("duplicates", [good, bad, bad], mode="simulated", seeds=3, is_partial=False)
     assert summed.by_verdict == {"PASS": 1, "FAIL": 2, "UNKNOWN": 0}
     assert summed.broken == {"no-double-charge": 2}
     assert bad.why == "no-double-charge: order 37: 2 captures, at 4.210s and 9.730s"
