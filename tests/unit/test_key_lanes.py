@@ -238,7 +238,7 @@ def test_a_head_that_somebody_finishes_while_it_is_parked_again_is_looked_at_aga
     bench = Bench()
     bench.park(attempt=1)
 
-    async def finished_meanwhile(_row: WaitingRow) -> bool:
+    async def finished_meanwhile(row: WaitingRow) -> bool:  # noqa: ARG001
         return False
 
     bench.stores.store.key_retry.reschedule = finished_meanwhile  # type: ignore[method-assign]
@@ -253,7 +253,7 @@ def test_a_head_that_was_finished_between_two_looks_is_done() -> None:
     bench = Bench()
     bench.park()
 
-    async def gone(_group: str, _key: str) -> Any:
+    async def gone(group: str, key: str) -> Any:  # noqa: ARG001
         return None, 0
 
     bench.stores.store.key_retry.head = gone  # type: ignore[method-assign]
