@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from lab.domain.errors import Transient
-from lab.ports.bus import Ack, Consumer, Delivery, Retry, Settlement, StopReport
+from lab.ports.bus import Ack, Consumer, Delivery, Release, Retry, Settlement, StopReport
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 from tests.contract.bus_world import (
     ACK,
@@ -292,6 +292,30 @@ def test_an_abort_cancels_in_the_moment_in_which_it_comes() -> None:
         report = await member.abort()
         assert (report.cancelled, busy.cancelled_us) == (("0",), [began_us])
         assert world.now_us() == began_us
+
+    run(case)
+
+
+def test_a_pause_that_ends_behind_an_abort_starts_nothing() -> None:
+    async def case(world: MemoryBusWorld) -> None:
+        busy, journal = Busy(is_deaf=True), Journal(world)
+
+        async def work(delivery: Delivery) -> Settlement:
+            return await busy(delivery) if delivery.record.key == b"deaf" else Release("down", S)
+
+        await publish(world, "deaf", "paused")
+        changes = limits(rest_us=8 * S)
+        member = await start(world, journal.handler("m", work), limits=changes)
+        await world.until(lambda: bool(settlements(member)), "it is paused")
+        stopping = soon(member.stop(60 * S))
+        await sleep_us(500 * MS)
+        began_us = world.now_us()
+        report = await member.abort()
+        # The pause has ended while the other one was waited for.
+        assert world.now_us() == began_us + changes.rest_us // 4
+        assert journal.seen() == ["deaf", "paused"]
+        assert report.abandoned == ("0", "1")
+        assert await stopping == report
 
     run(case)
 

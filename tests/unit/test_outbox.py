@@ -110,13 +110,15 @@ def test_the_weak_part_loses_the_event_of_a_process_that_dies_after_its_commit()
         assert (log.records, world.store.outbox.unpublished) == ([], 0)
 
 
-def make_relay(process: MemoryProcess, publisher: Publisher) -> tuple[Relay, list[object]]:
+def make_relay(
+    process: MemoryProcess, publisher: Publisher, *, batch: int = 200
+) -> tuple[Relay, list[object]]:
     entries: list[object] = []
     relay = Relay(
         process.outbox,
         publisher,
         process.clock,
-        batch=200,
+        batch=batch,
         lanes=8,
         write=entries.append,
         now=process.clock.now_us,
@@ -144,16 +146,17 @@ def test_an_event_is_published_in_the_moment_of_its_commit() -> None:
     async def main(world: MemoryWorld) -> list[int]:
         process = world.process("relay")
         times = Times(process)
-        relay, _ = make_relay(process, times)
+        relay, _ = make_relay(process, times, batch=1)
         await process.orders.commit(make_create())
+        await process.orders.commit(make_change(S.VALIDATED))
         process.start(relay.run())
         await world.sleep_us(1_000)
-        await process.orders.commit(make_change(S.VALIDATED))
+        await process.orders.commit(make_change(S.PAID, version=2))
         await world.sleep_us(1_000)
         return times.us
 
     with memory_world() as world:
-        assert world.run(main(world)) == [0, 1_000]
+        assert world.run(main(world)) == [0, 0, 1_000]
 
 
 def test_a_relay_that_fails_waits_twice_as_long_each_time_up_to_two_seconds() -> None:
