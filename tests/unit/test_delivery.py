@@ -462,9 +462,34 @@ def test_what_is_fetched_while_partitions_are_given_up_is_dropped() -> None:
         await sleep_us(MS)
         assert (busy.started, member.subscription.in_flight) == (1, 1)
         await revoking
-        await publish(world, "after")
-        await sleep_us(MS)
+        for _ in range(2):  # The first one is still fetched under the assignment that is gone.
+            await publish(world, "after")
+            await sleep_us(MS)
         assert (busy.started, member.subscription.in_flight) == (1, 0)
+
+    run(case)
+
+
+def test_an_assignment_that_nobody_took_away_first_fences_the_last_one() -> None:
+    async def case(world: MemoryBusWorld) -> None:
+        gate = Gate()
+
+        async def work(_delivery: Delivery) -> Settlement:
+            await gate.passed()
+            return ACK
+
+        await publish(world, "k", "k")
+        member = await start(world, work)
+        await world.until(lambda: gate.waiting == 1, "it runs")
+        subscription = member.subscription
+        epoch, ends = subscription.epoch, dict(subscription._intake._ends)
+        await member._call(subscription.on_assigned(epoch + 1, ends))
+        gate.open()
+        await sleep_us(MS)
+        assert settlements(member) == [("0", "stale")]
+        assert (subscription.epoch, subscription.in_flight) == (epoch + 1, 0)
+        kinds = [entry[0] for entry in member.entries]
+        assert kinds == ["owned", "held", "deliver", "revoked", "owned", "settle"]
 
     run(case)
 
