@@ -339,7 +339,7 @@ class Workers:
         left_us = self._paused_until_us - self._now()
         if left_us > 0:
             self._arm_pause(left_us)
-        else:
+        elif self.drain is None or not self.drain.is_over:
             self._pause_timer = None
             self._intake.resume()
             self._lanes.open()

@@ -89,8 +89,8 @@ class DeadLetterQueue:
 
     async def publish_again(self, delivery: Delivery) -> None:
         """Publish the letter of an event that is dead already; see `Republish` in `inbox`."""
-        last = delivery.failures[-1] if delivery.failures else (0, "", "")
-        await self.publish(delivery, DeadLetter(REPEATED, last[1], last[2]))
+        kind, message = delivery.failures[-1][1:] if delivery.failures else ("", "")
+        await self.publish(delivery, DeadLetter(REPEATED, kind, message))
         if self._write is not None:
             subject = delivery.subject
             self._write(("acted", self._now(), self._process, subject, "dead_letter", "repeated"))
@@ -130,8 +130,6 @@ class Limiter:
     def healed(self) -> None:
         """All faults of the run have ended: what dies now, dies for good. Never pauses again."""
         self._is_healed = True
-        self._in_a_row = self._dead = 0
-        self._last.clear()
 
     def pause_us(self, *, has_waited: bool) -> int:
         """How long the subscription must pause before one more may be buried, 0 if it may now.
@@ -153,7 +151,7 @@ class Limiter:
         """As if one more had died, which is what is asked about."""
         last = self._last
         is_full = len(last) == SHARE_OF
-        seen = SHARE_OF if is_full else len(last) + 1
+        seen = min(len(last) + 1, SHARE_OF)
         dead = self._dead + 1 - (is_full and last[0])
         return self._in_a_row + 1 > self._in_a_row_max or (
             seen >= SHARE_AT_LEAST and dead * 100 > self._share_percent * seen

@@ -367,7 +367,7 @@ class PlainTiers:
             left_us = header_int(headers, H_NOT_BEFORE) - self._wall()
             if left_us > 0:
                 return Retry(left_us, counts=False)
-            delivery.attempt = max(delivery.attempt, header_int(headers, H_ATTEMPT, 1))
+            delivery.attempt = max(delivery.attempt, header_int(headers, H_ATTEMPT))
             delivery.first_failure_us = delivery.first_failure_us or header_int(
                 headers, H_FIRST_FAILURE
             )

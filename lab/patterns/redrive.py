@@ -131,7 +131,7 @@ class Redrive:
         """
         found: list[Letter] = []
         for queue in self._queues:
-            topic, group, _ = queue.rsplit(".", 2)
+            topic, group, _ = queue.split(".")
             records = await self._reader.read(queue)
             if not records:
                 continue
@@ -224,7 +224,7 @@ def read_letter(record: Record) -> Letter:
         kept = (*kept, (H_ORIGIN, origin))
     given = msgspec.structs.replace(record, headers=kept)
     return Letter(
-        group=record.topic.rsplit(".", 2)[1],
+        group=record.topic.split(".")[1],
         record=original(given),
         event_id=_event_id(given),
         event_type=text_header(headers, H_TYPE),

@@ -146,10 +146,12 @@ class Log(Publisher):
         self._process = process
         self._trouble = trouble
         self.calls = 0
+        self.sizes: list[int] = []
         self.records: list[Outgoing] = []
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         self.calls += 1
+        self.sizes.append(len(records))
         error = self._trouble(self.calls)
         await self._process.clock.sleep_us(100)
         if isinstance(error, Indeterminate):
@@ -237,6 +239,30 @@ async def test_a_backlog_is_published_in_the_order_of_each_aggregate(world: Worl
     await until_relayed(world, process.outbox)
     assert len(log.records) == len(events)
     assert [firsts(log.records, name) for name in "ab"] == [[1, 2, 3], [1, 2, 3]]
+
+
+@in_world
+async def test_a_batch_is_no_larger_than_it_may_be(world: World) -> None:
+    process = world.process("relay")
+    await process.call(commit_three_versions(process, ["a"]))
+    log = Log(process, no_trouble)
+    relay, _ = make_relay(process, log, batch=2)
+    process.start(relay.run())
+    await until_relayed(world, process.outbox)
+    assert log.sizes == [2, 1]
+
+
+@in_world
+async def test_all_that_a_lost_answer_left_in_doubt_is_told_as_repeated(world: World) -> None:
+    process = world.process("relay")
+    await process.call(commit_three_versions(process, ["a"]))
+    log = Log(process, lambda call: Indeterminate("lost") if call == 1 else None)
+    relay, entries = make_relay(process, log)
+    process.start(relay.run())
+    await until_relayed(world, process.outbox)
+    await world.sleep_us(10 * MS)
+    told = [(entry[0], *entry[2:]) for entry in entries]
+    assert told == [("acted", "relay-1", "", "outbox", "repeated")] * 3
 
 
 @in_world
@@ -375,9 +401,9 @@ async def test_stop_finishes_the_batch_in_hand_and_starts_none(world: World) -> 
         await world.sleep_us(10)
     stopping = process.call(relay.stop())
     await stopping
-    await running
     published = len(log.records)
     assert published >= 1
+    await running
     assert len(await owed(process.outbox)) == 2 - published, "what was published is marked"
     await process.call(relay.stop())
     await process.orders.commit(make_change(S.PAID, version=2))
@@ -406,6 +432,35 @@ async def test_a_relay_without_a_broker_stops_too(world: World) -> None:
     await process.call(relay.stop())
     await running
     assert len(await owed(process.outbox)) == 1
+
+
+@in_world
+async def test_a_relay_that_was_told_to_wait_stops_at_once(world: World) -> None:
+    process = world.process("relay")
+    await process.orders.commit(make_create())
+    log = Log(process, lambda _: Throttled("slow", after_us=30_000 * MS))
+    relay, _ = make_relay(process, log)
+    running = process.call(relay.run())
+    while not log.calls:
+        await world.sleep_us(MS)
+    await world.sleep_us(100 * MS)
+    began_us = process.clock.now_us()
+    await process.call(relay.stop())
+    await running
+    assert process.clock.now_us() - began_us < 5_000 * MS
+
+
+@in_world
+async def test_a_relay_may_be_stopped_before_it_ran_and_before_its_lanes_did(
+    world: World,
+) -> None:
+    process = world.process("relay")
+    never, _ = make_relay(process, Log(process, no_trouble))
+    await process.call(never.stop())
+    relay, _ = make_relay(process, Log(process, no_trouble))
+    running = process.call(relay.run())
+    await process.call(relay.stop())
+    await running
 
 
 @in_world

@@ -24,9 +24,11 @@ def test_a_late_capture_is_requested_back_with_its_amount_and_key() -> None:
     data = world.events[-1].data
     key = world.intents()[0].key
     assert b'"amount_cents":900' in data
+    assert b'"currency":"EUR"' in data
     assert key.encode() in data
     assert world.acted() == [("compensation", "refund_requested")]
-    assert [entry[3] for entry in world.entries if entry[0] == "acted"] == [SUBJECT]
+    (entry,) = [entry for entry in world.entries if entry[0] == "acted"]
+    assert entry[2:4] == ("payment-1#1", SUBJECT)
 
 
 def test_without_compensation_the_money_is_kept_for_a_cancelled_order() -> None:

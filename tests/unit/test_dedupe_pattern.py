@@ -1,6 +1,7 @@
 """Dedupe: one run at a time, done only when it is known, and never the authority."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -83,24 +84,42 @@ def test_a_handled_event_is_suppressed_without_asking_further() -> None:
     stores, inner, entries = Stores(), Inner(), Entries()
     dedupe = make_dedupe(stores, inner, entries=entries)
 
-    first = at_once(dedupe(make_delivery()))
+    delivery = make_delivery()
+    first = at_once(dedupe(delivery))
     second = at_once(dedupe(make_delivery()))
 
     assert (first, second) == (Ack("handled"), Ack("done"))
     assert len(inner.seen) == 1
-    assert entries.of("acted") == [("dedupe", "suppressed")]
+    assert inner.seen[0] is delivery
+    assert entries == [("acted", 0, PROCESS, "1.1", "dedupe", "suppressed")]
 
 
 def test_a_run_of_somebody_else_is_waited_for_without_an_attempt() -> None:
-    stores, inner = Stores(), Inner()
+    stores, inner, entries = Stores(), Inner(), Entries()
     stores.dedupe_server.claim(GROUP, "e1", "payment-2#1", LEASE_US)
     stores.hand.us = 10 * SECOND
 
     with pytest.raises(Throttled) as raised:
-        at_once(make_dedupe(stores, inner)(make_delivery()))
+        at_once(make_dedupe(stores, inner, entries=entries)(make_delivery()))
 
+    assert str(raised.value) == "another run of this event is under way"
     assert raised.value.after_us == 20 * SECOND
     assert inner.seen == []
+    assert entries == [("acted", 10 * SECOND, PROCESS, "1.1", "dedupe", "held")]
+
+
+def test_a_claim_says_whose_it_is_while_the_handler_runs() -> None:
+    for make in (make_dedupe, make_mark_before):
+        stores = Stores()
+        owners: list[tuple[str, str, str]] = []
+
+        async def look(delivery: Delivery, stores: Stores = stores, found: Any = owners) -> Any:
+            found += [claim[:3] for claim in stores.dedupe_server.claims()]
+            return Ack(delivery.event_id)
+
+        at_once(make(stores, look)(make_delivery()))
+
+        assert owners == [(GROUP, "e1", PROCESS)]
 
 
 def test_a_claim_behind_which_the_event_is_done_holds_nobody_up() -> None:
@@ -118,11 +137,14 @@ def test_a_claim_behind_which_the_event_is_done_holds_nobody_up() -> None:
 
 
 def test_an_expired_claim_is_taken_over_and_its_late_owner_is_refused() -> None:
-    stores = Stores()
+    stores, entries = Stores(), Entries()
     dead = stores.dedupe_server.claim(GROUP, "e1", "payment-1#1", LEASE_US)
     stores.hand.us = LEASE_US
 
-    at_once(make_dedupe(stores, Inner(), owner="payment-1#2")(make_delivery()))
+    link = make_dedupe(stores, Inner(), owner="payment-1#2", entries=entries)
+    at_once(link(make_delivery()))
+
+    assert entries == [("acted", LEASE_US, PROCESS, "1.1", "dedupe", "taken_over")]
 
     late = at_once(
         stores.dedupe.complete(
@@ -161,6 +183,29 @@ def test_an_ack_that_is_no_done_row_leaves_the_key_absent(why: str) -> None:
     assert state_of(stores) is ClaimState.ACQUIRED
 
 
+def test_what_the_inbox_knows_to_be_done_is_remembered() -> None:
+    stores = Stores()
+
+    at_once(make_dedupe(stores, Inner(Ack("done")))(make_delivery()))
+
+    assert state_of(stores) is ClaimState.DONE
+
+
+def test_a_lost_answer_that_cannot_be_looked_up_is_passed_on() -> None:
+    stores = Stores()
+
+    async def down(_group: str, _event_id: str) -> Any:
+        raise Down("postgres", dependency="store", after_us=SECOND)
+
+    link = make_dedupe(stores, Inner(Indeterminate("lost")))
+    link._look = down
+
+    with pytest.raises(Indeterminate):
+        at_once(link(make_delivery()))
+
+    assert state_of(stores) is ClaimState.ACQUIRED
+
+
 def test_a_lost_answer_is_looked_up_and_done_if_it_was_committed() -> None:
     stores = Stores()
     done = Unit(outcome=OutcomeRow(group=GROUP, event_id="e1"))
@@ -183,13 +228,15 @@ def test_a_lost_answer_is_passed_on_if_nothing_was_committed() -> None:
 
 def test_with_the_store_down_open_lets_the_inbox_decide_and_closed_waits() -> None:
     stores, inner = Stores(), Inner()
+    delivery = make_delivery()
 
-    settled = at_once(make_dedupe(stores, inner, store=DownStore())(make_delivery()))
+    settled = at_once(make_dedupe(stores, inner, store=DownStore())(delivery))
     with pytest.raises(Down):
         at_once(make_dedupe(stores, inner, store=DownStore(), is_open=False)(make_delivery()))
 
     assert settled == Ack("handled")
     assert len(inner.seen) == 1
+    assert inner.seen[0] is delivery
 
 
 def test_a_store_that_goes_down_during_the_run_changes_nothing_about_its_end() -> None:
@@ -201,15 +248,21 @@ def test_a_store_that_goes_down_during_the_run_changes_nothing_about_its_end() -
         at_once(make_dedupe(stores, Inner(Transient("x")), store=store)(make_delivery("e2")))
 
 
-def make_mark_before(stores: Stores, inner: Handle) -> MarkBefore:
+def make_mark_before(
+    stores: Stores,
+    inner: Handle,
+    *,
+    store: DedupeStore | None = None,
+    entries: Entries | None = None,
+) -> MarkBefore:
     return MarkBefore(
         inner,
-        store=stores.dedupe,
+        store=store or stores.dedupe,
         owner=PROCESS,
         window_us=WINDOW_US,
         now=stores.hand.now_us,
         process=PROCESS,
-        write=None,
+        write=None if entries is None else entries.write,
     )
 
 
@@ -258,11 +311,34 @@ def test_a_mark_is_taken_back_when_the_handler_fails() -> None:
     assert at_once(link(make_delivery())) == Ack("handled")
 
 
+def test_a_mark_suppresses_what_comes_again_and_says_so() -> None:
+    stores, inner, entries = Stores(), Inner(), Entries()
+    link = make_mark_before(stores, inner, entries=entries)
+    delivery = make_delivery()
+    stores.hand.us = 5
+
+    assert [at_once(link(each)) for each in (delivery, make_delivery())] == [
+        Ack("handled"),
+        Ack("done"),
+    ]
+    assert len(inner.seen) == 1
+    assert inner.seen[0] is delivery
+    assert entries == [("acted", 5, PROCESS, "1.1", "dedupe", "suppressed")]
+
+
+def test_without_a_store_for_marks_everything_passes() -> None:
+    inner, delivery = Inner(), make_delivery()
+
+    assert at_once(make_mark_before(Stores(), inner, store=DownStore())(delivery)) == Ack("handled")
+    assert inner.seen[0] is delivery
+
+
 def test_without_dedupe_everything_passes() -> None:
     inner = Inner()
     link = NoDedupe(inner)
+    twice = [make_delivery(), make_delivery()]
 
-    at_once(link(make_delivery()))
-    at_once(link(make_delivery()))
+    for delivery in twice:
+        at_once(link(delivery))
 
-    assert len(inner.seen) == 2
+    assert all(seen is given for seen, given in zip(inner.seen, twice, strict=True))

@@ -26,7 +26,7 @@ class Parts:
         self.note("halt")
 
     async def finish(self, grace_us: int) -> None:
-        self.note(f"finish {grace_us // S}")
+        self.note(f"finish {grace_us / S:g}")
 
     async def close(self) -> None:
         self.note("close")
@@ -121,6 +121,40 @@ def test_a_second_signal_aborts_and_both_get_the_same_report() -> None:
     assert parts.names()[-3:] == ["stopped slow", "finish 0", "close"]
 
 
+def test_who_has_used_up_its_grace_has_none_left_to_finish_with() -> None:
+    with Scheduler() as scheduler:
+        parts = Parts(scheduler)
+
+        class Late(Consumer):
+            async def stop(self, grace_us: int) -> StopReport:
+                await sleep_us(11 * S)
+                return await super().stop(grace_us)
+
+        late = Late(parts, "late", 0, StopReport())
+        scheduler.run(make_drain(parts, late).on_signal())
+    assert parts.names()[-2:] == ["finish 0", "close"]
+
+
+def test_a_second_signal_is_told_that_a_shutdown_that_failed_was_not_clean() -> None:
+    class Broken(Consumer):
+        async def stop(self, grace_us: int) -> StopReport:
+            await sleep_us(2 * S)
+            raise RuntimeError(f"a bug within {grace_us}")
+
+    async def main() -> ShutdownReport:
+        drain = make_drain(parts, Broken(parts, "broken", 0, StopReport()))
+        first = scheduler.root.create_task(drain.on_signal())
+        await sleep_us(S)
+        second = await drain.on_signal()
+        with pytest.raises(RuntimeError, match="a bug"):
+            await first
+        return second
+
+    with Scheduler() as scheduler:
+        parts = Parts(scheduler)
+        assert scheduler.run(main()) == ShutdownReport(is_clean=False)
+
+
 def test_what_is_open_is_closed_even_if_a_step_fails() -> None:
     class Broken(Consumer):
         async def stop(self, grace_us: int) -> StopReport:
@@ -138,4 +172,4 @@ def test_the_weak_part_touches_nothing() -> None:
     with Scheduler() as scheduler:
         report = scheduler.run(ExitAtOnce().on_signal())
         assert scheduler.now_us == 0
-    assert not report.is_clean
+    assert report == ShutdownReport(is_clean=False, is_aborted=True)

@@ -28,6 +28,8 @@ def test_the_same_request_gets_the_same_answer_again() -> None:
     assert post(world.desk, "k1") == first
     assert world.told() == ["OrderCreated"]
     assert world.acted() == [("http_idempotency", "replayed")]
+    (entry,) = [entry for entry in world.entries if entry[0] == "acted"]
+    assert entry[2:4] == ("api-1#1", SUBJECT)
 
 
 def test_the_key_survives_the_process_that_took_it() -> None:
@@ -42,6 +44,7 @@ def test_another_body_under_the_same_key_is_refused() -> None:
     post(world.desk, "k1")
     assert post(world.desk, "k1", b"other") is KeyRefusal.OTHER_BODY
     assert world.told() == ["OrderCreated"]
+    assert world.acted() == [("http_idempotency", KeyRefusal.OTHER_BODY.value)]
 
 
 def test_other_keys_and_no_key_make_other_orders() -> None:
@@ -98,7 +101,7 @@ def test_a_lost_commit_never_claims_that_nothing_was_stored(wrong: Exception, ke
     store = Flaky(world.store)
     store.commits = [("after", LOST)]
     store.looks = [wrong]
-    with pytest.raises(Indeterminate):
+    with pytest.raises(Indeterminate, match=r"^nobody knows whether the order was stored"):
         post(make_desk(world, store), key)
     assert world.told() == ["OrderCreated"]
 
@@ -146,4 +149,5 @@ def test_nothing_is_written_when_the_history_is_off() -> None:
     keys = StoredKeys(store=world.store, write=None, now=world.now_us, process="api-1#1")
     desk = make_desk(world, http=keys)
     assert post(desk, "k1") == post(desk, "k1")
+    assert post(desk, "k1", b"other") is KeyRefusal.OTHER_BODY
     assert world.acted() == []

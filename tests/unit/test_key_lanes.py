@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lab.domain.envelope import header
 from lab.domain.errors import Down, Indeterminate, Transient
 from lab.patterns.key_lanes import KeyLanes, KeyParking, PlainParking, PlainTiers
 from lab.ports.bus import Ack, DeadLetter, Delivery, Outgoing, Record, Release, Retry
+from lab.ports.key_retry import WaitingRow
 from lab.ports.store import OutcomeRow, Unit
 from tests.chain_parts import (
     EPOCH_US,
@@ -84,7 +86,10 @@ def text(record: Outgoing | Record, name: str) -> str:
 def test_without_a_lock_a_record_runs() -> None:
     bench = Bench()
 
-    assert at_once(bench.link(make_delivery(starts_known=True))) == Ack("handled")
+    delivery = make_delivery(starts_known=True)
+
+    assert at_once(bench.link(delivery)) == Ack("handled")
+    assert bench.inner.seen[0] is delivery
     assert bench.rows == []
     assert bench.log.records == []
 
@@ -114,7 +119,7 @@ def test_later_records_of_a_locked_key_wait_in_order_of_arrival_and_once() -> No
 
     assert [row[0] for row in bench.rows] == ["e1", "e2", "e3"]
     assert bench.inner.seen == []
-    assert bench.entries.of("acted") == [("key_lanes", "held")] * 3
+    assert bench.entries == [("acted", 0, PROCESS, "1.1", "key_lanes", "held")] * 3
 
 
 def test_another_key_passes_a_locked_one() -> None:
@@ -148,6 +153,143 @@ def test_an_alarm_runs_the_head_and_comes_again_until_the_last_row_is_gone() -> 
     assert [(each.event_id, each.attempt) for each in bench.inner.seen] == [("e1", 4), ("e2", 1)]
     assert bench.inner.seen[0].record.topic == "orders"
     assert bench.stores.server.key_retry.locks == 0
+
+
+def test_a_head_runs_as_it_failed_under_the_epoch_of_its_alarm() -> None:
+    bench = Bench()
+    failed = make_delivery("e1", attempt=3, redrives=2)
+    failed.first_failure_us, failed.failures = 11, ((11, "Transient", "503"),)
+    at_once(bench.parking.park(failed, tier=1, delay_us=0))
+    alarm = make_delivery("e9", record=make_record("e9", topic=RETRY_1), starts_known=True)
+    alarm.epoch = 7
+
+    at_once(bench.link(alarm))
+
+    (run,) = bench.inner.seen
+    assert (run.epoch, run.group, run.subject) == (7, GROUP, "1.1")
+    assert (run.event_id, run.event_type, run.attempt) == ("e1", "OrderCancelled", 4)
+    assert (run.redrives, run.starts_known) == (2, False)
+    assert (run.first_failure_us, run.failures) == (11, ((11, "Transient", "503"),))
+
+
+@pytest.mark.parametrize(("type_bytes", "event_type"), [(b"\xff", "\ufffd"), (None, "")])
+def test_a_head_whose_type_is_no_text_or_is_missing_runs_all_the_same(
+    type_bytes: bytes | None, event_type: str
+) -> None:
+    bench = Bench()
+    record = make_record()
+    kept = tuple(pair for pair in record.headers if pair[0] != "ce_type")
+    headers = kept if type_bytes is None else (*kept, ("ce_type", type_bytes))
+    failed = make_delivery(record=replace(record, headers=headers))
+    at_once(bench.parking.park(failed, tier=1, delay_us=0))
+
+    assert bench.alarm() == Ack("handled")
+    assert [run.event_type for run in bench.inner.seen] == [event_type]
+
+
+def test_who_wants_to_know_the_stores_time_asks_about_its_own_key() -> None:
+    bench = Bench(Retry(7))
+    head, asked = bench.stores.store.key_retry.head, set()
+
+    async def noted(group: str, key: str) -> Any:
+        asked.add((group, key))
+        return await head(group, key)
+
+    bench.stores.store.key_retry.head = noted  # type: ignore[method-assign]
+    waits = make_delivery("e2")
+    waits.wait_us = SECOND
+
+    bench.park()
+    at_once(bench.link.move(waits))
+    bench.stores.hand.us = 5 * SECOND
+    assert bench.alarm() == Retry(7, counts=False)
+
+    assert asked == {(GROUP, "order-1")}
+
+
+def test_a_head_that_is_parked_again_from_its_main_topic_keeps_the_most_attempts() -> None:
+    bench = Bench()
+
+    for attempt in (2, 3, 1):
+        bench.park(attempt=attempt)
+        assert bench.log.topics[-1] == RETRY_1
+
+    assert bench.rows == [("e1", 3, False)]
+
+
+def test_a_head_is_written_anew_only_for_a_further_attempt() -> None:
+    bench = Bench()
+    store, rows = bench.stores.store.key_retry, []
+    reschedule = store.reschedule
+
+    async def noted(row: WaitingRow) -> bool:
+        rows.append(row.attempts)
+        return await reschedule(row)
+
+    store.reschedule = noted  # type: ignore[method-assign]
+
+    for attempt in (2, 2, 3):
+        bench.park(attempt=attempt)
+
+    assert rows == [3]
+
+
+def test_a_head_that_somebody_finishes_while_it_is_parked_again_is_looked_at_again() -> None:
+    bench = Bench()
+    bench.park(attempt=1)
+
+    async def finished_meanwhile(row: WaitingRow) -> bool:  # noqa: ARG001
+        return False
+
+    bench.stores.store.key_retry.reschedule = finished_meanwhile  # type: ignore[method-assign]
+
+    again = at_once(bench.parking.park(make_delivery(attempt=2), tier=1, delay_us=5))
+
+    assert again == Retry(0, counts=False)
+    assert bench.log.topics == [RETRY_1]
+
+
+def test_a_head_that_was_finished_between_two_looks_is_done() -> None:
+    bench = Bench()
+    bench.park()
+
+    async def gone(group: str, key: str) -> Any:  # noqa: ARG001
+        return None, 0
+
+    bench.stores.store.key_retry.head = gone  # type: ignore[method-assign]
+
+    assert at_once(bench.link(make_delivery("e1"))) == Ack("done")
+
+
+@pytest.mark.parametrize(
+    ("error", "settlement"),
+    [
+        (Transient("broker"), Retry(SECOND, counts=False)),
+        (Down("broker", dependency="broker", after_us=3), Release("down", 3)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_move_that_fails_is_given_back(error: Any, settlement: Any) -> None:
+    bench = Bench(log=Log(error))
+    plain = PlainTiers(
+        Inner(),
+        parking=PlainParking(publisher=Log(error), group=GROUP, wall=lambda: EPOCH_US),
+        wall=lambda: EPOCH_US,
+        again_us=SECOND,
+    )
+
+    assert at_once(bench.link.move(make_delivery("e1"))) == settlement
+    assert at_once(plain.move(make_delivery("e1"))) == settlement
+
+
+def test_a_redriven_event_of_a_locked_key_waits_its_turn_with_no_attempt_counted() -> None:
+    bench = Bench()
+    bench.park("e2")
+
+    assert bench.alarm(REDRIVES, event_id="e1", redrives=1) == Retry(5 * SECOND, counts=False)
+
+    assert bench.rows == [("e2", 3, False), ("e1", 0, False)]
+    assert bench.inner.seen == []
 
 
 def test_what_the_alarm_carries_does_not_matter() -> None:
@@ -415,9 +557,25 @@ def test_a_record_of_a_plain_tier_waits_for_its_time_and_goes_on_counting() -> N
     )
 
     assert at_once(link(make_delivery(record=record))) == Retry(5 * SECOND, counts=False)
+    hand.us = 5 * SECOND - 1
+    assert at_once(link(make_delivery(record=record))) == Retry(1, counts=False)
     hand.us = 5 * SECOND
     assert at_once(link(make_delivery(record=record))) == Ack("handled")
     assert [each.attempt for each in inner.seen] == [4]
+
+
+def test_a_record_of_a_plain_tier_remembers_when_it_first_failed() -> None:
+    inner = Inner()
+    parking = PlainParking(publisher=Log(), group=GROUP, wall=lambda: EPOCH_US)
+    link = PlainTiers(inner, parking=parking, wall=lambda: EPOCH_US, again_us=SECOND)
+    record = make_record(topic=RETRY_1, lab_first_failure=b"11")
+    knows = make_delivery(record=record)
+    knows.first_failure_us = 5
+
+    at_once(link(make_delivery(record=record)))
+    at_once(link(knows))
+
+    assert [(each.first_failure_us, each.attempt) for each in inner.seen] == [(11, 1), (5, 1)]
 
 
 def test_a_drain_of_plain_tiers_keeps_the_attempt() -> None:
@@ -427,7 +585,9 @@ def test_a_drain_of_plain_tiers_keeps_the_attempt() -> None:
 
     assert at_once(link.move(make_delivery(attempt=2))) == Retry(SECOND, counts=False)
     assert at_once(link.move(make_delivery(attempt=2))) == Ack("parked")
-    assert text(log.records[0], "lab-attempt") == "2"
+    (sent,), record = log.records, make_record()
+    assert (sent.topic, sent.key, sent.value) == (RETRY_1, record.key, record.value)
+    assert text(sent, "lab-attempt") == "2"
 
 
 def test_a_drain_of_plain_tiers_keeps_the_rest_of_a_wait() -> None:

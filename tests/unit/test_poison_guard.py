@@ -73,11 +73,31 @@ def test_a_record_that_kills_its_worker_is_dead_after_three_solo_starts() -> Non
     delivery = make_delivery()
     settled = at_once(make_guard(stores, inner, entries=entries)(delivery))
 
-    assert isinstance(settled, DeadLetter)
-    assert settled.reason == "starts"
+    assert settled == DeadLetter(
+        "starts", "Poison", "4 starts of its handler had no end that anybody knows"
+    )
     assert delivery.starts == 4
     assert inner.seen == []
-    assert entries.of("acted") == [("poison_guard", "buried")]
+    assert entries == [("acted", 0, PROCESS, "1.1", "poison_guard", "buried")]
+
+
+def test_the_third_solo_start_is_still_made() -> None:
+    stores, inner = Stores(), Inner()
+    for _ in range(3):
+        start_and_die(stores)
+
+    assert at_once(make_guard(stores, inner)(make_delivery())) == Ack("handled")
+    assert len(inner.seen) == 1
+
+
+def test_a_start_without_an_unexplained_one_before_it_is_not_solo() -> None:
+    stores, entries, gate = Stores(), Entries(), SoloGate()
+    assert gate.try_enter()
+
+    settled = at_once(make_guard(stores, Inner(), gate=gate, entries=entries)(make_delivery()))
+
+    assert settled == Ack("handled")
+    assert entries == []
 
 
 def test_after_one_unexplained_start_it_runs_solo() -> None:
@@ -221,6 +241,26 @@ def test_a_solo_run_shares_its_process_with_no_other_handler() -> None:
     assert [event_id for event_id, _ in seen] == ["a0", "a1", "a2", "e1", "b0", "b1"]
     assert dict(seen)["e1"] == 1
     assert dict(seen)["a2"] == 3
+    assert dict(seen)["b1"] == 2, "those behind it run together again"
+
+
+def test_who_wants_to_be_alone_waits_for_all_and_is_alone_then() -> None:
+    gate = SoloGate()
+
+    async def main() -> None:
+        assert gate.try_enter()
+        assert gate.try_enter()
+        solo = asyncio.get_running_loop().create_task(gate.enter(solo=True))
+        await sleep_us(1)
+        gate.leave()
+        await sleep_us(1)
+        assert not solo.done(), "one is still inside"
+        gate.leave()
+        await solo
+        assert not gate.try_enter(), "it is to be alone"
+
+    with Scheduler() as scheduler:
+        scheduler.run(main())
 
 
 def test_one_that_is_cancelled_in_the_queue_lets_the_next_in() -> None:

@@ -17,7 +17,6 @@ from lab.scenarios.operator import ScriptedOperator
 from lab.stores.memory_base import crossing
 from tests.chain_parts import (
     GROUP,
-    MS,
     PROCESS,
     SECOND,
     Entries,
@@ -136,6 +135,10 @@ def test_what_is_sent_back_goes_to_its_group_verbatim_with_one_more_redrive() ->
     assert (sent.key, sent.value) == (record.key, record.value)
     headers = sent.headers
     assert [header_int(headers, f"lab-{name}") for name in ("attempt", "redrives")] == [1, 1]
+    assert [header_int(headers, f"lab-{name}") for name in ("not-before", "first-failure")] == [
+        0,
+        0,
+    ]
     assert header(headers, "lab-group") == b"notification"
     assert not [name for name, _ in headers if name.startswith("lab-dlq-")]
     stood = original(Record(sent.topic, 3, 99, sent.key, sent.value, headers, 0))
@@ -222,19 +225,20 @@ def test_nothing_is_sent_back_more_than_three_times_and_can_still_be_discarded()
     assert bench.sent == []
     assert at_once(bench.redrive.discard(letters)) == tuple(letters)
     (sent,) = bench.sent
+    assert header(sent.headers, "lab-discard") == b"1"
     assert is_discard(Record(sent.topic, 0, 0, sent.key, sent.value, sent.headers, 0))
     assert bench.letters() == []
     assert bench.entries.of("redriven") == [(GROUP, "e1", "discarded", 4)]
 
 
 def test_letters_go_back_no_faster_than_the_rate() -> None:
-    bench = Bench(rate=4)
+    bench = Bench(rate=0.5)
     for number in range(5):
         bench.die(f"e{number}")
 
     bench.send_back(bench.letters())
 
-    assert [entry[1] for entry in bench.entries] == [n * 250 * MS for n in range(5)]
+    assert [entry[1] for entry in bench.entries] == [n * 2 * SECOND for n in range(5)]
 
 
 def test_what_may_not_have_arrived_is_sent_again() -> None:
@@ -244,6 +248,46 @@ def test_what_may_not_have_arrived_is_sent_again() -> None:
     assert len(bench.send_back(bench.letters())) == 1
     assert len(bench.sent) == 1
     assert bench.clock.us == 2 * SECOND
+
+
+def test_the_thirtieth_try_may_still_arrive() -> None:
+    bench = Bench(*[Transient("broker")] * 29)
+    bench.die()
+
+    bench.send_back(bench.letters())
+
+    assert len(bench.sent) == 1
+    assert bench.clock.us == 29 * SECOND
+
+
+def test_all_queues_are_looked_into_also_behind_an_empty_one() -> None:
+    bench = Bench()
+    bench.redrive._queues = ("payments.notification.dlq", DLQ, "shipments.notification.dlq")
+    bench.die("e1")
+    bench.die("e2", record=make_record("e2", topic="shipments"))
+
+    assert [each.event_id for each in bench.letters()] == ["e1", "e2"]
+
+
+def test_an_old_answer_that_is_read_after_a_newer_one_opens_nothing_again() -> None:
+    bench = Bench()
+    bench.die(redrives=1)
+    (letter,) = bench.letters()
+    bench.send_back([letter])
+    bench.send_back([replace(letter, redrives=0)])
+    bench.redrive._answered.clear()
+
+    assert [header_int(each.headers, "lab-redrives") for each in bench.sent] == [2, 1]
+    assert bench.letters() == []
+
+
+def test_what_was_not_sent_back_by_an_operator_answers_no_letter() -> None:
+    bench = Bench()
+    bench.die()
+    record = make_record("e1")
+    bench.log.records.append(Outgoing(BACK, record.key, record.value, record.headers))
+
+    assert [each.event_id for each in bench.letters()] == ["e1"]
 
 
 def test_a_letter_that_could_not_be_sent_is_still_open() -> None:
