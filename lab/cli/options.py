@@ -270,13 +270,16 @@ def _makes(given: Given) -> _Makes:
     parts = [given.text(name) for name in ("bus", "store", "dedupe")]
     if real and (wall_clock or any(parts)):
         raise OptionError("--real is all real parts: leave --bus, --store, --dedupe out")
+    keep = given.switch("keep")
+    if keep and not real and (bus, store, dedupe) == ("memory", "memory", "memory"):
+        raise OptionError("--keep is of what a real part makes: add --real, or --bus kafka")
     return _Makes(
         real=real,
         bus=bus,
         store=store,
         dedupe=dedupe,
         wall_clock=wall_clock,
-        keep=given.switch("keep"),
+        keep=keep,
     )
 
 

@@ -83,7 +83,8 @@ def read_journal(path: Path) -> Iterator[Entry]:
                 found = _decode(line)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise JournalError(f"{path}, line {number}: {error}") from None
-            if not found or len(FIELDS.get(found[0], ())) != len(found):
+            kind = found[0] if found else None
+            if not isinstance(kind, str) or len(FIELDS.get(kind, ())) != len(found):
                 raise JournalError(f"{path}, line {number}: no entry of a history")
             yield tuple([frozen(value) if type(value) is list else value for value in found])
 

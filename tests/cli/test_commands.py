@@ -168,6 +168,7 @@ def test_without_runs_the_list_says_so(tmp_path: Path, capsys: pytest.CaptureFix
         ("run happy-path --only effect-onc", "unknown promise 'effect-onc'; did you mean effect-"),
         ("run happy-path --real --store memory", "--real is all real parts: leave --bus, --store"),
         ("run happy-path --real --keep --seeds 1-2", "--keep is of one run, whose page names"),
+        ("run happy-path --keep", "--keep is of what a real part makes"),
         ("run happy-path --set retry", "--set must be KEY=VALUE, not 'retry'"),
         ("run happy-path --set retry.atempts_max=3", "did you mean retry.attempts_max?"),
         ("run happy-path --set retry.attempts_max=x", "must be a whole number, not 'x'"),

@@ -82,7 +82,9 @@ def test_a_torn_last_line_is_left_out(cut: int, tmp_path: Path) -> None:
     assert list(read_journal(tmp_path / "j")) == [PUBLISH]
 
 
-@pytest.mark.parametrize("line", [b"{}", b"[]", b'["phase",1]', b'["x",1,"run",""]', b"\xff", b""])
+@pytest.mark.parametrize(
+    "line", [b"{}", b"[]", b"[[1]]", b'["phase",1]', b'["x",1,"run",""]', b"\xff", b""]
+)
 def test_a_line_that_is_no_entry_is_told_with_its_place(line: bytes, tmp_path: Path) -> None:
     write(tmp_path / "j", PHASE)
     with (tmp_path / "j").open("ab") as file:
