@@ -67,6 +67,8 @@ class MemoryLog:
         self._groups: dict[str, Group] = {}
         self._declared: dict[str, list[Group]] = {}
         self._consumers: list[MemoryConsumer] = []
+        # A run that waits for something else asks for it again and again.
+        self._lags: dict[str, int] = {}
 
     # ---- set-up
 
@@ -81,6 +83,7 @@ class MemoryLog:
     def declare_group(self, group: str, topics: Sequence[str]) -> None:
         """`group` reads `topics`: records that it has not committed are kept."""
         for topic in topics:
+            self._lags.clear()
             groups = self._declared.setdefault(topic, [])
             if self._group(group) not in groups:
                 groups.append(self._group(group))
@@ -154,16 +157,19 @@ class MemoryLog:
 
     def lag(self, group: str) -> int:
         """Records of the group's declared topics that it has not committed."""
+        if group in self._lags:
+            return self._lags[group]
         found = self._group(group)
         committed = found.committed
         # Most partitions are empty. A position past the end makes no other's lag any smaller.
-        return sum(
+        lag = self._lags[group] = sum(
             max(log.end - committed.get(log.partition, 0), 0)
             for topic, groups in self._declared.items()
             if found in groups
             for log in self._topics[topic]
             if log.records or log.base
         )
+        return lag
 
     def records(self, topic: str) -> list[Record]:
         """What is left of a topic, partition by partition in offset order."""
@@ -188,6 +194,7 @@ class MemoryLog:
             Permanent: a topic does not exist.
         """
         self._check(records)
+        self._lags.clear()
         now_us = self._root.now_us()
         timestamp_us = self._epoch_us + now_us
         for outgoing in records:
@@ -210,6 +217,7 @@ class MemoryLog:
             self._note_commit(group, offsets, epoch, accepted=False)
             raise
         self._note_commit(group, offsets, epoch, accepted=True)
+        self._lags.clear()
         for partition, offset in offsets.items():
             group.committed[partition] = offset
             self._trim(self.log_of(partition), offset)

@@ -7,6 +7,7 @@ delivery), `shutdown.mid_drain` and `any` (`process.py`).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from inspect import iscoroutinefunction
 from typing import Final
 
@@ -177,6 +178,7 @@ _PROTOCOLS: Final[Mapping[Port, type]] = {
 }
 
 
+@cache
 def awaited_methods(port: Port) -> tuple[str, ...]:
     """The methods of a port that suspend, so that a crash can fall before or after them."""
     protocol = _PROTOCOLS[port]
