@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.admin import ApiVersionRequest, DeleteGroupsRequest
@@ -25,7 +24,8 @@ from lab.bus.kafka_client import (
     within,
 )
 from lab.bus.kafka_consumer import to_record
-from lab.domain.errors import EnvironmentNotReady, Transient
+from lab.bus.kafka_reader import Reader
+from lab.domain.errors import EnvironmentNotReady, Permanent, Transient
 from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
 from lab.resources import how_to_start
 
@@ -118,16 +118,11 @@ class KafkaTopics(TopicReader):
             for topic, count in partitions.items()
         ]
         try:
-            response = await self._call(self._admin.create_topics, wanted)
-        except Transient as error:
+            await self._call(self._make, wanted)
+            counts = await self._seen(partitions)
+        except (Transient, Permanent) as error:
             raise self._not_ready(error.__cause__ or error) from error
-        for name, code, *_ in response.topic_errors:
-            if code and code != kafka_errors.TopicAlreadyExistsError.errno:
-                raise self._not_ready(kafka_errors.for_code(code)(name))
-        try:
-            await self._check(partitions)
-        except Transient as error:
-            raise self._not_ready(error.__cause__ or error) from error
+        self._check(counts, partitions)
 
     async def delete(self) -> Sequence[str]:
         """Remove every topic and group of this run; returns the topics' names on the broker.
@@ -146,10 +141,7 @@ class KafkaTopics(TopicReader):
         found = await self._call(self._admin.list_topics)
         own = sorted(name for name in found if name.startswith(stem))
         if own:
-            response = await self._call(self._admin.delete_topics, own)
-            for name, code, *_ in response.topic_error_codes:
-                if code and code != kafka_errors.UnknownTopicOrPartitionError.errno:
-                    raise mapped(kafka_errors.for_code(code)(name), "topics")
+            await self._call(self._remove, own)
         return own
 
     async def _forget(self, group: str) -> None:
@@ -283,15 +275,27 @@ class KafkaTopics(TopicReader):
             if batches:
                 return batches
 
-    async def _check(self, partitions: Mapping[str, int]) -> None:
-        """Compare what is there; a topic that was just made takes a moment to be seen."""
+    async def _make(self, wanted: Sequence[NewTopic]) -> None:
+        """Make those that another process has not made meanwhile."""
+        response = await self._admin.create_topics(wanted)
+        _raise_but(kafka_errors.TopicAlreadyExistsError, response.topic_errors)
+
+    async def _remove(self, names: Sequence[str]) -> None:
+        """Remove those that nobody else has removed meanwhile."""
+        response = await self._admin.delete_topics(list(names))
+        _raise_but(kafka_errors.UnknownTopicOrPartitionError, response.topic_error_codes)
+
+    async def _seen(self, partitions: Mapping[str, int]) -> dict[str, int]:
+        """Partitions of each topic, 0 if it is not there; one just made takes a moment to be."""
         clock = asyncio.get_running_loop()
         end = clock.time() + _SEEN_S
         while True:
             counts = await self._counts(partitions)
             if all(counts.values()) or clock.time() >= end:
-                break
+                return counts
             await asyncio.sleep(0.02)
+
+    def _check(self, counts: Mapping[str, int], partitions: Mapping[str, int]) -> None:
         for topic, count in counts.items():
             if count != partitions[topic]:
                 name = self._settings.topic(topic)
@@ -346,54 +350,15 @@ class KafkaTopics(TopicReader):
         )
 
 
+def _raise_but(expected: type[BaseException], told: Iterable[Sequence[Any]]) -> None:
+    """Raise the first error that the broker tells of a topic, unless it is the expected one."""
+    for name, code, *_ in told:
+        error = kafka_errors.for_code(code)
+        if code and error is not expected:
+            raise error(name)
+
+
 async def _beginnings(reader: Any, places: list[BrokerPartition]) -> dict[BrokerPartition, int]:
     """The first offset of each partition."""
     found: dict[BrokerPartition, int] = await reader.beginning_offsets(places)
     return {place: found[place] for place in places}
-
-
-class Reader:
-    """A consumer of no group, for the length of a block.
-
-    It is told at once of all partitions that it will be asked about: otherwise the library learns
-    of their topics one after another, with a pause of its own before each.
-
-    Args:
-        settings: see `KafkaSettings`.
-        places: partitions, named as on the broker; nothing is fetched until others are assigned.
-    """
-
-    def __init__(self, settings: KafkaSettings, places: Sequence[BrokerPartition]) -> None:
-        self._settings = settings
-        self._places = places
-        self._consumer: Any = None
-
-    async def __aenter__(self) -> Any:
-        settings = self._settings
-        self._consumer = AIOKafkaConsumer(
-            **settings.connection("lab-reader", settings.connect_us),
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=BATCH_BYTES_MAX,
-        )
-        try:
-            await within(settings.connect_us, self._consumer.start())
-        except KAFKA_ERRORS as error:
-            await self._close()
-            raise mapped(error, "topics") from error
-        self._consumer.assign(self._places)
-        self._consumer.pause(*self._places)
-        return self._consumer
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._close()
-
-    async def _close(self) -> None:
-        closing = asyncio.ensure_future(self._consumer.stop())
-        await asyncio.wait([closing], timeout=self._settings.leave_us / 1e6)

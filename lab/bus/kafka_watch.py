@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from lab.bus.kafka_client import KAFKA_ERRORS, KafkaSettings, mapped, within
-from lab.bus.kafka_topics import KafkaTopics, Reader
+from lab.bus.kafka_reader import Reader
+from lab.bus.kafka_topics import KafkaTopics
 from lab.ports.bus import TopicPartition
 
 

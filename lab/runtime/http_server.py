@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final
 
@@ -155,11 +156,19 @@ async def _ended(running: "asyncio.Task[None]") -> None:
         raise
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on now, for a server that starts in a moment."""
-    with _listen(LOOPBACK, 0) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port of loopback for a server that starts in a moment, and maybe ends and starts again.
+
+    For the length of the block the system gives it to nobody who asks for any port. Nobody listens
+    there, so who calls is refused until `http_server` takes it by its number. Only Linux lets two
+    sockets stand at one address for that; elsewhere the port is free when the block begins.
+    """
+    with _listen(LOOPBACK, 0) as standing:
+        port: int = standing.getsockname()[1]
+        if sys.platform != "linux":
+            standing.close()
+        yield port
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -27,7 +27,7 @@ from lab.runtime.chance import Chance
 from lab.runtime.clock import SystemClock
 from lab.runtime.errors import SimulationError
 from lab.runtime.http_caller import http_caller
-from lab.runtime.http_server import LOOPBACK, free_port
+from lab.runtime.http_server import LOOPBACK, reserved_port
 from lab.scenarios.client import Client
 from lab.settings import environment
 from lab.wiring.assignment import PROVIDERS, Assignment
@@ -113,12 +113,13 @@ class RealWorld:
         control = await questions.start(self.folder / "control")
         stack.push_async_callback(self._end_all)
         stack.push_async_callback(self._outages.end)
-        # Everybody starts at once, so all must know beforehand where the third parties will be.
-        port = free_port()
+        # Everybody starts at once, so all must know beforehand where the third parties will be; and
+        # who comes back is found where it was.
+        third, own = (stack.enter_context(reserved_port()) for _ in range(2))
         first = msgspec.structs.replace(
-            self._first, control=control, providers_url=f"http://{LOOPBACK}:{port}"
+            self._first, control=control, providers_url=f"http://{LOOPBACK}:{third}", port=own
         )
-        assignments = _assignments(first, port, self.spec.settings.number("run.members"))
+        assignments = _assignments(first, third, self.spec.settings.number("run.members"))
         self.members = tuple(self._member(one) for one in assignments)
         await asyncio.gather(*[member.start() for member in self.members])
         self._host = AsyncHost(self._fail)

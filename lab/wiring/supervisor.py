@@ -189,8 +189,6 @@ class Member:
             if self.is_healed and not assignment.is_healed:
                 self._signal(signal.SIGUSR1)
             self.url = msgspec.json.decode(line)["url"]
-            port = _port_of(self.url, assignment.port)
-            self._next = msgspec.structs.replace(self._next, port=port)
 
     async def _said(self, process: Process) -> bytes:
         """The line by which it says that it is ready; nothing if it has ended, or kept silent."""
@@ -253,9 +251,3 @@ def _command(assignment: Assignment) -> tuple[str, ...]:
     if assignment.role == "consumer":
         return ("work", assignment.group)
     return (_COMMANDS[assignment.role],)
-
-
-def _port_of(url: str, usual: int | None) -> int | None:
-    """The port of an address: a process that comes back is found where it was."""
-    port = url.rpartition(":")[2]
-    return int(port) if port.isdigit() else usual

