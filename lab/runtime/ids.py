@@ -51,7 +51,8 @@ class TimeOrderedIds(Ids):
         return OrderId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
 
     def traceparent(self, lab_subject: str) -> str:  # noqa: ARG002 - as above
-        return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        drawn = secrets.token_hex(24)
+        return f"00-{drawn[:32]}-{drawn[32:]}-01"
 
 
 def subject_of(order_id: str) -> str:

@@ -122,24 +122,25 @@ class RedisDedupe(DedupeStore, Evictable):
         self._ends.abort()
 
     async def _claim_all(self, asks: Sequence[_Ask]) -> list[Claim]:
-        keys: list[str] = [f"{self._prefix}:fence"]
-        arguments: list[str | int] = []
+        # Encoded here, not by the driver: it looks at what each of hundreds of arguments is.
+        keys = [f"{self._prefix}:fence".encode()]
+        arguments: list[bytes] = []
         for key, owner, lease_us in asks:
-            keys.append(key)
-            arguments += (owner, lease_us)
+            keys.append(key.encode())
+            arguments += (owner.encode(), b"%d" % lease_us)
         said = await self._call(self._claim, keys, arguments)
         return [_to_claim(*pair) for pair in zip(said[::2], said[1::2], strict=True)]
 
     async def _end_all(self, ends: Sequence[_End]) -> list[bool]:
-        keys: list[str] = []
-        arguments: list[str | int | bytes] = [self._compares]
+        keys: list[bytes] = []
+        arguments: list[bytes] = [self._compares]
         for key, owner, fence, window_ms in ends:
-            keys.append(key)
-            arguments += (owner, fence, window_ms)
+            keys.append(key.encode())
+            arguments += (owner.encode(), b"%d" % fence, b"%d" % window_ms)
         return [bool(each) for each in await self._call(self._finish, keys, arguments)]
 
     async def _call(
-        self, script: "_Script", keys: Sequence[str], arguments: Sequence[str | int | bytes]
+        self, script: "_Script", keys: Sequence[bytes], arguments: Sequence[bytes]
     ) -> list[int]:
         try:
             return await script.run(keys, arguments)
@@ -156,7 +157,7 @@ class _Script:
         self._text = text
         self._sha1: str = client.register_script(text).sha
 
-    async def run(self, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> list[int]:
+    async def run(self, keys: Sequence[bytes], arguments: Sequence[bytes]) -> list[int]:
         client, count = self._client, len(keys)
         try:
             return await client.evalsha(self._sha1, count, *keys, *arguments)  # type: ignore[no-any-return]

@@ -97,6 +97,8 @@ class Running:
 def running(folder: Path, *arguments: str) -> Iterator[Running]:
     """Start a real run; one that still runs in the end is killed."""
     folder.mkdir()
+    # Whoever runs the tests under `nohup` would hand on that it is ignored.
+    usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     process = subprocess.Popen(
         [sys.executable, "-m", "lab", "run", *arguments, "--real", "--json"],
         cwd=folder,
@@ -111,6 +113,7 @@ def running(folder: Path, *arguments: str) -> Iterator[Running]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGHUP, usual)
     try:
         yield Running(process=process, files=folder)
     finally:

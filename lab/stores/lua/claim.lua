@@ -8,24 +8,36 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local fence = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
 local first = fence
+local rests = {}
 local answers = {}
 for place = 2, #KEYS do
-    local owner, lease = ARGV[2 * place - 3], tonumber(ARGV[2 * place - 2])
-    local held = redis.call('GET', KEYS[place])
-    local till = held and tonumber(string.match(held, '^%d+'))
-    if held == 'done' then
-        answers[#answers + 1] = 3
-        answers[#answers + 1] = 0
-    elseif till and till > now then
-        answers[#answers + 1] = 2
-        answers[#answers + 1] = till - now
-    else
-        fence = fence + 1
-        redis.call('SET', KEYS[place], string.format('%.0f %.0f %s', now + lease, fence, owner),
-            'PX', string.format('%.0f', math.max(math.ceil(lease / 100), 1000)))
-        answers[#answers + 1] = held and 1 or 0
-        answers[#answers + 1] = fence
+    local owner, lease = ARGV[2 * place - 3], ARGV[2 * place - 2]
+    local rest = rests[lease]
+    if not rest then
+        rest = string.format('%.0f', math.max(math.ceil(lease / 100), 1000))
+        rests[lease] = rest
     end
+    local ours = string.format('%.0f %.0f %s', now + lease, fence + 1, owner)
+    -- Most events are new: one command for them, two for the others.
+    local state, number = 0, 0
+    if not redis.call('SET', KEYS[place], ours, 'NX', 'PX', rest) then
+        local held = redis.call('GET', KEYS[place])
+        local till = tonumber(string.match(held, '^%d+'))
+        if held == 'done' then
+            state = 3
+        elseif till and till > now then
+            state, number = 2, till - now
+        else
+            state = 1
+            redis.call('SET', KEYS[place], ours, 'PX', rest)
+        end
+    end
+    if state < 2 then
+        fence = fence + 1
+        number = fence
+    end
+    answers[#answers + 1] = state
+    answers[#answers + 1] = number
 end
 if fence > first then
     redis.call('SET', KEYS[1], string.format('%.0f', fence))
