@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lab.domain.errors import Down, Indeterminate, TooLarge, Transient
 from lab.domain.request import BODY_BYTES_MAX, Malformed, Refusal, parse_order
@@ -88,7 +88,7 @@ _Handle = Callable[[Scope, Receive], Awaitable[_Reply]]
 
 def make_app(
     orders: OrdersUseCases, *, is_ready: Callable[[], bool], subject_header: str = ""
-) -> Starlette:
+) -> ASGIApp:
     """The ASGI app.
 
     Args:
@@ -105,12 +105,24 @@ def make_app(
         Route("/health", _Endpoint(front.health), methods=["GET"], name="health"),
         Route("/ready", _Endpoint(front.ready), methods=["GET"], name="ready"),
     ]
-    app = Starlette(
-        routes=routes, exception_handlers={HTTPException: _on_http_error, Exception: _on_bug}
-    )
     # A redirect would say 307 to what is a 404.
-    app.router.redirect_slashes = False
-    return app
+    router = Router(routes, redirect_slashes=False)
+    return ServerErrorMiddleware(_Refusing(router), handler=_on_bug)
+
+
+class _Refusing:
+    """Answers what the router refuses, as a problem like every other."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # With an app in sight it raises what it would answer in plain text.
+        scope["app"] = self
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as refused:
+            await _send(scope, send, _refused(scope, refused))
 
 
 class _Endpoint:
@@ -334,27 +346,21 @@ async def _send(scope: Scope, send: Send, reply: _Reply) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    """What Starlette's router refuses: unknown paths and methods."""
-    assert isinstance(error, HTTPException)
+def _refused(scope: Scope, error: HTTPException) -> _Reply:
+    """An unknown path, or a method that is not for it."""
     if error.status_code == 405:
         # The router joins a set: its order would differ from process to process.
         allowed = sorted((error.headers or {}).get("Allow", "").split(", "))
         allow = ", ".join(allowed)
-        detail = f"{request.method[:20]!a} is not for this path: take {allow}"
+        detail = f"{scope['method'][:20]!a} is not for this path: take {allow}"
         headers: Headers = ((b"allow", allow.encode()),)
-        reply = _Problem(405, "method-not-allowed", detail, headers=headers).reply
-    else:
-        detail = f"there is nothing at {request.scope['path'][:80]!a}"
-        reply = _Problem(error.status_code, "not-found", detail).reply
-    return _response(reply)
+        return _Problem(405, "method-not-allowed", detail, headers=headers).reply
+    detail = f"there is nothing at {scope['path'][:80]!a}"
+    return _Problem(error.status_code, "not-found", detail).reply
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:  # noqa: ARG001
     """A bug of ours; Starlette raises it again after the answer. It may have been stored."""
-    return _response(_Problem(500, "internal", "the order service failed: ask again").reply)
-
-
-def _response(reply: _Reply) -> Response:
+    reply = _Problem(500, "internal", "the order service failed: ask again").reply
     headers = {name.decode(): value.decode() for name, value in reply.headers}
     return Response(reply.body, status_code=reply.status, headers=headers)

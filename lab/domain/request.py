@@ -63,6 +63,15 @@ def parse_order(body: bytes) -> NewOrder | list[Refusal]:
     """
     if len(body) > BODY_BYTES_MAX:
         raise BodyTooLarge(f"the body has {len(body)} bytes; at most {BODY_BYTES_MAX} are taken")
+    return _plain_order(body) or checked_order(body)
+
+
+def checked_order(body: bytes) -> NewOrder | list[Refusal]:
+    """The same as `parse_order` of a body that is small enough, one field after the other.
+
+    Raises:
+        Malformed: see `parse_order`.
+    """
     try:
         given: object = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -90,6 +99,52 @@ def parse_order(body: bytes) -> NewOrder | list[Refusal]:
     )
 
 
+class _Body(msgspec.Struct, gc=False):
+    """What nearly every body is."""
+
+    customer_id: str
+    currency: str
+    items: tuple[Item, ...]
+    country: str | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Body).decode
+
+
+def _plain_order(body: bytes) -> NewOrder | None:
+    """The order, if it is beyond doubt: nearly all are, and pay for no messages."""
+    try:
+        told = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    items, country, amount_cents = told.items, told.country, 0
+    for item in items:
+        quantity, price = item.quantity, item.unit_price_cents
+        if quantity < 1 or price < 1 or not _is_plain(item.sku):
+            return None
+        amount_cents += quantity * price
+    if (
+        0 < len(items) <= ITEMS_MAX
+        and amount_cents <= AMOUNT_CENTS_MAX
+        and told.currency in CURRENCIES
+        and _is_plain(told.customer_id)
+        and (not country or _is_plain(country))
+    ):
+        return NewOrder(
+            customer_id=told.customer_id,
+            country=country,
+            currency=told.currency,
+            items=items,
+            amount_cents=amount_cents,
+        )
+    return None
+
+
+def _is_plain(text: str) -> bool:
+    """Neither blank, nor too long, and printable: so without NUL and surrogates."""
+    return len(text) <= TEXT_MAX and text.isprintable() and bool(text.strip())
+
+
 def _items(given: object, refusals: list[Refusal]) -> tuple[list[Item], int]:
     """The good items and what they cost together."""
     if given is None or given == []:
@@ -104,31 +159,11 @@ def _items(given: object, refusals: list[Refusal]) -> tuple[list[Item], int]:
     items = []
     amount_cents = 0
     for index, line in enumerate(given[:ITEMS_MAX]):
-        item = _good_item(line) or _checked_item(line, f"items[{index}]", refusals)
+        item = _checked_item(line, f"items[{index}]", refusals)
         if item is not None:
             items.append(item)
             amount_cents += item.quantity * item.unit_price_cents
     return items, amount_cents
-
-
-def _good_item(line: object) -> Item | None:
-    """The item, if it is beyond doubt: nearly all are, and pay for no messages."""
-    if type(line) is not dict:
-        return None
-    sku, quantity, price = line.get("sku"), line.get("quantity"), line.get("unit_price_cents")
-    # Printable implies: no NUL, no surrogate.
-    if (
-        type(sku) is str
-        and type(quantity) is int
-        and type(price) is int
-        and quantity >= 1
-        and price >= 1
-        and len(sku) <= TEXT_MAX
-        and sku.isprintable()
-        and sku.strip()
-    ):
-        return Item(sku=sku, quantity=quantity, unit_price_cents=price)
-    return None
 
 
 def _checked_item(line: object, field: str, refusals: list[Refusal]) -> Item | None:

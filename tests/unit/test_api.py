@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from lab.api import INDETERMINATE, PROBLEM, SHED, make_app
 from lab.asgi_call import Message, call
@@ -32,7 +32,7 @@ class Shop:
         self.world = world or World()
         self.is_ready = True
         desk = make_desk(self.world, store) if store else self.world.desk
-        self.app: Starlette = make_app(
+        self.app: ASGIApp = make_app(
             desk, is_ready=lambda: self.is_ready, subject_header="lab-subject"
         )
 

@@ -20,6 +20,7 @@ from lab.domain.request import (
     Malformed,
     Reason,
     Refusal,
+    checked_order,
     parse_order,
 )
 from lab.ports.bus import MAIN_RECORD_BYTES
@@ -267,6 +268,7 @@ def is_sane(body: bytes) -> None:
         found = parse_order(body)
     except (Malformed, BodyTooLarge):
         return
+    assert found == checked_order(body), "the short way says the same as the long one"
     if isinstance(found, list):
         assert found
         assert all(type(refusal.reason) is Reason for refusal in found)
@@ -279,6 +281,34 @@ def is_sane(body: bytes) -> None:
     assert all(line.sku.strip() and len(line.sku) <= TEXT_MAX for line in found.items)
     json.dumps(found.country).encode()
     encode(found)  # it can be stored and published
+
+
+small = st.integers(-1, 3)
+texts = st.one_of(st.just("mug"), st.text(st.characters(exclude_categories=()), max_size=66))
+nearly_good = st.fixed_dictionaries(
+    {
+        "customer_id": texts,
+        "currency": st.sampled_from(["EUR", "GBP", "eur", ""]),
+        "items": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "sku": texts,
+                    "quantity": st.one_of(small, st.just(10**12), st.sampled_from([1.0, True])),
+                    "unit_price_cents": st.one_of(small, st.just(10**30)),
+                }
+            ),
+            max_size=3,
+        ),
+    },
+    optional={"country": st.one_of(st.none(), texts), "x": values},
+)
+
+
+@given(nearly_good)
+@example(GOOD)
+def test_a_nearly_good_order_is_read_alike_on_both_ways(body: dict[str, Any]) -> None:
+    is_sane(json.dumps(body).encode())
+    is_sane(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 @given(st.binary(max_size=300))
