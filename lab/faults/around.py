@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn, Protocol
 
 from lab.faults.boundaries import Call, Hook, Moment, Port, Role, awaited_methods
-from lab.faults.work import doomed
+from lab.faults.work import WORK, doomed
 
 
 class Strikes(Protocol):
@@ -78,7 +78,7 @@ def _bounded(
 
     async def bounded(*args: object, **kwargs: object) -> object:
         first = args[0] if args else next(iter(kwargs.values()), None)
-        if any(faults.strikes(hook, Call(first)) for hook in before):
+        if before and any(faults.strikes(hook, Call(first)) for hook in before):
             await faults.die()
         if is_boundary and (work := doomed()) is not None:
             await work.passes()
@@ -88,7 +88,7 @@ def _bounded(
         if is_claim:
             assert isinstance(result, Sequence)
             faults.begin_batch([row.envelope.lab_subject for row in result])
-        if any(faults.strikes(hook, Call(first, result)) for hook in after):
+        if after and any(faults.strikes(hook, Call(first, result)) for hook in after):
             await faults.die()
         if is_boundary and (work := doomed()) is not None:
             await work.passes()
@@ -105,8 +105,11 @@ def _only_doomed(
     call: Callable[..., Awaitable[object]], bounded: Callable[..., Awaitable[object]]
 ) -> Callable[..., Awaitable[object]]:
     """Hardly any work is doomed: the rest pays for no coroutine more around each call."""
+    running = WORK.get
 
     def passed(*args: object, **kwargs: object) -> Awaitable[object]:
-        return call(*args, **kwargs) if doomed() is None else bounded(*args, **kwargs)
+        work = running()
+        is_doomed = work is not None and work.dooms
+        return bounded(*args, **kwargs) if is_doomed else call(*args, **kwargs)
 
     return passed

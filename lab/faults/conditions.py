@@ -52,3 +52,18 @@ def is_conditional(spec: FaultSpec) -> bool:
     """Whether anything but the coin decides: one that is not need not be asked about."""
     is_windowed = bool(spec.at_us) or spec.until_us is not None
     return is_windowed or spec.kind in ("svc.flapping", "svc.rate_limit")
+
+
+def is_plain(spec: FaultSpec) -> bool:
+    """Whether nothing but the rate decides: every order, every visit, however often."""
+    is_chosen = spec.subjects is not None or spec.nth or spec.first or spec.every
+    return not (is_chosen or spec.max_firings or is_conditional(spec))
+
+
+def counts(spec: FaultSpec, occurrence: int) -> bool:
+    """Whether `nth`, `first` or `every` choose this visit."""
+    if spec.nth:
+        return occurrence == spec.nth
+    if spec.first:
+        return occurrence <= spec.first
+    return not spec.every or occurrence % spec.every == 0

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from lab.faults.conditions import Conditions, is_conditional
+from lab.faults.conditions import Conditions, counts, is_conditional, is_plain
 from lab.faults.plan_file import VERSION, Firing, PlanError, PlanFile, read_plan, timed_firing
 from lab.faults.vocabulary import FaultSpec, ordinal_of
 from lab.history.recorder import Now, Write
@@ -230,6 +230,7 @@ class Site:
         "_conditions",
         "_marked",
         "_old",
+        "_plain",
         "_plan",
         "_planned",
         "_rules",
@@ -252,6 +253,8 @@ class Site:
         self._rules = rules
         self._planned = planned
         self._conditional = [number for number, spec in rules if is_conditional(spec)]
+        # Most sites have one fault, and nothing but its rate decides.
+        self._plain = rules[0][1] if len(rules) == 1 and is_plain(rules[0][1]) else None
         self._conditions = Conditions()
         self._marked: dict[str, Firing] = {}
         # Two generations, so that a run of any length counts in bounded memory.
@@ -328,6 +331,10 @@ class Site:
     def toss(self, subject: str, occurrence: int) -> Firing | None:
         """The firing that the coin of this visit asks for; it is recorded by `strike`."""
         who = intent_of(subject)
+        plain = self._plain
+        if plain is not None:
+            coin = self._plan.coin("fault", self.kind, self.name, who, occurrence)
+            return self._firing(plain, subject, occurrence) if coin < plain.rate else None
         if self._planned is not None:
             planned = self._planned.get((self.kind, self.name, who, occurrence))
             return planned and msgspec.structs.replace(
@@ -335,7 +342,7 @@ class Site:
             )
         coin = -1.0
         for number, spec in self._rules:
-            if not _counts(spec, occurrence) or not self._applies(number, spec, subject):
+            if not counts(spec, occurrence) or not self._applies(number, spec, subject):
                 continue
             if spec.rate < 1.0:
                 if coin < 0.0:
@@ -385,15 +392,6 @@ def intent_of(subject: str) -> str:
     A client that repeats a request would else be struck by `first=1` again and again.
     """
     return subject.partition(".")[0]
-
-
-def _counts(spec: FaultSpec, occurrence: int) -> bool:
-    """Whether `nth`, `first` or `every` choose this visit."""
-    if spec.nth:
-        return occurrence == spec.nth
-    if spec.first:
-        return occurrence <= spec.first
-    return not spec.every or occurrence % spec.every == 0
 
 
 def _coin_of(firing: Firing) -> tuple[str, str, str, int]:

@@ -37,18 +37,19 @@ class Work:
     Attributes:
         dooms: what is to strike it and has not yet; of most work there is none.
         subject: whose it is, as `ordinal.send`.
-        task: in which it began; the calls that it makes may run in others.
+        task: in which it was doomed; the calls that it makes may run in others.
     """
 
     __slots__ = ("dooms", "subject", "task")
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
-        self.task: asyncio.Task[Any] | None = asyncio.current_task()
+        self.task: asyncio.Task[Any] | None = None
         self.dooms: tuple[Doom, ...] = ()
 
     def doom(self, doom: Doom) -> None:
-        """Something more is to strike it."""
+        """Something more is to strike it; told by the task in which it begins."""
+        self.task = asyncio.current_task()
         self.dooms = (*self.dooms, doom)
 
     @property
