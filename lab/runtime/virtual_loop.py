@@ -200,6 +200,9 @@ def _no_automatic_gc() -> Iterator[None]:
         yield
     finally:
         if freeze:
+            # What is young now was made by the run, and most of it is dropped soon: as old objects
+            # it is not gone through once more on the way out.
+            gc.freeze()
             gc.unfreeze()
         if enabled:
             gc.enable()

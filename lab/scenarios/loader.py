@@ -4,6 +4,7 @@ Not here: what a fault, a promise or a policy means; their own modules say wheth
 """
 
 import difflib
+import functools
 import json
 import re
 import tomllib
@@ -37,12 +38,17 @@ def load_catalogue(extra: Sequence[Path] = ()) -> dict[str, Scenario]:
     Raises:
         ScenarioError: a file cannot be read or says something that is not known.
     """
-    found: dict[str, Scenario] = {}
-    shipped = Path(str(resource_path("scenarios.toml")))
-    for path in (shipped, *extra):
+    found = {scenario.name: scenario for scenario in _shipped()}
+    for path in extra:
         for scenario in load_file(path):
             found[scenario.name] = scenario
     return found
+
+
+@functools.cache
+def _shipped() -> tuple[Scenario, ...]:
+    """Read once: who runs a thousand seeds from Python does not wait for it a thousand times."""
+    return tuple(load_file(Path(str(resource_path("scenarios.toml")))))
 
 
 def find_scenario(catalogue: Mapping[str, Scenario], name: str) -> Scenario:
