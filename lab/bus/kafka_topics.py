@@ -32,6 +32,9 @@ from lab.resources import how_to_start
 _SEEN_S: Final = 40
 """A broker that has just begun, on a busy machine, takes so long until it shows a new topic."""
 
+_MAKE_US: Final = 30_000_000
+"""Several processes make the same topics, and a broker that is busy with others takes its time."""
+
 _SWEEP_S: Final = 2
 """A broker notices so late that a session is over."""
 
@@ -118,7 +121,7 @@ class KafkaTopics(TopicReader):
             for topic, count in partitions.items()
         ]
         try:
-            await self._call(self._make, wanted)
+            await self._call(self._make, wanted, limit_us=_MAKE_US)
             counts = await self._seen(partitions)
         except (Transient, Permanent) as error:
             raise self._not_ready(error.__cause__ or error) from error
@@ -323,10 +326,18 @@ class KafkaTopics(TopicReader):
             places += [BrokerPartition(topic["topic"], p["partition"]) for p in topic["partitions"]]
         return sorted(places)
 
-    async def _call(self, call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        """Call the library; a broker that has just started is asked again."""
+    async def _call(
+        self, call: Callable[..., Awaitable[Any]], *args: Any, limit_us: int = 0
+    ) -> Any:
+        """Call the library; a broker that has just started is asked again.
+
+        Args:
+            call: the call.
+            args: its arguments.
+            limit_us: longest wait, if that is more than `connect_us`.
+        """
         clock = asyncio.get_running_loop()
-        end = clock.time() + self._settings.connect_us / 1e6
+        end = clock.time() + max(limit_us, self._settings.connect_us) / 1e6
         while True:
             left_us = round((end - clock.time()) * 1e6)
             try:

@@ -8,6 +8,7 @@ Deliberately not here: what the files say, and any statement of the store.
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Final
 
@@ -19,6 +20,12 @@ from lab.stores.postgres_link import PostgresServer, connect, not_ready
 VERSION_MIN: Final = 14
 SCHEMA_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _MARK: Final = "order store of pulse-lab"
+
+STATEMENT_US: Final = 30_000_000
+"""Least deadline of a statement that makes or drops: one after the other of several processes makes
+the same schema, and a disk that is busy may take seconds for each."""
+CONNECT_US: Final = 10_000_000
+"""Least deadline of a connection for that: who cannot begin has no other work to do meanwhile."""
 
 _MIGRATIONS_TABLE: Final = (
     "create table if not exists migrations (number integer primary key, name text not null, "
@@ -52,7 +59,7 @@ async def prepare(server: PostgresServer, *, shards: int) -> None:
         EnvironmentNotReady: it cannot be reached or is too old; the schema is somebody else's, was
             made by a newer lab or with other shards.
     """
-    connection = await _connect(server)
+    connection = await _connect(_patient(server))
     try:
         _check_version(server, connection.get_server_version())
         async with connection.transaction():
@@ -76,12 +83,12 @@ async def drop(server: PostgresServer) -> bool:
     Raises:
         EnvironmentNotReady: it is not ours, or the server cannot be reached.
     """
-    connection = await _connect(server)
+    connection = await _connect(_patient(server))
     try:
         is_ours = await _is_ours(connection, server)
         if is_ours is not None:
             await connection.execute("set lock_timeout = '5s'")
-            await connection.execute(f'drop schema "{server.schema}" cascade', timeout=30)
+            await connection.execute(f'drop schema "{server.schema}" cascade')
     except VendorErrors as error:
         raise _unusable(server, error) from None
     else:
@@ -92,7 +99,7 @@ async def drop(server: PostgresServer) -> bool:
 
 async def block_customers(server: PostgresServer, customers: Iterable[str]) -> None:
     """Have orders of these customers rejected from now on."""
-    connection = await _connect(server)
+    connection = await _connect(_patient(server))
     try:
         await connection.execute(
             "insert into blocked_customers select unnest($1::text[]) on conflict do nothing",
@@ -180,6 +187,15 @@ async def _is_ours(connection: Any, server: PostgresServer) -> bool | None:
             "take another schema",
         )
     return True
+
+
+def _patient(server: PostgresServer) -> PostgresServer:
+    """The server for somebody who makes or drops, and not in the middle of a run."""
+    return replace(
+        server,
+        timeout_us=max(server.timeout_us, STATEMENT_US),
+        connect_us=max(server.connect_us, CONNECT_US),
+    )
 
 
 async def _connect(server: PostgresServer) -> Any:

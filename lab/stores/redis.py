@@ -7,7 +7,7 @@ Deliberately not here: what a claim is for (`lab.patterns.dedupe`), and the scri
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,6 +25,8 @@ from lab.stores.batching import Batcher
 DEPENDENCY: Final = "redis"
 AGAIN_AFTER_US: Final = 200_000
 VERSION_MIN: Final = (6, 2)
+CHECK_US: Final = 5_000_000
+"""Least deadline of the first look: nobody can begin without it, and a disk may be busy."""
 KEYS_MAX: Final = 200
 PREFIX: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _SCANNED: Final = 1_000
@@ -175,7 +177,7 @@ async def check(server: RedisServer) -> str:
         raise _not_ready(
             server, f"{server.prefix!r} is no prefix", "take up to 100 letters, digits and _.-"
         )
-    client = make_client(server)
+    client = make_client(replace(server, timeout_us=max(server.timeout_us, CHECK_US)))
     try:
         version = str((await client.info("server"))["redis_version"])
     except (RedisError, OSError) as error:

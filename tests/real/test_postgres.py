@@ -408,6 +408,30 @@ async def test_many_processes_may_prepare_one_schema_at_once(world: PostgresWorl
 
 
 @in_world
+async def test_who_prepares_waits_for_another_longer_than_for_any_statement(
+    world: PostgresWorld,
+) -> None:
+    schema = unique("slow")
+    server = PostgresServer(dsn=world.server.dsn, schema=schema, timeout_us=50 * MS)
+    other = await admin(world)
+    await other.execute("select pg_advisory_lock(hashtext('pulse-lab'), hashtext($1))", schema)
+    preparing = asyncio.ensure_future(postgres_schema.prepare(server, shards=SHARDS))
+    waits = (
+        "select 1 from pg_stat_activity where wait_event = 'advisory' "
+        "and query like '%hashtext(%' and now() - query_start > interval '200 ms' "
+        "and pid in (select pid from pg_locks where locktype = 'advisory' and not granted)"
+    )
+    for _ in range(500):
+        if preparing.done() or await other.fetchval(waits):
+            break
+        await asyncio.sleep(0.02)
+    await other.execute("select pg_advisory_unlock(hashtext('pulse-lab'), hashtext($1))", schema)
+    await preparing
+    await other.close()
+    assert await postgres_schema.drop(server)
+
+
+@in_world
 async def test_a_schema_made_otherwise_is_refused(world: PostgresWorld) -> None:
     with pytest.raises(EnvironmentNotReady, match=r"outbox.shards = 4, not 5"):
         await postgres_schema.prepare(world.server, shards=SHARDS + 1)
