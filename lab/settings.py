@@ -147,7 +147,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "breaker.calls_min", 10, 10, "calls", "fewer calls in the window never open the breaker", 1
     ),
     _row("breaker.failures_percent", 50, 50, "%", "share of failures that opens the breaker", 1),
-    _row("breaker.open_ms", 5_000, 1_000, "ms", "time until a probe is let through", 1),
+    _row("breaker.open_ms", 5_000, 1_000, "ms", "time until a probe is let through", 100),
     _row(
         "provider_key.query_after",
         2,

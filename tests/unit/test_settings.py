@@ -72,6 +72,7 @@ def test_changes_are_texts_or_values_and_leave_the_original_alone() -> None:
         ("retry.attempts_max", "0", "must be at least 1"),
         ("retry.attempts_max", "-1", "must be at least 1"),
         ("bus.partitions", "1e15", "must be at most 1,000, not '1e15'"),
+        ("breaker.open_ms", 99, "must be at least 100"),
         ("outbox.shards", 1_001, "must be at most 1,000"),
         ("bus.workers", 1_001, "must be at most 1,000"),
         ("run.members", 101, "must be at most 100"),
