@@ -147,7 +147,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "breaker.calls_min", 10, 10, "calls", "fewer calls in the window never open the breaker", 1
     ),
     _row("breaker.failures_percent", 50, 50, "%", "share of failures that opens the breaker", 1),
-    _row("breaker.open_ms", 5_000, 1_000, "ms", "time until a probe is let through", 1),
+    _row("breaker.open_ms", 5_000, 1_000, "ms", "time until a probe is let through", 100),
     _row(
         "provider_key.query_after",
         2,
@@ -216,6 +216,17 @@ SETTINGS: Final[tuple[Setting, ...]] = (
 )
 """Every policy, in the order in which it is printed."""
 
+_MOST: Final[Mapping[str, float]] = {
+    "bus.partitions": 1_000,
+    "bus.workers": 1_000,
+    "run.members": 100,
+    "outbox.shards": 1_000,
+    "dedupe.phases": 2,
+    "%": 100,
+    "ms": 315_360_000_000,  # ten years
+    "*": 1_000_000_000,
+}
+"""The largest value of a policy, of those with that unit, of all others."""
 _BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
 
 
@@ -364,12 +375,15 @@ def _number(setting: Setting, given: object, *, whole: bool) -> float:
         if isinstance(given, bool) or not isinstance(given, int | float | str):
             raise ValueError
         value = float(given)
-        if not math.isfinite(value) or abs(value) > 1e15 or (whole and value != int(value)):
+        if not math.isfinite(value) or (whole and value != int(value)):
             raise ValueError
     except ValueError:
         raise SettingError(f"{setting.name} must be {wanted}, not {given!r}") from None
     if value < setting.at_least:
         raise SettingError(f"{setting.name} must be at least {setting.at_least:g}, not {given!r}")
+    most = _MOST.get(setting.name, _MOST.get(setting.unit, _MOST["*"]))
+    if value > most:
+        raise SettingError(f"{setting.name} must be at most {most:,.0f}, not {given!r}")
     return value
 
 

@@ -201,9 +201,7 @@ class Acted:
                 self.to_terminal.add(max(ended_us - case.begun[0][1], 0))
                 if self.calm_us is not None and case.begun[0][1] <= self.calm_us < ended_us:
                     self.recovered_us = max(self.recovered_us, ended_us)
-            for intent in case.intents:
-                if intent[4] == "raise":
-                    self._did("provider_key", "sent_again")
+            self._did("provider_key", "sent_again", len(case.sent) - len(set(case.sent)))
             if self._kills:
                 self._did("outbox", "kept_over_crash", self._kept_over_crash(case))
 

@@ -13,7 +13,7 @@ from lab.checks.cases import Ack, Again, Case, Died, Disorder, Owed
 from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.lives import Early, Ended, Health, Life, Overdue, group_of
-from lab.checks.tables import CALL_FAILED
+from lab.checks.tables import CALL_FAILED, MOVES_MONEY, THIRD_PARTIES
 from lab.checks.tracks import Tracks
 from lab.history import shapes
 
@@ -61,6 +61,7 @@ class CallFolds:
             "handle.end": self._handle_end,
             "commit.begin": self._commit_begin,
             "commit.end": self._commit_end,
+            "call.begin": self._call_begin,
             "call.end": self._call_end,
             "breaker": self._breaker,
             "claim": self.claims.claimed,
@@ -290,6 +291,10 @@ class CallFolds:
 
     # ---- calls to third parties
 
+    def _call_begin(self, entry: shapes.CallBegin) -> None:
+        if entry[5] in MOVES_MONEY:
+            self._book.case(entry[3]).sent += (entry[6],)
+
     def _call_end(self, entry: shapes.CallEnd) -> None:
         t_us, process, provider, took_us = entry[1], entry[2], entry[4], entry[9]
         life = self.lives.get(process) or self._life(process)
@@ -297,8 +302,7 @@ class CallFolds:
         if entry[5] == "query":
             life.asked += 1
         if took_us > self._provider_us:
-            what = f"{provider}.{entry[5]}"
-            late = Overdue(entry[3], what, t_us - took_us, took_us, Ended.LATE)
+            late = Overdue(entry[3], f"{provider}.{entry[5]}", t_us - took_us, took_us, Ended.LATE)
             life.overdue += (late,)
         health = life.health.get(provider) or self._health(life, provider)
         if (
@@ -309,9 +313,10 @@ class CallFolds:
             until_us = t_us + entry[10]
             life.hints[entry[3]] = min(until_us, life.hints.get(entry[3], until_us))
         if entry[7] in CALL_FAILED:
-            health.failed_us.append(t_us)
             life.unanswered += entry[7] == "Indeterminate"
-            life.failing_spells += self._was_down(health, t_us)
+            if provider in THIRD_PARTIES:
+                health.failed_us.append(t_us)
+                life.failing_spells += self._was_down(health, t_us)
         elif entry[7] != "cancelled":
             health.fine_us = t_us
 

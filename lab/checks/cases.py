@@ -92,6 +92,7 @@ class Case:
         published: first record on a main topic, by event id; None for one known from before.
         parked: records on retry topics and dead-letter queues.
         cancels: answers with status 200 to a cancel.
+        sent: the key of each charge or refund that was asked for, whatever came of it.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, and
             each such process. committed_again: those for which that was not the first.
         suppressed: (group, event id) that were acknowledged as done already.
@@ -111,6 +112,7 @@ class Case:
     rows: tuple[Row, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     intents: tuple[Intent, ...] = ()
+    sent: tuple[str, ...] = ()
     ledger: tuple[Ledger, ...] = ()
     revenue: tuple[Revenue, ...] = ()
     http_keys: tuple[HttpKey, ...] = ()

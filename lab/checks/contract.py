@@ -18,7 +18,9 @@ class Contract:
         budget_tokens, budget_refill: of retries in place, per process and dependency.
         handler_us, provider_us: longest run of a handler, longest call to a third party.
         workers, max_in_flight: of one subscription. requests: that an API has in hand.
-        window_us: how long dedupe remembers; nothing older is delivered again.
+        max_uncommitted: records of one partition from its first unsettled one on.
+        window_us: how long an order is remembered that has come to its end: as long as dedupe
+            remembers, and longer than anything of it may be delivered again.
         stop_us: longest time from the order to stop until the process has ended.
         breaker_window_us, breaker_calls_min: what makes a dependency known to be down.
         breaker_open_us: a dependency that is known to be down is left alone for so long.
@@ -46,6 +48,7 @@ class Contract:
     breaker_open_us: int = 0
     max_elapsed_us: int = 600_000_000
     requests: int = 100
+    max_uncommitted: int = 2_000
     skew_us: int = 0
     slack_us: int = 1_000
     linger_us: int = 60_000_000

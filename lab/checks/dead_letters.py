@@ -6,7 +6,7 @@ Deliberately not here: whether giving up was lawful. That decides whether an ord
 
 from lab.checks.cases import Case, Owed
 from lab.checks.check import Check
-from lab.checks.tables import TOPIC_OF, main_topic
+from lab.checks.tables import CAUSES, TOPIC_OF, main_topic
 
 
 class DlqSound(Check):
@@ -32,6 +32,7 @@ class DlqSound(Check):
                 wrong = wrong or self._wrong_return(case, record[4], record[7], record[9])
         for entry in case.buried:
             wrong = wrong or _untrue(case, (entry[4], entry[5]), entry[7])
+            wrong = wrong or _false_cause(case, (entry[4], entry[5]), entry[6])
         if wrong:
             self.breaks(case, wrong)
 
@@ -139,3 +140,18 @@ def _untrue(case: Case, owed: Owed, attempts: int) -> str:
     if attempts > seen:
         return f"a dead letter tells of {attempts} attempts; {seen} were seen"
     return ""
+
+
+def _false_cause(case: Case, owed: Owed, reason: str) -> str:
+    """Who gives an event up for what it is has a run of its handler that ended so.
+
+    What cannot be decoded has no runs at all.
+    """
+    causes = CAUSES.get(reason)
+    if causes is None:
+        return ""
+    seen = dict.fromkeys(entry[8] for entry in case.failures if (entry[4], entry[5]) == owed)
+    if causes & seen.keys() or (reason == "poison" and not seen):
+        return ""
+    ended = ", ".join(seen) or "none that failed"
+    return f"a dead letter says {reason}, and the runs of its event ended otherwise: {ended}"

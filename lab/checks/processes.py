@@ -17,7 +17,8 @@ from lab.history.shapes import Admitted, Deliver
 class Bounded(Check):
     """Deliveries in flight and handlers at work stay within the limits of a subscription.
 
-    The API lets in no more requests at once than it may have in hand: the others are shed.
+    Nor does a member run further ahead of its first unsettled record than it may. The API lets in
+    no more requests at once than it may have in hand: the others are shed.
     """
 
     name = "bounded"
@@ -46,6 +47,12 @@ class Bounded(Check):
             for what, most, limit in bounds:
                 if most > limit:
                     self.broken(f"{life.name} had {most} {what}; {limit} are allowed")
+        limit = self.contract.max_uncommitted
+        for track in seen.tracks:
+            most, process = track.widest
+            if most > limit:
+                where = f"{most} records of {track.topic}/{track.partition} uncommitted"
+                self.broken(f"{process} had {where}; {limit} are allowed")
         for process, most in self._admitted.items():
             self.checked += 1
             if most > self.contract.requests:

@@ -30,6 +30,7 @@ NEXT: Final[Mapping[str, tuple[str, ...]]] = {
 TERMINAL: Final = frozenset(
     {"CONFIRMED", "REJECTED", "DECLINED", "CANCELLED", "EXPIRED", "REFUNDED"}
 )
+MOVES_MONEY: Final = frozenset({"charge", "refund"})
 CHARGE_IN: Final = ("VALIDATED", "PAYMENT_UNKNOWN")
 REFUND_IN: Final = ("REFUND_PENDING", "REFUND_FAILED")
 
@@ -112,12 +113,21 @@ WRITER: Final[Mapping[str, str]] = {
 GIVEN_UP_LAWFULLY: Final = ("poison", "permanent", "starts")
 """Reasons of a dead letter that park an order whatever the number of attempts."""
 
+CAUSES: Final[Mapping[str, frozenset[str]]] = {
+    "permanent": frozenset({"Permanent", "TooLarge"}),
+    "poison": frozenset({"Poison"}),
+}
+"""Reasons of a dead letter that lie in its event, and the results of a run that show it."""
+
 NO_ATTEMPT: Final = frozenset(
     {"ok", "Throttled", "Down", "Fenced", "cancelled", "crash", "AlreadyDone", "AlreadyDead"}
 )
 """Results of a handler's run that count as no attempt, or as a good one."""
 
 NEVER_RETRIED: Final = frozenset({"Permanent", "TooLarge", "Poison"})
+THIRD_PARTIES: Final = frozenset({"warehouse", "antifraud", "payment_gateway", "mailer"})
+"""Those that are called through a breaker; what is read of customers stands in our own store."""
+
 CALL_FAILED: Final = frozenset({"Transient", "Indeterminate", "Down"})
 
 SHED: Final = "shed"

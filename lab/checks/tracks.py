@@ -19,9 +19,10 @@ class Progress:
         acked: what it acknowledged at or above `told`.
         told: the highest position that it told, -1 without one. first: the first one.
         from_: `low` when it told the first one: all below must be somebody else's.
+        open: the lowest offset that it may not have acknowledged, as of the last look.
     """
 
-    __slots__ = ("acked", "epoch", "first", "from_", "low", "process", "told")
+    __slots__ = ("acked", "epoch", "first", "from_", "low", "open", "process", "told")
 
     def __init__(self, process: str, epoch: int) -> None:
         self.process = process
@@ -31,6 +32,15 @@ class Progress:
         self.told = -1
         self.first = -1
         self.from_ = _NOWHERE
+        self.open = _NOWHERE
+
+    def first_open(self) -> int:
+        """The lowest offset since its first start that it has not acknowledged."""
+        offset = max(self.open, self.told)
+        while offset in self.acked:
+            offset += 1
+        self.open = offset
+        return offset
 
 
 class Track:
@@ -45,6 +55,8 @@ class Track:
             the offset). Complete after `conclude`.
         epoch: highest one of an accepted commit.
         superseded: accepted commits of a lower epoch than one before: (epoch, higher epoch).
+        widest: the most records that a member had come past its first unsettled one, that one
+            counted, and which member.
     """
 
     __slots__ = (
@@ -60,6 +72,7 @@ class Track:
         "started",
         "superseded",
         "topic",
+        "widest",
     )
 
     def __init__(self, group: str, topic: str, partition: int) -> None:
@@ -73,6 +86,7 @@ class Track:
         self.ahead: tuple[tuple[str, int, int], ...] = ()
         self.epoch = 0
         self.superseded: tuple[tuple[int, int], ...] = ()
+        self.widest = (0, "")
         self._members: dict[str, Progress] = {}
         self._past: list[Progress] = []
 
@@ -86,6 +100,11 @@ class Track:
             progress = self._begin(process, epoch)
         if offset < progress.low:  # noqa: PLR1730 - as in `call_folds`
             progress.low = offset
+        if progress.open == _NOWHERE:
+            progress.open = offset
+        if offset - progress.open >= self.widest[0] and epoch == progress.epoch:
+            # Rarely so: then it is worth looking how far it has really come.
+            self.widest = max(self.widest, (offset - progress.first_open() + 1, process))
         if offset >= self.passed:
             self.started[offset] = entry
         acked = self.acked.get(offset)

@@ -29,6 +29,7 @@ HandleBegin = tuple[str, int, str, str, str, str, str, int, int, int, str]
 HandleEnd = tuple[str, int, str, str, str, str, str, int, str]
 CommitBegin = tuple[str, int, str, str, str, str, bool]
 CommitEnd = tuple[str, int, str, str, str, str, bool, str]
+CallBegin = tuple[str, int, str, str, str, str, str, int]
 CallEnd = tuple[str, int, str, str, str, str, str, str, int, int, int]
 Claim = tuple[str, int, str, str, str, str, str, int]
 Complete = tuple[str, int, str, str, str, str, int, bool]
@@ -68,6 +69,7 @@ SHAPES: dict[str, object] = {
     "handle.end": HandleEnd,
     "commit.begin": CommitBegin,
     "commit.end": CommitEnd,
+    "call.begin": CallBegin,
     "call.end": CallEnd,
     "claim": Claim,
     "complete": Complete,

@@ -133,7 +133,7 @@ def _read(path: Path) -> str:
     if len(raw) > _TOML_FILE_BYTES_MAX:
         raise ScenarioError(f"{path} is larger than {_TOML_FILE_BYTES_MAX:,} bytes")
     try:
-        return raw.decode()
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as bad:
         raise ScenarioError(f"{path}: not UTF-8 at byte {bad.start}") from None
 
@@ -274,6 +274,8 @@ def _settings(value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"must be a table of settings, not {value!r}")
     for name, given in value.items():
+        if isinstance(given, dict) and given:
+            raise ValueError(f'put the name of a setting in quotes: "{name}.{next(iter(given))}"')
         try:
             parse_value(name, given)
         except SettingError as bad:

@@ -15,6 +15,9 @@ from lab.report.run_folder import RunFolder
 from lab.settings import WALL_CLOCK, Settings
 from lab.wiring.spec import RunSpec
 
+_REMEMBERED_US: Final = 86_400_000_000
+"""An order is remembered at least so long: a shorter dedupe window makes nothing come sooner."""
+
 _SLACK_US: Final = 1_000
 _LIVE_SLACK_US: Final = 100_000
 """How unpunctual a timer of a busy machine may be before it counts as late."""
@@ -61,8 +64,9 @@ def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contrac
         provider_us=settings.us("timeout.provider_ms"),
         workers=settings.number("bus.workers"),
         max_in_flight=settings.number("bus.max_in_flight"),
+        max_uncommitted=settings.number("bus.max_uncommitted"),
         requests=settings.number("api.max_in_flight"),
-        window_us=settings.us("dedupe.window_ms"),
+        window_us=max(settings.us("dedupe.window_ms"), _REMEMBERED_US),
         stop_us=settings.us("drain.grace_ms") + (_LIVE_STOP_US if is_live else 0),
         slack_us=_LIVE_SLACK_US if is_live else _SLACK_US,
         breaker_window_us=settings.us("breaker.window_ms"),

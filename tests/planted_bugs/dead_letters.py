@@ -6,11 +6,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from lab.domain.envelope import with_headers
+from lab.domain.errors import LabError, Transient
 from lab.domain.events import READS, topics_of
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters
 from lab.patterns.inbox import Inbox
 from lab.patterns.key_lanes import AGAIN, HeadRun, KeyLanes
 from lab.patterns.redrive import Letter, Redrive, to_record
+from lab.patterns.retry import Retrying
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Outgoing, Settlement, retry_topic
 from lab.ports.key_retry import key_of
 from lab.ports.parking import is_discard
@@ -28,6 +30,8 @@ DEAD_HEADS: Final = (
 SENT_BACK: Final = Setup(orders=40, faults=DEAD_HEADS, settings=(("operator.redrives", 1),))
 DISCARDED: Final = Setup(orders=40, faults=DEAD_HEADS, settings=(("operator.discards", "yes"),))
 REFUSED: Final = Setup(orders=40, faults=("svc.error@mailer#every20 first=1 status=400",))
+
+FAILING: Final = Setup(orders=40, faults=("svc.error@mailer#every20 first=1",))
 
 
 @BUGS.plant(
@@ -90,6 +94,21 @@ class AttemptsByThePolicy(DeadLetters):
     async def bury(self, delivery: Delivery, dead: DeadLetter) -> Settlement:
         delivery.attempt = 6
         return await super().bury(delivery, dead)
+
+
+@BUGS.plant(
+    "dlq-sound",
+    "lab.wiring.chain.Retrying",
+    setup=FAILING,
+    witness="a dead letter says permanent, and the runs of its event ended otherwise: Transient",
+)
+class RefusedForGood(Retrying):
+    """Every status but 200 counts as a refusal for good, so a 503 kills an order at once."""
+
+    async def _failed(self, delivery: Delivery, error: LabError) -> Settlement:
+        if isinstance(error, Transient):
+            return DeadLetter("permanent", "Permanent", str(error))
+        return await super()._failed(delivery, error)
 
 
 @BUGS.plant(

@@ -20,6 +20,11 @@ BUGS: Final = Bugs()
 RUSH: Final = Setup(
     orders=150, rate=1_000, settings=(("bus.max_in_flight", 32), ("bus.workers", 4))
 )
+STUCK: Final = Setup(
+    rate=100,
+    faults=("svc.slow@warehouse#3 first=1 by=1800ms",),
+    settings=(("bus.max_uncommitted", 10), ("bus.partitions", 1)),
+)
 SILENCE: Final = Setup(faults=("svc.timeout@payment_gateway#every10 first=1",))
 SHUTDOWN: Final = Setup(scenario="graceful-shutdown", orders=250, rate=30)
 THROTTLED_SHUTDOWN: Final = Setup(
@@ -52,6 +57,17 @@ def no_back_pressure(policy: Any) -> Limits:
 def a_task_per_message(policy: Any) -> Limits:
     """Each record gets a task of its own."""
     return replace(_limits(policy), workers=200)
+
+
+@BUGS.plant(
+    "bounded",
+    "lab.wiring.chain._limits",
+    setup=STUCK,
+    witness="uncommitted; 10 are allowed",
+)
+def never_waits_for_the_slow_one(policy: Any) -> Limits:
+    """What is settled behind a record that is stuck piles up, and all of it comes again one day."""
+    return replace(_limits(policy), max_uncommitted=100_000)
 
 
 @BUGS.plant(

@@ -18,6 +18,7 @@ RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("duplicates", {"off": ["dedupe", "inbox"]}),
     ("real-orders", {}),
     ("timeouts", {}),
+    ("flapping-gateway", {}),
     ("crashes", {}),
     ("client-retries", {}),
     ("cancellation", {}),
@@ -111,12 +112,16 @@ def check_acted(result: Any, entries: Entries) -> None:
         e["result"] == "Indeterminate" for e in calls
     )
     assert acted["provider_key"].get("asked", 0) == sum(e["action"] == "query" for e in calls)
-    assert acted["provider_key"].get("sent_again", 0) == sum(
-        e["kind"] == "intent" and e["op"] == "raise" for e in entries
-    )
+    sent = Counter(e["key"] for e in entries if e["kind"] == "call.begin" and is_money(e))
+    assert acted["provider_key"].get("sent_again", 0) == sent.total() - len(sent)
     assert acted["compensation"].get("refund_requested", 0) == sum(
         e["kind"] == "row" and e["state"] == "REFUND_PENDING" for e in entries
     )
+
+
+def is_money(call: dict[str, Any]) -> bool:
+    """Whether a call to a third party asks it to move money."""
+    return call["action"] in ("charge", "refund")
 
 
 def suppressed_by_the_inbox(entries: Entries) -> int:

@@ -296,6 +296,14 @@ CASES = (
         policies={"operator.redrives": 2},
     ),
     Case(
+        what="our own store was taken for a third party that nobody may call while it is down",
+        seed=20018,
+        orders=1,
+        rate=10000,
+        faults=("pg.pool_exhausted rate=0.4656 at=0ms for=24ms",),
+        policies={"breaker.calls_min": 1},
+    ),
+    Case(
         what="an event that a flushed Redis had forgotten was not to be taken over",
         seed=9195,
         orders=16,
@@ -326,3 +334,13 @@ def test_what_was_mended_stays_mended(case: Case) -> None:
         )
 
         assert [check.witness for check in result.checks if check.verdict == "FAIL"] == []
+
+
+def test_an_order_is_remembered_however_soon_dedupe_forgets_its_events() -> None:
+    # Alarms come minutes after their event was done: no third party answers within 50 ms.
+    policies = {"bus.partitions": 2, "timeout.provider_ms": 50, "dedupe.window_ms": 30_001}
+
+    result = run("happy-path", seed=1885, orders=40, rate=20, settings=policies)
+
+    (sound,) = (check for check in result.checks if check.name == "dedupe-sound")
+    assert (sound.verdict, sound.witness) == ("PASS", "")

@@ -89,6 +89,12 @@ def test_a_file_of_ones_own_adds_to_the_catalogue_and_replaces_by_name(tmp_path:
     assert "duplicates" in catalogue
 
 
+def test_a_byte_order_mark_before_the_first_table_is_no_mistake(tmp_path: Path) -> None:
+    (scenario,) = load_file(write(tmp_path, b"\xef\xbb\xbf" + FIRST.encode()))
+
+    assert scenario.name == "mine"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -126,6 +132,10 @@ def test_a_file_of_ones_own_adds_to_the_catalogue_and_replaces_by_name(tmp_path:
         (FIRST + "set = 3", "must be a table of settings, not 3"),
         (FIRST + 'set = { "retry.atempts_max" = 3 }', "did you mean retry.attempts_max?"),
         (FIRST + 'set = { "retry.attempts_max" = "x" }', "must be a whole number, not 'x'"),
+        (
+            FIRST + "[scenarios.mine.set]\nretry.attempts_max = 3",
+            'set: put the name of a setting in quotes: "retry.attempts_max"',
+        ),
         ("[scenarios.MINE]\nsummary = 'x'", "a name is made of a-z, 0-9 and -"),
         ("[scenarios.'../x']\nsummary = 'x'", "a name is made of a-z, 0-9 and -"),
         ("[scenarios]\nmine = 3", "must be a table"),
