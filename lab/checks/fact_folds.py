@@ -5,16 +5,19 @@ themselves (`call_folds`).
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from lab.checks.casebook import Casebook
 from lab.checks.cases import Packed
-from lab.checks.tables import CUT_OFF, OUTAGES
+from lab.checks.tables import CUT_OFF, OUTAGES, REFUSALS
 from lab.checks.tracks import Tracks
 from lab.history import shapes
 
 Fold = Callable[[Any], None]
 """Takes an entry of the kind that it was registered for."""
+
+_SPELL_US: Final = 100_000
+"""Refusals are remembered by spells of time: a run may have very many."""
 
 
 class Ask:
@@ -57,6 +60,7 @@ class FactFolds:
         self.outages: list[tuple[int, int | None]] = []
         self._out: dict[str, int] = {}
         self.cuts: list[tuple[str, int, int]] = []
+        self._refused: dict[tuple[str, int], None] = {}
 
     def folds(self) -> Mapping[str, Fold]:
         """What to call with the entries of each kind."""
@@ -189,6 +193,8 @@ class FactFolds:
             self.outages.append((entry[1], None))
         elif entry[4] == CUT_OFF:
             self.cuts.append((entry[5], entry[1], entry[1] + entry[7]))
+        elif entry[4] in REFUSALS:
+            self._refused[entry[5], entry[1] // _SPELL_US] = None
 
     def _fault_end(self, entry: shapes.FaultEnd) -> None:
         place = self._out.pop(entry[4], None)
@@ -200,6 +206,11 @@ class FactFolds:
         out = [span for span in self.outages if span[0] <= until_us]
         cut = [span[1:] for span in self.cuts if span[0] == group and span[1] <= until_us]
         return any(ended_us is None or ended_us >= from_us for _, ended_us in (*out, *cut))
+
+    def was_refused(self, group: str, from_us: int, until_us: int) -> bool:
+        """Whether the order store refused the group a call in about that time."""
+        spells = range(from_us // _SPELL_US, until_us // _SPELL_US + 1)
+        return any((group, spell) in self._refused for spell in spells)
 
     def _left(self, entry: shapes.Left) -> None:
         self.left.setdefault(entry[4], []).append(entry)

@@ -5,6 +5,7 @@ does to orders.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
@@ -12,6 +13,9 @@ from lab.checks.fact_folds import Fold
 from lab.checks.lives import Ended, Life, Overdue, group_of
 from lab.checks.tables import DRAINED
 from lab.history.shapes import Admitted, Deliver
+
+_LAST_US: Final = 1_000_000
+"""Before its end: what is refused then is not tried again, or once more at most."""
 
 
 class Bounded(Check):
@@ -97,7 +101,8 @@ class GracefulShutdown(Check):
     again by somebody else: it committed before it left. What it had to cancel it moved to the retry
     path. Killed ones are judged by nobody; who stopped while broker or order store were down, or
     its group was cut off from the broker, could finish nothing and hand nothing on, so it need only
-    end in time.
+    end in time. So need one whose order store refused to the last what it could not finish: a
+    record that can be neither noted nor moved holds back what was settled behind it.
     """
 
     name = "graceful-shutdown"
@@ -128,10 +133,15 @@ class GracefulShutdown(Check):
             first = life.left_open[0]
             left = times(len(life.left_open), "delivery", "deliveries")
             return f"left {left} unsettled, {first[10]} first", first[3]
-        if seen.facts.was_out(group_of(life.name), life.term_us, life.end_us):
+        group = group_of(life.name)
+        if seen.facts.was_out(group, life.term_us, life.end_us):
             return "", ""
-        if life.drained is not None and life.drained[2]:
-            return f"abandoned {times(life.drained[2], 'delivery', 'deliveries')}", ""
+        cancelled, abandoned = life.drained[1:] if life.drained is not None else (0, 0)
+        last_us = max(life.term_us, life.end_us - _LAST_US)
+        if (cancelled or abandoned) and seen.facts.was_refused(group, last_us, life.end_us):
+            return "", ""
+        if abandoned:
+            return f"abandoned {times(abandoned, 'delivery', 'deliveries')}", ""
         if redone:
             first = redone[0]
             again = times(len(redone), "record")

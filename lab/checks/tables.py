@@ -142,6 +142,15 @@ OUTAGES: Final = ("bus.down", "pg.shutdown")
 CUT_OFF: Final = "bus.partition"
 """A fault that does so to the members of one group."""
 
+REFUSALS: Final = (
+    "pg.deadlock",
+    "pg.serialization",
+    "pg.conn_loss_before_commit",
+    "pg.conn_loss_after_commit",
+    "pg.pool_exhausted",
+)
+"""Faults by which the order store refuses one call, or its answer to it is lost."""
+
 DRAINED: Final = ("outbox", "lag", "waiting")
 """What `left` calls owed work; everything else there must have been given back."""
 

@@ -304,6 +304,23 @@ CASES = (
         policies={"breaker.calls_min": 1},
     ),
     Case(
+        what="a stop was blamed for what the order store refused to the last",
+        seed=30091,
+        orders=13,
+        rate=1,
+        faults=(
+            "proc.term rate=0.0660",
+            "pg.conn_loss_after_commit@payment#1-5 rate=1.0000",
+        ),
+    ),
+    Case(
+        what="a stop was blamed for what could neither be noted nor moved",
+        seed=30473,
+        orders=13,
+        rate=1,
+        faults=("proc.term rate=0.0660", "pg.pool_exhausted@payment#1-5 rate=1.0000"),
+    ),
+    Case(
         what="an event that a flushed Redis had forgotten was not to be taken over",
         seed=9195,
         orders=16,
