@@ -4,8 +4,8 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Limits, Progress, drive
 from lab.scenarios.workloads import Workload
+from lab.wiring.backends import not_removed, telling_what_is_left
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import Ran
 from lab.wiring.real_world import RealWorld
@@ -49,9 +50,8 @@ async def _run(
 ) -> Ran:
     sinks = Sinks(spec, folder)
     with _work_folder(folder) as place:
-        async with AsyncExitStack() as stack:
-            world = RealWorld(spec, place, customers)
-            await world.open(stack)
+        world = RealWorld(spec, place, customers)
+        async with _opened(world):
             began_ns = time.perf_counter_ns()
             is_partial = await _drive(world, workload, on_progress)
             world.raise_errors()
@@ -77,7 +77,17 @@ async def _run(
         wall_ms=wall_ms,
         is_partial=is_partial,
         kept=world.name if spec.makes.keep else None,
+        left=not_removed(world.name, world.left),
     )
+
+
+@asynccontextmanager
+async def _opened(world: RealWorld) -> AsyncIterator[None]:
+    """The world in the block; behind it every process has ended and its servers are tidy."""
+    with telling_what_is_left(world.name, world.left):
+        async with AsyncExitStack() as stack:
+            await world.open(stack)
+            yield
 
 
 async def _drive(world: RealWorld, workload: Workload, on_progress: Progress | None) -> bool:

@@ -81,6 +81,7 @@ class RealWorld:
             blocked=lambda: [one for one in customers if is_blocked(spec.settings, chance, one)],
         )
         self.members: tuple[Member, ...] = ()
+        self.left: list[str] = []
         self._servers_script = environment().get("SERVERS", "")
         self._outages = Outages(self._servers_script)
         self._began_us = 0
@@ -107,7 +108,7 @@ class RealWorld:
         if used := {server: at[server] for server in at if server in struck}:
             await check_can_strike(self._servers_script, used)
         for backend in self.backends.all:
-            await prepare_whole(backend, stack, keep=self.spec.makes.keep)
+            await prepare_whole(backend, stack, keep=self.spec.makes.keep, left=self.left)
         questions = PlanServer(self.plan, on_pause=self._pause)
         stack.callback(questions.close)
         control = await questions.start(self.folder / "control")
