@@ -55,6 +55,10 @@ class RealWorld:
         spec: what is to be run.
         folder: for the files of the processes: assignments, journals, logs, the ledger.
         customers: every customer of the load, for those whose record is bad.
+
+    Attributes:
+        left: see `remove`.
+        is_cut: Ctrl-C came.
     """
 
     def __init__(self, spec: RunSpec, folder: Path, customers: Sequence[str]) -> None:
@@ -82,6 +86,7 @@ class RealWorld:
         )
         self.members: tuple[Member, ...] = ()
         self.left: list[str] = []
+        self.is_cut = False
         self._servers_script = environment().get("SERVERS", "")
         self._outages = Outages(self._servers_script)
         self._began_us = 0
