@@ -22,7 +22,13 @@ from lab.runtime.wall_loop import WallScheduler
 from lab.scenarios.buyers import customers_of
 from lab.scenarios.workloads import Workload
 from lab.settings import environment
-from lab.wiring.backends import Backend, Backends, not_removed, remove
+from lab.wiring.backends import (
+    Backend,
+    Backends,
+    not_removed,
+    remove,
+    telling_what_is_left,
+)
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran
 from lab.wiring.process import LATE_US, TICK_US
@@ -60,11 +66,12 @@ def run_live(
     world = SimulatedWorld(spec, write=entries.append, scheduler=scheduler, replace=real.put_in)
     began_ns = time.perf_counter_ns()
     is_partial = False
-    try:
-        end, facts = scheduler.run(_whole_run(world, real, workload, on_progress))
-    except KeyboardInterrupt:
-        is_partial = True
-        end, facts = asyncio.run(_after_all(world, real))
+    with telling_what_is_left(real.name, real.left):
+        try:
+            end, facts = scheduler.run(_whole_run(world, real, workload, on_progress))
+        except KeyboardInterrupt:
+            is_partial = True
+            end, facts = asyncio.run(_after_all(world, real))
     world.raise_errors()
     recorder = Recorder(sinks.all)
     for entry in merged([entries, *facts]):

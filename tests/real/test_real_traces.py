@@ -98,8 +98,9 @@ def running(folder: Path, *arguments: str) -> Iterator[Running]:
     """Start a real run; one that still runs in the end is killed."""
     folder.mkdir()
     # Under `nohup`, and in the background of a script, they are ignored, which would be handed on.
-    hears = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
-    usual = {number: signal.signal(number, handler) for number, handler in hears.items()}
+    usual = {
+        number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGHUP, signal.SIGINT)
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "lab", "run", *arguments, "--real", "--json"],
         cwd=folder,
