@@ -8,6 +8,7 @@ Deliberately not here: what the files say, and any statement of the store.
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from lab.stores.postgres_link import PostgresServer, connect, not_ready
 VERSION_MIN: Final = 14
 SCHEMA_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _MARK: Final = "order store of pulse-lab"
+_PATIENCE_US: Final = 30_000_000
+"""Of one statement: on a busy machine many processes make one schema, and wait for each other."""
 
 _MIGRATIONS_TABLE: Final = (
     "create table if not exists migrations (number integer primary key, name text not null, "
@@ -81,7 +84,7 @@ async def drop(server: PostgresServer) -> bool:
         is_ours = await _is_ours(connection, server)
         if is_ours is not None:
             await connection.execute("set lock_timeout = '5s'")
-            await connection.execute(f'drop schema "{server.schema}" cascade', timeout=30)
+            await connection.execute(f'drop schema "{server.schema}" cascade')
     except VendorErrors as error:
         raise _unusable(server, error) from None
     else:
@@ -190,7 +193,7 @@ async def _connect(server: PostgresServer) -> Any:
             "take up to 50 small letters, digits and _",
         )
     try:
-        return await connect(server, plain="pulse-lab schema")
+        return await connect(replace(server, timeout_us=_PATIENCE_US), plain="pulse-lab schema")
     except LabError as error:
         what = f"it cannot be used ({str(error).partition(': ')[2]})"
         raise not_ready(server, what, _remedy()) from None

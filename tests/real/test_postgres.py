@@ -408,6 +408,23 @@ async def test_many_processes_may_prepare_one_schema_at_once(world: PostgresWorl
 
 
 @in_world
+async def test_who_waits_for_another_to_make_the_schema_waits_longer_than_for_a_statement(
+    world: PostgresWorld,
+) -> None:
+    server = PostgresServer(dsn=world.server.dsn, schema=world.server.schema, timeout_us=50 * MS)
+    watcher = await admin(world)
+    async with watcher.transaction():
+        await watcher.execute(
+            "select pg_advisory_xact_lock(hashtext('pulse-lab'), hashtext($1))", server.schema
+        )
+        preparing = asyncio.ensure_future(postgres_schema.prepare(server, shards=SHARDS))
+        await asyncio.wait([preparing], timeout=0.5)
+        assert not preparing.done(), "its deadline for a statement has passed ten times"
+    await preparing
+    await watcher.close()
+
+
+@in_world
 async def test_a_schema_made_otherwise_is_refused(world: PostgresWorld) -> None:
     with pytest.raises(EnvironmentNotReady, match=r"outbox.shards = 4, not 5"):
         await postgres_schema.prepare(world.server, shards=SHARDS + 1)
