@@ -142,10 +142,13 @@ class KafkaPublisher(Publisher):
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
             self._starting.add_done_callback(_look_at)
-        await asyncio.wait([self._starting])
+        # Others wait for the same one, and who hears first of its failure may begin the next.
+        starting = self._starting
+        await asyncio.wait([starting])
         if self._producer is None:
-            starting, self._starting = self._starting, None
-            if starting is not None:
+            if self._starting is starting:
+                self._starting = None
+            if not starting.cancelled():
                 starting.result()
             raise Transient("publish: the producer was closed")
         return self._producer

@@ -23,6 +23,7 @@ BATCH_BYTES_MAX: Final = PARKED_RECORD_BYTES + 64 * 1024
 
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BROKERS: Final = re.compile(r"[\w.-]+:\d{1,5}|\[[\da-fA-F:.]+\]:\d{1,5}")
+_PORT_MAX: Final = 65_535
 
 KAFKA_ERRORS: Final = (
     kafka_errors.KafkaError,
@@ -71,7 +72,7 @@ class KafkaSettings:
         What is no address may hold a password, so nothing of it is shown.
         """
         brokers = self.bootstrap.split(",")
-        return self.bootstrap if all(_BROKERS.fullmatch(one.strip()) for one in brokers) else ""
+        return self.bootstrap if all(_is_address(one.strip()) for one in brokers) else ""
 
     @property
     def stem(self) -> str:
@@ -106,6 +107,16 @@ class KafkaSettings:
     def own(self, partition: BrokerPartition) -> TopicPartition:
         """The partition as the lab names it."""
         return TopicPartition(partition.topic.removeprefix(self.stem), partition.partition)
+
+
+def _is_address(broker: str) -> bool:
+    """Whether it can be looked up: what the client library raises otherwise is no error of its."""
+    host, _, port = broker.rpartition(":")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return _BROKERS.fullmatch(broker) is not None and int(port) <= _PORT_MAX
 
 
 async def within(limit_us: int, call: Awaitable[T]) -> T:

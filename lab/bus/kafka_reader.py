@@ -41,9 +41,11 @@ class Reader:
         )
         try:
             await within(settings.connect_us, self._consumer.start())
-        except KAFKA_ERRORS as error:
+        except BaseException as error:
             await self._close()
-            raise mapped(error, "topics") from error
+            if isinstance(error, KAFKA_ERRORS):
+                raise mapped(error, "topics") from error
+            raise
         self._consumer.assign(self._places)
         self._consumer.pause(*self._places)
         return self._consumer

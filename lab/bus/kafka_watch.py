@@ -79,8 +79,10 @@ class KafkaWatch:
         ]
         try:
             if self._reader is None:
-                self._reader = reader = Reader(settings, places)
+                reader = Reader(settings, places)
                 self._client = await reader.__aenter__()
+                # Only now: one that did not come to be is no reader for the next look.
+                self._reader = reader
             ends = await within(settings.connect_us, self._client.end_offsets(places))
         except KAFKA_ERRORS as error:
             await self._drop()
@@ -89,6 +91,6 @@ class KafkaWatch:
 
     async def _drop(self) -> None:
         reader, self._reader = self._reader, None
-        if reader is not None and self._client is not None:
+        if reader is not None:
             self._client = None
             await reader.__aexit__(None, None, None)

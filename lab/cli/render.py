@@ -230,7 +230,8 @@ def command_lines(label: str, commands: Iterable[str]) -> Iterable[RenderableTyp
 
 def seed_line(run: SeedRun) -> RenderableType:
     """One run among many: seed, verdict, and what was wrong or its digest."""
-    told = run.why or f"digest {run.digest[:8]}   {length(run.wall_ms)}"
+    digest = f"digest {run.digest[:8]}   " if run.digest else ""
+    told = run.why or f"{digest}{length(run.wall_ms)}"
     if len(run.broken) > 1:
         told += f" (and {len(run.broken) - 1} more)"
     return Text.assemble(

@@ -8,7 +8,7 @@ system (`lab.wiring.process`), which drain.
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Final
 
@@ -21,20 +21,35 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
 
     Nothing changes for a signal that is ignored, as under `nohup`, or is somebody else's already.
     """
-    ours = [one for one in ENDING if _is_free() and signal.getsignal(one) is signal.SIG_DFL]
-    for one in ours:
-        signal.signal(one, _as_ctrl_c)
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = [one for one in ENDING if is_main and signal.getsignal(one) is signal.SIG_DFL]
+    with _ctrl_c_that_does_something() if ours else nullcontext():
+        for one in ours:
+            signal.signal(one, _as_ctrl_c)
+        try:
+            yield
+        finally:
+            for one in ours:
+                signal.signal(one, signal.SIG_DFL)
+
+
+@contextmanager
+def _ctrl_c_that_does_something() -> Iterator[None]:
+    """What SIGINT does is there for others, also where a shell has it ignored.
+
+    It does so for what runs in the background of a script. Ctrl-C itself stays without effect.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        for one in ours:
-            signal.signal(one, signal.SIG_DFL)
-
-
-def _is_free() -> bool:
-    """Whether signals can be heard here, and Ctrl-C does something."""
-    is_main = threading.current_thread() is threading.main_thread()
-    return is_main and callable(signal.getsignal(signal.SIGINT))
+        # One that waits behind the mask is dropped.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_ctrl_c(_number: int, frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 import httpx
 
+from lab.domain.errors import EnvironmentNotReady
 from lab.ports.http import HttpAnswer, HttpCaller, HttpSender, NoAnswer, NotSent, PoolExhausted
 
 NO_TIMEOUT_US: Final = 365 * 86_400_000_000
@@ -38,6 +39,7 @@ NOT_SENT: Final = (
 )
 """What httpx raises before it writes the first byte."""
 
+_PORT_MAX: Final = 65_535
 _SECOND_US: Final = 1_000_000
 
 
@@ -231,7 +233,11 @@ async def http_caller(
     Args:
         base_url: `http://host:port`; proxies and credentials of the environment are left out.
         connections_max: open at once; who finds none free waits for a third of its time.
+
+    Raises:
+        EnvironmentNotReady: the address is none.
     """
+    _check_address(base_url)
     is_secure = base_url.startswith("https:")
     # Loading the certificates takes longer than the first hundred requests.
     context = ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -242,6 +248,24 @@ async def http_caller(
             client = await stack.enter_async_context(_client(base_url, context, connections))
             pools.append(_Pool(client, connections))
         yield HttpxCaller(pools)
+
+
+def _check_address(base_url: str) -> None:
+    """Refuse an address at the start: at a call it would be a failure of each event."""
+    try:
+        url = httpx.URL(base_url)
+        url.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError):
+        url = httpx.URL("")
+    if url.scheme in ("http", "https") and url.host and (url.port or 0) <= _PORT_MAX:
+        return
+    raise EnvironmentNotReady(
+        "its address cannot be read",
+        server="HTTP",
+        # It may hold a password.
+        address="?",
+        remedy="expected http://HOST:PORT; that of the third parties is LAB_PROVIDERS_URL",
+    )
 
 
 def _client(base_url: str, context: ssl.SSLContext, connections: int) -> httpx.AsyncClient:

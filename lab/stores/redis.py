@@ -249,20 +249,26 @@ def make_client(server: RedisServer) -> Any:
     try:
         if not server.where:
             raise ValueError
-        return Redis.from_url(
-            server.url,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
-    except ValueError:
+        client = Redis.from_url(server.url)
+        # Options of the address come first otherwise, and some would have us read other answers.
+        client.connection_pool.connection_kwargs |= {
+            "socket_timeout": seconds,
+            "socket_connect_timeout": seconds,
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+            "decode_responses": False,
+        }
+        # Options that nobody knows are noticed here, and not at the first call.
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError):
         # Its text may quote the address, and the address may hold a password.
         raise _not_ready(
             server,
             "its address cannot be read",
             "expected redis://USER:PASSWORD@HOST:PORT/DB with %-escapes in the password",
         ) from None
+    else:
+        return client
 
 
 def _key_of(question: _Ask | _End) -> tuple[str]:

@@ -5,11 +5,12 @@ They survive every crash. Here is what the rest of the wiring may ask of them, w
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from lab.domain.errors import EnvironmentNotReady, LabError
 from lab.history.entries import Entry
 from lab.ports.bus import Consumer, Publisher, TopicReader
 from lab.ports.dedupe import DedupeStore
@@ -185,11 +186,19 @@ class Backends:
         return {**await self.store.owed(), "lag": await self.bus.lag()}
 
 
-async def prepare_whole(backend: Backend, stack: AsyncExitStack, *, keep: bool) -> None:
+async def prepare_whole(
+    backend: Backend, stack: AsyncExitStack, *, keep: bool, left: list[str]
+) -> None:
     """Prepare a backend; `stack` removes what is made of it there, unless it is to be kept.
 
     Whoever is cancelled meanwhile waits until it is prepared: what a server is still making could
     be found by nobody, and would stay there for ever.
+
+    Args:
+        backend: what the run stands on.
+        stack: of the run.
+        keep: remove nothing.
+        left: see `remove`.
 
     Raises:
         EnvironmentNotReady: the server is not there, or not fit for use.
@@ -203,4 +212,43 @@ async def prepare_whole(backend: Backend, stack: AsyncExitStack, *, keep: bool) 
     finally:
         is_made = not preparing.cancelled() and preparing.exception() is None
         if is_made and not keep:
-            stack.push_async_callback(backend.remove)
+            stack.push_async_callback(remove, backend, left)
+
+
+async def remove(backend: Backend, left: list[str]) -> None:
+    """Remove what a run has made. A server that has gone away takes no verdict along.
+
+    Args:
+        backend: what the run stood on.
+        left: takes why something could not be removed.
+    """
+    try:
+        await backend.remove()
+    except (LabError, EnvironmentNotReady) as error:
+        left.append(str(error))
+
+
+def not_removed(name: str, left: Sequence[str]) -> tuple[str, ...]:
+    """What `remove` has left behind, in sentences; `name` is the run's on the servers."""
+    return tuple(f"what is named {name} could not be removed: {why}" for why in left)
+
+
+@contextmanager
+def telling_what_is_left(name: str, left: Sequence[str]) -> Iterator[None]:
+    """A run that ends for want of a server says also what it has left on one.
+
+    Args:
+        name: of the run on the servers.
+        left: see `remove`.
+    """
+    try:
+        yield
+    except EnvironmentNotReady as error:
+        if not left:
+            raise
+        raise EnvironmentNotReady(
+            f"{error.what}, and what is named {name} could not be removed",
+            server=error.server,
+            address=error.address,
+            remedy=error.remedy,
+        ) from error

@@ -22,7 +22,13 @@ from lab.runtime.wall_loop import WallScheduler
 from lab.scenarios.buyers import customers_of
 from lab.scenarios.workloads import Workload
 from lab.settings import environment
-from lab.wiring.backends import Backend, Backends
+from lab.wiring.backends import (
+    Backend,
+    Backends,
+    not_removed,
+    remove,
+    telling_what_is_left,
+)
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran
 from lab.wiring.process import LATE_US, TICK_US
@@ -60,11 +66,12 @@ def run_live(
     world = SimulatedWorld(spec, write=entries.append, scheduler=scheduler, replace=real.put_in)
     began_ns = time.perf_counter_ns()
     is_partial = False
-    try:
-        end, facts = scheduler.run(_whole_run(world, real, workload, on_progress))
-    except KeyboardInterrupt:
-        is_partial = True
-        end, facts = asyncio.run(_after_all(world, real.again()))
+    with telling_what_is_left(real.name, real.left):
+        try:
+            end, facts = scheduler.run(_whole_run(world, real, workload, on_progress))
+        except KeyboardInterrupt:
+            is_partial = True
+            end, facts = asyncio.run(_after_all(world, real))
     world.raise_errors()
     recorder = Recorder(sinks.all)
     for entry in merged([entries, *facts]):
@@ -87,6 +94,7 @@ def run_live(
         wall_ms=(time.perf_counter_ns() - began_ns) // 1_000_000,
         is_partial=is_partial,
         kept=real.kept,
+        left=not_removed(real.name, real.left),
     )
 
 
@@ -108,6 +116,7 @@ class _RealParts:
         self._load = load
         self._memory: Backends | None = None
         self.keep = spec.makes.keep
+        self.left: list[str] = []
 
     def put_in(self, backends: Backends) -> Backends:
         """The backends of the run."""
@@ -123,6 +132,11 @@ class _RealParts:
             fencing = "fencing" not in self._spec.off
             backends = replace(backends, dedupe=RedisBackend(where, compares_fences=fencing))
         return backends
+
+    @property
+    def name(self) -> str:
+        """Of the run on the servers."""
+        return self._where.name
 
     @property
     def kept(self) -> str | None:
@@ -148,7 +162,7 @@ async def _whole_run(
     limits = Limits(tail_us=TAIL_US, drain_us=world.spec.settings.us("run.drain_ms"))
     async with AsyncExitStack() as stack:
         for backend in world.backends.all:
-            await _prepare(backend, stack, keep=real.keep)
+            await _prepare(backend, stack, real)
         world.spawn(_watch_stalls(world))
         total = workload.total or 0
         await drive(
@@ -176,11 +190,12 @@ async def _watch_stalls(world: SimulatedWorld) -> None:
                     world.write(("stalled", now_us, member.loop.name, "", now_us - due_us))
 
 
-async def _after_all(world: SimulatedWorld, backends: Backends) -> tuple[End, list[list[Entry]]]:
+async def _after_all(world: SimulatedWorld, real: _RealParts) -> tuple[End, list[list[Entry]]]:
     """What is left of a run that was interrupted; removes it."""
+    backends = real.again()
     async with AsyncExitStack() as stack:
         for backend in backends.all:
-            await _prepare(backend, stack, keep=world.spec.makes.keep)
+            await _prepare(backend, stack, real)
         end = End(
             survey=await backends.store.survey(),
             owed=await backends.owed(),
@@ -189,10 +204,10 @@ async def _after_all(world: SimulatedWorld, backends: Backends) -> tuple[End, li
         return end, await _facts(backends)
 
 
-async def _prepare(backend: Backend, stack: AsyncExitStack, *, keep: bool) -> None:
+async def _prepare(backend: Backend, stack: AsyncExitStack, real: _RealParts) -> None:
     await backend.prepare(stack)
-    if not keep:
-        stack.push_async_callback(backend.remove)
+    if not real.keep:
+        stack.push_async_callback(remove, backend, real.left)
 
 
 async def _facts(backends: Backends) -> list[list[Entry]]:

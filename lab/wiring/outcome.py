@@ -70,6 +70,7 @@ class Ran:
     wall_ms: int
     is_partial: bool
     kept: str | None = None
+    left: tuple[str, ...] = ()
 
 
 def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
@@ -100,7 +101,7 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         checks=tuple(_check(finding, spec) for finding in ran.findings),
         not_exercised=tuple(f.name for f in ran.findings if f.verdict.value == "UNKNOWN"),
         faults=_faults(acted),
-        notes=_notes(spec),
+        notes=(*_notes(spec), *ran.left),
         patterns=_patterns(acted, spec),
         goals=_goals(judged),
         metrics=_metrics(ran, acted),

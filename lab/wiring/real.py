@@ -32,7 +32,7 @@ from lab.settings import Settings
 from lab.stores import postgres_facts, postgres_schema, redis
 from lab.stores.postgres import open_store
 from lab.stores.postgres_errors import VendorErrors
-from lab.stores.postgres_link import PostgresServer, connect
+from lab.stores.postgres_link import PostgresServer, connect, not_ready
 from lab.stores.redis import RedisDedupe, RedisServer
 from lab.wiring.backends import (
     BusBackend,
@@ -46,6 +46,8 @@ from lab.wiring.backends import (
 )
 from lab.wiring.ports import Life
 from lab.wiring.servers import all_topics, group_topics
+
+_SILENT: Final = "it has stopped answering, so nothing can be said of the run"
 
 _MANY: Final = 1_000_000
 """What is owed by a server that cannot be asked now: certainly not nothing."""
@@ -143,7 +145,7 @@ class KafkaBackend(BusBackend):
                 wall_us=SystemClock().wall_us,
             )
         except Transient as error:
-            raise self._gone() from error
+            raise self._gone(_SILENT) from error
         for entry in merged([appended, committed]):
             yield entry
 
@@ -151,11 +153,11 @@ class KafkaBackend(BusBackend):
         try:
             await self._topics.delete()
         except Transient as error:
-            raise self._gone() from error
+            raise self._gone("it has stopped answering") from error
 
-    def _gone(self) -> EnvironmentNotReady:
+    def _gone(self, what: str) -> EnvironmentNotReady:
         return EnvironmentNotReady(
-            "it has stopped answering, so nothing can be said of the run",
+            what,
             server="Kafka",
             address=self._kafka.bootstrap,
             remedy=how_to_start("kafka", "LAB_KAFKA_BOOTSTRAP"),
@@ -214,21 +216,31 @@ class PostgresBackend(StoreBackend):
         return {"outbox": left["outbox"], "waiting": left["waiting"]}
 
     async def survey(self) -> Survey:
-        connection = await self._look()
-        return Survey(
-            by_state=await postgres_facts.orders_by_state(connection),
-            subjects=[name async for name in postgres_facts.stored_subjects(connection)],
-            open_intents=await postgres_facts.count_open_intents(connection),
-        )
+        try:
+            connection = await self._look()
+            return Survey(
+                by_state=await postgres_facts.orders_by_state(connection),
+                subjects=[name async for name in postgres_facts.stored_subjects(connection)],
+                open_intents=await postgres_facts.count_open_intents(connection),
+            )
+        except (LabError, *VendorErrors) as error:
+            raise self._gone() from error
 
     async def facts(self) -> AsyncIterator[Entry]:
-        connection = await self._look()
-        async for entry in postgres_facts.gather_facts(connection, epoch_us=self._epoch_us):
-            yield entry
+        try:
+            connection = await self._look()
+            async for entry in postgres_facts.gather_facts(connection, epoch_us=self._epoch_us):
+                yield entry
+        except (LabError, *VendorErrors) as error:
+            raise self._gone() from error
 
     async def remove(self) -> None:
         await self._hang_up()
         await postgres_schema.drop(self._server)
+
+    def _gone(self) -> EnvironmentNotReady:
+        remedy = how_to_start("postgres", "LAB_POSTGRES_DSN")
+        return not_ready(self._server, _SILENT, remedy)
 
     async def _look(self) -> Any:
         """The one connection of whoever watches the run."""

@@ -4,20 +4,23 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from lab.history.recorder import Recorder
 from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Limits, Progress, drive
 from lab.scenarios.workloads import Workload
+from lab.wiring.backends import not_removed, telling_what_is_left
 from lab.wiring.judging import Sinks
-from lab.wiring.outcome import Ran
+from lab.wiring.outcome import End, Ran
 from lab.wiring.real_world import RealWorld
 from lab.wiring.spec import TAIL_US, RunSpec
+
+T = TypeVar("T")
 
 _KEPT_FILES: Final = ("logs.ndjson", "ledger.ndjson")
 
@@ -49,17 +52,12 @@ async def _run(
 ) -> Ran:
     sinks = Sinks(spec, folder)
     with _work_folder(folder) as place:
-        async with AsyncExitStack() as stack:
-            world = RealWorld(spec, place, customers)
-            await world.open(stack)
+        world = RealWorld(spec, place, customers)
+        async with _opened(world):
             began_ns = time.perf_counter_ns()
             is_partial = await _drive(world, workload, on_progress)
-            world.raise_errors()
-            end = await world.look()
-            recorder = Recorder(sinks.all)
-            for entry in await world.history():
-                recorder.write(entry)
-            recorder.flush()
+            (end, entries), is_cut = await to_the_end(_look_back(world, sinks))
+            world.is_cut |= is_partial or is_cut
             findings = sinks.checker.findings()
             wall_ms = (time.perf_counter_ns() - began_ns) // 1_000_000
     if sinks.file is not None:
@@ -73,11 +71,52 @@ async def _run(
         checker=sinks.checker,
         findings=findings,
         digest="",
-        entries=recorder.count,
+        entries=entries,
         wall_ms=wall_ms,
-        is_partial=is_partial,
+        is_partial=world.is_cut,
         kept=world.name if spec.makes.keep else None,
+        left=not_removed(world.name, world.left),
     )
+
+
+@asynccontextmanager
+async def _opened(world: RealWorld) -> AsyncIterator[None]:
+    """The world in the block; behind it every process has ended and its servers are tidy."""
+    stack = AsyncExitStack()
+    with telling_what_is_left(world.name, world.left):
+        try:
+            await world.open(stack)
+            yield
+        finally:
+            _, is_cut = await to_the_end(stack.aclose())
+            world.is_cut |= is_cut
+
+
+async def _look_back(world: RealWorld, sinks: Sinks) -> tuple[End, int]:
+    """The world at its end, and how many entries its history has, which `sinks` take."""
+    world.raise_errors()
+    end = await world.look()
+    recorder = Recorder(sinks.all)
+    for entry in await world.history():
+        recorder.write(entry)
+    recorder.flush()
+    return end, recorder.count
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
+    """What `work` gives, and whether Ctrl-C came meanwhile, which does not cut it short.
+
+    What is looked at and tidied up behind a run is bounded; half of it is of use to nobody.
+    """
+    working, is_cut = asyncio.ensure_future(work), False
+    while not working.done():
+        try:
+            await asyncio.wait([working])
+        except asyncio.CancelledError:
+            is_cut = True
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+    return working.result(), is_cut
 
 
 async def _drive(world: RealWorld, workload: Workload, on_progress: Progress | None) -> bool:

@@ -55,6 +55,10 @@ class RealWorld:
         spec: what is to be run.
         folder: for the files of the processes: assignments, journals, logs, the ledger.
         customers: every customer of the load, for those whose record is bad.
+
+    Attributes:
+        left: see `remove`.
+        is_cut: Ctrl-C came.
     """
 
     def __init__(self, spec: RunSpec, folder: Path, customers: Sequence[str]) -> None:
@@ -81,6 +85,8 @@ class RealWorld:
             blocked=lambda: [one for one in customers if is_blocked(spec.settings, chance, one)],
         )
         self.members: tuple[Member, ...] = ()
+        self.left: list[str] = []
+        self.is_cut = False
         self._servers_script = environment().get("SERVERS", "")
         self._outages = Outages(self._servers_script)
         self._began_us = 0
@@ -107,7 +113,7 @@ class RealWorld:
         if used := {server: at[server] for server in at if server in struck}:
             await check_can_strike(self._servers_script, used)
         for backend in self.backends.all:
-            await prepare_whole(backend, stack, keep=self.spec.makes.keep)
+            await prepare_whole(backend, stack, keep=self.spec.makes.keep, left=self.left)
         questions = PlanServer(self.plan, on_pause=self._pause)
         stack.callback(questions.close)
         control = await questions.start(self.folder / "control")

@@ -178,6 +178,14 @@ def test_many_seeds_have_a_line_each_and_a_summary() -> None:
     assert lines[5].endswith("lab run duplicates --seed 7")
 
 
+def test_a_run_without_a_digest_has_a_line_without_one() -> None:
+    run = seed_run(replace(make_result(), digest=""))
+
+    line = render.to_text([render.seed_line(run)], width=100, is_plain=True)
+
+    assert line.rstrip() == "seed 7      PASS     0.31s"
+
+
 @pytest.mark.parametrize(
     ("ms", "told"),
     [

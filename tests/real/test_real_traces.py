@@ -97,8 +97,10 @@ class Running:
 def running(folder: Path, *arguments: str) -> Iterator[Running]:
     """Start a real run; one that still runs in the end is killed."""
     folder.mkdir()
-    # Whoever runs the tests under `nohup` would hand on that it is ignored.
-    usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # Under `nohup`, and in the background of a script, they are ignored, which would be handed on.
+    usual = {
+        number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGHUP, signal.SIGINT)
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "lab", "run", *arguments, "--real", "--json"],
         cwd=folder,
@@ -113,7 +115,8 @@ def running(folder: Path, *arguments: str) -> Iterator[Running]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    signal.signal(signal.SIGHUP, usual)
+    for number, handler in usual.items():
+        signal.signal(number, handler)
     try:
         yield Running(process=process, files=folder)
     finally:

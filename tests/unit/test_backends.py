@@ -6,9 +6,16 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from lab.domain.errors import EnvironmentNotReady
+from lab.domain.errors import Down, EnvironmentNotReady
 from lab.history.entries import Entry
-from lab.wiring.backends import Backend, prepare_whole
+from lab.settings import WALL_CLOCK, settings_for
+from lab.wiring.backends import (
+    Backend,
+    not_removed,
+    prepare_whole,
+    telling_what_is_left,
+)
+from lab.wiring.real import PostgresBackend, Where
 
 
 class SlowBackend(Backend):
@@ -21,6 +28,7 @@ class SlowBackend(Backend):
         self.may_answer = asyncio.Event()
         self.made = 0
         self.refusal: EnvironmentNotReady | None = None
+        self.gone: Down | EnvironmentNotReady | None = None
 
     async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002
         self.is_asked.set()
@@ -30,6 +38,8 @@ class SlowBackend(Backend):
         self.made += 1
 
     async def remove(self) -> None:
+        if self.gone is not None:
+            raise self.gone
         self.made -= 1
 
     async def facts(self) -> AsyncIterator[Entry]:
@@ -47,7 +57,7 @@ def test_what_a_server_still_makes_for_somebody_who_was_interrupted_is_removed(
 
         async def opening() -> None:
             async with AsyncExitStack() as stack:
-                await prepare_whole(backend, stack, keep=keep)
+                await prepare_whole(backend, stack, keep=keep, left=[])
 
         task = asyncio.ensure_future(opening())
         await backend.is_asked.wait()
@@ -67,7 +77,62 @@ def test_what_was_not_made_is_not_removed() -> None:
         backend.refusal = EnvironmentNotReady("no", server="It", address="there", remedy="help")
         with pytest.raises(EnvironmentNotReady):
             async with AsyncExitStack() as stack:
-                await prepare_whole(backend, stack, keep=False)
+                await prepare_whole(backend, stack, keep=False, left=[])
         return backend.made
 
     assert asyncio.run(main()) == 0
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        Down("Redis at there: ConnectionError", dependency="redis", after_us=0),
+        EnvironmentNotReady("it is gone", server="Redis", address="there", remedy="start it"),
+    ],
+)
+def test_a_server_that_went_away_takes_no_verdict_along_and_what_it_has_is_told(
+    gone: Down | EnvironmentNotReady,
+) -> None:
+    async def main() -> list[str]:
+        first, second = SlowBackend(), SlowBackend()
+        first.may_answer.set()
+        second.may_answer.set()
+        second.gone = gone
+        left: list[str] = []
+        async with AsyncExitStack() as stack:
+            for backend in (first, second):
+                await prepare_whole(backend, stack, keep=False, left=left)
+        assert first.made == 0, "what can be removed is"
+        return left
+
+    (told,) = not_removed("lab_x", asyncio.run(main()))
+    assert told.startswith("what is named lab_x could not be removed: Redis at there: ")
+
+
+def test_a_run_that_cannot_be_judged_says_what_it_has_left() -> None:
+    gone = EnvironmentNotReady("it is gone", server="It", address="there", remedy="start it")
+    with pytest.raises(EnvironmentNotReady) as told, telling_what_is_left("lab_x", ["It: gone"]):
+        raise gone
+    assert str(told.value) == (
+        "It at there: it is gone, and what is named lab_x could not be removed; start it"
+    )
+    with pytest.raises(EnvironmentNotReady) as told, telling_what_is_left("lab_x", []):
+        raise gone
+    assert told.value is gone
+
+
+def test_a_database_that_has_gone_away_ends_the_run_with_what_starts_it() -> None:
+    nowhere = "postgresql://me:swordfish@127.0.0.1:1/lab"
+    where = Where(name="lab_x", postgres_dsn=nowhere, redis_url="", kafka_bootstrap="")
+    backend = PostgresBackend(where, settings_for(WALL_CLOCK), epoch_us=0)
+
+    async def facts() -> None:
+        async for _ in backend.facts():
+            pass
+
+    for look in (backend.survey, facts):
+        with pytest.raises(EnvironmentNotReady) as told:
+            asyncio.run(look())
+        assert "PostgreSQL at 127.0.0.1:1/lab: it has stopped answering" in str(told.value)
+        assert "up postgres" in told.value.remedy
+        assert "swordfish" not in str(told.value)

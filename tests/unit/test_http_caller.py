@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lab.domain.errors import EnvironmentNotReady
 from lab.ports.http import HttpAnswer, NoAnswer, NotSent, PoolExhausted
 from lab.runtime.http_caller import NO_TIMEOUT_US, HttpxCaller, http_caller, meaning
 from lab.runtime.http_server import http_server
@@ -324,3 +325,24 @@ def test_requests_that_are_cancelled_while_they_connect_cost_no_connection() -> 
             assert [answer.status for answer in answers] == [200] * 8
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "127.0.0.1:8001",
+        "ftp://me:swordfish@h:1",
+        "http://me:swordfish@h:99999",
+        "http://a..b:1",
+    ],
+)
+def test_an_address_that_is_none_is_refused_before_the_first_call(address: str) -> None:
+    async def main() -> None:
+        async with http_caller(address):
+            raise AssertionError("nothing can be called there")
+
+    with pytest.raises(EnvironmentNotReady, match="its address cannot be read") as told:
+        asyncio.run(main())
+    assert "LAB_PROVIDERS_URL" in str(told.value)
+    assert "swordfish" not in str(told.value)
