@@ -5,6 +5,7 @@ They survive every crash. Here is what the rest of the wiring may ask of them, w
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -132,8 +133,11 @@ class DedupeBackend(Backend, Protocol):
         """The client of one process life; `stack` takes leave for it."""
         ...
 
-    async def owners(self) -> Sequence[str]:
-        """The process that holds it, for each claim that is open and whose lease runs."""
+    async def owners(self) -> Sequence[str] | None:
+        """The process that holds it, for each claim that is open and whose lease runs.
+
+        None: the server cannot be asked.
+        """
         ...
 
 
@@ -184,6 +188,16 @@ class Backends:
     async def owed(self) -> Mapping[str, int]:
         """What waits for anything but a person: `outbox`, `waiting`, `lag`."""
         return {**await self.store.owed(), "lag": await self.bus.lag()}
+
+    async def left(self, now_us: int) -> list[Entry]:
+        """What is owed and what is held, at the end of a run; nothing of who cannot be asked."""
+        owed = (await self.owed()).items()
+        told: list[Entry] = [("left", now_us, "run", "", what, count) for what, count in owed]
+        owners = await self.dedupe.owners()
+        if owners is not None:
+            leases = Counter(owners).items() or (("run", 0),)
+            told += [("left", now_us, owner, "", "lease", count) for owner, count in leases]
+        return told
 
 
 async def prepare_whole(

@@ -271,11 +271,11 @@ class RedisBackend(DedupeBackend):
         stack.push_async_callback(dedupe.close)
         return dedupe
 
-    async def owners(self) -> Sequence[str]:
+    async def owners(self) -> Sequence[str] | None:
         try:
             return [owner for _, _, owner, _ in await redis.live_claims(self._server)]
         except LabError:
-            return ()
+            return None
 
     async def facts(self) -> AsyncIterator[Entry]:
         nothing: tuple[Entry, ...] = ()

@@ -7,7 +7,6 @@ processes again (`supervisor`), what a process is (`process`).
 
 import asyncio
 import secrets
-from collections import Counter
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -192,12 +191,8 @@ class RealWorld:
             await self.clock.sleep_us(self.spec.settings.us("dedupe.lease_ms"))
 
     async def tell_what_is_left(self) -> None:
-        now_us = self.clock.now_us()
-        for what, count in (await self.backends.owed()).items():
-            self.write(("left", now_us, "run", "", what, count))
-        leases = Counter(await self.backends.dedupe.owners())
-        for owner, count in leases.items() or (("run", 0),):
-            self.write(("left", now_us, owner, "", "lease", count))
+        for entry in await self.backends.left(self.clock.now_us()):
+            self.write(entry)
         # Looking takes its time, in which everybody goes on.
         self._end_us = self.clock.now_us()
 

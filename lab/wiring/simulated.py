@@ -6,7 +6,6 @@ killed or had ended by itself. Not here: what a process runs (`programs`), the p
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -269,12 +268,8 @@ class SimulatedWorld:
                 member.loop.kill()
 
     async def tell_what_is_left(self) -> None:
-        now_us = self.now_us()
-        for what, count in (await self.backends.owed()).items():
-            self.write(("left", now_us, "run", "", what, count))
-        leases = Counter(await self.backends.dedupe.owners())
-        for owner, count in leases.items() or (("run", 0),):
-            self.write(("left", now_us, owner, "", "lease", count))
+        for entry in await self.backends.left(self.now_us()):
+            self.write(entry)
 
     async def look(self) -> End:
         """The world as it is now."""

@@ -6,16 +6,20 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from lab.checks.check import Verdict
+from lab.checks.checker import Checker
 from lab.domain.errors import Down, EnvironmentNotReady
 from lab.history.entries import Entry
 from lab.settings import WALL_CLOCK, settings_for
 from lab.wiring.backends import (
     Backend,
+    Backends,
     not_removed,
     prepare_whole,
     telling_what_is_left,
 )
-from lab.wiring.real import PostgresBackend, Where
+from lab.wiring.real import PostgresBackend, RedisBackend, Where
+from tests.histories import CONTRACT
 
 
 class SlowBackend(Backend):
@@ -109,6 +113,16 @@ def test_a_server_that_went_away_takes_no_verdict_along_and_what_it_has_is_told(
     assert told.startswith("what is named lab_x could not be removed: Redis at there: ")
 
 
+class Owing:
+    """A server that owes nothing."""
+
+    async def owed(self) -> dict[str, int]:
+        return {"outbox": 0, "waiting": 0}
+
+    async def lag(self) -> int:
+        return 0
+
+
 def test_a_run_that_cannot_be_judged_says_what_it_has_left() -> None:
     gone = EnvironmentNotReady("it is gone", server="It", address="there", remedy="start it")
     with pytest.raises(EnvironmentNotReady) as told, telling_what_is_left("lab_x", ["It: gone"]):
@@ -119,6 +133,17 @@ def test_a_run_that_cannot_be_judged_says_what_it_has_left() -> None:
     with pytest.raises(EnvironmentNotReady) as told, telling_what_is_left("lab_x", []):
         raise gone
     assert told.value is gone
+
+
+def test_leases_that_nobody_can_look_at_are_not_given_back() -> None:
+    where = Where(name="x", postgres_dsn="", redis_url="redis://127.0.0.1:1", kafka_bootstrap="")
+    redis = RedisBackend(where, compares_fences=True)
+    assert asyncio.run(redis.owners()) is None
+    checker = Checker(CONTRACT, only=("no-leak",))
+    backends = Backends(bus=Owing(), store=Owing(), dedupe=redis, third=Owing())  # type: ignore[arg-type]
+    checker.take(asyncio.run(backends.left(7)))
+    (finding,) = checker.findings()
+    assert finding.verdict is Verdict.UNKNOWN
 
 
 def test_a_database_that_has_gone_away_ends_the_run_with_what_starts_it() -> None:
