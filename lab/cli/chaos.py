@@ -254,7 +254,14 @@ def _load(asked: options.Asked, seconds: float | None) -> tuple[int, float]:
         raise OptionError("--orders, --rate and --for contradict each other: leave one of them out")
     if orders is not None:
         return orders, orders / seconds
+    from lab.scenarios.loader import MAX_ORDERS
+
     rate = rate or DEFAULT_RATE
+    if rate * seconds > MAX_ORDERS:
+        raise OptionError(
+            f"--{_FOR} {_number(seconds)} at {_number(rate)} orders a second is more than the "
+            f"{MAX_ORDERS:,} orders that a run may have: shorten it"
+        )
     return max(round(rate * seconds), 1), rate
 
 

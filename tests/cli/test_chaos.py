@@ -189,6 +189,10 @@ def test_a_flag_has_its_variable(
         ("--delay-ms -1", "--delay-ms must be milliseconds from 0 to 600,000, not '-1'"),
         ("--duplicate-rate 0.2 --for 0", "--for must be a number above 0, not '0'"),
         ("--duplicate-rate 0.2 --for -5", "--for must be a number above 0, not '-5'"),
+        (
+            "--duplicate-rate 0.2 --for 1e9",
+            "--for 1000000000 at 50 orders a second is more than the 10,000,000 orders",
+        ),
         ("--duplicate-rat 0.2", "No such option: --duplicate-rat"),
         ("--duplicate-rate", "requires an argument"),
         ("duplicates", "unexpected extra argument"),
