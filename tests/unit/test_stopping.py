@@ -47,4 +47,4 @@ def test_a_job_of_a_script_can_be_ended_and_still_ignores_ctrl_c(number: signal.
 
 def test_without_a_loop_it_is_an_interrupt() -> None:
     with ended_as_by_ctrl_c(), pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)

@@ -655,7 +655,8 @@ def test_an_interrupt_ends_the_run_at_once_and_runs_no_clean_up() -> None:
         process = world.process("p")
         process.spawn(waits(process))
         await suspend()
-        world.root.call_later(0.01, os.kill, os.getpid(), signal.SIGINT)
+        # To this thread: of one to the process it may hear only when nothing is left to wait for.
+        world.root.call_later(0.01, signal.raise_signal, signal.SIGINT)
         await waits(world.root)
 
     with pytest.raises(KeyboardInterrupt):
