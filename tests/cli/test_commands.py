@@ -258,7 +258,7 @@ def test_a_mistake_of_ours_is_told_in_one_line_with_exit_code_70(
     def breaks(_path: str) -> Path:
         raise KeyError("oops\nand more")
 
-    monkeypatch.setattr("lab.scenarios.loader.resource_path", breaks)
+    monkeypatch.setattr("lab.scenarios.loader.load_catalogue", breaks)
 
     assert app.run_command(["list"]) == 70
 
@@ -275,7 +275,7 @@ def test_the_traceback_of_a_mistake_is_for_who_asks(
     def breaks(_path: str) -> Path:
         raise KeyError("oops")
 
-    monkeypatch.setattr("lab.scenarios.loader.resource_path", breaks)
+    monkeypatch.setattr("lab.scenarios.loader.load_catalogue", breaks)
     monkeypatch.setenv("LAB_DEBUG", "1")
 
     assert app.run_command(["list"]) == 70
