@@ -17,11 +17,11 @@ from lab.bench.baselines.kafka_loops import Payload, handle_all_s, three_hops_s
 from lab.bench.crew import work_until
 from lab.bench.load import BenchError
 from lab.bench.sample_orders import all_events, make_created, next_event
-from lab.bus.delivery import DeliveryLoop
-from lab.bus.kafka import KafkaBus
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
-from lab.bus.limits import Limits
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.publisher import KafkaBus
+from lab.bus.kafka.topics import KafkaTopics
+from lab.bus.loop.delivery import DeliveryLoop
+from lab.bus.loop.limits import Limits
 from lab.domain.envelope import Envelope, from_headers
 from lab.patterns.commit_prefix import commit_prefix
 from lab.patterns.fencing import accept_present

@@ -21,7 +21,7 @@ NEVER_US: Final = 1 << 60
 
 
 class Watched:
-    """One run under a deadline. See `lab.bus.edge.Watch`."""
+    """One run under a deadline. See `lab.bus.loop.ends.Watch`."""
 
     __slots__ = ("_task", "deadline_us", "is_closed", "is_expired")
 

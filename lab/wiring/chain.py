@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
-from lab.bus.delivery import DeliveryLoop
-from lab.bus.edge import Invoke, TypeFilter
-from lab.bus.limits import Limits
-from lab.bus.workers import Bury
+from lab.bus.loop.delivery import DeliveryLoop
+from lab.bus.loop.ends import Invoke, TypeFilter
+from lab.bus.loop.limits import Limits
+from lab.bus.loop.workers import Bury
 from lab.domain.codec import decode
 from lab.domain.events import READS
 from lab.faults.bus import delay_deliveries, drop_acks

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lab.bus import kafka_facts
-from lab.bus.kafka import KafkaBus
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
-from lab.bus.kafka_watch import KafkaWatch
+from lab.bus.kafka import facts as kafka_facts
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.lag import KafkaWatch
+from lab.bus.kafka.publisher import KafkaBus
+from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import EnvironmentNotReady, LabError, Transient
 from lab.domain.events import READS
 from lab.history.entries import Entry

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lab.bus.memory import MemoryLog
+from lab.bus.memory.log import MemoryLog
 from lab.domain.events import READS, TOPICS, topics_of
 from lab.history.recorder import Write
 from lab.patterns.fencing import accept_any, accept_present

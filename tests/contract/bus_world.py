@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from lab.bus.delivery import DeliveryLoop
-from lab.bus.limits import Limits
-from lab.bus.memory import MemoryLog
+from lab.bus.loop.delivery import DeliveryLoop
+from lab.bus.loop.limits import Limits
+from lab.bus.memory.log import MemoryLog
 from lab.domain.envelope import Headers
 from lab.domain.partitioner import partition_of
 from lab.history.entries import Entry

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
 
-from lab.bus.delivery import DeliveryLoop
-from lab.bus.kafka import KafkaBus
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
-from lab.bus.limits import Limits
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.publisher import KafkaBus
+from lab.bus.kafka.topics import KafkaTopics
+from lab.bus.loop.delivery import DeliveryLoop
+from lab.bus.loop.limits import Limits
 from lab.history.entries import Entry
 from lab.patterns.commit_prefix import commit_prefix
 from lab.patterns.fencing import accept_present

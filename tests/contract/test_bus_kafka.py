@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient
 
-from lab.bus.kafka import KafkaBus
-from lab.bus.kafka_client import CLASSES, KafkaSettings, mapped
-from lab.bus.kafka_topics import KafkaTopics
+from lab.bus.kafka.client import CLASSES, KafkaSettings, mapped
+from lab.bus.kafka.publisher import KafkaBus
+from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import EnvironmentNotReady, Fenced, Indeterminate, TooLarge, Transient
 from lab.ports.bus import Delivery, Listener, Record, Settlement, TopicPartition, retry_topic
 from lab.runtime.clock import SystemClock

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from lab.bus.offsets import OffsetTracker
+from lab.bus.loop.offsets import OffsetTracker
 from lab.patterns.fencing import accept_any
 from lab.ports.dedupe import Claim
 from lab.stores.memory_dedupe import MemoryDedupeServer

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from lab.bench.baselines import lifecycle_sql, redis_set
 from lab.bench.real import measure_real
 from lab.bench.real_rounds import RealSizes
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.topics import KafkaTopics
 from lab.settings import environment
 from lab.stores import postgres_schema
 from lab.stores.postgres_link import PostgresServer, connect

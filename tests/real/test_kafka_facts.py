@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from lab.bus import kafka_client, kafka_facts
-from lab.bus.kafka import KafkaBus
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_facts import NotedCommit, noted
-from lab.bus.kafka_topics import KafkaTopics
-from lab.bus.memory_topics import appended_fact
+from lab.bus.facts import appended_fact
+from lab.bus.kafka import client as kafka_client
+from lab.bus.kafka import facts as kafka_facts
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.facts import NotedCommit, noted
+from lab.bus.kafka.publisher import KafkaBus
+from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import Fenced
 from lab.history.entries import FIELDS, Entry
 from lab.ports.bus import Consumer, Listener, Outgoing, Record, TopicPartition, Unread

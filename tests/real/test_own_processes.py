@@ -26,8 +26,8 @@ from aiokafka.producer import message_accumulator
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as PlainBuilder
 from ruamel.yaml import YAML
 
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.topics import KafkaTopics
 from lab.runtime.http_server import reserved_port
 from lab.stores import postgres_schema, redis
 from lab.stores.postgres_link import PostgresServer

@@ -19,8 +19,8 @@ import pytest
 from redis.asyncio import Redis
 
 from lab import run
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.events import READS
 from lab.providers.ledger_file import ledger_entries
 from lab.report.result import Result

@@ -21,8 +21,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.topics import KafkaTopics
 from lab.stores import postgres_schema, redis
 from lab.stores.postgres_link import PostgresServer
 from lab.stores.redis import RedisServer

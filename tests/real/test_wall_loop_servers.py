@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from lab.bus.kafka import KafkaBus
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.publisher import KafkaBus
+from lab.bus.kafka.topics import KafkaTopics
 from lab.ports.bus import Consumer, Listener, Outgoing, TopicPartition
 from lab.ports.dedupe import Claim, ClaimState
 from lab.ports.store import Verdict

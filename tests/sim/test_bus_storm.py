@@ -12,9 +12,9 @@ from typing import Literal
 
 import pytest
 
-from lab.bus.delivery import DeliveryLoop
-from lab.bus.limits import Limits
-from lab.bus.memory import MemoryLog
+from lab.bus.loop.delivery import DeliveryLoop
+from lab.bus.loop.limits import Limits
+from lab.bus.memory.log import MemoryLog
 from lab.history.entries import Entry
 from lab.patterns.commit_prefix import commit_prefix
 from lab.patterns.fencing import accept_present

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from lab.bus.committing import Committer
-from lab.bus.offsets import OffsetTracker
+from lab.bus.loop.committing import Committer
+from lab.bus.loop.offsets import OffsetTracker
 from lab.domain.errors import Fenced, LabError, Transient
 from lab.patterns.commit_prefix import commit_prefix
 from lab.ports.bus import Consumer, Listener, Record, TopicPartition

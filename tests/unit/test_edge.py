@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from lab.bus.edge import HANDLED, UNREAD, Invoke, TypeFilter
+from lab.bus.loop.ends import HANDLED, UNREAD, Invoke, TypeFilter
 from lab.domain.codec import decode
 from lab.domain.errors import Indeterminate, Poison, Transient, Unclassified
 from lab.domain.events import OrderCancelled, Payload

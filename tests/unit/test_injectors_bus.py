@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lab.bus.memory import MemoryLog
+from lab.bus.memory.log import MemoryLog
 from lab.domain.envelope import Envelope, to_headers
 from lab.domain.errors import Fenced, Indeterminate, Transient
 from lab.faults.bus import delay_deliveries

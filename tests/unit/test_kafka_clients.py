@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from aiokafka import errors as kafka_errors
 
-from lab.bus import kafka, kafka_reader
-from lab.bus.kafka import KafkaPublisher
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
-from lab.bus.kafka_watch import KafkaWatch
+from lab.bus.kafka import publisher as kafka
+from lab.bus.kafka import reader as kafka_reader
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.lag import KafkaWatch
+from lab.bus.kafka.publisher import KafkaPublisher
+from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import EnvironmentNotReady, Transient
 from lab.ports.bus import Outgoing
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import EnvironmentNotReady
 
 FETCH, METADATA, DESCRIBE_CLUSTER = 1, 3, 60

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from lab.bus.memory import MemoryLog
-from lab.bus.memory_consumer import MemoryConsumer
-from lab.bus.memory_groups import Assignor
+from lab.bus.memory.consumer import MemoryConsumer
+from lab.bus.memory.groups import Assignor
+from lab.bus.memory.log import MemoryLog
 from lab.domain.errors import Fenced, Permanent, Transient
 from lab.history.entries import FIELDS, Entry
 from lab.ports.bus import Listener, Outgoing, TopicPartition, Unread

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.bus.offsets import OffsetTracker
+from lab.bus.loop.offsets import OffsetTracker
 from lab.patterns.commit_prefix import commit_highest, commit_prefix
 from lab.ports.bus import TopicPartition
 

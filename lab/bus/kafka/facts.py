@@ -12,9 +12,9 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from lab.bus.kafka_client import KafkaSettings
-from lab.bus.kafka_topics import KafkaTopics
-from lab.bus.memory_topics import appended_fact
+from lab.bus.facts import appended_fact
+from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import Transient
 from lab.history.entries import Entry
 from lab.history.journal import merged

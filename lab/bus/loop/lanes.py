@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final
 
-from lab.bus.offsets import OffsetTracker
+from lab.bus.loop.offsets import OffsetTracker
 from lab.ports.bus import Delivery, Ordering
 
 

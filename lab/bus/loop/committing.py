@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from lab.bus.offsets import OffsetTracker
+from lab.bus.loop.offsets import OffsetTracker
 from lab.domain.errors import Down, Fenced, Indeterminate, Throttled, Transient
 from lab.ports.bus import Consumer, TopicPartition
 

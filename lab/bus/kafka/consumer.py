@@ -13,6 +13,7 @@ Source: `aiokafka` 0.14, `consumer/group_coordinator.py`, `consumer/fetcher.py`.
 """
 
 import asyncio
+import inspect
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -22,8 +23,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as BrokerPartition
 
-from lab.bus.kafka_client import BATCH_BYTES_MAX, KAFKA_ERRORS, KafkaSettings, mapped, within
-from lab.bus.kafka_unreadable import unreadable
+from lab.bus.kafka.client import BATCH_BYTES_MAX, KAFKA_ERRORS, KafkaSettings, mapped, within
 from lab.domain.errors import Fenced, Transient
 from lab.ports.bus import Consumer, Listener, Record, TopicPartition, Unread
 
@@ -264,7 +264,7 @@ class KafkaConsumer(Consumer):
             self._is_broken = True
             raise mapped(error, "poll") from error
         except UnicodeDecodeError as error:
-            raise unreadable(self._member, self._group, self._settings) from error
+            raise _unreadable(self._member, self._group, self._settings) from error
         settings = self._settings
         return [to_record(found, settings) for batch in batches.values() for found in batch]
 
@@ -398,3 +398,33 @@ def _pass_on(arrived: "asyncio.Future[None]", waiter: "asyncio.Future[None]") ->
     if not arrived.cancelled():
         arrived.exception()
     _resolve(waiter)
+
+
+def _unreadable(member: Any, group: str, settings: KafkaSettings) -> EnvironmentNotReady:
+    """The error that names the place of the record at which `member` cannot go on.
+
+    Names of headers are text to the library; one in other bytes ends its reading, again and again,
+    at that place. Such a record can neither be handled nor put aside, and must not be passed over
+    in silence.
+
+    Source: `aiokafka` 0.14, `consumer/fetcher.py`.
+    """
+    what, remedy = "there is a record whose headers have names that are no UTF-8", "remove it"
+    for place, found in member._fetcher._records.items():
+        records: Any = getattr(found, "_partition_records", None)
+        reading = getattr(records, "_records_iterator", None)
+        # The iterator that has raised is at its end.
+        if inspect.isgenerator(reading) and inspect.getgeneratorstate(reading) == "GEN_CLOSED":
+            at = records.next_fetch_offset
+            what = (
+                f"the record at offset {at} of topic {place.topic}, partition {place.partition} "
+                "cannot be read: the name of a header is no UTF-8"
+            )
+            remedy = (
+                "stop the group and move it on: kafka-consumer-groups --bootstrap-server "
+                f"{settings.bootstrap} --group {settings.topic(group)} "
+                f"--topic {place.topic}:{place.partition} --reset-offsets --to-offset {at + 1} "
+                "--execute"
+            )
+            break
+    return EnvironmentNotReady(what, server="Kafka", address=settings.bootstrap, remedy=remedy)

@@ -8,7 +8,7 @@ runs it (`workers.py`) and the sequence of a stop (`delivery.py`).
 import asyncio
 from collections.abc import Callable, Sequence
 
-from lab.bus.lanes import Held
+from lab.bus.loop.lanes import Held
 from lab.ports.bus import Handle, StopReport
 
 

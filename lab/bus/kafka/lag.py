@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from lab.bus.kafka_client import KAFKA_ERRORS, KafkaSettings, mapped, within
-from lab.bus.kafka_reader import Reader
-from lab.bus.kafka_topics import KafkaTopics
+from lab.bus.kafka.client import KAFKA_ERRORS, KafkaSettings, mapped, within
+from lab.bus.kafka.reader import Reader
+from lab.bus.kafka.topics import KafkaTopics
 from lab.ports.bus import TopicPartition
 
 

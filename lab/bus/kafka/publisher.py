@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 
-from lab.bus.kafka_client import (
+from lab.bus.kafka.client import (
     BATCH_BYTES_MAX,
     KAFKA_ERRORS,
     KafkaSettings,
@@ -21,7 +21,7 @@ from lab.bus.kafka_client import (
     mapped,
     within,
 )
-from lab.bus.kafka_consumer import KafkaConsumer
+from lab.bus.kafka.consumer import KafkaConsumer
 from lab.domain.errors import Indeterminate, TooLarge, Transient
 from lab.domain.partitioner import partition_of
 from lab.ports.bus import Outgoing, Publisher, Unread, record_bytes, record_limit

@@ -19,14 +19,14 @@ from enum import Enum
 from math import inf
 from typing import Final
 
-from lab.bus.committing import NOT_REACHED, Committer, Position
-from lab.bus.draining import Drain, Waiting
-from lab.bus.failures import report_failure
-from lab.bus.intake import Intake
-from lab.bus.lanes import Lanes
-from lab.bus.limits import Limits
-from lab.bus.offsets import OffsetTracker
-from lab.bus.workers import Accepts, Bury, Workers
+from lab.bus.loop.committing import NOT_REACHED, Committer, Position
+from lab.bus.loop.draining import Drain, Waiting
+from lab.bus.loop.failures import report_failure
+from lab.bus.loop.intake import Intake
+from lab.bus.loop.lanes import Lanes
+from lab.bus.loop.limits import Limits
+from lab.bus.loop.offsets import OffsetTracker
+from lab.bus.loop.workers import Accepts, Bury, Workers
 from lab.domain.envelope import H_ID, H_SUBJECT, text_header
 from lab.history.recorder import Write
 from lab.ports.bus import (

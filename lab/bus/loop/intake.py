@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from lab.bus.committing import BACKOFF_CAP_US, BACKOFF_US, NOT_REACHED
-from lab.bus.lanes import Held, Lanes
-from lab.bus.offsets import OffsetTracker
+from lab.bus.loop.committing import BACKOFF_CAP_US, BACKOFF_US, NOT_REACHED
+from lab.bus.loop.lanes import Held, Lanes
+from lab.bus.loop.offsets import OffsetTracker
 from lab.domain.envelope import H_ATTEMPT, H_REDRIVES, H_SUBJECT, H_TYPE
 from lab.domain.errors import Fenced
 from lab.ports.bus import Consumer, Listener, Record, TopicPartition

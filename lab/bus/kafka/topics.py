@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.admin import ApiVersionRequest, DeleteGroupsRequest
 from aiokafka.structs import TopicPartition as BrokerPartition
 
-from lab.bus.kafka_client import (
+from lab.bus.kafka.client import (
     BATCH_BYTES_MAX,
     KAFKA_ERRORS,
     KafkaSettings,
@@ -23,8 +23,8 @@ from lab.bus.kafka_client import (
     mapped,
     within,
 )
-from lab.bus.kafka_consumer import to_record
-from lab.bus.kafka_reader import Reader
+from lab.bus.kafka.consumer import to_record
+from lab.bus.kafka.reader import Reader
 from lab.domain.errors import EnvironmentNotReady, Permanent, Transient
 from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
 from lab.resources import how_to_start

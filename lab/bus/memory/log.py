@@ -11,9 +11,10 @@ own side (`memory_consumer.py`).
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lab.bus.memory_consumer import MemoryConsumer, suspend
-from lab.bus.memory_groups import Assignor, Group, Member, SimLoop
-from lab.bus.memory_topics import PartitionLog, appended_fact
+from lab.bus.facts import appended_fact
+from lab.bus.memory.consumer import MemoryConsumer, suspend
+from lab.bus.memory.groups import Assignor, Group, Member, SimLoop
+from lab.bus.memory.topics import PartitionLog
 from lab.domain.errors import Fenced, Permanent, TooLarge, Transient
 from lab.domain.partitioner import partition_of
 from lab.history.recorder import Write

@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition as BrokerPartition
 
-from lab.bus.kafka_client import BATCH_BYTES_MAX, KAFKA_ERRORS, KafkaSettings, mapped, within
+from lab.bus.kafka.client import BATCH_BYTES_MAX, KAFKA_ERRORS, KafkaSettings, mapped, within
 
 
 class Reader:

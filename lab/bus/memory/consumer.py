@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Generator, Mapping, Sequence
 
-    from lab.bus.memory_groups import Group, Member, SimLoop
-    from lab.bus.memory_topics import PartitionLog
+    from lab.bus.memory.groups import Group, Member, SimLoop
+    from lab.bus.memory.topics import PartitionLog
 
 
 @coroutine

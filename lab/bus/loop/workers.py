@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from lab.bus.committing import Committer
-from lab.bus.draining import Drain, Waiting, needed
-from lab.bus.failures import report_failure
-from lab.bus.intake import Intake
-from lab.bus.lanes import PARKED, READY, RUNNING, Held, Lane, Lanes
+from lab.bus.loop.committing import Committer
+from lab.bus.loop.draining import Drain, Waiting, needed
+from lab.bus.loop.failures import report_failure
+from lab.bus.loop.intake import Intake
+from lab.bus.loop.lanes import PARKED, READY, RUNNING, Held, Lane, Lanes
 from lab.history.recorder import Write
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Release, Retry, Settlement
 
