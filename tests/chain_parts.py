@@ -12,9 +12,9 @@ from lab.domain.errors import LabError
 from lab.history.entries import FIELDS
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import Ack, Delivery, Outgoing, Publisher, Record, Settlement
-from lab.stores.memory import MemoryStore, MemoryStoreServer
-from lab.stores.memory_base import crossing
-from lab.stores.memory_dedupe import MemoryDedupe, MemoryDedupeServer
+from lab.stores.memory.base import crossing
+from lab.stores.memory.dedupe import MemoryDedupe, MemoryDedupeServer
+from lab.stores.memory.store import MemoryStore, MemoryStoreServer
 
 GROUP = "notification"
 PROCESS = "notification-1#1"

@@ -28,10 +28,10 @@ from lab.ports.bus import Ack, Delivery, Record, Release, Retry, Settlement, ret
 from lab.ports.dedupe import Claim
 from lab.ports.key_retry import WaitingRow
 from lab.ports.store import Outcome, OutcomeRow, Unit, Verdict
-from lab.stores.memory_dedupe import MemoryDedupeServer
-from lab.stores.memory_key_retry import KeyRetryTable, MemoryKeyRetry
-from lab.stores.memory_outage import Outage
-from lab.stores.memory_outcomes import DONE, Outcomes
+from lab.stores.memory.dedupe import MemoryDedupeServer
+from lab.stores.memory.key_retry import KeyRetryTable, MemoryKeyRetry
+from lab.stores.memory.outage import Outage
+from lab.stores.memory.outcomes import DONE, Outcomes
 from tests.stepping import (
     AskedDedupe,
     AskedKeyRetry,

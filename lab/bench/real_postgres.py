@@ -34,9 +34,9 @@ from lab.ports.store import (
     Verdict,
 )
 from lab.runtime.clock import SystemClock
-from lab.stores import postgres_schema
-from lab.stores.postgres import PostgresOrderStore, open_store
-from lab.stores.postgres_link import PostgresServer
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.link import PostgresServer
+from lab.stores.postgres.store import PostgresOrderStore, open_store
 
 CALLERS: Final = 512
 SHARDS: Final = 4

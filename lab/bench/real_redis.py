@@ -12,8 +12,8 @@ from typing import Final
 from lab.bench.baselines.redis_set import Raw, sets_a_second
 from lab.bench.load import BenchError
 from lab.ports.dedupe import ClaimState
-from lab.stores import redis
-from lab.stores.redis import RedisDedupe, RedisServer
+from lab.stores.redis import dedupe as redis
+from lab.stores.redis.dedupe import RedisDedupe, RedisServer
 
 HANDLERS: Final = 64
 

@@ -14,9 +14,10 @@ from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import EnvironmentNotReady, Transient
 from lab.resources import how_to_start
-from lab.stores import postgres_schema, redis
-from lab.stores.postgres_link import PostgresServer
-from lab.stores.redis import RedisServer
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.link import PostgresServer
+from lab.stores.redis import dedupe as redis
+from lab.stores.redis.dedupe import RedisServer
 
 PATIENCE_US: Final = 3_000_000
 PORTS: Final[Mapping[str, int]] = {"POSTGRES_PORT": 5432, "REDIS_PORT": 6379, "KAFKA_PORT": 9092}

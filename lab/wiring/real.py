@@ -29,11 +29,13 @@ from lab.runtime.clock import SystemClock
 from lab.runtime.http_caller import http_caller
 from lab.runtime.ids import subject_of
 from lab.settings import Settings
-from lab.stores import postgres_facts, postgres_schema, redis
-from lab.stores.postgres import open_store
-from lab.stores.postgres_errors import VendorErrors
-from lab.stores.postgres_link import PostgresServer, connect, not_ready
-from lab.stores.redis import RedisDedupe, RedisServer
+from lab.stores.postgres import facts as postgres_facts
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.errors import VendorErrors
+from lab.stores.postgres.link import PostgresServer, connect, not_ready
+from lab.stores.postgres.store import open_store
+from lab.stores.redis import dedupe as redis
+from lab.stores.redis.dedupe import RedisDedupe, RedisServer
 from lab.wiring.backends import (
     BusBackend,
     BusClients,

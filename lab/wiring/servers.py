@@ -18,8 +18,8 @@ from lab.runtime.chance import Chance
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.scheduler import AnyScheduler
 from lab.settings import Settings
-from lab.stores.memory import MemoryStoreServer
-from lab.stores.memory_dedupe import MemoryDedupeServer
+from lab.stores.memory.dedupe import MemoryDedupeServer
+from lab.stores.memory.store import MemoryStoreServer
 
 S = TypeVar("S", bound=Server)
 

@@ -19,10 +19,10 @@ from lab.ports.dedupe import DedupeStore
 from lab.ports.key_retry import KeyRetryStore
 from lab.ports.store import CustomerStore, OrderStore, OutboxStore, StartStore
 from lab.runtime.clock import SystemClock
-from lab.stores import postgres_schema
-from lab.stores.postgres import PostgresStore, open_store
-from lab.stores.postgres_link import PostgresServer
-from lab.stores.redis import RedisDedupe, RedisServer, check, forget
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.link import PostgresServer
+from lab.stores.postgres.store import PostgresStore, open_store
+from lab.stores.redis.dedupe import RedisDedupe, RedisServer, check, forget
 from tests.contract.store_worlds import BLOCKED, SHARDS
 from tests.real_servers import need
 

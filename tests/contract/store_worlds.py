@@ -33,8 +33,8 @@ from lab.ports.store import (
 from lab.runtime.clock import VirtualClock
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import Scheduler
-from lab.stores.memory import MemoryStoreServer
-from lab.stores.memory_dedupe import MemoryDedupeServer
+from lab.stores.memory.dedupe import MemoryDedupeServer
+from lab.stores.memory.store import MemoryStoreServer
 
 T = TypeVar("T")
 

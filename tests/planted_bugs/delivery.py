@@ -19,8 +19,8 @@ from lab.ports.key_retry import Arrival, WaitingRow
 from lab.ports.service import Context
 from lab.ports.store import Revenue, Unit, Verdict
 from lab.services.notification import Notification
-from lab.stores.memory_dedupe import MemoryDedupeServer
-from lab.stores.memory_key_retry import KeyRetryTable
+from lab.stores.memory.dedupe import MemoryDedupeServer
+from lab.stores.memory.key_retry import KeyRetryTable
 from lab.wiring.chain import _limits
 from tests.planted_bugs.planting import Bugs, Setup, in_background
 
@@ -114,7 +114,7 @@ class ErrorsAreLogged(Invoke):
 
 @BUGS.plant(
     "no-lost-event",
-    "lab.stores.memory.KeyRetryTable",
+    "lab.stores.memory.store.KeyRetryTable",
     setup=THROUGH_TIERS,
     witness="acknowledged OrderConfirmed without an outcome",
     falls={
@@ -322,7 +322,7 @@ def no_key_lanes() -> None:
 
 @BUGS.plant(
     "per-key-order",
-    "lab.stores.memory.KeyRetryTable",
+    "lab.stores.memory.store.KeyRetryTable",
     setup=THROUGH_TIERS,
     witness="after change",
 )

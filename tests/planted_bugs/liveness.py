@@ -10,7 +10,7 @@ from lab.ports.service import Context
 from lab.ports.store import Unit
 from lab.services.orders import Orders
 from lab.services.payment import Payment
-from lab.stores.memory_key_retry import KeyRetryTable
+from lab.stores.memory.key_retry import KeyRetryTable
 from lab.wiring.chain import _limits
 from tests.planted_bugs.planting import Bugs, Setup
 
@@ -33,7 +33,7 @@ def commit_every_200_only(policy: Any) -> Limits:
 
 @BUGS.plant(
     "drains",
-    "lab.stores.memory.KeyRetryTable",
+    "lab.stores.memory.store.KeyRetryTable",
     setup=THROUGH_TIERS,
     witness="waiting",
     falls={

@@ -19,8 +19,8 @@ from lab.ports.store import HttpKeyRow, Loaded, OutboxRow, OutboxStore, Unit, Ve
 from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.services.orders import Cancelled, OrdersUseCases
 from lab.services.payment import Payment, _Told
-from lab.stores.memory import MemoryStore, MemoryStoreServer
-from lab.stores.memory_base import Life
+from lab.stores.memory.base import Life
+from lab.stores.memory.store import MemoryStore, MemoryStoreServer
 from tests.planted_bugs.planting import Bugs, Setup, in_background
 
 BUGS: Final = Bugs()

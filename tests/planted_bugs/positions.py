@@ -5,7 +5,7 @@ from typing import Any, Final
 from lab.bus.loop.offsets import OffsetTracker
 from lab.patterns.fencing import accept_any
 from lab.ports.dedupe import Claim
-from lab.stores.memory_dedupe import MemoryDedupeServer
+from lab.stores.memory.dedupe import MemoryDedupeServer
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()

@@ -10,7 +10,7 @@ from lab.patterns.timeout import NEVER_US
 from lab.ports.bus import StopReport
 from lab.ports.dedupe import Claim
 from lab.services.payment import Payment
-from lab.stores.memory_dedupe import MemoryDedupeServer
+from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.wiring.chain import _limits
 from lab.wiring.programs import Api
 from tests.planted_bugs.planting import Bugs, Setup

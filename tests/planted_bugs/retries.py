@@ -10,7 +10,7 @@ from lab.patterns.breaker import Breaker
 from lab.patterns.retry import RetryBudget, Retrying, RetryPolicy
 from lab.ports.bus import Delivery, Retry, Settlement
 from lab.ports.key_retry import WaitingRow
-from lab.stores.memory_key_retry import KeyRetryTable
+from lab.stores.memory.key_retry import KeyRetryTable
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -69,7 +69,7 @@ class RetryWithoutWaiting(Retrying):
 
 
 @BUGS.plant(
-    "retry-law", "lab.stores.memory.KeyRetryTable", setup=THROUGH_TIERS, witness="too early"
+    "retry-law", "lab.stores.memory.store.KeyRetryTable", setup=THROUGH_TIERS, witness="too early"
 )
 class NotBeforeForgotten(KeyRetryTable):
     """An alarm runs the head at once: its not-before is not read."""
@@ -92,7 +92,10 @@ class EverythingMayPass(Retrying):
 
 
 @BUGS.plant(
-    "retry-law", "lab.stores.memory.KeyRetryTable", setup=EXHAUSTED, witness="attempts at one event"
+    "retry-law",
+    "lab.stores.memory.store.KeyRetryTable",
+    setup=EXHAUSTED,
+    witness="attempts at one event",
 )
 class AttemptsNotStored(KeyRetryTable):
     """UPDATE ... SET not_before = ...: the count of attempts stays what it was."""

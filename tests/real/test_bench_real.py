@@ -17,8 +17,8 @@ from lab.bench.real_rounds import RealSizes
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.topics import KafkaTopics
 from lab.settings import environment
-from lab.stores import postgres_schema
-from lab.stores.postgres_link import PostgresServer, connect
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.link import PostgresServer, connect
 from tests.real_servers import need
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]

@@ -29,9 +29,10 @@ from ruamel.yaml import YAML
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.topics import KafkaTopics
 from lab.runtime.http_server import reserved_port
-from lab.stores import postgres_schema, redis
-from lab.stores.postgres_link import PostgresServer
-from lab.stores.redis import RedisServer
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.link import PostgresServer
+from lab.stores.redis import dedupe as redis
+from lab.stores.redis.dedupe import RedisServer
 from tests.real_servers import need
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]

@@ -29,11 +29,12 @@ from lab.ports.store import (
     Unit,
     Verdict,
 )
-from lab.stores import postgres_facts, postgres_schema
-from lab.stores.postgres import PostgresOrderStore, open_store
-from lab.stores.postgres_errors import Stage, to_lab_error
-from lab.stores.postgres_link import Links, PostgresServer, connect
-from lab.stores.postgres_units import shard_of
+from lab.stores.postgres import facts as postgres_facts
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.errors import Stage, to_lab_error
+from lab.stores.postgres.link import Links, PostgresServer, connect
+from lab.stores.postgres.store import PostgresOrderStore, open_store
+from lab.stores.postgres.units import shard_of
 from tests.contract.server_worlds import PostgresWorld, postgres_world, unique
 from tests.contract.store_worlds import (
     MS,

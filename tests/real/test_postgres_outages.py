@@ -12,9 +12,9 @@ from lab.domain.order import OrderState
 from lab.patterns.outbox import Relay
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.store import OutboxRow, Revenue, Unit, Verdict
-from lab.stores import postgres_facts
-from lab.stores.postgres import PostgresStore, open_store
-from lab.stores.postgres_link import PostgresServer, connect
+from lab.stores.postgres import facts as postgres_facts
+from lab.stores.postgres.link import PostgresServer, connect
+from lab.stores.postgres.store import PostgresStore, open_store
 from tests.contract.server_worlds import PostgresWorld, ServerProcess, postgres_world
 from tests.contract.store_worlds import (
     MS,

@@ -23,8 +23,8 @@ from lab.ports.store import (
     Unit,
     Verdict,
 )
-from lab.stores import postgres_facts
-from lab.stores.postgres_link import connect
+from lab.stores.postgres import facts as postgres_facts
+from lab.stores.postgres.link import connect
 from tests.contract.server_worlds import PostgresWorld, postgres_world
 from tests.contract.store_worlds import (
     make_create,

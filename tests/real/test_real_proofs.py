@@ -25,9 +25,10 @@ from lab.domain.events import READS
 from lab.providers.ledger_file import ledger_entries
 from lab.report.result import Result
 from lab.settings import environment
-from lab.stores import postgres_schema, redis
-from lab.stores.postgres_link import PostgresServer
-from lab.stores.redis import RedisServer
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.link import PostgresServer
+from lab.stores.redis import dedupe as redis
+from lab.stores.redis.dedupe import RedisServer
 from tests.real_servers import control, need, need_control
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]

@@ -23,9 +23,10 @@ from redis.asyncio import Redis
 
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.topics import KafkaTopics
-from lab.stores import postgres_schema, redis
-from lab.stores.postgres_link import PostgresServer
-from lab.stores.redis import RedisServer
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.link import PostgresServer
+from lab.stores.redis import dedupe as redis
+from lab.stores.redis.dedupe import RedisServer
 from lab.wiring.assignment import read_assignment
 from tests.cli.commands import lab
 from tests.real_servers import need

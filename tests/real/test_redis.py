@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from lab.domain.errors import Down, EnvironmentNotReady
 from lab.ports.dedupe import Claim, ClaimState
-from lab.stores.redis import RedisDedupe, RedisServer, check, forget, live_claims
+from lab.stores.redis.dedupe import RedisDedupe, RedisServer, check, forget, live_claims
 from tests.contract.server_worlds import RedisWorld, redis_world, unique
 from tests.contract.store_worlds import MS, in_world
 from tests.real.cut_line import CutLine

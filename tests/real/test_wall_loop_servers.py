@@ -15,10 +15,10 @@ from lab.ports.store import Verdict
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import suspend
 from lab.runtime.wall_loop import WallScheduler
-from lab.stores import postgres_schema
-from lab.stores.postgres import open_store
-from lab.stores.postgres_link import PostgresServer, connect
-from lab.stores.redis import RedisDedupe, RedisServer, check, forget, make_client
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.link import PostgresServer, connect
+from lab.stores.postgres.store import open_store
+from lab.stores.redis.dedupe import RedisDedupe, RedisServer, check, forget, make_client
 from tests.contract.server_worlds import POLL_US, unique
 from tests.contract.store_worlds import SHARDS, make_create
 from tests.real_servers import need

@@ -42,8 +42,8 @@ from lab.providers.payment_gateway import GatewayServer
 from lab.runtime.chance import Chance
 from lab.services.orders import Orders, OrdersUseCases
 from lab.services.payment import Payment
-from lab.stores.memory import MemoryOrderStore, MemoryStoreServer
-from lab.stores.memory_base import Timer, crossing
+from lab.stores.memory.base import Timer, crossing
+from lab.stores.memory.store import MemoryOrderStore, MemoryStoreServer
 from tests.unit.scripted import SUBJECT, Gateway
 from tests.unit.stepping import Job, run
 

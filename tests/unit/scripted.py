@@ -9,7 +9,7 @@ from lab.ports.providers import ChargeState, GatewayAnswer, Known, PaymentGatewa
 from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Outcome, Unit, Verdict
 from lab.providers.core import Answer, Refused, Request, error_of
 from lab.providers.payment_gateway import CHARGE, QUERY, REFUND, GatewayServer
-from lab.stores.memory_base import crossing
+from lab.stores.memory.base import crossing
 
 SUBJECT = "1.1"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab.domain.errors import Down, Indeterminate, LabError, Transient
-from lab.stores.batching import Batcher
+from lab.stores.group_commit import Batcher
 
 
 class Server:

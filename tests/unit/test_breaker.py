@@ -16,7 +16,7 @@ from lab.domain.errors import (
 )
 from lab.patterns.breaker import Breaker, NoBreaker
 from lab.runtime.virtual_loop import Scheduler, sleep_us
-from lab.stores.memory_base import crossing
+from lab.stores.memory.base import crossing
 from tests.chain_parts import PROCESS, SECOND, Entries, Hand
 from tests.stepping import at_once
 

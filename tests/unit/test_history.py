@@ -35,8 +35,8 @@ from lab.providers.sim_client import SimProviders
 from lab.providers.warehouse import WarehouseServer
 from lab.runtime.chance import Chance
 from lab.runtime.virtual_loop import Scheduler
-from lab.stores.memory import MemoryStoreServer
-from lab.stores.memory_dedupe import MemoryDedupeServer
+from lab.stores.memory.dedupe import MemoryDedupeServer
+from lab.stores.memory.store import MemoryStoreServer
 from tests.contract.store_worlds import make_create
 from tests.histories import Story, plain
 

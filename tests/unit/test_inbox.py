@@ -7,7 +7,7 @@ from lab.domain.errors import AlreadyDead, AlreadyDone, Down, Indeterminate, Lab
 from lab.patterns.inbox import AGAIN_US, Inbox, NoInbox, Republish
 from lab.ports.bus import Ack, Delivery, Release, Retry, Settlement
 from lab.ports.store import Outcome, OutcomeRow, Revenue, Unit, Verdict
-from lab.stores.memory_base import crossing
+from lab.stores.memory.base import crossing
 from tests.chain_parts import GROUP, PROCESS, Entries, Inner, Stores, make_delivery
 from tests.stepping import at_once
 

@@ -20,7 +20,7 @@ from lab.ports.bus import Ack, Delivery, Settlement
 from lab.ports.dedupe import Claim
 from lab.ports.key_retry import Arrival, WaitingRow, key_of, row_of
 from lab.ports.parking import is_discard
-from lab.stores.memory_key_retry import KeyRetryTable
+from lab.stores.memory.key_retry import KeyRetryTable
 from tests.one_key import Broken, Explorer, Parts, World
 
 QUICK = {

@@ -25,9 +25,9 @@ from lab.ports.store import (
 )
 from lab.runtime.errors import DeadlockError
 from lab.runtime.virtual_loop import Scheduler
-from lab.stores.memory_base import KEPT_AT_LEAST, Aged
-from lab.stores.memory_dedupe import MemoryDedupeServer
-from lab.stores.memory_expiry import Expiries
+from lab.stores.memory.base import KEPT_AT_LEAST, Aged
+from lab.stores.memory.dedupe import MemoryDedupeServer
+from lab.stores.memory.expiry import Expiries
 from tests.contract.store_worlds import (
     MS,
     MemoryProcess,

@@ -9,7 +9,7 @@ from lab.domain.order import OrderState
 from lab.patterns.provider_key import KeyPerIntent
 from lab.ports.providers import Mailer
 from lab.services.notification import Notification
-from lab.stores.memory_base import crossing
+from lab.stores.memory.base import crossing
 from tests.unit.order_world import HOUR, ID, SECOND, World
 
 S = OrderState

@@ -3,7 +3,7 @@
 import pytest
 
 from lab.domain.errors import EnvironmentNotReady
-from lab.stores.redis import RedisServer, make_client
+from lab.stores.redis.dedupe import RedisServer, make_client
 
 
 @pytest.mark.parametrize(

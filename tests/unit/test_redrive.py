@@ -14,7 +14,7 @@ from lab.ports.bus import DeadLetter, Outgoing, Record, TopicReader
 from lab.ports.clock import Clock
 from lab.ports.parking import is_discard, original
 from lab.scenarios.operator import ScriptedOperator
-from lab.stores.memory_base import crossing
+from lab.stores.memory.base import crossing
 from tests.chain_parts import (
     GROUP,
     PROCESS,

@@ -8,7 +8,7 @@ import asyncio
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from lab.stores.memory_base import Harness, Life, Timer, crossing
+from lab.stores.memory.base import Harness, Life, Timer, crossing
 
 _REBUILD_MIN: Final = 64
 

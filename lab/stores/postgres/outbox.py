@@ -14,7 +14,7 @@ from typing import Any, Final
 from lab.domain.envelope import Envelope
 from lab.domain.errors import Fenced
 from lab.ports.store import OutboxRow, OutboxStore
-from lab.stores.postgres_link import Link, PostgresServer, Row
+from lab.stores.postgres.link import Link, PostgresServer, Row
 
 _LOCK: Final = "select pg_try_advisory_lock(hashtext(current_schema() || '.outbox'), $1) as is_mine"
 _OWED: Final = (

@@ -9,10 +9,10 @@ from functools import partial
 import msgspec
 
 from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow
-from lab.stores.memory_base import crossing
-from lab.stores.memory_facts import Facts
-from lab.stores.memory_outage import Line, Outage
-from lab.stores.memory_outcomes import Outcomes
+from lab.stores.memory.base import crossing
+from lab.stores.memory.facts import Facts
+from lab.stores.memory.outage import Line, Outage
+from lab.stores.memory.outcomes import Outcomes
 
 _Key = tuple[str, str]
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from lab.domain.errors import EnvironmentNotReady, LabError
 from lab.resources import how_to_start
-from lab.stores.postgres_errors import VendorErrors, said
-from lab.stores.postgres_link import PostgresServer, connect, not_ready
+from lab.stores.postgres.errors import VendorErrors, said
+from lab.stores.postgres.link import PostgresServer, connect, not_ready
 
 VERSION_MIN: Final = 14
 SCHEMA_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,49}")
@@ -113,7 +113,7 @@ async def block_customers(server: PostgresServer, customers: Iterable[str]) -> N
 
 def migrations() -> list[tuple[int, str, str]]:
     """Number, name and text of each migration, in order."""
-    folder = files("lab.stores").joinpath("sql")
+    folder = files("lab.stores.postgres").joinpath("sql")
     found = [entry.name for entry in folder.iterdir() if entry.name.endswith(".sql")]
     return [
         (int(name.split("_", 1)[0]), name, folder.joinpath(name).read_text(encoding="utf-8"))

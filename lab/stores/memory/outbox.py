@@ -13,8 +13,8 @@ from zlib import crc32
 
 from lab.domain.envelope import Envelope
 from lab.ports.store import OutboxRow, OutboxStore
-from lab.stores.memory_base import Life, crossing
-from lab.stores.memory_outage import Line, Outage
+from lab.stores.memory.base import Life, crossing
+from lab.stores.memory.outage import Line, Outage
 
 
 class OutboxTable:

@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from lab.domain.errors import Down, EnvironmentNotReady
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore, Evictable
 from lab.resources import how_to_start
-from lab.stores.batching import Batcher
+from lab.stores.group_commit import Batcher
 
 DEPENDENCY: Final = "redis"
 AGAIN_AFTER_US: Final = 200_000
@@ -154,7 +154,7 @@ class _Script:
     """A script that the server knows by its digest, and is sent again when it does not."""
 
     def __init__(self, client: Any, name: str) -> None:
-        text = files("lab.stores").joinpath("lua", name).read_text(encoding="utf-8")
+        text = files("lab.stores.redis").joinpath("lua", name).read_text(encoding="utf-8")
         self._client = client
         self._text = text
         self._sha1: str = client.register_script(text).sha

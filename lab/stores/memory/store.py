@@ -27,15 +27,15 @@ from lab.ports.store import (
     Unit,
     Verdict,
 )
-from lab.stores.memory_base import Aged, Harness, Life, crossing
-from lab.stores.memory_expiry import Expiries
-from lab.stores.memory_facts import Facts
-from lab.stores.memory_key_retry import KeyRetryTable, MemoryKeyRetry
-from lab.stores.memory_outage import Line, Outage
-from lab.stores.memory_outbox import MemoryOutbox, OutboxTable
-from lab.stores.memory_outcomes import DONE, Outcomes
-from lab.stores.memory_rows import OrderRows, Row
-from lab.stores.memory_units import check_events, stepped
+from lab.stores.memory.base import Aged, Harness, Life, crossing
+from lab.stores.memory.expiry import Expiries
+from lab.stores.memory.facts import Facts
+from lab.stores.memory.key_retry import KeyRetryTable, MemoryKeyRetry
+from lab.stores.memory.outage import Line, Outage
+from lab.stores.memory.outbox import MemoryOutbox, OutboxTable
+from lab.stores.memory.outcomes import DONE, Outcomes
+from lab.stores.memory.rows import OrderRows, Row
+from lab.stores.memory.units import check_events, stepped
 
 _OPEN = (OrderState.PENDING, OrderState.VALIDATED)
 _PENDING = OrderState.PENDING

@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore, Evictable
-from lab.stores.memory_base import Aged, Harness, crossing
-from lab.stores.memory_outage import Line, Outage
+from lab.stores.memory.base import Aged, Harness, crossing
+from lab.stores.memory.outage import Line, Outage
 
 Accepts = Callable[[int, int], bool]
 """`accepts(fence, present)`: whether the holder of `fence` may end a claim.

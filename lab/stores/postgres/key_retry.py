@@ -13,10 +13,10 @@ from lab.domain.envelope import H_SUBJECT, header
 from lab.domain.errors import Down
 from lab.ports.bus import Record
 from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow
-from lab.stores.batching import Batcher
-from lab.stores.postgres_errors import DEPENDENCY
-from lab.stores.postgres_link import Links, Row
-from lab.stores.postgres_units import storable
+from lab.stores.group_commit import Batcher
+from lab.stores.postgres.errors import DEPENDENCY
+from lab.stores.postgres.link import Links, Row
+from lab.stores.postgres.units import storable
 
 _Failures = tuple[tuple[int, str, str], ...]
 

@@ -24,12 +24,12 @@ from lab.ports.store import (
     Unit,
     Verdict,
 )
-from lab.stores.batching import Batcher
-from lab.stores.postgres_errors import DEPENDENCY
-from lab.stores.postgres_key_retry import PostgresKeyRetry
-from lab.stores.postgres_link import Links, PostgresServer, Row
-from lab.stores.postgres_outbox import PostgresOutbox
-from lab.stores.postgres_units import (
+from lab.stores.group_commit import Batcher
+from lab.stores.postgres.errors import DEPENDENCY
+from lab.stores.postgres.key_retry import PostgresKeyRetry
+from lab.stores.postgres.link import Links, PostgresServer, Row
+from lab.stores.postgres.outbox import PostgresOutbox
+from lab.stores.postgres.units import (
     COMMIT,
     check_unit,
     claims,

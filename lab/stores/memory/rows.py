@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from lab.domain.order import TERMINAL, Intent, IntentKind, Order, OrderId, OrderState
-from lab.stores.memory_base import Aged
+from lab.stores.memory.base import Aged
 
 _LIVE_AFTER_END: Final = 256
 """Orders that ended last stay live: mails and cancellations still come for them."""

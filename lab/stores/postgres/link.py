@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from lab.domain.errors import Down, EnvironmentNotReady
-from lab.stores.postgres_errors import (
+from lab.stores.postgres.errors import (
     AGAIN_AFTER_US,
     DEPENDENCY,
     Stage,

@@ -7,7 +7,7 @@ stay, because they may be redriven.
 from typing import Final
 
 from lab.ports.store import OutcomeRow, Verdict
-from lab.stores.memory_base import Aged
+from lab.stores.memory.base import Aged
 
 DONE: Final = -1
 """What `Outcomes.find` says of an event that is done; a dead one has its redrives, 0 or more."""

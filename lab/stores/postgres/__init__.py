@@ -1,0 +1,1 @@
+"""The order store on PostgreSQL, through asyncpg and numbered SQL files (`sql/`)."""

@@ -1,0 +1,1 @@
+"""The dedupe store on Redis: claims and completions as scripts (`lua/`)."""
