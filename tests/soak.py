@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Final
 
-from lab.faults.kinds import KINDS
-from lab.faults.points import CRASH_POINTS
-from lab.faults.vocabulary import parse_fault
+from lab.faults.table.crash_points import CRASH_POINTS
+from lab.faults.table.kinds import KINDS
+from lab.faults.table.spec import parse_fault
 from lab.scenarios.loader import find_scenario, load_catalogue
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.swarm import CRASH, fault_names

@@ -45,7 +45,7 @@ USAGE_ERRORS: Final = frozenset(
         "lab.checks.verdict.GoalError",
         "lab.cli.given.OptionError",
         "lab.cli.output.OutputError",
-        "lab.faults.vocabulary.FaultError",
+        "lab.faults.table.spec.FaultError",
         "lab.report.run_folder.RunFolderError",
         "lab.scenarios.loader.ScenarioError",
         "lab.scenarios.orders_file.OrdersFileError",

@@ -194,7 +194,7 @@ def make_scenario(asked: options.Asked, given: Given) -> "Scenario":
             known, or nothing is to go wrong.
         FaultError: a fault cannot be understood.
     """
-    from lab.faults.vocabulary import parse_fault
+    from lab.faults.table.spec import parse_fault
     from lab.scenarios.scenario import Scenario
 
     values = {flag: value for flag in FLAGS if (value := _value(flag, given)) is not None}

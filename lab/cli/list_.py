@@ -18,7 +18,7 @@ from lab.cli.output import put
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from lab.faults.rows import FaultKind
+    from lab.faults.table.row import FaultKind
     from lab.scenarios.scenario import Scenario
 
 Row = Mapping[str, object]
@@ -137,7 +137,7 @@ def _settings(_asked: options.Asked) -> Iterable[Row]:
 
 
 def _faults(_asked: options.Asked) -> Iterable[Row]:
-    from lab.faults.kinds import KINDS
+    from lab.faults.table.kinds import KINDS
 
     for kind in KINDS.values():
         yield {
@@ -160,8 +160,8 @@ def beyond_of(kind: "FaultKind") -> tuple[str, ...]:
 
 def _how_to_write_faults() -> "Sequence[RenderableType]":
     from lab.cli import render
-    from lab.faults.kinds import KINDS
-    from lab.faults.points import CRASH_POINTS
+    from lab.faults.table.crash_points import CRASH_POINTS
+    from lab.faults.table.kinds import KINDS
 
     sites = [
         (kind.name, ", ".join(kind.sites)) for kind in KINDS.values() if kind.name != "proc.crash"

@@ -15,9 +15,9 @@ from lab.checks.acted import DEEDS
 from lab.checks.registry import PROMISES
 from lab.cli.exit_codes import MEANINGS
 from lab.cli.list_ import beyond_of
-from lab.faults.kinds import KINDS
-from lab.faults.points import CRASH_POINTS
-from lab.faults.rows import FaultKind
+from lab.faults.table.crash_points import CRASH_POINTS
+from lab.faults.table.kinds import KINDS
+from lab.faults.table.row import FaultKind
 from lab.patterns import PATTERNS
 from lab.report.result import result_schema
 from lab.scenarios.loader import load_catalogue

@@ -1,7 +1,7 @@
 """Faults of the client: what it does wrong, or does on a whim. Decided per order, not done here."""
 
-from lab.faults.plan import FaultPlan, Firing, Site
-from lab.faults.rows import CLIENT
+from lab.faults.plan.plan import FaultPlan, Firing, Site
+from lab.faults.table.row import CLIENT
 
 
 class ClientFaults:

@@ -9,8 +9,8 @@ Not here: when a fault strikes (`plan.py`); a clock that steps by itself needs n
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from lab.faults.plan import Firing
-from lab.faults.vocabulary import FaultSpec
+from lab.faults.plan.plan import Firing
+from lab.faults.table.spec import FaultSpec
 from lab.ports.clock import Clock
 
 CLOCK_KINDS: Final = ("clock.skew", "clock.jump")

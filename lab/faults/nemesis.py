@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from lab.faults.clock import CLOCK_KINDS
-from lab.faults.plan import FaultPlan, Firing
+from lab.faults.plan.plan import FaultPlan, Firing
 
 
 class Timer(Protocol):

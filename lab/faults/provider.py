@@ -5,8 +5,8 @@ Not here: what a fault does to a call (`lab.ports.faults` says it, `lab.provider
 
 from typing import Final
 
-from lab.faults.plan import FaultPlan, Firing, Site
-from lab.faults.rows import PROVIDERS
+from lab.faults.plan.plan import FaultPlan, Firing, Site
+from lab.faults.table.row import PROVIDERS
 from lab.ports.faults import CallFault, CallFaultKind, CallFaults
 
 KINDS_BY_NAME: Final = {

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar, cast
 
 from lab.domain.envelope import H_SUBJECT
 from lab.domain.errors import Down, Indeterminate, LabError, Transient
-from lab.faults.boundaries import Port
-from lab.faults.plan import FaultPlan, Firing, Site
+from lab.faults.plan.plan import FaultPlan, Firing, Site
+from lab.faults.processes.crash_sites import Port
 from lab.ports.bus import Delivery, Handle, Settlement
 from lab.ports.clock import Clock
 from lab.ports.dedupe import Claim, DedupeStore, Evictable

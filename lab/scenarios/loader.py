@@ -17,8 +17,8 @@ from lab.checks.acted import DEEDS
 from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.checks.verdict import parse_goal
 from lab.domain.order import OrderState
-from lab.faults.kinds import KINDS
-from lab.faults.vocabulary import FaultError, parse_fault
+from lab.faults.table.kinds import KINDS
+from lab.faults.table.spec import FaultError, parse_fault
 from lab.resources import resource_path
 from lab.scenarios.scenario import WORLDS, Scenario, Spike, parse_spike
 from lab.settings import SettingError, parse_value

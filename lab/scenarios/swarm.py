@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lab.faults.kinds import KINDS
-from lab.faults.points import ANY, CRASH_POINTS, MID_DRAIN
-from lab.faults.rows import PROCESSES, FaultKind, Param, ParamType
-from lab.faults.rows_providers import NOT_EXECUTED
+from lab.faults.table.crash_points import ANY, CRASH_POINTS, MID_DRAIN
+from lab.faults.table.kinds import KINDS
+from lab.faults.table.providers import NOT_EXECUTED
+from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
 from lab.runtime.chance import Chance
 from lab.scenarios.scenario import REAL, SIMULATED
 

@@ -11,8 +11,8 @@ from typing import Final, Literal
 import msgspec
 
 from lab.domain.errors import EnvironmentNotReady
-from lab.faults.boundaries import Role
-from lab.faults.vocabulary import parse_faults
+from lab.faults.processes.crash_sites import Role
+from lab.faults.table.spec import parse_faults
 from lab.settings import Settings, settings_for
 from lab.wiring.real import Where
 

@@ -14,8 +14,8 @@ from lab.bus.loop.limits import Limits
 from lab.bus.loop.workers import Bury
 from lab.domain.codec import decode
 from lab.domain.events import READS
-from lab.faults.bus import delay_deliveries, drop_acks
-from lab.faults.plan import FaultPlan
+from lab.faults.bus.records import delay_deliveries, drop_acks
+from lab.faults.plan.plan import FaultPlan
 from lab.patterns.commit_prefix import commit_highest, commit_prefix
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
 from lab.patterns.dedupe import Dedupe, MarkBefore

@@ -7,7 +7,7 @@ from typing import Final
 from lab.checks.checker import Checker
 from lab.checks.contract import Contract
 from lab.faults.clock import wrong_by_us
-from lab.faults.vocabulary import FaultSpec
+from lab.faults.table.spec import FaultSpec
 from lab.history.digest import Digest
 from lab.history.recorder import Sink
 from lab.history.writer import HistoryFile

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from lab.domain.events import READS
-from lab.faults.plan import FaultPlan
+from lab.faults.plan.plan import FaultPlan
 from lab.faults.provider import ProviderFaults
 from lab.history.entries import Entry
 from lab.ports.bus import Publisher, TopicReader, Unread

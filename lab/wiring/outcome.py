@@ -14,8 +14,8 @@ from lab.checks.acted import Acted
 from lab.checks.check import Finding
 from lab.checks.checker import Checker
 from lab.checks.verdict import Goal, RunVerdict, judge_run
-from lab.faults.plan import FaultPlan
-from lab.faults.vocabulary import ordinal_of
+from lab.faults.plan.plan import FaultPlan
+from lab.faults.table.spec import ordinal_of
 from lab.report.result import (
     SCHEMA_VERSION,
     Check,

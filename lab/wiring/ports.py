@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from lab.faults.boundaries import Port, Role
-from lab.faults.bus_member import Network
-from lab.faults.bus_ports import around_consumer, around_publisher
+from lab.faults.bus.around_ports import around_consumer, around_publisher
+from lab.faults.bus.member import Network
 from lab.faults.clock import Step, SteppedClock
-from lab.faults.plan import FaultPlan
-from lab.faults.process import ProcessFaults
+from lab.faults.plan.plan import FaultPlan
+from lab.faults.processes.crash_sites import Port, Role
+from lab.faults.processes.strikes import ProcessFaults
 from lab.faults.stores import StoreFaults
 from lab.history.recorded import (
     RecordedConsumer,

@@ -20,9 +20,9 @@ import msgspec
 
 from lab.bus.loop.failures import SUBSCRIPTION
 from lab.faults.clock import Step
-from lab.faults.plan import FaultPlan
+from lab.faults.plan.plan import FaultPlan
 from lab.faults.provider import ProviderFaults
-from lab.faults.remote import RemotePlan
+from lab.faults.remote.plan import RemotePlan
 from lab.history.journal import Journal
 from lab.history.recorder import Write
 from lab.observe.ecs import log_to_stderr

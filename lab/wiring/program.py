@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-from lab.faults.boundaries import Role
+from lab.faults.processes.crash_sites import Role
 from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
 from lab.patterns.outbox import Relay
 from lab.ports.ids import Ids

@@ -18,8 +18,8 @@ from lab.domain.events import READS
 from lab.faults.client import ClientFaults
 from lab.faults.clock import CLOCK_KINDS, Step, steps_of
 from lab.faults.nemesis import Nemesis
-from lab.faults.plan import FaultPlan, Firing
-from lab.faults.plan_server import PlanServer
+from lab.faults.plan.plan import FaultPlan, Firing
+from lab.faults.remote.server import PlanServer
 from lab.history.entries import FIELDS, Entry
 from lab.history.journal import merged, read_journal
 from lab.runtime.chance import Chance

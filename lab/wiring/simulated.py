@@ -10,11 +10,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from lab.domain.events import READS
-from lab.faults.boundaries import Role
 from lab.faults.client import ClientFaults
 from lab.faults.clock import CLOCK_KINDS, steps_of
 from lab.faults.nemesis import Nemesis
-from lab.faults.plan import FaultPlan, Firing
+from lab.faults.plan.plan import FaultPlan, Firing
+from lab.faults.processes.crash_sites import Role
 from lab.history.recorder import Write
 from lab.runtime.chance import Chance
 from lab.runtime.clock import VirtualClock

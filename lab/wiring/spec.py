@@ -10,8 +10,8 @@ from typing import Final, Literal, TypeVar
 
 from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
-from lab.faults.kinds import KINDS
-from lab.faults.vocabulary import FaultError, FaultSpec, parse_fault
+from lab.faults.table.kinds import KINDS
+from lab.faults.table.spec import FaultError, FaultSpec, parse_fault
 from lab.scenarios.loader import (
     MAX_ORDERS,
     MAX_RATE,

@@ -10,7 +10,7 @@ import pytest
 from lab import run
 from lab.cli import app
 from lab.cli.chaos import FLAGS
-from lab.faults.vocabulary import parse_fault
+from lab.faults.table.spec import parse_fault
 from lab.report.result import result_schema
 
 Told = dict[str, object]

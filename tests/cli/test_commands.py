@@ -10,7 +10,7 @@ import pytest
 from lab import patterns
 from lab.cli import app
 from lab.cli.options import complete_scenario, parse_seeds
-from lab.faults.kinds import KINDS
+from lab.faults.table.kinds import KINDS
 from lab.settings import SETTINGS
 from tests.cli.commands import lab
 

@@ -12,7 +12,7 @@ import pytest
 
 from lab import run
 from lab.domain.events import READS
-from lab.faults.points import CRASH_POINTS, MID_DRAIN
+from lab.faults.table.crash_points import CRASH_POINTS, MID_DRAIN
 from lab.report.result import Result
 
 ORDERS = 7

@@ -3,7 +3,7 @@
 import pytest
 
 from lab import run
-from lab.faults.rows import PROCESSES
+from lab.faults.table.row import PROCESSES
 from lab.report.result import Result
 
 SEEDS = range(1, 7)  # `make soak` runs thousands

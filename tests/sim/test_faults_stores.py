@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import run
-from lab.faults.kinds import KINDS
+from lab.faults.table.kinds import KINDS
 from lab.report.result import Result
 
 ORDERS = 25

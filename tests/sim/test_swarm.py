@@ -4,7 +4,7 @@ import re
 import shlex
 
 from lab import run
-from lab.faults.vocabulary import parse_fault
+from lab.faults.table.spec import parse_fault
 from lab.scenarios.swarm import draw_swarm
 from tests import soak
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 import pytest
 
 from lab.domain.envelope import Envelope, to_headers
-from lab.faults.boundaries import HOOKS, Port, Role
-from lab.faults.bus import GARBAGE, DuplicatingConsumer, PoisoningPublisher, drop_acks
+from lab.faults.bus.records import GARBAGE, DuplicatingConsumer, PoisoningPublisher, drop_acks
 from lab.faults.client import ClientFaults
-from lab.faults.plan import FaultPlan, Firing
-from lab.faults.points import CRASH_POINTS
-from lab.faults.process import App, ProcessFaults, Receive, Scope, Send
+from lab.faults.plan.plan import FaultPlan, Firing
+from lab.faults.processes.crash_sites import HOOKS, Port, Role
+from lab.faults.processes.strikes import App, ProcessFaults, Receive, Scope, Send
 from lab.faults.provider import ProviderFaults
-from lab.faults.vocabulary import parse_faults
+from lab.faults.table.crash_points import CRASH_POINTS
+from lab.faults.table.spec import parse_faults
 from lab.ports.bus import (
     Ack,
     Consumer,

@@ -8,13 +8,13 @@ import pytest
 from lab.bus.memory.log import MemoryLog
 from lab.domain.envelope import Envelope, to_headers
 from lab.domain.errors import Fenced, Indeterminate, Transient
-from lab.faults.bus import delay_deliveries
-from lab.faults.bus_member import CutConsumer, CutPublisher, Network, RebalancingConsumer
-from lab.faults.bus_order import ReorderingConsumer
-from lab.faults.bus_ports import around_consumer, around_publisher
-from lab.faults.bus_publish import DroppingPublisher, ForgettingPublisher
-from lab.faults.plan import FaultPlan
-from lab.faults.vocabulary import parse_fault, parse_faults
+from lab.faults.bus.around_ports import around_consumer, around_publisher
+from lab.faults.bus.member import CutConsumer, CutPublisher, Network, RebalancingConsumer
+from lab.faults.bus.order import ReorderingConsumer
+from lab.faults.bus.publishes import DroppingPublisher, ForgettingPublisher
+from lab.faults.bus.records import delay_deliveries
+from lab.faults.plan.plan import FaultPlan
+from lab.faults.table.spec import parse_fault, parse_faults
 from lab.ports.bus import (
     Ack,
     Consumer,

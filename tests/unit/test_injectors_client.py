@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from lab.faults.client import ClientFaults
-from lab.faults.plan import FaultPlan
-from lab.faults.vocabulary import parse_faults
+from lab.faults.plan.plan import FaultPlan
+from lab.faults.table.spec import parse_faults
 from lab.history.entries import Entry
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.runtime.chance import Chance

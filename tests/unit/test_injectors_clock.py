@@ -4,8 +4,8 @@ import pytest
 
 from lab.faults.clock import CLOCK_KINDS, Step, SteppedClock, steps_of, wrong_by_us
 from lab.faults.nemesis import Nemesis
-from lab.faults.plan import FaultPlan, Firing
-from lab.faults.vocabulary import FaultError, parse_fault, parse_faults
+from lab.faults.plan.plan import FaultPlan, Firing
+from lab.faults.table.spec import FaultError, parse_fault, parse_faults
 from lab.runtime.chance import Chance
 from lab.runtime.clock import VirtualClock
 from lab.runtime.virtual_loop import Scheduler, sleep_us

@@ -13,10 +13,10 @@ import pytest
 from lab.domain.codec import decode
 from lab.domain.envelope import Envelope
 from lab.domain.events import Payload
-from lab.faults.boundaries import Port, Role
-from lab.faults.plan import FaultPlan, Firing
-from lab.faults.process import CANCELLED_IN, PAUSED_IN, ProcessFaults
-from lab.faults.vocabulary import parse_faults
+from lab.faults.plan.plan import FaultPlan, Firing
+from lab.faults.processes.crash_sites import Port, Role
+from lab.faults.processes.strikes import CANCELLED_IN, PAUSED_IN, ProcessFaults
+from lab.faults.table.spec import parse_faults
 from lab.ports.bus import Ack, Delivery, Record, Settlement
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
 from lab.ports.service import Context, Handler

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from lab.faults.plan import FaultPlan, Firing
+from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.provider import KINDS_BY_NAME, ProviderFaults
-from lab.faults.rows import PROVIDERS
-from lab.faults.vocabulary import FaultError, parse_fault, parse_faults
+from lab.faults.table.row import PROVIDERS
+from lab.faults.table.spec import FaultError, parse_fault, parse_faults
 from lab.ports.faults import CallFault, CallFaultKind
 from lab.runtime.chance import Chance
 

@@ -8,10 +8,10 @@ import pytest
 
 from lab.domain.errors import Down, Indeterminate, LabError, Transient
 from lab.domain.order import OrderId, OrderState
-from lab.faults.boundaries import Port, awaited_methods
-from lab.faults.plan import FaultPlan
+from lab.faults.plan.plan import FaultPlan
+from lab.faults.processes.crash_sites import Port, awaited_methods
 from lab.faults.stores import STATEMENTS, StoreFaults
-from lab.faults.vocabulary import parse_faults
+from lab.faults.table.spec import parse_faults
 from lab.ports.bus import Ack, Delivery, Record, Settlement
 from lab.ports.dedupe import ClaimState, DedupeStore
 from lab.ports.store import OrderStore, Unit, Verdict

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.faults import plan as plan_module
 from lab.faults.nemesis import Nemesis
-from lab.faults.plan import FaultPlan, Firing, PlanError, read_plan
-from lab.faults.vocabulary import FaultError, parse_faults
+from lab.faults.plan import plan as plan_module
+from lab.faults.plan.plan import FaultPlan, Firing, PlanError, read_plan
+from lab.faults.table.spec import FaultError, parse_faults
 from lab.history.entries import Entry
 from lab.runtime.chance import Chance
 

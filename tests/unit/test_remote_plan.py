@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lab.faults.plan import FaultPlan, Firing
-from lab.faults.plan_server import PlanServer
+from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.provider import ProviderFaults
-from lab.faults.remote import TCP, RemotePlan
-from lab.faults.vocabulary import parse_faults
+from lab.faults.remote.plan import TCP, RemotePlan
+from lab.faults.remote.server import PlanServer
+from lab.faults.table.spec import parse_faults
 from lab.history.entries import Entry
 from lab.runtime.chance import Chance
 

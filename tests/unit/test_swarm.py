@@ -6,11 +6,11 @@ from functools import cache
 import pytest
 
 from lab.domain.events import READS
-from lab.faults.kinds import KINDS
-from lab.faults.points import CRASH_POINTS
-from lab.faults.rows import ParamType
-from lab.faults.rows_providers import NOT_EXECUTED
-from lab.faults.vocabulary import FaultSpec, parse_fault
+from lab.faults.table.crash_points import CRASH_POINTS
+from lab.faults.table.kinds import KINDS
+from lab.faults.table.providers import NOT_EXECUTED
+from lab.faults.table.row import ParamType
+from lab.faults.table.spec import FaultSpec, parse_fault
 from lab.scenarios import swarm
 from lab.scenarios.loader import find_scenario, load_catalogue
 from lab.scenarios.scenario import REAL, SIMULATED, WORLDS

@@ -2,11 +2,11 @@
 
 import pytest
 
-from lab.faults.boundaries import HOOKS
-from lab.faults.kinds import KINDS
-from lab.faults.points import ANY, CRASH_POINTS, MID_DRAIN
-from lab.faults.rows import PROVIDERS
-from lab.faults.vocabulary import FaultError, Subjects, ordinal_of, parse_fault
+from lab.faults.processes.crash_sites import HOOKS
+from lab.faults.table.crash_points import ANY, CRASH_POINTS, MID_DRAIN
+from lab.faults.table.kinds import KINDS
+from lab.faults.table.row import PROVIDERS
+from lab.faults.table.spec import FaultError, Subjects, ordinal_of, parse_fault
 
 
 def test_every_part_of_a_fault_is_read() -> None:

@@ -11,9 +11,9 @@ import msgspec
 
 from lab.domain.envelope import H_TYPE, header
 from lab.domain.events import TOPICS
-from lab.faults.bus_wrappers import ConsumerWrapper, Reads, subject_of
-from lab.faults.plan import FaultPlan, Site
-from lab.faults.rows import READ_TYPES
+from lab.faults.bus.wrappers import ConsumerWrapper, Reads, subject_of
+from lab.faults.plan.plan import FaultPlan, Site
+from lab.faults.table.row import READ_TYPES
 from lab.ports.bus import (
     Ack,
     Consumer,

@@ -4,17 +4,17 @@ Not here: what each wrapper does (`bus.py`, `bus_order.py`, `bus_member.py`, `bu
 links around the chain (`bus.py`).
 """
 
-from lab.faults.bus import DuplicatingConsumer, PoisoningPublisher
-from lab.faults.bus_member import (
+from lab.faults.bus.member import (
     REBALANCE,
     CutConsumer,
     CutPublisher,
     Network,
     RebalancingConsumer,
 )
-from lab.faults.bus_order import REORDER, ReorderingConsumer
-from lab.faults.bus_publish import DROP, UNKNOWN, DroppingPublisher, ForgettingPublisher
-from lab.faults.plan import FaultPlan
+from lab.faults.bus.order import REORDER, ReorderingConsumer
+from lab.faults.bus.publishes import DROP, UNKNOWN, DroppingPublisher, ForgettingPublisher
+from lab.faults.bus.records import DuplicatingConsumer, PoisoningPublisher
+from lab.faults.plan.plan import FaultPlan
 from lab.ports.bus import Consumer, Publisher
 from lab.ports.clock import Clock
 

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from lab.faults.plan import Coin, FaultPlan, Firing, Site, intent_of
-from lab.faults.vocabulary import Subjects, ordinal_of
+from lab.faults.plan.plan import Coin, FaultPlan, Firing, Site, intent_of
+from lab.faults.table.spec import Subjects, ordinal_of
 
 WAIT_US: Final = 10_000_000
 """A supervisor that does not answer for so long is gone: no fault fires any more.

@@ -6,7 +6,7 @@ Not here: the injectors.
 from typing import Final
 
 from lab.domain.events import TOPICS
-from lab.faults.rows import GROUPS, MS, READ_TYPES, FaultKind, Param, ParamType
+from lab.faults.table.row import GROUPS, MS, READ_TYPES, FaultKind, Param, ParamType
 
 _WORLDS: Final = ("simulated", "real")
 _PER_DELIVERY: Final = "delivery"

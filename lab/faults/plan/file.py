@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from lab.faults.kinds import KINDS
-from lab.faults.vocabulary import FaultSpec, parse_faults
+from lab.faults.table.kinds import KINDS
+from lab.faults.table.spec import FaultSpec, parse_faults
 
 VERSION: Final = 1
 

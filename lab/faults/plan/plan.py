@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
-from lab.faults.conditions import Conditions, counts, is_conditional, is_plain
-from lab.faults.plan_file import VERSION, Firing, PlanError, PlanFile, read_plan, timed_firing
-from lab.faults.vocabulary import FaultSpec, ordinal_of
+from lab.faults.plan.conditions import Conditions, counts, is_conditional, is_plain
+from lab.faults.plan.file import VERSION, Firing, PlanError, PlanFile, read_plan, timed_firing
+from lab.faults.table.spec import FaultSpec, ordinal_of
 from lab.history.recorder import Now, Write
 
 __all__ = ["FaultPlan", "FaultSummary", "Firing", "PlanError", "Site", "intent_of", "read_plan"]

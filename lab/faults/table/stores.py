@@ -5,7 +5,7 @@ Not here: the injectors.
 
 from typing import Final
 
-from lab.faults.rows import GROUPS, MS, PROCESSES, FaultKind, Param, ParamType
+from lab.faults.table.row import GROUPS, MS, PROCESSES, FaultKind, Param, ParamType
 
 _WORLDS: Final = ("simulated", "real")
 _COMMAND: Final = "command"

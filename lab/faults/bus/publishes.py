@@ -13,9 +13,9 @@ from typing import Final
 from lab.domain.envelope import H_ID, header
 from lab.domain.errors import Indeterminate, Transient
 from lab.domain.events import TOPICS
-from lab.faults.bus_wrappers import subject_of
-from lab.faults.plan import FaultPlan, Firing
-from lab.faults.rows_bus import DLQ, PUBLISHED_TO, RETRY
+from lab.faults.bus.wrappers import subject_of
+from lab.faults.plan.plan import FaultPlan, Firing
+from lab.faults.table.bus import DLQ, PUBLISHED_TO, RETRY
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.clock import Clock
 

@@ -5,8 +5,8 @@ Not here: the injectors.
 
 from typing import Final
 
-from lab.faults.points import ANY, CRASH_POINTS
-from lab.faults.rows import GROUPS, MS, FaultKind, Param, ParamType
+from lab.faults.table.crash_points import ANY, CRASH_POINTS
+from lab.faults.table.row import GROUPS, MS, FaultKind, Param, ParamType
 
 PROCESSES_ROWS: Final = (
     FaultKind(

@@ -5,7 +5,7 @@ Not here: the clock that is wrong (`clock.py`).
 
 from typing import Final
 
-from lab.faults.rows import MS, PROCESSES, FaultKind, Param, ParamType
+from lab.faults.table.row import MS, PROCESSES, FaultKind, Param, ParamType
 
 _WORLDS: Final = ("simulated", "real")
 _BY: Final = Param(

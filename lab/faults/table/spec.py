@@ -24,9 +24,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from lab.faults.kinds import KINDS
-from lab.faults.rows import PROCESSES, FaultKind, Param, ParamType
-from lab.faults.rows_providers import NOT_EXECUTED
+from lab.faults.table.kinds import KINDS
+from lab.faults.table.providers import NOT_EXECUTED
+from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
 
 Value = int | str | tuple[int, int]
 

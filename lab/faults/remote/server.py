@@ -13,9 +13,9 @@ from typing import Final, cast
 
 import msgspec
 
-from lab.faults.kinds import KINDS
-from lab.faults.plan import FaultPlan, Firing, Site
-from lab.faults.remote import TCP, UNIX, Answer, Ask, SiteInfo
+from lab.faults.plan.plan import FaultPlan, Firing, Site
+from lab.faults.remote.plan import TCP, UNIX, Answer, Ask, SiteInfo
+from lab.faults.table.kinds import KINDS
 
 _PATH_MAX: Final = 100
 """Addresses of Unix sockets are short: 108 bytes on Linux, 104 elsewhere."""

@@ -9,7 +9,7 @@ Not here: coins and counts of visits (`plan.py`), and what a fault does (the inj
 
 from typing import Final
 
-from lab.faults.vocabulary import FaultSpec
+from lab.faults.table.spec import FaultSpec
 
 SECOND_US: Final = 1_000_000
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab.domain.errors import Transient
-from lab.faults.bus_wrappers import ListeningConsumer, Reads, subject_of
-from lab.faults.plan import FaultPlan
+from lab.faults.bus.wrappers import ListeningConsumer, Reads, subject_of
+from lab.faults.plan.plan import FaultPlan
 from lab.ports.bus import Consumer, Listener, Outgoing, Publisher, Record, TopicPartition
 from lab.ports.clock import Clock
 

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from lab.faults.plan import Firing, Site
+from lab.faults.plan.plan import Firing, Site
 
 
 @dataclass(slots=True, kw_only=True)

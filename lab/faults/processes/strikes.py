@@ -15,11 +15,11 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 
 from lab.domain.envelope import H_SUBJECT
 from lab.domain.events import Payload
-from lab.faults.around import Around, Strikes
-from lab.faults.boundaries import HOOKS, Call, Hook, Port, Role
-from lab.faults.plan import FaultPlan, Firing, Site, intent_of
-from lab.faults.points import ANY, CRASH_POINTS, MID_DRAIN
-from lab.faults.work import WORK, Doom, Work
+from lab.faults.plan.plan import FaultPlan, Firing, Site, intent_of
+from lab.faults.processes.around_ports import Around, Strikes
+from lab.faults.processes.crash_sites import HOOKS, Call, Hook, Port, Role
+from lab.faults.processes.work_at_hand import WORK, Doom, Work
+from lab.faults.table.crash_points import ANY, CRASH_POINTS, MID_DRAIN
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 from lab.ports.service import Context, Handler
 

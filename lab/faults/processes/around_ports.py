@@ -6,8 +6,8 @@ Not here: which points there are (`boundaries.py`), and whether one strikes (`pr
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn, Protocol
 
-from lab.faults.boundaries import Call, Hook, Moment, Port, Role, awaited_methods
-from lab.faults.work import WORK, doomed
+from lab.faults.processes.crash_sites import Call, Hook, Moment, Port, Role, awaited_methods
+from lab.faults.processes.work_at_hand import WORK, doomed
 
 
 class Strikes(Protocol):

@@ -5,7 +5,7 @@ Not here: the injectors.
 
 from typing import Final
 
-from lab.faults.rows import MOVERS, MS, PROVIDERS, FaultKind, Param, ParamType
+from lab.faults.table.row import MOVERS, MS, PROVIDERS, FaultKind, Param, ParamType
 
 NOT_EXECUTED: Final = (401, 403, 409, 429)
 _DOWN: Final = (500, 502, 503, 504)

@@ -11,8 +11,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from lab.faults.bus_wrappers import ListeningConsumer, Reads, subject_of
-from lab.faults.plan import FaultPlan, Firing
+from lab.faults.bus.wrappers import ListeningConsumer, Reads, subject_of
+from lab.faults.plan.plan import FaultPlan, Firing
 from lab.ports.bus import Consumer, Record, TopicPartition
 from lab.ports.clock import Clock
 

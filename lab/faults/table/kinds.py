@@ -7,13 +7,13 @@ Not here: how a fault is written (`vocabulary.py`).
 from collections.abc import Mapping
 from typing import Final
 
-from lab.faults.rows import FaultKind
-from lab.faults.rows_bus import BUS_ROWS
-from lab.faults.rows_client import CLIENT_ROWS
-from lab.faults.rows_clock import CLOCK_ROWS
-from lab.faults.rows_processes import PROCESSES_ROWS
-from lab.faults.rows_providers import PROVIDERS_ROWS
-from lab.faults.rows_stores import STORES_ROWS
+from lab.faults.table.bus import BUS_ROWS
+from lab.faults.table.client import CLIENT_ROWS
+from lab.faults.table.clock import CLOCK_ROWS
+from lab.faults.table.processes import PROCESSES_ROWS
+from lab.faults.table.providers import PROVIDERS_ROWS
+from lab.faults.table.row import FaultKind
+from lab.faults.table.stores import STORES_ROWS
 
 _ROWS: Final = (
     *BUS_ROWS,

@@ -1,0 +1,1 @@
+"""The plan over processes: the supervisor answers, a real process asks."""
