@@ -28,7 +28,7 @@ from lab.scenarios.scenario import Scenario
 from lab.scenarios.swarm import CRASH, fault_names
 from lab.settings import SIMULATED, settings_for
 from lab.wiring.outcome import make_result
-from lab.wiring.running import make_workload, simulate
+from lab.wiring.run import make_workload, simulate
 from lab.wiring.spec import make_spec
 
 SCENARIO: Final = "everything"

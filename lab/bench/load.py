@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Final
 
 from lab.wiring.outcome import Ran
-from lab.wiring.running import make_workload, simulate
+from lab.wiring.run import make_workload, simulate
 from lab.wiring.spec import RunSpec, make_spec
 
 LOAD: Final = "happy-path"

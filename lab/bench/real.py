@@ -19,7 +19,7 @@ from lab.bench.real_figures import all_of
 from lab.bench.real_rounds import REAL, RealRounds, RealSizes
 from lab.bench.rounds import OnProgress
 from lab.domain.errors import EnvironmentNotReady, LabError
-from lab.wiring.readiness import ServerState, addresses, look_at_servers
+from lab.wiring.backends.readiness import ServerState, addresses, look_at_servers
 
 REAL_ROUNDS: Final = 3
 

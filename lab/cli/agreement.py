@@ -41,7 +41,7 @@ def compare_worlds() -> Agreement:
     Raises:
         EnvironmentNotReady: a real server is not there.
     """
-    from lab.wiring.running import run
+    from lab.wiring.run import run
 
     simulated = run(SCENARIO, orders=ORDERS)
     with ended_as_by_ctrl_c():

@@ -1,7 +1,7 @@
 """What `lab up` and `lab down` need of Docker: that it is there, and its Compose with our file.
 
 What Compose has to say goes to standard error, as it comes. Not here: what is in the file
-(`docker-compose.yml`), and the servers as a run sees them (`lab.wiring.readiness`).
+(`docker-compose.yml`), and the servers as a run sees them (`lab.wiring.backends.readiness`).
 """
 
 import json

@@ -1,7 +1,7 @@
 """`lab doctor`: what of the lab works on this machine, and what to do about the rest.
 
 Not here: how each thing is found out (`sameness`, `agreement`, `docker`,
-`lab.wiring.readiness`).
+`lab.wiring.backends.readiness`).
 """
 
 import platform
@@ -104,7 +104,7 @@ def _is_there(program: str) -> bool:
 
 
 def _servers() -> Iterable[Finding]:
-    from lab.wiring.readiness import look_at_servers
+    from lab.wiring.backends.readiness import look_at_servers
 
     for state in look_at_servers(environment()):
         found = f"{state.version or state.problem}, at {state.address}"

@@ -35,7 +35,7 @@ def run_seed(
     asked: Asked, seed: int, *, out: "Path | None", on_progress: "OnProgress | None" = None
 ) -> "Result":
     """Run it under another seed; with `out` None no file is written."""
-    from lab.wiring.running import run
+    from lab.wiring.run import run
 
     with ended_as_by_ctrl_c():
         return run(

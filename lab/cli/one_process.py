@@ -13,7 +13,7 @@ from lab.cli.exit_codes import ExitCode
 from lab.cli.given import Flags, Given, OptionError
 
 if TYPE_CHECKING:
-    from lab.wiring.assignment import Assignment
+    from lab.wiring.worlds.assignment import Assignment
 
 PORT_MAX: Final = 65_535
 DEFAULT_NAME: Final = "lab"
@@ -69,8 +69,8 @@ def be(
         port: the name of the option of its port.
         usual_port: where it listens if nobody says; None: nowhere.
     """
-    from lab.wiring.assignment import read_assignment
-    from lab.wiring.process import run_process
+    from lab.wiring.worlds.assignment import read_assignment
+    from lab.wiring.worlds.real_process import run_process
 
     if assignment is not None:
         run_process(read_assignment(assignment))
@@ -91,8 +91,8 @@ def _assigned(
     import platform
 
     from lab.settings import environment
-    from lab.wiring.assignment import Assignment
-    from lab.wiring.readiness import addresses
+    from lab.wiring.backends.readiness import addresses
+    from lab.wiring.worlds.assignment import Assignment
 
     given = Given(flags)
     at = addresses(environment())

@@ -1,6 +1,6 @@
 """`lab status`: which real servers a run would find, where, and of which version.
 
-Not here: how they are looked at (`lab.wiring.readiness`), and starting them (`up`).
+Not here: how they are looked at (`lab.wiring.backends.readiness`), and starting them (`up`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from lab.cli.output import put
 from lab.settings import environment
 
 if TYPE_CHECKING:
-    from lab.wiring.readiness import ServerState
+    from lab.wiring.backends.readiness import ServerState
 
 
 def status(*, json: options.Json = False, no_color: options.NoColor = False) -> int:
@@ -22,7 +22,7 @@ def status(*, json: options.Json = False, no_color: options.NoColor = False) -> 
     Exit code: 0 all can be used, 4 one cannot.
     """
     given = Given({"json": json, "no-color": no_color})
-    from lab.wiring.readiness import look_at_servers
+    from lab.wiring.backends.readiness import look_at_servers
 
     states = look_at_servers(environment())
     if given.switch("json"):

@@ -2,7 +2,7 @@
 
 What a run has made on servers is removed and a partial report is written, whether a person, a job's
 time limit (SIGTERM) or a terminal that is closed (SIGHUP) ends it. Not here: the processes of a
-system (`lab.wiring.process`), which drain.
+system (`lab.wiring.worlds.real_process`), which drain.
 """
 
 import signal

@@ -32,7 +32,7 @@ def up(
     """
     from lab.domain.errors import EnvironmentNotReady
     from lab.resources import is_checkout
-    from lab.wiring.readiness import PORTS, addresses
+    from lab.wiring.backends.readiness import PORTS, addresses
 
     given = Given({})
     for variable in (*PORTS, "API_PORT"):

@@ -32,7 +32,7 @@ from lab.report.result import (
 )
 from lab.scenarios.client import Tally
 from lab.scenarios.workloads import Workload
-from lab.wiring.backends import Survey
+from lab.wiring.backends.interface import Survey
 from lab.wiring.spec import RunSpec
 
 _HIT_SHOWN: Final = 10

@@ -36,7 +36,7 @@ FAILING: Final = Setup(orders=40, faults=("svc.error@mailer#every20 first=1",))
 
 @BUGS.plant(
     "dlq-sound",
-    "lab.wiring.chain.DeadLetterQueue",
+    "lab.wiring.process.chain.DeadLetterQueue",
     setup=POISON,
     witness="is not the record that stands in",
 )
@@ -51,7 +51,7 @@ class ValueEncodedAgain(DeadLetterQueue):
 
 @BUGS.plant(
     "dlq-sound",
-    "lab.wiring.chain.DeadLetterQueue",
+    "lab.wiring.process.chain.DeadLetterQueue",
     setup=POISON,
     witness="is not the record that stands in",
 )
@@ -67,7 +67,7 @@ class TimeOfDeath(DeadLetterQueue):
 
 @BUGS.plant(
     "dlq-sound",
-    "lab.wiring.chain.DeadLetters",
+    "lab.wiring.process.chain.DeadLetters",
     setup=POISON,
     witness="and the event is not dead in",
     falls={
@@ -84,7 +84,7 @@ class LetterWithoutAnOutcome(DeadLetters):
 
 @BUGS.plant(
     "dlq-sound",
-    "lab.wiring.chain.DeadLetters",
+    "lab.wiring.process.chain.DeadLetters",
     setup=REFUSED,
     witness="a dead letter tells of 6 attempts; 1 were seen",
 )
@@ -98,7 +98,7 @@ class AttemptsByThePolicy(DeadLetters):
 
 @BUGS.plant(
     "dlq-sound",
-    "lab.wiring.chain.Retrying",
+    "lab.wiring.process.chain.Retrying",
     setup=FAILING,
     witness="a dead letter says permanent, and the runs of its event ended otherwise: Transient",
 )
@@ -127,7 +127,7 @@ def no_dead_letters() -> None:
 
 @BUGS.plant(
     "dlq-complete",
-    "lab.wiring.chain.DeadLetterQueue",
+    "lab.wiring.process.chain.DeadLetterQueue",
     setup=POISON,
     witness="and in no DLQ of it",
 )
@@ -152,7 +152,7 @@ def one_queue_for_all(topic: str, group: str) -> str:  # noqa: ARG001
 
 @BUGS.plant(
     "dlq-complete",
-    "lab.wiring.chain.Inbox",
+    "lab.wiring.process.chain.Inbox",
     setup=REDRIVEN,
     witness=", and came to no end there",
 )
@@ -170,7 +170,7 @@ class DeadForEver(Inbox):
 
 @BUGS.plant(
     "dlq-complete",
-    "lab.wiring.chain.KeyLanes",
+    "lab.wiring.process.chain.KeyLanes",
     setup=DISCARDED,
     witness="was discarded, and still stands in the rows of notification",
 )
@@ -183,7 +183,7 @@ class DiscardThatIsOnlyHeard(KeyLanes):
 
 @BUGS.plant(
     "per-key-order",
-    "lab.wiring.chain.KeyLanes",
+    "lab.wiring.process.chain.KeyLanes",
     setup=SENT_BACK,
     witness="notification handled change 1 after change 4 of topic orders",
 )
@@ -200,7 +200,7 @@ class NothingWaitsForTheDead(KeyLanes):
 
 @BUGS.plant(
     "dlq-sound",
-    "lab.wiring.operating.Redrive",
+    "lab.wiring.worlds.operator.Redrive",
     setup=REDRIVEN,
     witness="which never gave it up",
 )

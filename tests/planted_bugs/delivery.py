@@ -21,7 +21,7 @@ from lab.ports.store import Revenue, Unit, Verdict
 from lab.services.notification import Notification
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.stores.memory.key_retry import KeyRetryTable
-from lab.wiring.chain import _limits
+from lab.wiring.process.chain import _limits
 from tests.planted_bugs.planting import Bugs, Setup, in_background
 
 BUGS: Final = Bugs()
@@ -54,7 +54,7 @@ def mark_before_the_effect() -> None:
 
 @BUGS.plant(
     "dedupe-sound",
-    "lab.wiring.servers.MemoryDedupeServer",
+    "lab.wiring.backends.memory_servers.MemoryDedupeServer",
     setup=Setup(),
     witness="and nothing was ever done",
     falls={
@@ -77,7 +77,7 @@ class KeyWithoutItsGroup(MemoryDedupeServer):
 
 @BUGS.plant(
     "dedupe-sound",
-    "lab.wiring.chain.Dedupe",
+    "lab.wiring.process.chain.Dedupe",
     setup=ERRORS,
     witness="and nothing was ever done",
     falls={
@@ -94,7 +94,7 @@ class DoneHoweverItEnded(Dedupe):
 
 @BUGS.plant(
     "no-lost-event",
-    "lab.wiring.chain.Invoke",
+    "lab.wiring.process.chain.Invoke",
     setup=ERRORS,
     witness="acknowledged OrderCreated without an outcome",
     falls={
@@ -134,7 +134,7 @@ class LaterEventsAreNotKept(KeyRetryTable):
 
 @BUGS.plant(
     "dedupe-sound",
-    "lab.wiring.chain.Dedupe",
+    "lab.wiring.process.chain.Dedupe",
     setup=KILLED_BEFORE,
     witness="and nothing was ever done",
     falls={
@@ -160,7 +160,7 @@ def nobody_stops_duplicates() -> None:
 
 @BUGS.plant(
     "effect-once",
-    "lab.wiring.chain.Inbox",
+    "lab.wiring.process.chain.Inbox",
     setup=KILLED_BEFORE_CONFIRMED,
     witness="times",
 )
@@ -177,7 +177,9 @@ class InboxRowInItsOwnTransaction(Inbox):
         return verdict
 
 
-@BUGS.plant("effect-once", "lab.wiring.chain.Inbox", setup=Setup(), witness="its revenue was added")
+@BUGS.plant(
+    "effect-once", "lab.wiring.process.chain.Inbox", setup=Setup(), witness="its revenue was added"
+)
 class SettlesTwice(Inbox):
     """The framework commits at the end of a handler that has committed already."""
 
@@ -190,7 +192,7 @@ class SettlesTwice(Inbox):
 
 @BUGS.plant(
     "effect-once",
-    "lab.wiring.programs.Notification",
+    "lab.wiring.process.roles.Notification",
     setup=ERRORS,
     witness="its revenue was added",
 )
@@ -222,7 +224,7 @@ class _WithoutRevenue(Context):
 
 @BUGS.plant(
     "effect-once",
-    "lab.wiring.programs.KeyPerIntent",
+    "lab.wiring.process.roles.KeyPerIntent",
     setup=Setup(faults=("svc.hang_after_effect@mailer#every10 first=1",)),
     witness="mails for",
 )
@@ -235,7 +237,7 @@ class MailKeyPerAttempt(KeyPerIntent):
 
 @BUGS.plant(
     "effect-once",
-    "lab.wiring.programs.Notification",
+    "lab.wiring.process.roles.Notification",
     setup=Setup(),
     witness="OrderConfirmed was handled, and no revenue was added",
 )
@@ -248,7 +250,7 @@ class RevenueForgotten(Notification):
 
 @BUGS.plant(
     "effect-once",
-    "lab.wiring.programs.Notification",
+    "lab.wiring.process.roles.Notification",
     setup=Setup(),
     witness="the revenue added is not the order's amount",
 )
@@ -266,7 +268,7 @@ class RevenueInAnotherCurrency(Notification):
 
 @BUGS.plant(
     "ack-after-effect",
-    "lab.wiring.chain.Inbox",
+    "lab.wiring.process.chain.Inbox",
     setup=Setup(),
     witness="as handled before anything was durable",
 )
@@ -280,7 +282,7 @@ class CommitInTheBackground(Inbox):
 
 @BUGS.plant(
     "ack-after-effect",
-    "lab.wiring.chain.DeadLetters",
+    "lab.wiring.process.chain.DeadLetters",
     setup=Setup(scenario="poison-message", orders=150),
     witness="as dead before anything was durable",
     falls={
@@ -297,7 +299,7 @@ class DropsWhatIsDead(DeadLetters):
 
 @BUGS.plant(
     "ack-after-effect",
-    "lab.wiring.chain.Retrying",
+    "lab.wiring.process.chain.Retrying",
     setup=ERRORS,
     witness="before anything was durable",
     falls={
@@ -335,7 +337,7 @@ class LockThatNobodyAsks(KeyRetryTable):
 
 @BUGS.plant(
     "per-key-order",
-    "lab.wiring.chain._limits",
+    "lab.wiring.process.chain._limits",
     setup=Setup(orders=60, faults=("svc.timeout@mailer#every3 first=1",)),
     witness="after change",
 )

@@ -11,7 +11,7 @@ from lab.ports.store import Unit
 from lab.services.orders import Orders
 from lab.services.payment import Payment
 from lab.stores.memory.key_retry import KeyRetryTable
-from lab.wiring.chain import _limits
+from lab.wiring.process.chain import _limits
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -25,7 +25,7 @@ def no_retry() -> None:
     """The first failure is the last: a dead letter for what would have passed."""
 
 
-@BUGS.plant("drains", "lab.wiring.chain._limits", setup=Setup(), witness="lag")
+@BUGS.plant("drains", "lab.wiring.process.chain._limits", setup=Setup(), witness="lag")
 def commit_every_200_only(policy: Any) -> Limits:
     """Positions are committed after so many records; the last ones wait for more to come."""
     return replace(_limits(policy), commit_after_us=2**50)
@@ -50,7 +50,7 @@ class RowsAreNotDeleted(KeyRetryTable):
 
 @BUGS.plant(
     "converges",
-    "lab.wiring.programs.Orders",
+    "lab.wiring.process.roles.Orders",
     setup=Setup(),
     witness="it is PAID at the end",
 )
@@ -66,7 +66,7 @@ class CurrencyWithoutAMinorUnit(Orders):
 
 @BUGS.plant(
     "converges",
-    "lab.wiring.programs.Payment",
+    "lab.wiring.process.roles.Payment",
     setup=Setup(
         rate=2,
         faults=(

@@ -42,7 +42,7 @@ def no_key_per_intent() -> None:
 
 @BUGS.plant(
     "no-double-charge",
-    "lab.wiring.programs.KeyPerIntent",
+    "lab.wiring.process.roles.KeyPerIntent",
     setup=HUNG,
     witness="2 captures",
     falls=TWICE,
@@ -56,7 +56,7 @@ class KeyMadeWhereItIsSent(KeyPerIntent):
 
 @BUGS.plant(
     "no-double-charge",
-    "lab.wiring.programs.KeyPerIntent",
+    "lab.wiring.process.roles.KeyPerIntent",
     setup=HUNG,
     witness="2 captures",
     falls=TWICE,
@@ -70,7 +70,7 @@ class AnswerOfTheQueryNotFound(KeyPerIntent):
 
 @BUGS.plant(
     "no-double-charge",
-    "lab.wiring.programs.Payment",
+    "lab.wiring.process.roles.Payment",
     setup=CANCELLED,
     witness="2 captures",
     falls={"money-matches": "the first capture is not given back, and there is a second"},
@@ -93,7 +93,9 @@ def no_compensation() -> None:
     """Nobody gives back what was captured for a cancelled order."""
 
 
-@BUGS.plant("money-matches", "lab.wiring.programs.Payment", setup=PLAIN, witness="a capture of")
+@BUGS.plant(
+    "money-matches", "lab.wiring.process.roles.Payment", setup=PLAIN, witness="a capture of"
+)
 class AmountInTheWrongUnit(Payment):
     """The gateway's field is in cents too, and the amount is converted all the same."""
 
@@ -104,7 +106,9 @@ class AmountInTheWrongUnit(Payment):
         return await super()._call(intent, key, wrong, charge, deadline_us)
 
 
-@BUGS.plant("money-matches", "lab.wiring.programs.Payment", setup=PLAIN, witness="a capture of")
+@BUGS.plant(
+    "money-matches", "lab.wiring.process.roles.Payment", setup=PLAIN, witness="a capture of"
+)
 class CurrencyByDefault(Payment):
     """The currency is left at the client library's default."""
 
@@ -114,7 +118,9 @@ class CurrencyByDefault(Payment):
         return await super()._call(intent, key, replace(order, currency="QQQ"), charge, deadline_us)
 
 
-@BUGS.plant("money-matches", "lab.wiring.programs.Payment", setup=CANCELLED, witness="a refund of")
+@BUGS.plant(
+    "money-matches", "lab.wiring.process.roles.Payment", setup=CANCELLED, witness="a refund of"
+)
 class RefundOfAPart(Payment):
     """A fee is kept from every refund."""
 
@@ -128,7 +134,7 @@ class RefundOfAPart(Payment):
 
 @BUGS.plant(
     "money-matches",
-    "lab.wiring.programs.Payment",
+    "lab.wiring.process.roles.Payment",
     setup=DECLINED,
     witness="it is CONFIRMED, and 0 of",
 )
@@ -142,7 +148,7 @@ class DeclinedIsPaid(Payment):
 
 @BUGS.plant(
     "money-matches",
-    "lab.wiring.programs.RefundLateCaptures",
+    "lab.wiring.process.roles.RefundLateCaptures",
     setup=CANCELLED,
     witness="it is CANCELLED, and",
 )
@@ -165,7 +171,7 @@ class RefundsExpiredOrdersOnly(Compensation):
 
 @BUGS.plant(
     "charge-after-validation",
-    "lab.wiring.programs.Payment",
+    "lab.wiring.process.roles.Payment",
     setup=PLAIN,
     witness="a capture without an announced charge",
     falls={"no-phantom": "a charge must trace back to a committed intent, too"},
@@ -207,7 +213,7 @@ def charge_in_any_state() -> None:
 
 @BUGS.plant(
     "charge-after-validation",
-    "lab.wiring.programs.Payment",
+    "lab.wiring.process.roles.Payment",
     setup=CANCELLED,
     witness="a refund without an announced refund",
 )

@@ -39,7 +39,7 @@ DRAFT: Final = NewOrder(
 
 @BUGS.plant(
     "accepted-is-durable",
-    "lab.wiring.programs.OrdersUseCases",
+    "lab.wiring.process.roles.OrdersUseCases",
     setup=Setup(faults=("proc.crash@api.before_commit#every10 first=1",)),
     witness="there is no row",
 )
@@ -57,7 +57,7 @@ class AnswerBeforeTheCommit(OrdersUseCases):
 
 @BUGS.plant(
     "accepted-is-durable",
-    "lab.wiring.programs.OrdersUseCases",
+    "lab.wiring.process.roles.OrdersUseCases",
     setup=Setup(faults=("client.cancel#every5 first=1 after=2s",)),
     witness="its cancel was granted, and it is CONFIRMED",
 )
@@ -74,7 +74,7 @@ class CancelIsAlwaysGranted(OrdersUseCases):
 
 @BUGS.plant(
     "refused-leaves-nothing",
-    "lab.wiring.programs.make_app",
+    "lab.wiring.process.roles.make_app",
     setup=Setup(scenario="real-orders", orders=60),
     witness="it was refused with 422, and there is an order row",
 )
@@ -101,7 +101,7 @@ def keep_what_was_refused(
 
 @BUGS.plant(
     "refused-leaves-nothing",
-    "lab.wiring.programs.OrdersUseCases",
+    "lab.wiring.process.roles.OrdersUseCases",
     setup=Setup(),
     witness="it was refused with 503, and there is an order row",
 )
@@ -122,7 +122,7 @@ class AnswerOutOfAReplica(OrdersUseCases):
 
 @BUGS.plant(
     "no-phantom",
-    "lab.wiring.programs.make_app",
+    "lab.wiring.process.roles.make_app",
     setup=Setup(),
     witness="order 999: there is an order row, and nobody asked for it",
 )
@@ -149,7 +149,7 @@ def no_idempotency_keys() -> None:
 
 @BUGS.plant(
     "idempotency-key",
-    "lab.wiring.programs.StoredKeys",
+    "lab.wiring.process.roles.StoredKeys",
     setup=LOST_ANSWERS,
     witness="2 orders",
 )
@@ -170,7 +170,7 @@ class KeysInMemory(StoredKeys):
 
 @BUGS.plant(
     "idempotency-key",
-    "lab.wiring.programs.StoredKeys",
+    "lab.wiring.process.roles.StoredKeys",
     setup=LOST_ANSWERS,
     witness="2 orders",
 )
@@ -199,7 +199,7 @@ CANCELLED: Final = Setup(scenario="cancellation")
 
 @BUGS.plant(
     "legal-transitions",
-    "lab.wiring.servers.MemoryStoreServer",
+    "lab.wiring.backends.memory_servers.MemoryStoreServer",
     setup=CANCELLED,
     witness="it went from CANCELLED to PAID",
 )
@@ -215,7 +215,7 @@ class UpdateWithoutItsVersion(MemoryStoreServer):
 
 @BUGS.plant(
     "legal-transitions",
-    "lab.wiring.programs.Payment",
+    "lab.wiring.process.roles.Payment",
     setup=CANCELLED,
     witness="it went from CANCELLED to PAID",
 )
@@ -236,7 +236,7 @@ class PaidWhateverHappened(Payment):
 
 @BUGS.plant(
     "legal-transitions",
-    "lab.wiring.servers.MemoryStoreServer",
+    "lab.wiring.backends.memory_servers.MemoryStoreServer",
     setup=Setup(),
     witness="its amount changed with version",
     falls={
@@ -280,7 +280,7 @@ def no_outbox() -> None:
 
 @BUGS.plant(
     "outbox-atomic",
-    "lab.wiring.chain.DirectPublish",
+    "lab.wiring.process.chain.DirectPublish",
     setup=CRASHES,
     off=("outbox",),
     witness="was published, and no committed change owes it",
@@ -319,7 +319,7 @@ class _TakesAway(OutboxStore):
 
 @BUGS.plant(
     "outbox-atomic",
-    "lab.wiring.servers.MemoryStoreServer",
+    "lab.wiring.backends.memory_servers.MemoryStoreServer",
     setup=CRASHES,
     witness="was never published",
     falls=LOST,
@@ -338,7 +338,7 @@ class DeleteReturning(MemoryStoreServer):
 
 @BUGS.plant(
     "outbox-atomic",
-    "lab.wiring.programs.Relay",
+    "lab.wiring.process.roles.Relay",
     setup=Setup(orders=60, faults=("proc.crash@any rate=0.05",)),
     witness="was never published",
     falls=LOST,

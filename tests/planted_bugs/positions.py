@@ -44,7 +44,7 @@ def no_commit_prefix() -> None:
 
 @BUGS.plant(
     "commit-prefix",
-    "lab.wiring.chain.commit_prefix",
+    "lab.wiring.process.chain.commit_prefix",
     setup=KILLED_BEHIND_A_SLOW_ONE,
     witness="was not settled",
     falls=PREFIX,
@@ -56,7 +56,7 @@ def commit_what_was_fetched(settled: OffsetTracker) -> int:
 
 @BUGS.plant(
     "commit-prefix",
-    "lab.wiring.chain.commit_prefix",
+    "lab.wiring.process.chain.commit_prefix",
     setup=KILLED_BEHIND_A_SLOW_ONE,
     witness="was not settled",
     falls=PREFIX,
@@ -92,7 +92,7 @@ HANDED_OVER: Final = Setup(
 
 @BUGS.plant(
     "fenced",
-    "lab.wiring.servers.MemoryDedupeServer",
+    "lab.wiring.backends.memory_servers.MemoryDedupeServer",
     setup=HANDED_OVER,
     witness="after another owner had taken it over",
 )

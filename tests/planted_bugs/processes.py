@@ -11,8 +11,8 @@ from lab.ports.bus import StopReport
 from lab.ports.dedupe import Claim
 from lab.services.payment import Payment
 from lab.stores.memory.dedupe import MemoryDedupeServer
-from lab.wiring.chain import _limits
-from lab.wiring.programs import Api
+from lab.wiring.process.chain import _limits
+from lab.wiring.process.roles import Api
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -42,7 +42,7 @@ KILLED: Final = Setup(faults=("proc.crash@handler.after_commit#every10 first=1",
 
 @BUGS.plant(
     "bounded",
-    "lab.wiring.chain._limits",
+    "lab.wiring.process.chain._limits",
     setup=RUSH,
     witness="records in hand; 32 are allowed",
 )
@@ -52,7 +52,10 @@ def no_back_pressure(policy: Any) -> Limits:
 
 
 @BUGS.plant(
-    "bounded", "lab.wiring.chain._limits", setup=RUSH, witness="handlers at work; 4 are allowed"
+    "bounded",
+    "lab.wiring.process.chain._limits",
+    setup=RUSH,
+    witness="handlers at work; 4 are allowed",
 )
 def a_task_per_message(policy: Any) -> Limits:
     """Each record gets a task of its own."""
@@ -61,7 +64,7 @@ def a_task_per_message(policy: Any) -> Limits:
 
 @BUGS.plant(
     "bounded",
-    "lab.wiring.chain._limits",
+    "lab.wiring.process.chain._limits",
     setup=STUCK,
     witness="uncommitted; 10 are allowed",
 )
@@ -72,7 +75,7 @@ def never_waits_for_the_slow_one(policy: Any) -> Limits:
 
 @BUGS.plant(
     "bounded",
-    "lab.wiring.programs.Api",
+    "lab.wiring.process.roles.Api",
     setup=CROWD,
     witness="requests in hand; 100 are allowed",
 )
@@ -97,7 +100,9 @@ def no_timeout() -> None:
     """Nobody has a deadline: who gets no answer waits for ever."""
 
 
-@BUGS.plant("deadline", "lab.wiring.programs.Payment", setup=SILENCE, witness="charge in payment-1")
+@BUGS.plant(
+    "deadline", "lab.wiring.process.roles.Payment", setup=SILENCE, witness="charge in payment-1"
+)
 def client_without_a_timeout(**given: Any) -> Payment:
     """The client library waits as long as it must; the handler's own deadline ends the call."""
     return Payment(**{**given, "timeout_us": NEVER_US})
@@ -113,7 +118,7 @@ def no_drain() -> None:
 
 @BUGS.plant(
     "graceful-shutdown",
-    "lab.wiring.chain.DeliveryLoop",
+    "lab.wiring.process.chain.DeliveryLoop",
     setup=SHUTDOWN,
     witness="were started again",
 )
@@ -130,7 +135,7 @@ class NoLastCommit(DeliveryLoop):
 
 @BUGS.plant(
     "graceful-shutdown",
-    "lab.wiring.program.Drain",
+    "lab.wiring.process.life.Drain",
     setup=THROTTLED_SHUTDOWN,
     witness="took",
 )
@@ -143,7 +148,7 @@ class GraceInTheWrongUnit(Drain):
 
 @BUGS.plant(
     "graceful-shutdown",
-    "lab.wiring.chain.DeliveryLoop",
+    "lab.wiring.process.chain.DeliveryLoop",
     setup=SHUTDOWN,
     witness="left",
 )
@@ -161,7 +166,7 @@ class LeavesBeforeItEnds(DeliveryLoop):
 
 @BUGS.plant(
     "no-leak",
-    "lab.wiring.servers.MemoryDedupeServer",
+    "lab.wiring.backends.memory_servers.MemoryDedupeServer",
     setup=KILLED,
     witness="lease",
     falls={

@@ -32,7 +32,7 @@ THROTTLED: Final = Setup(faults=("svc.error@mailer#every10 first=1 status=429 af
 
 @BUGS.plant(
     "retry-law",
-    "lab.wiring.chain.RetryPolicy",
+    "lab.wiring.process.chain.RetryPolicy",
     setup=EXHAUSTED,
     witness="tried again after attempt 6 of 6",
 )
@@ -41,7 +41,7 @@ def one_more(**given: Any) -> RetryPolicy:
     return RetryPolicy(**{**given, "attempts_max": given["attempts_max"] + 1})
 
 
-@BUGS.plant("retry-law", "lab.wiring.chain.RetryPolicy", setup=ERRORS, witness="backoff of")
+@BUGS.plant("retry-law", "lab.wiring.process.chain.RetryPolicy", setup=ERRORS, witness="backoff of")
 def backoff_without_a_cap(**given: Any) -> RetryPolicy:
     """The backoff doubles, and the first one is a thousand times too long: seconds for ms."""
     return RetryPolicy(**{**given, "base_us": given["base_us"] * 1_000, "cap_us": 2**40})
@@ -49,7 +49,7 @@ def backoff_without_a_cap(**given: Any) -> RetryPolicy:
 
 @BUGS.plant(
     "retry-law",
-    "lab.wiring.chain.RetryPolicy",
+    "lab.wiring.process.chain.RetryPolicy",
     setup=THROUGH_TIERS,
     witness="through retry topic 1",
 )
@@ -59,7 +59,7 @@ def tiers_from_zero(**given: Any) -> RetryPolicy:
     return RetryPolicy(**{**given, "tiers_us": (tiers_us[-1], *tiers_us[:-1])})
 
 
-@BUGS.plant("retry-law", "lab.wiring.chain.Retrying", setup=ERRORS, witness="too early")
+@BUGS.plant("retry-law", "lab.wiring.process.chain.Retrying", setup=ERRORS, witness="too early")
 class RetryWithoutWaiting(Retrying):
     """The backoff is computed, logged, and not waited for."""
 
@@ -80,7 +80,10 @@ class NotBeforeForgotten(KeyRetryTable):
 
 
 @BUGS.plant(
-    "retry-law", "lab.wiring.chain.Retrying", setup=REFUSED, witness="tried again after Permanent"
+    "retry-law",
+    "lab.wiring.process.chain.Retrying",
+    setup=REFUSED,
+    witness="tried again after Permanent",
 )
 class EverythingMayPass(Retrying):
     """All errors are alike: a 400 is tried again, too."""
@@ -105,7 +108,7 @@ class AttemptsNotStored(KeyRetryTable):
         return super().reschedule(replace(row, attempts=head.attempts if head else 0))
 
 
-@BUGS.plant("retry-law", "lab.wiring.chain.Retrying", setup=THROTTLED, witness="too early")
+@BUGS.plant("retry-law", "lab.wiring.process.chain.Retrying", setup=THROTTLED, witness="too early")
 class HintIgnored(Retrying):
     """Retry-After is not read: who is throttled comes back at once."""
 
@@ -113,7 +116,9 @@ class HintIgnored(Retrying):
         return super()._wait(delivery, error, min(after_us, 100_000))
 
 
-@BUGS.plant("retry-budget", "lab.wiring.chain.RetryBudget", setup=MANY_ERRORS, witness="in place")
+@BUGS.plant(
+    "retry-budget", "lab.wiring.process.chain.RetryBudget", setup=MANY_ERRORS, witness="in place"
+)
 class BudgetWithoutABottom(RetryBudget):
     """The tokens are counted, and what is left is not compared."""
 
@@ -122,7 +127,9 @@ class BudgetWithoutABottom(RetryBudget):
         return True
 
 
-@BUGS.plant("retry-budget", "lab.wiring.chain.RetryBudget", setup=MANY_ERRORS, witness="in place")
+@BUGS.plant(
+    "retry-budget", "lab.wiring.process.chain.RetryBudget", setup=MANY_ERRORS, witness="in place"
+)
 class BudgetPerRetry(RetryBudget):
     """A bucket is made anew for each event, so that it is always full."""
 
@@ -138,7 +145,7 @@ def no_breaker() -> None:
 
 @BUGS.plant(
     "breaker-law",
-    "lab.wiring.programs.Breaker",
+    "lab.wiring.process.roles.Breaker",
     setup=SILENCE,
     witness="to a dependency that was down",
 )
@@ -165,7 +172,7 @@ class SilenceIsNoFailure(Breaker):
 
 @BUGS.plant(
     "breaker-law",
-    "lab.wiring.programs.Breaker",
+    "lab.wiring.process.roles.Breaker",
     setup=OUTAGE,
     witness="to a dependency that was down",
 )
@@ -183,7 +190,7 @@ class OpenInNameOnly(Breaker):
 
 @BUGS.plant(
     "breaker-law",
-    "lab.wiring.programs.Breaker",
+    "lab.wiring.process.roles.Breaker",
     setup=OUTAGE,
     witness="to a dependency that was down",
 )
@@ -197,7 +204,7 @@ class EveryCallIsAProbe(Breaker):
 
 @BUGS.plant(
     "breaker-law",
-    "lab.wiring.programs.Breaker",
+    "lab.wiring.process.roles.Breaker",
     setup=OUTAGE,
     witness="to a dependency that was down",
 )

@@ -27,7 +27,7 @@ from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.link import PostgresServer
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisServer
-from lab.wiring.assignment import read_assignment
+from lab.wiring.worlds.assignment import read_assignment
 from tests.cli.commands import lab
 from tests.real_servers import need
 

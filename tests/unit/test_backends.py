@@ -11,14 +11,14 @@ from lab.checks.checker import Checker
 from lab.domain.errors import Down, EnvironmentNotReady
 from lab.history.entries import Entry
 from lab.settings import WALL_CLOCK, settings_for
-from lab.wiring.backends import (
+from lab.wiring.backends.interface import (
     Backend,
     Backends,
     not_removed,
     prepare_whole,
     telling_what_is_left,
 )
-from lab.wiring.real import PostgresBackend, RedisBackend, Where
+from lab.wiring.backends.real import PostgresBackend, RedisBackend, Where
 from tests.histories import CONTRACT
 
 

@@ -27,7 +27,7 @@ from lab.domain.envelope import from_headers
 from lab.domain.errors import EnvironmentNotReady
 from lab.domain.events import TOPIC_OF
 from lab.runtime.http_server import http_server
-from lab.wiring.readiness import ServerState
+from lab.wiring.backends.readiness import ServerState
 
 
 def make_round(**changes: float) -> RealRound:

@@ -7,7 +7,7 @@ import pytest
 
 from lab.domain.errors import EnvironmentNotReady
 from lab.runtime.errors import SimulationError
-from lab.wiring.outages import Outages, check_can_strike
+from lab.wiring.worlds.outages import Outages, check_can_strike
 
 
 def write_script(folder: Path) -> tuple[str, Path]:

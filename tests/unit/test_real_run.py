@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.wiring.real_run import to_the_end
+from lab.wiring.worlds.real_run import to_the_end
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,11 @@ from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Limits, Progress, drive
 from lab.scenarios.workloads import Workload
-from lab.wiring.backends import not_removed, telling_what_is_left
+from lab.wiring.backends.interface import not_removed, telling_what_is_left
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran
-from lab.wiring.real_world import RealWorld
 from lab.wiring.spec import TAIL_US, RunSpec
+from lab.wiring.worlds.real import RealWorld
 
 T = TypeVar("T")
 

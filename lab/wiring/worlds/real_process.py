@@ -35,14 +35,14 @@ from lab.runtime.chance import Chance
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import http_server
 from lab.runtime.ids import SeededIds, TimeOrderedIds
-from lab.wiring.assignment import PROVIDERS, Assignment
-from lab.wiring.backends import Backends
-from lab.wiring.chain import Policy
-from lab.wiring.health import counted, health_app
+from lab.wiring.backends.interface import Backends
+from lab.wiring.backends.memory_servers import make_third_parties
+from lab.wiring.backends.real import HttpThirdParties, KafkaBackend, PostgresBackend, RedisBackend
 from lab.wiring.ports import Life, make_life
-from lab.wiring.program import Program, make_program
-from lab.wiring.real import HttpThirdParties, KafkaBackend, PostgresBackend, RedisBackend
-from lab.wiring.servers import make_third_parties
+from lab.wiring.process.chain import Policy
+from lab.wiring.process.life import Program, make_program
+from lab.wiring.worlds.assignment import PROVIDERS, Assignment
+from lab.wiring.worlds.health import counted, health_app
 
 READY: Final = "ready"
 

@@ -12,7 +12,7 @@ from lab.ports.dedupe import DedupeStore
 from lab.providers.sim_client import SimProviders
 from lab.runtime.ids import subject_of
 from lab.runtime.process_loop import ProcessLoop
-from lab.wiring.backends import (
+from lab.wiring.backends.interface import (
     Backend,
     Backends,
     BusBackend,
@@ -24,8 +24,8 @@ from lab.wiring.backends import (
     ThirdParties,
     ThirdPartiesBackend,
 )
+from lab.wiring.backends.memory_servers import Servers
 from lab.wiring.ports import Life
-from lab.wiring.servers import Servers
 
 
 def memory_backends(servers: Servers, plan: FaultPlan) -> Backends:

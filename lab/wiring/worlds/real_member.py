@@ -20,7 +20,7 @@ import msgspec
 from lab.domain.errors import EnvironmentNotReady
 from lab.faults.clock import Step
 from lab.runtime.errors import SimulationError
-from lab.wiring.assignment import Assignment, write_assignment
+from lab.wiring.worlds.assignment import Assignment, write_assignment
 
 READY_S: Final = 60
 """A process that is not ready after so long never will be; a busy machine starts eight at once."""

@@ -23,7 +23,6 @@ from lab.scenarios.scenario import Scenario
 from lab.scenarios.workloads import Workload, from_file, made_up
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran, beside, make_result
-from lab.wiring.simulated import SimulatedWorld
 from lab.wiring.spec import (
     TAIL_US,
     HistoryKept,
@@ -32,6 +31,7 @@ from lab.wiring.spec import (
     make_spec,
     without_faults,
 )
+from lab.wiring.worlds.simulated import SimulatedWorld
 
 
 def run(
@@ -135,13 +135,13 @@ def _run(
     if not spec.makes.is_live:
         return simulate(spec, workload, folder=folder, on_progress=on_progress)
     if not spec.makes.is_real:
-        from lab.wiring.live_run import run_live  # noqa: PLC0415 - see above
+        from lab.wiring.worlds.wall_clock import run_live  # noqa: PLC0415 - see above
 
         return run_live(
             spec, workload, lambda: make_workload(spec), folder=folder, on_progress=on_progress
         )
     from lab.scenarios.buyers import customers_of  # noqa: PLC0415 - see above
-    from lab.wiring.real_run import run_for_real  # noqa: PLC0415 - see above
+    from lab.wiring.worlds.real_run import run_for_real  # noqa: PLC0415 - see above
 
     customers = customers_of(make_workload(spec))
     return run_for_real(spec, workload, customers, folder=folder, on_progress=on_progress)

@@ -14,7 +14,7 @@ from lab.domain.errors import EnvironmentNotReady
 from lab.faults.processes.crash_sites import Role
 from lab.faults.table.spec import parse_faults
 from lab.settings import Settings, settings_for
-from lab.wiring.real import Where
+from lab.wiring.backends.real import Where
 
 PROVIDERS: Final = "providers"
 

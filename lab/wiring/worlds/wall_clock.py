@@ -22,21 +22,21 @@ from lab.runtime.wall_loop import WallScheduler
 from lab.scenarios.buyers import customers_of
 from lab.scenarios.workloads import Workload
 from lab.settings import environment
-from lab.wiring.backends import (
+from lab.wiring.backends.interface import (
     Backend,
     Backends,
     not_removed,
     remove,
     telling_what_is_left,
 )
+from lab.wiring.backends.memory_servers import is_blocked
+from lab.wiring.backends.readiness import addresses
+from lab.wiring.backends.real import KafkaBackend, PostgresBackend, RedisBackend, Where
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran
-from lab.wiring.process import LATE_US, TICK_US
-from lab.wiring.readiness import addresses
-from lab.wiring.real import KafkaBackend, PostgresBackend, RedisBackend, Where
-from lab.wiring.servers import is_blocked
-from lab.wiring.simulated import SimulatedWorld
 from lab.wiring.spec import TAIL_US, RunSpec
+from lab.wiring.worlds.real_process import LATE_US, TICK_US
+from lab.wiring.worlds.simulated import SimulatedWorld
 
 
 def run_live(

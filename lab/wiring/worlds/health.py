@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from lab.asgi_call import AsgiApp
-from lab.wiring.programs import Api
+from lab.wiring.process.roles import Api
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

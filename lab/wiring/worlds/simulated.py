@@ -25,17 +25,17 @@ from lab.runtime.processes import SimProcess
 from lab.runtime.scheduler import AnyScheduler
 from lab.runtime.scheduling import SimHandle
 from lab.scenarios.client import Client
-from lab.wiring.backends import Backends
-from lab.wiring.chain import Policy
-from lab.wiring.memory import memory_backends
-from lab.wiring.operating import make_operator
+from lab.wiring.backends.interface import Backends
+from lab.wiring.backends.memory import memory_backends
+from lab.wiring.backends.memory_servers import Servers, make_servers
 from lab.wiring.outcome import End
 from lab.wiring.ports import make_life
-from lab.wiring.program import Program, make_program
-from lab.wiring.programs import Api
-from lab.wiring.servers import Servers, make_servers
-from lab.wiring.simulated_http import SimulatedHttp
+from lab.wiring.process.chain import Policy
+from lab.wiring.process.life import Program, make_program
+from lab.wiring.process.roles import Api
 from lab.wiring.spec import RunSpec
+from lab.wiring.worlds.operator import make_operator
+from lab.wiring.worlds.simulated_http import SimulatedHttp
 
 GROUPS: Final = tuple(READS)
 

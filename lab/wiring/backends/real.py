@@ -36,7 +36,7 @@ from lab.stores.postgres.link import PostgresServer, connect, not_ready
 from lab.stores.postgres.store import open_store
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisDedupe, RedisServer
-from lab.wiring.backends import (
+from lab.wiring.backends.interface import (
     BusBackend,
     BusClients,
     DedupeBackend,
@@ -46,8 +46,8 @@ from lab.wiring.backends import (
     ThirdParties,
     ThirdPartiesBackend,
 )
+from lab.wiring.backends.memory_servers import all_topics, group_topics
 from lab.wiring.ports import Life
-from lab.wiring.servers import all_topics, group_topics
 
 _SILENT: Final = "it has stopped answering, so nothing can be said of the run"
 

@@ -32,8 +32,8 @@ from lab.ports.service import Service
 from lab.ports.store import OrderStore
 from lab.runtime.chance import Chance
 from lab.settings import Settings
+from lab.wiring.backends.memory_servers import group_topics
 from lab.wiring.ports import Life, Ports
-from lab.wiring.servers import group_topics
 
 _AGAIN_US: Final = 1_000_000
 

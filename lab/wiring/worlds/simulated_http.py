@@ -9,7 +9,7 @@ from typing import Protocol
 from lab.asgi_call import call
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.runtime.process_loop import ProcessLoop
-from lab.wiring.programs import Api
+from lab.wiring.process.roles import Api
 
 
 class Server(Protocol):

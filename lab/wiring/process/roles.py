@@ -27,14 +27,14 @@ from lab.services.notification import Notification
 from lab.services.orders import Orders, OrdersUseCases
 from lab.services.payment import Payment
 from lab.services.validation import Validation
-from lab.wiring.chain import (
+from lab.wiring.ports import Host, Life, Ports, wrap_consumer, wrap_ports
+from lab.wiring.process.chain import (
     Policy,
     Subscription,
     committing_store,
     make_subscription,
     make_timeout,
 )
-from lab.wiring.ports import Host, Life, Ports, wrap_consumer, wrap_ports
 
 Third = TypeVar("Third")
 

@@ -29,17 +29,17 @@ from lab.runtime.http_caller import http_caller
 from lab.runtime.http_server import LOOPBACK, reserved_port
 from lab.scenarios.client import Client
 from lab.settings import environment
-from lab.wiring.assignment import PROVIDERS, Assignment
-from lab.wiring.backends import prepare_whole
-from lab.wiring.chain import Policy
-from lab.wiring.operating import make_operator
-from lab.wiring.outages import OUTAGES, Outages, check_can_strike
+from lab.wiring.backends.interface import prepare_whole
+from lab.wiring.backends.memory_servers import is_blocked
+from lab.wiring.backends.readiness import addresses
 from lab.wiring.outcome import End
-from lab.wiring.process import AsyncHost, make_backends
-from lab.wiring.readiness import addresses
-from lab.wiring.servers import is_blocked
+from lab.wiring.process.chain import Policy
 from lab.wiring.spec import RunSpec
-from lab.wiring.supervisor import Member
+from lab.wiring.worlds.assignment import PROVIDERS, Assignment
+from lab.wiring.worlds.operator import make_operator
+from lab.wiring.worlds.outages import OUTAGES, Outages, check_can_strike
+from lab.wiring.worlds.real_member import Member
+from lab.wiring.worlds.real_process import AsyncHost, make_backends
 
 CLIENT_CONNECTIONS: Final = 256
 """A client that waits for a connection of its own would make a slow API look slower than it is."""

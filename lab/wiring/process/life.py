@@ -12,10 +12,10 @@ from lab.faults.processes.crash_sites import Role
 from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
 from lab.patterns.outbox import Relay
 from lab.ports.ids import Ids
-from lab.wiring.backends import Backends
-from lab.wiring.chain import Policy
+from lab.wiring.backends.interface import Backends
 from lab.wiring.ports import Life
-from lab.wiring.programs import (
+from lab.wiring.process.chain import Policy
+from lab.wiring.process.roles import (
     Api,
     ApiRequests,
     RelayWork,

@@ -6,7 +6,7 @@ from lab.patterns.redrive import Redrive
 from lab.ports.bus import Publisher, TopicReader, dead_letter_topic
 from lab.ports.clock import Clock
 from lab.scenarios.operator import ScriptedOperator
-from lab.wiring.chain import Policy
+from lab.wiring.process.chain import Policy
 
 
 def make_operator(

@@ -1,0 +1,1 @@
+"""What a run stands on: a bus, stores and third parties, in memory or on real servers."""

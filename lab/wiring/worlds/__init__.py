@@ -1,0 +1,1 @@
+"""The worlds: simulated, one process on the wall clock, and real processes."""
