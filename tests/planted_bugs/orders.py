@@ -7,7 +7,6 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from lab.api import make_app
-from lab.asgi_call import AsgiApp, Message
 from lab.domain.errors import Transient
 from lab.domain.events import PaymentCaptured
 from lab.domain.order import Item, NewOrder, OrderState
@@ -17,6 +16,7 @@ from lab.ports.providers import ChargeState
 from lab.ports.service import Context
 from lab.ports.store import HttpKeyRow, Loaded, OutboxRow, OutboxStore, Unit, Verdict
 from lab.ports.strategies import KeyRefusal, StoredAnswer
+from lab.runtime.asgi_call import AsgiApp, Message
 from lab.services.orders import Cancelled, OrdersUseCases
 from lab.services.payment import Payment, _Told
 from lab.stores.memory.base import Life

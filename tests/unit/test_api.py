@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp
 
 from lab.api import INDETERMINATE, PROBLEM, SHED, make_app
-from lab.asgi_call import Message, call
 from lab.domain.errors import Down, Indeterminate, Transient
 from lab.domain.order import OrderState
 from lab.domain.request import BODY_BYTES_MAX
 from lab.ports.http import HttpAnswer
+from lab.runtime.asgi_call import Message, call
 from tests.unit.order_world import ID, World, make_desk
 from tests.unit.scripted import Flaky
 from tests.unit.stepping import run, step

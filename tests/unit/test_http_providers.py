@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.asgi_call import call
 from lab.domain.errors import (
     Down,
     EnvironmentNotReady,
@@ -27,6 +26,7 @@ from lab.ports.http import HttpAnswer, HttpSender, NoAnswer, NotSent, PoolExhaus
 from lab.providers.http_client import HttpProviders
 from lab.providers.http_front import BODY_BYTES_MAX, make_front
 from lab.providers.ledger_file import ledger_entries, ledger_file
+from lab.runtime.asgi_call import call
 from lab.runtime.clock import SystemClock
 from tests.contract.provider_worlds import (
     SOON_US,

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any, Final, TypeVar, cast
 
 from lab.api import make_app
-from lab.asgi_call import AsgiApp
 from lab.patterns.breaker import Breaker, NoBreaker
 from lab.patterns.compensation import KeepLateCaptures, RefundLateCaptures
 from lab.patterns.drain import Background
@@ -22,6 +21,7 @@ from lab.ports.bus import Consumer
 from lab.ports.ids import Ids
 from lab.ports.service import Service
 from lab.ports.strategies import Note
+from lab.runtime.asgi_call import AsgiApp
 from lab.runtime.processes import AsyncTasks
 from lab.services.notification import Notification
 from lab.services.orders import Orders, OrdersUseCases

@@ -6,7 +6,7 @@ Deliberately not here: the API's own answers to the same questions (`lab.api`).
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from lab.asgi_call import AsgiApp
+from lab.runtime.asgi_call import AsgiApp
 from lab.wiring.process.roles import Api
 
 Message = MutableMapping[str, Any]

@@ -6,8 +6,8 @@ Not here: the application (`lab.api`), and the process that it runs in (`simulat
 import asyncio
 from typing import Protocol
 
-from lab.asgi_call import call
 from lab.ports.http import HttpAnswer, HttpCaller
+from lab.runtime.asgi_call import call
 from lab.runtime.process_loop import ProcessLoop
 from lab.wiring.process.roles import Api
 
