@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lab.checks.casebook import Casebook
-from lab.checks.cases import Ack, Again, Case, Died, Disorder, Owed
 from lab.checks.claims import Claims
 from lab.checks.contract import Contract
-from lab.checks.lives import Early, Ended, Health, Life, Overdue, group_of
+from lab.checks.order_case import Ack, Again, Case, Died, Disorder, Owed
+from lab.checks.order_cases import Casebook
+from lab.checks.partition_track import Tracks
+from lab.checks.process_life import Early, Ended, Health, Life, Overdue, group_of
 from lab.checks.tables import CALL_FAILED, MOVES_MONEY, THIRD_PARTIES
-from lab.checks.tracks import Tracks
 from lab.history import shapes
 
 Fold = Callable[[Any], None]

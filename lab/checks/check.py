@@ -14,11 +14,11 @@ from typing import ClassVar
 import msgspec
 
 from lab.checks.call_folds import CallFolds
-from lab.checks.cases import Case
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import FactFolds, Fold
-from lab.checks.lives import Life
-from lab.checks.tracks import Track
+from lab.checks.order_case import Case
+from lab.checks.partition_track import Track
+from lab.checks.process_life import Life
 
 
 class CheckError(Exception):

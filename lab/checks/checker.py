@@ -6,15 +6,15 @@ Deliberately not here: single promises, and the verdict on the run (`verdict`).
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from lab.checks.acted import Acted
 from lab.checks.call_folds import CallFolds
-from lab.checks.casebook import Casebook
-from lab.checks.cases import Case
 from lab.checks.check import Check, CheckError, Finding, Seen
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import FactFolds, Fold
+from lab.checks.order_case import Case
+from lab.checks.order_cases import Casebook
+from lab.checks.partition_track import Tracks
 from lab.checks.registry import make_checks
-from lab.checks.tracks import Tracks
+from lab.checks.run_numbers import Acted
 from lab.history import shapes
 from lab.history.entries import Entry
 

@@ -5,7 +5,7 @@ Fences say who was first; who answers whom first in the history says nothing.
 
 from typing import Final, Generic, TypeVar
 
-from lab.checks.cases import Owed
+from lab.checks.order_case import Owed
 from lab.history import shapes
 
 T = TypeVar("T")

@@ -7,10 +7,10 @@ themselves (`call_folds`).
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from lab.checks.casebook import Casebook
-from lab.checks.cases import Packed
+from lab.checks.order_case import Packed
+from lab.checks.order_cases import Casebook
+from lab.checks.partition_track import Tracks
 from lab.checks.tables import CUT_OFF, OUTAGES, REFUSALS
-from lab.checks.tracks import Tracks
 from lab.history import shapes
 
 Fold = Callable[[Any], None]

@@ -5,11 +5,17 @@ from typing import Final
 
 from lab.checks.check import Check
 from lab.checks.contract import Contract
-from lab.checks.dead_letters import DlqComplete, DlqSound
-from lab.checks.events import AckAfterEffect, DedupeSound, EffectOnce, NoLostEvent, PerKeyOrder
-from lab.checks.liveness import Converges, Drains
-from lab.checks.money import ChargeAfterValidation, MoneyMatches, NoDoubleCharge
-from lab.checks.orders import (
+from lab.checks.promises.dead_letters import DlqComplete, DlqSound
+from lab.checks.promises.events import (
+    AckAfterEffect,
+    DedupeSound,
+    EffectOnce,
+    NoLostEvent,
+    PerKeyOrder,
+)
+from lab.checks.promises.liveness import Converges, Drains
+from lab.checks.promises.money import ChargeAfterValidation, MoneyMatches, NoDoubleCharge
+from lab.checks.promises.orders import (
     AcceptedIsDurable,
     IdempotencyKey,
     LegalTransitions,
@@ -17,9 +23,9 @@ from lab.checks.orders import (
     OutboxAtomic,
     RefusedLeavesNothing,
 )
-from lab.checks.positions import CommitPrefix, Fenced
-from lab.checks.processes import Bounded, Deadline, GracefulShutdown, NoLeak
-from lab.checks.retries import BreakerLaw, RetryBudget, RetryLaw
+from lab.checks.promises.positions import CommitPrefix, Fenced
+from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoLeak
+from lab.checks.promises.retries import BreakerLaw, RetryBudget, RetryLaw
 
 PROMISES: Final[tuple[type[Check], ...]] = (
     NoDoubleCharge,

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from lab.checks.acted import Acted
 from lab.checks.check import Finding, Verdict, times
+from lab.checks.run_numbers import Acted
 
 _GOAL: Final = re.compile(
     r"(?P<name>[A-Za-z][\w.@-]*)\s*>=\s*(?P<number>\d{1,9}(\.\d{1,6})?)\s*(?P<percent>%?)"

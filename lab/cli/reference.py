@@ -11,8 +11,8 @@ from typing import Final
 
 from lab.bench.bench import bench_schema
 from lab.bench.real import real_bench_schema
-from lab.checks.acted import DEEDS
 from lab.checks.registry import PROMISES
+from lab.checks.run_numbers import DEEDS
 from lab.cli.exit_codes import MEANINGS
 from lab.cli.list_ import beyond_of
 from lab.faults.table.crash_points import CRASH_POINTS

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from lab import patterns
-from lab.checks.acted import DEEDS
 from lab.checks.registry import NAMES as PROMISE_NAMES
+from lab.checks.run_numbers import DEEDS
 from lab.checks.verdict import parse_goal
 from lab.domain.order import OrderState
 from lab.faults.table.kinds import KINDS

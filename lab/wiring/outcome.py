@@ -10,9 +10,9 @@ import msgspec
 
 import lab
 from lab import patterns
-from lab.checks.acted import Acted
 from lab.checks.check import Finding
 from lab.checks.checker import Checker
+from lab.checks.run_numbers import Acted
 from lab.checks.verdict import Goal, RunVerdict, judge_run
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.table.spec import ordinal_of

@@ -3,7 +3,7 @@
 import pytest
 
 from lab import run
-from lab.checks.acted import DEEDS
+from lab.checks.run_numbers import DEEDS
 from lab.scenarios.loader import load_catalogue
 
 SHIPPED = tuple(load_catalogue())

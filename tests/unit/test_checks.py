@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.checks.acted import Acted, Histogram
-from lab.checks.cases import Case
 from lab.checks.check import Check, CheckError, Finding, Kind, Verdict
 from lab.checks.checker import Checker
 from lab.checks.contract import Contract
+from lab.checks.order_case import Case
 from lab.checks.registry import NAMES, PROMISES
+from lab.checks.run_numbers import Acted, Histogram
 from lab.checks.verdict import GoalError, judge_run, parse_goal
 from lab.domain.events import EVENT_OF_STATE, READS, TOPIC_OF
 from lab.domain.order import TERMINAL, TRANSITIONS

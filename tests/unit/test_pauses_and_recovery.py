@@ -6,7 +6,7 @@ import pytest
 
 from lab.checks.check import Verdict
 from lab.checks.checker import Checker
-from lab.checks.lives import Life
+from lab.checks.process_life import Life
 from lab.history.entries import Entry
 from tests.histories import CONTRACT, S, judge, plain
 

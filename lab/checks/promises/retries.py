@@ -3,9 +3,9 @@
 Deliberately not here: what becomes of an event in the end (`dead_letters`, `liveness`).
 """
 
-from lab.checks.cases import Case, Owed
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
+from lab.checks.order_case import Case, Owed
 from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
 
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lab.checks.cases import Case
 from lab.checks.fact_folds import Fold
-from lab.checks.lives import Life, group_of
+from lab.checks.order_case import Case
+from lab.checks.process_life import Life, group_of
 from lab.checks.tables import LIMITER, SHED, TERMINAL, WRITER, is_refusal
 from lab.history import shapes
 

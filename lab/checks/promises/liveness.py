@@ -5,12 +5,12 @@ Judged only when the run has ended. Deliberately not here: how long it took (`ac
 
 from collections.abc import Sequence
 
-from lab.checks.cases import Case, Owed
 from lab.checks.check import Check, Kind, Seen, times
 from lab.checks.contract import Contract
-from lab.checks.events import has_outcome
+from lab.checks.order_case import Case, Owed
+from lab.checks.partition_track import Track
+from lab.checks.promises.events import has_outcome
 from lab.checks.tables import DRAINED, GIVEN_UP_LAWFULLY, MOVED_BY, NO_ATTEMPT, TERMINAL
-from lab.checks.tracks import Track
 
 
 class Converges(Check):

@@ -3,9 +3,9 @@
 Deliberately not here: positions and epochs (`positions`), retries and dead letters (`retries`).
 """
 
-from lab.checks.cases import Ack, Case, Owed
 from lab.checks.check import Check, Seen, times
 from lab.checks.contract import Contract
+from lab.checks.order_case import Ack, Case, Owed
 from lab.checks.tables import MAILER, REVENUE_EVENT, TOPIC_OF
 
 

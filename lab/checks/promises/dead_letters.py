@@ -4,8 +4,8 @@ Deliberately not here: whether giving up was lawful. That decides whether an ord
 (`liveness`).
 """
 
-from lab.checks.cases import Case, Owed
 from lab.checks.check import Check
+from lab.checks.order_case import Case, Owed
 from lab.checks.tables import CAUSES, TOPIC_OF, main_topic
 
 

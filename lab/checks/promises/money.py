@@ -3,9 +3,9 @@
 Deliberately not here: what processes believe to have charged. Only the ledger counts.
 """
 
-from lab.checks.cases import Case
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
+from lab.checks.order_case import Case
 from lab.checks.tables import CHARGE_IN, REFUND_IN, TERMINAL
 
 

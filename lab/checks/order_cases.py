@@ -8,7 +8,7 @@ window, most of them small. Deliberately not here: what is written into a case.
 from collections import deque
 from collections.abc import Callable
 
-from lab.checks.cases import Case, Packed
+from lab.checks.order_case import Case, Packed
 
 Close = Callable[[Case], None]
 """Judges a case; sets `Case.is_broken`."""

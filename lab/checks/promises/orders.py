@@ -3,10 +3,10 @@
 Deliberately not here: money (`money`) and what becomes of their events (`events`).
 """
 
-from lab.checks.cases import Case
 from lab.checks.check import Check, Seen
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Ask
+from lab.checks.order_case import Case
 from lab.checks.tables import EVENT_OF, NEXT, TOPIC_OF, is_refusal
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
-from lab.checks.lives import Ended, Life, Overdue, group_of
+from lab.checks.process_life import Ended, Life, Overdue, group_of
 from lab.checks.tables import DRAINED
 from lab.history.shapes import Admitted, Deliver
 
