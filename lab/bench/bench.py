@@ -12,8 +12,8 @@ import msgspec
 from lab import __version__
 from lab.bench import figures
 from lab.bench.figures import Figure
-from lab.bench.growth import grow
 from lab.bench.interpreter import Machine, this_machine
+from lab.bench.long_run import grow
 from lab.bench.rounds import DEFAULT, OnProgress, Rounds, Sizes
 
 SCHEMA_VERSION: Final = 1

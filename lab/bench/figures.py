@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from lab.bench.growth import RATE, Grown
+from lab.bench.long_run import RATE, Grown
 from lab.bench.rounds import Round
 
 Of = Literal["ratio", "value"]

@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 
 from lab.bench.baselines.kafka_loops import Payload, handle_all_s, three_hops_s
-from lab.bench.crew import work_until
 from lab.bench.load import BenchError
 from lab.bench.sample_orders import all_events, make_created, next_event
+from lab.bench.work_until import work_until
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.publisher import KafkaBus
 from lab.bus.kafka.topics import KafkaTopics

@@ -14,9 +14,9 @@ from typing import Final
 
 from lab.bench.baselines.lifecycle_sql import Raw
 from lab.bench.baselines.lifecycle_sql import orders_a_second as raw_orders_a_second
-from lab.bench.crew import work_until
 from lab.bench.load import BenchError
 from lab.bench.sample_orders import all_events, make_created, next_event
+from lab.bench.work_until import work_until
 from lab.domain.codec import decode
 from lab.domain.envelope import Envelope, from_headers
 from lab.domain.events import READS, OrderCreated

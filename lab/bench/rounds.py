@@ -16,7 +16,7 @@ from lab.bench import load
 from lab.bench.baselines.bare_start import start_s
 from lab.bench.baselines.queue_hop import HOPS, hop_us
 from lab.bench.baselines.skeleton import skeleton_us
-from lab.bench.steps import count_steps
+from lab.bench.step_count import count_steps
 
 OnProgress = Callable[[int, int, str], None]
 

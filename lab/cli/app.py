@@ -43,7 +43,7 @@ All commands: lab --help
 USAGE_ERRORS: Final = frozenset(
     (
         "lab.checks.verdict.GoalError",
-        "lab.cli.given.OptionError",
+        "lab.cli.flag_values.OptionError",
         "lab.cli.output.OutputError",
         "lab.faults.table.spec.FaultError",
         "lab.report.run_folder.RunFolderError",

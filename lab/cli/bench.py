@@ -10,7 +10,7 @@ import typer
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.given import Given, OptionError
+from lab.cli.flag_values import Given, OptionError
 from lab.cli.output import put
 from lab.cli.stopping import ended_as_by_ctrl_c
 
@@ -125,7 +125,7 @@ def _real_page(report: "RealReport") -> "Sequence[RenderableType]":
 def _circumstances(
     rounds: int, wall_s: float, lab: str, machine: "Machine"
 ) -> "list[tuple[str, str]]":
-    from lab.cli.facts import length
+    from lab.cli.page_lines import length
 
     load = "" if machine.load_before is None else f", load {machine.load_before:g} before"
     return [

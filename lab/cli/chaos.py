@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from lab.cli import options
-from lab.cli.given import Given, OptionError, flags_of
+from lab.cli.flag_values import Given, OptionError, flags_of
 from lab.cli.run import run, run_asked
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from lab import __version__
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.given import Given
+from lab.cli.flag_values import Given
 from lab.cli.output import put
 from lab.settings import environment
 
@@ -113,7 +113,7 @@ def _servers() -> Iterable[Finding]:
 
 
 def _simulator() -> Finding:
-    from lab.cli.sameness import compare_runs
+    from lab.cli.determinism import compare_runs
 
     same = compare_runs()
     left_out = f"; left out: {', '.join(same.left_out)}" if same.left_out else ""
@@ -133,7 +133,7 @@ def _simulator() -> Finding:
 
 def _agreement() -> Finding:
     """Whether the simulator and the real servers say the same."""
-    from lab.cli.agreement import compare_worlds
+    from lab.cli.world_agreement import compare_worlds
 
     said = compare_worlds()
     if said.is_same:

@@ -12,7 +12,7 @@ import typer
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.given import Flags, OptionError
+from lab.cli.flag_values import Flags, OptionError
 from lab.cli.output import put
 
 if TYPE_CHECKING:

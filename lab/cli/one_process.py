@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from lab.cli.exit_codes import ExitCode
-from lab.cli.given import Flags, Given, OptionError
+from lab.cli.flag_values import Flags, Given, OptionError
 
 if TYPE_CHECKING:
     from lab.wiring.worlds.assignment import Assignment

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
 
 import typer
 
-from lab.cli.given import Flags, Given, OptionError
+from lab.cli.flag_values import Flags, Given, OptionError
 
 if TYPE_CHECKING:
     from lab.scenarios.scenario import Scenario

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from lab.cli.facts import facts, length
+from lab.cli.page_lines import facts, length
 from lab.report.result import Check, Result
 from lab.report.seeds import SeedRun, SeedsResult
 

@@ -3,9 +3,10 @@
 Not here: how a run is made (`engine`), how it looks (`render`).
 """
 
-from lab.cli import engine, options
+from lab.cli import options
+from lab.cli import runs as engine
 from lab.cli.exit_codes import ExitCode, code_of, worst
-from lab.cli.given import flags_of
+from lab.cli.flag_values import flags_of
 from lab.cli.output import put, tell
 
 

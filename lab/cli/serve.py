@@ -1,7 +1,7 @@
 """`lab serve`: the API of the orders service, one process of the real system."""
 
 from lab.cli import one_process, options
-from lab.cli.given import Flags
+from lab.cli.flag_values import Flags
 
 
 def serve(

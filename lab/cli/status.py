@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.given import Given
+from lab.cli.flag_values import Given
 from lab.cli.output import put
 from lab.settings import environment
 

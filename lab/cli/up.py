@@ -9,7 +9,7 @@ import typer
 
 from lab.cli import docker
 from lab.cli.exit_codes import ExitCode
-from lab.cli.given import Given, OptionError
+from lab.cli.flag_values import Given, OptionError
 from lab.cli.output import put, tell
 from lab.settings import environment
 

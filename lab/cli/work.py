@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from lab.cli import one_process, options
-from lab.cli.given import Flags, OptionError
+from lab.cli.flag_values import Flags, OptionError
 
 
 def work(

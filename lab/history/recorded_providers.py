@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from lab.domain.errors import Down, LabError, Throttled
 from lab.domain.order import Item
-from lab.history.recorded import Failure, result_of
+from lab.history.recorded_ports import Failure, result_of
 from lab.history.recorder import Now, Write
 from lab.ports.providers import (
     Antifraud,

@@ -18,9 +18,9 @@ from lab.ports.providers import Antifraud, GatewayAnswer, Known, Mailer, Payment
 from lab.providers import wire
 from lab.providers.antifraud import IS_FRAUD
 from lab.providers.core import CONFLICT_AFTER_US, Refused, Request, error_of
-from lab.providers.line import NO_DEADLINE_US
 from lab.providers.mailer import SEND
 from lab.providers.payment_gateway import CHARGE, QUERY, REFUND
+from lab.providers.simulated_wire import NO_DEADLINE_US
 from lab.providers.warehouse import IN_STOCK
 
 T = TypeVar("T")

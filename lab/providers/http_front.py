@@ -24,7 +24,7 @@ from lab.ports.faults import CallFaults
 from lab.providers import wire
 from lab.providers.core import NO_ANSWER, UNREADABLE, Answer, Refused, Request, Server
 from lab.providers.ledger_file import LedgerFile, ledger_entries
-from lab.providers.line import NO_DEADLINE_US, Line
+from lab.providers.simulated_wire import NO_DEADLINE_US, Line
 
 Ts = TypeVarTuple("Ts")
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -110,13 +110,13 @@ class _Desk:
         self._faults = faults
 
     def create_future(self) -> "asyncio.Future[Answer]":
-        """See `lab.providers.line.Caller`."""
+        """See `lab.providers.simulated_wire.Caller`."""
         return asyncio.get_running_loop().create_future()
 
     def call_after_us(
         self, delay_us: int, callback: Callable[[Unpack[Ts]], object], *args: *Ts
     ) -> object:
-        """See `lab.providers.line.Timers`."""
+        """See `lab.providers.simulated_wire.Timers`."""
         return asyncio.get_running_loop().call_later(delay_us / 1e6, callback, *args)
 
     def deadline_us(self, timeout_ms: int | None, deadline_ms: int | None) -> int:

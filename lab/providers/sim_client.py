@@ -11,9 +11,9 @@ from lab.ports.faults import CallFaults
 from lab.ports.providers import Antifraud, GatewayAnswer, Known, Mailer, PaymentGateway, Warehouse
 from lab.providers.antifraud import IS_FRAUD, AntifraudServer
 from lab.providers.core import Answer, Refused, Request, Server
-from lab.providers.line import Caller, Line, Timers
 from lab.providers.mailer import SEND, MailerServer
 from lab.providers.payment_gateway import CHARGE, QUERY, REFUND, GatewayServer
+from lab.providers.simulated_wire import Caller, Line, Timers
 from lab.providers.warehouse import IN_STOCK, WarehouseServer
 
 

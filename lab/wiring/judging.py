@@ -9,8 +9,8 @@ from lab.checks.contract import Contract
 from lab.faults.clock import wrong_by_us
 from lab.faults.table.spec import FaultSpec
 from lab.history.digest import Digest
+from lab.history.history_file import HistoryFile
 from lab.history.recorder import Sink
-from lab.history.writer import HistoryFile
 from lab.report.run_folder import RunFolder
 from lab.settings import WALL_CLOCK, Settings
 from lab.wiring.spec import RunSpec

@@ -16,7 +16,7 @@ from lab.faults.plan.plan import FaultPlan
 from lab.faults.processes.crash_sites import Port, Role
 from lab.faults.processes.strikes import ProcessFaults
 from lab.faults.stores import StoreFaults
-from lab.history.recorded import (
+from lab.history.recorded_ports import (
     RecordedConsumer,
     RecordedDedupe,
     RecordedPublisher,

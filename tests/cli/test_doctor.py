@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import __version__
-from lab.cli import sameness
+from lab.cli import determinism as sameness
 from tests.cli.commands import Told, lab
 from tests.real_servers import need
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from lab.cli import facts, render
+from lab.cli import page_lines as facts
+from lab.cli import render
 from lab.report.result import Costs, Orders, Result, Unreadable
 from lab.report.seeds import seed_run, sum_up
 from tests.results import make_fail, make_result, make_unknown

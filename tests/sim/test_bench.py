@@ -5,9 +5,9 @@ import pytest
 
 from lab.bench import load
 from lab.bench.bench import measure
-from lab.bench.growth import grow
+from lab.bench.long_run import grow
 from lab.bench.rounds import Sizes
-from lab.bench.steps import count_steps
+from lab.bench.step_count import count_steps
 
 SMALL = Sizes(hops=400, orders=20, short=5, long=6, runs=1, grow=(10, 20, 30))
 

@@ -15,8 +15,8 @@ from lab.bench.baselines.bare_start import start_s
 from lab.bench.baselines.queue_hop import hop_us
 from lab.bench.baselines.skeleton import skeleton_us
 from lab.bench.figures import Figure, Goal, make_figure
-from lab.bench.growth import Grown
 from lab.bench.interpreter import this_machine
+from lab.bench.long_run import Grown
 from lab.bench.rounds import Round, Sizes
 
 TOP = Path(__file__).resolve().parents[2]
@@ -145,7 +145,7 @@ def test_a_command_that_fails_is_no_measurement() -> None:
 
 
 PEAKS = """
-from lab.bench.peak import peak_kib
+from lab.bench.peak_memory import peak_kib
 before = peak_kib()
 ballast = bytearray(64 << 20)
 ballast[::4096] = b"x" * len(ballast[::4096])

@@ -14,7 +14,6 @@ import pytest
 from lab.bench import real, real_figures
 from lab.bench.baselines import lifecycle_sql, redis_set
 from lab.bench.baselines.raw_asgi import BODY, raw_app, requests_a_second
-from lab.bench.crew import work_until
 from lab.bench.figures import Figure
 from lab.bench.interpreter import this_machine
 from lab.bench.real_http import NullStore, _lab_app, posts_a_second
@@ -22,6 +21,7 @@ from lab.bench.real_kafka import Orderliness, same_bytes
 from lab.bench.real_rounds import RealRound, RealSizes
 from lab.bench.real_verdict import Verdict
 from lab.bench.sample_orders import all_events, make_created
+from lab.bench.work_until import work_until
 from lab.cli.app import run_command
 from lab.domain.envelope import from_headers
 from lab.domain.errors import EnvironmentNotReady

@@ -14,17 +14,17 @@ import pytest
 from lab.domain.errors import Transient
 from lab.history.digest import Digest
 from lab.history.entries import CALLS, FACTS, FIELDS, Entry, as_dict
-from lab.history.recorded import RecordedDedupe, RecordedPublisher, RecordedStore
-from lab.history.recorded_providers import RecordedGateway, RecordedMailer
-from lab.history.recorder import BATCH, Recorder
-from lab.history.shapes import SHAPES
-from lab.history.writer import (
+from lab.history.history_file import (
     FIRST_ORDERS,
     HIT_ORDERS,
     WHOLE_UP_TO,
     WINDOW_BATCHES,
     HistoryFile,
 )
+from lab.history.recorded_ports import RecordedDedupe, RecordedPublisher, RecordedStore
+from lab.history.recorded_providers import RecordedGateway, RecordedMailer
+from lab.history.recorder import BATCH, Recorder
+from lab.history.shapes import SHAPES
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import Outgoing
 from lab.ports.store import OutcomeRow, Unit, Verdict

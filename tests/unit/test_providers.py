@@ -22,10 +22,10 @@ from lab.ports.faults import CallFault, CallFaultKind, CallFaults
 from lab.ports.providers import ChargeState, GatewayAnswer, Known
 from lab.providers.antifraud import AntifraudServer
 from lab.providers.core import DAY_US, Answer, KeyMode, Refused, Remembered, Request, error_of
-from lab.providers.line import NO_DEADLINE_US
 from lab.providers.mailer import MailerServer
 from lab.providers.payment_gateway import QUERY, GatewayServer
 from lab.providers.sim_client import SimProviders
+from lab.providers.simulated_wire import NO_DEADLINE_US
 from lab.providers.warehouse import WarehouseServer
 from lab.runtime.chance import Chance
 from lab.runtime.errors import DeadlockError

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from lab.bench.crew import work_until
+from lab.bench.work_until import work_until
 
 Payload = tuple[bytes, bytes, list[tuple[str, bytes]]]
 """Key, value and headers of a record."""

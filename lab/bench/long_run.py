@@ -1,6 +1,6 @@
 """One long run in a process of its own: what an order of it cost, and the most memory it took.
 
-`python -m lab.bench.growth ORDERS` is that process; it prints one JSON object. Memory that one run
+`python -m lab.bench.long_run ORDERS` is that process; it prints one JSON object. Memory that one run
 took is never given back in a way that a peak would forget, so two runs cannot share a process.
 
 Orders come so slowly that whatever is remembered for a window of time (a day of duplicates and
@@ -16,7 +16,7 @@ import msgspec
 
 from lab.bench import load
 from lab.bench.baselines.queue_hop import hop_us
-from lab.bench.peak import peak_kib
+from lab.bench.peak_memory import peak_kib
 
 RATE: Final = 0.25
 """Orders a second: 50,000 of them take more than two days."""
