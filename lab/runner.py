@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.scenarios.client import Client
-from lab.scenarios.workloads import PlannedOrder
+from lab.scenarios.workload import PlannedOrder
 
 Progress = Callable[[int, int, str], None]
 """`progress(orders placed, orders in all or 0, phase)`; called now and then."""

@@ -1,7 +1,7 @@
 """One long run in a process of its own: what an order of it cost, and the most memory it took.
 
-`python -m lab.bench.long_run ORDERS` is that process; it prints one JSON object. Memory that one run
-took is never given back in a way that a peak would forget, so two runs cannot share a process.
+`python -m lab.bench.long_run ORDERS` is that process; it prints one JSON object. Memory that one
+run took is never given back in a way that a peak would forget, so two runs cannot share a process.
 
 Orders come so slowly that whatever is remembered for a window of time (a day of duplicates and
 provider keys) is forgotten again within the run: what still grows then grows without bound.

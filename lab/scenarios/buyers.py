@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from lab.scenarios.workloads import Workload
+from lab.scenarios.workload import Workload
 
 
 class _Buyer(msgspec.Struct):

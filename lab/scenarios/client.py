@@ -2,7 +2,7 @@
 
 A client that got no answer cannot know whether its request was executed, so it repeats it under the
 same Idempotency-Key. What goes wrong on its side (`client.*`) is asked of `ClientFaults`. Not here:
-which orders there are (`workloads`).
+which orders there are (`workload`).
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import msgspec
 from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
-from lab.scenarios.workloads import PlannedOrder
+from lab.scenarios.workload import PlannedOrder
 
 _JSON: Final = ("content-type", "application/json")
 _RETRY_SEND: Final = 100

@@ -1,4 +1,4 @@
-"""Orders as CSV: one a row with its items as JSON, or one item a row. Lines are `orders_file`'s.
+"""Orders as CSV: one a row with its items as JSON, or one item a row. Lines are `orders_lines`'.
 
 One item a row: consecutive rows with the same column `order`, or without it with the same `at`,
 customer, country and currency, are one order.
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from lab.scenarios.orders_file import (
+from lab.scenarios.orders_lines import (
     LINE_BYTES_MAX,
     Lines,
     OrdersFileError,

@@ -2,105 +2,36 @@
 
 A line that cannot be read is counted with its number and reason, and the rest runs. What can be
 read is posted with its fields as they are. Not here: whether an order is any good, which the API
-decides, and CSV's columns (`orders_csv`).
+decides, lines and their values (`orders_lines`), and CSV's columns (`orders_csv`).
 """
 
 import gzip
 import io
-import json
-import re
 import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Final
 
-import msgspec
-
+from lab.scenarios.orders_csv import read_csv
+from lab.scenarios.orders_lines import (
+    BOM,
+    FIELDS,
+    Lines,
+    OrdersFileError,
+    RawOrder,
+    Unreadable,
+    decode_json,
+    encode_body,
+    parse_at,
+    shown,
+)
 from lab.scenarios.scenario import SAMPLE
-from lab.scenarios.workloads import PlannedOrder, Workload, idempotency_key
-
-LINE_BYTES_MAX: Final = 1 << 20
-_SKIPPED_BYTES_MAX: Final = 1 << 28
-FIELDS: Final = ("customer_id", "country", "currency", "items")
-"""What is posted of a line; everything else of it is left out."""
+from lab.scenarios.workload import PlannedOrder, Workload, idempotency_key
 
 SAMPLE_PATH: Final = Path(__file__).resolve().parents[1] / "data" / "orders-sample.ndjson.gz"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_US: Final = timedelta(microseconds=1)
 _GZIP: Final = b"\x1f\x8b"
-_BOM: Final = b"\xef\xbb\xbf"
-_INT_DIGITS_MAX: Final = 300
-_SHOWN_MAX: Final = 40
-
-_encode = msgspec.json.Encoder().encode
-
-
-class OrdersFileError(ValueError):
-    """An orders file that cannot be used at all; the message names place and remedy."""
-
-
-class Unreadable(Exception):
-    """One line is no order; the text is the reason."""
-
-    def __init__(self, reason: str, *, line: int = 0) -> None:
-        super().__init__(reason)
-        self.line = line
-
-
-class RawOrder(NamedTuple):
-    """One order as it stands in the file.
-
-    `at_us` counts from 1970, times without a zone taken as UTC; None: it has no time.
-    """
-
-    line: int
-    at_us: int | None
-    body: bytes
-
-
-class Lines:
-    """The lines of an open file, bounded in length, and the number of the last one."""
-
-    def __init__(self, file: io.BufferedIOBase) -> None:
-        self._file = file
-        self.number = 0
-
-    def __iter__(self) -> "Lines":
-        return self
-
-    def __next__(self) -> bytes:
-        """The next line without its end.
-
-        Raises:
-            Unreadable: it is too long (its rest is skipped), or the file breaks off.
-        """
-        try:
-            line = self._file.readline(LINE_BYTES_MAX + 1)
-            if not line:
-                raise StopIteration
-            self.number += 1
-            if len(line) > LINE_BYTES_MAX and not line.endswith(b"\n"):
-                self._skip_line()
-        except (OSError, EOFError, zlib.error) as bad:
-            # A cut or damaged gzip file: what came before it is good, and this is its last line.
-            self._file = io.BytesIO()
-            self.number += 1
-            raise Unreadable(f"the file breaks off here: {bad}", line=self.number) from None
-        if self.number == 1:
-            line = line.removeprefix(_BOM)
-        return line.rstrip(b"\r\n")
-
-    def _skip_line(self) -> NoReturn:
-        """Go to the end of an overlong line; one without an end ends the file."""
-        for _ in range(_SKIPPED_BYTES_MAX // LINE_BYTES_MAX):
-            rest = self._file.readline(LINE_BYTES_MAX)
-            if not rest or rest.endswith(b"\n"):
-                raise Unreadable(f"longer than {LINE_BYTES_MAX:,} bytes")
-        self._file = io.BytesIO()
-        raise Unreadable(f"longer than {_SKIPPED_BYTES_MAX:,} bytes: nothing behind it was read")
 
 
 def from_file(
@@ -230,13 +161,11 @@ def _orders_of(
         raise OrdersFileError(f"{path} is empty; it needs one order a line (NDJSON or CSV)")
     lines = Lines(file)
     suffixes = {suffix.lower() for suffix in path.suffixes}
-    looks_like_json = start.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[", b"")
+    looks_like_json = start.removeprefix(BOM).lstrip()[:1] in (b"{", b"[", b"")
     if ".csv" in suffixes or (
         not looks_like_json and not suffixes & {".ndjson", ".jsonl", ".json"}
     ):
-        from lab.scenarios import orders_csv  # noqa: PLC0415 - it needs what stands here
-
-        return orders_csv.read_csv(path, lines, needs_at=needs_at)
+        return read_csv(path, lines, needs_at=needs_at)
     return _read_ndjson(lines, needs_at=needs_at)
 
 
@@ -274,87 +203,3 @@ def _order_of_json(number: int, line: bytes, *, needs_at: bool) -> RawOrder:
     at_us = parse_at(given.get("at"), is_needed=needs_at)
     fields = {name: given[name] for name in FIELDS if name in given}
     return RawOrder(number, at_us, encode_body(fields))
-
-
-def decode_json(text: bytes) -> object:
-    """The value of a JSON text, as tolerant as the API's own reading of a body.
-
-    Raises:
-        Unreadable: not UTF-8, not JSON (NaN is none), nested too deeply, a number beyond reason.
-    """
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Rare: the slower decoder reads lone surrogates, and says better what is wrong.
-        return _decode_slowly(text)
-
-
-def _decode_slowly(text: bytes) -> object:
-    try:
-        return json.loads(
-            text.decode(),
-            parse_int=_bounded_int,
-            parse_float=_bounded_float,
-            parse_constant=_no_constant,
-        )
-    except UnicodeDecodeError as bad:
-        raise Unreadable(f"not UTF-8 at byte {bad.start}") from None
-    except json.JSONDecodeError as bad:
-        raise Unreadable(f"not JSON: {bad.msg} at character {bad.pos + 1}") from None
-    except RecursionError:
-        raise Unreadable("nested too deeply") from None
-
-
-def _bounded_int(text: str) -> int:
-    if len(text) > _INT_DIGITS_MAX:
-        raise Unreadable(f"a number of {len(text)} digits")
-    return int(text)
-
-
-def _bounded_float(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise Unreadable(f"a number that is too large: {text[:_SHOWN_MAX]}")
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise Unreadable(f"{name} is no JSON")
-
-
-def encode_body(fields: dict[str, object]) -> bytes:
-    """The body of `POST /orders`; lone surrogates stay what they are."""
-    try:
-        return _encode(fields)
-    except (UnicodeEncodeError, OverflowError):
-        return json.dumps(fields, separators=(",", ":")).encode()
-    except RecursionError:
-        raise Unreadable("nested too deeply") from None
-
-
-def parse_at(given: object, *, is_needed: bool) -> int | None:
-    """Microseconds since 1970 of an ISO-8601 text; None if it is missing and may be.
-
-    Raises:
-        Unreadable: it is missing though needed, or no time.
-    """
-    if given is None or given == "":
-        if is_needed:
-            raise Unreadable("has no time `at`; with --rate it needs none")
-        return None
-    try:
-        if not isinstance(given, str) or not re.match(r"\d{4}-?\d\d-?\d\d", given, re.ASCII):
-            raise ValueError
-        at = datetime.fromisoformat(given)
-    except ValueError:
-        raise Unreadable(f"`at` is no time such as 2010-12-01T08:26:00: {shown(given)}") from None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return (at - _EPOCH) // _US
-
-
-def shown(given: object) -> str:
-    """A value in a message: plain letters, and not too many of them."""
-    text = given.decode("utf-8", "replace") if isinstance(given, bytes) else str(given)
-    cut = text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "..."
-    return ascii(cut)

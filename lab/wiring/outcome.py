@@ -31,7 +31,7 @@ from lab.report.result import (
     Versions,
 )
 from lab.scenarios.client import Tally
-from lab.scenarios.workloads import Workload
+from lab.scenarios.workload import Workload
 from lab.wiring.backends.interface import Survey
 from lab.wiring.spec import RunSpec
 

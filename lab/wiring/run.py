@@ -19,8 +19,9 @@ from lab.report.result import Result, encode_result
 from lab.report.run_folder import RunFolder, RunFolderError
 from lab.runner import Limits, Progress, drive
 from lab.runtime.virtual_loop import Scheduler
+from lab.scenarios.made_up import made_up
 from lab.scenarios.scenario import Scenario
-from lab.scenarios.workloads import Workload, from_file, made_up
+from lab.scenarios.workload import Workload
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran, beside, make_result
 from lab.wiring.spec import (
@@ -154,6 +155,8 @@ def make_workload(spec: RunSpec) -> Workload:
         OrdersFileError: the file of orders cannot be used.
     """
     if spec.orders_from:
+        from lab.scenarios.orders_file import from_file  # noqa: PLC0415 - only such runs need it
+
         return from_file(
             spec.orders_from, seed=spec.seed, orders=spec.orders, rate=spec.rate, speed=spec.speed
         )

@@ -14,7 +14,8 @@ from lab.runtime.chance import Chance
 from lab.runtime.clock import VirtualClock
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 from lab.scenarios.client import Client, Tally
-from lab.scenarios.workloads import PlannedOrder, made_up
+from lab.scenarios.made_up import made_up
+from lab.scenarios.workload import PlannedOrder
 
 MS = 1_000
 TIMEOUT_US = 5_000 * MS

@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lab.domain.request import parse_order
-from lab.scenarios.orders_file import LINE_BYTES_MAX, SAMPLE_PATH, OrdersFileError, from_file
-from lab.scenarios.workloads import PlannedOrder, Workload
+from lab.scenarios.orders_file import SAMPLE_PATH, from_file
+from lab.scenarios.orders_lines import LINE_BYTES_MAX, OrdersFileError
+from lab.scenarios.workload import PlannedOrder, Workload
 
 GOOD = (
     b'{"at":"2010-12-01T08:26:00","customer_id":"17850","country":"United Kingdom",'

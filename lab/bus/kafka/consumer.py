@@ -4,9 +4,9 @@ The client library's fetcher, coordinator and heartbeats do the talking; what is
 port's promises: the epoch is the group's generation, a commit is of the epoch that it names, no
 record is handed out while partitions change hands, a poll can be woken, every wait ends.
 
-Where the library has no public way, a private one is taken, here and in `kafka_unreadable` only:
+Where the library has no public way, a private one is taken:
 the generation, one commit without its endless retries, the signal that records have come, its
-background tasks.
+background tasks, the place of a record that it cannot hand out.
 Deliberately not here: what is done with the records.
 
 Source: `aiokafka` 0.14, `consumer/group_coordinator.py`, `consumer/fetcher.py`.
@@ -24,7 +24,7 @@ from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka.client import BATCH_BYTES_MAX, KAFKA_ERRORS, KafkaSettings, mapped, within
-from lab.domain.errors import Fenced, Transient
+from lab.domain.errors import EnvironmentNotReady, Fenced, Transient
 from lab.ports.bus import Consumer, Listener, Record, TopicPartition, Unread
 
 # A fetch that waits on the broker delays whatever the same connection is asked next.

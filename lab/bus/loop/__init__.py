@@ -1,1 +1,1 @@
-"""The delivery loop, the same on every log: fetches, lanes, workers, settlements, commits, drain."""
+"""The delivery loop, the same on every log: fetch, lanes, workers, settlements, commits, drain."""

@@ -1,1 +1,1 @@
-"""The log in memory: topics, consumer groups and their failure modes, as a Kafka broker has them."""
+"""The log in memory: topics and consumer groups with the failure modes of a Kafka broker."""

@@ -13,7 +13,7 @@ from lab.history.recorder import Recorder
 from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Limits, Progress, drive
-from lab.scenarios.workloads import Workload
+from lab.scenarios.workload import Workload
 from lab.wiring.backends.interface import not_removed, telling_what_is_left
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran

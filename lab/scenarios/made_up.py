@@ -1,23 +1,18 @@
-"""Which orders are posted, and when: made up out of a seed, or read from a file of real ones.
+"""Orders made up out of a seed: who orders what, in which country, and when.
 
 What is posted comes from keyed chance alone, so a run is the same with every release of Faker. Its
 names of people are in the header `From`, as of a browser's user: no entry of a history holds them.
-Not here: the file's formats (`orders_file`), and who posts the orders (`client`).
+Not here: orders out of a file (`orders_file`), and who posts them (`client`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import Final
 
 from lab.runtime.chance import Chance
 from lab.scenarios.scenario import Spike
+from lab.scenarios.workload import PlannedOrder, Workload, idempotency_key
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-_LISTED_MAX: Final = 10
 _CUSTOMERS: Final = 256
 _NAMES: Final = 16
 _COUNTRIES: Final = (
@@ -37,82 +32,6 @@ _QUANTITIES: Final = (1, 1, 1, 1, 2, 2, 3, 5)
 _JITTER_BITS: Final = 20
 
 
-class PlannedOrder(msgspec.Struct, frozen=True, gc=False):
-    """One intended order.
-
-    Attributes:
-        ordinal: its number in the run, from 1.
-        at_us: when it is posted, in microseconds after the first one; never before its predecessor.
-        body: the JSON text of `POST /orders`.
-        key: its Idempotency-Key, a function of seed and ordinal.
-        sender: the mail address of who orders, "" if nobody knows.
-    """
-
-    ordinal: int
-    at_us: int
-    body: bytes
-    key: str
-    sender: str = ""
-
-
-class UnreadableLine(msgspec.Struct, frozen=True):
-    """A line that could not be read as an order, and why."""
-
-    line: int
-    reason: str
-
-
-class Workload:
-    """Orders in the order of their arrival, made while they are taken; can be taken once.
-
-    Attributes:
-        total: how many there will be, None if only the end of the file will tell.
-        read: orders made up or read so far, unreadable lines included.
-        unreadable: lines that could not be read so far.
-        unreadable_lines: the first ten of them.
-    """
-
-    __slots__ = ("_close", "_orders", "read", "total", "unreadable", "unreadable_lines")
-
-    def __init__(self, *, total: int | None = None) -> None:
-        self.total = total
-        self.read = 0
-        self.unreadable = 0
-        self.unreadable_lines: list[UnreadableLine] = []
-        self._orders: Iterator[PlannedOrder] = iter(())
-        self._close: Callable[[], None] = lambda: None
-
-    def give(
-        self, orders: Iterator[PlannedOrder], *, close: Callable[[], None] = lambda: None
-    ) -> "Workload":
-        """Take the orders from here; it keeps `read` itself. Returns this workload."""
-        self._orders = orders
-        self._close = close
-        return self
-
-    def report(self, line: int, reason: str) -> None:
-        """Count a line as unreadable."""
-        self.read += 1
-        self.unreadable += 1
-        if len(self.unreadable_lines) < _LISTED_MAX:
-            self.unreadable_lines.append(UnreadableLine(line, reason))
-
-    def __iter__(self) -> Iterator[PlannedOrder]:
-        return self._orders
-
-    def __next__(self) -> PlannedOrder:
-        return next(self._orders)
-
-    def close(self) -> None:
-        """Close the file, if there is one. Idempotent; needed only before the last order."""
-        self._close()
-
-
-def idempotency_key(seed: int, ordinal: int) -> str:
-    """The key of one intent, the same in every run of this seed."""
-    return f"lab-{seed}-{ordinal}"
-
-
 def made_up(seed: int, orders: int, rate: float, spike: Spike | None = None) -> Workload:
     """`orders` valid orders at `rate` a second, each at a keyed moment of its own interval.
 
@@ -120,20 +39,6 @@ def made_up(seed: int, orders: int, rate: float, spike: Spike | None = None) -> 
     """
     workload = Workload(total=orders)
     return workload.give(_make_orders(workload, seed, orders, rate, spike))
-
-
-def from_file(
-    path: "str | Path",
-    *,
-    seed: int,
-    orders: int | None = None,
-    rate: float | None = None,
-    speed: float = 1.0,
-) -> Workload:
-    """The orders of a file; see `lab.scenarios.orders_file.from_file`."""
-    from lab.scenarios import orders_file  # noqa: PLC0415 - it needs the classes above
-
-    return orders_file.from_file(path, seed=seed, orders=orders, rate=rate, speed=speed)
 
 
 def _make_orders(

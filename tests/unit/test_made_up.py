@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from lab.domain.order import NewOrder
 from lab.domain.request import parse_order
-from lab.scenarios import workloads
+from lab.scenarios.made_up import made_up
 from lab.scenarios.scenario import parse_spike
-from lab.scenarios.workloads import PlannedOrder, made_up
+from lab.scenarios.workload import PlannedOrder
 
 
 def test_every_made_up_order_is_valid() -> None:
@@ -79,7 +79,7 @@ def test_a_spike_never_turns_time_back(times: int, at_s: int, for_s: int, rate: 
 
 def test_names_of_people_are_in_no_body(monkeypatch: pytest.MonkeyPatch) -> None:
     with_names = list(made_up(7, 100, 50))
-    monkeypatch.setattr(workloads, "_senders", lambda _seed: ["x@example.com"] * 256)
+    monkeypatch.setattr("lab.scenarios.made_up._senders", lambda _seed: ["x@example.com"] * 256)
     without = list(made_up(7, 100, 50))
 
     assert all(order.sender.endswith("@example.com") for order in with_names)
@@ -104,7 +104,7 @@ def test_a_workload_counts_what_was_taken_of_it() -> None:
 
 def test_faker_is_imported_by_the_first_order_only() -> None:
     script = (
-        "import sys; from lab.scenarios.workloads import made_up; workload = made_up(1, 1, 1); "
+        "import sys; from lab.scenarios.made_up import made_up; workload = made_up(1, 1, 1); "
         "print('faker' in sys.modules); next(workload); print('faker' in sys.modules)"
     )
 

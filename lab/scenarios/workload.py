@@ -1,0 +1,87 @@
+"""A workload: orders in the order of their arrival, made or read while they are taken.
+
+Not here: where they come from (`made_up`, `orders_file`), and who posts them (`client`).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+_LISTED_MAX: Final = 10
+
+
+class PlannedOrder(msgspec.Struct, frozen=True, gc=False):
+    """One intended order.
+
+    Attributes:
+        ordinal: its number in the run, from 1.
+        at_us: when it is posted, in microseconds after the first one; never before its predecessor.
+        body: the JSON text of `POST /orders`.
+        key: its Idempotency-Key, a function of seed and ordinal.
+        sender: the mail address of who orders, "" if nobody knows.
+    """
+
+    ordinal: int
+    at_us: int
+    body: bytes
+    key: str
+    sender: str = ""
+
+
+class UnreadableLine(msgspec.Struct, frozen=True):
+    """A line that could not be read as an order, and why."""
+
+    line: int
+    reason: str
+
+
+class Workload:
+    """Orders in the order of their arrival, made while they are taken; can be taken once.
+
+    Attributes:
+        total: how many there will be, None if only the end of the file will tell.
+        read: orders made up or read so far, unreadable lines included.
+        unreadable: lines that could not be read so far.
+        unreadable_lines: the first ten of them.
+    """
+
+    __slots__ = ("_close", "_orders", "read", "total", "unreadable", "unreadable_lines")
+
+    def __init__(self, *, total: int | None = None) -> None:
+        self.total = total
+        self.read = 0
+        self.unreadable = 0
+        self.unreadable_lines: list[UnreadableLine] = []
+        self._orders: Iterator[PlannedOrder] = iter(())
+        self._close: Callable[[], None] = lambda: None
+
+    def give(
+        self, orders: Iterator[PlannedOrder], *, close: Callable[[], None] = lambda: None
+    ) -> "Workload":
+        """Take the orders from here; it keeps `read` itself. Returns this workload."""
+        self._orders = orders
+        self._close = close
+        return self
+
+    def report(self, line: int, reason: str) -> None:
+        """Count a line as unreadable."""
+        self.read += 1
+        self.unreadable += 1
+        if len(self.unreadable_lines) < _LISTED_MAX:
+            self.unreadable_lines.append(UnreadableLine(line, reason))
+
+    def __iter__(self) -> Iterator[PlannedOrder]:
+        return self._orders
+
+    def __next__(self) -> PlannedOrder:
+        return next(self._orders)
+
+    def close(self) -> None:
+        """Close the file, if there is one. Idempotent; needed only before the last order."""
+        self._close()
+
+
+def idempotency_key(seed: int, ordinal: int) -> str:
+    """The key of one intent, the same in every run of this seed."""
+    return f"lab-{seed}-{ordinal}"
