@@ -10,7 +10,7 @@ import pytest
 from lab import __version__
 from lab.cli import determinism as sameness
 from tests.cli.commands import Told, lab
-from tests.real_servers import need
+from tests.kit.real_servers import need
 
 NOWHERE = {
     "LAB_KAFKA_BOOTSTRAP": "127.0.0.1:9",

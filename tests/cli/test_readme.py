@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.scenarios.loader import load_file
-from tests.real_servers import need
+from tests.kit.real_servers import need
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -9,7 +9,7 @@ from lab.cli import page_lines as facts
 from lab.cli import render
 from lab.report.result import Costs, Orders, Result, Unreadable
 from lab.report.seeds import seed_run, sum_up
-from tests.results import make_fail, make_result, make_unknown
+from tests.kit.results import make_fail, make_result, make_unknown
 
 
 def page(result: Result, *, width: int = 100) -> str:

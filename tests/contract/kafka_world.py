@@ -1,6 +1,6 @@
 """The world of the bus cases in which the broker is a real Kafka and time is the clock's.
 
-Its processes are threads (`tests/member_threads.py`). Every world has topics and groups of its own,
+Its processes are threads (`member_threads`). Every world has topics and groups of its own,
 and removes them.
 """
 
@@ -22,9 +22,9 @@ from lab.patterns.commit_prefix import commit_prefix
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import Consumer, Handle, Outgoing, Publisher, Record, StopReport, Unread
 from lab.runtime.clock import SystemClock
-from tests import real_servers
 from tests.contract.bus_world import LIMITS, MS, Bury, Member, S
-from tests.member_threads import Baton, MemberLoop, Process
+from tests.kit import real_servers
+from tests.kit.member_threads import Baton, MemberLoop, Process
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from lab.stores.postgres.link import PostgresServer
 from lab.stores.postgres.store import PostgresStore, open_store
 from lab.stores.redis.dedupe import RedisDedupe, RedisServer, check, forget
 from tests.contract.store_worlds import BLOCKED, SHARDS
-from tests.real_servers import need
+from tests.kit.real_servers import need
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """What every bus promises, together with the delivery loop over it.
 
 One body, every adapter is a world (`bus_world.py`). Not here: what is particular to the memory log
-(`tests/unit/test_memory_log.py`) and the loop's parts (`tests/unit`).
+(`tests/unit/bus/test_memory_log.py`) and the loop's parts (`tests/unit`).
 """
 
 import asyncio
@@ -51,7 +51,7 @@ from tests.contract.bus_world import (
     publish,
     settlements,
 )
-from tests.took import assert_took
+from tests.kit.took import assert_took
 
 
 @pytest.fixture(params=IN_EVERY_WORLD)

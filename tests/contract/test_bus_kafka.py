@@ -21,7 +21,7 @@ from lab.ports.bus import Delivery, Listener, Record, Settlement, TopicPartition
 from lab.runtime.clock import SystemClock
 from tests.contract.bus_world import ACK, MS, Journal, S, in_world, limits, publish
 from tests.contract.kafka_world import KafkaBusWorld, kafka_world
-from tests.real_servers import need_control
+from tests.kit.real_servers import need_control
 
 NOWHERE = KafkaSettings(
     bootstrap="127.0.0.1:1", prefix="nobody", connect_us=2 * S, publish_us=S, commit_us=S

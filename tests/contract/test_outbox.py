@@ -22,7 +22,7 @@ from tests.contract.store_worlds import (
     make_change,
     make_create,
 )
-from tests.took import assert_took
+from tests.kit.took import assert_took
 
 S = OrderState
 

@@ -32,7 +32,7 @@ from tests.contract.provider_worlds import (
     refund,
     wait_handed_over,
 )
-from tests.took import assert_took
+from tests.kit.took import assert_took
 
 KEY = "charge:o1.1:1"
 

@@ -14,7 +14,7 @@ import pytest
 
 from lab.checks.registry import NAMES
 from lab.history.entries import Entry
-from tests.histories import (
+from tests.kit.histories import (
     HEALTHY,
     MS,
     S,

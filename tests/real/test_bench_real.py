@@ -19,7 +19,7 @@ from lab.bus.kafka.topics import KafkaTopics
 from lab.settings import environment
 from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.link import PostgresServer, connect
-from tests.real_servers import need
+from tests.kit.real_servers import need
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -19,7 +19,7 @@ from lab.domain.errors import Fenced
 from lab.history.entries import FIELDS, Entry
 from lab.ports.bus import Consumer, Listener, Outgoing, Record, TopicPartition, Unread
 from lab.runtime.clock import SystemClock
-from tests import real_servers
+from tests.kit import real_servers
 
 _NUMBERS = count(1)
 S = 1_000_000

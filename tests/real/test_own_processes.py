@@ -33,7 +33,7 @@ from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.link import PostgresServer
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisServer
-from tests.real_servers import need
+from tests.kit.real_servers import need
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -47,7 +47,7 @@ from tests.contract.store_worlds import (
     make_waiting,
     memory_world,
 )
-from tests.real_servers import need
+from tests.kit.real_servers import need
 
 pytestmark = pytest.mark.real
 

@@ -24,8 +24,8 @@ from tests.contract.store_worlds import (
     make_create,
     make_outcome,
 )
+from tests.kit.real_servers import control, need_control
 from tests.real.cut_line import CutLine
-from tests.real_servers import control, need_control
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from lab.wiring.backends.readiness import ServerState, look_at_servers
-from tests.real_servers import need
+from tests.kit.real_servers import need
 
 pytestmark = pytest.mark.real
 

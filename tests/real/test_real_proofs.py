@@ -29,7 +29,7 @@ from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.link import PostgresServer
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisServer
-from tests.real_servers import control, need, need_control
+from tests.kit.real_servers import control, need, need_control
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 

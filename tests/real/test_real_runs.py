@@ -11,7 +11,7 @@ import pytest
 
 from lab import run
 from lab.report.result import Result
-from tests.real_servers import need, need_control
+from tests.kit.real_servers import need, need_control
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 

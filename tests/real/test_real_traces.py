@@ -29,7 +29,7 @@ from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisServer
 from lab.wiring.worlds.assignment import read_assignment
 from tests.cli.commands import lab
-from tests.real_servers import need
+from tests.kit.real_servers import need
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -15,8 +15,8 @@ from lab.ports.dedupe import Claim, ClaimState
 from lab.stores.redis.dedupe import RedisDedupe, RedisServer, check, forget, live_claims
 from tests.contract.server_worlds import RedisWorld, redis_world, unique
 from tests.contract.store_worlds import MS, in_world
+from tests.kit.real_servers import control, need, need_control
 from tests.real.cut_line import CutLine
-from tests.real_servers import control, need, need_control
 
 pytestmark = pytest.mark.real
 

@@ -21,8 +21,8 @@ from lab.stores.postgres.store import open_store
 from lab.stores.redis.dedupe import RedisDedupe, RedisServer, check, forget, make_client
 from tests.contract.server_worlds import POLL_US, unique
 from tests.contract.store_worlds import SHARDS, make_create
-from tests.real_servers import need
-from tests.wall_world import SECOND_US, call, run
+from tests.kit.real_servers import need
+from tests.kit.wall_world import SECOND_US, call, run
 
 pytestmark = pytest.mark.real
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pythons import VERSIONS, lab_python
+from tests.kit.pythons import VERSIONS, lab_python
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,7 +18,7 @@ from lab.checks.contract import Contract
 from lab.history.entries import Entry
 from lab.history.journal import Journal, merged, read_journal
 from lab.report.result import Result
-from tests.merging import MERGES, batches, by_witness
+from tests.kit.merging import MERGES, batches, by_witness
 from tests.planted_bugs import (
     dead_letters,
     delivery,

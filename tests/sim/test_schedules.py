@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pythons import VERSIONS, lab_python
+from tests.kit.pythons import VERSIONS, lab_python
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,9 +15,9 @@ from lab.domain.order import OrderState
 from lab.domain.request import BODY_BYTES_MAX
 from lab.ports.http import HttpAnswer
 from lab.runtime.asgi_call import Message, call
-from tests.unit.order_world import ID, World, make_desk
-from tests.unit.scripted import Flaky
-from tests.unit.stepping import run, step
+from tests.kit.order_world import ID, World, make_desk
+from tests.kit.scripted import Flaky
+from tests.kit.virtual_steps import run, step
 
 S = OrderState
 JSON = ("content-type", "application/json")

@@ -1,0 +1,49 @@
+"""Where tests marked `real` find their servers, and how they make one fail.
+
+A server that is missing skips the test, and the reason names it; with `CI` set that is a failure.
+Deliberately not here: starting servers (`scripts/servers`, which `make test` calls).
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "servers"
+
+_VARIABLES = {
+    "kafka": "LAB_KAFKA_BOOTSTRAP",
+    "postgres": "LAB_POSTGRES_DSN",
+    "redis": "LAB_REDIS_URL",
+}
+
+
+def need(server: str) -> str:
+    """Address of the server; ends the test if there is none."""
+    address = os.environ.get(_VARIABLES[server], "")  # noqa: TID251 - see above
+    if not address:
+        _missing(f'no {server}: scripts/servers up {server}; then eval "$(scripts/servers env)"')
+    return address
+
+
+def need_control(server: str) -> None:
+    """The test makes the server fail, so the server must be one of `scripts/servers`."""
+    address = need(server)
+    ours = subprocess.run([SCRIPT, "env"], check=True, capture_output=True, text=True).stdout
+    if address not in ours:
+        _missing(f"the {server} at {address} is not of scripts/servers, so no test may stop it")
+
+
+def control(command: str, server: str) -> None:
+    """`scripts/servers COMMAND SERVER`; blocks until it is done."""
+    done = subprocess.run(
+        [SCRIPT, command, server], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, f"scripts/servers {command} {server}: {done.stderr}"
+
+
+def _missing(reason: str) -> None:
+    if os.environ.get("CI"):  # noqa: TID251 - see above
+        pytest.fail(reason)
+    pytest.skip(reason)
