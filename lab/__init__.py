@@ -1,7 +1,7 @@
 """Break an event-driven order system on purpose, and read which promises held.
 
 ``from lab import run`` runs a scenario from Python; the command ``lab`` does it from a shell.
-Deliberately not here: anything that runs at import. `run` is fetched when first asked for, so that
+Not here: anything that runs at import. `run` is fetched when first asked for, so that
 importing one small module of the lab does not build the whole house.
 """
 

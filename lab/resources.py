@@ -1,7 +1,7 @@
 """Where the files stand that a lab needs beside its code, such as `scenarios.toml`.
 
 In a checkout they stand at the top of the repository, where people look for them; in an installed
-wheel the build has put them into the package. Deliberately not here: reading them, and files that
+wheel the build has put them into the package. Not here: reading them, and files that
 a user names on the command line.
 """
 

@@ -1,6 +1,6 @@
 """What every test shares: the settings of Hypothesis, and nothing else.
 
-Deliberately not here: fixtures. A test builds what it needs with a `make_<thing>` of its own area.
+Not here: fixtures. A test builds what it needs with a `make_<thing>` of its own area.
 """
 
 from hypothesis import HealthCheck, settings

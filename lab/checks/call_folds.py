@@ -1,7 +1,7 @@
 """What processes say of themselves, entry by entry: deliveries, handlers, commits, calls, claims.
 
 One method per kind of entry, called some eighty times an order, so each does the least that any
-check needs; each notes, none judges. Deliberately not here: what witnesses say (`fact_folds`).
+check needs; each notes, none judges. Not here: what witnesses say (`fact_folds`).
 """
 
 from collections import deque

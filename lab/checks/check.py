@@ -2,7 +2,7 @@
 
 A check is handed orders to judge, one case at a time, and at the end the processes, partitions and
 leftovers of the run. It counts how often its subject occurred and how often it was broken, and
-keeps the first witness. Deliberately not here: single promises (one file per family), and the
+keeps the first witness. Not here: single promises (one file per family), and the
 verdict on a whole run (`verdict`).
 """
 

@@ -1,6 +1,6 @@
 """The checker: a sink of the recorder that folds a history into findings.
 
-Deliberately not here: single promises, and the verdict on the run (`verdict`).
+Not here: single promises, and the verdict on the run (`verdict`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

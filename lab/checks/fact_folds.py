@@ -1,6 +1,6 @@
 """What witnesses say, entry by entry: rows, records, ledgers, and the client's side of each order.
 
-One method per kind of entry; each notes, none judges. Deliberately not here: what processes say of
+One method per kind of entry; each notes, none judges. Not here: what processes say of
 themselves (`call_folds`).
 """
 

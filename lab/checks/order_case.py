@@ -6,7 +6,7 @@ about an order together, and never depends on the order in which witnesses told 
 was judged and found clean shrinks to a handful of references (`Packed`); whatever is heard of the
 order later opens it again.
 
-Deliberately not here: who fills it (`fact_folds`, `call_folds`), when it is judged (`casebook`),
+Not here: who fills it (`fact_folds`, `call_folds`), when it is judged (`casebook`),
 what is legal (`tables`), and what is promised.
 """
 

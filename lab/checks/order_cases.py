@@ -2,7 +2,7 @@
 
 An order that has come to its end is judged some time later, shrinks if it was found clean, and is
 forgotten when nothing of it can be delivered again. So state is bounded by the orders of a dedupe
-window, most of them small. Deliberately not here: what is written into a case.
+window, most of them small. Not here: what is written into a case.
 """
 
 from collections import deque

@@ -1,7 +1,7 @@
 """How far each group has come in each partition: what its members say, and what the bus says.
 
 Members are told apart by their epochs, which say who was first; so nothing in here depends on whose
-entry stands first in the history. Deliberately not here: who fills it, what is promised.
+entry stands first in the history. Not here: who fills it, what is promised.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
 """What happened, in numbers: what each pattern did, which faults fired, what it all cost.
 
 Nothing here breaks a promise. Memory is bounded: counters, one histogram, and the names of orders
-that a fault hit. Deliberately not here: what the numbers look like on a page (`lab.report`).
+that a fault hit. Not here: what the numbers look like on a page (`lab.report`).
 """
 
 from bisect import bisect_left, insort

@@ -7,7 +7,7 @@ many. When it is known that an order was hit, its story has begun already; so en
 window of the last batches before it is decided about them. What concerns no order but the run
 (phases, lives, faults, assignments, pauses, breakers) is always kept.
 
-Deliberately not here: which orders broke a promise. That is known when the file is written already;
+Not here: which orders broke a promise. That is known when the file is written already;
 almost always they are among the kept ones, else a replay with the whole history shows them.
 """
 

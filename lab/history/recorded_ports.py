@@ -4,7 +4,7 @@ Each wrapper stands around the adapter of one process life. An adapter knows not
 a call whose process dies in the middle leaves a `begin` without an `end`. Methods that nobody
 judges are handed through as they are: an attribute costs no frame.
 
-Deliberately not here: calls to third parties (`recorded_providers`), facts (their witnesses write
+Not here: calls to third parties (`recorded_providers`), facts (their witnesses write
 them), and what the delivery loop, the handlers' edge and the patterns write about themselves.
 """
 

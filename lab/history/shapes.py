@@ -1,7 +1,7 @@
 """The same entries as types: what stands at which place of the tuple of each kind.
 
 For those who read entries fast and by position. Names and meanings stand in `entries`; a test holds
-the two against each other. Deliberately not here: kinds that nobody reads by position.
+the two against each other. Not here: kinds that nobody reads by position.
 """
 
 Head = tuple[str, int, str, str]

@@ -10,7 +10,7 @@ once. A discard is a record there too, so that the worker which owns the key car
 rows behind a dead head go on. What was sent back is known from that topic: nobody sends the same
 letter back twice, and if somebody does, the second one finds an outcome.
 
-Deliberately not here: what a worker makes of such a record (`key_lanes`, `inbox`), and that an open
+Not here: what a worker makes of such a record (`key_lanes`, `inbox`), and that an open
 intent is asked about first (`lab.services.payment`). There is no weak part: off, nobody looks.
 """
 

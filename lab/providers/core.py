@@ -3,7 +3,7 @@
 A transport calls `arrive` when a request is handed over, lets `latency_us` pass, and calls
 `execute` before the request's deadline, or else `drop`. Servers outlive every process of the lab.
 
-Deliberately not here: timers and deadlines (the transport's), what a request does (one file per
+Not here: timers and deadlines (the transport's), what a request does (one file per
 provider), which calls go wrong (`lab.faults`).
 
 Source: Stripe API reference, Idempotent requests (mode `stripe`).

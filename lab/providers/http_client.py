@@ -4,7 +4,7 @@ Every request is sent once. What becomes of it when no answer comes is told by h
 connected is transient, handed over is indeterminate. An answer that makes no sense proves nothing
 either: to a move it is indeterminate, to a question transient.
 
-Deliberately not here: sockets and pools (`lab.ports.http`), retries (`lab.patterns`).
+Not here: sockets and pools (`lab.ports.http`), retries (`lab.patterns`).
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ mean the same. Two things are added. A process may have been stopped when a time
 deadline is looked at again before anything is done. And what was done is in the ledger's file
 before anybody hears of it. Who is to get no answer waits until he hangs up himself.
 
-Deliberately not here: which calls go wrong (`CallFaults`), what is done (one file per provider).
+Not here: which calls go wrong (`CallFaults`), what is done (one file per provider).
 """
 
 import asyncio

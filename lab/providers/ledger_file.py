@@ -4,7 +4,7 @@ One line per execution, appended by one `write(2)` before anybody hears of it: w
 ledger *and* the answer of its key, so that no kill comes between the two. The page cache survives a
 SIGKILL, so nothing is synced. The last line may be torn by it; nobody was told of what it says.
 
-Deliberately not here: forgetting. A file belongs to one run.
+Not here: forgetting. A file belongs to one run.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """The simulated world's way to the third parties: no wire, but deadlines, crashes and faults.
 
-Deliberately not here: what becomes of a request (`line`), what the servers do (one file per
+Not here: what becomes of a request (`line`), what the servers do (one file per
 provider).
 """
 

@@ -5,7 +5,7 @@ the caller. An answer whose time lies before the deadline takes one timer. One t
 never comes: the caller learns nothing, and the request was executed iff half of its latency lies
 before the deadline.
 
-Deliberately not here: what the servers do (one file per provider), and any wire.
+Not here: what the servers do (one file per provider), and any wire.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ A deadline travels twice. As what is left of the time, which needs no common clo
 instant, because a request may lie in a buffer while one of the two sides is stopped, and must not
 be executed when that side wakes up. The nearer one counts.
 
-Deliberately not here: sockets and statuses of failures (`http_client`, `http_front`).
+Not here: sockets and statuses of failures (`http_client`, `http_front`).
 """
 
 from collections.abc import Callable

@@ -4,7 +4,7 @@ So a coin shows the same side in every interleaving, on every machine and every 
 a higher rate contains a lower one: what fired at 10 % fires at 20 % too. A stream of random numbers
 has neither property; one more draw anywhere shifts all that follow.
 
-Deliberately not here: ids (they are derived), and which keys there are (faults, made-up orders).
+Not here: ids (they are derived), and which keys there are (faults, made-up orders).
 """
 
 import math

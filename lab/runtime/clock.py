@@ -1,6 +1,6 @@
 """The two clocks: that of a simulated process, whatever its scheduler, and the machine's.
 
-Deliberately not here: choosing one (wiring), and reading a clock anywhere else.
+Not here: choosing one (wiring), and reading a clock anywhere else.
 """
 
 import asyncio

@@ -6,7 +6,7 @@
     ├── TimeLimitError    virtual time would pass the limit of the run
     └── RealIOError       real I/O, a thread or the wall clock was touched
 
-Deliberately not here: errors of the simulated world (`lab.domain.errors`), which handlers see.
+Not here: errors of the simulated world (`lab.domain.errors`), which handlers see.
 """
 
 

@@ -1,7 +1,7 @@
 """The one home of httpx: requests to one address, over a pool of connections, each with a deadline.
 
 An exception of httpx says one thing of use: whether anything of the request can have left this
-process. Deliberately not here: what a status means (the port's adapters), and any retry.
+process. Not here: what a status means (the port's adapters), and any retry.
 
 Source: docs of httpx, Exceptions, Timeouts, Pool limits.
 """

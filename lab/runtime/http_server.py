@@ -1,7 +1,7 @@
 """Serves an ASGI app over HTTP in a real process, on the loop that runs already.
 
 Signals are the process's own business, and so is its log: uvicorn is told to leave both alone.
-Deliberately not here: what is served (`lab.api`, `lab.providers`), and which loop runs.
+Not here: what is served (`lab.api`, `lab.providers`), and which loop runs.
 """
 
 import asyncio

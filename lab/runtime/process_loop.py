@@ -8,7 +8,7 @@ on) may still be resolved, to no effect.
 Time is an integer of microseconds. asyncio's floats are rounded to it at the edge, so that a year
 of virtual time adds up exactly.
 
-Deliberately not here: real I/O and its refusal (`wall_loop.py`, `virtual_loop.py`), running
+Not here: real I/O and its refusal (`wall_loop.py`, `virtual_loop.py`), running
 anything, which is the scheduler's (`scheduler.py`), and restarting (`processes.py`).
 """
 

@@ -1,6 +1,6 @@
 """Processes that can be killed and started again, and calls that run side by side.
 
-Deliberately not here: when a process is to die (faults), and what it runs (wiring).
+Not here: when a process is to die (faults), and what it runs (wiring).
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Keeps the real world out of the simulated one: real I/O, threads and wall time raise, by name.
 
-Deliberately not here: what cannot be caught. `datetime.now()` and names bound before the run
+Not here: what cannot be caught. `datetime.now()` and names bound before the run
 (`from time import time`) pass unseen; the linter and the determinism test are there for those.
 """
 

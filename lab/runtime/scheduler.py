@@ -1,6 +1,6 @@
 """What both schedulers share: processes, and running their steps until one coroutine is done.
 
-Deliberately not here: how time passes (`virtual_loop.py`, `wall_loop.py`), what is ready next
+Not here: how time passes (`virtual_loop.py`, `wall_loop.py`), what is ready next
 (`scheduling.py`), the loop that a process sees (`process_loop.py`).
 """
 

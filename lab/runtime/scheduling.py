@@ -2,7 +2,7 @@
 
 Every order here depends on numbers given at creation and on virtual time only: never on addresses,
 hash seeds, heap layout or a count of loop steps (steps differ between Python versions).
-Deliberately not here: running anything (`virtual_loop.py`).
+Not here: running anything (`virtual_loop.py`).
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Says who waits for what when a simulation has come to a stop.
 
-Deliberately not here: deciding that it has (`virtual_loop.py`).
+Not here: deciding that it has (`virtual_loop.py`).
 """
 
 import asyncio

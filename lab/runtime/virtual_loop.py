@@ -3,7 +3,7 @@
 Idle virtual time costs nothing: when nothing is ready, the clock jumps to the next timer. There is
 no selector, no thread and no debug mode. A run is a pure function of its seed and its code.
 
-Deliberately not here: running steps (`scheduler.py`), what is ready next (`scheduling.py`), the
+Not here: running steps (`scheduler.py`), what is ready next (`scheduling.py`), the
 loop that a process sees (`process_loop.py`), what may not be touched (`real_io.py`), chance.
 """
 

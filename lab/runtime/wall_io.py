@@ -3,7 +3,7 @@
 All processes wait in one selector. Each sees a part of it, which can be held (nothing of it is
 looked at) and closed.
 
-Deliberately not here: the processes (`wall_loop.py`).
+Not here: the processes (`wall_loop.py`).
 """
 
 import contextlib

@@ -4,7 +4,7 @@ They are the groups of tasks that virtual time runs, killed and paused in the sa
 passes by itself, and libraries of sockets run unchanged. The machine plays the kernel: sockets of a
 killed process are closed at once, those of a paused one stay open and unread.
 
-Deliberately not here: running steps (`scheduler.py`), the selector (`wall_io.py`), and processes of
+Not here: running steps (`scheduler.py`), the selector (`wall_io.py`), and processes of
 the operating system.
 """
 

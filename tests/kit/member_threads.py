@@ -4,7 +4,7 @@ One baton goes round: only who holds it runs code, so cases may share plain obje
 processes. A process that is paused or killed gets it no more, exactly between two steps; its
 sockets stay open or are shut, as the system does it for a stopped or a killed process.
 
-Deliberately not here: servers, and processes of the operating system.
+Not here: servers, and processes of the operating system.
 """
 
 import asyncio

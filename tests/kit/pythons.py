@@ -1,6 +1,6 @@
 """Other Pythons on this machine, each with the lab installed in a virtual environment of its own.
 
-Deliberately not here: tests.
+Not here: tests.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """Where tests marked `real` find their servers, and how they make one fail.
 
 A server that is missing skips the test, and the reason names it; with `CI` set that is a failure.
-Deliberately not here: starting servers (`scripts/servers`, which `make test` calls).
+Not here: starting servers (`scripts/servers`, which `make test` calls).
 """
 
 import os

@@ -1,7 +1,7 @@
 """Runs real coroutines one port call at a time, without a loop, so that every order can be tried.
 
 A coroutine's state cannot be copied, but it is a function of the answers it was given: to stand
-where it stood, it is started anew and given them again. Deliberately not here: what is explored
+where it stood, it is started anew and given them again. Not here: what is explored
 (`tests/unit/patterns/test_keys_in_retry_exhaustive.py`).
 """
 

@@ -1,6 +1,6 @@
 """Builders for tests on the wall clock: calls into a process of a `WallScheduler`, and its run.
 
-Deliberately not here: servers, claims.
+Not here: servers, claims.
 """
 
 import asyncio

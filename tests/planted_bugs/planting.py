@@ -2,7 +2,7 @@
 
 A bug replaces one name that wiring composes (`at`) by a broken variant, or leaves a part out
 (`off`). The run around it is nothing special: a scenario, faults and policies that anybody could
-ask for, and that all promises survive without the bug. Deliberately not here: the bugs (one file
+ask for, and that all promises survive without the bug. Not here: the bugs (one file
 per family of promises), and bugs of histories (`test_planted_histories.py`).
 """
 

@@ -1,7 +1,7 @@
 """Each promise catches a planted bug in a history made by hand, and passes the healthy one.
 
 A bug is a small edit of a healthy story. It must break its promise, and the witness must name the
-order. Deliberately not here: bugs planted in the running system.
+order. Not here: bugs planted in the running system.
 """
 
 # ruff: noqa: FBT003 - the fields of an entry are what they are

@@ -1,6 +1,6 @@
 """Each promise catches a planted bug in the running system, and the system without it breaks none.
 
-Deliberately not here: the bugs (one file per family), and bugs of histories made by hand
+Not here: the bugs (one file per family), and bugs of histories made by hand
 (`test_planted_histories.py`).
 """
 

@@ -2,7 +2,7 @@
 
 With every pattern on. An order passes a point many times, in several services: the first, a middle
 and the last order die at each of their visits, in a run of its own.
-Deliberately not here: crashes at a random port call at a rate (the scenario `crashes`).
+Not here: crashes at a random port call at a rate (the scenario `crashes`).
 """
 
 import json

@@ -1,7 +1,7 @@
 """Faults of processes and outages of the broker in the whole system.
 
 With every pattern on each of them really strikes and no promise breaks; without its pattern the one
-that it is for does. Deliberately not here: crash points (`test_crash_points.py`).
+that it is for does. Not here: crash points (`test_crash_points.py`).
 """
 
 import json

@@ -1,7 +1,7 @@
 """What every client of a real Kafka shares: addresses, names, deadlines, the map of its errors.
 
 Names inside the lab are those of the port; on the broker each carries the run's prefix, so that two
-runs do not meet. Deliberately not here: records, groups, topics (the other `kafka*.py`).
+runs do not meet. Not here: records, groups, topics (the other `kafka*.py`).
 """
 
 import asyncio

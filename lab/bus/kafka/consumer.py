@@ -7,7 +7,7 @@ record is handed out while partitions change hands, a poll can be woken, every w
 Where the library has no public way, a private one is taken:
 the generation, one commit without its endless retries, the signal that records have come, its
 background tasks, the place of a record that it cannot hand out.
-Deliberately not here: what is done with the records.
+Not here: what is done with the records.
 
 Source: `aiokafka` 0.14, `consumer/group_coordinator.py`, `consumer/fetcher.py`.
 """

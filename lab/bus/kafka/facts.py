@@ -2,7 +2,7 @@
 
 Records are read from their topics. Commits are read from the broker's own notes, where each stands
 in the order in which it was accepted, with the epoch that the consumer wrote beside it: a position
-alone does not say who committed it. Deliberately not here: judging either (`lab.checks`), and what
+alone does not say who committed it. Not here: judging either (`lab.checks`), and what
 is still owed (`KafkaTopics.lag`).
 
 Source: Apache Kafka, `OffsetCommitKey.json` and `OffsetCommitValue.json`, versions 0 to 4.

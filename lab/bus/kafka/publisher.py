@@ -1,7 +1,7 @@
 """The bus on a real Kafka: one object per process that hands out its publisher and its consumers.
 
 Records are bytes in both directions, their partition is chosen by our own murmur2, and every wait
-has a deadline of ours. Deliberately not here: the consumer (`kafka_consumer.py`), making topics and
+has a deadline of ours. Not here: the consumer (`kafka_consumer.py`), making topics and
 reading them whole (`kafka_topics.py`), lanes and retries (they are above the port).
 """
 

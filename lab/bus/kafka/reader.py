@@ -1,6 +1,6 @@
 """A consumer of no group, for whoever looks at topics and handles none of their records.
 
-Deliberately not here: what is looked for (`kafka_topics.py`, `kafka_watch.py`).
+Not here: what is looked for (`kafka_topics.py`, `kafka_watch.py`).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Commits of the group's position: when, how far, one at a time.
 
 A commit is due after so many settlements, or some time after the first uncommitted one; so idle
-time arms no timer. Deliberately not here: which settled offset counts (`position`, the pattern
+time arms no timer. Not here: which settled offset counts (`position`, the pattern
 `commit_prefix`).
 """
 

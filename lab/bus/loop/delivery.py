@@ -8,7 +8,7 @@ retry path when the process must stop (`move`), and who buries what nobody handl
 
 Here: how a subscription begins, follows the group, and ends. Its parts: `limits.py`, `intake.py`
 (fetching and bounds), `lanes.py` (who waits for whom), `workers.py` (running and settling),
-`committing.py`, `offsets.py`, `draining.py`. Deliberately not here: retries and dead letters; they
+`committing.py`, `offsets.py`, `draining.py`. Not here: retries and dead letters; they
 are links of `handle`, in `lab.patterns`.
 """
 

@@ -1,7 +1,7 @@
 """A drain: what a subscription that gives up its partitions, or stops, still has to do.
 
 No gap may be left: everything that was started, and everything below it in its partition, is run to
-its end or moved to the retry path; only what lies above may be dropped. Deliberately not here: who
+its end or moved to the retry path; only what lies above may be dropped. Not here: who
 runs it (`workers.py`) and the sequence of a stop (`delivery.py`).
 """
 

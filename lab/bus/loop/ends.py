@@ -1,6 +1,6 @@
 """The two ends of the chain around a handler: the type filter outside, the handler's run inside.
 
-Deliberately not here: the links in between (`lab.patterns`), which are handed in by wiring.
+Not here: the links in between (`lab.patterns`), which are handed in by wiring.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """What becomes of an exception that ends a task of a subscription: somebody is told.
 
-Deliberately not here: exceptions out of the chain around a handler (`workers.py`).
+Not here: exceptions out of the chain around a handler (`workers.py`).
 """
 
 import asyncio

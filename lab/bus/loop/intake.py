@@ -1,6 +1,6 @@
 """What comes in: records fetched, turned into deliveries, bounded, counted until they are settled.
 
-Deliberately not here: who runs them (`workers.py`).
+Not here: who runs them (`workers.py`).
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """What became of the deliveries of one partition under one epoch: the contiguous settled prefix.
 
-Deliberately not here: what is committed of it, and when (`committing.py`, and the pattern
+Not here: what is committed of it, and when (`committing.py`, and the pattern
 `commit_prefix`, which chooses between `contiguous` and `highest`).
 """
 

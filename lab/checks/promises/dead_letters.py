@@ -1,6 +1,6 @@
 """Promises about dead letters: what is given up is kept, as it was, and is really given up.
 
-Deliberately not here: whether giving up was lawful. That decides whether an order counts as parked
+Not here: whether giving up was lawful. That decides whether an order counts as parked
 (`liveness`).
 """
 

@@ -1,6 +1,6 @@
 """Promises about events: none is lost, each takes effect once, and nobody says "done" too early.
 
-Deliberately not here: positions and epochs (`positions`), retries and dead letters (`retries`).
+Not here: positions and epochs (`positions`), retries and dead letters (`retries`).
 """
 
 from lab.checks.check import Check, Seen, times

@@ -1,6 +1,6 @@
 """Promises about money, by the ledger of the payment gateway and by the committed intents.
 
-Deliberately not here: what processes believe to have charged. Only the ledger counts.
+Not here: what processes believe to have charged. Only the ledger counts.
 """
 
 from lab.checks.check import Check, Seen, seconds, times

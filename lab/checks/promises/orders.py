@@ -1,6 +1,6 @@
 """Promises about orders: what was accepted is kept, what was refused is not, and nothing else is.
 
-Deliberately not here: money (`money`) and what becomes of their events (`events`).
+Not here: money (`money`) and what becomes of their events (`events`).
 """
 
 from lab.checks.check import Check, Seen

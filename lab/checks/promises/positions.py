@@ -1,6 +1,6 @@
 """Promises about positions and ownership: what is committed, and by whom it may be.
 
-Deliberately not here: who owned a partition when. Only epochs, fences and offsets are compared.
+Not here: who owned a partition when. Only epochs, fences and offsets are compared.
 """
 
 from lab.checks.check import Check, Seen

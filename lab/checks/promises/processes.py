@@ -1,6 +1,6 @@
 """Promises about processes: bounds, deadlines, leaving without a trace, giving everything back.
 
-All of it is told by entries of one process, in its own order. Deliberately not here: what a process
+All of it is told by entries of one process, in its own order. Not here: what a process
 does to orders.
 """
 

@@ -1,6 +1,6 @@
 """Promises about trying again: how often, how soon, at whose cost, and not at somebody who is down.
 
-Deliberately not here: what becomes of an event in the end (`dead_letters`, `liveness`).
+Not here: what becomes of an event in the end (`dead_letters`, `liveness`).
 """
 
 from lab.checks.check import Check, Seen, seconds, times

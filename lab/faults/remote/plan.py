@@ -4,7 +4,7 @@ The supervisor has the plan and its counters, so a kill takes none of them along
 recorded before it takes effect. A question blocks the process for one round trip over a socket of
 this machine; subjects that no fault was asked for are no question at all.
 
-Deliberately not here: who answers (`plan_server.py`), and where the socket is (wiring).
+Not here: who answers (`plan_server.py`), and where the socket is (wiring).
 """
 
 import socket

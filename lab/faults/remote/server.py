@@ -1,7 +1,7 @@
 """The supervisor's side of `remote.py`: answers the questions of its processes from the one plan.
 
 Everything is answered in the step in which it comes in: two processes that visit a site at once are
-counted one after the other. Deliberately not here: the plan (`plan.py`), when it begins and ends
+counted one after the other. Not here: the plan (`plan.py`), when it begins and ends
 (`nemesis.py`).
 """
 

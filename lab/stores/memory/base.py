@@ -2,7 +2,7 @@
 
 A server survives the crashes of its clients. A client belongs to one process: each of its calls
 suspends once, which is where the process can die, and is then applied in one step.
-Deliberately not here: any table.
+Not here: any table.
 """
 
 from collections.abc import Callable, Generator, Iterator

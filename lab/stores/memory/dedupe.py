@@ -2,7 +2,7 @@
 
 Leases and windows are looked at, never timed: there is no timer here. One counter numbers the
 owners of all events, so a fence outlives its key without being kept for it.
-Deliberately not here: what a claim is for (`lab.patterns.dedupe`).
+Not here: what a claim is for (`lab.patterns.dedupe`).
 """
 
 from collections.abc import Callable

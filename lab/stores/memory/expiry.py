@@ -1,7 +1,7 @@
 """When orders expire: the open ones by their expiry, and one timer for the earliest of them.
 
 The timer must never be that of an order that has closed: it would move virtual time for nothing.
-Deliberately not here: what is done to an expired order (`lab.services.orders`).
+Not here: what is done to an expired order (`lab.services.orders`).
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Keys in retry in memory: for each locked key its rows, the head first.
 
-Deliberately not here: what is done with a head (`lab.patterns.key_lanes`).
+Not here: what is done with a head (`lab.patterns.key_lanes`).
 """
 
 from collections.abc import Callable, Sequence

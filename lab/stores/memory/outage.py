@@ -2,7 +2,7 @@
 
 A client that was connected when the outage began has one call under way: it learns only that the
 connection is gone. Whether the server had carried that call out is decided by turns, because both
-happen. Every other call finds that the server is down. Deliberately not here: who begins and ends
+happen. Every other call finds that the server is down. Not here: who begins and ends
 an outage.
 """
 

@@ -1,7 +1,7 @@
 """The outbox in memory: rows that the relay owes to the bus, in shards, each with one owner.
 
 A marked row keeps nothing but its count: what was owed stands in the history already.
-Deliberately not here: reading and publishing (`lab.patterns.outbox`), and the transaction that adds
+Not here: reading and publishing (`lab.patterns.outbox`), and the transaction that adds
 a row (`memory`).
 """
 

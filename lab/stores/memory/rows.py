@@ -2,7 +2,7 @@
 
 Packing loses nothing: a finished order that is touched again is a live row again. It is there so
 that a hundred thousand finished orders fit in little memory.
-Deliberately not here: deciding whether a row may change (`memory`).
+Not here: deciding whether a row may change (`memory`).
 """
 
 from collections import deque

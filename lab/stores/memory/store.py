@@ -2,7 +2,7 @@
 
 A transaction is one step of the simulator: everything is checked, then everything is applied, so
 it is as if transactions ran one after the other. Each change writes its fact to the history at that
-moment. Deliberately not here: the tables themselves (`memory_*`).
+moment. Not here: the tables themselves (`memory_*`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

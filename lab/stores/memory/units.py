@@ -1,6 +1,6 @@
 """What a unit of work may ask of the store in memory: its events, and the steps of its intents.
 
-Pure: decided from values, applied elsewhere. Deliberately not here: orders and their versions
+Pure: decided from values, applied elsewhere. Not here: orders and their versions
 (`memory`).
 """
 

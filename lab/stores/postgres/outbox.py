@@ -3,7 +3,7 @@
 The lock lives and dies with one connection, and rows are read and marked over that connection only:
 a relay that lost it asks for its shards again before it reads on. A shard that went to another
 relay meanwhile is waited for.
-Deliberately not here: publishing (`lab.patterns.outbox`), and the commit that adds a row.
+Not here: publishing (`lab.patterns.outbox`), and the commit that adds a row.
 """
 
 import asyncio

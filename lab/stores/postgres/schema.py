@@ -2,7 +2,7 @@
 
 A schema of ours carries a mark. One without it belongs to somebody else and is neither used nor
 dropped. Migrations are the numbered files of `sql/`, each applied once and never changed.
-Deliberately not here: what the files say, and any statement of the store.
+Not here: what the files say, and any statement of the store.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Leases and windows are measured by the clock of Redis. Everything may vanish at any time: then an
 event is claimed anew, and the inbox decides.
-Deliberately not here: what a claim is for (`lab.patterns.dedupe`), and the scripts (`lua/`).
+Not here: what a claim is for (`lab.patterns.dedupe`), and the scripts (`lua/`).
 """
 
 import re

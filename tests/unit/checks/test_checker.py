@@ -1,6 +1,6 @@
 """How checks are run: in any order of witnesses, in bounded memory, and never silently wrong.
 
-Deliberately not here: what each promise catches (`planted_bugs/`).
+Not here: what each promise catches (`planted_bugs/`).
 """
 
 from collections.abc import Sequence
