@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.scenarios.loader import load_file
+from tests.cli.examples import steady
 from tests.kit.real_servers import need
 
 ROOT = Path(__file__).parents[2]
@@ -64,10 +65,6 @@ def test_the_page_in_the_readme_is_what_its_command_prints(tmp_path: Path) -> No
     command, page = PAGE.groups()
 
     printed = lab(command, tmp_path).stdout
-
-    def steady(text: str) -> list[str]:
-        text = re.sub(r"in [\d.]+s |digest \w+", "_", text)
-        return [line.rstrip() for line in text.splitlines() if not line.startswith("Files")]
 
     assert steady(printed) == steady(page)
 
