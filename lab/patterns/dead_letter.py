@@ -24,7 +24,8 @@ import msgspec
 from lab.domain.envelope import Headers, with_headers
 from lab.domain.errors import LabError
 from lab.domain.events import derived_id
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
+from lab.history.recorder import Now
 from lab.patterns.inbox import DEAD, DONE
 from lab.patterns.retry import give_back
 from lab.ports.bus import (
@@ -63,18 +64,13 @@ class DeadLetterQueue:
     Args:
         publisher: takes the records.
         group: the consumer group.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
-    def __init__(
-        self, *, publisher: Publisher, group: str, now: Now, process: str, write: Write | None
-    ) -> None:
+    def __init__(self, *, publisher: Publisher, group: str, pen: Pen) -> None:
         self._publisher = publisher
         self._group = group
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def publish(self, delivery: Delivery, dead: DeadLetter) -> None:
         """Publish a dead letter. Raises as `Publisher.publish`."""
@@ -176,8 +172,7 @@ class DeadLetters:
         reads: the event types that `on_dead` is asked about.
         limiter: of this subscription.
         again_us: after a failure of store or publisher.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -190,9 +185,7 @@ class DeadLetters:
         reads: Container[str],
         limiter: Limiter,
         again_us: int,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._queue = queue
@@ -201,9 +194,7 @@ class DeadLetters:
         self._reads = reads
         self._limiter = limiter
         self._again_us = again_us
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         # Found dead under this epoch and not buried yet: no handler is started again for them.
         self._pending: dict[_Pending, DeadLetter] = {}
         # Those of them that are dead already and lack only their letter: the limiter is too late.

@@ -17,7 +17,7 @@ SETNX: marked before the effect, so a crash in between loses the event.
 from collections.abc import Awaitable, Callable
 
 from lab.domain.errors import Down, Indeterminate, LabError, Throttled
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.patterns.inbox import DONE
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
@@ -38,8 +38,7 @@ class Dedupe:
         lease_us: how long a claim lasts; longer than any handler.
         window_us: how long `done` is remembered.
         is_open: with the store down: let the inbox decide; else wait until it is back.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -52,9 +51,7 @@ class Dedupe:
         lease_us: int,
         window_us: int,
         is_open: bool,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._store = store
@@ -63,9 +60,7 @@ class Dedupe:
         self._lease_us = lease_us
         self._window_us = window_us
         self._is_open = is_open
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""
@@ -153,8 +148,7 @@ class MarkBefore:
         store: the marks.
         owner: the process life.
         window_us: how long a mark is remembered.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -164,17 +158,13 @@ class MarkBefore:
         store: DedupeStore,
         owner: str,
         window_us: int,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._store = store
         self._owner = owner
         self._window_us = window_us
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""

@@ -18,7 +18,7 @@ import hashlib
 import msgspec
 
 from lab.domain.errors import Down, Indeterminate, Transient
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.ports.store import HttpKeyRow, OrderStore, Unit, Verdict
 from lab.ports.strategies import HttpIdempotency, KeyRefusal, StoredAnswer
 
@@ -28,16 +28,12 @@ class StoredKeys(HttpIdempotency):
 
     Args:
         store: the order store, behind the patterns that wrap its `commit`.
-        write: where the history goes, or None.
-        now: the time of its entries.
-        process: whose they are.
+        pen: for the history.
     """
 
-    def __init__(self, *, store: OrderStore, write: Write | None, now: Now, process: str) -> None:
+    def __init__(self, *, store: OrderStore, pen: Pen) -> None:
         self._store = store
-        self._write = write
-        self._now = now
-        self._process = process
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         self._running: dict[str, None] = {}
 
     async def commit(

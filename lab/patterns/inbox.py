@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import msgspec
 
 from lab.domain.errors import AlreadyDead, AlreadyDone, LabError
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.patterns.retry import give_back
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 from lab.ports.store import Committer, Outcome, OutcomeRow, Unit, Verdict
@@ -49,8 +49,7 @@ class Inbox:
     Args:
         store: outcomes and commits.
         republish: see `Republish`.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -58,15 +57,11 @@ class Inbox:
         store: Outcomes,
         *,
         republish: Republish,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._store = store
         self._republish = republish
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     def link(self, inner: Handle) -> Handle:
         """The link of the chain: follows an outcome that exists, else runs `inner`."""

@@ -33,7 +33,8 @@ from lab.domain.envelope import (
     header_int,
 )
 from lab.domain.errors import LabError
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
+from lab.history.recorder import Now
 from lab.patterns.inbox import DEAD, DONE, Republish
 from lab.patterns.retry import give_back
 from lab.ports.bus import (
@@ -176,8 +177,7 @@ class KeyLanes:
         group: the consumer group.
         republish: publishes the dead letter of an event that is dead already.
         again_us: after a failure of store or publisher.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -189,9 +189,7 @@ class KeyLanes:
         group: str,
         republish: Republish,
         again_us: int,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._parking = parking
@@ -199,9 +197,7 @@ class KeyLanes:
         self._group = group
         self._republish = republish
         self._again_us = again_us
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""

@@ -9,7 +9,6 @@ The weak part, `DirectPublish`, publishes after the caller's commit, without a r
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from lab.domain.envelope import Envelope, to_headers
 from lab.domain.errors import Down, Indeterminate, LabError, Throttled, Transient
 from lab.domain.events import TOPIC_OF
-from lab.history.recorder import Write
+from lab.history.pen import Pen
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.clock import Clock
 from lab.ports.store import Committer, OutboxStore, Unit, Verdict
@@ -43,9 +42,7 @@ class Relay:
     Args:
         batch: events that a lane publishes at once.
         lanes: shards that this process takes at most.
-        write: takes the history's entries, or None.
-        now: the history's clock.
-        process: name of this process life.
+        pen: for the history.
     """
 
     def __init__(
@@ -56,17 +53,13 @@ class Relay:
         *,
         batch: int,
         lanes: int,
-        write: Write | None,
-        now: Callable[[], int],
-        process: str,
+        pen: Pen,
     ) -> None:
         self._store = store
         self._publisher = publisher
         self._clock = clock
         self._batch = batch
-        self._write = write
-        self._now = now
-        self._process = process
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         self._lanes = [_Lane() for _ in range(lanes)]
         self._is_stopping = False
         self._started_us = 0

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Final
 
 from lab.domain.errors import Indeterminate, LabError, Transient
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.ports.bus import DeadLetter, Delivery, Handle, Settlement
 from lab.ports.store import StartStore
 
@@ -95,8 +95,7 @@ class PoisonGuard:
         store: the counts.
         gate: of this process.
         solo_starts: unexplained starts alone before the event is dead.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -106,17 +105,13 @@ class PoisonGuard:
         store: StartStore,
         gate: SoloGate,
         solo_starts: int,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._store = store
         self._gate = gate
         self._solo_starts = solo_starts
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""

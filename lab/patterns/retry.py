@@ -28,7 +28,8 @@ from lab.domain.errors import (
     Throttled,
     Unclassified,
 )
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
+from lab.history.recorder import Now
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Release, Retry, Settlement
 from lab.ports.parking import Parking
 
@@ -103,8 +104,7 @@ class Retrying:
         parking: where events wait between tiers.
         jitter: see `Jitter`.
         wall: wall time in microseconds, for the attempt log.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -116,9 +116,7 @@ class Retrying:
         parking: Parking,
         jitter: Jitter,
         wall: Now,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._policy = policy
@@ -126,9 +124,7 @@ class Retrying:
         self._parking = parking
         self._jitter = jitter
         self._wall = wall
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         # Since when an event is throttled; forgotten by any other ending.
         self._throttled: dict[str, int] = {}
 

@@ -14,7 +14,8 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
+from lab.history.recorder import Now
 
 NEVER_US: Final = 1 << 60
 """Thirty-six thousand years: later than any clock of ours."""
@@ -55,8 +56,7 @@ class Timeout:
         handler_us: of one run of a handler.
         provider_us: of one call to a third party.
         clock: monotonic time of the process, which deadlines are instants of.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -65,16 +65,12 @@ class Timeout:
         handler_us: int,
         provider_us: int,
         clock: Now,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._handler_us = handler_us
         self._provider_us = provider_us
         self._clock = clock
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         # All runs have the same length, so deadlines are in order and one timer is enough.
         self._runs: deque[Watched] = deque()
         self._is_armed = False

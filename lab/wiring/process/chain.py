@@ -79,9 +79,7 @@ def make_timeout(life: Life, policy: Policy) -> Timeout | NoTimeout:
         handler_us=policy.settings.us("timeout.handler_ms"),
         provider_us=policy.settings.us("timeout.provider_ms"),
         clock=life.clock.now_us,
-        now=life.now,
-        process=life.process,
-        write=life.write,
+        pen=life.pen,
     )
 
 
@@ -103,9 +101,7 @@ def make_subscription(
 ) -> Subscription:
     """Compose the chain of one consumer group around its service."""
     settings, group = policy.settings, life.group
-    queue = DeadLetterQueue(
-        publisher=ports.publisher, group=group, now=life.now, process=life.process, write=life.write
-    )
+    queue = DeadLetterQueue(publisher=ports.publisher, group=group, pen=life.pen)
     limiter = Limiter(
         in_a_row=settings.number("dead_letter.in_a_row"),
         share_percent=settings.number("dead_letter.share_percent"),
@@ -134,9 +130,7 @@ def make_subscription(
             reads=READS[group],
             limiter=limiter,
             again_us=_AGAIN_US,
-            now=life.now,
-            process=life.process,
-            write=life.write,
+            pen=life.pen,
         )
         bury = letters.bury
     lanes = tiers.around(inner)
@@ -154,12 +148,10 @@ def _make_loop(
         skips=edge.skips,
         topics=group_topics(life.group, len(policy.settings.many_us("retry.tiers_ms"))),
         group=life.group,
-        process=life.process,
         limits=_limits(policy),
         position=commit_prefix if policy.has("commit_prefix") else commit_highest,
         accepts=accept_present if policy.has("fencing") else accept_any,
-        now=life.now,
-        write=life.write,
+        pen=life.pen,
         move=edge.move,
         bury=bury,
     )
@@ -197,9 +189,7 @@ def _make_tiers(life: Life, ports: Ports, policy: Policy, queue: DeadLetterQueue
             group=life.group,
             republish=queue.publish_again,
             again_us=_AGAIN_US,
-            now=life.now,
-            process=life.process,
-            write=life.write,
+            pen=life.pen,
         ),
     )
 
@@ -217,9 +207,8 @@ def _make_inner(
 ) -> Handle:
     """From the handler outward to retry."""
     settings = policy.settings
-    told = {"now": life.now, "process": life.process, "write": life.write}
     inbox: Inbox | NoInbox = (
-        Inbox(store, republish=queue.publish_again, **told)  # type: ignore[arg-type]
+        Inbox(store, republish=queue.publish_again, pen=life.pen)
         if policy.has("inbox")
         else NoInbox(store, republish=queue.publish_again)
     )
@@ -231,7 +220,7 @@ def _make_inner(
         decode=decode,
         settler=inbox,
         watch=timeout.watch,
-        **told,  # type: ignore[arg-type]
+        pen=life.pen,
     )
     if policy.has("poison_guard"):
         inner = PoisonGuard(
@@ -239,7 +228,7 @@ def _make_inner(
             store=ports.starts,
             gate=SoloGate(),
             solo_starts=settings.number("poison_guard.solo_starts"),
-            **told,  # type: ignore[arg-type]
+            pen=life.pen,
         )
     inner = inbox.link(inner)
     if policy.has("dedupe"):
@@ -269,9 +258,7 @@ def _make_retry(
         parking=parking,
         jitter=lambda event_id, attempt: chance.u("jitter", event_id, attempt),
         wall=life.clock.wall_us,
-        now=life.now,
-        process=life.process,
-        write=life.write,
+        pen=life.pen,
     )
 
 
@@ -283,23 +270,19 @@ def _make_dedupe(
         return MarkBefore(
             inner,
             store=ports.dedupe,
-            owner=life.process,
+            owner=life.pen.process,
             window_us=settings.us("dedupe.window_ms"),
-            now=life.now,
-            process=life.process,
-            write=life.write,
+            pen=life.pen,
         )
     return Dedupe(
         inner,
         store=ports.dedupe,
         look=store.outcome,
-        owner=life.process,
+        owner=life.pen.process,
         lease_us=settings.us("dedupe.lease_ms"),
         window_us=settings.us("dedupe.window_ms"),
         is_open=settings.text("dedupe.when_down") == "open",
-        now=life.now,
-        process=life.process,
-        write=life.write,
+        pen=life.pen,
     )
 
 

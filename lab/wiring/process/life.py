@@ -105,7 +105,7 @@ class Program:
             subscriptions=() if self.worker is None else (self.worker.subscription.loop,),
             background=work,
             close=(*close, self._stack.aclose),
-            now=life.now,
+            now=life.pen.now,
             grace_us=self._policy.settings.us("drain.grace_ms"),
         )
 

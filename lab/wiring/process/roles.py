@@ -130,10 +130,10 @@ async def _within(host: Host, call: Coroutine[Any, Any, None], grace_us: int) ->
 
 def make_api(life: Life, bare: Ports, policy: Policy, ids: Ids) -> Api:
     """Build the API of one process life."""
-    ports = wrap_ports(life, bare, policy.plan)
+    ports, pen = wrap_ports(life, bare, policy.plan), life.pen
     store = committing_store(ports, policy)
     http = (
-        StoredKeys(store=store, write=life.write, now=life.now, process=life.process)
+        StoredKeys(store=store, pen=life.pen)
         if policy.has("http_idempotency")
         else IgnoredKeys(store=store)
     )
@@ -146,8 +146,8 @@ def make_api(life: Life, bare: Ports, policy: Policy, ids: Ids) -> Api:
     )
 
     def admitted(requests: int) -> None:
-        if life.write is not None:
-            life.write(("admitted", life.now(), life.process, "", requests))
+        if pen.write is not None:
+            pen.write(("admitted", pen.now(), pen.process, "", requests))
 
     api = Api(in_flight_max=policy.settings.number("api.max_in_flight"), admitted=admitted)
     app = make_app(orders, is_ready=api.is_ready, subject_header="lab-subject")
@@ -166,9 +166,7 @@ def make_relay(life: Life, bare: Ports, policy: Policy) -> Relay:
         life.clock,
         batch=policy.settings.number("outbox.batch"),
         lanes=policy.settings.number("outbox.shards"),
-        write=life.write,
-        now=life.now,
-        process=life.process,
+        pen=life.pen,
     )
 
 
@@ -244,15 +242,15 @@ def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
 def _make_compensation(life: Life, policy: Policy) -> RefundLateCaptures | KeepLateCaptures:
     if not policy.has("compensation"):
         return KeepLateCaptures()
-    return RefundLateCaptures(write=life.write, now=life.now, process=life.process)
+    return RefundLateCaptures(pen=life.pen)
 
 
 def _make_note(life: Life) -> Note:
-    write, now, process, group = life.write, life.now, life.process, life.group
+    pen, group = life.pen, life.group
 
     def note(lab_subject: str, what: str) -> None:
-        if write is not None:
-            write(("acted", now(), process, lab_subject, group, what))
+        if pen.write is not None:
+            pen.write(("acted", pen.now(), pen.process, lab_subject, group, what))
 
     return note
 
@@ -268,9 +266,7 @@ def _guard(life: Life, policy: Policy, dependency: str) -> Breaker | NoBreaker:
         failures_percent=settings.number("breaker.failures_percent"),
         open_us=settings.us("breaker.open_ms"),
         clock=life.clock.now_us,
-        now=life.now,
-        process=life.process,
-        write=life.write,
+        pen=life.pen,
     )
 
 

@@ -15,6 +15,7 @@ from lab.faults.clock import CLOCK_KINDS, steps_of
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.processes.crash_sites import Role
+from lab.history.pen import Pen
 from lab.history.recorder import Write
 from lab.runtime.chance import Chance
 from lab.runtime.clock import VirtualClock
@@ -138,14 +139,12 @@ class Member:
         self._stop = stop = loop.create_future()
         life = make_life(
             loop,
-            process=loop.name,
+            pen=Pen(process=loop.name, now=world.now_us, write=world.write_or_none),
             clock=VirtualClock(loop),
             member=self.name,
             group=self.group,
             role=self.role,
             plan=world.policy.plan,
-            write=world.write_or_none,
-            now=world.now_us,
             kill=self.crash,
             term=self.term,
             pause=self.pause,
@@ -164,7 +163,7 @@ class Member:
         program.begin()
         await stop
         await program.make_shutdown().on_signal()
-        world.tell_life(life.process, "stopped")
+        world.tell_life(loop.name, "stopped")
 
 
 class SimulatedWorld:

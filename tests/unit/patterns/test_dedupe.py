@@ -20,6 +20,7 @@ from tests.kit.chain_parts import (
     Inner,
     Stores,
     make_delivery,
+    make_pen,
 )
 from tests.kit.stepping import at_once
 
@@ -66,9 +67,7 @@ def make_dedupe(
         lease_us=LEASE_US,
         window_us=WINDOW_US,
         is_open=is_open,
-        now=stores.hand.now_us,
-        process=PROCESS,
-        write=None if entries is None else entries.write,
+        pen=make_pen(stores.hand.now_us, entries),
     )
 
 
@@ -260,9 +259,7 @@ def make_mark_before(
         store=store or stores.dedupe,
         owner=PROCESS,
         window_us=WINDOW_US,
-        now=stores.hand.now_us,
-        process=PROCESS,
-        write=None if entries is None else entries.write,
+        pen=make_pen(stores.hand.now_us, entries),
     )
 
 

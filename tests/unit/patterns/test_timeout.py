@@ -7,7 +7,7 @@ import asyncio
 
 from lab.patterns.timeout import NEVER_US, NoTimeout, Timeout, Watched
 from lab.runtime.virtual_loop import Scheduler, sleep_us
-from tests.kit.chain_parts import PROCESS, SECOND, Entries
+from tests.kit.chain_parts import PROCESS, SECOND, Entries, make_pen
 
 
 class Bench:
@@ -22,9 +22,7 @@ class Bench:
             handler_us=10 * SECOND,
             provider_us=2 * SECOND,
             clock=self._clock_us,
-            now=lambda: scheduler.now_us,
-            process=PROCESS,
-            write=self.entries.write,
+            pen=make_pen(lambda: scheduler.now_us, self.entries),
         )
 
     def _clock_us(self) -> int:
