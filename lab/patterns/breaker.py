@@ -161,7 +161,7 @@ class NoBreaker:
         dependency: its name, for the retry budget.
     """
 
-    def __init__(self, dependency: str) -> None:
+    def __init__(self, dependency: str, **_: object) -> None:
         self._dependency = dependency
 
     def guard(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:

@@ -44,5 +44,8 @@ class RefundLateCaptures(Compensation):
 class KeepLateCaptures(Compensation):
     """The weak part: the shop keeps money for an order that does not exist any more."""
 
+    def __init__(self, **_: object) -> None:
+        """There is nothing to be written."""
+
     def of_late_capture(self, order: Order, charge_key: str) -> RefundRequested | None:  # noqa: ARG002
         return None

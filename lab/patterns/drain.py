@@ -158,6 +158,9 @@ class Drain(Shutdown):
 class ExitAtOnce(Shutdown):
     """The weak part: the process exits in the middle of what it does."""
 
+    def __init__(self, **_: object) -> None:
+        """Nobody is waited for."""
+
     async def on_signal(self) -> ShutdownReport:
         return ShutdownReport(is_clean=False, is_aborted=True)
 

@@ -92,7 +92,7 @@ class StoredKeys(HttpIdempotency):
 class IgnoredKeys(HttpIdempotency):
     """The weak part: every request is a new wish."""
 
-    def __init__(self, *, store: OrderStore) -> None:
+    def __init__(self, *, store: OrderStore, **_: object) -> None:
         self._store = store
 
     async def commit(

@@ -132,7 +132,7 @@ class NoInbox:
         republish: see `Republish`.
     """
 
-    def __init__(self, store: Outcomes, *, republish: Republish) -> None:
+    def __init__(self, store: Outcomes, *, republish: Republish, **_: object) -> None:
         self._store = store
         self._republish = republish
 

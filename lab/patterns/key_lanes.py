@@ -41,6 +41,7 @@ from lab.ports.bus import (
     Ack,
     Delivery,
     Handle,
+    Ordering,
     Outgoing,
     Publisher,
     Record,
@@ -76,7 +77,12 @@ class KeyParking(Parking):
         publisher: takes the alarms.
         group: the consumer group.
         tiers_us: delays of the retry topics; the first is tier 1.
+
+    Attributes:
+        ordering: what the workers of the subscription must keep apart.
     """
+
+    ordering: Final = Ordering.KEY
 
     def __init__(
         self,
@@ -85,11 +91,24 @@ class KeyParking(Parking):
         publisher: Publisher,
         group: str,
         tiers_us: Sequence[int],
+        **_: object,
     ) -> None:
         self._store = store
         self._publisher = publisher
         self._group = group
         self._tiers_us = tuple(tiers_us)
+
+    def link(self, inner: Handle, *, republish: Republish, again_us: int, pen: Pen) -> "KeyLanes":
+        """The link of the chain; the retry link inside parks here, so this part is made first."""
+        return KeyLanes(
+            inner,
+            parking=self,
+            store=self._store,
+            group=self._group,
+            republish=republish,
+            again_us=again_us,
+            pen=pen,
+        )
 
     async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
         _, now_us = await self._store.head(self._group, key_of(delivery.record))
@@ -172,7 +191,7 @@ class KeyLanes:
 
     Args:
         inner: the next link.
-        parking: of the same store; also given to the retry link.
+        parking: of the same store and group.
         store: rows and locks.
         group: the consumer group.
         republish: publishes the dead letter of an event that is dead already.
@@ -299,12 +318,21 @@ class PlainParking(Parking):
         publisher: takes the records.
         group: the consumer group.
         wall: wall time in microseconds.
+
+    Attributes:
+        ordering: see `KeyParking`.
     """
 
-    def __init__(self, *, publisher: Publisher, group: str, wall: Now) -> None:
+    ordering: Final = Ordering.NONE
+
+    def __init__(self, *, publisher: Publisher, group: str, wall: Now, **_: object) -> None:
         self._publisher = publisher
         self._group = group
         self._wall = wall
+
+    def link(self, inner: Handle, *, again_us: int, **_: object) -> "PlainTiers":
+        """The link of the chain; see `KeyParking.link`."""
+        return PlainTiers(inner, parking=self, wall=self._wall, again_us=again_us)
 
     async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
         return await self._send(delivery, delivery.attempt + 1, tier, delay_us)
@@ -333,7 +361,7 @@ class PlainTiers:
 
     Args:
         inner: the next link.
-        parking: also given to the retry link.
+        parking: sends away what must wait.
         wall: wall time in microseconds.
         again_us: after a failure of the publisher.
     """

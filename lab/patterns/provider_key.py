@@ -55,6 +55,9 @@ class KeyPerIntent(ProviderKeys):
 class KeyPerAttempt(ProviderKeys):
     """The weak part: the provider cannot tell a repetition from a new wish."""
 
+    def __init__(self, **_: object) -> None:
+        """No attempt knows of the others."""
+
     def of_send(self, intent: Intent, attempt: int) -> str:
         return f"{intent.key}:{attempt}"
 

@@ -54,7 +54,7 @@ class Timeout:
 
     Args:
         handler_us: of one run of a handler.
-        provider_us: of one call to a third party.
+        provider_us: of one call to a third party; kept here for those who call.
         clock: monotonic time of the process, which deadlines are instants of.
         pen: for the history.
     """
@@ -68,7 +68,7 @@ class Timeout:
         pen: Pen,
     ) -> None:
         self._handler_us = handler_us
-        self._provider_us = provider_us
+        self.provider_us = provider_us
         self._clock = clock
         self._process, self._now, self._write = pen.process, pen.now, pen.write
         # All runs have the same length, so deadlines are in order and one timer is enough.
@@ -85,10 +85,6 @@ class Timeout:
         if not self._is_armed:
             self._arm(self._handler_us)
         return run
-
-    def provider_deadline(self, deadline_us: int) -> int:
-        """The deadline of a call that begins now, for a caller who has until `deadline_us`."""
-        return min(deadline_us, self._clock() + self._provider_us)
 
     def _arm(self, after_us: int) -> None:
         self._is_armed = True
@@ -110,13 +106,10 @@ class Timeout:
 class NoTimeout:
     """The weak part: nobody has a deadline."""
 
-    def __init__(self) -> None:
+    def __init__(self, **_: object) -> None:
+        self.provider_us = NEVER_US
         self._never = Watched(NEVER_US, None)
 
     def watch(self) -> Watched:
         """A watch that never ends a run."""
         return self._never
-
-    def provider_deadline(self, deadline_us: int) -> int:
-        """`deadline_us`, which lies ages away."""
-        return deadline_us

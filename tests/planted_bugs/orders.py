@@ -149,7 +149,7 @@ def no_idempotency_keys() -> None:
 
 @BUGS.plant(
     "idempotency-key",
-    "lab.wiring.process.roles.StoredKeys",
+    "lab.wiring.policy.Switches.http_idempotency.strong",
     setup=LOST_ANSWERS,
     witness="2 orders",
 )
@@ -170,7 +170,7 @@ class KeysInMemory(StoredKeys):
 
 @BUGS.plant(
     "idempotency-key",
-    "lab.wiring.process.roles.StoredKeys",
+    "lab.wiring.policy.Switches.http_idempotency.strong",
     setup=LOST_ANSWERS,
     witness="2 orders",
 )
@@ -280,7 +280,7 @@ def no_outbox() -> None:
 
 @BUGS.plant(
     "outbox-atomic",
-    "lab.wiring.process.chain.DirectPublish",
+    "lab.wiring.policy.Switches.outbox.weak",
     setup=CRASHES,
     off=("outbox",),
     witness="was published, and no committed change owes it",

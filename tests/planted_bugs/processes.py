@@ -135,7 +135,7 @@ class NoLastCommit(DeliveryLoop):
 
 @BUGS.plant(
     "graceful-shutdown",
-    "lab.wiring.process.life.Drain",
+    "lab.wiring.policy.Switches.drain.strong",
     setup=THROTTLED_SHUTDOWN,
     witness="took",
 )

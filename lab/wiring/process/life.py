@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from lab.faults.processes.crash_sites import Role
-from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
+from lab.patterns.drain import Background, Shutdown
 from lab.patterns.outbox import Relay
 from lab.ports.ids import Ids
 from lab.wiring.backends.interface import Backends
+from lab.wiring.policy import Policy, Switches
 from lab.wiring.ports import Life
-from lab.wiring.process.chain import Policy
 from lab.wiring.process.roles import (
     Api,
     ApiRequests,
@@ -87,8 +87,6 @@ class Program:
         life = self.life
         if life.faults is not None:
             life.faults.begin_drain()
-        if not self._policy.has("drain"):
-            return ExitAtOnce()
         work: list[Background] = [*background]
         if self.api is not None:
             work.append(ApiRequests(self.api, life.host))
@@ -100,7 +98,7 @@ class Program:
             if self.api is not None:
                 self.api.refuse()
 
-        return Drain(
+        return self._policy.part(Switches.drain)(
             unready=unready,
             subscriptions=() if self.worker is None else (self.worker.subscription.loop,),
             background=work,

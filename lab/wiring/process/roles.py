@@ -8,15 +8,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from lab.api import make_app
 from lab.patterns.breaker import Breaker, NoBreaker
-from lab.patterns.compensation import KeepLateCaptures, RefundLateCaptures
 from lab.patterns.drain import Background
-from lab.patterns.http_idempotency import IgnoredKeys, StoredKeys
 from lab.patterns.outbox import Relay
-from lab.patterns.provider_key import KeyPerAttempt, KeyPerIntent
 from lab.ports.bus import Consumer
 from lab.ports.ids import Ids
 from lab.ports.service import Service
@@ -27,9 +24,9 @@ from lab.services.notification import Notification
 from lab.services.orders import Orders, OrdersUseCases
 from lab.services.payment import Payment
 from lab.services.validation import Validation
+from lab.wiring.policy import Policy, Switches
 from lab.wiring.ports import Host, Life, Ports, wrap_consumer, wrap_ports
 from lab.wiring.process.chain import (
-    Policy,
     Subscription,
     committing_store,
     make_subscription,
@@ -37,8 +34,6 @@ from lab.wiring.process.chain import (
 )
 
 Third = TypeVar("Third")
-
-_NEVER_US: Final = 2**62
 
 
 class Api:
@@ -132,16 +127,11 @@ def make_api(life: Life, bare: Ports, policy: Policy, ids: Ids) -> Api:
     """Build the API of one process life."""
     ports, pen = wrap_ports(life, bare, policy.plan), life.pen
     store = committing_store(ports, policy)
-    http = (
-        StoredKeys(store=store, pen=life.pen)
-        if policy.has("http_idempotency")
-        else IgnoredKeys(store=store)
-    )
     orders = OrdersUseCases(
         store=store,
         ids=ids,
         clock=life.clock,
-        http=http,
+        http=policy.part(Switches.http_idempotency)(store=store, pen=pen),
         expiry_us=policy.settings.us("orders.expiry_ms"),
     )
 
@@ -182,7 +172,7 @@ def make_worker(life: Life, bare: Ports, consumer: Consumer, policy: Policy) -> 
     """Build one member of a consumer group."""
     ports = wrap_ports(life, bare, policy.plan)
     timeout = make_timeout(life, policy)
-    service = _make_service(life, ports, policy)
+    service = _make_service(life, ports, policy, timeout.provider_us)
     session_us = policy.settings.us("bus.session_ms")
     consumer = wrap_consumer(life, consumer, policy.plan, session_us=session_us)
     subscription = make_subscription(life, ports, consumer, policy, service, timeout)
@@ -190,18 +180,13 @@ def make_worker(life: Life, bare: Ports, consumer: Consumer, policy: Policy) -> 
     return Worker(subscription=subscription, beside=beside)
 
 
-def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
+def _make_service(life: Life, ports: Ports, policy: Policy, timeout_us: int) -> Service:
     settings = policy.settings
     store = committing_store(ports, policy)
     note = _make_note(life)
-    timeout_us = settings.us("timeout.provider_ms") if policy.has("timeout") else _NEVER_US
-    keys = (
-        KeyPerIntent(
-            query_after=settings.number("provider_key.query_after"),
-            lifetime_us=settings.us("provider_key.lifetime_ms"),
-        )
-        if policy.has("provider_key")
-        else KeyPerAttempt()
+    keys = policy.part(Switches.provider_key)(
+        query_after=settings.number("provider_key.query_after"),
+        lifetime_us=settings.us("provider_key.lifetime_ms"),
     )
     match life.group:
         case "validation":
@@ -223,7 +208,7 @@ def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
                 ),
                 clock=life.clock,
                 keys=keys,
-                compensation=_make_compensation(life, policy),
+                compensation=policy.part(Switches.compensation)(pen=life.pen),
                 timeout_us=timeout_us,
                 skew_us=settings.us("provider_key.skew_ms"),
                 note=note,
@@ -239,12 +224,6 @@ def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
             )
 
 
-def _make_compensation(life: Life, policy: Policy) -> RefundLateCaptures | KeepLateCaptures:
-    if not policy.has("compensation"):
-        return KeepLateCaptures()
-    return RefundLateCaptures(pen=life.pen)
-
-
 def _make_note(life: Life) -> Note:
     pen, group = life.pen, life.group
 
@@ -257,9 +236,7 @@ def _make_note(life: Life) -> Note:
 
 def _guard(life: Life, policy: Policy, dependency: str) -> Breaker | NoBreaker:
     settings = policy.settings
-    if not policy.has("breaker"):
-        return NoBreaker(dependency)
-    return Breaker(
+    return policy.part(Switches.breaker)(
         dependency,
         window_us=settings.us("breaker.window_ms"),
         calls_min=settings.number("breaker.calls_min"),

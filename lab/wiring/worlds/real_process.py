@@ -39,8 +39,8 @@ from lab.runtime.ids import SeededIds, TimeOrderedIds
 from lab.wiring.backends.interface import Backends
 from lab.wiring.backends.memory_servers import make_third_parties
 from lab.wiring.backends.real import HttpThirdParties, KafkaBackend, PostgresBackend, RedisBackend
+from lab.wiring.policy import Policy
 from lab.wiring.ports import make_life
-from lab.wiring.process.chain import Policy
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import counted, health_app
@@ -244,7 +244,7 @@ def make_backends(
     return Backends(
         bus=KafkaBackend(where, settings, epoch_us=epoch_us),
         store=PostgresBackend(where, settings, epoch_us=epoch_us, blocked=blocked),
-        dedupe=RedisBackend(where, compares_fences=policy.has("fencing")),
+        dedupe=RedisBackend(where, compares_fences=policy.compares_fences),
         third=HttpThirdParties(where.providers_url, ledger=ledger),
     )
 

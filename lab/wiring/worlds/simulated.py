@@ -30,8 +30,8 @@ from lab.wiring.backends.interface import Backends
 from lab.wiring.backends.memory import memory_backends
 from lab.wiring.backends.memory_servers import Servers, make_servers
 from lab.wiring.outcome import End
+from lab.wiring.policy import Policy
 from lab.wiring.ports import make_life
-from lab.wiring.process.chain import Policy
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.process.roles import Api
 from lab.wiring.spec import RunSpec
@@ -182,7 +182,7 @@ class SimulatedWorld:
         *,
         write: Write | None,
         scheduler: AnyScheduler,
-        replace: Callable[[Backends], Backends] = lambda backends: backends,
+        replace: Callable[[Backends, Policy], Backends] = lambda backends, _: backends,
     ) -> None:
         settings = spec.settings
         self.spec = spec
@@ -198,10 +198,8 @@ class SimulatedWorld:
         )
         self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
         self.ids = SeededIds(spec.seed)
-        self.servers: Servers = make_servers(
-            self.scheduler, settings, chance, off=spec.off, write=write
-        )
-        self.backends = replace(memory_backends(self.servers, self.plan))
+        self.servers: Servers = make_servers(self.scheduler, self.policy, write=write)
+        self.backends = replace(memory_backends(self.servers, self.plan), self.policy)
         self.restart_us = settings.us("run.restart_ms")
         self.is_healed = False
         self.members = _members(self, settings.number("run.members"))

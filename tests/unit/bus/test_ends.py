@@ -295,11 +295,3 @@ def test_runs_in_time_leave_one_timer_and_no_cancellation() -> None:
         scheduler.run(worker())
     assert runs == 5
     assert entries.of("acted") == []
-
-
-def test_a_provider_gets_what_is_left_of_the_time() -> None:
-    with Scheduler() as scheduler:
-        timeout = make_timeout(scheduler, Entries())
-        assert timeout.provider_deadline(10 * SECOND) == 2 * SECOND
-        assert timeout.provider_deadline(1 * SECOND) == 1 * SECOND
-    assert NoTimeout().provider_deadline(1 << 60) == 1 << 60

@@ -87,7 +87,13 @@ def test_a_run_that_ended_in_time_was_not_ended_by_its_deadline() -> None:
     assert bench.entries == []
 
 
+def test_a_call_has_a_length_of_its_own() -> None:
+    with Scheduler() as scheduler:
+        assert Bench(scheduler).timeout.provider_us == 2 * SECOND
+
+
 def test_without_the_pattern_a_deadline_lies_ages_away() -> None:
     run = NoTimeout().watch()
     assert (run.deadline_us, run.is_closed) == (NEVER_US, False)
+    assert NoTimeout(provider_us=2 * SECOND).provider_us == NEVER_US
     assert run.close() is False
