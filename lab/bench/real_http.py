@@ -104,7 +104,9 @@ def _lab_app() -> AsgiApp:
         http=StoredKeys(store=store, pen=Pen(process="api-1", now=clock.now_us)),
         expiry_us=_DAY_US,
     )
-    return make_app(orders, is_ready=lambda: True, subject_header="lab-subject")
+    return make_app(
+        orders, is_ready=lambda: True, admits=lambda: True, subject_header="lab-subject"
+    )
 
 
 async def _serve(app: AsgiApp) -> None:

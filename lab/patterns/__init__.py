@@ -18,6 +18,11 @@ class Pattern(NamedTuple):
 
 PATTERNS: Final = (
     Pattern(
+        "load_shedding",
+        "an overload that everybody waits in and nobody comes out of",
+        "every request is let in, however many are in hand",
+    ),
+    Pattern(
         "http_idempotency",
         "a second order when a client repeats its request",
         "the header Idempotency-Key is ignored",

@@ -21,6 +21,7 @@ from lab.patterns.fencing import accept_any, accept_present
 from lab.patterns.http_idempotency import IgnoredKeys, StoredKeys
 from lab.patterns.inbox import Inbox, NoInbox
 from lab.patterns.key_lanes import KeyParking, PlainParking
+from lab.patterns.load_shedding import AdmitAll, LoadShedding
 from lab.patterns.outbox import DirectPublish, keep_rows
 from lab.patterns.poison_guard import PoisonGuard
 from lab.patterns.provider_key import KeyPerAttempt, KeyPerIntent
@@ -67,6 +68,7 @@ class Switch(Generic[S, W]):
 class Switches:
     """The table, from the outside in; within a place too, so the links stand in their order."""
 
+    load_shedding = Switch("load_shedding", Place.API, LoadShedding, AdmitAll)
     http_idempotency = Switch("http_idempotency", Place.API, StoredKeys, IgnoredKeys)
     outbox = Switch("outbox", Place.COMMIT, keep_rows, DirectPublish)
     drain = Switch("drain", Place.PROCESS, Drain, ExitAtOnce)

@@ -79,10 +79,10 @@ class CancelIsAlwaysGranted(OrdersUseCases):
     witness="it was refused with 422, and there is an order row",
 )
 def keep_what_was_refused(
-    orders: OrdersUseCases, *, is_ready: Callable[[], bool], subject_header: str
+    orders: OrdersUseCases, *, subject_header: str, **doors: Callable[[], bool]
 ) -> AsgiApp:
     """A refused order is kept as a draft, in the table of the real ones."""
-    app = make_app(orders, is_ready=is_ready, subject_header=subject_header)
+    app = make_app(orders, subject_header=subject_header, **doors)
 
     async def front(
         scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]
@@ -127,11 +127,11 @@ class AnswerOutOfAReplica(OrdersUseCases):
     witness="order 999: there is an order row, and nobody asked for it",
 )
 def order_to_warm_up(
-    orders: OrdersUseCases, *, is_ready: Callable[[], bool], subject_header: str
+    orders: OrdersUseCases, *, subject_header: str, **doors: Callable[[], bool]
 ) -> AsgiApp:
     """At its start the API places a test order, so that its connections are warm."""
     in_background(orders.create(DRAFT, body=b"", key="", lab_subject="999.1"))
-    return make_app(orders, is_ready=is_ready, subject_header=subject_header)
+    return make_app(orders, subject_header=subject_header, **doors)
 
 
 # ---- idempotency-key

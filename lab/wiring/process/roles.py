@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 from lab.api import make_app
+from lab.history.pen import Pen
 from lab.patterns.breaker import Breaker, NoBreaker
 from lab.patterns.drain import Background
+from lab.patterns.load_shedding import AdmitAll, LoadShedding
 from lab.patterns.outbox import Relay
 from lab.ports.bus import Consumer
 from lab.ports.ids import Ids
@@ -40,17 +42,16 @@ class Api:
     """The HTTP front of the orders service in one process.
 
     Args:
-        in_flight_max: with more requests in hand new work is shed: nothing queues up in memory.
-        admitted: told how many are in hand, whenever a request was let in and made them more than
-            ever before.
+        door: lets requests in, or sheds them.
+        pen: says how many are in hand, whenever they are more than ever before.
     """
 
     app: AsgiApp
 
-    def __init__(self, *, in_flight_max: int, admitted: Callable[[int], None]) -> None:
+    def __init__(self, *, door: LoadShedding | AdmitAll, pen: Pen) -> None:
         self.is_stopping = False
-        self._in_flight_max = in_flight_max
-        self._admitted = admitted
+        self._door = door
+        self._pen = pen
         self._in_flight = self._most = 0
         self._idle: asyncio.Future[None] | None = None
 
@@ -60,11 +61,18 @@ class Api:
 
     def is_ready(self) -> bool:
         """Whether new work is taken: what `/ready` says. The request that asks is in hand too."""
-        is_ready = not self.is_stopping and self._in_flight <= self._in_flight_max
-        if is_ready and self._in_flight > self._most:
+        return not self.is_stopping and self._door.has_room(self._in_flight)
+
+    def admits(self) -> bool:
+        """Whether a request that brings work is let in. It is in hand already."""
+        if self.is_stopping or not self._door.admits(self._in_flight):
+            return False
+        if self._in_flight > self._most:
             self._most = self._in_flight
-            self._admitted(self._most)
-        return is_ready
+            pen = self._pen
+            if pen.write is not None:
+                pen.write(("admitted", pen.now(), pen.process, "", self._most))
+        return True
 
     def enter(self) -> None:
         """A request came in."""
@@ -135,12 +143,11 @@ def make_api(life: Life, bare: Ports, policy: Policy, ids: Ids) -> Api:
         expiry_us=policy.settings.us("orders.expiry_ms"),
     )
 
-    def admitted(requests: int) -> None:
-        if pen.write is not None:
-            pen.write(("admitted", pen.now(), pen.process, "", requests))
-
-    api = Api(in_flight_max=policy.settings.number("api.max_in_flight"), admitted=admitted)
-    app = make_app(orders, is_ready=api.is_ready, subject_header="lab-subject")
+    door = policy.part(Switches.load_shedding)(
+        in_flight_max=policy.settings.number("api.max_in_flight"), pen=pen
+    )
+    api = Api(door=door, pen=pen)
+    app = make_app(orders, is_ready=api.is_ready, admits=api.admits, subject_header="lab-subject")
     api.app = app if life.faults is None else life.faults.around_app(app)
     if life.stores is not None:
         api.app = life.stores.around_app(api.app)
