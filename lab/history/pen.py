@@ -1,6 +1,6 @@
-"""The pen of one process life: whose entries they are, their clock, and who takes them.
+"""The pen of one process life: the name in its entries, their clock, and their taker.
 
-Not here: the entries (`entries`), and where they go (`recorder`, `journal`).
+Not here: the entries (`entries`), and the places that they go to (`recorder`, `journal`).
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from lab.history.recorder import Now, Write
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pen:
-    """What a part needs to write about itself.
+    """Everything that a part needs to write about itself.
 
     A part that writes often takes the three out when it is made: an entry costs no further frame.
 

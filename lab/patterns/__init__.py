@@ -1,15 +1,16 @@
 """Resilience patterns: one a file, each a switch of `--off` named as its file.
 
-A file holds the strong part and the weak one, if there is one: it is made with the same arguments,
-and leaves alone those of no use to it. This table is the reference of `lab list --patterns`; a test
-compares it with the files. Not here: which part a process gets (`lab.wiring.policy`).
+A file holds the strong part and the weak one, if there is one: the weak one takes the same
+arguments, and leaves alone those of no use to it. This table is the reference of
+`lab list --patterns`; a test compares it with the files. Not here: the choice between the two
+(`lab.wiring.policy`).
 """
 
 from typing import Final, NamedTuple
 
 
 class Pattern(NamedTuple):
-    """One switch: what it is for, and what stands in its place when it is off."""
+    """One switch: its purpose, and its substitute when it is off."""
 
     name: str
     prevents: str
@@ -19,7 +20,7 @@ class Pattern(NamedTuple):
 PATTERNS: Final = (
     Pattern(
         "load_shedding",
-        "an overload that everybody waits in and nobody comes out of",
+        "an overload in which every request waits and none is served in time",
         "every request is let in, however many are in hand",
     ),
     Pattern(

@@ -67,7 +67,7 @@ class Breaker:
         self._changes = 0
 
     def guard(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        """`call` behind this breaker; what it raises carries the dependency's name.
+        """`call` behind this breaker; its errors carry the dependency's name.
 
         The guarded call raises Down while the breaker is open, or when it was a probe that failed.
         """
@@ -165,7 +165,7 @@ class NoBreaker:
         self._dependency = dependency
 
     def guard(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        """`call`; what it raises carries the dependency's name."""
+        """`call`; its errors carry the dependency's name."""
 
         async def unguarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:

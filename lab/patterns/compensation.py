@@ -3,8 +3,8 @@
 Nothing failed, so nothing is retried, and nobody gives it back.
 
 So a capture that lands on a cancelled or expired order moves it to REFUND_PENDING and asks for the
-refund, in the transaction that closes the intent: what cannot be rolled back is undone by another
-step forward.
+refund, in the transaction that closes the intent: a step that cannot be rolled back is undone by
+another step forward.
 
 The weak part keeps the capture and settles the event.
 

@@ -3,7 +3,7 @@
 One record that cannot be decoded is tried again for ever, and every order behind it waits. Or it is
 dropped to get on, and nobody ever learns what it was.
 
-The rule: first the `dead` outcome is committed together with what the service does about it, then
+The rule: first the `dead` outcome is committed together with the service's reaction to it, then
 the record goes to `<topic>.<group>.dlq`, key and value verbatim, with its headers and the reason,
 under an id that is the same however often it is published. Only then is it acknowledged: while
 the queue cannot be reached it blocks and loses nothing. A limiter keeps a bug in our own code from
@@ -124,7 +124,7 @@ class Limiter:
         self._count(is_dead=True)
 
     def healed(self) -> None:
-        """All faults of the run have ended: what dies now, dies for good. Never pauses again."""
+        """All faults of the run have ended: an event that dies now is dead. Never pauses again."""
         self._is_healed = True
 
     def pause_us(self, *, has_waited: bool) -> int:
@@ -144,7 +144,7 @@ class Limiter:
         return self._pause_us
 
     def _is_too_much(self) -> bool:
-        """As if one more had died, which is what is asked about."""
+        """Whether it would be too much if one more died."""
         last = self._last
         is_full = len(last) == SHARE_OF
         seen = min(len(last) + 1, SHARE_OF)
@@ -162,13 +162,13 @@ class Limiter:
 
 
 class DeadLetters:
-    """The link that buries what cannot be handled.
+    """The link that buries events that cannot be handled.
 
     Args:
         inner: the next link.
         queue: publishes the letters.
         store: commits the `dead` outcomes.
-        on_dead: what the service does about a dead event; key and headers only.
+        on_dead: the service's reaction to a dead event, of which it sees key and headers only.
         reads: the event types that `on_dead` is asked about.
         limiter: of this subscription.
         again_us: after a failure of store or publisher.
@@ -302,7 +302,7 @@ def _pending(delivery: Delivery) -> _Pending:
 
 
 def _reasons(delivery: Delivery, dead: DeadLetter, given: Headers) -> Headers:
-    """What a dead letter says about its death, in at most 8 KiB together with our other headers."""
+    """The headers that tell of a death, in at most 8 KiB together with our other headers."""
     failures = delivery.failures
     headers = [
         (

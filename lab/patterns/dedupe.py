@@ -6,9 +6,9 @@ before the effect would lose the event when its worker dies, a mark set after it
 
 The rule has two phases: absent -> in progress (owner, fence, until) -> done. A live claim makes
 the delivery wait without an attempt, unless its event is known to be done; an expired one is taken
-over with the next fence.
-`done` is written only after the commit of a `done` row is known, and every other ending sets the
-key absent, so whatever this store forgets or gets wrong, the inbox decides.
+over with the next fence. `done` is written only after the commit of a `done` row is known, and
+every other ending sets the key absent, so the inbox decides, whatever this store forgets or gets
+wrong.
 
 The weak part is to leave this link out: no claim is made. Weaker still is `MarkBefore`
 (`--set dedupe.phases=1`), the well-known SETNX: marked before the effect, so a crash in between
@@ -25,7 +25,7 @@ from lab.ports.dedupe import Claim, ClaimState, DedupeStore
 from lab.ports.store import Outcome
 
 Look = Callable[[str, str], Awaitable[tuple[Outcome, int] | None]]
-"""`OrderStore.outcome`: what is committed of an event in a group."""
+"""`OrderStore.outcome`: the committed outcome of an event in a group."""
 
 
 class Dedupe:

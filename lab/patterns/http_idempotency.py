@@ -1,6 +1,6 @@
 """The answer to a POST gets lost, the client sends it again, and the shop has two orders.
 
-Neither side did anything wrong: each did what it had to with what it knew.
+Neither side did anything wrong: each acted on the little that it knew.
 
 So the client names its wish with an Idempotency-Key, and the answer is stored under it in the
 transaction that stores the order: either both are there or none. A key that is there gives the same
@@ -64,7 +64,7 @@ class StoredKeys(HttpIdempotency):
         return KeyRefusal.EXISTS
 
     async def _look(self, unit: Unit, key: str, sha256: str) -> StoredAnswer | KeyRefusal:
-        """What stands under the key, be it of this request or of an earlier one."""
+        """The answer under the key, be it of this request or of an earlier one."""
         try:
             row = await self._store.http_key(key)
         except (Transient, Down):

@@ -1,8 +1,8 @@
 """Inbox: a redelivered event changes nothing a second time.
 
 A worker dies after its commit and before its ack, so the same event comes again: without a memory
-of what was handled, the mail goes out twice and the revenue counts double. Suppressing it by a
-cache in front is fast but may forget; only a row in the same transaction as the effect cannot.
+of handled events the mail goes out twice and the revenue counts double. A cache in front of the
+handler is fast but may forget; only a row in the same transaction as the effect cannot.
 
 The rule: one unique row (group, event id), inserted by the transaction that ends the handling, by
 effect and by no-op alike. It is read before the handler runs; the first committer wins, and the
@@ -171,7 +171,7 @@ class NoInbox:
 async def _follow_dead(delivery: Delivery, republish: Republish) -> Settlement:
     """Publish the letter of a dead event again; if that fails now, it is no attempt of the event.
 
-    An attempt would be parked, and whoever parks a dead event is told to look here again at once.
+    An attempt would be parked, and a dead event that is to be parked comes back here at once.
     """
     try:
         await republish(delivery)

@@ -79,7 +79,7 @@ class KeyParking(Parking):
         tiers_us: delays of the retry topics; the first is tier 1.
 
     Attributes:
-        ordering: what the workers of the subscription must keep apart.
+        ordering: the order that the workers of the subscription must keep.
     """
 
     ordering: Final = Ordering.KEY
@@ -173,7 +173,7 @@ class KeyParking(Parking):
     async def see_to_alarm(self, record: Record) -> WaitingRow | None:
         """Before a main record is settled: publish an alarm if its key has a live head.
 
-        The alarm goes to the shortest tier that covers what is left of the head's delay.
+        The alarm goes to the shortest tier that covers the rest of the head's delay.
 
         Returns:
             The head, dead or alive.
@@ -257,7 +257,7 @@ class KeyLanes:
             row = row_of(alarm, attempts=0)
             if is_discard(alarm.record):
                 await self._store.discard(row)
-                # Also if it was gone: whoever deleted it may have died before this.
+                # Also if it was gone: the worker that deleted it may have died before this.
                 await self._parking.see_to_alarm(alarm.record)
                 return DISCARDED
             if not await self._store.revive(row):
@@ -276,7 +276,7 @@ class KeyLanes:
         return await self._run_head(run)
 
     async def _run_head(self, run: HeadRun) -> Settlement:
-        """Run a head that is due; how it ends is how its alarm is settled."""
+        """Run a head that is due; its alarm is settled as it ends."""
         key, event_id = key_of(run.record), run.event_id
         settled = await self._inner(run)
         match settled:
@@ -289,7 +289,7 @@ class KeyLanes:
                 left = await self._store.finish(self._group, key, event_id)
                 return settled if left is None else AGAIN
             case Retry(after_us=after_us, counts=True):
-                # From now on: the handler took its time, and who takes over sees only the row.
+                # From now on: the handler took its time, and a successor sees only the row.
                 _, now_us = await self._store.head(self._group, key)
                 row = row_of(run, attempts=run.attempt, not_before_us=now_us + after_us)
                 await self._store.reschedule(row)
@@ -361,7 +361,7 @@ class PlainTiers:
 
     Args:
         inner: the next link.
-        parking: sends away what must wait.
+        parking: sends events away that must wait.
         wall: wall time in microseconds.
         again_us: after a failure of the publisher.
     """

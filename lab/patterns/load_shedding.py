@@ -5,7 +5,7 @@ waits for it with all the others: memory fills, each answer comes later than its
 clients who ask again add to the load. Not one of them is served any better for it.
 
 The rule: with as many requests in hand as it may have, a process answers new work with 503 and
-Retry-After, at once. It has stored nothing then, so the client may come again whatever it wants.
+Retry-After, at once. It has stored nothing then, so the client may simply come again.
 
 The weak part lets everybody in.
 
@@ -28,11 +28,11 @@ class LoadShedding:
         self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     def has_room(self, in_hand: int) -> bool:
-        """Whether one more would be let in, who is counted in `in_hand`: what a probe is told."""
+        """Whether a request would be let in; for a probe. `in_hand` counts it already."""
         return in_hand <= self._in_flight_max
 
     def admits(self, in_hand: int) -> bool:
-        """Whether a request is let in, which is counted in `in_hand`; if not, it is shed."""
+        """Whether a request is let in; if not, it is shed. `in_hand` counts it already."""
         if in_hand <= self._in_flight_max:
             return True
         if self._write is not None:
@@ -41,7 +41,7 @@ class LoadShedding:
 
 
 class AdmitAll:
-    """The weak part: whoever comes is let in, and waits with everybody else."""
+    """The weak part: every request is let in, and waits with all the others."""
 
     def __init__(self, **_: object) -> None:
         """Nothing is counted."""

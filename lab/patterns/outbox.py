@@ -1,7 +1,7 @@
 """An order is committed and its event is lost in a crash; or an event tells of a failed commit.
 
 Two systems cannot change in one step, so the event is a row of the transaction that it tells of.
-The relay publishes what is committed, then marks it: a crash in between publishes the event again,
+The relay publishes committed rows, then marks them: a crash in between publishes an event again,
 under the same id. Order per aggregate is kept because a shard of aggregates has one owner, and
 because a batch that failed is repeated whole: nothing overtakes it.
 
@@ -132,11 +132,11 @@ class Relay:
 
 
 class _Lane:
-    """What one lane of a relay is at.
+    """The state of one lane of a relay.
 
     Attributes:
         rests: it waits, and has nothing in hand.
-        is_new: it has not looked into its shard yet; what it finds was left by a predecessor.
+        is_new: it has not looked into its shard yet; rows there were left by a predecessor.
         in_doubt: up to this row number some may be published that were not seen to be marked.
     """
 
@@ -177,6 +177,6 @@ class DirectPublish(Committer):
 
 
 def _next_backoff_us(last_us: int, error: LabError) -> int:
-    """Twice the last one, within bounds, and not before what the other side asked for."""
+    """Twice the last one, within bounds, and not shorter than the other side asked for."""
     backoff_us = min(max(BACKOFF_US, 2 * last_us), BACKOFF_MAX_US)
     return max(backoff_us, error.after_us) if isinstance(error, Throttled | Down) else backoff_us

@@ -30,7 +30,7 @@ _EXPLANATIONS_MAX: Final = 3
 class SoloGate:
     """Lets many through together, or one alone; first come, first served. One per process.
 
-    Whoever enters must leave, the same way.
+    Every entry must be followed by one leave.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class SoloGate:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                # Not if another one that gave up has been here: who waits in vain is passed over.
+                # Not if another one that gave up has been here: a cancelled turn is passed over.
                 with suppress(ValueError):
                     self._waiting.remove((turn, solo))
                 self._admit()
@@ -65,7 +65,7 @@ class SoloGate:
             raise
 
     def leave(self) -> None:
-        """Leave; whoever waits longest may be let in."""
+        """Leave; the one that has waited longest may be let in."""
         self._inside -= 1
         self._is_solo = False
         if self._waiting:

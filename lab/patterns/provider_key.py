@@ -22,7 +22,7 @@ _WEIGHT: Final = (
     ChargeState.PENDING,
     ChargeState.DECLINED,
 )
-"""What counts of several answers: a refusal proves nothing while a send is under way."""
+"""Answers by weight, the heaviest first: a refusal proves nothing while a send is under way."""
 
 
 class KeyPerIntent(ProviderKeys):

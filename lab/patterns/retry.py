@@ -4,10 +4,11 @@ A third party answers 503 for a second, and every order of that second is lost; 
 at once and for ever, and the third party never gets up again. Both happen to consumers that treat
 all errors alike.
 
-The rule: the class of an error decides (table in `lab.domain.errors`). What may pass is repeated in
-place with full jitter, then through retry topics with fixed delays, `attempts_max` in all. Repeats
-in place cost tokens per dependency, which only successes give back; without a token the event moves
-to the next tier, never to the dead letters. What is throttled, down or fenced is no attempt.
+The rule: the class of an error decides (table in `lab.domain.errors`). A run whose failure may pass
+is repeated in place with full jitter, then through retry topics with fixed delays, `attempts_max`
+in all. Repeats in place cost tokens per dependency, which only successes give back; without a token
+the event moves to the next tier, never to the dead letters. A run that is throttled or fenced, or
+whose dependency is down, is no attempt.
 
 The weak part makes a dead letter of the first failure.
 
@@ -69,7 +70,7 @@ class RetryBudget:
 
     Args:
         tokens: a full bucket.
-        refill: what each success gives back to every bucket.
+        refill: tokens that each success gives back to every bucket.
     """
 
     def __init__(self, tokens: float, refill: float) -> None:
@@ -95,7 +96,7 @@ class RetryBudget:
 
 
 class Retrying:
-    """Says what becomes of a delivery whose handler failed. From here outward nothing is raised.
+    """Decides on a delivery whose handler failed. From here outward nothing is raised.
 
     Args:
         inner: the next link.
@@ -104,7 +105,7 @@ class Retrying:
         parking: where events wait between tiers.
         jitter: see `Jitter`.
         wall: wall time in microseconds, for the attempt log.
-        pen: for the history.
+        pen: for the history; its clock says how long an event is throttled.
     """
 
     def __init__(
@@ -233,14 +234,14 @@ class Retrying:
 
 
 class NoRetry(Retrying):
-    """The weak part: a dead letter at the first failure. What is no attempt is none here either."""
+    """The weak part: a dead letter at the first failure. A run that is no attempt is none here."""
 
     async def _again(self, delivery: Delivery, error: LabError) -> Settlement:
         return self._bury(delivery, error, "exhausted")
 
 
 def give_back(error: LabError, again_us: int) -> Settlement:
-    """What becomes of a delivery when the machinery around it failed: no attempt, nothing lost."""
+    """The settlement of a delivery around which the machinery failed: no attempt, nothing lost."""
     match error:
         case Down(after_us=after_us):
             return Release("down", after_us)

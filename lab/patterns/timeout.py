@@ -4,7 +4,7 @@ A third party takes the request and never answers: sixteen such calls later ever
 process hangs, and all orders wait behind them. A handler may hang elsewhere, too.
 
 The rule: a run of a handler has a deadline, and each call to a third party has one of its own,
-never later than the run's: what is left of the time is passed on. Deadlines are arguments, so
+never later than the run's: the time that is left is passed on. Deadlines are arguments, so
 keeping them costs nothing; one timer per process cancels a run that overstays all the same.
 
 The weak part sets no deadline: it lies ages away.
@@ -42,7 +42,7 @@ class Watched:
         return self.is_expired and task is not None and task.uncancel() == 0
 
     def expire(self) -> None:
-        """The deadline has passed: cancel what the task is waiting for."""
+        """The deadline has passed: cancel the wait of the task."""
         task = self._task
         assert task is not None
         self.is_expired = True
@@ -54,9 +54,12 @@ class Timeout:
 
     Args:
         handler_us: of one run of a handler.
-        provider_us: of one call to a third party; kept here for those who call.
+        provider_us: of one call to a third party.
         clock: monotonic time of the process, which deadlines are instants of.
         pen: for the history.
+
+    Attributes:
+        provider_us: the same, for the callers.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The table of the switches, and the policy that every process of a run is built by.
 
 `--off NAME` puts the weak part of a row in the place of the strong one; the wiring takes its parts
-from here, and only from here. Not here: what a pattern prevents (`lab.patterns`), and how the parts
-are put together (`process`).
+from here, and only from here. Not here: the purpose of a pattern (`lab.patterns`), and the way in
+which the parts are put together (`process`).
 """
 
 from collections.abc import Callable
@@ -55,8 +55,8 @@ class Switch(Generic[S, W]):
     Attributes:
         name: of the pattern, and of its switch.
         place: where it sits.
-        strong: what makes the part while the pattern is on.
-        weak: what makes it while the pattern is off, of the same arguments; None: nothing is there.
+        strong: makes the part while the pattern is on.
+        weak: makes it while the pattern is off, of the same arguments; None: nothing is there.
     """
 
     name: str
@@ -93,7 +93,7 @@ TABLE: Final = tuple(row for row in vars(Switches).values() if isinstance(row, S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What every process of a run is built by."""
+    """The choices by which every process of a run is built."""
 
     settings: Settings
     off: tuple[str, ...]
@@ -101,18 +101,18 @@ class Policy:
     plan: FaultPlan
 
     def part(self, switch: Switch[S, W]) -> S | W:
-        """What makes the part that a switch stands for."""
+        """The maker of the part that a switch stands for."""
         return switch.weak if switch.name in self.off else switch.strong
 
     @property
     def accepts(self) -> Callable[[int, int], bool]:
-        """Whether what was done under an epoch or fence counts while another is the present one.
+        """Whether work under an epoch or fence counts while another one is present.
 
-        The delivery loop compares so, and every dedupe store in memory.
+        The delivery loop compares so, and the dedupe store in memory.
         """
         return self.part(Switches.fencing)
 
     @property
     def compares_fences(self) -> bool:
-        """The same for a server that compares by itself."""
+        """Whether an old fence is refused, for a server that compares by itself."""
         return not self.accepts(0, 1)

@@ -1,7 +1,7 @@
 """One life of one process, from the first task to the last: the same in every world.
 
-Not here: what it is made of (`programs`), and who starts it, stops it and starts it again
-(`simulated`, `process`).
+Not here: its parts (`chain`, `roles`), and the supervisor that starts it, stops it and starts it
+again (`lab.wiring.worlds`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,11 +29,11 @@ _LOOK_US: Final = 20_000
 
 
 class Program:
-    """What a process runs. Made by `make_program`.
+    """The program of one process life. Made by `make_program`.
 
     Attributes:
         api, relay, worker: the one that it is; the others are None.
-        life: whose life it is.
+        life: the life that runs it.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Program:
         background: Sequence[Background] = (),
         close: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> Shutdown:
-        """What is done when the process is told to stop; called when it is told.
+        """The end of the process; called when it is told to stop.
 
         Args:
             first: called before everything else, once.
-            background: of whoever runs the process, before the program's own.
+            background: of the world that the process lives in, before the program's own.
             close: the same.
         """
         life = self.life
@@ -111,7 +111,7 @@ class Program:
 async def make_program(
     life: Life, role: Role, backends: Backends, policy: Policy, ids: Ids
 ) -> Program:
-    """Connect a process life to the backends and build what it runs."""
+    """Connect a process life to the backends and build its program."""
     stack = AsyncExitStack()
     bare, make_consumer = await backends.connect(life, stack)
     built: Api | Relay | Worker

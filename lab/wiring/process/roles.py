@@ -1,7 +1,8 @@
-"""What each process of the lab runs: the API, the relay, or one consumer group with its service.
+"""The role of each process of the lab: the API, the relay, or one consumer group with its service.
 
-A program is built afresh for every life of its process. It ends when it is told to stop, as gently
-as `drain` allows. Not here: who starts it again (`simulated`).
+A role is built afresh for every life of its process. It ends when it is told to stop, as gently as
+`drain` allows. Not here: the life around it (`life`), and the supervisor that starts it again
+(`lab.wiring.worlds`).
 """
 
 import asyncio
@@ -60,7 +61,7 @@ class Api:
         self.is_stopping = True
 
     def is_ready(self) -> bool:
-        """Whether new work is taken: what `/ready` says. The request that asks is in hand too."""
+        """Whether new work is taken, for `/ready`. The request that asks is in hand too."""
         return not self.is_stopping and self._door.has_room(self._in_flight)
 
     def admits(self) -> bool:
@@ -169,7 +170,7 @@ def make_relay(life: Life, bare: Ports, policy: Policy) -> Relay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """One consumer group's process: its subscription, and what runs beside it."""
+    """One consumer group's process: its subscription, and the task beside it."""
 
     subscription: Subscription
     beside: Callable[[], Coroutine[Any, Any, None]] | None
