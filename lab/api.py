@@ -87,17 +87,23 @@ _Handle = Callable[[Scope, Receive], Awaitable[_Reply]]
 
 
 def make_app(
-    orders: OrdersUseCases, *, is_ready: Callable[[], bool], subject_header: str = ""
+    orders: OrdersUseCases,
+    *,
+    is_ready: Callable[[], bool],
+    admits: Callable[[], bool],
+    subject_header: str = "",
 ) -> ASGIApp:
     """The ASGI app.
 
     Args:
         orders: what the app does for its clients.
-        is_ready: whether new work is taken; if not, it is shed and nothing is stored.
+        is_ready: whether new work is taken: what a probe is told.
+        admits: asked once for each request that brings work; if not, it is shed, and nothing is
+            stored.
         subject_header: name of the header that carries `ordinal.send` in a lab run, such as
             `lab-subject`; "" takes none.
     """
-    front = _Front(orders, is_ready, subject_header.lower().encode())
+    front = _Front(orders, is_ready, admits, subject_header.lower().encode())
     routes = [
         Route("/orders", _Endpoint(front.create), methods=["POST"], name="create"),
         Route("/orders/{id}", _Endpoint(front.get), methods=["GET"], name="get"),
@@ -151,15 +157,21 @@ class _Front:
     """The handlers, one a route."""
 
     def __init__(
-        self, orders: OrdersUseCases, is_ready: Callable[[], bool], subject_header: bytes
+        self,
+        orders: OrdersUseCases,
+        is_ready: Callable[[], bool],
+        admits: Callable[[], bool],
+        subject_header: bytes,
     ) -> None:
         self._orders = orders
         self._is_ready = is_ready
+        self._admits = admits
         self._subject_header = subject_header
 
     async def create(self, scope: Scope, receive: Receive) -> _Reply:
         """POST /orders: 201, or every reason why not."""
-        self._refuse_unready()
+        if not self._admits():
+            raise _unready()
         asked = self._read_headers(scope)
         if asked.content_type != b"application/json" and not _is_json(asked.content_type):
             raise _Problem(415, "media-type", "the body must be application/json in UTF-8")
@@ -195,7 +207,8 @@ class _Front:
 
     async def cancel(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
         """POST /orders/{id}/cancel: 200, however often; 404; 409 once it is too late."""
-        self._refuse_unready()
+        if not self._admits():
+            raise _unready()
         order_id = _path_id(scope)
         met = await self._orders.cancel(order_id)
         if met is Cancelled.UNKNOWN:
@@ -210,12 +223,9 @@ class _Front:
 
     async def ready(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
         """GET /ready: new work is taken."""
-        self._refuse_unready()
-        return _Reply(200, b'{"status":"ready"}')
-
-    def _refuse_unready(self) -> None:
         if not self._is_ready():
-            raise _Problem(503, SHED, "not ready: nothing was stored", headers=_retry_after(0))
+            raise _unready()
+        return _Reply(200, b'{"status":"ready"}')
 
     def _read_headers(self, scope: Scope) -> _Asked:
         asked = _Asked()
@@ -319,6 +329,10 @@ def _not_made(why: KeyRefusal) -> _Problem:
         detail = "a request with this Idempotency-Key is running: send it again later"
         return _Problem(409, "idempotency-key-running", detail, headers=_retry_after(0))
     return _Problem(409, "order-exists", "an order of this id exists already")
+
+
+def _unready() -> _Problem:
+    return _Problem(503, SHED, "not ready: nothing was stored", headers=_retry_after(0))
 
 
 def _shed(passing: Transient | Down) -> _Problem:

@@ -15,6 +15,7 @@ from lab.api import make_app
 from lab.bench.baselines.raw_asgi import raw_app, requests_a_second
 from lab.bench.load import BenchError
 from lab.domain.order import Order
+from lab.history.pen import Pen
 from lab.patterns.http_idempotency import StoredKeys
 from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Outcome, Unit, Verdict
 from lab.runtime.clock import SystemClock
@@ -100,10 +101,12 @@ def _lab_app() -> AsgiApp:
         store=store,
         ids=TimeOrderedIds(),
         clock=clock,
-        http=StoredKeys(store=store, write=None, now=clock.now_us, process="api-1"),
+        http=StoredKeys(store=store, pen=Pen(process="api-1", now=clock.now_us)),
         expiry_us=_DAY_US,
     )
-    return make_app(orders, is_ready=lambda: True, subject_header="lab-subject")
+    return make_app(
+        orders, is_ready=lambda: True, admits=lambda: True, subject_header="lab-subject"
+    )
 
 
 async def _serve(app: AsgiApp) -> None:

@@ -23,6 +23,7 @@ from lab.bus.kafka.topics import KafkaTopics
 from lab.bus.loop.delivery import DeliveryLoop
 from lab.bus.loop.limits import Limits
 from lab.domain.envelope import Envelope, from_headers
+from lab.history.pen import Pen
 from lab.patterns.commit_prefix import commit_prefix
 from lab.patterns.fencing import accept_present
 from lab.patterns.outbox import to_record
@@ -236,11 +237,10 @@ def _loop(consumer: Consumer, handle: Handle, topic: str) -> DeliveryLoop:
         handle=handle,
         topics=(topic,),
         group="bench",
-        process="bench",
         limits=Limits(workers=WORKERS, max_in_flight=IN_FLIGHT, max_uncommitted=2 * IN_FLIGHT),
         position=commit_prefix,
         accepts=accept_present,
-        now=SystemClock().now_us,
+        pen=Pen(process="bench", now=SystemClock().now_us),
     )
 
 

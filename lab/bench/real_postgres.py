@@ -21,6 +21,7 @@ from lab.domain.codec import decode
 from lab.domain.envelope import Envelope, from_headers
 from lab.domain.events import READS, OrderCreated
 from lab.domain.order import Intent, IntentKind, NewOrder, OrderId, OrderState, charge_key
+from lab.history.pen import Pen
 from lab.patterns.outbox import Relay
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.store import (
@@ -109,9 +110,7 @@ async def _live(server: PostgresServer, orders: int) -> float:
         clock,
         batch=_BATCH,
         lanes=SHARDS,
-        write=None,
-        now=clock.now_us,
-        process="bench",
+        pen=Pen(process="bench", now=clock.now_us),
     )
     try:
         start_s = time.perf_counter()

@@ -16,6 +16,7 @@ from lab.checks.tables import LIMITER, SHED, TERMINAL, WRITER, is_refusal
 from lab.history import shapes
 
 DEEDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "load_shedding": {"shed": "requests refused because too many were in hand"},
     "outbox": {
         "kept_over_crash": "events whose writer was killed between its commit and their publish",
         "recovered": "events that a new relay found waiting",

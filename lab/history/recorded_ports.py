@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from lab.domain.envelope import H_SUBJECT, header
 from lab.domain.errors import LabError
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.ports.bus import Consumer, Outgoing, Publisher, TopicPartition
 from lab.ports.dedupe import Claim, DedupeStore
 from lab.ports.store import OrderStore, Unit, Verdict
@@ -30,16 +30,14 @@ def result_of(failure: LabError | CancelledError) -> str:
 class RecordedStore:
     """An order store whose commits are recorded. See `lab.ports.store.OrderStore`."""
 
-    def __init__(self, inner: OrderStore, *, write: Write, now: Now, process: str) -> None:
+    def __init__(self, inner: OrderStore, *, pen: Pen) -> None:
         self.load = inner.load
         self.outcome = inner.outcome
         self.http_key = inner.http_key
         self.due = inner.due
         self.wait_due = inner.wait_due
         self._commit = inner.commit
-        self._write = write
-        self._now = now
-        self._process = process
+        self._process, self._now, self._write = pen.process, pen.now, pen.writing
 
     async def commit(self, unit: Unit) -> Verdict:
         """See `Committer.commit`."""
@@ -60,11 +58,9 @@ class RecordedStore:
 class RecordedPublisher(Publisher):
     """A publisher whose calls are recorded."""
 
-    def __init__(self, inner: Publisher, *, write: Write, now: Now, process: str) -> None:
+    def __init__(self, inner: Publisher, *, pen: Pen) -> None:
         self._publish = inner.publish
-        self._write = write
-        self._now = now
-        self._process = process
+        self._process, self._now, self._write = pen.process, pen.now, pen.writing
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         write, now, process = self._write, self._now, self._process
@@ -81,9 +77,7 @@ class RecordedPublisher(Publisher):
 class RecordedConsumer:
     """A consumer whose committed positions are recorded. See `lab.ports.bus.Consumer`."""
 
-    def __init__(
-        self, inner: Consumer, *, write: Write, now: Now, process: str, group: str
-    ) -> None:
+    def __init__(self, inner: Consumer, *, pen: Pen, group: str) -> None:
         self.join = inner.join
         self.poll = inner.poll
         self.wake = inner.wake
@@ -91,9 +85,7 @@ class RecordedConsumer:
         self.resume = inner.resume
         self.leave = inner.leave
         self._commit = inner.commit
-        self._write = write
-        self._now = now
-        self._process = process
+        self._process, self._now, self._write = pen.process, pen.now, pen.writing
         self._group = group
 
     async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
@@ -119,13 +111,11 @@ class RecordedConsumer:
 class RecordedDedupe(DedupeStore):
     """A dedupe store whose calls are recorded, each once it is answered."""
 
-    def __init__(self, inner: DedupeStore, *, write: Write, now: Now, process: str) -> None:
+    def __init__(self, inner: DedupeStore, *, pen: Pen) -> None:
         self._claim = inner.claim
         self._complete = inner.complete
         self._release = inner.release
-        self._write = write
-        self._now = now
-        self._process = process
+        self._process, self._now, self._write = pen.process, pen.now, pen.writing
 
     async def claim(self, group: str, event_id: str, *, owner: str, lease_us: int) -> Claim:
         claim = await self._claim(group, event_id, owner=owner, lease_us=lease_us)

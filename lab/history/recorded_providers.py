@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from lab.domain.errors import Down, LabError, Throttled
 from lab.domain.order import Item
+from lab.history.pen import Pen
 from lab.history.recorded_ports import Failure, result_of
-from lab.history.recorder import Now, Write
 from lab.ports.providers import (
     Antifraud,
     GatewayAnswer,
@@ -33,13 +33,9 @@ class _Calls:
         subject_of: see `SubjectOf`.
     """
 
-    def __init__(
-        self, *, provider: str, write: Write, now: Now, process: str, subject_of: SubjectOf
-    ) -> None:
+    def __init__(self, *, provider: str, pen: Pen, subject_of: SubjectOf) -> None:
         self._provider = provider
-        self._write = write
-        self._now = now
-        self._process = process
+        self._process, self._now, self._write = pen.process, pen.now, pen.writing
         self._subject_of = subject_of
 
     def _begin(self, action: str, order_id: str, key: str, deadline_us: int) -> tuple[str, int]:
@@ -106,15 +102,11 @@ class RecordedGateway(_Calls, PaymentGateway):
         self,
         inner: PaymentGateway,
         *,
-        write: Write,
-        now: Now,
-        process: str,
+        pen: Pen,
         subject_of: SubjectOf,
         provider: str = "payment_gateway",
     ) -> None:
-        super().__init__(
-            provider=provider, write=write, now=now, process=process, subject_of=subject_of
-        )
+        super().__init__(provider=provider, pen=pen, subject_of=subject_of)
         self._inner = inner
 
     async def charge(
@@ -172,15 +164,11 @@ class RecordedMailer(_Calls, Mailer):
         self,
         inner: Mailer,
         *,
-        write: Write,
-        now: Now,
-        process: str,
+        pen: Pen,
         subject_of: SubjectOf,
         provider: str = "mailer",
     ) -> None:
-        super().__init__(
-            provider=provider, write=write, now=now, process=process, subject_of=subject_of
-        )
+        super().__init__(provider=provider, pen=pen, subject_of=subject_of)
         self._inner = inner
 
     async def send(self, order_id: str, *, key: str, template: str, deadline_us: int) -> None:
@@ -200,15 +188,11 @@ class RecordedWarehouse(_Calls, Warehouse):
         self,
         inner: Warehouse,
         *,
-        write: Write,
-        now: Now,
-        process: str,
+        pen: Pen,
         subject_of: SubjectOf,
         provider: str = "warehouse",
     ) -> None:
-        super().__init__(
-            provider=provider, write=write, now=now, process=process, subject_of=subject_of
-        )
+        super().__init__(provider=provider, pen=pen, subject_of=subject_of)
         self._inner = inner
 
     async def in_stock(self, order_id: str, items: tuple[Item, ...], *, deadline_us: int) -> bool:
@@ -229,15 +213,11 @@ class RecordedAntifraud(_Calls, Antifraud):
         self,
         inner: Antifraud,
         *,
-        write: Write,
-        now: Now,
-        process: str,
+        pen: Pen,
         subject_of: SubjectOf,
         provider: str = "antifraud",
     ) -> None:
-        super().__init__(
-            provider=provider, write=write, now=now, process=process, subject_of=subject_of
-        )
+        super().__init__(provider=provider, pen=pen, subject_of=subject_of)
         self._inner = inner
 
     async def is_fraud(
@@ -262,15 +242,11 @@ class RecordedCustomers(_Calls, CustomerStore):
         self,
         inner: CustomerStore,
         *,
-        write: Write,
-        now: Now,
-        process: str,
+        pen: Pen,
         subject_of: SubjectOf,
         provider: str = "customers",
     ) -> None:
-        super().__init__(
-            provider=provider, write=write, now=now, process=process, subject_of=subject_of
-        )
+        super().__init__(provider=provider, pen=pen, subject_of=subject_of)
         self._inner = inner
 
     async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final, ParamSpec, TypeVar
 
 from lab.domain.errors import Down, Indeterminate, LabError, Replayed, Transient
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
+from lab.history.recorder import Now
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,8 +37,7 @@ class Breaker:
         failures_percent: share of failures that opens it.
         open_us: time until a probe is let through.
         clock: monotonic microseconds.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -49,9 +49,7 @@ class Breaker:
         failures_percent: int,
         open_us: int,
         clock: Now,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._dependency = dependency
         self._slice_us = max(window_us // _SLICES, 1)
@@ -59,9 +57,7 @@ class Breaker:
         self._failures_percent = failures_percent
         self._open_us = open_us
         self._clock = clock
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         # [slice, calls, failures], oldest first.
         self._slices: deque[list[int]] = deque()
         self._state = _CLOSED
@@ -71,7 +67,7 @@ class Breaker:
         self._changes = 0
 
     def guard(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        """`call` behind this breaker; what it raises carries the dependency's name.
+        """`call` behind this breaker; its errors carry the dependency's name.
 
         The guarded call raises Down while the breaker is open, or when it was a probe that failed.
         """
@@ -165,11 +161,11 @@ class NoBreaker:
         dependency: its name, for the retry budget.
     """
 
-    def __init__(self, dependency: str) -> None:
+    def __init__(self, dependency: str, **_: object) -> None:
         self._dependency = dependency
 
     def guard(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        """`call`; what it raises carries the dependency's name."""
+        """`call`; its errors carry the dependency's name."""
 
         async def unguarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:

@@ -1,8 +1,9 @@
-"""What was committed past a record that still ran is lost when its process dies.
+"""A later record was committed, the process dies, and the earlier one that still ran is lost.
 
-Sixteen workers finish out of order, and nobody reads a second time what lies below the group's
-position. So that position is the contiguous settled prefix: after a crash the first record that
-was not settled comes again, and everything behind it.
+Sixteen workers finish out of order, and no member reads again below the group's position.
+
+So that position is the contiguous settled prefix: after a crash the first record that was not
+settled comes again, and everything behind it.
 
 The weak part commits the highest settled offset, as a consumer does that commits after each record.
 """
@@ -11,7 +12,7 @@ from typing import Protocol
 
 
 class Settled(Protocol):
-    """What was settled of one partition under one epoch."""
+    """The settled records of one partition under one epoch."""
 
     @property
     def contiguous(self) -> int:

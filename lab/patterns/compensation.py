@@ -3,8 +3,8 @@
 Nothing failed, so nothing is retried, and nobody gives it back.
 
 So a capture that lands on a cancelled or expired order moves it to REFUND_PENDING and asks for the
-refund, in the transaction that closes the intent: what cannot be rolled back is undone by another
-step forward.
+refund, in the transaction that closes the intent: a step that cannot be rolled back is undone by
+another step forward.
 
 The weak part keeps the capture and settles the event.
 
@@ -13,7 +13,7 @@ Source: Garcia-Molina and Salem, Sagas, 1987.
 
 from lab.domain.events import RefundRequested
 from lab.domain.order import Order
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.ports.strategies import Compensation
 
 
@@ -21,15 +21,11 @@ class RefundLateCaptures(Compensation):
     """Money that came too late goes back.
 
     Args:
-        write: where the history goes, or None.
-        now: the time of its entries.
-        process: whose they are.
+        pen: for the history.
     """
 
-    def __init__(self, *, write: Write | None, now: Now, process: str) -> None:
-        self._write = write
-        self._now = now
-        self._process = process
+    def __init__(self, *, pen: Pen) -> None:
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     def of_late_capture(self, order: Order, charge_key: str) -> RefundRequested | None:
         if self._write is not None:
@@ -47,6 +43,9 @@ class RefundLateCaptures(Compensation):
 
 class KeepLateCaptures(Compensation):
     """The weak part: the shop keeps money for an order that does not exist any more."""
+
+    def __init__(self, **_: object) -> None:
+        """There is nothing to be written."""
 
     def of_late_capture(self, order: Order, charge_key: str) -> RefundRequested | None:  # noqa: ARG002
         return None

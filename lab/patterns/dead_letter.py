@@ -3,7 +3,7 @@
 One record that cannot be decoded is tried again for ever, and every order behind it waits. Or it is
 dropped to get on, and nobody ever learns what it was.
 
-The rule: first the `dead` outcome is committed together with what the service does about it, then
+The rule: first the `dead` outcome is committed together with the service's reaction to it, then
 the record goes to `<topic>.<group>.dlq`, key and value verbatim, with its headers and the reason,
 under an id that is the same however often it is published. Only then is it acknowledged: while
 the queue cannot be reached it blocks and loses nothing. A limiter keeps a bug in our own code from
@@ -24,7 +24,8 @@ import msgspec
 from lab.domain.envelope import Headers, with_headers
 from lab.domain.errors import LabError
 from lab.domain.events import derived_id
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
+from lab.history.recorder import Now
 from lab.patterns.inbox import DEAD, DONE
 from lab.patterns.retry import give_back
 from lab.ports.bus import (
@@ -63,18 +64,13 @@ class DeadLetterQueue:
     Args:
         publisher: takes the records.
         group: the consumer group.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
-    def __init__(
-        self, *, publisher: Publisher, group: str, now: Now, process: str, write: Write | None
-    ) -> None:
+    def __init__(self, *, publisher: Publisher, group: str, pen: Pen) -> None:
         self._publisher = publisher
         self._group = group
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def publish(self, delivery: Delivery, dead: DeadLetter) -> None:
         """Publish a dead letter. Raises as `Publisher.publish`."""
@@ -128,7 +124,7 @@ class Limiter:
         self._count(is_dead=True)
 
     def healed(self) -> None:
-        """All faults of the run have ended: what dies now, dies for good. Never pauses again."""
+        """All faults of the run have ended: an event that dies now is dead. Never pauses again."""
         self._is_healed = True
 
     def pause_us(self, *, has_waited: bool) -> int:
@@ -148,7 +144,7 @@ class Limiter:
         return self._pause_us
 
     def _is_too_much(self) -> bool:
-        """As if one more had died, which is what is asked about."""
+        """Whether it would be too much if one more died."""
         last = self._last
         is_full = len(last) == SHARE_OF
         seen = min(len(last) + 1, SHARE_OF)
@@ -166,18 +162,17 @@ class Limiter:
 
 
 class DeadLetters:
-    """The link that buries what cannot be handled.
+    """The link that buries events that cannot be handled.
 
     Args:
         inner: the next link.
         queue: publishes the letters.
         store: commits the `dead` outcomes.
-        on_dead: what the service does about a dead event; key and headers only.
+        on_dead: the service's reaction to a dead event, of which it sees key and headers only.
         reads: the event types that `on_dead` is asked about.
         limiter: of this subscription.
         again_us: after a failure of store or publisher.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -190,9 +185,7 @@ class DeadLetters:
         reads: Container[str],
         limiter: Limiter,
         again_us: int,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._queue = queue
@@ -201,9 +194,7 @@ class DeadLetters:
         self._reads = reads
         self._limiter = limiter
         self._again_us = again_us
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         # Found dead under this epoch and not buried yet: no handler is started again for them.
         self._pending: dict[_Pending, DeadLetter] = {}
         # Those of them that are dead already and lack only their letter: the limiter is too late.
@@ -311,7 +302,7 @@ def _pending(delivery: Delivery) -> _Pending:
 
 
 def _reasons(delivery: Delivery, dead: DeadLetter, given: Headers) -> Headers:
-    """What a dead letter says about its death, in at most 8 KiB together with our other headers."""
+    """The headers that tell of a death, in at most 8 KiB together with our other headers."""
     failures = delivery.failures
     headers = [
         (

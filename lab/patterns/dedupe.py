@@ -6,25 +6,26 @@ before the effect would lose the event when its worker dies, a mark set after it
 
 The rule has two phases: absent -> in progress (owner, fence, until) -> done. A live claim makes
 the delivery wait without an attempt, unless its event is known to be done; an expired one is taken
-over with the next fence.
-`done` is written only after the commit of a `done` row is known, and every other ending sets the
-key absent, so whatever this store forgets or gets wrong, the inbox decides.
+over with the next fence. `done` is written only after the commit of a `done` row is known, and
+every other ending sets the key absent, so the inbox decides, whatever this store forgets or gets
+wrong.
 
-The weak parts: `NoDedupe` makes no call. `MarkBefore` (`--set dedupe.phases=1`) is the well-known
-SETNX: marked before the effect, so a crash in between loses the event.
+The weak part is to leave this link out: no claim is made. Weaker still is `MarkBefore`
+(`--set dedupe.phases=1`), the well-known SETNX: marked before the effect, so a crash in between
+loses the event.
 """
 
 from collections.abc import Awaitable, Callable
 
 from lab.domain.errors import Down, Indeterminate, LabError, Throttled
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.patterns.inbox import DONE
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
 from lab.ports.store import Outcome
 
 Look = Callable[[str, str], Awaitable[tuple[Outcome, int] | None]]
-"""`OrderStore.outcome`: what is committed of an event in a group."""
+"""`OrderStore.outcome`: the committed outcome of an event in a group."""
 
 
 class Dedupe:
@@ -38,8 +39,7 @@ class Dedupe:
         lease_us: how long a claim lasts; longer than any handler.
         window_us: how long `done` is remembered.
         is_open: with the store down: let the inbox decide; else wait until it is back.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -52,9 +52,7 @@ class Dedupe:
         lease_us: int,
         window_us: int,
         is_open: bool,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._store = store
@@ -63,9 +61,7 @@ class Dedupe:
         self._lease_us = lease_us
         self._window_us = window_us
         self._is_open = is_open
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""
@@ -131,17 +127,6 @@ class Dedupe:
             self._write(("acted", self._now(), self._process, delivery.subject, "dedupe", what))
 
 
-class NoDedupe:
-    """The weak part: every duplicate gets as far as the inbox."""
-
-    def __init__(self, inner: Handle) -> None:
-        self._inner = inner
-
-    def __call__(self, delivery: Delivery) -> Awaitable[Settlement]:
-        """See `Handle`."""
-        return self._inner(delivery)
-
-
 class MarkBefore:
     """The weak part of `dedupe.phases=1`: one SETNX, before the effect.
 
@@ -153,8 +138,7 @@ class MarkBefore:
         store: the marks.
         owner: the process life.
         window_us: how long a mark is remembered.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -164,17 +148,13 @@ class MarkBefore:
         store: DedupeStore,
         owner: str,
         window_us: int,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._store = store
         self._owner = owner
         self._window_us = window_us
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""

@@ -1,16 +1,17 @@
-"""Drain: a process that is told to stop finishes what it began, and leaves no work done twice.
+"""Drain: a process that is told to stop ends the work that it began, and leaves none done twice.
 
 Every deployment stops every process. One that exits at once leaves charges made and not recorded,
 and records handled and not committed, to be found out by the next one; one that never exits is
 killed in the middle.
 
-The rule: not ready any more, take nothing new (heartbeats go on), run to the end what was started
-and what lies below it, cancel what takes too long, commit, leave the group, flush what is still to
-be published, close. A second signal aborts. The report says what was drained, cancelled, abandoned.
+The rule: the process is ready no more and takes nothing new, while its heartbeats go on. It runs
+started records, and those below them, to their end, cancels the ones that take too long, commits,
+leaves the group, publishes the rest of its events, and closes. A second signal aborts. A report
+lists the drained, the cancelled and the abandoned events.
 
 The weak part exits at once, uncommitted.
 
-Source: the order of steps follows what Kafka consumers learnt (zio-kafka #1087, atleon #541).
+Source: the order of steps follows the lessons of Kafka consumers (zio-kafka #1087, atleon #541).
 """
 
 import asyncio
@@ -45,7 +46,7 @@ class Background(Protocol):
         ...
 
     async def finish(self, grace_us: int) -> None:
-        """Return when what was begun is done, at the latest after `grace_us`."""
+        """Return when the work that was begun is done, at the latest after `grace_us`."""
         ...
 
 
@@ -68,7 +69,7 @@ class ShutdownReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shutdown(Protocol):
-    """What a process does when it is told to stop."""
+    """The end of a process that is told to stop."""
 
     async def on_signal(self) -> ShutdownReport:
         """End the process's work; when this returns it may exit. May be called again meanwhile."""
@@ -156,7 +157,10 @@ class Drain(Shutdown):
 
 
 class ExitAtOnce(Shutdown):
-    """The weak part: the process exits in the middle of what it does."""
+    """The weak part: the process exits in the middle of its work."""
+
+    def __init__(self, **_: object) -> None:
+        """Nobody is waited for."""
 
     async def on_signal(self) -> ShutdownReport:
         return ShutdownReport(is_clean=False, is_aborted=True)

@@ -1,7 +1,6 @@
 """A process that was paused for a minute wakes up and goes on as if nothing had happened.
 
-Meanwhile its partitions went to another member: what it settles now would overwrite the position of
-that one.
+Meanwhile its partitions went to another member, whose position its settlements would now overwrite.
 
 So every delivery carries the epoch of the assignment it came under, and a settlement counts only
 while that assignment is the present one. Stores fence in the same way, by version or fence number.

@@ -1,6 +1,6 @@
 """The answer to a POST gets lost, the client sends it again, and the shop has two orders.
 
-Neither side did anything wrong: each did what it had to with what it knew.
+Neither side did anything wrong: each acted on the little that it knew.
 
 So the client names its wish with an Idempotency-Key, and the answer is stored under it in the
 transaction that stores the order: either both are there or none. A key that is there gives the same
@@ -18,7 +18,7 @@ import hashlib
 import msgspec
 
 from lab.domain.errors import Down, Indeterminate, Transient
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.ports.store import HttpKeyRow, OrderStore, Unit, Verdict
 from lab.ports.strategies import HttpIdempotency, KeyRefusal, StoredAnswer
 
@@ -28,16 +28,12 @@ class StoredKeys(HttpIdempotency):
 
     Args:
         store: the order store, behind the patterns that wrap its `commit`.
-        write: where the history goes, or None.
-        now: the time of its entries.
-        process: whose they are.
+        pen: for the history.
     """
 
-    def __init__(self, *, store: OrderStore, write: Write | None, now: Now, process: str) -> None:
+    def __init__(self, *, store: OrderStore, pen: Pen) -> None:
         self._store = store
-        self._write = write
-        self._now = now
-        self._process = process
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         self._running: dict[str, None] = {}
 
     async def commit(
@@ -68,7 +64,7 @@ class StoredKeys(HttpIdempotency):
         return KeyRefusal.EXISTS
 
     async def _look(self, unit: Unit, key: str, sha256: str) -> StoredAnswer | KeyRefusal:
-        """What stands under the key, be it of this request or of an earlier one."""
+        """The answer under the key, be it of this request or of an earlier one."""
         try:
             row = await self._store.http_key(key)
         except (Transient, Down):
@@ -96,7 +92,7 @@ class StoredKeys(HttpIdempotency):
 class IgnoredKeys(HttpIdempotency):
     """The weak part: every request is a new wish."""
 
-    def __init__(self, *, store: OrderStore) -> None:
+    def __init__(self, *, store: OrderStore, **_: object) -> None:
         self._store = store
 
     async def commit(

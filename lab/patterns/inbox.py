@@ -1,8 +1,8 @@
 """Inbox: a redelivered event changes nothing a second time.
 
 A worker dies after its commit and before its ack, so the same event comes again: without a memory
-of what was handled, the mail goes out twice and the revenue counts double. Suppressing it by a
-cache in front is fast but may forget; only a row in the same transaction as the effect cannot.
+of handled events the mail goes out twice and the revenue counts double. A cache in front of the
+handler is fast but may forget; only a row in the same transaction as the effect cannot.
 
 The rule: one unique row (group, event id), inserted by the transaction that ends the handling, by
 effect and by no-op alike. It is read before the handler runs; the first committer wins, and the
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import msgspec
 
 from lab.domain.errors import AlreadyDead, AlreadyDone, LabError
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.patterns.retry import give_back
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 from lab.ports.store import Committer, Outcome, OutcomeRow, Unit, Verdict
@@ -49,8 +49,7 @@ class Inbox:
     Args:
         store: outcomes and commits.
         republish: see `Republish`.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -58,15 +57,11 @@ class Inbox:
         store: Outcomes,
         *,
         republish: Republish,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._store = store
         self._republish = republish
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     def link(self, inner: Handle) -> Handle:
         """The link of the chain: follows an outcome that exists, else runs `inner`."""
@@ -137,7 +132,7 @@ class NoInbox:
         republish: see `Republish`.
     """
 
-    def __init__(self, store: Outcomes, *, republish: Republish) -> None:
+    def __init__(self, store: Outcomes, *, republish: Republish, **_: object) -> None:
         self._store = store
         self._republish = republish
 
@@ -176,7 +171,7 @@ class NoInbox:
 async def _follow_dead(delivery: Delivery, republish: Republish) -> Settlement:
     """Publish the letter of a dead event again; if that fails now, it is no attempt of the event.
 
-    An attempt would be parked, and whoever parks a dead event is told to look here again at once.
+    An attempt would be parked, and a dead event that is to be parked comes back here at once.
     """
     try:
         await republish(delivery)

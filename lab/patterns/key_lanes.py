@@ -33,13 +33,15 @@ from lab.domain.envelope import (
     header_int,
 )
 from lab.domain.errors import LabError
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
+from lab.history.recorder import Now
 from lab.patterns.inbox import DEAD, DONE, Republish
 from lab.patterns.retry import give_back
 from lab.ports.bus import (
     Ack,
     Delivery,
     Handle,
+    Ordering,
     Outgoing,
     Publisher,
     Record,
@@ -75,7 +77,12 @@ class KeyParking(Parking):
         publisher: takes the alarms.
         group: the consumer group.
         tiers_us: delays of the retry topics; the first is tier 1.
+
+    Attributes:
+        ordering: the order that the workers of the subscription must keep.
     """
+
+    ordering: Final = Ordering.KEY
 
     def __init__(
         self,
@@ -84,11 +91,24 @@ class KeyParking(Parking):
         publisher: Publisher,
         group: str,
         tiers_us: Sequence[int],
+        **_: object,
     ) -> None:
         self._store = store
         self._publisher = publisher
         self._group = group
         self._tiers_us = tuple(tiers_us)
+
+    def link(self, inner: Handle, *, republish: Republish, again_us: int, pen: Pen) -> "KeyLanes":
+        """The link of the chain; the retry link inside parks here, so this part is made first."""
+        return KeyLanes(
+            inner,
+            parking=self,
+            store=self._store,
+            group=self._group,
+            republish=republish,
+            again_us=again_us,
+            pen=pen,
+        )
 
     async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
         _, now_us = await self._store.head(self._group, key_of(delivery.record))
@@ -153,7 +173,7 @@ class KeyParking(Parking):
     async def see_to_alarm(self, record: Record) -> WaitingRow | None:
         """Before a main record is settled: publish an alarm if its key has a live head.
 
-        The alarm goes to the shortest tier that covers what is left of the head's delay.
+        The alarm goes to the shortest tier that covers the rest of the head's delay.
 
         Returns:
             The head, dead or alive.
@@ -171,13 +191,12 @@ class KeyLanes:
 
     Args:
         inner: the next link.
-        parking: of the same store; also given to the retry link.
+        parking: of the same store and group.
         store: rows and locks.
         group: the consumer group.
         republish: publishes the dead letter of an event that is dead already.
         again_us: after a failure of store or publisher.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -189,9 +208,7 @@ class KeyLanes:
         group: str,
         republish: Republish,
         again_us: int,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._parking = parking
@@ -199,9 +216,7 @@ class KeyLanes:
         self._group = group
         self._republish = republish
         self._again_us = again_us
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""
@@ -242,7 +257,7 @@ class KeyLanes:
             row = row_of(alarm, attempts=0)
             if is_discard(alarm.record):
                 await self._store.discard(row)
-                # Also if it was gone: whoever deleted it may have died before this.
+                # Also if it was gone: the worker that deleted it may have died before this.
                 await self._parking.see_to_alarm(alarm.record)
                 return DISCARDED
             if not await self._store.revive(row):
@@ -261,7 +276,7 @@ class KeyLanes:
         return await self._run_head(run)
 
     async def _run_head(self, run: HeadRun) -> Settlement:
-        """Run a head that is due; how it ends is how its alarm is settled."""
+        """Run a head that is due; its alarm is settled as it ends."""
         key, event_id = key_of(run.record), run.event_id
         settled = await self._inner(run)
         match settled:
@@ -274,7 +289,7 @@ class KeyLanes:
                 left = await self._store.finish(self._group, key, event_id)
                 return settled if left is None else AGAIN
             case Retry(after_us=after_us, counts=True):
-                # From now on: the handler took its time, and who takes over sees only the row.
+                # From now on: the handler took its time, and a successor sees only the row.
                 _, now_us = await self._store.head(self._group, key)
                 row = row_of(run, attempts=run.attempt, not_before_us=now_us + after_us)
                 await self._store.reschedule(row)
@@ -303,12 +318,21 @@ class PlainParking(Parking):
         publisher: takes the records.
         group: the consumer group.
         wall: wall time in microseconds.
+
+    Attributes:
+        ordering: see `KeyParking`.
     """
 
-    def __init__(self, *, publisher: Publisher, group: str, wall: Now) -> None:
+    ordering: Final = Ordering.NONE
+
+    def __init__(self, *, publisher: Publisher, group: str, wall: Now, **_: object) -> None:
         self._publisher = publisher
         self._group = group
         self._wall = wall
+
+    def link(self, inner: Handle, *, again_us: int, **_: object) -> "PlainTiers":
+        """The link of the chain; see `KeyParking.link`."""
+        return PlainTiers(inner, parking=self, wall=self._wall, again_us=again_us)
 
     async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
         return await self._send(delivery, delivery.attempt + 1, tier, delay_us)
@@ -337,7 +361,7 @@ class PlainTiers:
 
     Args:
         inner: the next link.
-        parking: also given to the retry link.
+        parking: sends events away that must wait.
         wall: wall time in microseconds.
         again_us: after a failure of the publisher.
     """

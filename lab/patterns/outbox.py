@@ -1,7 +1,7 @@
 """An order is committed and its event is lost in a crash; or an event tells of a failed commit.
 
 Two systems cannot change in one step, so the event is a row of the transaction that it tells of.
-The relay publishes what is committed, then marks it: a crash in between publishes the event again,
+The relay publishes committed rows, then marks them: a crash in between publishes an event again,
 under the same id. Order per aggregate is kept because a shard of aggregates has one owner, and
 because a batch that failed is repeated whole: nothing overtakes it.
 
@@ -9,7 +9,6 @@ The weak part, `DirectPublish`, publishes after the caller's commit, without a r
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from lab.domain.envelope import Envelope, to_headers
 from lab.domain.errors import Down, Indeterminate, LabError, Throttled, Transient
 from lab.domain.events import TOPIC_OF
-from lab.history.recorder import Write
+from lab.history.pen import Pen
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.clock import Clock
 from lab.ports.store import Committer, OutboxStore, Unit, Verdict
@@ -43,9 +42,7 @@ class Relay:
     Args:
         batch: events that a lane publishes at once.
         lanes: shards that this process takes at most.
-        write: takes the history's entries, or None.
-        now: the history's clock.
-        process: name of this process life.
+        pen: for the history.
     """
 
     def __init__(
@@ -56,17 +53,13 @@ class Relay:
         *,
         batch: int,
         lanes: int,
-        write: Write | None,
-        now: Callable[[], int],
-        process: str,
+        pen: Pen,
     ) -> None:
         self._store = store
         self._publisher = publisher
         self._clock = clock
         self._batch = batch
-        self._write = write
-        self._now = now
-        self._process = process
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         self._lanes = [_Lane() for _ in range(lanes)]
         self._is_stopping = False
         self._started_us = 0
@@ -139,11 +132,11 @@ class Relay:
 
 
 class _Lane:
-    """What one lane of a relay is at.
+    """The state of one lane of a relay.
 
     Attributes:
         rests: it waits, and has nothing in hand.
-        is_new: it has not looked into its shard yet; what it finds was left by a predecessor.
+        is_new: it has not looked into its shard yet; rows there were left by a predecessor.
         in_doubt: up to this row number some may be published that were not seen to be marked.
     """
 
@@ -155,6 +148,11 @@ class _Lane:
         self.rests = False
         self.is_new = True
         self.in_doubt = 0
+
+
+def keep_rows(committer: Committer, publisher: Publisher) -> Committer:  # noqa: ARG001 - as below
+    """The strong part: the events of a unit are rows of its transaction, for the relay."""
+    return committer
 
 
 class DirectPublish(Committer):
@@ -179,6 +177,6 @@ class DirectPublish(Committer):
 
 
 def _next_backoff_us(last_us: int, error: LabError) -> int:
-    """Twice the last one, within bounds, and not before what the other side asked for."""
+    """Twice the last one, within bounds, and not shorter than the other side asked for."""
     backoff_us = min(max(BACKOFF_US, 2 * last_us), BACKOFF_MAX_US)
     return max(backoff_us, error.after_us) if isinstance(error, Throttled | Down) else backoff_us

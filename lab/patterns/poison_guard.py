@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Final
 
 from lab.domain.errors import Indeterminate, LabError, Transient
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.ports.bus import DeadLetter, Delivery, Handle, Settlement
 from lab.ports.store import StartStore
 
@@ -30,7 +30,7 @@ _EXPLANATIONS_MAX: Final = 3
 class SoloGate:
     """Lets many through together, or one alone; first come, first served. One per process.
 
-    Whoever enters must leave, the same way.
+    Every entry must be followed by one leave.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class SoloGate:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                # Not if another one that gave up has been here: who waits in vain is passed over.
+                # Not if another one that gave up has been here: a cancelled turn is passed over.
                 with suppress(ValueError):
                     self._waiting.remove((turn, solo))
                 self._admit()
@@ -65,7 +65,7 @@ class SoloGate:
             raise
 
     def leave(self) -> None:
-        """Leave; whoever waits longest may be let in."""
+        """Leave; the one that has waited longest may be let in."""
         self._inside -= 1
         self._is_solo = False
         if self._waiting:
@@ -95,8 +95,7 @@ class PoisonGuard:
         store: the counts.
         gate: of this process.
         solo_starts: unexplained starts alone before the event is dead.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -106,17 +105,13 @@ class PoisonGuard:
         store: StartStore,
         gate: SoloGate,
         solo_starts: int,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._store = store
         self._gate = gate
         self._solo_starts = solo_starts
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""

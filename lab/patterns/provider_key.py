@@ -22,7 +22,7 @@ _WEIGHT: Final = (
     ChargeState.PENDING,
     ChargeState.DECLINED,
 )
-"""What counts of several answers: a refusal proves nothing while a send is under way."""
+"""Answers by weight, the heaviest first: a refusal proves nothing while a send is under way."""
 
 
 class KeyPerIntent(ProviderKeys):
@@ -54,6 +54,9 @@ class KeyPerIntent(ProviderKeys):
 
 class KeyPerAttempt(ProviderKeys):
     """The weak part: the provider cannot tell a repetition from a new wish."""
+
+    def __init__(self, **_: object) -> None:
+        """No attempt knows of the others."""
 
     def of_send(self, intent: Intent, attempt: int) -> str:
         return f"{intent.key}:{attempt}"

@@ -1,17 +1,17 @@
-"""Redrive: what a group gave up goes back to that group, once the cause of its death was mended.
+"""Redrive: a dead letter goes back to its own group, once the cause of its death was mended.
 
 A certificate is wrong for an hour, and a hundred orders stand in the dead-letter queue. Somebody
 copies them back into the main topic: three groups that had handled them long ago get them again, a
-later state is overtaken by an earlier one, and what dies again dies under the same name.
+later state is overtaken by an earlier one, and an event that dies again dies under the same name.
 
 The rule: a letter goes to `<topic>.<group>.retry`, which only its group reads, with fresh attempts
 and starts and one more `lab-redrives`, three times at most. Its dead outcome yields to that number,
 once. A discard is a record there too, so that the worker which owns the key carries it out: the
-rows behind a dead head go on. What was sent back is known from that topic: nobody sends the same
-letter back twice, and if somebody does, the second one finds an outcome.
+rows behind a dead head go on. That topic tells which letters were sent back: nobody sends the same
+one back twice, and if somebody does, the second one finds an outcome.
 
-Not here: what a worker makes of such a record (`key_lanes`, `inbox`), and that an open
-intent is asked about first (`lab.services.payment`). There is no weak part: off, nobody looks.
+There is no weak part: off, nobody looks. Not here: the handling of such a record (`key_lanes`,
+`inbox`), and the question about an open intent that comes before it (`lab.services.payment`).
 """
 
 from collections.abc import Sequence
@@ -120,7 +120,7 @@ class Redrive:
         self._clock = clock
         self._gap_us = int(1_000_000 / rate)
         self._write = write
-        # Beside what stands in the retry topics: a log may have been trimmed.
+        # Beside the records of the retry topics: a log may have been trimmed.
         self._answered: dict[tuple[str, str], int] = {}
 
     async def letters(self, wanted: Wanted | None = None) -> list[Letter]:
@@ -156,8 +156,8 @@ class Redrive:
         Spent ones are left out. A dry run publishes nothing and returns the same.
 
         Raises:
-            LabError: the broker could not be reached, or not for long enough; what was sent until
-                then is sent, and asking again sends the rest.
+            LabError: the broker could not be reached, or not for long enough; letters sent until
+                then are sent, and asking again sends the rest.
         """
         going = tuple(letter for letter in letters if not letter.is_spent)
         return going if is_dry_run else await self._answer_all(going, REDRIVEN)
@@ -165,7 +165,7 @@ class Redrive:
     async def discard(
         self, letters: Sequence[Letter], *, is_dry_run: bool = False
     ) -> tuple[Letter, ...]:
-        """Give letters up: their events stay dead, and what waits behind them goes on.
+        """Give letters up: their events stay dead, and the events behind them go on.
 
         Raises as `redrive`.
         """
@@ -212,7 +212,7 @@ class Redrive:
 
 
 def read_letter(record: Record) -> Letter:
-    """What stands in a record of a dead-letter queue; whatever is missing is "" or 0."""
+    """The letter in a record of a dead-letter queue; a part that is missing is "" or 0."""
     headers = record.headers
 
     def told(name: str) -> str:

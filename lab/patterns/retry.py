@@ -4,10 +4,11 @@ A third party answers 503 for a second, and every order of that second is lost; 
 at once and for ever, and the third party never gets up again. Both happen to consumers that treat
 all errors alike.
 
-The rule: the class of an error decides (table in `lab.domain.errors`). What may pass is repeated in
-place with full jitter, then through retry topics with fixed delays, `attempts_max` in all. Repeats
-in place cost tokens per dependency, which only successes give back; without a token the event moves
-to the next tier, never to the dead letters. What is throttled, down or fenced is no attempt.
+The rule: the class of an error decides (table in `lab.domain.errors`). A run whose failure may pass
+is repeated in place with full jitter, then through retry topics with fixed delays, `attempts_max`
+in all. Repeats in place cost tokens per dependency, which only successes give back; without a token
+the event moves to the next tier, never to the dead letters. A run that is throttled or fenced, or
+whose dependency is down, is no attempt.
 
 The weak part makes a dead letter of the first failure.
 
@@ -28,7 +29,8 @@ from lab.domain.errors import (
     Throttled,
     Unclassified,
 )
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
+from lab.history.recorder import Now
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Release, Retry, Settlement
 from lab.ports.parking import Parking
 
@@ -68,7 +70,7 @@ class RetryBudget:
 
     Args:
         tokens: a full bucket.
-        refill: what each success gives back to every bucket.
+        refill: tokens that each success gives back to every bucket.
     """
 
     def __init__(self, tokens: float, refill: float) -> None:
@@ -94,7 +96,7 @@ class RetryBudget:
 
 
 class Retrying:
-    """Says what becomes of a delivery whose handler failed. From here outward nothing is raised.
+    """Decides on a delivery whose handler failed. From here outward nothing is raised.
 
     Args:
         inner: the next link.
@@ -103,8 +105,7 @@ class Retrying:
         parking: where events wait between tiers.
         jitter: see `Jitter`.
         wall: wall time in microseconds, for the attempt log.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history; its clock says how long an event is throttled.
     """
 
     def __init__(
@@ -116,9 +117,7 @@ class Retrying:
         parking: Parking,
         jitter: Jitter,
         wall: Now,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._inner = inner
         self._policy = policy
@@ -126,9 +125,7 @@ class Retrying:
         self._parking = parking
         self._jitter = jitter
         self._wall = wall
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         # Since when an event is throttled; forgotten by any other ending.
         self._throttled: dict[str, int] = {}
 
@@ -237,14 +234,14 @@ class Retrying:
 
 
 class NoRetry(Retrying):
-    """The weak part: a dead letter at the first failure. What is no attempt is none here either."""
+    """The weak part: a dead letter at the first failure. A run that is no attempt is none here."""
 
     async def _again(self, delivery: Delivery, error: LabError) -> Settlement:
         return self._bury(delivery, error, "exhausted")
 
 
 def give_back(error: LabError, again_us: int) -> Settlement:
-    """What becomes of a delivery when the machinery around it failed: no attempt, nothing lost."""
+    """The settlement of a delivery around which the machinery failed: no attempt, nothing lost."""
     match error:
         case Down(after_us=after_us):
             return Release("down", after_us)

@@ -4,7 +4,7 @@ A third party takes the request and never answers: sixteen such calls later ever
 process hangs, and all orders wait behind them. A handler may hang elsewhere, too.
 
 The rule: a run of a handler has a deadline, and each call to a third party has one of its own,
-never later than the run's: what is left of the time is passed on. Deadlines are arguments, so
+never later than the run's: the time that is left is passed on. Deadlines are arguments, so
 keeping them costs nothing; one timer per process cancels a run that overstays all the same.
 
 The weak part sets no deadline: it lies ages away.
@@ -14,7 +14,8 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
+from lab.history.recorder import Now
 
 NEVER_US: Final = 1 << 60
 """Thirty-six thousand years: later than any clock of ours."""
@@ -41,7 +42,7 @@ class Watched:
         return self.is_expired and task is not None and task.uncancel() == 0
 
     def expire(self) -> None:
-        """The deadline has passed: cancel what the task is waiting for."""
+        """The deadline has passed: cancel the wait of the task."""
         task = self._task
         assert task is not None
         self.is_expired = True
@@ -55,8 +56,10 @@ class Timeout:
         handler_us: of one run of a handler.
         provider_us: of one call to a third party.
         clock: monotonic time of the process, which deadlines are instants of.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
+
+    Attributes:
+        provider_us: the same, for the callers.
     """
 
     def __init__(
@@ -65,16 +68,12 @@ class Timeout:
         handler_us: int,
         provider_us: int,
         clock: Now,
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._handler_us = handler_us
-        self._provider_us = provider_us
+        self.provider_us = provider_us
         self._clock = clock
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         # All runs have the same length, so deadlines are in order and one timer is enough.
         self._runs: deque[Watched] = deque()
         self._is_armed = False
@@ -89,10 +88,6 @@ class Timeout:
         if not self._is_armed:
             self._arm(self._handler_us)
         return run
-
-    def provider_deadline(self, deadline_us: int) -> int:
-        """The deadline of a call that begins now, for a caller who has until `deadline_us`."""
-        return min(deadline_us, self._clock() + self._provider_us)
 
     def _arm(self, after_us: int) -> None:
         self._is_armed = True
@@ -114,13 +109,10 @@ class Timeout:
 class NoTimeout:
     """The weak part: nobody has a deadline."""
 
-    def __init__(self) -> None:
+    def __init__(self, **_: object) -> None:
+        self.provider_us = NEVER_US
         self._never = Watched(NEVER_US, None)
 
     def watch(self) -> Watched:
         """A watch that never ends a run."""
         return self._never
-
-    def provider_deadline(self, deadline_us: int) -> int:
-        """`deadline_us`, which lies ages away."""
-        return deadline_us

@@ -16,6 +16,7 @@ from lab.faults.plan.plan import FaultPlan
 from lab.faults.processes.crash_sites import Port, Role
 from lab.faults.processes.strikes import ProcessFaults
 from lab.faults.stores import StoreFaults
+from lab.history.pen import Pen
 from lab.history.recorded_ports import (
     RecordedConsumer,
     RecordedDedupe,
@@ -29,7 +30,6 @@ from lab.history.recorded_providers import (
     RecordedMailer,
     RecordedWarehouse,
 )
-from lab.history.recorder import Write
 from lab.ports.bus import Consumer, Publisher
 from lab.ports.clock import Clock
 from lab.ports.dedupe import DedupeStore
@@ -70,23 +70,19 @@ class Life:
     """One life of one process.
 
     Attributes:
-        process: its name in the history, such as `payment-1#2`.
         member: its name through all its lives, such as `payment-1`.
         group: its consumer group, or its role.
-        write: takes entries, or None if nobody looks.
-        now: the history's clock.
+        pen: what it writes about itself, and under which name.
         faults: its crash points, or None if the run has none.
         stores: what its stores do wrong, or None.
         network: its way to the broker, if a fault may cut it.
     """
 
-    process: str
     member: str
     group: str
     host: Host
     clock: Clock
-    write: Write | None
-    now: Callable[[], int]
+    pen: Pen
     faults: ProcessFaults | None
     stores: StoreFaults | None = None
     network: Network | None = None
@@ -112,14 +108,12 @@ class Ports:
 def make_life(
     host: Host,
     *,
-    process: str,
+    pen: Pen,
     clock: Clock,
     member: str,
     group: str,
     role: Role,
     plan: FaultPlan,
-    write: Write | None,
-    now: Callable[[], int],
     kill: Callable[[], object],
     term: Callable[[], object],
     pause: Callable[[int], object],
@@ -136,13 +130,11 @@ def make_life(
     if StoreFaults.is_wanted(plan, group):
         stores = StoreFaults(plan, group=group, clock=clock, subject_of=subject_of)
     return Life(
-        process=process,
         member=member,
         group=group,
         host=host,
         clock=clock,
-        write=write,
-        now=now,
+        pen=pen,
         faults=faults,
         stores=stores,
         network=Network(plan, clock) if Network.is_wanted(plan, group) else None,
@@ -171,7 +163,7 @@ def wrap_ports(life: Life, bare: Ports, plan: FaultPlan) -> Ports:
         gateway=struck(Port.GATEWAY, bare.gateway),
         mailer=struck(Port.MAILER, bare.mailer),
     )
-    return ports if life.write is None else _recorded(ports, life, life.write)
+    return ports if life.pen.write is None else _recorded(ports, life.pen)
 
 
 def wrap_consumer(life: Life, consumer: Consumer, plan: FaultPlan, *, session_us: int) -> Consumer:
@@ -186,36 +178,23 @@ def wrap_consumer(life: Life, consumer: Consumer, plan: FaultPlan, *, session_us
     )
     if life.faults is not None:
         consumer = life.faults.around(Port.CONSUMER, consumer)
-    if life.write is not None:
-        consumer = RecordedConsumer(
-            consumer, write=life.write, now=life.now, process=life.process, group=life.group
-        )
+    if life.pen.write is not None:
+        consumer = RecordedConsumer(consumer, pen=life.pen, group=life.group)
     return consumer
 
 
-def _recorded(ports: Ports, life: Life, write: Write) -> Ports:
+def _recorded(ports: Ports, pen: Pen) -> Ports:
     """The same ports, with every call in the history."""
-    now, process = life.now, life.process
     return Ports(
-        orders=RecordedStore(ports.orders, write=write, now=now, process=process),
+        orders=RecordedStore(ports.orders, pen=pen),
         outbox=ports.outbox,
         starts=ports.starts,
         key_retry=ports.key_retry,
-        customers=RecordedCustomers(
-            ports.customers, write=write, now=now, process=process, subject_of=subject_of
-        ),
-        dedupe=RecordedDedupe(ports.dedupe, write=write, now=now, process=process),
-        publisher=RecordedPublisher(ports.publisher, write=write, now=now, process=process),
-        warehouse=RecordedWarehouse(
-            ports.warehouse, write=write, now=now, process=process, subject_of=subject_of
-        ),
-        antifraud=RecordedAntifraud(
-            ports.antifraud, write=write, now=now, process=process, subject_of=subject_of
-        ),
-        gateway=RecordedGateway(
-            ports.gateway, write=write, now=now, process=process, subject_of=subject_of
-        ),
-        mailer=RecordedMailer(
-            ports.mailer, write=write, now=now, process=process, subject_of=subject_of
-        ),
+        customers=RecordedCustomers(ports.customers, pen=pen, subject_of=subject_of),
+        dedupe=RecordedDedupe(ports.dedupe, pen=pen),
+        publisher=RecordedPublisher(ports.publisher, pen=pen),
+        warehouse=RecordedWarehouse(ports.warehouse, pen=pen, subject_of=subject_of),
+        antifraud=RecordedAntifraud(ports.antifraud, pen=pen, subject_of=subject_of),
+        gateway=RecordedGateway(ports.gateway, pen=pen, subject_of=subject_of),
+        mailer=RecordedMailer(ports.mailer, pen=pen, subject_of=subject_of),
     )

@@ -19,6 +19,7 @@ from lab.bus.memory.log import MemoryLog
 from lab.domain.envelope import Headers
 from lab.domain.partitioner import partition_of
 from lab.history.entries import Entry
+from lab.history.pen import Pen
 from lab.patterns.commit_prefix import commit_prefix
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import (
@@ -233,12 +234,10 @@ class MemoryBusWorld:
             handle=handle,
             topics=topics,
             group=group,
-            process=name,
             limits=limits,
             position=commit_prefix,
             accepts=accept_present,
-            now=loop.now_us,
-            write=entries.append,
+            pen=Pen(process=name, now=loop.now_us, write=entries.append),
             move=move,
             bury=bury,
         )

@@ -18,6 +18,7 @@ from lab.bus.kafka.topics import KafkaTopics
 from lab.bus.loop.delivery import DeliveryLoop
 from lab.bus.loop.limits import Limits
 from lab.history.entries import Entry
+from lab.history.pen import Pen
 from lab.patterns.commit_prefix import commit_prefix
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import Consumer, Handle, Outgoing, Publisher, Record, StopReport, Unread
@@ -148,12 +149,10 @@ class KafkaBusWorld:
             handle=handle,
             topics=topics,
             group=group,
-            process=name,
             limits=limits,
             position=commit_prefix,
             accepts=accept_present,
-            now=self._clock.now_us,
-            write=entries.append,
+            pen=Pen(process=name, now=self._clock.now_us, write=entries.append),
             move=move,
             bury=bury,
         )

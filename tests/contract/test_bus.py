@@ -14,6 +14,7 @@ import pytest
 
 from lab.domain.envelope import from_headers
 from lab.domain.errors import Fenced, Indeterminate, Poison, TooLarge, Transient
+from lab.history.pen import Pen
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
 from lab.ports.bus import (
     MAIN_RECORD_BYTES,
@@ -681,16 +682,14 @@ def make_dead_letters(world: BusWorld, journal: Journal, publisher: Publisher) -
     return DeadLetters(
         decode,
         queue=DeadLetterQueue(
-            publisher=publisher, group="group", now=world.now_us, process="m", write=None
+            publisher=publisher, group="group", pen=Pen(process="m", now=world.now_us)
         ),
         store=_NoStore(),
         on_dead=on_dead,
         reads=("OrderCreated",),
         limiter=Limiter(in_a_row=10, share_percent=20, pause_us=S, now=world.now_us),
         again_us=100 * MS,
-        now=world.now_us,
-        process="m",
-        write=None,
+        pen=Pen(process="m", now=world.now_us),
     )
 
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from lab.domain.envelope import Envelope, from_headers, header
 from lab.domain.errors import Indeterminate, LabError, Throttled, Transient
 from lab.domain.order import OrderState
+from lab.history.pen import Pen
 from lab.patterns.outbox import Relay, to_record
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.store import OutboxRow, OutboxStore, Verdict
@@ -176,9 +177,7 @@ def make_relay(
         process.clock,
         batch=batch,
         lanes=lanes,
-        write=entries.append,
-        now=process.clock.now_us,
-        process="relay-1",
+        pen=Pen(process="relay-1", now=process.clock.now_us, write=entries.append),
     )
     return relay, entries
 

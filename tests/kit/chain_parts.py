@@ -10,6 +10,8 @@ from typing import Any
 from lab.domain.envelope import Envelope, to_headers, with_headers
 from lab.domain.errors import LabError
 from lab.history.entries import FIELDS
+from lab.history.pen import Pen
+from lab.history.recorder import Now
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import Ack, Delivery, Outgoing, Publisher, Record, Settlement
 from lab.stores.memory.base import crossing
@@ -51,6 +53,10 @@ class Entries(list[tuple[Any, ...]]):
     def of(self, kind: str) -> list[tuple[Any, ...]]:
         """The own fields of all entries of a kind."""
         return [entry[4:] for entry in self if entry[0] == kind]
+
+
+def make_pen(now: Now, entries: Entries | None = None) -> Pen:
+    return Pen(process=PROCESS, now=now, write=None if entries is None else entries.write)
 
 
 class Log(Publisher):

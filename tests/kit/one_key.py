@@ -17,6 +17,7 @@ import msgspec
 
 from lab.domain.envelope import H_DISCARD, H_REDRIVES, Envelope, to_headers
 from lab.domain.errors import Indeterminate, LabError, Permanent, Transient
+from lab.history.pen import Pen
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
 from lab.patterns.dedupe import Dedupe
 from lab.patterns.fencing import accept_present
@@ -624,8 +625,9 @@ def build_chain(parts: Parts, owner: str, *, in_place: int) -> KeyLanes:
     def now() -> int:
         return 0
 
-    queue = DeadLetterQueue(publisher=publisher, group=GROUP, now=now, process=owner, write=None)
-    inbox = Inbox(orders, republish=queue.publish_again, now=now, process=owner, write=None)
+    pen = Pen(process=owner, now=now)
+    queue = DeadLetterQueue(publisher=publisher, group=GROUP, pen=pen)
+    inbox = Inbox(orders, republish=queue.publish_again, pen=pen)
 
     async def handle(delivery: Delivery) -> Settlement:
         await ask(("handle", delivery.event_id))
@@ -643,9 +645,7 @@ def build_chain(parts: Parts, owner: str, *, in_place: int) -> KeyLanes:
         lease_us=LEASE_US,
         window_us=LONG_US,
         is_open=True,
-        now=now,
-        process=owner,
-        write=None,
+        pen=pen,
     )
     parking = parts.parking(store=rows, publisher=publisher, group=GROUP, tiers_us=(TIER_US,))
     retrying = Retrying(
@@ -663,9 +663,7 @@ def build_chain(parts: Parts, owner: str, *, in_place: int) -> KeyLanes:
         parking=parking,
         jitter=lambda _event_id, _attempt: 0.0,
         wall=now,
-        now=now,
-        process=owner,
-        write=None,
+        pen=pen,
     )
     letters = DeadLetters(
         retrying,
@@ -675,9 +673,7 @@ def build_chain(parts: Parts, owner: str, *, in_place: int) -> KeyLanes:
         reads=(TYPE,),
         limiter=Limiter(in_a_row=99, share_percent=100, pause_us=1, now=now),
         again_us=1,
-        now=now,
-        process=owner,
-        write=None,
+        pen=pen,
     )
     return parts.lanes(
         letters,
@@ -686,9 +682,7 @@ def build_chain(parts: Parts, owner: str, *, in_place: int) -> KeyLanes:
         group=GROUP,
         republish=queue.publish_again,
         again_us=1,
-        now=now,
-        process=owner,
-        write=None,
+        pen=pen,
     )
 
 

@@ -21,6 +21,7 @@ from lab.domain.errors import (
 )
 from lab.domain.events import EVENT_OF_STATE, TOPIC_OF
 from lab.domain.order import Intent, IntentKind, Item, NewOrder, Order, OrderId, OrderState
+from lab.history.pen import Pen
 from lab.patterns.compensation import RefundLateCaptures
 from lab.patterns.http_idempotency import StoredKeys
 from lab.patterns.inbox import Inbox
@@ -166,7 +167,7 @@ class World:
         self.orders = Orders(store=self.store, clock=self, note=self.note)
         self.desk = make_desk(self)
         self._inbox = Inbox(
-            self.store, republish=self._republish, now=self.now_us, process="p", write=None
+            self.store, republish=self._republish, pen=Pen(process="p", now=self.now_us)
         )
 
     # ---- clock and harness
@@ -361,7 +362,7 @@ def make_payment(world: World, **changes: Any) -> Payment:
         "clock": world,
         "keys": KeyPerIntent(query_after=2, lifetime_us=24 * HOUR),
         "compensation": RefundLateCaptures(
-            write=world.entries.append, now=world.now_us, process="payment-1#1"
+            pen=Pen(process="payment-1#1", now=world.now_us, write=world.entries.append)
         ),
         "timeout_us": TIMEOUT,
         "skew_us": SKEW,
@@ -377,7 +378,7 @@ def make_desk(world: World, store: OrderStore | None = None, **changes: Any) -> 
         "ids": OneId(),
         "clock": world,
         "http": StoredKeys(
-            store=behind, write=world.entries.append, now=world.now_us, process="api-1#1"
+            store=behind, pen=Pen(process="api-1#1", now=world.now_us, write=world.entries.append)
         ),
         "expiry_us": EXPIRY,
     }

@@ -67,7 +67,7 @@ class TimeOfDeath(DeadLetterQueue):
 
 @BUGS.plant(
     "dlq-sound",
-    "lab.wiring.process.chain.DeadLetters",
+    "lab.wiring.policy.Switches.dead_letter.strong",
     setup=POISON,
     witness="and the event is not dead in",
     falls={
@@ -84,7 +84,7 @@ class LetterWithoutAnOutcome(DeadLetters):
 
 @BUGS.plant(
     "dlq-sound",
-    "lab.wiring.process.chain.DeadLetters",
+    "lab.wiring.policy.Switches.dead_letter.strong",
     setup=REFUSED,
     witness="a dead letter tells of 6 attempts; 1 were seen",
 )
@@ -98,7 +98,7 @@ class AttemptsByThePolicy(DeadLetters):
 
 @BUGS.plant(
     "dlq-sound",
-    "lab.wiring.process.chain.Retrying",
+    "lab.wiring.policy.Switches.retry.strong",
     setup=FAILING,
     witness="a dead letter says permanent, and the runs of its event ended otherwise: Transient",
 )
@@ -152,7 +152,7 @@ def one_queue_for_all(topic: str, group: str) -> str:  # noqa: ARG001
 
 @BUGS.plant(
     "dlq-complete",
-    "lab.wiring.process.chain.Inbox",
+    "lab.wiring.policy.Switches.inbox.strong",
     setup=REDRIVEN,
     witness=", and came to no end there",
 )
@@ -170,7 +170,7 @@ class DeadForEver(Inbox):
 
 @BUGS.plant(
     "dlq-complete",
-    "lab.wiring.process.chain.KeyLanes",
+    "lab.patterns.key_lanes.KeyLanes",
     setup=DISCARDED,
     witness="was discarded, and still stands in the rows of notification",
 )
@@ -183,7 +183,7 @@ class DiscardThatIsOnlyHeard(KeyLanes):
 
 @BUGS.plant(
     "per-key-order",
-    "lab.wiring.process.chain.KeyLanes",
+    "lab.patterns.key_lanes.KeyLanes",
     setup=SENT_BACK,
     witness="notification handled change 1 after change 4 of topic orders",
 )
@@ -200,7 +200,7 @@ class NothingWaitsForTheDead(KeyLanes):
 
 @BUGS.plant(
     "dlq-sound",
-    "lab.wiring.worlds.operator.Redrive",
+    "lab.wiring.policy.Switches.redrive.strong",
     setup=REDRIVEN,
     witness="which never gave it up",
 )

@@ -77,7 +77,7 @@ class KeyWithoutItsGroup(MemoryDedupeServer):
 
 @BUGS.plant(
     "dedupe-sound",
-    "lab.wiring.process.chain.Dedupe",
+    "lab.wiring.policy.Switches.dedupe.strong",
     setup=ERRORS,
     witness="and nothing was ever done",
     falls={
@@ -134,7 +134,7 @@ class LaterEventsAreNotKept(KeyRetryTable):
 
 @BUGS.plant(
     "dedupe-sound",
-    "lab.wiring.process.chain.Dedupe",
+    "lab.wiring.policy.Switches.dedupe.strong",
     setup=KILLED_BEFORE,
     witness="and nothing was ever done",
     falls={
@@ -160,7 +160,7 @@ def nobody_stops_duplicates() -> None:
 
 @BUGS.plant(
     "effect-once",
-    "lab.wiring.process.chain.Inbox",
+    "lab.wiring.policy.Switches.inbox.strong",
     setup=KILLED_BEFORE_CONFIRMED,
     witness="times",
 )
@@ -178,7 +178,10 @@ class InboxRowInItsOwnTransaction(Inbox):
 
 
 @BUGS.plant(
-    "effect-once", "lab.wiring.process.chain.Inbox", setup=Setup(), witness="its revenue was added"
+    "effect-once",
+    "lab.wiring.policy.Switches.inbox.strong",
+    setup=Setup(),
+    witness="its revenue was added",
 )
 class SettlesTwice(Inbox):
     """The framework commits at the end of a handler that has committed already."""
@@ -224,7 +227,7 @@ class _WithoutRevenue(Context):
 
 @BUGS.plant(
     "effect-once",
-    "lab.wiring.process.roles.KeyPerIntent",
+    "lab.wiring.policy.Switches.provider_key.strong",
     setup=Setup(faults=("svc.hang_after_effect@mailer#every10 first=1",)),
     witness="mails for",
 )
@@ -268,7 +271,7 @@ class RevenueInAnotherCurrency(Notification):
 
 @BUGS.plant(
     "ack-after-effect",
-    "lab.wiring.process.chain.Inbox",
+    "lab.wiring.policy.Switches.inbox.strong",
     setup=Setup(),
     witness="as handled before anything was durable",
 )
@@ -282,7 +285,7 @@ class CommitInTheBackground(Inbox):
 
 @BUGS.plant(
     "ack-after-effect",
-    "lab.wiring.process.chain.DeadLetters",
+    "lab.wiring.policy.Switches.dead_letter.strong",
     setup=Setup(scenario="poison-message", orders=150),
     witness="as dead before anything was durable",
     falls={
@@ -299,7 +302,7 @@ class DropsWhatIsDead(DeadLetters):
 
 @BUGS.plant(
     "ack-after-effect",
-    "lab.wiring.process.chain.Retrying",
+    "lab.wiring.policy.Switches.retry.strong",
     setup=ERRORS,
     witness="before anything was durable",
     falls={

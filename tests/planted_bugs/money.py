@@ -42,7 +42,7 @@ def no_key_per_intent() -> None:
 
 @BUGS.plant(
     "no-double-charge",
-    "lab.wiring.process.roles.KeyPerIntent",
+    "lab.wiring.policy.Switches.provider_key.strong",
     setup=HUNG,
     witness="2 captures",
     falls=TWICE,
@@ -56,7 +56,7 @@ class KeyMadeWhereItIsSent(KeyPerIntent):
 
 @BUGS.plant(
     "no-double-charge",
-    "lab.wiring.process.roles.KeyPerIntent",
+    "lab.wiring.policy.Switches.provider_key.strong",
     setup=HUNG,
     witness="2 captures",
     falls=TWICE,
@@ -148,7 +148,7 @@ class DeclinedIsPaid(Payment):
 
 @BUGS.plant(
     "money-matches",
-    "lab.wiring.process.roles.RefundLateCaptures",
+    "lab.wiring.policy.Switches.compensation.strong",
     setup=CANCELLED,
     witness="it is CANCELLED, and",
 )

@@ -79,10 +79,10 @@ class CancelIsAlwaysGranted(OrdersUseCases):
     witness="it was refused with 422, and there is an order row",
 )
 def keep_what_was_refused(
-    orders: OrdersUseCases, *, is_ready: Callable[[], bool], subject_header: str
+    orders: OrdersUseCases, *, subject_header: str, **doors: Callable[[], bool]
 ) -> AsgiApp:
     """A refused order is kept as a draft, in the table of the real ones."""
-    app = make_app(orders, is_ready=is_ready, subject_header=subject_header)
+    app = make_app(orders, subject_header=subject_header, **doors)
 
     async def front(
         scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]
@@ -127,11 +127,11 @@ class AnswerOutOfAReplica(OrdersUseCases):
     witness="order 999: there is an order row, and nobody asked for it",
 )
 def order_to_warm_up(
-    orders: OrdersUseCases, *, is_ready: Callable[[], bool], subject_header: str
+    orders: OrdersUseCases, *, subject_header: str, **doors: Callable[[], bool]
 ) -> AsgiApp:
     """At its start the API places a test order, so that its connections are warm."""
     in_background(orders.create(DRAFT, body=b"", key="", lab_subject="999.1"))
-    return make_app(orders, is_ready=is_ready, subject_header=subject_header)
+    return make_app(orders, subject_header=subject_header, **doors)
 
 
 # ---- idempotency-key
@@ -149,7 +149,7 @@ def no_idempotency_keys() -> None:
 
 @BUGS.plant(
     "idempotency-key",
-    "lab.wiring.process.roles.StoredKeys",
+    "lab.wiring.policy.Switches.http_idempotency.strong",
     setup=LOST_ANSWERS,
     witness="2 orders",
 )
@@ -170,7 +170,7 @@ class KeysInMemory(StoredKeys):
 
 @BUGS.plant(
     "idempotency-key",
-    "lab.wiring.process.roles.StoredKeys",
+    "lab.wiring.policy.Switches.http_idempotency.strong",
     setup=LOST_ANSWERS,
     witness="2 orders",
 )
@@ -280,7 +280,7 @@ def no_outbox() -> None:
 
 @BUGS.plant(
     "outbox-atomic",
-    "lab.wiring.process.chain.DirectPublish",
+    "lab.wiring.policy.Switches.outbox.weak",
     setup=CRASHES,
     off=("outbox",),
     witness="was published, and no committed change owes it",

@@ -1,12 +1,14 @@
 """Planted bugs in the running system: one part of it is broken, and it runs as a user would run it.
 
-A bug replaces one name that wiring composes (`at`) by a broken variant, or leaves a part out
-(`off`). The run around it is nothing special: a scenario, faults and policies that anybody could
-ask for, and that all promises survive without the bug. Not here: the bugs (one file
-per family of promises), and bugs of histories (`test_planted_histories.py`).
+A bug replaces a name that wiring composes, or a cell in the table of the switches (`at`), by a
+broken variant, or leaves a part out (`off`). The run around it is nothing special: a scenario,
+faults and policies that anybody could ask for, and that all promises survive without the bug.
+Not here: the bugs (one file per family of promises), and bugs of histories
+(`test_planted_histories.py`).
 """
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +20,11 @@ import pytest
 
 from lab import run
 from lab.report.result import Check, Result
+from lab.wiring.policy import Switches
 
 P = TypeVar("P", bound=Callable[..., object])
+
+TABLE: Final = "lab.wiring.policy.Switches."
 
 NAMED: Final = re.compile(r"\border \d+|\b[a-z]+-\d+(#\d+)?")
 """A witness names an order, or a process."""
@@ -132,10 +137,18 @@ def planted(bug: Bug) -> Iterator[None]:
 
 @contextmanager
 def replaced(parts: tuple[tuple[str, object], ...]) -> Iterator[None]:
-    """Inside, each name stands for something else. A name that does not exist is an error."""
+    """Inside, each name stands for something else. A name that does not exist is an error.
+
+    A row of the table of the switches cannot be changed, so another one stands in its place.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name, part in parts:
-            patch.setattr(name, part)
+            row, _, cell = name.rpartition(".")
+            if row.startswith(TABLE):
+                switch = getattr(Switches, row.removeprefix(TABLE))
+                patch.setattr(row, dataclasses.replace(switch, **{cell: part}))
+            else:
+                patch.setattr(name, part)
         yield
 
 

@@ -44,7 +44,7 @@ def no_commit_prefix() -> None:
 
 @BUGS.plant(
     "commit-prefix",
-    "lab.wiring.process.chain.commit_prefix",
+    "lab.wiring.policy.Switches.commit_prefix.strong",
     setup=KILLED_BEHIND_A_SLOW_ONE,
     witness="was not settled",
     falls=PREFIX,
@@ -56,7 +56,7 @@ def commit_what_was_fetched(settled: OffsetTracker) -> int:
 
 @BUGS.plant(
     "commit-prefix",
-    "lab.wiring.process.chain.commit_prefix",
+    "lab.wiring.policy.Switches.commit_prefix.strong",
     setup=KILLED_BEHIND_A_SLOW_ONE,
     witness="was not settled",
     falls=PREFIX,

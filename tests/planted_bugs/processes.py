@@ -6,13 +6,13 @@ from typing import Any, Final
 from lab.bus.loop.delivery import DeliveryLoop
 from lab.bus.loop.limits import Limits
 from lab.patterns.drain import Drain
+from lab.patterns.load_shedding import LoadShedding
 from lab.patterns.timeout import NEVER_US
 from lab.ports.bus import StopReport
 from lab.ports.dedupe import Claim
 from lab.services.payment import Payment
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.wiring.process.chain import _limits
-from lab.wiring.process.roles import Api
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -75,15 +75,25 @@ def never_waits_for_the_slow_one(policy: Any) -> Limits:
 
 @BUGS.plant(
     "bounded",
-    "lab.wiring.process.roles.Api",
+    setup=CROWD,
+    off=("load_shedding",),
+    witness="requests in hand; 100 are allowed",
+)
+def takes_everybody() -> None:
+    """Whoever comes is let in, and waits for the database with everybody else."""
+
+
+@BUGS.plant(
+    "bounded",
+    "lab.wiring.policy.Switches.load_shedding.strong",
     setup=CROWD,
     witness="requests in hand; 100 are allowed",
 )
-class TakesEverybody(Api):
-    """Whoever comes is let in, and waits for the database with everybody else."""
+class OneTooMany(LoadShedding):
+    """The bound is compared before the request is counted, so that one more comes in."""
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**{**given, "in_flight_max": 100_000})
+    def admits(self, in_hand: int) -> bool:
+        return super().admits(in_hand - 1)
 
 
 # ---- deadline
@@ -135,7 +145,7 @@ class NoLastCommit(DeliveryLoop):
 
 @BUGS.plant(
     "graceful-shutdown",
-    "lab.wiring.process.life.Drain",
+    "lab.wiring.policy.Switches.drain.strong",
     setup=THROTTLED_SHUTDOWN,
     witness="took",
 )

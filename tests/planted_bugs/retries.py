@@ -59,7 +59,9 @@ def tiers_from_zero(**given: Any) -> RetryPolicy:
     return RetryPolicy(**{**given, "tiers_us": (tiers_us[-1], *tiers_us[:-1])})
 
 
-@BUGS.plant("retry-law", "lab.wiring.process.chain.Retrying", setup=ERRORS, witness="too early")
+@BUGS.plant(
+    "retry-law", "lab.wiring.policy.Switches.retry.strong", setup=ERRORS, witness="too early"
+)
 class RetryWithoutWaiting(Retrying):
     """The backoff is computed, logged, and not waited for."""
 
@@ -81,7 +83,7 @@ class NotBeforeForgotten(KeyRetryTable):
 
 @BUGS.plant(
     "retry-law",
-    "lab.wiring.process.chain.Retrying",
+    "lab.wiring.policy.Switches.retry.strong",
     setup=REFUSED,
     witness="tried again after Permanent",
 )
@@ -108,7 +110,9 @@ class AttemptsNotStored(KeyRetryTable):
         return super().reschedule(replace(row, attempts=head.attempts if head else 0))
 
 
-@BUGS.plant("retry-law", "lab.wiring.process.chain.Retrying", setup=THROTTLED, witness="too early")
+@BUGS.plant(
+    "retry-law", "lab.wiring.policy.Switches.retry.strong", setup=THROTTLED, witness="too early"
+)
 class HintIgnored(Retrying):
     """Retry-After is not read: who is throttled comes back at once."""
 
@@ -145,7 +149,7 @@ def no_breaker() -> None:
 
 @BUGS.plant(
     "breaker-law",
-    "lab.wiring.process.roles.Breaker",
+    "lab.wiring.policy.Switches.breaker.strong",
     setup=SILENCE,
     witness="to a dependency that was down",
 )
@@ -172,7 +176,7 @@ class SilenceIsNoFailure(Breaker):
 
 @BUGS.plant(
     "breaker-law",
-    "lab.wiring.process.roles.Breaker",
+    "lab.wiring.policy.Switches.breaker.strong",
     setup=OUTAGE,
     witness="to a dependency that was down",
 )
@@ -190,7 +194,7 @@ class OpenInNameOnly(Breaker):
 
 @BUGS.plant(
     "breaker-law",
-    "lab.wiring.process.roles.Breaker",
+    "lab.wiring.policy.Switches.breaker.strong",
     setup=OUTAGE,
     witness="to a dependency that was down",
 )
@@ -204,7 +208,7 @@ class EveryCallIsAProbe(Breaker):
 
 @BUGS.plant(
     "breaker-law",
-    "lab.wiring.process.roles.Breaker",
+    "lab.wiring.policy.Switches.breaker.strong",
     setup=OUTAGE,
     witness="to a dependency that was down",
 )

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from lab.domain.errors import Down, Fenced, Indeterminate, LabError, Transient
 from lab.domain.order import OrderState
+from lab.history.pen import Pen
 from lab.patterns.outbox import Relay
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.store import OutboxRow, Revenue, Unit, Verdict
@@ -301,9 +302,7 @@ async def test_two_relays_whose_connections_are_cut_lose_and_reorder_nothing(
             process.clock,
             batch=3,
             lanes=SHARDS,
-            write=None,
-            now=process.clock.now_us,
-            process=name,
+            pen=Pen(process=name, now=process.clock.now_us),
         )
         process.start(relay.run())
     watcher = await admin(world)

@@ -144,6 +144,15 @@ BROKEN = (
         off=("compensation",),
         breaks=frozenset({"money-matches"}),
     ),
+    # The spike comes with order 101. Some hundred requests wait for the database then.
+    Row(
+        scenario="black-friday",
+        orders=200,
+        rate=20,
+        off=("load_shedding",),
+        settings={"api.max_in_flight": 20},
+        breaks=frozenset({"bounded"}),
+    ),
 )
 
 

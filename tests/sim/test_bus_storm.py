@@ -16,6 +16,7 @@ from lab.bus.loop.delivery import DeliveryLoop
 from lab.bus.loop.limits import Limits
 from lab.bus.memory.log import MemoryLog
 from lab.history.entries import Entry
+from lab.history.pen import Pen
 from lab.patterns.commit_prefix import commit_prefix
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import (
@@ -125,7 +126,6 @@ class Storm:
             handle=handle,
             topics=TOPICS,
             group="g",
-            process=name,
             limits=Limits(
                 workers=4,
                 max_in_flight=40,
@@ -136,8 +136,7 @@ class Storm:
             ),
             position=commit_prefix,
             accepts=accept_present,
-            now=loop.now_us,
-            write=entries.append,
+            pen=Pen(process=name, now=loop.now_us, write=entries.append),
             move=self._move,
             bury=self._bury,
         )

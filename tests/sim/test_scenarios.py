@@ -33,6 +33,7 @@ ABLATIONS = (
     ("postgres-outage", ("inbox",), (), {"effect-once"}),
     ("client-retries", ("http_idempotency",), (), {"idempotency-key"}),
     ("cancellation", ("compensation",), (), {"money-matches"}),
+    ("black-friday", ("load_shedding",), (), {"bounded"}),
     ("happy-path", ("key_lanes",), ("svc.error@mailer#every5 first=3",), {"per-key-order"}),
     (
         "happy-path",

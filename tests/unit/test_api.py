@@ -30,10 +30,13 @@ class Shop:
 
     def __init__(self, world: World | None = None, store: Flaky | None = None) -> None:
         self.world = world or World()
-        self.is_ready = True
+        self.is_ready = self.admits = True
         desk = make_desk(self.world, store) if store else self.world.desk
         self.app: ASGIApp = make_app(
-            desk, is_ready=lambda: self.is_ready, subject_header="lab-subject"
+            desk,
+            is_ready=lambda: self.is_ready,
+            admits=lambda: self.admits,
+            subject_header="lab-subject",
         )
 
     def ask(
@@ -223,7 +226,7 @@ def test_a_subject_that_is_none_is_refused(subject: str) -> None:
 
 def test_outside_of_a_lab_run_nobody_chooses_a_subject() -> None:
     world = World()
-    app = make_app(world.desk, is_ready=lambda: True)
+    app = make_app(world.desk, is_ready=lambda: True, admits=lambda: True)
     answer = run(call(app, "POST", "/orders", (JSON, ("lab-subject", "7.1")), GOOD))
     assert answer.status == 201
     assert world.order().lab_subject == ""
@@ -308,10 +311,10 @@ def test_a_process_that_runs_is_healthy_and_ready_until_it_is_not() -> None:
     problem(shop.ask("GET", "/ready"), 503, "shed")
 
 
-def test_new_work_is_shed_while_unready() -> None:
+def test_work_that_is_not_admitted_is_shed_and_stores_nothing() -> None:
     shop = Shop()
     shop.post()
-    shop.is_ready = False
+    shop.admits = False
     for answer in (shop.post(), shop.ask("POST", f"/orders/{ID}/cancel")):
         problem(answer, 503, "shed")
         assert dict(answer.headers)["retry-after"] == "1"

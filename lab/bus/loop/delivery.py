@@ -28,7 +28,7 @@ from lab.bus.loop.limits import Limits
 from lab.bus.loop.offsets import OffsetTracker
 from lab.bus.loop.workers import Accepts, Bury, Workers
 from lab.domain.envelope import H_ID, H_SUBJECT, text_header
-from lab.history.recorder import Write
+from lab.history.pen import Pen
 from lab.ports.bus import (
     Consumer,
     Handle,
@@ -60,12 +60,10 @@ class DeliveryLoop(Listener):
             twice more, then handed to `bury`.
         topics: what is read, retry topics included.
         group: the consumer group.
-        process: name of the process life, for the history.
         limits: see `Limits`.
         position: what of a tracker may be committed (pattern `commit_prefix`).
         accepts: whether a settlement of (its epoch, the present epoch) counts (pattern `fencing`).
-        now: monotonic microseconds, for waits and for the history.
-        write: takes the entries, or None.
+        pen: for the history; its clock, which is monotonic, is also that of all waits.
         move: parks a delivery in the retry path at a stop; settles with Ack once that is durable.
         bury: settles what nobody handled. Without it, and for a DeadLetter that comes out of the
             chain, the delivery is tried again at the head of its lane for ever, backing off.
@@ -79,12 +77,10 @@ class DeliveryLoop(Listener):
         skips: Callable[[Record], bool] = lambda _: False,
         topics: Sequence[str],
         group: str,
-        process: str,
         limits: Limits,
         position: Position,
         accepts: Accepts,
-        now: Callable[[], int],
-        write: Write | None = None,
+        pen: Pen,
         move: Handle | None = None,
         bury: Bury | None = None,
     ) -> None:
@@ -93,12 +89,11 @@ class DeliveryLoop(Listener):
         self._skips = skips
         self._topics = tuple(topics)
         self._group = group
-        self._process = process
         self._limits = limits
         self._position = position
         self._accepts = accepts
-        self._now = now
-        self._write = write
+        self._pen = pen
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         self._move = move
         self._bury = bury
         self._phase = _Phase.NEW
@@ -141,9 +136,7 @@ class DeliveryLoop(Listener):
             accepts=self._accepts,
             bury=self._bury,
             group=self._group,
-            process=self._process,
-            now=self._now,
-            write=self._write,
+            pen=self._pen,
         )
 
     # ---- what it is doing

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from lab.domain.envelope import H_TYPE, Envelope, from_headers, header
 from lab.domain.errors import Indeterminate, LabError, Poison, Unclassified
 from lab.domain.events import PAYLOADS, Payload
-from lab.history.recorder import Now, Write
+from lab.history.pen import Pen
 from lab.ports.bus import Ack, Delivery, Handle, Record, Settlement, main_topic
 from lab.ports.parking import is_parked, origin_of
 from lab.ports.service import Context, Handler
@@ -140,8 +140,7 @@ class Invoke:
         decode: payload of (type, bytes); raises Poison.
         settler: commits for the handlers.
         watch: begins the watch over one run in the current task.
-        now, process: for the history.
-        write: takes the entries, or None.
+        pen: for the history.
     """
 
     def __init__(
@@ -151,17 +150,13 @@ class Invoke:
         decode: Callable[[str, bytes], Payload],
         settler: Settler,
         watch: Callable[[], Watch],
-        now: Now,
-        process: str,
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self._handlers = handlers
         self._decode = decode
         self._settler = settler
         self._watch = watch
-        self._now = now
-        self._process = process
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""

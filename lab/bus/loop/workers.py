@@ -14,7 +14,7 @@ from lab.bus.loop.draining import Drain, Waiting, needed
 from lab.bus.loop.failures import report_failure
 from lab.bus.loop.intake import Intake
 from lab.bus.loop.lanes import PARKED, READY, RUNNING, Held, Lane, Lanes
-from lab.history.recorder import Write
+from lab.history.pen import Pen
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Release, Retry, Settlement
 
 Accepts = Callable[[int, int], bool]
@@ -55,9 +55,7 @@ class Workers:
         accepts: Accepts,
         bury: Bury | None,
         group: str,
-        process: str,
-        now: Callable[[], int],
-        write: Write | None,
+        pen: Pen,
     ) -> None:
         self.tasks: list[asyncio.Task[None]] = []
         self.current: list[Held | None] = [None] * count
@@ -72,9 +70,7 @@ class Workers:
         self._accepts = accepts
         self._bury = bury
         self._group = group
-        self._process = process
-        self._now = now
-        self._write = write
+        self._process, self._now, self._write = pen.process, pen.now, pen.write
         self._paused_until_us = 0
         self._pause_timer: asyncio.TimerHandle | None = None
         self._is_ended = False

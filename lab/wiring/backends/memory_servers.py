@@ -7,7 +7,6 @@ from typing import TypeVar
 from lab.bus.memory.log import MemoryLog
 from lab.domain.events import READS, TOPICS, topics_of
 from lab.history.recorder import Write
-from lab.patterns.fencing import accept_any, accept_present
 from lab.ports.bus import dead_letter_topic, retry_topic
 from lab.providers.antifraud import AntifraudServer
 from lab.providers.core import KeyMode, Server
@@ -20,6 +19,7 @@ from lab.runtime.scheduler import AnyScheduler
 from lab.settings import Settings
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.stores.memory.store import MemoryStoreServer
+from lab.wiring.policy import Policy
 
 S = TypeVar("S", bound=Server)
 
@@ -38,16 +38,9 @@ class Servers:
     timers: ProcessLoop
 
 
-def make_servers(
-    scheduler: AnyScheduler,
-    settings: Settings,
-    chance: Chance,
-    *,
-    off: tuple[str, ...],
-    write: Write | None,
-) -> Servers:
+def make_servers(scheduler: AnyScheduler, policy: Policy, *, write: Write | None) -> Servers:
     """Start broker, stores and third parties on the harness process, topics and groups included."""
-    root = scheduler.root
+    root, settings, chance = scheduler.root, policy.settings, policy.chance
     third = make_third_parties(settings, chance, now_us=root.now_us, write=write)
     refused_percent = _refused_percent(settings)
     return Servers(
@@ -68,7 +61,7 @@ def make_servers(
         dedupe=MemoryDedupeServer(
             root,
             window_us=settings.us("dedupe.window_ms"),
-            accepts=accept_any if "fencing" in off else accept_present,
+            accepts=policy.accepts,
         ),
         warehouse=third.warehouse,
         antifraud=third.antifraud,

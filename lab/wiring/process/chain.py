@@ -1,10 +1,10 @@
-"""The chain around a service's handlers, with the weak part wherever `--off` asks for it.
+"""The chain around a service's handlers, between the delivery loop and the service.
 
-Outside in: TypeFilter, key_lanes, dead_letter, retry, dedupe, inbox, poison_guard, Invoke.
-Not here: the services inside and the processes outside (`programs`, `simulated`).
+Its ends are TypeFilter and Invoke; the links between them stand in the table of the switches, from
+the outside in. Not here: which part a link is (`policy`), the services inside (`roles`), and the
+worlds outside.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -15,48 +15,28 @@ from lab.bus.loop.workers import Bury
 from lab.domain.codec import decode
 from lab.domain.events import READS
 from lab.faults.bus.records import delay_deliveries, drop_acks
-from lab.faults.plan.plan import FaultPlan
-from lab.patterns.commit_prefix import commit_highest, commit_prefix
-from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
-from lab.patterns.dedupe import Dedupe, MarkBefore
+from lab.patterns.dead_letter import DeadLetterQueue, Limiter
+from lab.patterns.dedupe import MarkBefore
 from lab.patterns.drain import DRAIN_PERCENT
-from lab.patterns.fencing import accept_any, accept_present
-from lab.patterns.inbox import Inbox, NoInbox
-from lab.patterns.key_lanes import KeyLanes, KeyParking, PlainParking, PlainTiers
-from lab.patterns.outbox import DirectPublish
-from lab.patterns.poison_guard import PoisonGuard, SoloGate
-from lab.patterns.retry import NoRetry, RetryBudget, Retrying, RetryPolicy
+from lab.patterns.poison_guard import SoloGate
+from lab.patterns.retry import RetryBudget, RetryPolicy
 from lab.patterns.timeout import NoTimeout, Timeout
-from lab.ports.bus import Consumer, Handle, Ordering
+from lab.ports.bus import Consumer, Handle
+from lab.ports.parking import Parking
 from lab.ports.service import Service
-from lab.ports.store import OrderStore
-from lab.runtime.chance import Chance
-from lab.settings import Settings
+from lab.ports.store import Committer, OrderStore
 from lab.wiring.backends.memory_servers import group_topics
+from lab.wiring.policy import Policy, Switches
 from lab.wiring.ports import Life, Ports
 
 _AGAIN_US: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What every process of a run is built by."""
-
-    settings: Settings
-    off: tuple[str, ...]
-    chance: Chance
-    plan: FaultPlan
-
-    def has(self, pattern: str) -> bool:
-        """Whether a pattern is on."""
-        return pattern not in self.off
-
-
 class DirectStore:
-    """An order store whose commit publishes the events itself: the weak part of `outbox`."""
+    """An order store that commits by another committer: the weak part of `outbox`."""
 
-    def __init__(self, store: OrderStore, ports: Ports) -> None:
-        self.commit = DirectPublish(store, ports.publisher).commit
+    def __init__(self, store: OrderStore, committer: Committer) -> None:
+        self.commit = committer.commit
         self.load = store.load
         self.outcome = store.outcome
         self.http_key = store.http_key
@@ -66,22 +46,19 @@ class DirectStore:
 
 def committing_store(ports: Ports, policy: Policy) -> OrderStore:
     """The order store as services and patterns commit to it."""
-    if policy.has("outbox"):
+    committer = policy.part(Switches.outbox)(ports.orders, ports.publisher)
+    if committer is ports.orders:
         return ports.orders
-    return cast("OrderStore", DirectStore(ports.orders, ports))
+    return cast("OrderStore", DirectStore(ports.orders, committer))
 
 
 def make_timeout(life: Life, policy: Policy) -> Timeout | NoTimeout:
     """Deadlines of handlers and of calls to third parties."""
-    if not policy.has("timeout"):
-        return NoTimeout()
-    return Timeout(
+    return policy.part(Switches.timeout)(
         handler_us=policy.settings.us("timeout.handler_ms"),
         provider_us=policy.settings.us("timeout.provider_ms"),
         clock=life.clock.now_us,
-        now=life.now,
-        process=life.process,
-        write=life.write,
+        pen=life.pen,
     )
 
 
@@ -103,9 +80,7 @@ def make_subscription(
 ) -> Subscription:
     """Compose the chain of one consumer group around its service."""
     settings, group = policy.settings, life.group
-    queue = DeadLetterQueue(
-        publisher=ports.publisher, group=group, now=life.now, process=life.process, write=life.write
-    )
+    queue = DeadLetterQueue(publisher=ports.publisher, group=group, pen=life.pen)
     limiter = Limiter(
         in_a_row=settings.number("dead_letter.in_a_row"),
         share_percent=settings.number("dead_letter.share_percent"),
@@ -113,7 +88,13 @@ def make_subscription(
         now=life.clock.now_us,
     )
     store = committing_store(ports, policy)
-    tiers = _make_tiers(life, ports, policy, queue)
+    parking = policy.part(Switches.key_lanes)(
+        store=ports.key_retry,
+        publisher=ports.publisher,
+        group=group,
+        tiers_us=settings.many_us("retry.tiers_ms"),
+        wall=life.clock.wall_us,
+    )
     inner = _make_inner(
         life,
         ports,
@@ -122,11 +103,12 @@ def make_subscription(
         timeout=timeout,
         store=store,
         queue=queue,
-        parking=tiers.parking,
+        parking=parking,
     )
     bury: Bury | None = None
-    if policy.has("dead_letter"):
-        inner = letters = DeadLetters(
+    make_letters = policy.part(Switches.dead_letter)
+    if make_letters is not None:
+        inner = letters = make_letters(
             inner,
             queue=queue,
             store=store,
@@ -134,12 +116,10 @@ def make_subscription(
             reads=READS[group],
             limiter=limiter,
             again_us=_AGAIN_US,
-            now=life.now,
-            process=life.process,
-            write=life.write,
+            pen=life.pen,
         )
         bury = letters.bury
-    lanes = tiers.around(inner)
+    lanes = parking.link(inner, republish=queue.publish_again, again_us=_AGAIN_US, pen=life.pen)
     edge = TypeFilter(lanes, reads=frozenset(READS[group]), move=lanes.move)
     return Subscription(loop=_make_loop(life, policy, consumer, edge, bury), limiter=limiter)
 
@@ -154,53 +134,12 @@ def _make_loop(
         skips=edge.skips,
         topics=group_topics(life.group, len(policy.settings.many_us("retry.tiers_ms"))),
         group=life.group,
-        process=life.process,
         limits=_limits(policy),
-        position=commit_prefix if policy.has("commit_prefix") else commit_highest,
-        accepts=accept_present if policy.has("fencing") else accept_any,
-        now=life.now,
-        write=life.write,
+        position=policy.part(Switches.commit_prefix),
+        accepts=policy.accepts,
+        pen=life.pen,
         move=edge.move,
         bury=bury,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tiers:
-    """How events wait between attempts, and the link that brings them back."""
-
-    parking: KeyParking | PlainParking
-    around: "Callable[[Handle], KeyLanes | PlainTiers]"
-
-
-def _make_tiers(life: Life, ports: Ports, policy: Policy, queue: DeadLetterQueue) -> _Tiers:
-    if not policy.has("key_lanes"):
-        plain = PlainParking(publisher=ports.publisher, group=life.group, wall=life.clock.wall_us)
-        return _Tiers(
-            parking=plain,
-            around=lambda inner: PlainTiers(
-                inner, parking=plain, wall=life.clock.wall_us, again_us=_AGAIN_US
-            ),
-        )
-    parking = KeyParking(
-        store=ports.key_retry,
-        publisher=ports.publisher,
-        group=life.group,
-        tiers_us=policy.settings.many_us("retry.tiers_ms"),
-    )
-    return _Tiers(
-        parking=parking,
-        around=lambda inner: KeyLanes(
-            inner,
-            parking=parking,
-            store=ports.key_retry,
-            group=life.group,
-            republish=queue.publish_again,
-            again_us=_AGAIN_US,
-            now=life.now,
-            process=life.process,
-            write=life.write,
-        ),
     )
 
 
@@ -213,16 +152,10 @@ def _make_inner(
     timeout: Timeout | NoTimeout,
     store: OrderStore,
     queue: DeadLetterQueue,
-    parking: KeyParking | PlainParking,
+    parking: Parking,
 ) -> Handle:
     """From the handler outward to retry."""
-    settings = policy.settings
-    told = {"now": life.now, "process": life.process, "write": life.write}
-    inbox: Inbox | NoInbox = (
-        Inbox(store, republish=queue.publish_again, **told)  # type: ignore[arg-type]
-        if policy.has("inbox")
-        else NoInbox(store, republish=queue.publish_again)
-    )
+    inbox = policy.part(Switches.inbox)(store, republish=queue.publish_again, pen=life.pen)
     handlers = service.handlers()
     if life.faults is not None:
         handlers = life.faults.around_handlers(handlers)
@@ -231,29 +164,24 @@ def _make_inner(
         decode=decode,
         settler=inbox,
         watch=timeout.watch,
-        **told,  # type: ignore[arg-type]
+        pen=life.pen,
     )
-    if policy.has("poison_guard"):
-        inner = PoisonGuard(
+    make_guard = policy.part(Switches.poison_guard)
+    if make_guard is not None:
+        inner = make_guard(
             inner,
             store=ports.starts,
             gate=SoloGate(),
-            solo_starts=settings.number("poison_guard.solo_starts"),
-            **told,  # type: ignore[arg-type]
+            solo_starts=policy.settings.number("poison_guard.solo_starts"),
+            pen=life.pen,
         )
-    inner = inbox.link(inner)
-    if policy.has("dedupe"):
-        inner = _make_dedupe(inner, life, ports, policy, store)
+    inner = _make_dedupe(inbox.link(inner), life, ports, policy, store)
     return _make_retry(inner, life, policy, parking)
 
 
-def _make_retry(
-    inner: Handle, life: Life, policy: Policy, parking: KeyParking | PlainParking
-) -> Handle:
-    settings = policy.settings
-    retry = Retrying if policy.has("retry") else NoRetry
-    chance = policy.chance
-    return retry(
+def _make_retry(inner: Handle, life: Life, policy: Policy, parking: Parking) -> Handle:
+    settings, chance = policy.settings, policy.chance
+    return policy.part(Switches.retry)(
         inner,
         policy=RetryPolicy(
             attempts_max=settings.number("retry.attempts_max"),
@@ -269,37 +197,33 @@ def _make_retry(
         parking=parking,
         jitter=lambda event_id, attempt: chance.u("jitter", event_id, attempt),
         wall=life.clock.wall_us,
-        now=life.now,
-        process=life.process,
-        write=life.write,
+        pen=life.pen,
     )
 
 
 def _make_dedupe(
     inner: Handle, life: Life, ports: Ports, policy: Policy, store: OrderStore
 ) -> Handle:
-    settings = policy.settings
+    settings, make_dedupe = policy.settings, policy.part(Switches.dedupe)
+    if make_dedupe is None:
+        return inner
     if settings.number("dedupe.phases") == 1:
         return MarkBefore(
             inner,
             store=ports.dedupe,
-            owner=life.process,
+            owner=life.pen.process,
             window_us=settings.us("dedupe.window_ms"),
-            now=life.now,
-            process=life.process,
-            write=life.write,
+            pen=life.pen,
         )
-    return Dedupe(
+    return make_dedupe(
         inner,
         store=ports.dedupe,
         look=store.outcome,
-        owner=life.process,
+        owner=life.pen.process,
         lease_us=settings.us("dedupe.lease_ms"),
         window_us=settings.us("dedupe.window_ms"),
         is_open=settings.text("dedupe.when_down") == "open",
-        now=life.now,
-        process=life.process,
-        write=life.write,
+        pen=life.pen,
     )
 
 
@@ -320,7 +244,7 @@ def _struck(handle: Handle, life: Life, policy: Policy) -> Handle:
 def _limits(policy: Policy) -> Limits:
     settings = policy.settings
     return Limits(
-        ordering=Ordering.KEY if policy.has("key_lanes") else Ordering.NONE,
+        ordering=policy.part(Switches.key_lanes).ordering,
         workers=settings.number("bus.workers"),
         max_in_flight=settings.number("bus.max_in_flight"),
         max_uncommitted=settings.number("bus.max_uncommitted"),

@@ -1,7 +1,7 @@
 """One life of one process, from the first task to the last: the same in every world.
 
-Not here: what it is made of (`programs`), and who starts it, stops it and starts it again
-(`simulated`, `process`).
+Not here: its parts (`chain`, `roles`), and the supervisor that starts it, stops it and starts it
+again (`lab.wiring.worlds`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from lab.faults.processes.crash_sites import Role
-from lab.patterns.drain import Background, Drain, ExitAtOnce, Shutdown
+from lab.patterns.drain import Background, Shutdown
 from lab.patterns.outbox import Relay
 from lab.ports.ids import Ids
 from lab.wiring.backends.interface import Backends
+from lab.wiring.policy import Policy, Switches
 from lab.wiring.ports import Life
-from lab.wiring.process.chain import Policy
 from lab.wiring.process.roles import (
     Api,
     ApiRequests,
@@ -29,11 +29,11 @@ _LOOK_US: Final = 20_000
 
 
 class Program:
-    """What a process runs. Made by `make_program`.
+    """The program of one process life. Made by `make_program`.
 
     Attributes:
         api, relay, worker: the one that it is; the others are None.
-        life: whose life it is.
+        life: the life that runs it.
     """
 
     def __init__(
@@ -77,18 +77,16 @@ class Program:
         background: Sequence[Background] = (),
         close: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> Shutdown:
-        """What is done when the process is told to stop; called when it is told.
+        """The end of the process; called when it is told to stop.
 
         Args:
             first: called before everything else, once.
-            background: of whoever runs the process, before the program's own.
+            background: of the world that the process lives in, before the program's own.
             close: the same.
         """
         life = self.life
         if life.faults is not None:
             life.faults.begin_drain()
-        if not self._policy.has("drain"):
-            return ExitAtOnce()
         work: list[Background] = [*background]
         if self.api is not None:
             work.append(ApiRequests(self.api, life.host))
@@ -100,12 +98,12 @@ class Program:
             if self.api is not None:
                 self.api.refuse()
 
-        return Drain(
+        return self._policy.part(Switches.drain)(
             unready=unready,
             subscriptions=() if self.worker is None else (self.worker.subscription.loop,),
             background=work,
             close=(*close, self._stack.aclose),
-            now=life.now,
+            now=life.pen.now,
             grace_us=self._policy.settings.us("drain.grace_ms"),
         )
 
@@ -113,7 +111,7 @@ class Program:
 async def make_program(
     life: Life, role: Role, backends: Backends, policy: Policy, ids: Ids
 ) -> Program:
-    """Connect a process life to the backends and build what it runs."""
+    """Connect a process life to the backends and build its program."""
     stack = AsyncExitStack()
     bare, make_consumer = await backends.connect(life, stack)
     built: Api | Relay | Worker

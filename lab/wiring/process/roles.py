@@ -1,22 +1,22 @@
-"""What each process of the lab runs: the API, the relay, or one consumer group with its service.
+"""The role of each process of the lab: the API, the relay, or one consumer group with its service.
 
-A program is built afresh for every life of its process. It ends when it is told to stop, as gently
-as `drain` allows. Not here: who starts it again (`simulated`).
+A role is built afresh for every life of its process. It ends when it is told to stop, as gently as
+`drain` allows. Not here: the life around it (`life`), and the supervisor that starts it again
+(`lab.wiring.worlds`).
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from lab.api import make_app
+from lab.history.pen import Pen
 from lab.patterns.breaker import Breaker, NoBreaker
-from lab.patterns.compensation import KeepLateCaptures, RefundLateCaptures
 from lab.patterns.drain import Background
-from lab.patterns.http_idempotency import IgnoredKeys, StoredKeys
+from lab.patterns.load_shedding import AdmitAll, LoadShedding
 from lab.patterns.outbox import Relay
-from lab.patterns.provider_key import KeyPerAttempt, KeyPerIntent
 from lab.ports.bus import Consumer
 from lab.ports.ids import Ids
 from lab.ports.service import Service
@@ -27,9 +27,9 @@ from lab.services.notification import Notification
 from lab.services.orders import Orders, OrdersUseCases
 from lab.services.payment import Payment
 from lab.services.validation import Validation
+from lab.wiring.policy import Policy, Switches
 from lab.wiring.ports import Host, Life, Ports, wrap_consumer, wrap_ports
 from lab.wiring.process.chain import (
-    Policy,
     Subscription,
     committing_store,
     make_subscription,
@@ -38,24 +38,21 @@ from lab.wiring.process.chain import (
 
 Third = TypeVar("Third")
 
-_NEVER_US: Final = 2**62
-
 
 class Api:
     """The HTTP front of the orders service in one process.
 
     Args:
-        in_flight_max: with more requests in hand new work is shed: nothing queues up in memory.
-        admitted: told how many are in hand, whenever a request was let in and made them more than
-            ever before.
+        door: lets requests in, or sheds them.
+        pen: says how many are in hand, whenever they are more than ever before.
     """
 
     app: AsgiApp
 
-    def __init__(self, *, in_flight_max: int, admitted: Callable[[int], None]) -> None:
+    def __init__(self, *, door: LoadShedding | AdmitAll, pen: Pen) -> None:
         self.is_stopping = False
-        self._in_flight_max = in_flight_max
-        self._admitted = admitted
+        self._door = door
+        self._pen = pen
         self._in_flight = self._most = 0
         self._idle: asyncio.Future[None] | None = None
 
@@ -64,12 +61,19 @@ class Api:
         self.is_stopping = True
 
     def is_ready(self) -> bool:
-        """Whether new work is taken: what `/ready` says. The request that asks is in hand too."""
-        is_ready = not self.is_stopping and self._in_flight <= self._in_flight_max
-        if is_ready and self._in_flight > self._most:
+        """Whether new work is taken, for `/ready`. The request that asks is in hand too."""
+        return not self.is_stopping and self._door.has_room(self._in_flight)
+
+    def admits(self) -> bool:
+        """Whether a request that brings work is let in. It is in hand already."""
+        if self.is_stopping or not self._door.admits(self._in_flight):
+            return False
+        if self._in_flight > self._most:
             self._most = self._in_flight
-            self._admitted(self._most)
-        return is_ready
+            pen = self._pen
+            if pen.write is not None:
+                pen.write(("admitted", pen.now(), pen.process, "", self._most))
+        return True
 
     def enter(self) -> None:
         """A request came in."""
@@ -130,27 +134,21 @@ async def _within(host: Host, call: Coroutine[Any, Any, None], grace_us: int) ->
 
 def make_api(life: Life, bare: Ports, policy: Policy, ids: Ids) -> Api:
     """Build the API of one process life."""
-    ports = wrap_ports(life, bare, policy.plan)
+    ports, pen = wrap_ports(life, bare, policy.plan), life.pen
     store = committing_store(ports, policy)
-    http = (
-        StoredKeys(store=store, write=life.write, now=life.now, process=life.process)
-        if policy.has("http_idempotency")
-        else IgnoredKeys(store=store)
-    )
     orders = OrdersUseCases(
         store=store,
         ids=ids,
         clock=life.clock,
-        http=http,
+        http=policy.part(Switches.http_idempotency)(store=store, pen=pen),
         expiry_us=policy.settings.us("orders.expiry_ms"),
     )
 
-    def admitted(requests: int) -> None:
-        if life.write is not None:
-            life.write(("admitted", life.now(), life.process, "", requests))
-
-    api = Api(in_flight_max=policy.settings.number("api.max_in_flight"), admitted=admitted)
-    app = make_app(orders, is_ready=api.is_ready, subject_header="lab-subject")
+    door = policy.part(Switches.load_shedding)(
+        in_flight_max=policy.settings.number("api.max_in_flight"), pen=pen
+    )
+    api = Api(door=door, pen=pen)
+    app = make_app(orders, is_ready=api.is_ready, admits=api.admits, subject_header="lab-subject")
     api.app = app if life.faults is None else life.faults.around_app(app)
     if life.stores is not None:
         api.app = life.stores.around_app(api.app)
@@ -166,15 +164,13 @@ def make_relay(life: Life, bare: Ports, policy: Policy) -> Relay:
         life.clock,
         batch=policy.settings.number("outbox.batch"),
         lanes=policy.settings.number("outbox.shards"),
-        write=life.write,
-        now=life.now,
-        process=life.process,
+        pen=life.pen,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """One consumer group's process: its subscription, and what runs beside it."""
+    """One consumer group's process: its subscription, and the task beside it."""
 
     subscription: Subscription
     beside: Callable[[], Coroutine[Any, Any, None]] | None
@@ -184,7 +180,7 @@ def make_worker(life: Life, bare: Ports, consumer: Consumer, policy: Policy) -> 
     """Build one member of a consumer group."""
     ports = wrap_ports(life, bare, policy.plan)
     timeout = make_timeout(life, policy)
-    service = _make_service(life, ports, policy)
+    service = _make_service(life, ports, policy, timeout.provider_us)
     session_us = policy.settings.us("bus.session_ms")
     consumer = wrap_consumer(life, consumer, policy.plan, session_us=session_us)
     subscription = make_subscription(life, ports, consumer, policy, service, timeout)
@@ -192,18 +188,13 @@ def make_worker(life: Life, bare: Ports, consumer: Consumer, policy: Policy) -> 
     return Worker(subscription=subscription, beside=beside)
 
 
-def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
+def _make_service(life: Life, ports: Ports, policy: Policy, timeout_us: int) -> Service:
     settings = policy.settings
     store = committing_store(ports, policy)
     note = _make_note(life)
-    timeout_us = settings.us("timeout.provider_ms") if policy.has("timeout") else _NEVER_US
-    keys = (
-        KeyPerIntent(
-            query_after=settings.number("provider_key.query_after"),
-            lifetime_us=settings.us("provider_key.lifetime_ms"),
-        )
-        if policy.has("provider_key")
-        else KeyPerAttempt()
+    keys = policy.part(Switches.provider_key)(
+        query_after=settings.number("provider_key.query_after"),
+        lifetime_us=settings.us("provider_key.lifetime_ms"),
     )
     match life.group:
         case "validation":
@@ -225,7 +216,7 @@ def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
                 ),
                 clock=life.clock,
                 keys=keys,
-                compensation=_make_compensation(life, policy),
+                compensation=policy.part(Switches.compensation)(pen=life.pen),
                 timeout_us=timeout_us,
                 skew_us=settings.us("provider_key.skew_ms"),
                 note=note,
@@ -241,36 +232,26 @@ def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
             )
 
 
-def _make_compensation(life: Life, policy: Policy) -> RefundLateCaptures | KeepLateCaptures:
-    if not policy.has("compensation"):
-        return KeepLateCaptures()
-    return RefundLateCaptures(write=life.write, now=life.now, process=life.process)
-
-
 def _make_note(life: Life) -> Note:
-    write, now, process, group = life.write, life.now, life.process, life.group
+    pen, group = life.pen, life.group
 
     def note(lab_subject: str, what: str) -> None:
-        if write is not None:
-            write(("acted", now(), process, lab_subject, group, what))
+        if pen.write is not None:
+            pen.write(("acted", pen.now(), pen.process, lab_subject, group, what))
 
     return note
 
 
 def _guard(life: Life, policy: Policy, dependency: str) -> Breaker | NoBreaker:
     settings = policy.settings
-    if not policy.has("breaker"):
-        return NoBreaker(dependency)
-    return Breaker(
+    return policy.part(Switches.breaker)(
         dependency,
         window_us=settings.us("breaker.window_ms"),
         calls_min=settings.number("breaker.calls_min"),
         failures_percent=settings.number("breaker.failures_percent"),
         open_us=settings.us("breaker.open_ms"),
         clock=life.clock.now_us,
-        now=life.now,
-        process=life.process,
-        write=life.write,
+        pen=life.pen,
     )
 
 

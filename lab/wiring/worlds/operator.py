@@ -2,11 +2,10 @@
 
 from lab.domain.events import READS, topics_of
 from lab.history.recorder import Write
-from lab.patterns.redrive import Redrive
 from lab.ports.bus import Publisher, TopicReader, dead_letter_topic
 from lab.ports.clock import Clock
 from lab.scenarios.operator import ScriptedOperator
-from lab.wiring.process.chain import Policy
+from lab.wiring.policy import Policy, Switches
 
 
 def make_operator(
@@ -28,11 +27,12 @@ def make_operator(
     """
     settings = policy.settings
     redrives, discards = settings.number("operator.redrives"), settings.text("operator.discards")
-    if not policy.has("redrive") or (not redrives and discards == "no"):
+    make_redrive = policy.part(Switches.redrive)
+    if make_redrive is None or (not redrives and discards == "no"):
         return None
     queues = [dead_letter_topic(topic, group) for group in READS for topic in topics_of(group)]
     return ScriptedOperator(
-        Redrive(
+        make_redrive(
             queues=queues,
             reader=reader,
             publisher=publisher,

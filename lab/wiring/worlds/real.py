@@ -33,7 +33,7 @@ from lab.wiring.backends.interface import prepare_whole
 from lab.wiring.backends.memory_servers import is_blocked
 from lab.wiring.backends.readiness import addresses
 from lab.wiring.outcome import End
-from lab.wiring.process.chain import Policy
+from lab.wiring.policy import Policy
 from lab.wiring.spec import RunSpec
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.operator import make_operator

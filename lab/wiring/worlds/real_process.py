@@ -24,6 +24,7 @@ from lab.faults.plan.plan import FaultPlan
 from lab.faults.provider import ProviderFaults
 from lab.faults.remote.plan import RemotePlan
 from lab.history.journal import Journal
+from lab.history.pen import Pen
 from lab.history.recorder import Write
 from lab.observe.ecs import log_to_stderr
 from lab.patterns.drain import ExitAtOnce, ShutdownReport
@@ -38,8 +39,8 @@ from lab.runtime.ids import SeededIds, TimeOrderedIds
 from lab.wiring.backends.interface import Backends
 from lab.wiring.backends.memory_servers import make_third_parties
 from lab.wiring.backends.real import HttpThirdParties, KafkaBackend, PostgresBackend, RedisBackend
-from lab.wiring.ports import Life, make_life
-from lab.wiring.process.chain import Policy
+from lab.wiring.policy import Policy
+from lab.wiring.ports import make_life
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import counted, health_app
@@ -115,18 +116,17 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
             journal = Journal(Path(assignment.journal), on_failure=signals.fail)
             stack.callback(journal.close)
             write = journal.write
+        pen = Pen(process=assignment.process, now=clock.now_us, write=write)
         plan = _make_plan(assignment, clock, stack)
         policy = _make_policy(assignment, plan)
         life = make_life(
             host,
-            process=assignment.process,
+            pen=pen,
             clock=clock,
             member=assignment.member,
             group=assignment.group,
             role=assignment.as_role,
             plan=plan,
-            write=write,
-            now=clock.now_us,
             kill=lambda: os.kill(os.getpid(), signal.SIGKILL),
             term=lambda: os.kill(os.getpid(), signal.SIGTERM),
             pause=lambda for_us: _pause_self(plan, assignment.member, for_us),
@@ -143,7 +143,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         signals.on_heal(program.healed)
         program.begin()
         if write is not None:
-            host.spawn(_watch_stalls(life.process, clock, write))
+            host.spawn(_watch_stalls(pen.process, clock, write))
         if assignment.is_supervised and assignment.life == 1:
             # The faults of a run are for groups that work; who comes back is not waited for.
             await program.joined(JOIN_US)
@@ -151,11 +151,11 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         _say_ready(assignment, log, signals.url)
         await signals.wait()
         signals.is_ready = False
-        _tell_life(life, "term")
+        _tell_life(pen, "term")
         # Of a supervised process the second signal is one more fault, not a person's impatience.
         again = None if assignment.is_supervised else signals
         report = await _end(program, again, log)
-        _tell_life(life, "aborted" if report.is_aborted else "stopped")
+        _tell_life(pen, "aborted" if report.is_aborted else "stopped")
 
 
 def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
@@ -164,9 +164,9 @@ def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
         plan.pause(member, for_us)
 
 
-def _tell_life(life: Life, event: str) -> None:
-    if life.write is not None:
-        life.write(("life", life.now(), life.process, "", event))
+def _tell_life(pen: Pen, event: str) -> None:
+    if pen.write is not None:
+        pen.write(("life", pen.now(), pen.process, "", event))
 
 
 async def _watch_stalls(process: str, clock: Clock, write: Write) -> None:
@@ -183,7 +183,7 @@ async def _end(program: Program, signals: "_Signals | None", log: logging.Logger
     """End the work of a process that was told to stop; told again by `signals`, abort it."""
     shutdown = program.make_shutdown()
     if isinstance(shutdown, ExitAtOnce):
-        _tell_life(program.life, "stopped")
+        _tell_life(program.life.pen, "stopped")
         # Nothing is settled, committed or closed on the way out: not by a `finally` either.
         logging.shutdown()
         os._exit(0)
@@ -244,7 +244,7 @@ def make_backends(
     return Backends(
         bus=KafkaBackend(where, settings, epoch_us=epoch_us),
         store=PostgresBackend(where, settings, epoch_us=epoch_us, blocked=blocked),
-        dedupe=RedisBackend(where, compares_fences=policy.has("fencing")),
+        dedupe=RedisBackend(where, compares_fences=policy.compares_fences),
         third=HttpThirdParties(where.providers_url, ledger=ledger),
     )
 

@@ -15,6 +15,7 @@ from lab.faults.clock import CLOCK_KINDS, steps_of
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.processes.crash_sites import Role
+from lab.history.pen import Pen
 from lab.history.recorder import Write
 from lab.runtime.chance import Chance
 from lab.runtime.clock import VirtualClock
@@ -29,8 +30,8 @@ from lab.wiring.backends.interface import Backends
 from lab.wiring.backends.memory import memory_backends
 from lab.wiring.backends.memory_servers import Servers, make_servers
 from lab.wiring.outcome import End
+from lab.wiring.policy import Policy
 from lab.wiring.ports import make_life
-from lab.wiring.process.chain import Policy
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.process.roles import Api
 from lab.wiring.spec import RunSpec
@@ -138,14 +139,12 @@ class Member:
         self._stop = stop = loop.create_future()
         life = make_life(
             loop,
-            process=loop.name,
+            pen=Pen(process=loop.name, now=world.now_us, write=world.write_or_none),
             clock=VirtualClock(loop),
             member=self.name,
             group=self.group,
             role=self.role,
             plan=world.policy.plan,
-            write=world.write_or_none,
-            now=world.now_us,
             kill=self.crash,
             term=self.term,
             pause=self.pause,
@@ -164,7 +163,7 @@ class Member:
         program.begin()
         await stop
         await program.make_shutdown().on_signal()
-        world.tell_life(life.process, "stopped")
+        world.tell_life(loop.name, "stopped")
 
 
 class SimulatedWorld:
@@ -183,7 +182,7 @@ class SimulatedWorld:
         *,
         write: Write | None,
         scheduler: AnyScheduler,
-        replace: Callable[[Backends], Backends] = lambda backends: backends,
+        replace: Callable[[Backends, Policy], Backends] = lambda backends, _: backends,
     ) -> None:
         settings = spec.settings
         self.spec = spec
@@ -199,10 +198,8 @@ class SimulatedWorld:
         )
         self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
         self.ids = SeededIds(spec.seed)
-        self.servers: Servers = make_servers(
-            self.scheduler, settings, chance, off=spec.off, write=write
-        )
-        self.backends = replace(memory_backends(self.servers, self.plan))
+        self.servers: Servers = make_servers(self.scheduler, self.policy, write=write)
+        self.backends = replace(memory_backends(self.servers, self.plan), self.policy)
         self.restart_us = settings.us("run.restart_ms")
         self.is_healed = False
         self.members = _members(self, settings.number("run.members"))

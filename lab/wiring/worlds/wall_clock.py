@@ -34,6 +34,7 @@ from lab.wiring.backends.readiness import addresses
 from lab.wiring.backends.real import KafkaBackend, PostgresBackend, RedisBackend, Where
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran
+from lab.wiring.policy import Policy
 from lab.wiring.spec import TAIL_US, RunSpec
 from lab.wiring.worlds.real_process import LATE_US, TICK_US
 from lab.wiring.worlds.simulated import SimulatedWorld
@@ -114,13 +115,13 @@ class _RealParts:
         self._spec = spec
         self._epoch_us = scheduler.root.wall_us() - scheduler.root.now_us()
         self._load = load
-        self._memory: Backends | None = None
+        self._given: tuple[Backends, Policy] | None = None
         self.keep = spec.makes.keep
         self.left: list[str] = []
 
-    def put_in(self, backends: Backends) -> Backends:
+    def put_in(self, backends: Backends, policy: Policy) -> Backends:
         """The backends of the run."""
-        self._memory = backends
+        self._given = backends, policy
         makes, settings, where = self._spec.makes, self._spec.settings, self._where
         if makes.bus == "kafka":
             bus = KafkaBackend(where, settings, epoch_us=self._epoch_us)
@@ -129,8 +130,8 @@ class _RealParts:
             store = PostgresBackend(where, settings, epoch_us=self._epoch_us, blocked=self._blocked)
             backends = replace(backends, store=store)
         if makes.dedupe == "redis":
-            fencing = "fencing" not in self._spec.off
-            backends = replace(backends, dedupe=RedisBackend(where, compares_fences=fencing))
+            redis = RedisBackend(where, compares_fences=policy.compares_fences)
+            backends = replace(backends, dedupe=redis)
         return backends
 
     @property
@@ -147,8 +148,8 @@ class _RealParts:
 
     def again(self) -> Backends:
         """The same with connections of their own: those of a loop that has ended are of no use."""
-        assert self._memory is not None
-        return self.put_in(self._memory)
+        assert self._given is not None
+        return self.put_in(*self._given)
 
     def _blocked(self) -> list[str]:
         chance, settings = Chance(self._spec.seed), self._spec.settings

@@ -23,6 +23,7 @@ from tests.kit.chain_parts import (
     Inner,
     Stores,
     make_delivery,
+    make_pen,
     make_record,
     no_republish,
 )
@@ -42,18 +43,14 @@ def make_invoke(
     inbox = Inbox(
         stores.store.orders,
         republish=no_republish,
-        now=stores.hand.now_us,
-        process=PROCESS,
-        write=None,
+        pen=make_pen(stores.hand.now_us),
     )
     return Invoke(
         handlers={"OrderCancelled": on_cancelled},
         decode=decode,
         settler=inbox,
         watch=(timeout or NoTimeout()).watch,
-        now=stores.hand.now_us,
-        process=PROCESS,
-        write=None if entries is None else entries.write,
+        pen=make_pen(stores.hand.now_us, entries),
     )
 
 
@@ -190,9 +187,7 @@ def make_timeout(scheduler: Scheduler, entries: Entries) -> Timeout:
         handler_us=10 * SECOND,
         provider_us=2 * SECOND,
         clock=scheduler.root.now_us,
-        now=scheduler.root.now_us,
-        process=PROCESS,
-        write=entries.write,
+        pen=make_pen(scheduler.root.now_us, entries),
     )
 
 
@@ -300,11 +295,3 @@ def test_runs_in_time_leave_one_timer_and_no_cancellation() -> None:
         scheduler.run(worker())
     assert runs == 5
     assert entries.of("acted") == []
-
-
-def test_a_provider_gets_what_is_left_of_the_time() -> None:
-    with Scheduler() as scheduler:
-        timeout = make_timeout(scheduler, Entries())
-        assert timeout.provider_deadline(10 * SECOND) == 2 * SECOND
-        assert timeout.provider_deadline(1 * SECOND) == 1 * SECOND
-    assert NoTimeout().provider_deadline(1 << 60) == 1 << 60

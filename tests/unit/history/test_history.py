@@ -21,6 +21,7 @@ from lab.history.history_file import (
     WINDOW_BATCHES,
     HistoryFile,
 )
+from lab.history.pen import Pen
 from lab.history.recorded_ports import RecordedDedupe, RecordedPublisher, RecordedStore
 from lab.history.recorded_providers import RecordedGateway, RecordedMailer
 from lab.history.recorder import BATCH, Recorder
@@ -199,11 +200,7 @@ class World:
         self.scheduler = scheduler
         self.calls: list[Entry] = []
         self.loop = scheduler.process("payment-1")
-        self.how: dict[str, Any] = {
-            "write": self.calls.append,
-            "now": scheduler.root.now_us,
-            "process": "payment-1",
-        }
+        self.pen = Pen(process="payment-1", now=scheduler.root.now_us, write=self.calls.append)
 
     def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> list[dict[str, Any]]:
         """Run `main` in the process; the entries that it wrote."""
@@ -227,7 +224,7 @@ async def _pause(scheduler: Scheduler) -> None:
 
 def make_store(scheduler: Scheduler, world: World) -> RecordedStore:
     server = MemoryStoreServer(scheduler.root, retention_us=10**12)
-    return RecordedStore(server.connect(world.loop).orders, **world.how)
+    return RecordedStore(server.connect(world.loop).orders, pen=world.pen)
 
 
 def test_a_commit_has_a_begin_and_an_end_with_its_verdict(scheduler: Scheduler) -> None:
@@ -278,7 +275,7 @@ def test_a_claim_is_recorded_with_its_fence_and_its_end_with_whether_it_was_acce
 ) -> None:
     world = World(scheduler)
     server = MemoryDedupeServer(scheduler.root, window_us=10**12, accepts=accept_present)
-    dedupe = RecordedDedupe(server.connect(), **world.how)
+    dedupe = RecordedDedupe(server.connect(), pen=world.pen)
 
     async def main() -> None:
         claim = await dedupe.claim("payment", "e1", owner="a", lease_us=10**6)
@@ -311,7 +308,7 @@ def test_a_call_to_a_third_party_is_recorded_with_its_answer_and_its_length(
     world = World(scheduler)
     providers = make_providers(scheduler, world)
     subject_of = {"order-1": "37.1"}.__getitem__
-    gateway = RecordedGateway(providers.gateway, subject_of=subject_of, **world.how)
+    gateway = RecordedGateway(providers.gateway, subject_of=subject_of, pen=world.pen)
 
     async def main() -> None:
         until = scheduler.root.now_us() + 2_000_000
@@ -331,7 +328,7 @@ def test_a_call_to_a_third_party_is_recorded_with_its_answer_and_its_length(
 def test_a_call_that_fails_is_recorded_with_the_class_of_its_error(scheduler: Scheduler) -> None:
     world = World(scheduler)
     providers = make_providers(scheduler, world)
-    mailer = RecordedMailer(providers.mailer, subject_of=str, **world.how)
+    mailer = RecordedMailer(providers.mailer, subject_of=str, pen=world.pen)
 
     async def main() -> None:
         with pytest.raises(Transient):
@@ -351,7 +348,7 @@ def test_a_publish_names_the_topic_and_the_order_that_its_records_have_in_common
         async def publish(self, records: object) -> None:
             del records
 
-    publisher = RecordedPublisher(Log(), **world.how)
+    publisher = RecordedPublisher(Log(), pen=world.pen)
 
     def record(topic: str, subject: bytes) -> Outgoing:
         headers = (("ce_id", b"e-" + subject), ("lab-subject", subject))

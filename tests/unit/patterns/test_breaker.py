@@ -17,7 +17,7 @@ from lab.domain.errors import (
 from lab.patterns.breaker import Breaker, NoBreaker
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 from lab.stores.memory.base import crossing
-from tests.kit.chain_parts import PROCESS, SECOND, Entries, Hand
+from tests.kit.chain_parts import PROCESS, SECOND, Entries, Hand, make_pen
 from tests.kit.stepping import at_once
 
 
@@ -44,9 +44,7 @@ def make_breaker(hand: Hand, entries: Entries | None = None) -> Breaker:
         failures_percent=50,
         open_us=5 * SECOND,
         clock=hand.now_us,
-        now=hand.now_us,
-        process=PROCESS,
-        write=None if entries is None else entries.write,
+        pen=make_pen(hand.now_us, entries),
     )
 
 

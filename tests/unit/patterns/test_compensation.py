@@ -1,6 +1,7 @@
 """A capture that nobody wants any more is given back, or kept by the weak part."""
 
 from lab.domain.order import OrderState
+from lab.history.pen import Pen
 from lab.patterns.compensation import KeepLateCaptures, RefundLateCaptures
 from tests.kit.order_world import World, make_payment
 from tests.kit.scripted import SUBJECT
@@ -41,7 +42,7 @@ def test_without_compensation_the_money_is_kept_for_a_cancelled_order() -> None:
 def test_the_history_may_be_off() -> None:
     world = World()
     world.create()
-    part = RefundLateCaptures(write=None, now=world.now_us, process="payment-1#1")
+    part = RefundLateCaptures(pen=Pen(process="payment-1#1", now=world.now_us))
     request = part.of_late_capture(world.order(), "charge:x:1")
     assert request is not None
     assert (request.charge_key, request.amount_cents) == ("charge:x:1", 900)

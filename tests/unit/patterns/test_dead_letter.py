@@ -23,6 +23,7 @@ from tests.kit.chain_parts import (
     Log,
     Stores,
     make_delivery,
+    make_pen,
     make_record,
 )
 from tests.kit.stepping import at_once
@@ -48,9 +49,7 @@ class Bench:
         self.queue = DeadLetterQueue(
             publisher=self.log,
             group=GROUP,
-            now=hand.now_us,
-            process=PROCESS,
-            write=self.entries.write,
+            pen=make_pen(hand.now_us, self.entries),
         )
         self.link = DeadLetters(
             self.inner,
@@ -60,9 +59,7 @@ class Bench:
             reads=("OrderCancelled",),
             limiter=self.limiter,
             again_us=SECOND,
-            now=hand.now_us,
-            process=PROCESS,
-            write=self.entries.write,
+            pen=make_pen(hand.now_us, self.entries),
         )
 
     async def _on_dead(self, order_id: str, event_type: str) -> Unit:

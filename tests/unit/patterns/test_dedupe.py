@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lab.domain.errors import Down, Indeterminate, Throttled, Transient
-from lab.patterns.dedupe import Dedupe, MarkBefore, NoDedupe
+from lab.patterns.dedupe import Dedupe, MarkBefore
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
 from lab.ports.store import OutcomeRow, Unit
@@ -20,6 +20,7 @@ from tests.kit.chain_parts import (
     Inner,
     Stores,
     make_delivery,
+    make_pen,
 )
 from tests.kit.stepping import at_once
 
@@ -66,9 +67,7 @@ def make_dedupe(
         lease_us=LEASE_US,
         window_us=WINDOW_US,
         is_open=is_open,
-        now=stores.hand.now_us,
-        process=PROCESS,
-        write=None if entries is None else entries.write,
+        pen=make_pen(stores.hand.now_us, entries),
     )
 
 
@@ -260,9 +259,7 @@ def make_mark_before(
         store=store or stores.dedupe,
         owner=PROCESS,
         window_us=WINDOW_US,
-        now=stores.hand.now_us,
-        process=PROCESS,
-        write=None if entries is None else entries.write,
+        pen=make_pen(stores.hand.now_us, entries),
     )
 
 
@@ -331,14 +328,3 @@ def test_without_a_store_for_marks_everything_passes() -> None:
 
     assert at_once(make_mark_before(Stores(), inner, store=DownStore())(delivery)) == Ack("handled")
     assert inner.seen[0] is delivery
-
-
-def test_without_dedupe_everything_passes() -> None:
-    inner = Inner()
-    link = NoDedupe(inner)
-    twice = [make_delivery(), make_delivery()]
-
-    for delivery in twice:
-        at_once(link(delivery))
-
-    assert all(seen is given for seen, given in zip(inner.seen, twice, strict=True))

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from lab.domain.errors import Down, Indeterminate, Transient
+from lab.history.pen import Pen
 from lab.patterns.http_idempotency import IgnoredKeys, StoredKeys
 from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.services.orders import OrdersUseCases
@@ -146,7 +147,7 @@ def test_an_order_id_that_is_taken_is_no_second_order() -> None:
 
 def test_nothing_is_written_when_the_history_is_off() -> None:
     world = World()
-    keys = StoredKeys(store=world.store, write=None, now=world.now_us, process="api-1#1")
+    keys = StoredKeys(store=world.store, pen=Pen(process="api-1#1", now=world.now_us))
     desk = make_desk(world, http=keys)
     assert post(desk, "k1") == post(desk, "k1")
     assert post(desk, "k1", b"other") is KeyRefusal.OTHER_BODY

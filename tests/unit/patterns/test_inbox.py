@@ -8,7 +8,7 @@ from lab.patterns.inbox import AGAIN_US, Inbox, NoInbox, Republish
 from lab.ports.bus import Ack, Delivery, Release, Retry, Settlement
 from lab.ports.store import Outcome, OutcomeRow, Revenue, Unit, Verdict
 from lab.stores.memory.base import crossing
-from tests.kit.chain_parts import GROUP, PROCESS, Entries, Inner, Stores, make_delivery
+from tests.kit.chain_parts import GROUP, PROCESS, Entries, Inner, Stores, make_delivery, make_pen
 from tests.kit.stepping import at_once
 
 REVENUE = Unit(revenue=Revenue(currency="EUR", amount_cents=5))
@@ -25,9 +25,7 @@ def make_inbox(
     return Inbox(
         stores.store.orders,
         republish=Republished() if republished is None else republished,
-        now=stores.hand.now_us,
-        process=PROCESS,
-        write=None if entries is None else entries.write,
+        pen=make_pen(stores.hand.now_us, entries),
     )
 
 
@@ -195,7 +193,7 @@ def test_a_unit_says_who_commits_it_because_of_what_and_whether_that_settles_it(
     units, delivery = Units(), make_delivery(redrives=2)
     inbox: Inbox | NoInbox = NoInbox(units, republish=Republished())
     if has_inbox:
-        inbox = Inbox(units, republish=Republished(), now=int, process=PROCESS, write=None)
+        inbox = Inbox(units, republish=Republished(), pen=make_pen(int))
 
     at_once(inbox.save(delivery, REVENUE))
     at_once(inbox.settle(delivery, REVENUE))

@@ -21,6 +21,7 @@ from tests.kit.chain_parts import (
     Log,
     Stores,
     make_delivery,
+    make_pen,
     make_record,
 )
 from tests.kit.stepping import at_once
@@ -49,9 +50,7 @@ class Bench:
             group=GROUP,
             republish=self._republish,
             again_us=SECOND,
-            now=self.stores.hand.now_us,
-            process=PROCESS,
-            write=self.entries.write,
+            pen=make_pen(self.stores.hand.now_us, self.entries),
         )
 
     async def _republish(self, delivery: Delivery) -> None:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from lab.domain.errors import Indeterminate, LabError, TooLarge, Transient
 from lab.domain.order import OrderState
+from lab.history.pen import Pen
 from lab.patterns.outbox import DirectPublish, Relay, to_record
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.store import Unit, Verdict
@@ -120,9 +121,7 @@ def make_relay(
         process.clock,
         batch=batch,
         lanes=8,
-        write=entries.append,
-        now=process.clock.now_us,
-        process="relay-1",
+        pen=Pen(process="relay-1", now=process.clock.now_us, write=entries.append),
     )
     return relay, entries
 

@@ -18,6 +18,7 @@ from tests.kit.chain_parts import (
     Inner,
     Stores,
     make_delivery,
+    make_pen,
 )
 from tests.kit.stepping import at_once
 
@@ -37,9 +38,7 @@ def make_guard(
         store=store or stores.store.orders,
         gate=gate or SoloGate(),
         solo_starts=3,
-        now=stores.hand.now_us,
-        process=PROCESS,
-        write=None if entries is None else entries.write,
+        pen=make_pen(stores.hand.now_us, entries),
     )
 
 

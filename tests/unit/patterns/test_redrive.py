@@ -17,11 +17,11 @@ from lab.scenarios.operator import ScriptedOperator
 from lab.stores.memory.base import crossing
 from tests.kit.chain_parts import (
     GROUP,
-    PROCESS,
     SECOND,
     Entries,
     Log,
     make_delivery,
+    make_pen,
     make_record,
 )
 from tests.kit.stepping import at_once
@@ -77,7 +77,7 @@ class Bench:
         self.entries = Entries()
         self.topics = Topics(self.log)
         self.queue = DeadLetterQueue(
-            publisher=self.log, group=GROUP, now=self.clock.now_us, process=PROCESS, write=None
+            publisher=self.log, group=GROUP, pen=make_pen(self.clock.now_us)
         )
         self.redrive = Redrive(
             queues=[DLQ],

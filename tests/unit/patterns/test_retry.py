@@ -29,6 +29,7 @@ from tests.kit.chain_parts import (
     Hand,
     Inner,
     make_delivery,
+    make_pen,
 )
 from tests.kit.stepping import at_once
 
@@ -69,9 +70,7 @@ def make_retrying(inner: Handle, kind: type[Retrying] = Retrying, **given: Any) 
         inner,
         **(parts | given),
         wall=hand.wall_us,
-        now=hand.now_us,
-        process=PROCESS,
-        write=None if entries is None else entries.write,
+        pen=make_pen(hand.now_us, entries),
     )
 
 

@@ -7,7 +7,7 @@ import asyncio
 
 from lab.patterns.timeout import NEVER_US, NoTimeout, Timeout, Watched
 from lab.runtime.virtual_loop import Scheduler, sleep_us
-from tests.kit.chain_parts import PROCESS, SECOND, Entries
+from tests.kit.chain_parts import PROCESS, SECOND, Entries, make_pen
 
 
 class Bench:
@@ -22,9 +22,7 @@ class Bench:
             handler_us=10 * SECOND,
             provider_us=2 * SECOND,
             clock=self._clock_us,
-            now=lambda: scheduler.now_us,
-            process=PROCESS,
-            write=self.entries.write,
+            pen=make_pen(lambda: scheduler.now_us, self.entries),
         )
 
     def _clock_us(self) -> int:
@@ -89,7 +87,13 @@ def test_a_run_that_ended_in_time_was_not_ended_by_its_deadline() -> None:
     assert bench.entries == []
 
 
+def test_a_call_has_a_length_of_its_own() -> None:
+    with Scheduler() as scheduler:
+        assert Bench(scheduler).timeout.provider_us == 2 * SECOND
+
+
 def test_without_the_pattern_a_deadline_lies_ages_away() -> None:
     run = NoTimeout().watch()
     assert (run.deadline_us, run.is_closed) == (NEVER_US, False)
+    assert NoTimeout(provider_us=2 * SECOND).provider_us == NEVER_US
     assert run.close() is False

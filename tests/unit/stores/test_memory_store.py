@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from lab.domain.order import OrderState
 from lab.history.entries import FIELDS
+from lab.history.pen import Pen
 from lab.patterns.fencing import accept_any
 from lab.patterns.outbox import Relay
 from lab.ports.bus import Outgoing, Publisher
@@ -148,9 +149,7 @@ def make_relay(process: MemoryProcess, publisher: Publisher) -> Relay:
         process.clock,
         batch=200,
         lanes=4,
-        write=None,
-        now=process.clock.now_us,
-        process="relay-1",
+        pen=Pen(process="relay-1", now=process.clock.now_us),
     )
 
 
