@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from lab.faults.plan.plan import Firing
 from lab.faults.table.spec import FaultSpec
 from lab.ports.clock import Clock
+from lab.ports.pass_through import PassThroughClock
 
 CLOCK_KINDS: Final = ("clock.skew", "clock.jump")
 
@@ -23,7 +24,7 @@ class Step(NamedTuple):
     by_us: int
 
 
-class SteppedClock:
+class SteppedClock(PassThroughClock):
     """A `Clock` whose wall time is wrong by every step that has come.
 
     Args:
@@ -32,15 +33,12 @@ class SteppedClock:
     """
 
     def __init__(self, inner: Clock, steps: Sequence[Step]) -> None:
-        self.now_us = inner.now_us
-        self.sleep_us = inner.sleep_us
-        self._right_us = inner.wall_us
+        super().__init__(inner)
         self._steps = tuple(steps)
 
     def wall_us(self) -> int:
-        """See `Clock`."""
         now_us = self.now_us()
-        return self._right_us() + sum(by_us for at_us, by_us in self._steps if at_us <= now_us)
+        return self._inner.wall_us() + sum(by_us for at_us, by_us in self._steps if at_us <= now_us)
 
 
 def steps_of(

@@ -6,28 +6,22 @@ adapter, and around its outermost handler, to know whose order a call is about t
 Not here: outages of a server, which everybody sees at once (`nemesis.py`).
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar
 
-from lab.domain.envelope import H_SUBJECT
 from lab.domain.errors import Down, Indeterminate, LabError, Transient
 from lab.faults.plan.plan import FaultPlan, Firing, Site
-from lab.faults.processes.crash_sites import Port
+from lab.faults.requests import App, Receive, Scope, Send, subject_of_request
 from lab.ports.bus import Delivery, Handle, Settlement
 from lab.ports.clock import Clock
 from lab.ports.dedupe import Claim, DedupeStore, Evictable
-from lab.ports.key_retry import WaitingRow
-from lab.ports.store import OutboxRow, Unit
+from lab.ports.every_call import Method, PortType, around_every_call
+from lab.ports.key_retry import KeyRetryStore, WaitingRow
+from lab.ports.store import CustomerStore, OrderStore, OutboxRow, OutboxStore, StartStore, Unit
 
 P = TypeVar("P")
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""An ASGI application."""
-
 SubjectOf = Callable[[str], str]
 """`ordinal.send` of an order id, "" of any other text."""
 
@@ -58,7 +52,7 @@ class Statement:
         whose: the orders that its arguments name; none: that of the work at hand.
     """
 
-    port: Port
+    port: PortType[object]
     method: str
     changes: bool
     whose: "Whose"
@@ -94,35 +88,35 @@ def _unnamed(_given: Sequence[object], _subject_of: SubjectOf) -> Sequence[str]:
     return ()
 
 
-def _change(port: Port, method: str, whose: Whose) -> Statement:
+def _change(port: PortType[object], method: str, whose: Whose) -> Statement:
     return Statement(port=port, method=method, changes=True, whose=whose)
 
 
-def _look(port: Port, method: str, whose: Whose) -> Statement:
+def _look(port: PortType[object], method: str, whose: Whose) -> Statement:
     return Statement(port=port, method=method, changes=False, whose=whose)
 
 
 STATEMENTS: Final = (
-    _change(Port.ORDERS, "commit", _unit),
-    _look(Port.ORDERS, "load", _id_first),
-    _look(Port.ORDERS, "outcome", _unnamed),
-    _look(Port.ORDERS, "http_key", _unnamed),
-    _look(Port.ORDERS, "due", _unnamed),
+    _change(OrderStore, "commit", _unit),
+    _look(OrderStore, "load", _id_first),
+    _look(OrderStore, "outcome", _unnamed),
+    _look(OrderStore, "http_key", _unnamed),
+    _look(OrderStore, "due", _unnamed),
     # A lock lives and dies with its connection: a lost one leaves nothing in doubt.
-    _look(Port.OUTBOX, "own_shard", _unnamed),
-    _look(Port.OUTBOX, "unpublished", _unnamed),
-    _change(Port.OUTBOX, "mark_published", _rows),
-    _change(Port.STARTS, "begin_start", _unnamed),
-    _change(Port.STARTS, "explain_start", _unnamed),
-    _change(Port.KEY_RETRY, "arrive", _row),
-    _change(Port.KEY_RETRY, "park", _row),
-    _look(Port.KEY_RETRY, "head", _id_second),
-    _change(Port.KEY_RETRY, "reschedule", _row),
-    _change(Port.KEY_RETRY, "finish", _id_second),
-    _change(Port.KEY_RETRY, "bury", _id_second),
-    _change(Port.KEY_RETRY, "revive", _row),
-    _change(Port.KEY_RETRY, "discard", _row),
-    _look(Port.CUSTOMERS, "is_blocked", _unnamed),
+    _look(OutboxStore, "own_shard", _unnamed),
+    _look(OutboxStore, "unpublished", _unnamed),
+    _change(OutboxStore, "mark_published", _rows),
+    _change(StartStore, "begin_start", _unnamed),
+    _change(StartStore, "explain_start", _unnamed),
+    _change(KeyRetryStore, "arrive", _row),
+    _change(KeyRetryStore, "park", _row),
+    _look(KeyRetryStore, "head", _id_second),
+    _change(KeyRetryStore, "reschedule", _row),
+    _change(KeyRetryStore, "finish", _id_second),
+    _change(KeyRetryStore, "bury", _id_second),
+    _change(KeyRetryStore, "revive", _row),
+    _change(KeyRetryStore, "discard", _row),
+    _look(CustomerStore, "is_blocked", _unnamed),
 )
 """Every statement that counts; what only waits for a hint does not."""
 
@@ -154,14 +148,22 @@ class StoreFaults:
 
     # ---- what it goes around
 
-    def around(self, port: Port, inner: P) -> P:
-        """The port with its faults; `inner` itself if none of them is wanted."""
-        if port is Port.DEDUPE and any(kind in self._sites for kind in _OF_REDIS):
-            return cast("P", _StruckDedupe(self, cast("DedupeStore", inner)))
-        statements = [statement for statement in STATEMENTS if statement.port is port]
+    def around(self, port: PortType[P], inner: P) -> P:
+        """A port of the order store with its faults; `inner` itself if none of them is wanted."""
+        statements = {each.method: each for each in STATEMENTS if each.port is port}
         if not statements or not any(kind in self._sites for kind in _OF_POSTGRES):
             return inner
-        return cast("P", _StruckStore(self, inner, statements))
+
+        def wrap(method: str, call: Method) -> Method:
+            statement = statements.get(method)
+            return call if statement is None else _struck(self, statement, call)
+
+        return around_every_call(port, inner, wrap)
+
+    def around_dedupe(self, inner: DedupeStore) -> DedupeStore:
+        """The dedupe store with its faults; `inner` itself if none of them is wanted."""
+        is_struck = any(kind in self._sites for kind in _OF_REDIS)
+        return _StruckDedupe(self, inner) if is_struck else inner
 
     def around_handle(self, handle: Handle) -> Handle:
         """The outermost link of a chain: knows whose delivery it is."""
@@ -174,11 +176,9 @@ class StoreFaults:
 
     def around_app(self, app: App) -> App:
         """The API's application: knows whose request it is."""
-        name = H_SUBJECT.encode()
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
-            subject = dict(scope.get("headers", ())).get(name, b"")
-            _SUBJECT.set(subject.decode(errors="replace"))
+            _SUBJECT.set(subject_of_request(scope))
             await app(scope, receive, send)
 
         return run
@@ -211,22 +211,7 @@ _SUBJECT: ContextVar[str] = ContextVar("subject", default="")
 """Whose delivery or request the running task is at, and the tasks that it starts."""
 
 
-class _StruckStore:
-    """A port of the order store whose statements fail. Everything else is the port's own."""
-
-    def __init__(self, faults: StoreFaults, inner: object, statements: Sequence[Statement]) -> None:
-        self._inner = inner
-        for statement in statements:
-            call = getattr(inner, statement.method)
-            setattr(self, statement.method, _struck(faults, statement, call))
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-
-def _struck(
-    faults: StoreFaults, statement: Statement, call: Callable[..., Awaitable[object]]
-) -> Callable[..., Awaitable[object]]:
+def _struck(faults: StoreFaults, statement: Statement, call: Method) -> Method:
     """One statement with everything that may befall it."""
     possible = FAILURES if statement.changes else (EXHAUSTED,)
     sites = [site for kind in possible if (site := faults.site(kind)) is not None]

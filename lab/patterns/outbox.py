@@ -20,7 +20,8 @@ from lab.domain.events import TOPIC_OF
 from lab.history.recorder import Write
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.clock import Clock
-from lab.ports.store import Committer, OutboxStore, Unit, Verdict
+from lab.ports.pass_through import PassThroughStore
+from lab.ports.store import OrderStore, OutboxStore, Unit, Verdict
 
 BACKOFF_US: Final = 50_000
 BACKOFF_MAX_US: Final = 2_000_000
@@ -157,18 +158,18 @@ class _Lane:
         self.in_doubt = 0
 
 
-class DirectPublish(Committer):
+class DirectPublish(PassThroughStore):
     """The weak part: no outbox rows; events are published by the caller after its commit."""
 
-    def __init__(self, committer: Committer, publisher: Publisher) -> None:
-        self._committer = committer
+    def __init__(self, inner: OrderStore, publisher: Publisher) -> None:
+        super().__init__(inner)
         self._publisher = publisher
 
     async def commit(self, unit: Unit) -> Verdict:
         events = unit.events
         if not events:
-            return await self._committer.commit(unit)
-        verdict = await self._committer.commit(msgspec.structs.replace(unit, outboxed=False))
+            return await self._inner.commit(unit)
+        verdict = await self._inner.commit(msgspec.structs.replace(unit, outboxed=False))
         if verdict is Verdict.COMMITTED:
             try:
                 await self._publisher.publish([to_record(event) for event in events])

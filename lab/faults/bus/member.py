@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from lab.domain.envelope import H_SUBJECT, text_header
 from lab.domain.errors import Transient
-from lab.faults.bus.wrappers import ListeningConsumer, Reads, subject_of
+from lab.faults.bus.wrappers import ListeningConsumer, Reads
 from lab.faults.plan.plan import FaultPlan
 from lab.ports.bus import Consumer, Listener, Outgoing, Publisher, Record, TopicPartition
 from lab.ports.clock import Clock
@@ -81,7 +82,7 @@ class RebalancingConsumer(RejoiningConsumer):
             return []
         records = await self._inner.poll(max_records)
         for record in records:
-            subject = subject_of(record.headers)
+            subject = text_header(record.headers, H_SUBJECT)
             if subject and self._reads(record) and self._site.fires(subject) is not None:
                 self._must_join = True
         return records
@@ -173,7 +174,7 @@ class CutConsumer(RejoiningConsumer):
         await super().leave()
 
     def _cut_us(self, record: Record) -> int:
-        subject = subject_of(record.headers)
+        subject = text_header(record.headers, H_SUBJECT)
         firing = self._site.fires(subject) if subject and self._reads(record) else None
         return 0 if firing is None else firing.number("by")
 

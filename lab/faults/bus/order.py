@@ -11,7 +11,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from lab.faults.bus.wrappers import ListeningConsumer, Reads, subject_of
+from lab.domain.envelope import H_SUBJECT, text_header
+from lab.faults.bus.wrappers import ListeningConsumer, Reads
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.ports.bus import Consumer, Record, TopicPartition
 from lab.ports.clock import Clock
@@ -100,7 +101,7 @@ class ReorderingConsumer(ListeningConsumer):
             self._release([line for line in self._lines[::-1] if not line.is_within_key])
 
     def _toss(self, record: Record) -> Firing | None:
-        subject = subject_of(record.headers)
+        subject = text_header(record.headers, H_SUBJECT)
         occurrence = self._site.visit(subject) if subject and self._reads(record) else 0
         return self._site.toss(subject, occurrence) if occurrence else None
 

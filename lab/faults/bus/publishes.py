@@ -10,10 +10,9 @@ Not here: a process that reaches no broker (`bus_member.py`), and garbage (`bus.
 from collections.abc import Sequence
 from typing import Final
 
-from lab.domain.envelope import H_ID, header
+from lab.domain.envelope import H_ID, H_SUBJECT, header, text_header
 from lab.domain.errors import Indeterminate, Transient
 from lab.domain.events import TOPICS
-from lab.faults.bus.wrappers import subject_of
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.table.bus import DLQ, PUBLISHED_TO, RETRY
 from lab.ports.bus import Outgoing, Publisher
@@ -83,7 +82,10 @@ class _Coins:
         tossed = self._tossed
         fired = []
         for record in [one for one in records if _name_of(one) not in tossed] or records[:1]:
-            site, subject = self._sites.get(_site_of(record.topic)), subject_of(record.headers)
+            site, subject = (
+                self._sites.get(_site_of(record.topic)),
+                text_header(record.headers, H_SUBJECT),
+            )
             firing = site.fires(subject) if site is not None and subject else None
             if firing is not None:
                 fired.append((record, firing))

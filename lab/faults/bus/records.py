@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from lab.domain.envelope import H_TYPE, header
+from lab.domain.envelope import H_SUBJECT, H_TYPE, header, text_header
 from lab.domain.events import TOPICS
-from lab.faults.bus.wrappers import ConsumerWrapper, Reads, subject_of
+from lab.faults.bus.wrappers import Reads
 from lab.faults.plan.plan import FaultPlan, Site
 from lab.faults.table.row import READ_TYPES
 from lab.ports.bus import (
@@ -25,12 +25,13 @@ from lab.ports.bus import (
     Retry,
     Settlement,
 )
+from lab.ports.pass_through import PassThroughConsumer
 
 GARBAGE: Final = b"\xff\x00{poison"
 """No JSON, no UTF-8: nobody can decode it."""
 
 
-class DuplicatingConsumer(ConsumerWrapper):
+class DuplicatingConsumer(PassThroughConsumer):
     """`bus.duplicate`: hands a record out twice in a row, same offset.
 
     Only records that the group handles; a poll for one record has no room for a second.
@@ -48,7 +49,10 @@ class DuplicatingConsumer(ConsumerWrapper):
         handed: list[Record] = []
         for record in records:
             handed.append(record)
-            if self._reads(record) and self._site.fires(subject_of(record.headers)) is not None:
+            if (
+                self._reads(record)
+                and self._site.fires(text_header(record.headers, H_SUBJECT)) is not None
+            ):
                 handed.append(record)
         return handed
 
@@ -74,7 +78,7 @@ class PoisoningPublisher(Publisher):
         if record.topic not in TOPICS:
             return record
         site = self._sites.get(header(record.headers, H_TYPE) or b"")
-        if site is None or not site.marks(subject_of(record.headers)):
+        if site is None or not site.marks(text_header(record.headers, H_SUBJECT)):
             return record
         return msgspec.structs.replace(record, value=GARBAGE)
 

@@ -5,14 +5,10 @@ Not here: any fault.
 
 from collections.abc import Mapping, Sequence
 
-from lab.domain.envelope import H_SUBJECT, H_TYPE, Headers, header
+from lab.domain.envelope import H_TYPE, header
 from lab.domain.events import READS
-from lab.ports.bus import Consumer, Listener, Record, TopicPartition
-
-
-def subject_of(headers: Headers) -> str:
-    """The order of a record as `ordinal.send`; "" if it does not say."""
-    return (header(headers, H_SUBJECT) or b"").decode(errors="replace")
+from lab.ports.bus import Listener, Record, TopicPartition
+from lab.ports.pass_through import PassThroughConsumer
 
 
 class Reads:
@@ -25,35 +21,7 @@ class Reads:
         return header(record.headers, H_TYPE) in self._types
 
 
-class ConsumerWrapper(Consumer):
-    """Hands every call on to the consumer inside."""
-
-    def __init__(self, inner: Consumer) -> None:
-        self._inner = inner
-
-    async def join(self, topics: Sequence[str], listener: Listener) -> None:
-        await self._inner.join(topics, listener)
-
-    async def poll(self, max_records: int) -> list[Record]:
-        return await self._inner.poll(max_records)
-
-    def wake(self) -> None:
-        self._inner.wake()
-
-    async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
-        await self._inner.commit(offsets, epoch)
-
-    def pause(self, partitions: Sequence[TopicPartition]) -> None:
-        self._inner.pause(partitions)
-
-    def resume(self, partitions: Sequence[TopicPartition]) -> None:
-        self._inner.resume(partitions)
-
-    async def leave(self) -> None:
-        await self._inner.leave()
-
-
-class ListeningConsumer(ConsumerWrapper, Listener):
+class ListeningConsumer(PassThroughConsumer, Listener):
     """A wrapper that stands between the member and its listener too."""
 
     _listener: Listener

@@ -10,25 +10,21 @@ and when the process comes back (the supervisor).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Final, NoReturn, TypeVar, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, NoReturn, TypeVar
 
-from lab.domain.envelope import H_SUBJECT
 from lab.domain.events import Payload
 from lab.faults.plan.plan import FaultPlan, Firing, Site, intent_of
-from lab.faults.processes.around_ports import Around, Strikes
-from lab.faults.processes.crash_sites import HOOKS, Call, Hook, Port, Role
+from lab.faults.processes.around_ports import Strikes, bounded_calls
+from lab.faults.processes.crash_sites import HOOKS, Call, Hook, Role
 from lab.faults.processes.work_at_hand import WORK, Doom, Work
+from lab.faults.requests import App, Receive, Scope, Send, subject_of_request
 from lab.faults.table.crash_points import ANY, CRASH_POINTS, MID_DRAIN
-from lab.ports.bus import Ack, Delivery, Handle, Settlement
+from lab.ports.bus import Ack, Consumer, Delivery, Handle, Settlement
+from lab.ports.every_call import PortType, around_every_call
 from lab.ports.service import Context, Handler
 
 P = TypeVar("P")
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""An ASGI application."""
 
 CRASH: Final = "proc.crash"
 TERM: Final = "proc.term"
@@ -101,17 +97,17 @@ class ProcessFaults(Strikes):
 
     # ---- what it goes around
 
-    def around(self, port: Port, inner: P) -> P:
+    def around(self, port: PortType[P], inner: P) -> P:
         """The port with its crash points; `inner` itself if none of them is wanted."""
         hooks = [
             hook
             for hook in HOOKS
             if hook.role is self._role and hook.port is port and hook.point in self._points
         ]
-        drains = port is Port.CONSUMER and MID_DRAIN in self._points
+        drains = port is Consumer and MID_DRAIN in self._points
         if not hooks and not drains and not self.has_boundaries:
             return inner
-        return cast("P", Around(self, port, inner, hooks))
+        return around_every_call(port, inner, bounded_calls(self, port, hooks))
 
     def around_handle(self, handle: Handle) -> Handle:
         """The outermost link of a chain: knows whose delivery it is, and may die after its ack.
@@ -163,11 +159,9 @@ class ProcessFaults(Strikes):
         """The API's application: knows whose request it is."""
         if not self._points:
             return app
-        name = H_SUBJECT.encode()
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
-            subject = dict(scope.get("headers", ())).get(name, b"")
-            work = self._begin(subject.decode(errors="replace"))
+            work = self._begin(subject_of_request(scope))
             await app(scope, receive, send)
             if work.is_doomed:
                 await work.ends()

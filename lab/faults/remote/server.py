@@ -9,7 +9,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -76,8 +76,7 @@ class PlanServer:
         sites = [plan.at(kind, name) for kind, name in question.sites]
         match question.what:
             case "fires" | "tosses" | "marks":
-                ask = cast("Callable[[str], Firing | None]", getattr(sites[0], question.what))
-                firing = ask(question.subjects[0])
+                firing = _visit(sites[0], question.what, question.subjects[0])
             case "fires_once":
                 firing = sites[0].fires_once(question.subjects)
             case "first":
@@ -113,7 +112,8 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        assert isinstance(transport, asyncio.Transport), "streams are written to"
+        self._transport = transport
         self._links.add(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -125,6 +125,13 @@ class _Link(asyncio.Protocol):
         assert self._transport is not None
         for line in lines:
             self._transport.write(_encode(self._answer(_decode(line))) + b"\n")
+
+
+def _visit(site: Site, what: str, subject: str) -> Firing | None:
+    """One of the questions about one subject at one site, by the name of the method."""
+    if what == "fires":
+        return site.fires(subject)
+    return site.tosses(subject) if what == "tosses" else site.marks(subject)
 
 
 def _infos(plan: FaultPlan) -> tuple[SiteInfo, ...]:

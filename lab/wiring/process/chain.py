@@ -6,7 +6,7 @@ Not here: the services inside and the processes outside (`programs`, `simulated`
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 from lab.bus.loop.delivery import DeliveryLoop
 from lab.bus.loop.ends import Invoke, TypeFilter
@@ -52,23 +52,11 @@ class Policy:
         return pattern not in self.off
 
 
-class DirectStore:
-    """An order store whose commit publishes the events itself: the weak part of `outbox`."""
-
-    def __init__(self, store: OrderStore, ports: Ports) -> None:
-        self.commit = DirectPublish(store, ports.publisher).commit
-        self.load = store.load
-        self.outcome = store.outcome
-        self.http_key = store.http_key
-        self.due = store.due
-        self.wait_due = store.wait_due
-
-
 def committing_store(ports: Ports, policy: Policy) -> OrderStore:
     """The order store as services and patterns commit to it."""
     if policy.has("outbox"):
         return ports.orders
-    return cast("OrderStore", DirectStore(ports.orders, ports))
+    return DirectPublish(ports.orders, ports.publisher)
 
 
 def make_timeout(life: Life, policy: Policy) -> Timeout | NoTimeout:

@@ -7,8 +7,7 @@ as `drain` allows. Not here: who starts it again (`simulated`).
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from lab.api import make_app
 from lab.patterns.breaker import Breaker, NoBreaker
@@ -18,7 +17,9 @@ from lab.patterns.http_idempotency import IgnoredKeys, StoredKeys
 from lab.patterns.outbox import Relay
 from lab.patterns.provider_key import KeyPerAttempt, KeyPerIntent
 from lab.ports.bus import Consumer
+from lab.ports.every_call import PortType, around_every_call
 from lab.ports.ids import Ids
+from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
 from lab.ports.service import Service
 from lab.ports.strategies import Note
 from lab.runtime.asgi_call import AsgiApp
@@ -210,8 +211,8 @@ def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
             return Validation(
                 store=store,
                 customers=ports.customers,
-                warehouse=_guarded(ports.warehouse, life, policy, "warehouse", "in_stock"),
-                antifraud=_guarded(ports.antifraud, life, policy, "antifraud", "is_fraud"),
+                warehouse=_guarded(Warehouse, ports.warehouse, life, policy, "warehouse"),
+                antifraud=_guarded(Antifraud, ports.antifraud, life, policy, "antifraud"),
                 tasks=AsyncTasks(),
                 clock=life.clock,
                 timeout_us=timeout_us,
@@ -220,9 +221,7 @@ def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
         case "payment":
             return Payment(
                 store=store,
-                gateway=_guarded(
-                    ports.gateway, life, policy, "payment_gateway", "charge", "refund", "query"
-                ),
+                gateway=_guarded(PaymentGateway, ports.gateway, life, policy, "payment_gateway"),
                 clock=life.clock,
                 keys=keys,
                 compensation=_make_compensation(life, policy),
@@ -234,7 +233,7 @@ def _make_service(life: Life, ports: Ports, policy: Policy) -> Service:
             return Orders(store=store, clock=life.clock, note=note)
         case _:
             return Notification(
-                mailer=_guarded(ports.mailer, life, policy, "mailer", "send"),
+                mailer=_guarded(Mailer, ports.mailer, life, policy, "mailer"),
                 clock=life.clock,
                 keys=keys,
                 timeout_us=timeout_us,
@@ -274,7 +273,9 @@ def _guard(life: Life, policy: Policy, dependency: str) -> Breaker | NoBreaker:
     )
 
 
-def _guarded(inner: Third, life: Life, policy: Policy, dependency: str, *calls: str) -> Third:
-    """A third party with the calls named behind one breaker."""
+def _guarded(
+    port: PortType[Third], inner: Third, life: Life, policy: Policy, dependency: str
+) -> Third:
+    """A third party with all its calls behind one breaker."""
     guard = _guard(life, policy, dependency).guard
-    return cast("Third", SimpleNamespace(**{call: guard(getattr(inner, call)) for call in calls}))
+    return around_every_call(port, inner, lambda _name, call: guard(call))
