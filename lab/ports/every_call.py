@@ -25,7 +25,7 @@ Wrap = Callable[[str, Method], Method]
 
 
 class PortType(Protocol[P_co]):
-    """The Protocol of a port as an argument; `type[P]` takes classes that can be made only."""
+    """The Protocol of a port, given as an argument: `type[P]` would take no Protocol."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> P_co:
         """Never called."""

@@ -105,9 +105,12 @@ class _Desk:
 
     def __init__(self, ledger: LedgerFile, clock: Clock, faults: CallFaults | None) -> None:
         self.ledger = ledger
-        self.now_us = clock.now_us
-        self._wall_us = clock.wall_us
+        self._clock = clock
         self._faults = faults
+
+    def now_us(self) -> int:
+        """See `lab.providers.simulated_wire.Caller`."""
+        return self._clock.now_us()
 
     def create_future(self) -> "asyncio.Future[Answer]":
         """See `lab.providers.simulated_wire.Caller`."""
@@ -125,7 +128,7 @@ class _Desk:
         if timeout_ms is not None:
             left_us = timeout_ms * _MS
         if deadline_ms is not None:
-            left_us = min(left_us, deadline_ms * _MS - self._wall_us())
+            left_us = min(left_us, deadline_ms * _MS - self._clock.wall_us())
         return self.now_us() + left_us
 
     async def carry_out(self, server: Server, request: Request, deadline_us: int) -> Answer:
