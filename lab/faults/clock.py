@@ -1,9 +1,9 @@
 """Faults of clocks: a process's wall clock is wrong. Monotonic time and database time are not.
 
-What has become wrong stays so: nobody sets a clock right at the end of the faults, so whatever
-trusts the time of day must come to its end all the same.
+A clock that has become wrong stays wrong after the end of the faults, so all that trusts the time
+of day must come to its end all the same.
 
-Not here: when a fault strikes (`plan.py`); a clock that steps by itself needs nobody to tell it.
+Not here: the time at which a fault strikes (`plan/`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ CLOCK_KINDS: Final = ("clock.skew", "clock.jump")
 
 
 class Step(NamedTuple):
-    """From `at_us` (monotonic time) on, the wall clock is `by_us` further ahead."""
+    """The wall clock is `by_us` further ahead from `at_us` (monotonic time) on."""
 
     at_us: int
     by_us: int
@@ -44,7 +44,7 @@ class SteppedClock(PassThroughClock):
 def steps_of(
     timetable: Iterable[Firing], *, member: str, group: str, began_us: int, started_us: int
 ) -> tuple[Step, ...]:
-    """What goes wrong with the clock of one process life.
+    """The steps of the clock of one process life.
 
     Args:
         timetable: of the plan.
@@ -64,5 +64,5 @@ def steps_of(
 
 
 def wrong_by_us(specs: Iterable[FaultSpec]) -> int:
-    """How far two clocks of a run can be apart, and one can jump: what a not-before may miss."""
+    """A bound for the distance of two clocks and for a jump: a not-before may miss by so much."""
     return sum(abs(spec.number("by")) for spec in specs if spec.kind in CLOCK_KINDS)

@@ -1,6 +1,6 @@
-"""A request to the API, as far as faults look at one: whose order it is about.
+"""A request to the API as faults see it: the order that it is about.
 
-Not here: what goes wrong with it.
+Not here: the faults that strike it.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping

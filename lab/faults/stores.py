@@ -1,9 +1,10 @@
 """Faults of PostgreSQL and Redis, as one process sees them: statement by statement, call by call.
 
 One `StoreFaults` belongs to one process life. It goes around the ports of both stores, next to the
-adapter, and around its outermost handler, to know whose order a call is about that names none.
+adapter. It also goes around the outermost handler, since a call that names no order is about the
+order of the delivery at hand.
 
-Not here: outages of a server, which everybody sees at once (`nemesis.py`).
+Not here: outages of a server, which all processes see at once (`nemesis.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ EVICT: Final = "redis.evict"
 EARLY_EXPIRE: Final = "redis.early_expire"
 
 FAILURES: Final = (EXHAUSTED, DEADLOCK, SERIALIZATION, LOST_BEFORE, LOST_AFTER)
-"""How a statement may fail. If several coins ask for one, the first of these strikes."""
+"""The ways in which a statement may fail. If several coins fire, the first of these strikes."""
 
 _OF_POSTGRES: Final = (*FAILURES, SLOW_STATEMENT)
 _OF_REDIS: Final = (SLOW_COMMAND, EVICT, EARLY_EXPIRE)
@@ -48,8 +49,8 @@ class Statement:
     """One method of a port of the order store.
 
     Attributes:
-        changes: it changes something, so that its answer can be lost and matters.
-        whose: the orders that its arguments name; none: that of the work at hand.
+        changes: it changes something, so the loss of its answer matters.
+        whose: gives the orders that the arguments name; without any, the order at hand is meant.
     """
 
     port: PortType[object]
@@ -102,7 +103,7 @@ STATEMENTS: Final = (
     _look(OrderStore, "outcome", _unnamed),
     _look(OrderStore, "http_key", _unnamed),
     _look(OrderStore, "due", _unnamed),
-    # A lock lives and dies with its connection: a lost one leaves nothing in doubt.
+    # A lock ends with its connection, so a lost connection leaves nothing in doubt.
     _look(OutboxStore, "own_shard", _unnamed),
     _look(OutboxStore, "unpublished", _unnamed),
     _change(OutboxStore, "mark_published", _rows),
@@ -118,13 +119,13 @@ STATEMENTS: Final = (
     _change(KeyRetryStore, "discard", _row),
     _look(CustomerStore, "is_blocked", _unnamed),
 )
-"""Every statement that counts; what only waits for a hint does not."""
+"""Every statement that counts; waiting for a hint does not count."""
 
 
 class StoreFaults:
     """The `pg.*` and `redis.*` faults of one process life that strike on a visit.
 
-    Each call counts for every kind that can strike it, whichever does.
+    Each call counts for every kind that can strike it, also if another kind does.
 
     Args:
         group: the process's consumer group, `api` or `relay`: the site.
@@ -146,7 +147,7 @@ class StoreFaults:
         """Whether the run has faults that need this in processes of that group."""
         return any(plan.wants(kind, group) for kind in (*_OF_POSTGRES, *_OF_REDIS))
 
-    # ---- what it goes around
+    # ---- around ports and chain
 
     def around(self, port: PortType[P], inner: P) -> P:
         """A port of the order store with its faults; `inner` itself if none of them is wanted."""
@@ -166,7 +167,7 @@ class StoreFaults:
         return _StruckDedupe(self, inner) if is_struck else inner
 
     def around_handle(self, handle: Handle) -> Handle:
-        """The outermost link of a chain: knows whose delivery it is."""
+        """The outermost link of a chain, which notes the order of the delivery."""
 
         async def run(delivery: Delivery) -> Settlement:
             _SUBJECT.set(delivery.subject)
@@ -175,7 +176,7 @@ class StoreFaults:
         return run
 
     def around_app(self, app: App) -> App:
-        """The API's application: knows whose request it is."""
+        """The API's application, with a note of the order of each request."""
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
             _SUBJECT.set(subject_of_request(scope))
@@ -186,16 +187,16 @@ class StoreFaults:
     # ---- for ports
 
     def site(self, kind: str) -> Site | None:
-        """Where visits are counted; None if that kind is not wanted here."""
+        """The counter of visits; None if the run does not want that kind here."""
         return self._sites.get(kind)
 
     def subjects(self, statement: Statement, given: Sequence[object]) -> Sequence[str]:
-        """Whose visit a call is."""
+        """The orders whose visit a call is."""
         named = statement.whose(given, self._subject_of)
         return [name or _SUBJECT.get() for name in named] or (_SUBJECT.get(),)
 
     def subject(self) -> str:
-        """Whose work is at hand, "" if it is nobody's."""
+        """The order of the work at hand, "" if it is about none."""
         return _SUBJECT.get()
 
     async def wait(self, us: int) -> None:
@@ -208,11 +209,11 @@ class StoreFaults:
 
 
 _SUBJECT: ContextVar[str] = ContextVar("subject", default="")
-"""Whose delivery or request the running task is at, and the tasks that it starts."""
+"""The order that the running task, or one that started it, handles."""
 
 
 def _struck(faults: StoreFaults, statement: Statement, call: Method) -> Method:
-    """One statement with everything that may befall it."""
+    """One statement with all faults that can strike it."""
     possible = FAILURES if statement.changes else (EXHAUSTED,)
     sites = [site for kind in possible if (site := faults.site(kind)) is not None]
     slow = faults.site(SLOW_STATEMENT)
@@ -236,7 +237,7 @@ def _struck(faults: StoreFaults, statement: Statement, call: Method) -> Method:
 
 
 def _first(sites: Sequence[Site], subjects: Sequence[str]) -> Firing | None:
-    """The firing that strikes this call, recorded. Every site counts the visit of every subject."""
+    """The recorded firing that strikes this call. Every site counts the visit of every subject."""
     struck: tuple[Site, Firing] | None = None
     for site in sites:
         for subject in subjects:
@@ -252,7 +253,7 @@ def _first(sites: Sequence[Site], subjects: Sequence[str]) -> Firing | None:
 
 
 async def _linger(faults: StoreFaults, late: Firing, deadline_us: int | None) -> None:
-    """The server takes its time; who set a deadline waits no longer than that.
+    """The server takes its time; a caller with a deadline waits no longer than that.
 
     Raises:
         Transient: the deadline passed.
@@ -265,7 +266,7 @@ async def _linger(faults: StoreFaults, late: Firing, deadline_us: int | None) ->
 
 
 def _error(failure: Firing) -> LabError:
-    """What the adapter makes of it."""
+    """The error that the adapter raises for it."""
     match failure.kind:
         case "pg.deadlock":
             return Transient("PostgreSQL: deadlock detected")
@@ -308,12 +309,12 @@ class _StruckDedupe(DedupeStore):
         return await self._inner.release(group, event_id, owner=owner, fence=fence)
 
     def _ends_us(self, asked_us: int) -> int:
-        """How long the lease or mark lasts that is asked for now."""
+        """The time that the lease or mark of this call really lasts."""
         firing = None if self._early is None else self._early.fires(self._faults.subject())
         return asked_us if firing is None else min(asked_us, firing.number("after"))
 
     async def _befall(self, group: str, event_id: str) -> None:
-        """What happens to the event on the way to its command."""
+        """Let the faults strike that come before the command."""
         subject = self._faults.subject()
         late = None if self._slow is None else self._slow.fires(subject)
         is_evicted = self._evict is not None and self._evict.fires(subject) is not None

@@ -1,6 +1,6 @@
-"""Faults of a group's member: it has to join again, or is cut off from the broker.
+"""Faults of a group's member: it has to join again, or the network cuts it off from the broker.
 
-Not here: an outage of the broker for everybody, which the nemesis times.
+Not here: an outage of the broker, which every process sees and the nemesis times.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ REBALANCE: Final = "bus.rebalance"
 PARTITION: Final = "bus.partition"
 
 UNTIL_STARTED_US: Final = 1_000
-"""From the hand-over of a record to the rebalance that it causes: its handler runs by then."""
+"""Time from the hand-over of a record to the rebalance that it causes: its handler runs by then."""
 
 
 class RejoiningConsumer(ListeningConsumer):
@@ -64,7 +64,7 @@ class RejoiningConsumer(ListeningConsumer):
 class RebalancingConsumer(RejoiningConsumer):
     """`bus.rebalance`: the group goes on to its next generation while the record is handled.
 
-    What is in hand is drained, the rest fenced; what was not committed is handed over again.
+    Deliveries in hand are drained and the rest is fenced; uncommitted records come again.
     """
 
     def __init__(self, inner: Consumer, *, plan: FaultPlan, group: str, clock: Clock) -> None:
@@ -103,11 +103,11 @@ class Network:
 
     @property
     def is_cut(self) -> bool:
-        """Nothing comes through; healing ends that too."""
+        """Whether nothing comes through; healing ends that too."""
         return self._clock.now_us() < self._until_us and self._plan.is_active
 
     def cut(self, for_us: int) -> None:
-        """From now on nothing comes through, for so long."""
+        """From now on nothing comes through, for `for_us`."""
         self._until_us = max(self._until_us, self._clock.now_us() + for_us)
 
     async def reach(self) -> None:
@@ -118,12 +118,11 @@ class Network:
 
 
 class CutConsumer(RejoiningConsumer):
-    """`bus.partition`: whoever gets the record is cut off from the broker, with all that it has.
+    """`bus.partition`: the member that gets the record is cut off from the broker.
 
-    It works on what it has in hand and can commit none of it. If that lasts longer than the
-    session, the group goes on without it; the member finds out when it is back. A real client's
-    heartbeats know nothing of this wrapper, so it is the wrapper that leaves when the session is
-    over.
+    The member goes on with the records in hand and can commit none of them. If the cut lasts longer
+    than the session, the group goes on without the member, which learns of it afterwards. A real
+    client's heartbeats do not pass this wrapper, so the wrapper leaves when the session is over.
     """
 
     def __init__(
@@ -186,7 +185,7 @@ class CutConsumer(RejoiningConsumer):
 
 
 class CutPublisher(Publisher):
-    """`bus.partition`: a member that is cut off publishes nothing either."""
+    """`bus.partition`: a member that is cut off cannot publish either."""
 
     def __init__(self, inner: Publisher, network: Network) -> None:
         self._inner = inner

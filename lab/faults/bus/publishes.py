@@ -1,10 +1,10 @@
-"""Faults of publishes: one that does not arrive, and one whose answer does not.
+"""Faults of publishes: a publish is lost, or its answer is.
 
 A call may carry many records. Each tosses its coin in the first call that carries it; a call that
-is repeated as it was tosses that of its first record. So a large batch is not struck again and
-again until it never comes through. Records of no order are left alone.
+is repeated unchanged tosses the coin of its first record. Otherwise a large batch would be struck
+again at every repetition, and never come through. Records of no order are left alone.
 
-Not here: a process that reaches no broker (`bus_member.py`), and garbage (`bus.py`).
+Not here: a process that reaches no broker (`member.py`), and garbage (`records.py`).
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ Name = tuple[str, bytes]
 class DroppingPublisher(Publisher):
     """`bus.drop_publish`: nothing of a call is appended, and the publisher is told so.
 
-    With `told=no` it is not: the records whose coins fired are missing from the log, the others are
-    appended, and the call succeeds.
+    With `told=no` the publisher is not told: the log lacks the records whose coins fired, the
+    others are appended, and the call succeeds.
     """
 
     def __init__(self, inner: Publisher, *, plan: FaultPlan, clock: Clock) -> None:
@@ -90,13 +90,13 @@ class _Coins:
             if firing is not None:
                 fired.append((record, firing))
         if len(tossed) > _REMEMBERED:
-            # Of calls that nobody repeated.
+            # Those that are left belong to calls that were not repeated.
             tossed.clear()
         tossed.update(dict.fromkeys(map(_name_of, records)))
         return fired
 
     def succeeded(self, records: Sequence[Outgoing]) -> None:
-        """The call came through: whoever publishes these again makes another one."""
+        """The call came through: publishing these records again is another call."""
         for record in records:
             self._tossed.pop(_name_of(record), None)
 

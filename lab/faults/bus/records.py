@@ -1,7 +1,7 @@
 """Faults of single deliveries and records: duplicates, lost acks, delays, poison.
 
-Not here: their order (`bus_order.py`), publishes (`bus_publish.py`), the member and its group
-(`bus_member.py`), and outages of the broker, which the nemesis times.
+Not here: their order (`order.py`), publishes (`publishes.py`), the member and its group
+(`member.py`), and outages of the broker, which the nemesis times.
 """
 
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ from lab.ports.bus import (
 from lab.ports.pass_through import PassThroughConsumer
 
 GARBAGE: Final = b"\xff\x00{poison"
-"""No JSON, no UTF-8: nobody can decode it."""
+"""Neither JSON nor UTF-8, so no reader can decode it."""
 
 
 class DuplicatingConsumer(PassThroughConsumer):
-    """`bus.duplicate`: hands a record out twice in a row, same offset.
+    """`bus.duplicate`: hands a record out twice in a row, with the same offset.
 
-    Only records that the group handles; a poll for one record has no room for a second.
+    It strikes only records that the group handles. A poll for one record has no room for a second.
     """
 
     def __init__(self, inner: Consumer, *, plan: FaultPlan, group: str) -> None:
@@ -84,9 +84,9 @@ class PoisoningPublisher(Publisher):
 
 
 def drop_acks(handle: Handle, *, plan: FaultPlan, group: str, lease_us: int) -> Handle:
-    """`bus.drop_ack`: a link outside of all others that turns an ack into a retry after the lease.
+    """`bus.drop_ack`: a link around the chain that turns an ack into a retry after the lease.
 
-    The same attempt comes again: losing an ack is nobody's failure. What was acknowledged unread is
+    The same attempt comes again, since no handler failed. A record that was acknowledged unread is
     left alone.
     """
     site = plan.at("bus.drop_ack", group)
@@ -102,10 +102,10 @@ def drop_acks(handle: Handle, *, plan: FaultPlan, group: str, lease_us: int) -> 
 
 
 def delay_deliveries(handle: Handle, *, plan: FaultPlan, group: str) -> Handle:
-    """`bus.delay`: a link outside of all others that has a record come again later.
+    """`bus.delay`: a link around the chain that has a record come again later.
 
     Its key waits at the head of its lane; other keys pass, and no worker is held. Only first
-    attempts are delayed: when a failed one is repeated is a promise of its own.
+    attempts are delayed: a promise of its own says when a failed one is repeated.
     """
     site = plan.at("bus.delay", group)
     waiting: dict[tuple[str, int, int], int] = {}
@@ -114,7 +114,7 @@ def delay_deliveries(handle: Handle, *, plan: FaultPlan, group: str) -> Handle:
     async def delay(delivery: Delivery) -> Settlement:
         nonlocal epoch
         if delivery.epoch != epoch:
-            # What waited under another assignment comes anew.
+            # Records that waited under another assignment come anew.
             epoch = delivery.epoch
             waiting.clear()
         record = delivery.record

@@ -1,4 +1,4 @@
-"""What wrappers of the bus's ports are made of: they hand every call on, and override some.
+"""Parts that several faults of the bus share: the filter by group, and the wrapper that listens.
 
 Not here: any fault.
 """
@@ -12,7 +12,7 @@ from lab.ports.pass_through import PassThroughConsumer
 
 
 class Reads:
-    """Whether a group handles a record: others it acknowledges unread, and no fault is for them."""
+    """Whether a group handles a record. It acknowledges others unread: no fault strikes those."""
 
     def __init__(self, group: str) -> None:
         self._types = frozenset(name.encode() for name in READS[group])
@@ -22,7 +22,7 @@ class Reads:
 
 
 class ListeningConsumer(PassThroughConsumer, Listener):
-    """A wrapper that stands between the member and its listener too."""
+    """A wrapper that also stands between the member and its listener."""
 
     _listener: Listener
 

@@ -1,6 +1,6 @@
 """A port of a process with its crash points and boundaries around each call.
 
-Not here: which points there are (`boundaries.py`), and whether one strikes (`process.py`).
+Not here: the list of the points (`crash_sites.py`), and the decision to strike (`strikes.py`).
 """
 
 from collections.abc import Awaitable, Sequence
@@ -13,16 +13,16 @@ from lab.ports.every_call import Method, PortType, Wrap
 
 
 class Strikes(Protocol):
-    """What a port asks at each of its calls."""
+    """The questions that a port asks at each of its calls."""
 
     @property
     def role(self) -> Role:
-        """What the process is for."""
+        """The role of the process."""
         ...
 
     @property
     def has_boundaries(self) -> bool:
-        """Whether something may strike at any boundary."""
+        """Whether a fault may strike at any boundary."""
         ...
 
     def strikes(self, hook: Hook, call: Call) -> bool:
@@ -93,8 +93,8 @@ def _bounded(
 
 
 def _only_doomed(call: Method, bounded: Method) -> Method:
-    """Hardly any work is doomed: the rest pays for no coroutine more around each call."""
-    # As `doomed`, without a frame of its own: it is asked 45 times an order.
+    """`bounded` for work that is doomed; other work has no further coroutine around its calls."""
+    # As `doomed`, without a frame of its own: this runs 45 times an order.
     running = WORK.get
 
     def passed(*args: object, **kwargs: object) -> Awaitable[object]:

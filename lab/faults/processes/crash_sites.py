@@ -1,7 +1,7 @@
-"""Where the crash points lie: which call of which port, before or after it, and whose visit it is.
+"""The places of the crash points: the port, the call, the side of it, and the orders that pass.
 
 Not here: dying there, and the points that lie at no single call: `handler.after_ack` (the end of a
-delivery), `shutdown.mid_drain` and `any` (`process.py`).
+delivery), `shutdown.mid_drain` and `any` (`strikes.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from lab.ports.store import OrderStore, OutboxRow, OutboxStore, Unit, Verdict
 
 
 class Role(StrEnum):
-    """What a process is for."""
+    """The part that a process plays."""
 
     API = "api"
     RELAY = "relay"
@@ -26,7 +26,7 @@ class Role(StrEnum):
 
 
 class Moment(StrEnum):
-    """On which side of a call a point lies."""
+    """The side of a call on which a point lies."""
 
     BEFORE = "before"
     AFTER = "after"

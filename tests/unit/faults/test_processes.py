@@ -1,6 +1,6 @@
 """Faults of processes at work: paused, cancelled, killed whenever a handler starts.
 
-Crash points are in `test_injectors.py`.
+Crash points are in `test_crash_sites.py`.
 """
 
 import asyncio
