@@ -1,12 +1,11 @@
 """Wrappers of a port that do one thing around every awaited call, whichever port it is.
 
 There are two ways to wrap a port, and this is the second. `around_every_call` asks `wrap` once for
-each awaited method of the port's Protocol and hands the other methods through. It knows no
-arguments, so take it for what strikes or guards a call as such: a crash point, a failed statement,
-a breaker. A wrapper that changes some calls by what their arguments mean takes the first way:
-`lab.ports.pass_through`.
+each awaited method of the port's Protocol and hands the other methods through. It is for things
+that are the same around any call: a crash point, a failed statement, a breaker. A wrapper that
+changes a call by the meaning of its arguments takes the first way: `lab.ports.pass_through`.
 
-Not here: what is done around a call.
+Not here: the things that are done around a call.
 """
 
 from collections.abc import Awaitable, Callable
@@ -47,7 +46,7 @@ def around_every_call(port: PortType[P], inner: P, wrap: Wrap) -> P:
     """
     calls = {name: getattr(inner, name) for name in _methods(port)}
     calls |= {name: wrap(name, calls[name]) for name in awaited_methods(port)}
-    # Every method of the port is in it, which no type checker can see.
+    # The names come from the port, so no method of it is missing; a type checker cannot see that.
     return cast("P", SimpleNamespace(**calls))
 
 

@@ -1,10 +1,11 @@
-"""Wrappers of a port that change some of its calls: bases that hand every call on.
+"""Wrappers of a port that change some of its calls, by means of bases that hand every call on.
 
 There are two ways to wrap a port, and this is the first. A wrapper inherits the base of its port
 and overrides the methods that it is about, so each keeps its own arguments and mypy compares them
-with the port's. Of a port with few methods a wrapper changes all; it inherits the Protocol itself,
-and mypy misses every method that it leaves out. A wrapper that does one thing around every awaited
-method, whatever the arguments mean, takes the second way: `lab.ports.every_call`.
+with the port's. A wrapper that changes every method of a small port has no use for a base: it
+inherits the Protocol itself, and mypy reports a method that it leaves out. A wrapper that does one
+thing around every awaited method, without a look at its own arguments, takes the second way:
+`lab.ports.every_call`.
 
 A method that only hands on is no coroutine of its own: it returns the one of the port inside.
 

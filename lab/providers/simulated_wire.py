@@ -58,7 +58,7 @@ class Caller(Protocol):
 
 
 class OtherEnd(Protocol):
-    """What a line needs of the server at its other end; `Server` says what each call means."""
+    """The server at the other end, as far as a line needs it. `Server` defines each call."""
 
     @property
     def name(self) -> str:
