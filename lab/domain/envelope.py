@@ -117,8 +117,10 @@ def header(headers: Headers, name: str) -> bytes | None:
 
 def text_header(headers: Headers, name: str) -> str:
     """The last value of `name` as text, "" if it is missing; what is no UTF-8 is replaced."""
-    value = header(headers, name)
-    return "" if value is None else value.decode(errors="replace")
+    for key, value in reversed(headers):
+        if key == name:
+            return value.decode("utf-8", "replace")
+    return ""
 
 
 def header_int(headers: Headers, name: str, default: int = 0) -> int:

@@ -1,1 +1,1 @@
-"""What goes wrong on purpose: the words for it, the plan of a run, and one injector per family."""
+"""Faults: the table of them, the plan of a run, and the injectors, one folder or file a family."""

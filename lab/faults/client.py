@@ -1,4 +1,7 @@
-"""Faults of the client: what it does wrong, or does on a whim. Decided per order, not done here."""
+"""Faults of the client: its mistakes and its whims, decided per order.
+
+Not here: the client, which does them (`lab.scenarios.client`).
+"""
 
 from lab.faults.plan.plan import FaultPlan, Firing, Site
 from lab.faults.table.row import CLIENT

@@ -1,9 +1,9 @@
 """Faults of clocks: a process's wall clock is wrong. Monotonic time and database time are not.
 
-What has become wrong stays so: nobody sets a clock right at the end of the faults, so whatever
-trusts the time of day must come to its end all the same.
+A clock that has become wrong stays wrong after the end of the faults, so all that trusts the time
+of day must come to its end all the same.
 
-Not here: when a fault strikes (`plan.py`); a clock that steps by itself needs nobody to tell it.
+Not here: the time at which a fault strikes (`plan/`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,18 +12,19 @@ from typing import Final, NamedTuple
 from lab.faults.plan.plan import Firing
 from lab.faults.table.spec import FaultSpec
 from lab.ports.clock import Clock
+from lab.ports.pass_through import PassThroughClock
 
 CLOCK_KINDS: Final = ("clock.skew", "clock.jump")
 
 
 class Step(NamedTuple):
-    """From `at_us` (monotonic time) on, the wall clock is `by_us` further ahead."""
+    """The wall clock is `by_us` further ahead from `at_us` (monotonic time) on."""
 
     at_us: int
     by_us: int
 
 
-class SteppedClock:
+class SteppedClock(PassThroughClock):
     """A `Clock` whose wall time is wrong by every step that has come.
 
     Args:
@@ -32,21 +33,18 @@ class SteppedClock:
     """
 
     def __init__(self, inner: Clock, steps: Sequence[Step]) -> None:
-        self.now_us = inner.now_us
-        self.sleep_us = inner.sleep_us
-        self._right_us = inner.wall_us
+        super().__init__(inner)
         self._steps = tuple(steps)
 
     def wall_us(self) -> int:
-        """See `Clock`."""
         now_us = self.now_us()
-        return self._right_us() + sum(by_us for at_us, by_us in self._steps if at_us <= now_us)
+        return self._inner.wall_us() + sum(by_us for at_us, by_us in self._steps if at_us <= now_us)
 
 
 def steps_of(
     timetable: Iterable[Firing], *, member: str, group: str, began_us: int, started_us: int
 ) -> tuple[Step, ...]:
-    """What goes wrong with the clock of one process life.
+    """The steps of the clock of one process life.
 
     Args:
         timetable: of the plan.
@@ -66,5 +64,5 @@ def steps_of(
 
 
 def wrong_by_us(specs: Iterable[FaultSpec]) -> int:
-    """How far two clocks of a run can be apart, and one can jump: what a not-before may miss."""
+    """A bound for the distance of two clocks and for a jump: a not-before may miss by so much."""
     return sum(abs(spec.number("by")) for spec in specs if spec.kind in CLOCK_KINDS)

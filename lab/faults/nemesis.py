@@ -1,6 +1,6 @@
 """The nemesis: begins the faults, strikes processes and servers by the timetable, ends it all.
 
-Not here: how a process or a server is struck, and what becomes of it: that is the world's.
+Not here: striking a process or a server, which is the task of the world.
 """
 
 from collections.abc import Callable
@@ -38,11 +38,11 @@ class Nemesis:
     """Times the faults of one run.
 
     Args:
-        begin: strikes a process (the site is a group, `api` or `relay`, which are all its members,
-            or one member such as `payment-2`) or a server. A firing that lasts says how long: `for`
-            in its parameters, in microseconds. Called once for each firing, also while another of
-            the same kind and site is under way.
-        end: ends what `begin` began, when the last of that kind and site is over.
+        begin: strikes a process or a server, the site. A site `payment`, `api` or `relay` stands
+            for all members, `payment-2` for one. A firing that lasts has its length in parameter
+            `for`, in microseconds. Called once for each firing, also while another of the same
+            kind and site is under way.
+        end: ends the effect of `begin`, when the last firing of that kind and site is over.
     """
 
     def __init__(self, plan: FaultPlan, *, timers: Timers, begin: Strike, end: Strike) -> None:
@@ -54,17 +54,17 @@ class Nemesis:
         self._under_way: dict[tuple[str, str], list[Firing]] = {}
 
     def begin(self) -> None:
-        """From now on faults fire; one timer for each entry of the timetable."""
+        """From now on faults fire; each entry of the timetable gets a timer."""
         self._plan.begin()
         for firing in self._plan.timetable():
             if firing.kind in CLOCK_KINDS and not firing.t_us:
-                # A clock that is wrong from the start is, before anybody reads it.
+                # A clock that is wrong from the start is wrong before its first reading.
                 self._strike(firing)
             else:
                 self._armed.append(self._timers.call_after_us(firing.t_us, self._strike, firing))
 
     def heal(self) -> None:
-        """End all faults; what was not reached yet does not come. Idempotent."""
+        """End all faults; those that are still to come do not come. Idempotent."""
         self._plan.heal()
         for timer in self._armed:
             timer.cancel()

@@ -1,6 +1,6 @@
-"""Faults of third parties: decides about each call; the provider's simulation carries it out.
+"""Faults of third parties: the decision about each call.
 
-Not here: what a fault does to a call (`lab.ports.faults` says it, `lab.providers` does it).
+Not here: the effect of a fault on a call (`lab.ports.faults` says it, `lab.providers` has it).
 """
 
 from typing import Final
@@ -19,7 +19,7 @@ KINDS_BY_NAME: Final = {
     "svc.slow": CallFaultKind.SLOW,
     "svc.malformed": CallFaultKind.MALFORMED,
 }
-"""What each does to a call, in the order in which they strike: first what holds for everybody."""
+"""The effect of each on a call, in the order in which they strike: states of a provider first."""
 
 _TOO_MANY: Final = 429
 _MOVES: Final = ("charge", "refund", "send")

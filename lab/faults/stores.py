@@ -1,33 +1,28 @@
 """Faults of PostgreSQL and Redis, as one process sees them: statement by statement, call by call.
 
 One `StoreFaults` belongs to one process life. It goes around the ports of both stores, next to the
-adapter, and around its outermost handler, to know whose order a call is about that names none.
+adapter. It also goes around the outermost handler, since a call that names no order is about the
+order of the delivery at hand.
 
-Not here: outages of a server, which everybody sees at once (`nemesis.py`).
+Not here: outages of a server, which all processes see at once (`nemesis.py`).
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar
 
-from lab.domain.envelope import H_SUBJECT
 from lab.domain.errors import Down, Indeterminate, LabError, Transient
 from lab.faults.plan.plan import FaultPlan, Firing, Site
-from lab.faults.processes.crash_sites import Port
+from lab.faults.requests import App, Receive, Scope, Send, subject_of_request
 from lab.ports.bus import Delivery, Handle, Settlement
 from lab.ports.clock import Clock
 from lab.ports.dedupe import Claim, DedupeStore, Evictable
-from lab.ports.key_retry import WaitingRow
-from lab.ports.store import OutboxRow, Unit
+from lab.ports.every_call import Method, PortType, around_every_call
+from lab.ports.key_retry import KeyRetryStore, WaitingRow
+from lab.ports.store import CustomerStore, OrderStore, OutboxRow, OutboxStore, StartStore, Unit
 
 P = TypeVar("P")
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""An ASGI application."""
-
 SubjectOf = Callable[[str], str]
 """`ordinal.send` of an order id, "" of any other text."""
 
@@ -42,7 +37,7 @@ EVICT: Final = "redis.evict"
 EARLY_EXPIRE: Final = "redis.early_expire"
 
 FAILURES: Final = (EXHAUSTED, DEADLOCK, SERIALIZATION, LOST_BEFORE, LOST_AFTER)
-"""How a statement may fail. If several coins ask for one, the first of these strikes."""
+"""The ways in which a statement may fail. If several coins fire, the first of these strikes."""
 
 _OF_POSTGRES: Final = (*FAILURES, SLOW_STATEMENT)
 _OF_REDIS: Final = (SLOW_COMMAND, EVICT, EARLY_EXPIRE)
@@ -54,11 +49,11 @@ class Statement:
     """One method of a port of the order store.
 
     Attributes:
-        changes: it changes something, so that its answer can be lost and matters.
-        whose: the orders that its arguments name; none: that of the work at hand.
+        changes: it changes something, so the loss of its answer matters.
+        whose: gives the orders that the arguments name; without any, the order at hand is meant.
     """
 
-    port: Port
+    port: PortType[object]
     method: str
     changes: bool
     whose: "Whose"
@@ -94,43 +89,43 @@ def _unnamed(_given: Sequence[object], _subject_of: SubjectOf) -> Sequence[str]:
     return ()
 
 
-def _change(port: Port, method: str, whose: Whose) -> Statement:
+def _change(port: PortType[object], method: str, whose: Whose) -> Statement:
     return Statement(port=port, method=method, changes=True, whose=whose)
 
 
-def _look(port: Port, method: str, whose: Whose) -> Statement:
+def _look(port: PortType[object], method: str, whose: Whose) -> Statement:
     return Statement(port=port, method=method, changes=False, whose=whose)
 
 
 STATEMENTS: Final = (
-    _change(Port.ORDERS, "commit", _unit),
-    _look(Port.ORDERS, "load", _id_first),
-    _look(Port.ORDERS, "outcome", _unnamed),
-    _look(Port.ORDERS, "http_key", _unnamed),
-    _look(Port.ORDERS, "due", _unnamed),
-    # A lock lives and dies with its connection: a lost one leaves nothing in doubt.
-    _look(Port.OUTBOX, "own_shard", _unnamed),
-    _look(Port.OUTBOX, "unpublished", _unnamed),
-    _change(Port.OUTBOX, "mark_published", _rows),
-    _change(Port.STARTS, "begin_start", _unnamed),
-    _change(Port.STARTS, "explain_start", _unnamed),
-    _change(Port.KEY_RETRY, "arrive", _row),
-    _change(Port.KEY_RETRY, "park", _row),
-    _look(Port.KEY_RETRY, "head", _id_second),
-    _change(Port.KEY_RETRY, "reschedule", _row),
-    _change(Port.KEY_RETRY, "finish", _id_second),
-    _change(Port.KEY_RETRY, "bury", _id_second),
-    _change(Port.KEY_RETRY, "revive", _row),
-    _change(Port.KEY_RETRY, "discard", _row),
-    _look(Port.CUSTOMERS, "is_blocked", _unnamed),
+    _change(OrderStore, "commit", _unit),
+    _look(OrderStore, "load", _id_first),
+    _look(OrderStore, "outcome", _unnamed),
+    _look(OrderStore, "http_key", _unnamed),
+    _look(OrderStore, "due", _unnamed),
+    # A lock ends with its connection, so a lost connection leaves nothing in doubt.
+    _look(OutboxStore, "own_shard", _unnamed),
+    _look(OutboxStore, "unpublished", _unnamed),
+    _change(OutboxStore, "mark_published", _rows),
+    _change(StartStore, "begin_start", _unnamed),
+    _change(StartStore, "explain_start", _unnamed),
+    _change(KeyRetryStore, "arrive", _row),
+    _change(KeyRetryStore, "park", _row),
+    _look(KeyRetryStore, "head", _id_second),
+    _change(KeyRetryStore, "reschedule", _row),
+    _change(KeyRetryStore, "finish", _id_second),
+    _change(KeyRetryStore, "bury", _id_second),
+    _change(KeyRetryStore, "revive", _row),
+    _change(KeyRetryStore, "discard", _row),
+    _look(CustomerStore, "is_blocked", _unnamed),
 )
-"""Every statement that counts; what only waits for a hint does not."""
+"""Every statement that counts; waiting for a hint does not count."""
 
 
 class StoreFaults:
     """The `pg.*` and `redis.*` faults of one process life that strike on a visit.
 
-    Each call counts for every kind that can strike it, whichever does.
+    Each call counts for every kind that can strike it, also if another kind does.
 
     Args:
         group: the process's consumer group, `api` or `relay`: the site.
@@ -152,19 +147,27 @@ class StoreFaults:
         """Whether the run has faults that need this in processes of that group."""
         return any(plan.wants(kind, group) for kind in (*_OF_POSTGRES, *_OF_REDIS))
 
-    # ---- what it goes around
+    # ---- around ports and chain
 
-    def around(self, port: Port, inner: P) -> P:
-        """The port with its faults; `inner` itself if none of them is wanted."""
-        if port is Port.DEDUPE and any(kind in self._sites for kind in _OF_REDIS):
-            return cast("P", _StruckDedupe(self, cast("DedupeStore", inner)))
-        statements = [statement for statement in STATEMENTS if statement.port is port]
+    def around(self, port: PortType[P], inner: P) -> P:
+        """A port of the order store with its faults; `inner` itself if none of them is wanted."""
+        statements = {each.method: each for each in STATEMENTS if each.port is port}
         if not statements or not any(kind in self._sites for kind in _OF_POSTGRES):
             return inner
-        return cast("P", _StruckStore(self, inner, statements))
+
+        def wrap(method: str, call: Method) -> Method:
+            statement = statements.get(method)
+            return call if statement is None else _struck(self, statement, call)
+
+        return around_every_call(port, inner, wrap)
+
+    def around_dedupe(self, inner: DedupeStore) -> DedupeStore:
+        """The dedupe store with its faults; `inner` itself if none of them is wanted."""
+        is_struck = any(kind in self._sites for kind in _OF_REDIS)
+        return _StruckDedupe(self, inner) if is_struck else inner
 
     def around_handle(self, handle: Handle) -> Handle:
-        """The outermost link of a chain: knows whose delivery it is."""
+        """The outermost link of a chain, which notes the order of the delivery."""
 
         async def run(delivery: Delivery) -> Settlement:
             _SUBJECT.set(delivery.subject)
@@ -173,12 +176,10 @@ class StoreFaults:
         return run
 
     def around_app(self, app: App) -> App:
-        """The API's application: knows whose request it is."""
-        name = H_SUBJECT.encode()
+        """The API's application, with a note of the order of each request."""
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
-            subject = dict(scope.get("headers", ())).get(name, b"")
-            _SUBJECT.set(subject.decode(errors="replace"))
+            _SUBJECT.set(subject_of_request(scope))
             await app(scope, receive, send)
 
         return run
@@ -186,16 +187,16 @@ class StoreFaults:
     # ---- for ports
 
     def site(self, kind: str) -> Site | None:
-        """Where visits are counted; None if that kind is not wanted here."""
+        """The counter of visits; None if the run does not want that kind here."""
         return self._sites.get(kind)
 
     def subjects(self, statement: Statement, given: Sequence[object]) -> Sequence[str]:
-        """Whose visit a call is."""
+        """The orders whose visit a call is."""
         named = statement.whose(given, self._subject_of)
         return [name or _SUBJECT.get() for name in named] or (_SUBJECT.get(),)
 
     def subject(self) -> str:
-        """Whose work is at hand, "" if it is nobody's."""
+        """The order of the work at hand, "" if it is about none."""
         return _SUBJECT.get()
 
     async def wait(self, us: int) -> None:
@@ -208,26 +209,11 @@ class StoreFaults:
 
 
 _SUBJECT: ContextVar[str] = ContextVar("subject", default="")
-"""Whose delivery or request the running task is at, and the tasks that it starts."""
+"""The order that the running task, or one that started it, handles."""
 
 
-class _StruckStore:
-    """A port of the order store whose statements fail. Everything else is the port's own."""
-
-    def __init__(self, faults: StoreFaults, inner: object, statements: Sequence[Statement]) -> None:
-        self._inner = inner
-        for statement in statements:
-            call = getattr(inner, statement.method)
-            setattr(self, statement.method, _struck(faults, statement, call))
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-
-def _struck(
-    faults: StoreFaults, statement: Statement, call: Callable[..., Awaitable[object]]
-) -> Callable[..., Awaitable[object]]:
-    """One statement with everything that may befall it."""
+def _struck(faults: StoreFaults, statement: Statement, call: Method) -> Method:
+    """One statement with all faults that can strike it."""
     possible = FAILURES if statement.changes else (EXHAUSTED,)
     sites = [site for kind in possible if (site := faults.site(kind)) is not None]
     slow = faults.site(SLOW_STATEMENT)
@@ -251,7 +237,7 @@ def _struck(
 
 
 def _first(sites: Sequence[Site], subjects: Sequence[str]) -> Firing | None:
-    """The firing that strikes this call, recorded. Every site counts the visit of every subject."""
+    """The recorded firing that strikes this call. Every site counts the visit of every subject."""
     struck: tuple[Site, Firing] | None = None
     for site in sites:
         for subject in subjects:
@@ -267,7 +253,7 @@ def _first(sites: Sequence[Site], subjects: Sequence[str]) -> Firing | None:
 
 
 async def _linger(faults: StoreFaults, late: Firing, deadline_us: int | None) -> None:
-    """The server takes its time; who set a deadline waits no longer than that.
+    """The server takes its time; a caller with a deadline waits no longer than that.
 
     Raises:
         Transient: the deadline passed.
@@ -280,7 +266,7 @@ async def _linger(faults: StoreFaults, late: Firing, deadline_us: int | None) ->
 
 
 def _error(failure: Firing) -> LabError:
-    """What the adapter makes of it."""
+    """The error that the adapter raises for it."""
     match failure.kind:
         case "pg.deadlock":
             return Transient("PostgreSQL: deadlock detected")
@@ -323,12 +309,12 @@ class _StruckDedupe(DedupeStore):
         return await self._inner.release(group, event_id, owner=owner, fence=fence)
 
     def _ends_us(self, asked_us: int) -> int:
-        """How long the lease or mark lasts that is asked for now."""
+        """The time that the lease or mark of this call really lasts."""
         firing = None if self._early is None else self._early.fires(self._faults.subject())
         return asked_us if firing is None else min(asked_us, firing.number("after"))
 
     async def _befall(self, group: str, event_id: str) -> None:
-        """What happens to the event on the way to its command."""
+        """Let the faults strike that come before the command."""
         subject = self._faults.subject()
         late = None if self._slow is None else self._slow.fires(subject)
         is_evicted = self._evict is not None and self._evict.fires(subject) is not None

@@ -11,11 +11,12 @@ them), and what the delivery loop, the handlers' edge and the patterns write abo
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 
-from lab.domain.envelope import H_SUBJECT, header
+from lab.domain.envelope import H_ID, H_SUBJECT, text_header
 from lab.domain.errors import LabError
 from lab.history.pen import Pen
 from lab.ports.bus import Consumer, Outgoing, Publisher, TopicPartition
 from lab.ports.dedupe import Claim, DedupeStore
+from lab.ports.pass_through import PassThroughConsumer, PassThroughStore
 from lab.ports.store import OrderStore, Unit, Verdict
 
 Failure = (LabError, CancelledError)
@@ -27,20 +28,15 @@ def result_of(failure: LabError | CancelledError) -> str:
     return "cancelled" if isinstance(failure, CancelledError) else type(failure).__name__
 
 
-class RecordedStore:
-    """An order store whose commits are recorded. See `lab.ports.store.OrderStore`."""
+class RecordedStore(PassThroughStore):
+    """An order store whose commits are recorded."""
 
     def __init__(self, inner: OrderStore, *, pen: Pen) -> None:
-        self.load = inner.load
-        self.outcome = inner.outcome
-        self.http_key = inner.http_key
-        self.due = inner.due
-        self.wait_due = inner.wait_due
+        super().__init__(inner)
         self._commit = inner.commit
         self._process, self._now, self._write = pen.process, pen.now, pen.writing
 
     async def commit(self, unit: Unit) -> Verdict:
-        """See `Committer.commit`."""
         write, now, process = self._write, self._now, self._process
         subject, group, cause, outcome = unit.lab_subject, unit.by, unit.cause, unit.outcome
         settles = unit.settles and (outcome is None or not outcome.is_dead)
@@ -74,22 +70,16 @@ class RecordedPublisher(Publisher):
         write(("publish.end", now(), process, subject, topic, ids, "ok"))
 
 
-class RecordedConsumer:
-    """A consumer whose committed positions are recorded. See `lab.ports.bus.Consumer`."""
+class RecordedConsumer(PassThroughConsumer):
+    """A consumer whose committed positions are recorded."""
 
     def __init__(self, inner: Consumer, *, pen: Pen, group: str) -> None:
-        self.join = inner.join
-        self.poll = inner.poll
-        self.wake = inner.wake
-        self.pause = inner.pause
-        self.resume = inner.resume
-        self.leave = inner.leave
+        super().__init__(inner)
         self._commit = inner.commit
         self._process, self._now, self._write = pen.process, pen.now, pen.writing
         self._group = group
 
     async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
-        """See `Consumer.commit`."""
         now_us = self._now()
         for (topic, partition), offset in offsets.items():
             self._write(
@@ -140,14 +130,10 @@ class RecordedDedupe(DedupeStore):
 
 def _about(records: Sequence[Outgoing]) -> tuple[str, tuple[str, ...], str]:
     """Topic, event ids and order that the records have in common; "" where they differ."""
-    ids = tuple([_text(record, "ce_id") for record in records])
+    ids = tuple([text_header(record.headers, H_ID) for record in records])
     if not records:
         return "", ids, ""
     topic = records[0].topic
     if len(records) == 1:
-        return topic, ids, _text(records[0], H_SUBJECT)
+        return topic, ids, text_header(records[0].headers, H_SUBJECT)
     return topic if all(record.topic == topic for record in records) else "", ids, ""
-
-
-def _text(record: Outgoing, name: str) -> str:
-    return (header(record.headers, name) or b"").decode(errors="replace")

@@ -29,8 +29,8 @@ from lab.domain.envelope import (
     H_FIRST_FAILURE,
     H_NOT_BEFORE,
     H_TYPE,
-    header,
     header_int,
+    text_header,
 )
 from lab.domain.errors import LabError
 from lab.history.pen import Pen
@@ -400,13 +400,12 @@ class PlainTiers:
 
 def run_of(row: WaitingRow, alarm: Delivery) -> HeadRun:
     """The delivery of a head, under the epoch of its alarm."""
-    event_type = header(row.record.headers, H_TYPE) or b""
     return HeadRun(
         record=row.record,
         group=row.group,
         epoch=alarm.epoch,
         attempt=row.attempts + 1,
-        event_type=event_type.decode(errors="replace"),
+        event_type=text_header(row.record.headers, H_TYPE),
         event_id=row.event_id,
         subject=alarm.subject,
         redrives=row.redrives,

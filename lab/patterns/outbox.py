@@ -19,7 +19,8 @@ from lab.domain.events import TOPIC_OF
 from lab.history.pen import Pen
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.clock import Clock
-from lab.ports.store import Committer, OutboxStore, Unit, Verdict
+from lab.ports.pass_through import PassThroughStore
+from lab.ports.store import OrderStore, OutboxStore, Unit, Verdict
 
 BACKOFF_US: Final = 50_000
 BACKOFF_MAX_US: Final = 2_000_000
@@ -150,23 +151,23 @@ class _Lane:
         self.in_doubt = 0
 
 
-def keep_rows(committer: Committer, publisher: Publisher) -> Committer:  # noqa: ARG001 - as below
+def keep_rows(inner: OrderStore, publisher: Publisher) -> OrderStore:  # noqa: ARG001 - as below
     """The strong part: the events of a unit are rows of its transaction, for the relay."""
-    return committer
+    return inner
 
 
-class DirectPublish(Committer):
+class DirectPublish(PassThroughStore):
     """The weak part: no outbox rows; events are published by the caller after its commit."""
 
-    def __init__(self, committer: Committer, publisher: Publisher) -> None:
-        self._committer = committer
+    def __init__(self, inner: OrderStore, publisher: Publisher) -> None:
+        super().__init__(inner)
         self._publisher = publisher
 
     async def commit(self, unit: Unit) -> Verdict:
         events = unit.events
         if not events:
-            return await self._committer.commit(unit)
-        verdict = await self._committer.commit(msgspec.structs.replace(unit, outboxed=False))
+            return await self._inner.commit(unit)
+        verdict = await self._inner.commit(msgspec.structs.replace(unit, outboxed=False))
         if verdict is Verdict.COMMITTED:
             try:
                 await self._publisher.publish([to_record(event) for event in events])

@@ -119,7 +119,7 @@ def row_of(delivery: Delivery, *, attempts: int, not_before_us: int = 0) -> Wait
     record = delivery.record
     return WaitingRow(
         group=delivery.group,
-        key=record.key.decode(errors="replace"),
+        key=key_of(record),
         event_id=delivery.event_id,
         arrival=0,
         record=original(record),

@@ -11,7 +11,7 @@ Not here: which calls go wrong (`CallFaults`), what is done (one file per provid
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Final, TypeVarTuple, Unpack, cast
+from typing import Final, TypeVarTuple, Unpack
 
 import msgspec
 from starlette.applications import Starlette
@@ -24,7 +24,7 @@ from lab.ports.faults import CallFaults
 from lab.providers import wire
 from lab.providers.core import NO_ANSWER, UNREADABLE, Answer, Refused, Request, Server
 from lab.providers.ledger_file import LedgerFile, ledger_entries
-from lab.providers.simulated_wire import NO_DEADLINE_US, Line
+from lab.providers.simulated_wire import NO_DEADLINE_US, Line, OtherEnd
 
 Ts = TypeVarTuple("Ts")
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -105,9 +105,12 @@ class _Desk:
 
     def __init__(self, ledger: LedgerFile, clock: Clock, faults: CallFaults | None) -> None:
         self.ledger = ledger
-        self.now_us = clock.now_us
-        self._wall_us = clock.wall_us
+        self._clock = clock
         self._faults = faults
+
+    def now_us(self) -> int:
+        """See `lab.providers.simulated_wire.Caller`."""
+        return self._clock.now_us()
 
     def create_future(self) -> "asyncio.Future[Answer]":
         """See `lab.providers.simulated_wire.Caller`."""
@@ -125,14 +128,13 @@ class _Desk:
         if timeout_ms is not None:
             left_us = timeout_ms * _MS
         if deadline_ms is not None:
-            left_us = min(left_us, deadline_ms * _MS - self._wall_us())
+            left_us = min(left_us, deadline_ms * _MS - self._clock.wall_us())
         return self.now_us() + left_us
 
     async def carry_out(self, server: Server, request: Request, deadline_us: int) -> Answer:
         """The answer, `NO_ANSWER` if there is to be none. Raises Transient if it came too late."""
-        punctual = cast("Server", _Punctual(server, self.ledger, self.now_us, deadline_us))
         line = Line(
-            punctual,
+            _Punctual(server, self.ledger, self.now_us, deadline_us),
             caller=self,
             timers=self,
             subject_of=str,
@@ -142,20 +144,29 @@ class _Desk:
         return await line.send(request, deadline_us)
 
 
-class _Punctual:
-    """A server as a request with a deadline sees it. Has what a `Line` uses of a `Server`."""
+class _Punctual(OtherEnd):
+    """A server as a request with a deadline sees it."""
 
     def __init__(
         self, server: Server, ledger: LedgerFile, now_us: Callable[[], int], deadline_us: int
     ) -> None:
-        self.name = server.name
-        self.latency_us = server.latency_us
-        self.arrive = server.arrive
-        self.drop = server.drop
         self._server = server
         self._ledger = ledger
         self._now_us = now_us
         self._deadline_us = deadline_us
+
+    @property
+    def name(self) -> str:
+        return self._server.name
+
+    def latency_us(self, request: Request) -> int:
+        return self._server.latency_us(request)
+
+    def arrive(self, request: Request) -> Refused | None:
+        return self._server.arrive(request)
+
+    def drop(self, request: Request) -> None:
+        self._server.drop(request)
 
     def execute(self, request: Request) -> Answer:
         """Do it, if it is not too late, and write it down. Without a ledger nobody is told."""

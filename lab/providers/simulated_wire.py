@@ -21,7 +21,6 @@ from lab.providers.core import (
     Answer,
     Refused,
     Request,
-    Server,
     error_of,
 )
 
@@ -58,6 +57,35 @@ class Caller(Protocol):
         ...
 
 
+class OtherEnd(Protocol):
+    """The server at the other end, as far as a line needs it. `Server` defines each call."""
+
+    @property
+    def name(self) -> str:
+        """The provider's."""
+        ...
+
+    def latency_us(self, request: Request) -> int:
+        """How long this request takes."""
+        ...
+
+    def arrive(self, request: Request) -> Refused | None:
+        """A request with a key was handed over."""
+        ...
+
+    def execute(self, request: Request) -> Answer:
+        """Do it, and answer."""
+        ...
+
+    def drop(self, request: Request) -> None:
+        """It will not be executed."""
+        ...
+
+    def keep_failure(self, request: Request, refused: Refused) -> object:
+        """It was executed and failed without effect."""
+        ...
+
+
 class Line:
     """One process's line to one provider.
 
@@ -75,7 +103,7 @@ class Line:
 
     def __init__(
         self,
-        server: Server,
+        server: OtherEnd,
         *,
         caller: Caller,
         timers: Timers,

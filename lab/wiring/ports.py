@@ -13,7 +13,7 @@ from lab.faults.bus.around_ports import around_consumer, around_publisher
 from lab.faults.bus.member import Network
 from lab.faults.clock import Step, SteppedClock
 from lab.faults.plan.plan import FaultPlan
-from lab.faults.processes.crash_sites import Port, Role
+from lab.faults.processes.crash_sites import Role
 from lab.faults.processes.strikes import ProcessFaults
 from lab.faults.stores import StoreFaults
 from lab.history.pen import Pen
@@ -33,6 +33,7 @@ from lab.history.recorded_providers import (
 from lab.ports.bus import Consumer, Publisher
 from lab.ports.clock import Clock
 from lab.ports.dedupe import DedupeStore
+from lab.ports.every_call import PortType
 from lab.ports.key_retry import KeyRetryStore
 from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
 from lab.ports.store import CustomerStore, OrderStore, OutboxStore, StartStore
@@ -144,24 +145,25 @@ def make_life(
 def wrap_ports(life: Life, bare: Ports, plan: FaultPlan) -> Ports:
     """The adapters of a process life with what strikes them and what records them."""
 
-    def struck(port: Port, inner: P) -> P:
+    def struck(port: PortType[P], inner: P) -> P:
         if life.stores is not None:
             inner = life.stores.around(port, inner)
         return inner if life.faults is None else life.faults.around(port, inner)
 
+    dedupe = bare.dedupe if life.stores is None else life.stores.around_dedupe(bare.dedupe)
     publisher = around_publisher(bare.publisher, plan=plan, clock=life.clock, network=life.network)
     ports = Ports(
-        orders=struck(Port.ORDERS, bare.orders),
-        outbox=struck(Port.OUTBOX, bare.outbox),
-        starts=struck(Port.STARTS, bare.starts),
-        key_retry=struck(Port.KEY_RETRY, bare.key_retry),
-        customers=struck(Port.CUSTOMERS, bare.customers),
-        dedupe=struck(Port.DEDUPE, bare.dedupe),
-        publisher=struck(Port.PUBLISHER, publisher),
-        warehouse=struck(Port.WAREHOUSE, bare.warehouse),
-        antifraud=struck(Port.ANTIFRAUD, bare.antifraud),
-        gateway=struck(Port.GATEWAY, bare.gateway),
-        mailer=struck(Port.MAILER, bare.mailer),
+        orders=struck(OrderStore, bare.orders),
+        outbox=struck(OutboxStore, bare.outbox),
+        starts=struck(StartStore, bare.starts),
+        key_retry=struck(KeyRetryStore, bare.key_retry),
+        customers=struck(CustomerStore, bare.customers),
+        dedupe=struck(DedupeStore, dedupe),
+        publisher=struck(Publisher, publisher),
+        warehouse=struck(Warehouse, bare.warehouse),
+        antifraud=struck(Antifraud, bare.antifraud),
+        gateway=struck(PaymentGateway, bare.gateway),
+        mailer=struck(Mailer, bare.mailer),
     )
     return ports if life.pen.write is None else _recorded(ports, life.pen)
 
@@ -177,7 +179,7 @@ def wrap_consumer(life: Life, consumer: Consumer, plan: FaultPlan, *, session_us
         session_us=session_us,
     )
     if life.faults is not None:
-        consumer = life.faults.around(Port.CONSUMER, consumer)
+        consumer = life.faults.around(Consumer, consumer)
     if life.pen.write is not None:
         consumer = RecordedConsumer(consumer, pen=life.pen, group=life.group)
     return consumer

@@ -1,12 +1,12 @@
 """Real adapters with a script of what goes wrong with their next calls."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from lab.domain.errors import Indeterminate, Transient
-from lab.domain.order import Order
 from lab.ports.clock import Clock
+from lab.ports.pass_through import PassThroughStore
 from lab.ports.providers import ChargeState, GatewayAnswer, Known, PaymentGateway
-from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Outcome, Unit, Verdict
+from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Unit, Verdict
 from lab.providers.core import Answer, Refused, Request, error_of
 from lab.providers.payment_gateway import CHARGE, QUERY, REFUND, GatewayServer
 from lab.stores.memory.base import crossing
@@ -101,7 +101,7 @@ class Gateway(PaymentGateway):
         self._in_flight = [each for each in self._in_flight if now_us < each[1]]
 
 
-class Flaky(OrderStore):
+class Flaky(PassThroughStore):
     """A store whose next commits or looks go wrong.
 
     Entries of `commits`: an error raised instead of the commit; `("after", error)`: raised after
@@ -109,7 +109,7 @@ class Flaky(OrderStore):
     """
 
     def __init__(self, inner: OrderStore) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self.commits: list[Exception | tuple[str, Exception] | None] = []
         self.looks: list[Exception | None] = []
 
@@ -129,15 +129,6 @@ class Flaky(OrderStore):
     async def http_key(self, key: str) -> HttpKeyRow | None:
         self._look()
         return await self._inner.http_key(key)
-
-    async def outcome(self, group: str, event_id: str) -> tuple[Outcome, int] | None:
-        return await self._inner.outcome(group, event_id)
-
-    async def due(self, limit: int) -> Sequence[Order]:
-        return await self._inner.due(limit)
-
-    async def wait_due(self) -> None:
-        await self._inner.wait_due()
 
     def _look(self) -> None:
         wrong = self.looks.pop(0) if self.looks else None

@@ -292,7 +292,7 @@ class PublishThenCommit(DirectPublish):
     async def commit(self, unit: Unit) -> Verdict:
         if unit.events:
             await self._publisher.publish([to_record(event) for event in unit.events])
-        return await self._committer.commit(replace(unit, outboxed=False))
+        return await self._inner.commit(replace(unit, outboxed=False))
 
 
 class _TakesAway(OutboxStore):

@@ -6,7 +6,6 @@ give back; records come twice. What must hold is read from the history alone.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,17 +23,16 @@ from lab.ports.bus import (
     Consumer,
     DeadLetter,
     Delivery,
-    Listener,
     Outgoing,
     Record,
     Release,
     Retry,
     Settlement,
     StopReport,
-    TopicPartition,
     Unread,
     retry_topic,
 )
+from lab.ports.pass_through import PassThroughConsumer
 from lab.runtime.chance import Chance
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import Scheduler, sleep_us
@@ -48,11 +46,11 @@ GRACE_US = 400 * MS
 Place = tuple[str, int, int]
 
 
-class Duplicating(Consumer):
+class Duplicating(PassThroughConsumer):
     """Hands out some records twice, and some late, when the assignment may be another one."""
 
     def __init__(self, inner: Consumer, chance: Chance) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._chance = chance
 
     async def poll(self, max_records: int) -> list[Record]:
@@ -65,24 +63,6 @@ class Duplicating(Consumer):
             is_twice = self._chance.fires(0.1, "twice", record.topic, record.value.decode())
             found += [record] * (1 + is_twice)
         return found
-
-    async def join(self, topics: Sequence[str], listener: Listener) -> None:
-        await self._inner.join(topics, listener)
-
-    def wake(self) -> None:
-        self._inner.wake()
-
-    async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
-        await self._inner.commit(offsets, epoch)
-
-    def pause(self, partitions: Sequence[TopicPartition]) -> None:
-        self._inner.pause(partitions)
-
-    def resume(self, partitions: Sequence[TopicPartition]) -> None:
-        self._inner.resume(partitions)
-
-    async def leave(self) -> None:
-        await self._inner.leave()
 
 
 @dataclass

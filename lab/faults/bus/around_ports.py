@@ -1,7 +1,7 @@
 """Puts the faults of the bus that a run wants around the ports of one process life.
 
-Not here: what each wrapper does (`bus.py`, `bus_order.py`, `bus_member.py`, `bus_publish.py`), and
-links around the chain (`bus.py`).
+Not here: the wrappers (`records.py`, `order.py`, `member.py`, `publishes.py`), and the links around
+the chain (`records.py`).
 """
 
 from lab.faults.bus.member import (
@@ -28,10 +28,10 @@ def around_consumer(
     network: Network | None,
     session_us: int,
 ) -> Consumer:
-    """A member of `group`, struck as the run wants; `consumer` itself if it is not.
+    """A member of `group` with the faults that the run wants; `consumer` itself without any.
 
-    `network` is that of this process life, shared with its publisher, and None if nothing cuts it.
-    After `session_us` the group goes on without a member that it hears nothing of.
+    `network` belongs to this process life, which shares it with its publisher; None if nothing cuts
+    it. After `session_us` of silence the group goes on without a member.
     """
     if network is not None:
         consumer = CutConsumer(
@@ -49,7 +49,7 @@ def around_consumer(
 def around_publisher(
     publisher: Publisher, *, plan: FaultPlan, clock: Clock, network: Network | None
 ) -> Publisher:
-    """A process's publisher, struck as the run wants; see `around_consumer`."""
+    """A process's publisher with the faults that the run wants; see `around_consumer`."""
     if network is not None:
         publisher = CutPublisher(publisher, network)
     if plan.wants(DROP):

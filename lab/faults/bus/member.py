@@ -1,14 +1,15 @@
-"""Faults of a group's member: it has to join again, or is cut off from the broker.
+"""Faults of a group's member: it has to join again, or the network cuts it off from the broker.
 
-Not here: an outage of the broker for everybody, which the nemesis times.
+Not here: an outage of the broker, which every process sees and the nemesis times.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from lab.domain.envelope import H_SUBJECT, text_header
 from lab.domain.errors import Transient
-from lab.faults.bus.wrappers import ListeningConsumer, Reads, subject_of
+from lab.faults.bus.wrappers import ListeningConsumer, Reads
 from lab.faults.plan.plan import FaultPlan
 from lab.ports.bus import Consumer, Listener, Outgoing, Publisher, Record, TopicPartition
 from lab.ports.clock import Clock
@@ -17,7 +18,7 @@ REBALANCE: Final = "bus.rebalance"
 PARTITION: Final = "bus.partition"
 
 UNTIL_STARTED_US: Final = 1_000
-"""From the hand-over of a record to the rebalance that it causes: its handler runs by then."""
+"""Time from the hand-over of a record to the rebalance that it causes: its handler runs by then."""
 
 
 class RejoiningConsumer(ListeningConsumer):
@@ -63,7 +64,7 @@ class RejoiningConsumer(ListeningConsumer):
 class RebalancingConsumer(RejoiningConsumer):
     """`bus.rebalance`: the group goes on to its next generation while the record is handled.
 
-    What is in hand is drained, the rest fenced; what was not committed is handed over again.
+    Deliveries in hand are drained and the rest is fenced; uncommitted records come again.
     """
 
     def __init__(self, inner: Consumer, *, plan: FaultPlan, group: str, clock: Clock) -> None:
@@ -81,7 +82,7 @@ class RebalancingConsumer(RejoiningConsumer):
             return []
         records = await self._inner.poll(max_records)
         for record in records:
-            subject = subject_of(record.headers)
+            subject = text_header(record.headers, H_SUBJECT)
             if subject and self._reads(record) and self._site.fires(subject) is not None:
                 self._must_join = True
         return records
@@ -102,11 +103,11 @@ class Network:
 
     @property
     def is_cut(self) -> bool:
-        """Nothing comes through; healing ends that too."""
+        """Whether nothing comes through; healing ends that too."""
         return self._clock.now_us() < self._until_us and self._plan.is_active
 
     def cut(self, for_us: int) -> None:
-        """From now on nothing comes through, for so long."""
+        """From now on nothing comes through, for `for_us`."""
         self._until_us = max(self._until_us, self._clock.now_us() + for_us)
 
     async def reach(self) -> None:
@@ -117,12 +118,11 @@ class Network:
 
 
 class CutConsumer(RejoiningConsumer):
-    """`bus.partition`: whoever gets the record is cut off from the broker, with all that it has.
+    """`bus.partition`: the member that gets the record is cut off from the broker.
 
-    It works on what it has in hand and can commit none of it. If that lasts longer than the
-    session, the group goes on without it; the member finds out when it is back. A real client's
-    heartbeats know nothing of this wrapper, so it is the wrapper that leaves when the session is
-    over.
+    The member goes on with the records in hand and can commit none of them. If the cut lasts longer
+    than the session, the group goes on without the member, which learns of it afterwards. A real
+    client's heartbeats do not pass this wrapper, so the wrapper leaves when the session is over.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class CutConsumer(RejoiningConsumer):
         await super().leave()
 
     def _cut_us(self, record: Record) -> int:
-        subject = subject_of(record.headers)
+        subject = text_header(record.headers, H_SUBJECT)
         firing = self._site.fires(subject) if subject and self._reads(record) else None
         return 0 if firing is None else firing.number("by")
 
@@ -185,7 +185,7 @@ class CutConsumer(RejoiningConsumer):
 
 
 class CutPublisher(Publisher):
-    """`bus.partition`: a member that is cut off publishes nothing either."""
+    """`bus.partition`: a member that is cut off cannot publish either."""
 
     def __init__(self, inner: Publisher, network: Network) -> None:
         self._inner = inner

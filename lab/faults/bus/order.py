@@ -1,7 +1,7 @@
-"""`bus.reorder`: records come in another order than that in which they were appended.
+"""`bus.reorder`: records come in another order than the one in which they were appended.
 
-Not here: delays that let others pass (`bus.py`); and partitions are whole: a log that hands out a
-partition in another order than its own is no log.
+Not here: delays that let other records pass (`records.py`), and another order within a partition: a
+log always hands a partition out in its own order.
 """
 
 import asyncio
@@ -11,7 +11,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from lab.faults.bus.wrappers import ListeningConsumer, Reads, subject_of
+from lab.domain.envelope import H_SUBJECT, text_header
+from lab.faults.bus.wrappers import ListeningConsumer, Reads
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.ports.bus import Consumer, Record, TopicPartition
 from lab.ports.clock import Clock
@@ -22,13 +23,14 @@ REORDER: Final = "bus.reorder"
 class ReorderingConsumer(ListeningConsumer):
     """Keeps a record back until it was overtaken, or has waited for long enough.
 
-    What lies behind it in its partition waits with it, and so does what has its key; records of
-    other keys in other partitions overtake it. When there are only such lines, the younger ones
-    overtake the older. With `within_key=yes` it waits for the next of its key and topic, and the
-    two change places, as if they had been appended in the other order: beyond the contract.
+    The records behind it in its partition wait with it, and so do those of its key; records of
+    other keys in other partitions overtake it. If every record waits in such a line, the younger
+    lines overtake the older ones. With `within_key=yes` it waits for the next record of its key and
+    topic, and the two change places, as if they had been appended in the other order. That is
+    beyond the contract.
 
-    What is kept back counts for what may be asked for, and is dropped with its assignment: it was
-    not handed out, so it is not committed.
+    Records that are kept back count towards `max_records`. They are dropped with their assignment:
+    they were not handed out, so they are not committed.
     """
 
     def __init__(self, inner: Consumer, *, plan: FaultPlan, group: str, clock: Clock) -> None:
@@ -81,7 +83,7 @@ class ReorderingConsumer(ListeningConsumer):
     # ---- the order
 
     def _arrange(self, records: Sequence[Record]) -> None:
-        """Let what was fetched pass, or join a line; then let go of what was overtaken."""
+        """Let fetched records pass or join a line, then release the lines that were overtaken."""
         is_overtaken = False
         for record in records:
             line = self._line_of(record)
@@ -100,12 +102,12 @@ class ReorderingConsumer(ListeningConsumer):
             self._release([line for line in self._lines[::-1] if not line.is_within_key])
 
     def _toss(self, record: Record) -> Firing | None:
-        subject = subject_of(record.headers)
+        subject = text_header(record.headers, H_SUBJECT)
         occurrence = self._site.visit(subject) if subject and self._reads(record) else 0
         return self._site.toss(subject, occurrence) if occurrence else None
 
     def _line_of(self, record: Record) -> "_Line | None":
-        """The line that the record must not overtake; lines that it brings together become one."""
+        """The line that the record must not overtake; several that hold it back become one."""
         found = [line for line in self._lines if line.holds(record)]
         if not found:
             return None
@@ -175,7 +177,7 @@ class _Line:
         )
 
     def takes(self, record: Record) -> bool:
-        """Put the record at the end; whether it was the one that the first has waited for."""
+        """Put the record at the end; says whether the first one has waited for it."""
         first = self.records[0]
         self.records.append(record)
         if not self.is_within_key or (record.topic, record.key) != (first.topic, first.key):

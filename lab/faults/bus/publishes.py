@@ -1,19 +1,18 @@
-"""Faults of publishes: one that does not arrive, and one whose answer does not.
+"""Faults of publishes: a publish is lost, or its answer is.
 
 A call may carry many records. Each tosses its coin in the first call that carries it; a call that
-is repeated as it was tosses that of its first record. So a large batch is not struck again and
-again until it never comes through. Records of no order are left alone.
+is repeated unchanged tosses the coin of its first record. Otherwise a large batch would be struck
+again at every repetition, and never come through. Records of no order are left alone.
 
-Not here: a process that reaches no broker (`bus_member.py`), and garbage (`bus.py`).
+Not here: a process that reaches no broker (`member.py`), and garbage (`records.py`).
 """
 
 from collections.abc import Sequence
 from typing import Final
 
-from lab.domain.envelope import H_ID, header
+from lab.domain.envelope import H_ID, H_SUBJECT, header, text_header
 from lab.domain.errors import Indeterminate, Transient
 from lab.domain.events import TOPICS
-from lab.faults.bus.wrappers import subject_of
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.table.bus import DLQ, PUBLISHED_TO, RETRY
 from lab.ports.bus import Outgoing, Publisher
@@ -29,8 +28,8 @@ Name = tuple[str, bytes]
 class DroppingPublisher(Publisher):
     """`bus.drop_publish`: nothing of a call is appended, and the publisher is told so.
 
-    With `told=no` it is not: the records whose coins fired are missing from the log, the others are
-    appended, and the call succeeds.
+    With `told=no` the publisher is not told: the log lacks the records whose coins fired, the
+    others are appended, and the call succeeds.
     """
 
     def __init__(self, inner: Publisher, *, plan: FaultPlan, clock: Clock) -> None:
@@ -83,18 +82,21 @@ class _Coins:
         tossed = self._tossed
         fired = []
         for record in [one for one in records if _name_of(one) not in tossed] or records[:1]:
-            site, subject = self._sites.get(_site_of(record.topic)), subject_of(record.headers)
+            site, subject = (
+                self._sites.get(_site_of(record.topic)),
+                text_header(record.headers, H_SUBJECT),
+            )
             firing = site.fires(subject) if site is not None and subject else None
             if firing is not None:
                 fired.append((record, firing))
         if len(tossed) > _REMEMBERED:
-            # Of calls that nobody repeated.
+            # Those that are left belong to calls that were not repeated.
             tossed.clear()
         tossed.update(dict.fromkeys(map(_name_of, records)))
         return fired
 
     def succeeded(self, records: Sequence[Outgoing]) -> None:
-        """The call came through: whoever publishes these again makes another one."""
+        """The call came through: publishing these records again is another call."""
         for record in records:
             self._tossed.pop(_name_of(record), None)
 

@@ -1,7 +1,7 @@
 """Faults of single deliveries and records: duplicates, lost acks, delays, poison.
 
-Not here: their order (`bus_order.py`), publishes (`bus_publish.py`), the member and its group
-(`bus_member.py`), and outages of the broker, which the nemesis times.
+Not here: their order (`order.py`), publishes (`publishes.py`), the member and its group
+(`member.py`), and outages of the broker, which the nemesis times.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from lab.domain.envelope import H_TYPE, header
+from lab.domain.envelope import H_SUBJECT, H_TYPE, header, text_header
 from lab.domain.events import TOPICS
-from lab.faults.bus.wrappers import ConsumerWrapper, Reads, subject_of
+from lab.faults.bus.wrappers import Reads
 from lab.faults.plan.plan import FaultPlan, Site
 from lab.faults.table.row import READ_TYPES
 from lab.ports.bus import (
@@ -25,15 +25,16 @@ from lab.ports.bus import (
     Retry,
     Settlement,
 )
+from lab.ports.pass_through import PassThroughConsumer
 
 GARBAGE: Final = b"\xff\x00{poison"
-"""No JSON, no UTF-8: nobody can decode it."""
+"""Neither JSON nor UTF-8, so no reader can decode it."""
 
 
-class DuplicatingConsumer(ConsumerWrapper):
-    """`bus.duplicate`: hands a record out twice in a row, same offset.
+class DuplicatingConsumer(PassThroughConsumer):
+    """`bus.duplicate`: hands a record out twice in a row, with the same offset.
 
-    Only records that the group handles; a poll for one record has no room for a second.
+    It strikes only records that the group handles. A poll for one record has no room for a second.
     """
 
     def __init__(self, inner: Consumer, *, plan: FaultPlan, group: str) -> None:
@@ -48,7 +49,10 @@ class DuplicatingConsumer(ConsumerWrapper):
         handed: list[Record] = []
         for record in records:
             handed.append(record)
-            if self._reads(record) and self._site.fires(subject_of(record.headers)) is not None:
+            if (
+                self._reads(record)
+                and self._site.fires(text_header(record.headers, H_SUBJECT)) is not None
+            ):
                 handed.append(record)
         return handed
 
@@ -74,15 +78,15 @@ class PoisoningPublisher(Publisher):
         if record.topic not in TOPICS:
             return record
         site = self._sites.get(header(record.headers, H_TYPE) or b"")
-        if site is None or not site.marks(subject_of(record.headers)):
+        if site is None or not site.marks(text_header(record.headers, H_SUBJECT)):
             return record
         return msgspec.structs.replace(record, value=GARBAGE)
 
 
 def drop_acks(handle: Handle, *, plan: FaultPlan, group: str, lease_us: int) -> Handle:
-    """`bus.drop_ack`: a link outside of all others that turns an ack into a retry after the lease.
+    """`bus.drop_ack`: a link around the chain that turns an ack into a retry after the lease.
 
-    The same attempt comes again: losing an ack is nobody's failure. What was acknowledged unread is
+    The same attempt comes again, since no handler failed. A record that was acknowledged unread is
     left alone.
     """
     site = plan.at("bus.drop_ack", group)
@@ -98,10 +102,10 @@ def drop_acks(handle: Handle, *, plan: FaultPlan, group: str, lease_us: int) -> 
 
 
 def delay_deliveries(handle: Handle, *, plan: FaultPlan, group: str) -> Handle:
-    """`bus.delay`: a link outside of all others that has a record come again later.
+    """`bus.delay`: a link around the chain that has a record come again later.
 
     Its key waits at the head of its lane; other keys pass, and no worker is held. Only first
-    attempts are delayed: when a failed one is repeated is a promise of its own.
+    attempts are delayed: a promise of its own says when a failed one is repeated.
     """
     site = plan.at("bus.delay", group)
     waiting: dict[tuple[str, int, int], int] = {}
@@ -110,7 +114,7 @@ def delay_deliveries(handle: Handle, *, plan: FaultPlan, group: str) -> Handle:
     async def delay(delivery: Delivery) -> Settlement:
         nonlocal epoch
         if delivery.epoch != epoch:
-            # What waited under another assignment comes anew.
+            # Records that waited under another assignment come anew.
             epoch = delivery.epoch
             waiting.clear()
         record = delivery.record

@@ -1,22 +1,18 @@
-"""What wrappers of the bus's ports are made of: they hand every call on, and override some.
+"""Parts that several faults of the bus share: the filter by group, and the wrapper that listens.
 
 Not here: any fault.
 """
 
 from collections.abc import Mapping, Sequence
 
-from lab.domain.envelope import H_SUBJECT, H_TYPE, Headers, header
+from lab.domain.envelope import H_TYPE, header
 from lab.domain.events import READS
-from lab.ports.bus import Consumer, Listener, Record, TopicPartition
-
-
-def subject_of(headers: Headers) -> str:
-    """The order of a record as `ordinal.send`; "" if it does not say."""
-    return (header(headers, H_SUBJECT) or b"").decode(errors="replace")
+from lab.ports.bus import Listener, Record, TopicPartition
+from lab.ports.pass_through import PassThroughConsumer
 
 
 class Reads:
-    """Whether a group handles a record: others it acknowledges unread, and no fault is for them."""
+    """Whether a group handles a record. It acknowledges others unread: no fault strikes those."""
 
     def __init__(self, group: str) -> None:
         self._types = frozenset(name.encode() for name in READS[group])
@@ -25,36 +21,8 @@ class Reads:
         return header(record.headers, H_TYPE) in self._types
 
 
-class ConsumerWrapper(Consumer):
-    """Hands every call on to the consumer inside."""
-
-    def __init__(self, inner: Consumer) -> None:
-        self._inner = inner
-
-    async def join(self, topics: Sequence[str], listener: Listener) -> None:
-        await self._inner.join(topics, listener)
-
-    async def poll(self, max_records: int) -> list[Record]:
-        return await self._inner.poll(max_records)
-
-    def wake(self) -> None:
-        self._inner.wake()
-
-    async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
-        await self._inner.commit(offsets, epoch)
-
-    def pause(self, partitions: Sequence[TopicPartition]) -> None:
-        self._inner.pause(partitions)
-
-    def resume(self, partitions: Sequence[TopicPartition]) -> None:
-        self._inner.resume(partitions)
-
-    async def leave(self) -> None:
-        await self._inner.leave()
-
-
-class ListeningConsumer(ConsumerWrapper, Listener):
-    """A wrapper that stands between the member and its listener too."""
+class ListeningConsumer(PassThroughConsumer, Listener):
+    """A wrapper that also stands between the member and its listener."""
 
     _listener: Listener
 

@@ -1,1 +1,1 @@
-"""The plan of a run: which faults fire where, what else must hold, what fired, and its file."""
+"""The plan of a run: its sites and coins, further conditions, and the file of the firings."""

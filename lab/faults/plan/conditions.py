@@ -1,10 +1,10 @@
-"""What must hold beside a coin: a fault's window, and the state of the one that it strikes.
+"""Conditions that a fault has beside its coin: its window, and the state of a third party.
 
-A provider that flaps is down for everybody, and a rate limit counts everybody's calls. So both are
-kept where the plan is: they are functions of the time since the faults began and of the calls until
-now, whichever process made them.
+A provider that flaps is down for all callers, and a rate limit counts the calls of all processes.
+So both are kept with the plan: they are functions of the time since the faults began and of the
+calls until now.
 
-Not here: coins and counts of visits (`plan.py`), and what a fault does (the injectors).
+Not here: coins and counts of visits (`plan.py`), and the effect of a fault (the injectors).
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ class Conditions:
     __slots__ = ("_calls",)
 
     def __init__(self) -> None:
-        # Of each fault with a limit: the second, and the calls in it.
+        # For each fault with a limit: the second, and the calls in it.
         self._calls: dict[int, tuple[int, int]] = {}
 
     def hold(self, number: int, spec: FaultSpec, now_us: int) -> bool:
@@ -49,7 +49,7 @@ class Conditions:
 
 
 def is_conditional(spec: FaultSpec) -> bool:
-    """Whether anything but the coin decides: one that is not need not be asked about."""
+    """Whether anything beside the coin decides; `hold` need not be called for other faults."""
     is_windowed = bool(spec.at_us) or spec.until_us is not None
     return is_windowed or spec.kind in ("svc.flapping", "svc.rate_limit")
 

@@ -1,6 +1,6 @@
 """Faults that fired, one by one, and the file that keeps them: the explicit plan of a run.
 
-Not here: deciding what fires (`plan.py`).
+Not here: the decision that a fault fires (`plan.py`).
 """
 
 from typing import Final
@@ -23,9 +23,9 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         site: a process or a server, if the fault strikes at a time; `subject` is "" then.
         occurrence: which visit of the subject to the site it was, from 1.
-        t_us: when, since the faults began; decides only for what strikes at a time.
-        params: what the injector needs to know, in microseconds where it is a length; what strikes
-            at a time and lasts has `for`.
+        t_us: time since the faults began; it matters only for a fault that strikes at a time.
+        params: of the injector, lengths in microseconds; a fault that strikes at a time and lasts
+            has `for`.
     """
 
     kind: str
@@ -43,17 +43,17 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def lasts_us(self) -> int:
-        """For how long it goes on by itself from when it fires; 0 if it does not."""
+        """The time that its effect lasts by itself; 0 if it does not last."""
         return max((self.number(name) for name in ("for", "by") if name in self.params), default=0)
 
     @property
     def ends_us(self) -> int:
-        """When what strikes at a time is over, since the faults began."""
+        """The end of a fault that strikes at a time, counted from the begin of the faults."""
         return self.t_us + (self.number("for") if "for" in self.params else 0)
 
     @property
     def is_timed(self) -> bool:
-        """It strikes a process or a server at a time, not on a visit."""
+        """Whether it strikes a process or a server at a time, not on a visit."""
         kind = KINDS[self.kind]
         return kind.is_outage or (kind.takes_processes and not self.subject)
 

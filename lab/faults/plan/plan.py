@@ -1,11 +1,11 @@
-"""The fault plan of one run: decides at each visit of a site if a fault fires, and keeps what did.
+"""The fault plan of one run: decides at each visit of a site if a fault fires, and keeps the list.
 
 The plan and its counters belong to the supervisor: a process that is killed takes none of it along.
 A decision is a keyed coin over (kind, site, intended order, occurrence), so a higher rate contains
 a lower one and switching a pattern off moves no fault; only `max` depends on the order of visits.
-What fired is a list, the explicit plan, that can be run again instead of the coins.
+The list of firings is the explicit plan, which can be run again instead of the coins.
 
-Not here: what a fault does (the injectors), and who counts time (`nemesis.py`).
+Not here: the effect of a fault (the injectors), and its timers (`nemesis.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ Coin = Callable[..., float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultSummary:
-    """What became of one kind: how often it fired, and which subjects it hit, in order."""
+    """The count of firings of one kind, and the subjects that it hit, in order."""
 
     kind: str
     fired: int
@@ -43,12 +43,12 @@ class FaultPlan:
     Nothing fires before `begin` or after `heal`, and visits are not counted then.
 
     Args:
-        specs: what was asked for.
+        specs: the faults that were asked for.
         seed: of the run, for the file only.
         coin: see `Coin`.
         now_us: the clock of the run; windows and times count from `begin`.
         write: takes the history's entries, or None.
-        explicit: run exactly these instead of the coins (`specs` are kept for the file).
+        explicit: firings to be run instead of the coins (`specs` are kept for the file).
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class FaultPlan:
         """Time since the faults began."""
         return self._now_us() - self._began_us
 
-    # ---- what there is
+    # ---- sites and timetable
 
     def wants(self, kind: str, *sites: str) -> bool:
         """Whether a fault of that kind can fire on a visit to one of `sites` (none given: at all).
 
-        An injector that is not wanted need not be installed. Faults that strike at a time are not
-        meant, they are the nemesis's (`timetable`).
+        An injector that is not wanted need not be installed. Faults that strike at a time do not
+        count: they are the nemesis's (`timetable`).
         """
         wanted = self.sites(kind)
         return any(site in wanted for site in sites) if sites else bool(wanted)
@@ -111,7 +111,7 @@ class FaultPlan:
         return tuple(dict.fromkeys(found))
 
     def at(self, kind: str, site: str) -> "Site":
-        """The one counter of visits to a site; survives the processes that visit it."""
+        """The one counter of visits to a site; it survives the processes that visit it."""
         found = self._sites.get((kind, site))
         if found is None:
             planned = self._pending if self._explicit is not None else None
@@ -120,7 +120,7 @@ class FaultPlan:
         return found
 
     def fires(self, kind: str, site: str, subject: str) -> bool:
-        """Count a visit; whether the fault fires. An injector keeps the `Site` and asks that."""
+        """Count a visit; tells whether the fault fires. An injector keeps and asks the `Site`."""
         return self.at(kind, site).fires(subject) is not None
 
     def first(self, sites: "Sequence[Site]", subject: str) -> Firing | None:
@@ -138,7 +138,7 @@ class FaultPlan:
         return found
 
     def timetable(self) -> tuple[Firing, ...]:
-        """The processes and servers to be struck at a time, by time."""
+        """The firings that strike a process or a server at a time, by time."""
         if self._explicit is not None:
             timed = [firing for firing in self._explicit if firing.is_timed]
         else:
@@ -148,10 +148,10 @@ class FaultPlan:
             ]
         return tuple(sorted(timed, key=lambda firing: firing.t_us))
 
-    # ---- what fired
+    # ---- firings
 
     def record(self, firing: Firing) -> None:
-        """A fault fires now: into the list and the history, before it takes effect."""
+        """A fault fires now: write it into the list and the history, before it takes effect."""
         self.firings.append(firing)
         self._pending.pop(_coin_of(firing), None)
         if self._write is not None:
@@ -169,7 +169,7 @@ class FaultPlan:
             )
 
     def record_end(self, firing: Firing) -> None:
-        """What began with `firing` and lasted is over."""
+        """The effect of `firing`, which lasted, is over."""
         if self._write is not None:
             entry = ("fault_end", self._now_us(), "run", "", firing.kind, firing.site)
             self._write(entry)
@@ -190,7 +190,7 @@ class FaultPlan:
         )
 
     def unreached(self) -> tuple[Firing, ...]:
-        """Of an explicit plan, what never fired: its visit never came."""
+        """The firings of an explicit plan whose visit never came."""
         return tuple(self._pending.values())
 
     def to_json(self) -> bytes:
@@ -273,14 +273,14 @@ class Site:
 
     @property
     def planned(self) -> tuple[str, ...] | None:
-        """Of an explicit plan, the intended orders that it still hits here."""
+        """The intended orders that an explicit plan still hits here; None without such a plan."""
         if self._planned is None:
             return None
         mine = (self.kind, self.name)
         return tuple(dict.fromkeys(who for *site, who, _ in self._planned if (*site,) == mine))
 
     def fires(self, subject: str) -> Firing | None:
-        """Count a visit; the recorded firing if the fault fires."""
+        """Count a visit; returns the recorded firing if the fault fires."""
         firing = self.tosses(subject)
         if firing is not None:
             self.strike(firing)
@@ -295,14 +295,14 @@ class Site:
         return None
 
     def tosses(self, subject: str) -> Firing | None:
-        """Count a visit; the firing that its coin asks for, which is recorded by `strike`."""
+        """Count a visit; returns the firing that its coin asks for. `strike` records it."""
         occurrence = self.visit(subject)
         return self.toss(subject, occurrence) if occurrence else None
 
     def marks(self, subject: str) -> Firing | None:
         """Whether the fault belongs to the subject: its first visit decides and is recorded.
 
-        What was marked stays so after heal: the same record may be sent once more.
+        A subject that is marked stays marked after heal: the same record may be sent once more.
         """
         who = intent_of(subject)
         firing = self._marked.get(who)
@@ -314,7 +314,7 @@ class Site:
         return firing
 
     def visit(self, subject: str) -> int:
-        """Count a visit; its number from 1, or 0 while no fault may fire."""
+        """Count a visit; returns its number from 1, or 0 while no fault may fire."""
         if not self._plan.is_active:
             return 0
         who = intent_of(subject)
@@ -329,7 +329,7 @@ class Site:
         return seen
 
     def toss(self, subject: str, occurrence: int) -> Firing | None:
-        """The firing that the coin of this visit asks for; it is recorded by `strike`."""
+        """The firing that the coin of this visit asks for; `strike` records it."""
         who = intent_of(subject)
         plain = self._plain
         if plain is not None:
@@ -387,9 +387,9 @@ class Site:
 
 
 def intent_of(subject: str) -> str:
-    """Whose visits are counted: the intended order, whichever of its sends is under way.
+    """The intended order of a subject: its visits are counted together, whichever send they are of.
 
-    A client that repeats a request would else be struck by `first=1` again and again.
+    Otherwise `first=1` would strike a client that repeats a request again and again.
     """
     return subject.partition(".")[0]
 

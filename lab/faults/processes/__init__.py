@@ -1,1 +1,1 @@
-"""Faults of processes: crash points around ports, and strikes at what a process is working on."""
+"""Faults of processes: crash points around ports, and strikes at the work at hand."""

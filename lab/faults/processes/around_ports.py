@@ -1,26 +1,28 @@
 """A port of a process with its crash points and boundaries around each call.
 
-Not here: which points there are (`boundaries.py`), and whether one strikes (`process.py`).
+Not here: the list of the points (`crash_sites.py`), and the decision to strike (`strikes.py`).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import NoReturn, Protocol
 
-from lab.faults.processes.crash_sites import Call, Hook, Moment, Port, Role, awaited_methods
+from lab.faults.processes.crash_sites import Call, Hook, Moment, Role
 from lab.faults.processes.work_at_hand import WORK, doomed
+from lab.ports.bus import Consumer
+from lab.ports.every_call import Method, PortType, Wrap
 
 
 class Strikes(Protocol):
-    """What a port asks at each of its calls."""
+    """The questions that a port asks at each of its calls."""
 
     @property
     def role(self) -> Role:
-        """What the process is for."""
+        """The role of the process."""
         ...
 
     @property
     def has_boundaries(self) -> bool:
-        """Whether something may strike at any boundary."""
+        """Whether a fault may strike at any boundary."""
         ...
 
     def strikes(self, hook: Hook, call: Call) -> bool:
@@ -44,35 +46,24 @@ class Strikes(Protocol):
         ...
 
 
-class Around:
-    """A port with crash points around its calls. Everything else is the port's own."""
+def bounded_calls(faults: Strikes, port: PortType[object], hooks: Sequence[Hook]) -> Wrap:
+    """Puts every boundary that lies at a call of `port` around it, for `around_every_call`."""
 
-    def __init__(self, faults: Strikes, port: Port, inner: object, hooks: Sequence[Hook]) -> None:
-        self._inner = inner
-        for method in awaited_methods(port):
-            call = getattr(inner, method, None)
-            if call is not None:
-                setattr(self, method, _bounded(faults, port, method, call, hooks))
+    def wrap(method: str, call: Method) -> Method:
+        return _bounded(faults, port, method, call, hooks)
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
+    return wrap
 
 
 def _bounded(
-    faults: Strikes,
-    port: Port,
-    method: str,
-    call: Callable[..., Awaitable[object]],
-    hooks: Sequence[Hook],
-) -> Callable[..., Awaitable[object]]:
+    faults: Strikes, port: PortType[object], method: str, call: Method, hooks: Sequence[Hook]
+) -> Method:
     """One method of a port, with every boundary that lies at it."""
     mine = [hook for hook in hooks if hook.method == method]
     before = [hook for hook in mine if hook.moment is Moment.BEFORE]
     after = [hook for hook in mine if hook.moment is Moment.AFTER]
-    is_boundary = (
-        faults.has_boundaries and not method.startswith("wait_") and port is not Port.CONSUMER
-    )
-    may_drain = port is Port.CONSUMER and method in ("commit", "leave")
+    is_boundary = faults.has_boundaries and not method.startswith("wait_") and port is not Consumer
+    may_drain = port is Consumer and method in ("commit", "leave")
     is_claim = faults.role is Role.RELAY and method == "unpublished"
     is_mark = faults.role is Role.RELAY and method == "mark_published"
 
@@ -101,11 +92,9 @@ def _bounded(
     return _only_doomed(call, bounded) if is_boundary else call
 
 
-def _only_doomed(
-    call: Callable[..., Awaitable[object]], bounded: Callable[..., Awaitable[object]]
-) -> Callable[..., Awaitable[object]]:
-    """Hardly any work is doomed: the rest pays for no coroutine more around each call."""
-    # As `doomed`, without a frame of its own: it is asked 45 times an order.
+def _only_doomed(call: Method, bounded: Method) -> Method:
+    """`bounded` for work that is doomed; other work has no further coroutine around its calls."""
+    # As `doomed`, without a frame of its own: this runs 45 times an order.
     running = WORK.get
 
     def passed(*args: object, **kwargs: object) -> Awaitable[object]:

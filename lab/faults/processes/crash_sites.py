@@ -1,59 +1,32 @@
-"""Where the crash points lie: which call of which port, before or after it, and whose visit it is.
+"""The places of the crash points: the port, the call, the side of it, and the orders that pass.
 
 Not here: dying there, and the points that lie at no single call: `handler.after_ack` (the end of a
-delivery), `shutdown.mid_drain` and `any` (`process.py`).
+delivery), `shutdown.mid_drain` and `any` (`strikes.py`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from inspect import iscoroutinefunction
 from typing import Final
 
-from lab.domain.envelope import H_SUBJECT, header
-from lab.ports.bus import Consumer, Outgoing, Publisher, Record
+from lab.domain.envelope import H_SUBJECT, text_header
+from lab.ports.bus import Consumer, Publisher
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
-from lab.ports.key_retry import KeyRetryStore
-from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
-from lab.ports.store import (
-    CustomerStore,
-    OrderStore,
-    OutboxRow,
-    OutboxStore,
-    StartStore,
-    Unit,
-    Verdict,
-)
+from lab.ports.every_call import PortType
+from lab.ports.providers import Mailer, PaymentGateway
+from lab.ports.store import OrderStore, OutboxRow, OutboxStore, Unit, Verdict
 
 
 class Role(StrEnum):
-    """What a process is for."""
+    """The part that a process plays."""
 
     API = "api"
     RELAY = "relay"
     CONSUMER = "consumer"
 
 
-class Port(StrEnum):
-    """The ports that crash points lie around."""
-
-    ORDERS = "orders"
-    OUTBOX = "outbox"
-    STARTS = "starts"
-    KEY_RETRY = "key_retry"
-    CUSTOMERS = "customers"
-    DEDUPE = "dedupe"
-    PUBLISHER = "publisher"
-    CONSUMER = "consumer"
-    WAREHOUSE = "warehouse"
-    ANTIFRAUD = "antifraud"
-    GATEWAY = "gateway"
-    MAILER = "mailer"
-
-
 class Moment(StrEnum):
-    """On which side of a call a point lies."""
+    """The side of a call on which a point lies."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -77,7 +50,7 @@ class Hook:
 
     point: str
     role: Role
-    port: Port
+    port: PortType[object]
     method: str
     moment: Moment
     visits: Visits
@@ -116,7 +89,7 @@ def _rows(call: Call) -> Sequence[str]:
 
 def _fetched(call: Call) -> Sequence[str]:
     assert isinstance(call.result, list)
-    return [_subject_of(record) for record in call.result]
+    return [text_header(record.headers, H_SUBJECT) for record in call.result]
 
 
 def _claimed(call: Call) -> Sequence[str] | None:
@@ -128,13 +101,13 @@ def _claimed(call: Call) -> Sequence[str] | None:
 def _published(suffix: str) -> Visits:
     def visits(call: Call) -> Sequence[str]:
         assert isinstance(call.first, Sequence)
-        return [_subject_of(record) for record in call.first if suffix in record.topic]
+        return [
+            text_header(record.headers, H_SUBJECT)
+            for record in call.first
+            if suffix in record.topic
+        ]
 
     return visits
-
-
-def _subject_of(record: Record | Outgoing) -> str:
-    return (header(record.headers, H_SUBJECT) or b"").decode(errors="replace")
 
 
 _API, _RELAY, _CONSUMER = Role.API, Role.RELAY, Role.CONSUMER
@@ -142,48 +115,22 @@ _BEFORE, _AFTER = Moment.BEFORE, Moment.AFTER
 _RETRY, _DLQ = _published(".retry"), _published(".dlq")
 
 HOOKS: Final = (
-    Hook("api.before_commit", _API, Port.ORDERS, "commit", _BEFORE, _unit),
-    Hook("api.after_commit", _API, Port.ORDERS, "commit", _AFTER, _committed),
-    Hook("relay.after_claim", _RELAY, Port.OUTBOX, "unpublished", _AFTER, _rows),
-    Hook("relay.after_publish", _RELAY, Port.PUBLISHER, "publish", _AFTER, _published("")),
-    Hook("consumer.after_fetch", _CONSUMER, Port.CONSUMER, "poll", _AFTER, _fetched),
-    Hook("dedupe.after_claim", _CONSUMER, Port.DEDUPE, "claim", _AFTER, _claimed),
-    Hook("handler.before_effect", _CONSUMER, Port.GATEWAY, "charge", _BEFORE, _own),
-    Hook("handler.before_effect", _CONSUMER, Port.GATEWAY, "refund", _BEFORE, _own),
-    Hook("handler.before_effect", _CONSUMER, Port.MAILER, "send", _BEFORE, _own),
-    Hook("handler.after_effect", _CONSUMER, Port.GATEWAY, "charge", _AFTER, _own),
-    Hook("handler.after_effect", _CONSUMER, Port.GATEWAY, "refund", _AFTER, _own),
-    Hook("handler.after_effect", _CONSUMER, Port.MAILER, "send", _AFTER, _own),
-    Hook("handler.before_commit", _CONSUMER, Port.ORDERS, "commit", _BEFORE, _settling),
-    Hook("handler.after_commit", _CONSUMER, Port.ORDERS, "commit", _AFTER, _settled),
-    Hook("retry.after_publish", _CONSUMER, Port.PUBLISHER, "publish", _AFTER, _RETRY),
-    Hook("dlq.before_publish", _CONSUMER, Port.PUBLISHER, "publish", _BEFORE, _DLQ),
-    Hook("dlq.after_publish", _CONSUMER, Port.PUBLISHER, "publish", _AFTER, _DLQ),
+    Hook("api.before_commit", _API, OrderStore, "commit", _BEFORE, _unit),
+    Hook("api.after_commit", _API, OrderStore, "commit", _AFTER, _committed),
+    Hook("relay.after_claim", _RELAY, OutboxStore, "unpublished", _AFTER, _rows),
+    Hook("relay.after_publish", _RELAY, Publisher, "publish", _AFTER, _published("")),
+    Hook("consumer.after_fetch", _CONSUMER, Consumer, "poll", _AFTER, _fetched),
+    Hook("dedupe.after_claim", _CONSUMER, DedupeStore, "claim", _AFTER, _claimed),
+    Hook("handler.before_effect", _CONSUMER, PaymentGateway, "charge", _BEFORE, _own),
+    Hook("handler.before_effect", _CONSUMER, PaymentGateway, "refund", _BEFORE, _own),
+    Hook("handler.before_effect", _CONSUMER, Mailer, "send", _BEFORE, _own),
+    Hook("handler.after_effect", _CONSUMER, PaymentGateway, "charge", _AFTER, _own),
+    Hook("handler.after_effect", _CONSUMER, PaymentGateway, "refund", _AFTER, _own),
+    Hook("handler.after_effect", _CONSUMER, Mailer, "send", _AFTER, _own),
+    Hook("handler.before_commit", _CONSUMER, OrderStore, "commit", _BEFORE, _settling),
+    Hook("handler.after_commit", _CONSUMER, OrderStore, "commit", _AFTER, _settled),
+    Hook("retry.after_publish", _CONSUMER, Publisher, "publish", _AFTER, _RETRY),
+    Hook("dlq.before_publish", _CONSUMER, Publisher, "publish", _BEFORE, _DLQ),
+    Hook("dlq.after_publish", _CONSUMER, Publisher, "publish", _AFTER, _DLQ),
 )
 """Every point that lies at a call of a port."""
-
-_PROTOCOLS: Final[Mapping[Port, type]] = {
-    Port.ORDERS: OrderStore,
-    Port.OUTBOX: OutboxStore,
-    Port.STARTS: StartStore,
-    Port.KEY_RETRY: KeyRetryStore,
-    Port.CUSTOMERS: CustomerStore,
-    Port.DEDUPE: DedupeStore,
-    Port.PUBLISHER: Publisher,
-    Port.CONSUMER: Consumer,
-    Port.WAREHOUSE: Warehouse,
-    Port.ANTIFRAUD: Antifraud,
-    Port.GATEWAY: PaymentGateway,
-    Port.MAILER: Mailer,
-}
-
-
-@cache
-def awaited_methods(port: Port) -> tuple[str, ...]:
-    """The methods of a port that suspend, so that a crash can fall before or after them."""
-    protocol = _PROTOCOLS[port]
-    return tuple(
-        name
-        for name in sorted(dir(protocol))
-        if not name.startswith("_") and iscoroutinefunction(getattr(protocol, name))
-    )

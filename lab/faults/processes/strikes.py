@@ -4,31 +4,27 @@ One `ProcessFaults` belongs to one process life. It goes around its ports, betwe
 calls and the adapter, and around its outermost and its innermost handler. A crash is a call of the
 supervisor's `kill` and an await that never returns.
 
-Not here: the names of the points (`points.py`), which calls they lie at (`boundaries.py`), the
-wrapped ports (`around.py`), what strikes a piece of work on its way (`work.py`), what a kill does
-and when the process comes back (the supervisor).
+Not here: the names of the points (`table/crash_points.py`), the calls at which they lie
+(`crash_sites.py`), the wrapped ports (`around_ports.py`), the dooms of a piece of work
+(`work_at_hand.py`), and the kill and restart of a process (the supervisor).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Final, NoReturn, TypeVar, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, NoReturn, TypeVar
 
-from lab.domain.envelope import H_SUBJECT
 from lab.domain.events import Payload
 from lab.faults.plan.plan import FaultPlan, Firing, Site, intent_of
-from lab.faults.processes.around_ports import Around, Strikes
-from lab.faults.processes.crash_sites import HOOKS, Call, Hook, Port, Role
+from lab.faults.processes.around_ports import Strikes, bounded_calls
+from lab.faults.processes.crash_sites import HOOKS, Call, Hook, Role
 from lab.faults.processes.work_at_hand import WORK, Doom, Work
+from lab.faults.requests import App, Receive, Scope, Send, subject_of_request
 from lab.faults.table.crash_points import ANY, CRASH_POINTS, MID_DRAIN
-from lab.ports.bus import Ack, Delivery, Handle, Settlement
+from lab.ports.bus import Ack, Consumer, Delivery, Handle, Settlement
+from lab.ports.every_call import PortType, around_every_call
 from lab.ports.service import Context, Handler
 
 P = TypeVar("P")
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""An ASGI application."""
 
 CRASH: Final = "proc.crash"
 TERM: Final = "proc.term"
@@ -38,11 +34,11 @@ CRASH_LOOP: Final = "proc.crash_loop"
 _ALL: Final = (CRASH, TERM, PAUSE, CANCEL, CRASH_LOOP)
 
 BOUNDARIES: Final = {Role.API: 4, Role.RELAY: 5, Role.CONSUMER: 24}
-"""`any` draws one of so many port-call boundaries; work that has fewer dies at its end."""
+"""The number of port-call boundaries of which `any` draws one; shorter work dies at its end."""
 
 CANCELLED_IN: Final = (0, 9)
 PAUSED_IN: Final = (3, 9)
-"""Boundaries of a delivery, from and before: nearly every one that is handled has so many.
+"""Boundaries of a delivery, from and before: nearly every handled delivery has so many.
 
 The first four lie around the look at its key and the claim: a process that stands still holds it.
 """
@@ -54,7 +50,7 @@ class ProcessFaults(Strikes):
     """The `proc.*` faults of one process life that strike on a visit.
 
     Args:
-        role: what the process is for.
+        role: of the process.
         group: its consumer group, or its role.
         process: its member name, such as `payment-1`: the subject of `shutdown.mid_drain`.
         kill: ends the process life at once; returns to the step that it ends.
@@ -96,25 +92,25 @@ class ProcessFaults(Strikes):
         return any(plan.wants(kind) for kind in _ALL)
 
     def begin_drain(self) -> None:
-        """The process was told to stop: from now on `shutdown.mid_drain` is near."""
+        """The process was told to stop: from now on it may die at `shutdown.mid_drain`."""
         self._is_draining = True
 
-    # ---- what it goes around
+    # ---- around ports, chain and handlers
 
-    def around(self, port: Port, inner: P) -> P:
+    def around(self, port: PortType[P], inner: P) -> P:
         """The port with its crash points; `inner` itself if none of them is wanted."""
         hooks = [
             hook
             for hook in HOOKS
             if hook.role is self._role and hook.port is port and hook.point in self._points
         ]
-        drains = port is Port.CONSUMER and MID_DRAIN in self._points
+        drains = port is Consumer and MID_DRAIN in self._points
         if not hooks and not drains and not self.has_boundaries:
             return inner
-        return cast("P", Around(self, port, inner, hooks))
+        return around_every_call(port, inner, bounded_calls(self, port, hooks))
 
     def around_handle(self, handle: Handle) -> Handle:
-        """The outermost link of a chain: knows whose delivery it is, and may die after its ack.
+        """The outermost link of a chain, which notes the order and may die after the ack.
 
         It is called in the task that handles the delivery.
         """
@@ -128,7 +124,7 @@ class ProcessFaults(Strikes):
             work = self._begin(delivery.subject)
             if term is not None and term.fires(delivery.subject):
                 self._term()
-            # Hardly any is struck: the rest pays for no coroutine more around each of its steps.
+            # Few deliveries are struck; the others have no further coroutine around their steps.
             is_safe = after_ack is None and not work.dooms
             return handle(delivery) if is_safe else struck(delivery, work)
 
@@ -143,14 +139,14 @@ class ProcessFaults(Strikes):
         return run
 
     def around_handlers(self, handlers: Mapping[str, Handler]) -> Mapping[str, Handler]:
-        """The handlers of the service: one may kill its process whenever it starts."""
+        """The handlers of the service, each of which may kill its process when it starts."""
         site = self._loop_site
         if site is None:
             return handlers
 
         def deadly(handler: Handler) -> Handler:
             async def run(payload: Payload, context: Context) -> None:
-                # It lies in the record, so it outlives the end of the faults, as poison does.
+                # The cause lies in the record, so it outlives the faults, as poison does.
                 if site.marks(context.envelope.lab_subject):
                     await self.die()
                 await handler(payload, context)
@@ -160,14 +156,12 @@ class ProcessFaults(Strikes):
         return {kind: deadly(handler) for kind, handler in handlers.items()}
 
     def around_app(self, app: App) -> App:
-        """The API's application: knows whose request it is."""
+        """The API's application, with a note of the order of each request."""
         if not self._points:
             return app
-        name = H_SUBJECT.encode()
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
-            subject = dict(scope.get("headers", ())).get(name, b"")
-            work = self._begin(subject.decode(errors="replace"))
+            work = self._begin(subject_of_request(scope))
             await app(scope, receive, send)
             if work.is_doomed:
                 await work.ends()
@@ -202,7 +196,7 @@ class ProcessFaults(Strikes):
         return self._is_draining and site is not None and site.fires(self._process) is not None
 
     def begin_batch(self, subjects: Sequence[str]) -> None:
-        """At most one of its orders dooms a batch."""
+        """At most one order dooms a batch."""
         if ANY in self._points:
             for subject in subjects:
                 if self._begin(subject).is_doomed:
@@ -259,7 +253,7 @@ class ProcessFaults(Strikes):
             )
         )
 
-    # ---- what strikes a piece of work
+    # ---- the strikes
 
     async def _die(self, _firing: Firing, _work: Work) -> None:
         await self.die()

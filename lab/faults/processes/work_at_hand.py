@@ -1,8 +1,10 @@
-"""What a task is at (a delivery, a request, a relay batch), and what is to strike it on its way.
+"""The work of a task (a delivery, a request, a relay batch), and the faults that will strike it.
 
 A fault that falls "somewhere in the middle" falls before or after one of the port calls that the
-work makes: its boundaries. Which one is drawn when the work begins; work that has fewer is struck
-at its end. Not here: what a strike does (`process.py`), and the calls themselves (`around.py`).
+work makes: its boundaries. The boundary is drawn when the work begins; work that has fewer is
+struck at its end.
+
+Not here: the effect of a strike (`strikes.py`), and the calls themselves (`around_ports.py`).
 """
 
 import asyncio
@@ -20,8 +22,8 @@ class Doom:
 
     Attributes:
         left: boundaries to be passed before it.
-        strike: does it, at a boundary; returns when the work may go on.
-        strike_end: does it at the end of the work instead.
+        strike: strikes at a boundary; returns when the work may go on.
+        strike_end: strikes at the end of the work instead.
     """
 
     site: Site
@@ -35,9 +37,9 @@ class Work:
     """One piece of work and its dooms.
 
     Attributes:
-        dooms: what is to strike it and has not yet; of most work there is none.
-        subject: whose it is, as `ordinal.send`.
-        task: in which it was doomed; the calls that it makes may run in others.
+        dooms: the strikes that are still to come; most work has none.
+        subject: its order, as `ordinal.send`.
+        task: the task in which it was doomed; its calls may run in others.
     """
 
     __slots__ = ("dooms", "subject", "task")
@@ -48,17 +50,17 @@ class Work:
         self.dooms: tuple[Doom, ...] = ()
 
     def doom(self, doom: Doom) -> None:
-        """Something more is to strike it; told by the task in which it begins."""
+        """One strike more is to come; called in the task in which the work begins."""
         self.task = asyncio.current_task()
         self.dooms = (*self.dooms, doom)
 
     @property
     def is_doomed(self) -> bool:
-        """Something is to strike and has not yet. Healing saves it."""
+        """Whether a strike is still to come. Healing saves the work."""
         return any(doom.site.is_active for doom in self.dooms)
 
     async def passes(self) -> None:
-        """It passes a boundary: what is due strikes here."""
+        """It passes a boundary, where a doom that is due strikes."""
         for doom in self.dooms:
             if not doom.site.is_active:
                 continue
@@ -69,14 +71,14 @@ class Work:
                 await doom.strike(doom.firing, self)
 
     async def ends(self) -> None:
-        """It is done: what has not struck yet strikes now."""
+        """It is done: every doom that is left strikes now."""
         for doom in self.dooms:
             if doom.site.is_active:
                 self._spend(doom)
                 await doom.strike_end(doom.firing, self)
 
     def _spend(self, doom: Doom) -> None:
-        """Once, also if several calls run side by side; recorded before it takes effect."""
+        """Use a doom up, once, also if several calls run side by side. It is recorded first."""
         self.dooms = tuple(other for other in self.dooms if other is not doom)
         doom.site.strike(doom.firing)
 
@@ -86,6 +88,6 @@ WORK: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
 def doomed() -> Work | None:
-    """The work of the running task if something is to strike it: there is none of that mostly."""
+    """The work of the running task if a strike is to come; None for most work."""
     work = WORK.get()
     return work if work is not None and work.dooms else None

@@ -2,9 +2,9 @@
 
 The supervisor has the plan and its counters, so a kill takes none of them along, and a firing is
 recorded before it takes effect. A question blocks the process for one round trip over a socket of
-this machine; subjects that no fault was asked for are no question at all.
+this machine. A subject for which no fault was asked causes no question.
 
-Not here: who answers (`plan_server.py`), and where the socket is (wiring).
+Not here: the answers (`server.py`), and the address of the socket (wiring).
 """
 
 import socket
@@ -19,7 +19,7 @@ from lab.faults.table.spec import Subjects, ordinal_of
 WAIT_US: Final = 10_000_000
 """A supervisor that does not answer for so long is gone: no fault fires any more.
 
-One that has ended is known to be gone at once; on a busy machine a living one may be late.
+The end of a supervisor is known at once; on a busy machine a living one may be late.
 """
 
 UNIX: Final = "unix:"
@@ -35,7 +35,7 @@ class Ask(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True, gc=F
     Attributes:
         what: a method of `Site` or `FaultPlan`, `is_active`, `sites`, or `pause`.
         sites: (kind, site) of each site that is visited.
-        subjects: who visits.
+        subjects: of the visits.
         occurrence: for `toss`; of `pause` the microseconds.
         firing: for `strike`.
     """
@@ -48,11 +48,11 @@ class Ask(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True, gc=F
 
 
 class SiteInfo(msgspec.Struct, array_like=True, frozen=True):
-    """A site at which a fault can fire on a visit, and for whom.
+    """A site at which a fault can fire on a visit, and the orders that it can hit.
 
     Attributes:
-        chosen: of each rule, the orders that it chooses as (low, high, every); None: all.
-        planned: of an explicit plan, the orders that it hits; None if there is no such plan.
+        chosen: the orders that each rule chooses, as (low, high, every); None: all.
+        planned: the orders that an explicit plan hits; None without such a plan.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class SiteInfo(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Answer(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True, gc=False):
-    """One answer; `is_over` if the plan is healed, so that nothing will fire again."""
+    """One answer; `is_over` if the plan is healed, so no fault will fire again."""
 
     is_over: bool
     number: int = 0
@@ -77,13 +77,13 @@ _decode: Final = msgspec.json.Decoder(Answer).decode
 class RemotePlan(FaultPlan):
     """The supervisor's plan. `coin` and `seed` are those of the run.
 
-    Once the supervisor does not answer in time, or has gone away, no fault fires any more: what
-    ends then is the run, and the process must be able to end too.
+    Once the supervisor does not answer in time, or has gone away, no fault fires any more: the run
+    ends then, and the process must be able to end too.
 
     Args:
-        address: as `PlanServer.address` says it.
+        address: as `PlanServer.address` has it.
         seed, coin: see `FaultPlan`.
-        wait_us: how long one answer is waited for.
+        wait_us: longest wait for one answer.
     """
 
     def __init__(self, address: str, *, seed: int, coin: Coin, wait_us: int = WAIT_US) -> None:
@@ -101,7 +101,7 @@ class RemotePlan(FaultPlan):
 
     @property
     def is_connected(self) -> bool:
-        """Whether the supervisor was there when it was asked last."""
+        """Whether the supervisor answered the last question."""
         return self._socket is not None
 
     def close(self) -> None:
@@ -133,14 +133,14 @@ class RemotePlan(FaultPlan):
         self.ask(Ask("strike", firing=firing))
 
     def pause(self, member: str, for_us: int) -> None:
-        """Have this process, which is `member`, stopped for so long."""
+        """Have this process, which is `member`, stopped for `for_us`."""
         self.ask(Ask("pause", subjects=(member,), occurrence=for_us))
 
     # ---- for sites
 
     @property
     def is_over(self) -> bool:
-        """Nothing will fire any more, as far as this process has heard."""
+        """Whether no fault will fire any more, as far as this process has heard."""
         return self._is_over
 
     def ask(self, question: Ask) -> Answer:
@@ -152,7 +152,7 @@ class RemotePlan(FaultPlan):
             link.sendall(_encode(question) + b"\n")
             line = self._line(link)
         except OSError:
-            # Too late is gone: an answer that came after all would be taken for another's.
+            # A late answer would be taken for that of the next question.
             self.close()
             return _NO_ANSWER
         answer = _decode(line)
@@ -193,7 +193,7 @@ class RemoteSite(Site):
         return bool(self._remote.ask(Ask("is_active")).number)
 
     def may_hit(self, subject: str) -> bool:
-        """Whether a fault can fire here for this subject, whatever its visit's number."""
+        """Whether a fault can fire here for this subject at any visit."""
         if self._all:
             return True
         if self._hit:
@@ -214,13 +214,13 @@ class RemoteSite(Site):
         return self._ask("tosses", subject)
 
     def marks(self, subject: str) -> Firing | None:
-        # Also after heal: what was marked stays so.
+        # Asked after heal too: a subject that is marked stays marked.
         if not self.may_hit(subject):
             return None
         return self._remote.ask(Ask("marks", self._key, (subject,))).firing
 
     def visit(self, subject: str) -> int:
-        # Of an order that no fault can hit nobody needs the number.
+        # An order that no fault can hit needs no number.
         if self._remote.is_over or not self.may_hit(subject):
             return 0
         return self._remote.ask(Ask("visit", self._key, (subject,))).number

@@ -1,15 +1,16 @@
-"""The supervisor's side of `remote.py`: answers the questions of its processes from the one plan.
+"""The supervisor's side of `plan.py`: answers the questions of its processes from the one plan.
 
-Everything is answered in the step in which it comes in: two processes that visit a site at once are
-counted one after the other. Not here: the plan (`plan.py`), when it begins and ends
-(`nemesis.py`).
+Each question is answered in the step in which it comes in: two processes that visit a site at once
+are counted one after the other.
+
+Not here: the plan itself (`lab.faults.plan`), its begin and its end (`nemesis.py`).
 """
 
 import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -25,11 +26,11 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class PlanServer:
-    """Answers on a Unix socket, or on a loopback port where there is none.
+    """Answers on a Unix socket, or on a loopback port where a system has no such sockets.
 
     Args:
         plan: the plan of the run.
-        on_pause: `on_pause(member, for_us)` stops the process that asked for it, and wakes it.
+        on_pause: `on_pause(member, for_us)` stops the process that asks, and wakes it.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class PlanServer:
         """Listen; returns the address that processes are given.
 
         Args:
-            path: where the socket is made; nobody else may be able to write there.
+            path: of the socket, in a folder to which no other user can write.
 
         Raises:
             OSError: neither socket can be made.
@@ -61,7 +62,7 @@ class PlanServer:
         return self.address
 
     def close(self) -> None:
-        """Answer nobody any more: in their processes no fault fires from then on."""
+        """Answer no more questions: in the processes no fault fires from then on."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -70,14 +71,13 @@ class PlanServer:
         self._links.clear()
 
     def answer(self, question: Ask) -> Answer:
-        """What the plan says."""
+        """The answer of the plan."""
         number, firing = 0, None
         plan = self._plan
         sites = [plan.at(kind, name) for kind, name in question.sites]
         match question.what:
             case "fires" | "tosses" | "marks":
-                ask = cast("Callable[[str], Firing | None]", getattr(sites[0], question.what))
-                firing = ask(question.subjects[0])
+                firing = _visit(sites[0], question.what, question.subjects[0])
             case "fires_once":
                 firing = sites[0].fires_once(question.subjects)
             case "first":
@@ -113,7 +113,8 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        assert isinstance(transport, asyncio.Transport), "streams are written to"
+        self._transport = transport
         self._links.add(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -125,6 +126,13 @@ class _Link(asyncio.Protocol):
         assert self._transport is not None
         for line in lines:
             self._transport.write(_encode(self._answer(_decode(line))) + b"\n")
+
+
+def _visit(site: Site, what: str, subject: str) -> Firing | None:
+    """One of the questions about one subject at one site, by the name of the method."""
+    if what == "fires":
+        return site.fires(subject)
+    return site.tosses(subject) if what == "tosses" else site.marks(subject)
 
 
 def _infos(plan: FaultPlan) -> tuple[SiteInfo, ...]:

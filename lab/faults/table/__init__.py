@@ -1,1 +1,1 @@
-"""The table of faults: how a fault is written, every kind as one row, every crash point."""
+"""The table of faults: every kind as one row, every crash point, the way to write a fault."""

@@ -1,4 +1,4 @@
-"""Faults of clocks: what a process takes for the time of day. Their rows of the fault table.
+"""Faults of clocks: a process has the time of day wrong. Their rows of the fault table.
 
 Not here: the clock that is wrong (`clock.py`).
 """

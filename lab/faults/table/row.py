@@ -1,6 +1,6 @@
-"""What a row of the fault table is made of, and the places where faults strike.
+"""The parts of a row of the fault table, and the places where faults strike.
 
-Not here: the rows themselves (`rows_*.py`), and the table (`kinds.py`).
+Not here: the rows themselves (one file a family), and the table (`kinds.py`).
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ CLIENT: Final = "client"
 
 
 class ParamType(StrEnum):
-    """How the value of a parameter is written."""
+    """The form in which the value of a parameter is written."""
 
     LENGTH = "length of time such as 30s or 500ms"
     SPAN = "length of time such as 500ms, or two such as 50ms..400ms"
@@ -37,8 +37,8 @@ class Param:
     Attributes:
         default: in microseconds for lengths; a span has two of them.
         choices: the values that are allowed; empty: any of the type.
-        instead_of: the parameter that it may not be given beside.
-        beyond_contract: the values with which the design promises nothing.
+        instead_of: a parameter that excludes this one.
+        beyond_contract: values with which the design promises nothing.
     """
 
     name: str
@@ -52,17 +52,17 @@ class Param:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultKind:
-    """One row of the vocabulary.
+    """One row of the fault table.
 
     Attributes:
-        per: what its rate counts.
-        sites: where it can strike; a fault that names none strikes at `default_sites`.
+        per: the visits that its rate counts.
+        sites: the places where it can strike; without a site it strikes at `default_sites`.
         takes_processes: with `at=` it strikes a process at that time, and the site names it.
-        is_state: it is a state that somebody is in: without a count it strikes every visit.
+        is_state: it is a state of a third party: without a count it strikes every visit.
         is_timed: it strikes processes at a time only; at the begin if there is no `at=`.
-        lasts: what strikes at a time goes on for the length `for=`, and then ends.
+        lasts: a firing at a time goes on for the length `for=`, and then ends.
         is_outage: it takes down a server, the site, at a time only: `at=` and `for=`, no visits.
-        beyond_contract: the design promises nothing against it, whatever its parameters.
+        beyond_contract: the design promises nothing against it, with any parameters.
     """
 
     name: str

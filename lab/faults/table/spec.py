@@ -1,4 +1,4 @@
-"""How a fault is written: `kind[@site][#subject][:occurrence] key=value ...`.
+"""The way to write a fault: `kind[@site][#subject][:occurrence] key=value ...`.
 
     bus.duplicate rate=0.2              every fifth delivery, by keyed coins
     svc.timeout@payment_gateway#every25 first=1
@@ -10,11 +10,11 @@
     redis.down at=10s for=30s           a server: an outage has a begin and an end
 
 `rate` is a share of visits; `nth`, `first`, `every` (and `:N`, which is `nth=N`) count the visits
-of one subject to one site. With none of them: every visit within `at` and `for`, or without those
-the first one (of a state that somebody is in, such as flapping: every one). `#7`, `#1-20`,
-`#every25` choose orders by ordinal. `max` counts over the run.
+of one subject to one site. With none of them a fault strikes every visit within `at` and `for`, or
+without those the first one (every one of a state such as flapping). `#7`, `#1-20`, `#every25`
+choose orders by ordinal. `max` counts over the run.
 
-Not here: which kinds there are (`kinds.py`), and when one fires (`plan.py`).
+Not here: the list of kinds (`kinds.py`), and the decision to fire (`lab.faults.plan`).
 """
 
 import difflib
@@ -42,12 +42,12 @@ _COUNTING: Final = ("nth", "first", "every")
 
 
 class FaultError(ValueError):
-    """A fault that cannot be read or does not exist; the message names the part and the remedy."""
+    """A fault cannot be read or does not exist; the message names the part and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subjects:
-    """Orders chosen by ordinal: from `low` to `high`, and each `every`-th only."""
+    """Orders chosen by ordinal: every `every`-th one from `low` to `high`."""
 
     low: int = 1
     high: int = 2**62
@@ -64,9 +64,9 @@ class FaultSpec:
 
     Attributes:
         text: as it was written.
-        sites: where it can strike; empty if it strikes at a time.
-        process: what is struck at a time: a group, `api` or `relay`, one member such as
-            `payment-2`, or the server that an outage takes down; "" otherwise.
+        sites: the places where it can strike; none if it strikes at a time.
+        process: a fault that strikes at a time strikes this group, `api`, `relay`, one member such
+            as `payment-2`, or the server that an outage takes down; "" for all other faults.
         subjects: None if every order is chosen.
         rate: share of visits in [0, 1].
         nth, first, every: 0 if not asked for.
@@ -91,12 +91,12 @@ class FaultSpec:
 
     @property
     def is_timed(self) -> bool:
-        """It strikes a process or a server at `at_us`, once."""
+        """Whether it strikes a process or a server at `at_us`, once."""
         return bool(self.process)
 
     @property
     def is_beyond_contract(self) -> bool:
-        """The design does not promise to survive it: run only by `--beyond-contract`."""
+        """Whether the design promises nothing against it: it needs `--beyond-contract`."""
         kind = KINDS[self.kind]
         return kind.beyond_contract or any(
             self.params.get(param.name) in param.beyond_contract for param in kind.params
@@ -131,7 +131,7 @@ def parse_fault(text: str) -> FaultSpec:
 
 
 def parse_faults(texts: Iterable[str]) -> tuple[FaultSpec, ...]:
-    """All of them, in their order. Raises FaultError."""
+    """The faults that `texts` ask for, in their order. Raises FaultError."""
     return tuple(parse_fault(text) for text in texts)
 
 
@@ -230,7 +230,7 @@ class _Reader:
         return self._at_a_time(server, subject, "an outage")
 
     def _at_a_time(self, struck: str, subject: str | None, what: str) -> FaultSpec:
-        """One begin, and an end if it lasts."""
+        """A fault with a begin, and an end if it lasts."""
         known = ["at", "for"] if self._kind.lasts else ["at"]
         # A pause has a length of its own only where it strikes a delivery.
         params = () if self._kind.lasts and not self._kind.is_outage else self._kind.params
@@ -336,7 +336,7 @@ def _error(text: str, why: str) -> FaultError:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean X?`, or what there is, or nothing if that is too much."""
+    """`; did you mean X?`, or the known names, or nothing if those are too many."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:

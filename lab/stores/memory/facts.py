@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lab.domain.envelope import H_SUBJECT, header
+from lab.domain.envelope import H_SUBJECT, text_header
 from lab.domain.order import Order, OrderState
 from lab.history.recorder import Write
 from lab.ports.key_retry import WaitingRow
@@ -100,7 +100,7 @@ class Facts:
 
     def waiting(self, op: str, row: WaitingRow, head: WaitingRow | None) -> None:
         """A change of a key in retry; `head` is the key's head after it."""
-        subject = (header(row.record.headers, H_SUBJECT) or b"").decode(errors="replace")
+        subject = text_header(row.record.headers, H_SUBJECT)
         behind_dead = head is not None and head.is_dead
         self._write(
             ("waiting", self._now(), _STORE, subject, op, row.group, row.event_id, behind_dead)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lab.domain.envelope import H_SUBJECT, header
+from lab.domain.envelope import H_SUBJECT, text_header
 from lab.domain.errors import Down
 from lab.ports.bus import Record
 from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow
@@ -127,7 +127,7 @@ class PostgresKeyRetry(KeyRetryStore):
 
 def _to_arguments(row: WaitingRow) -> tuple[object, ...]:
     record = row.record
-    subject = (header(record.headers, H_SUBJECT) or b"").decode(errors="replace")
+    subject = text_header(record.headers, H_SUBJECT)
     packed = _encode(
         (
             record.topic,

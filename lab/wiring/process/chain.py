@@ -6,7 +6,7 @@ worlds outside.
 """
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 from lab.bus.loop.delivery import DeliveryLoop
 from lab.bus.loop.ends import Invoke, TypeFilter
@@ -24,7 +24,7 @@ from lab.patterns.timeout import NoTimeout, Timeout
 from lab.ports.bus import Consumer, Handle
 from lab.ports.parking import Parking
 from lab.ports.service import Service
-from lab.ports.store import Committer, OrderStore
+from lab.ports.store import OrderStore
 from lab.wiring.backends.memory_servers import group_topics
 from lab.wiring.policy import Policy, Switches
 from lab.wiring.ports import Life, Ports
@@ -32,24 +32,9 @@ from lab.wiring.ports import Life, Ports
 _AGAIN_US: Final = 1_000_000
 
 
-class DirectStore:
-    """An order store that commits by another committer: the weak part of `outbox`."""
-
-    def __init__(self, store: OrderStore, committer: Committer) -> None:
-        self.commit = committer.commit
-        self.load = store.load
-        self.outcome = store.outcome
-        self.http_key = store.http_key
-        self.due = store.due
-        self.wait_due = store.wait_due
-
-
 def committing_store(ports: Ports, policy: Policy) -> OrderStore:
     """The order store as services and patterns commit to it."""
-    committer = policy.part(Switches.outbox)(ports.orders, ports.publisher)
-    if committer is ports.orders:
-        return ports.orders
-    return cast("OrderStore", DirectStore(ports.orders, committer))
+    return policy.part(Switches.outbox)(ports.orders, ports.publisher)
 
 
 def make_timeout(life: Life, policy: Policy) -> Timeout | NoTimeout:

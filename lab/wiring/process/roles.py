@@ -8,8 +8,7 @@ A role is built afresh for every life of its process. It ends when it is told to
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from lab.api import make_app
 from lab.history.pen import Pen
@@ -18,7 +17,9 @@ from lab.patterns.drain import Background
 from lab.patterns.load_shedding import AdmitAll, LoadShedding
 from lab.patterns.outbox import Relay
 from lab.ports.bus import Consumer
+from lab.ports.every_call import PortType, around_every_call
 from lab.ports.ids import Ids
+from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
 from lab.ports.service import Service
 from lab.ports.strategies import Note
 from lab.runtime.asgi_call import AsgiApp
@@ -201,8 +202,8 @@ def _make_service(life: Life, ports: Ports, policy: Policy, timeout_us: int) -> 
             return Validation(
                 store=store,
                 customers=ports.customers,
-                warehouse=_guarded(ports.warehouse, life, policy, "warehouse", "in_stock"),
-                antifraud=_guarded(ports.antifraud, life, policy, "antifraud", "is_fraud"),
+                warehouse=_guarded(Warehouse, ports.warehouse, life, policy, "warehouse"),
+                antifraud=_guarded(Antifraud, ports.antifraud, life, policy, "antifraud"),
                 tasks=AsyncTasks(),
                 clock=life.clock,
                 timeout_us=timeout_us,
@@ -211,9 +212,7 @@ def _make_service(life: Life, ports: Ports, policy: Policy, timeout_us: int) -> 
         case "payment":
             return Payment(
                 store=store,
-                gateway=_guarded(
-                    ports.gateway, life, policy, "payment_gateway", "charge", "refund", "query"
-                ),
+                gateway=_guarded(PaymentGateway, ports.gateway, life, policy, "payment_gateway"),
                 clock=life.clock,
                 keys=keys,
                 compensation=policy.part(Switches.compensation)(pen=life.pen),
@@ -225,7 +224,7 @@ def _make_service(life: Life, ports: Ports, policy: Policy, timeout_us: int) -> 
             return Orders(store=store, clock=life.clock, note=note)
         case _:
             return Notification(
-                mailer=_guarded(ports.mailer, life, policy, "mailer", "send"),
+                mailer=_guarded(Mailer, ports.mailer, life, policy, "mailer"),
                 clock=life.clock,
                 keys=keys,
                 timeout_us=timeout_us,
@@ -255,7 +254,9 @@ def _guard(life: Life, policy: Policy, dependency: str) -> Breaker | NoBreaker:
     )
 
 
-def _guarded(inner: Third, life: Life, policy: Policy, dependency: str, *calls: str) -> Third:
-    """A third party with the calls named behind one breaker."""
+def _guarded(
+    port: PortType[Third], inner: Third, life: Life, policy: Policy, dependency: str
+) -> Third:
+    """A third party with all its calls behind one breaker."""
     guard = _guard(life, policy, dependency).guard
-    return cast("Third", SimpleNamespace(**{call: guard(getattr(inner, call)) for call in calls}))
+    return around_every_call(port, inner, lambda _name, call: guard(call))

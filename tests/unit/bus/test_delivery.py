@@ -12,6 +12,7 @@ import pytest
 
 from lab.domain.errors import Transient
 from lab.ports.bus import Ack, Consumer, Delivery, Release, Retry, Settlement, StopReport
+from lab.ports.every_call import Method, around_every_call, awaited_methods
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 from tests.contract.bus_world import (
     ACK,
@@ -31,19 +32,14 @@ T = TypeVar("T")
 LIMITS = limits(revoke_us=500 * MS, rest_us=400 * MS, commit_after_us=10 * MS)
 
 
-class Around:
+def instead(**calls: Method) -> Callable[[Consumer], Consumer]:
     """A consumer, some calls of which are replaced."""
+    assert calls.keys() <= set(awaited_methods(Consumer))
 
-    def __init__(self, consumer: Consumer, **calls: Callable[..., Awaitable[Any]]) -> None:
-        self._consumer = consumer
-        self.__dict__.update(calls)
+    def wrap(consumer: Consumer) -> Consumer:
+        return around_every_call(Consumer, consumer, calls.get)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._consumer, name)
-
-
-def instead(**calls: Callable[..., Awaitable[Any]]) -> Callable[[Consumer], Any]:
-    return lambda consumer: Around(consumer, **calls)
+    return wrap
 
 
 async def unreachable(*_given: object) -> None:

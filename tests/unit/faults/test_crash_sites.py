@@ -6,12 +6,14 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 import pytest
 
 from lab.domain.envelope import Envelope, to_headers
+from lab.domain.order import Order
 from lab.faults.bus.records import GARBAGE, DuplicatingConsumer, PoisoningPublisher, drop_acks
 from lab.faults.client import ClientFaults
 from lab.faults.plan.plan import FaultPlan, Firing
-from lab.faults.processes.crash_sites import HOOKS, Port, Role
-from lab.faults.processes.strikes import App, ProcessFaults, Receive, Scope, Send
+from lab.faults.processes.crash_sites import HOOKS, Role
+from lab.faults.processes.strikes import ProcessFaults
 from lab.faults.provider import ProviderFaults
+from lab.faults.requests import App, Receive, Scope, Send
 from lab.faults.table.crash_points import CRASH_POINTS
 from lab.faults.table.spec import parse_faults
 from lab.ports.bus import (
@@ -29,11 +31,42 @@ from lab.ports.bus import (
     TopicPartition,
 )
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
+from lab.ports.every_call import PortType, awaited_methods
 from lab.ports.faults import CallFault, CallFaultKind
-from lab.ports.store import Committer, OutboxRow, Unit, Verdict
+from lab.ports.key_retry import KeyRetryStore
+from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
+from lab.ports.store import (
+    Committer,
+    CustomerStore,
+    HttpKeyRow,
+    Loaded,
+    OrderStore,
+    OutboxRow,
+    OutboxStore,
+    Outcome,
+    StartStore,
+    Unit,
+    Verdict,
+)
 from lab.runtime.chance import Chance
 from lab.runtime.processes import AsyncTasks
 from lab.runtime.virtual_loop import Scheduler, sleep_us, suspend
+
+PORTS: Sequence[PortType[object]] = (
+    OrderStore,
+    OutboxStore,
+    StartStore,
+    KeyRetryStore,
+    CustomerStore,
+    DedupeStore,
+    Publisher,
+    Consumer,
+    Warehouse,
+    Antifraud,
+    PaymentGateway,
+    Mailer,
+)
+"""Those that a process is given with its crash points."""
 
 
 def make_plan(*texts: str, seed: int = 7, explicit: Sequence[Firing] | None = None) -> FaultPlan:
@@ -111,8 +144,8 @@ class Log(Consumer, Publisher):
         await suspend()
 
 
-class Store(Committer):
-    """Counts what was committed."""
+class Store(OrderStore):
+    """Counts what was committed; nobody looks."""
 
     def __init__(self, verdict: Verdict = Verdict.COMMITTED) -> None:
         self.verdict = verdict
@@ -122,6 +155,21 @@ class Store(Committer):
         await suspend()
         self.units.append(unit)
         return self.verdict
+
+    async def load(self, order_id: str) -> Loaded | None:
+        raise NotImplementedError
+
+    async def outcome(self, group: str, event_id: str) -> tuple[Outcome, int] | None:
+        raise NotImplementedError
+
+    async def http_key(self, key: str) -> HttpKeyRow | None:
+        raise NotImplementedError
+
+    async def due(self, limit: int) -> Sequence[Order]:
+        raise NotImplementedError
+
+    async def wait_due(self) -> None:
+        raise NotImplementedError
 
 
 class World:
@@ -328,7 +376,7 @@ def test_a_crash_point_at_a_commit_kills_on_its_side_of_it(point: str, committed
     plan = make_plan(f"proc.crash@{point}#1")
     world = World(plan)
     store = Store()
-    port = world.faults.around(Port.ORDERS, store)
+    port = world.faults.around(OrderStore, store)
 
     async def chain(_delivery: Delivery) -> Settlement:
         await port.commit(Unit(by="payment", settles=True))
@@ -344,7 +392,7 @@ def test_no_crash_point_of_the_handler_lies_at_an_intermediate_commit() -> None:
         "proc.crash@handler.before_commit rate=1", "proc.crash@handler.after_commit rate=1"
     )
     world = World(plan)
-    port = world.faults.around(Port.ORDERS, Store())
+    port = world.faults.around(OrderStore, Store())
 
     async def chain(_delivery: Delivery) -> Settlement:
         await port.commit(Unit(by="payment", settles=False))
@@ -355,7 +403,7 @@ def test_no_crash_point_of_the_handler_lies_at_an_intermediate_commit() -> None:
 
 def test_no_crash_lies_after_a_commit_that_did_not_happen() -> None:
     world = World(make_plan("proc.crash@handler.after_commit rate=1"))
-    port = world.faults.around(Port.ORDERS, Store(Verdict.CONFLICT))
+    port = world.faults.around(OrderStore, Store(Verdict.CONFLICT))
 
     async def chain(_delivery: Delivery) -> Settlement:
         await port.commit(Unit(by="payment", settles=True))
@@ -368,7 +416,7 @@ def test_no_crash_lies_after_a_commit_that_did_not_happen() -> None:
 def test_the_api_dies_at_the_commit_of_a_request(point: str, count: int) -> None:
     world = World(make_plan(f"proc.crash@{point}#1"), Role.API)
     store = Store()
-    port = world.faults.around(Port.ORDERS, store)
+    port = world.faults.around(OrderStore, store)
 
     async def main() -> None:
         await port.commit(Unit(by="api", lab_subject="1.1"))
@@ -390,7 +438,7 @@ def test_a_consumer_dies_at_the_publish_that_parks_a_record(
 ) -> None:
     world = World(make_plan(f"proc.crash@{point}#1"))
     log = Log()
-    port = world.faults.around(Port.PUBLISHER, log)
+    port = world.faults.around(Publisher, log)
 
     async def main() -> None:
         await port.publish([make_outgoing("orders.validation.other")])
@@ -403,7 +451,7 @@ def test_a_consumer_dies_at_the_publish_that_parks_a_record(
 def test_the_relay_dies_between_publish_and_mark() -> None:
     world = World(make_plan("proc.crash@relay.after_publish#2"), Role.RELAY)
     log = Log()
-    port = world.faults.around(Port.PUBLISHER, log)
+    port = world.faults.around(Publisher, log)
 
     async def main() -> None:
         await port.publish([make_outgoing("orders", subject=f"{n}.1") for n in (1, 2, 3)])
@@ -412,7 +460,7 @@ def test_the_relay_dies_between_publish_and_mark() -> None:
     assert len(log.published) == 3
 
 
-class Rows:
+class Rows(OutboxStore):
     """The relay's side of an outbox of one row."""
 
     async def unpublished(self, shard: int, limit: int) -> Sequence[OutboxRow]:
@@ -424,10 +472,19 @@ class Rows:
         assert rows
         await suspend()
 
+    async def own_shard(self) -> int | None:
+        raise NotImplementedError
+
+    async def wait_shard(self) -> None:
+        raise NotImplementedError
+
+    async def wait_unpublished(self, shard: int) -> None:
+        raise NotImplementedError
+
 
 def test_the_relay_dies_with_rows_in_its_hand() -> None:
     world = World(make_plan("proc.crash@relay.after_claim#1"), Role.RELAY)
-    port = world.faults.around(Port.OUTBOX, Rows())
+    port = world.faults.around(OutboxStore, Rows())
 
     async def main() -> None:
         await port.unpublished(0, 9)
@@ -438,7 +495,7 @@ def test_the_relay_dies_with_rows_in_its_hand() -> None:
 def test_a_consumer_dies_with_fetched_records_in_its_hand() -> None:
     world = World(make_plan("proc.crash@consumer.after_fetch#2"))
     log = Log(make_record(0), make_record(1, subject="2.1"))
-    port = world.faults.around(Port.CONSUMER, log)
+    port = world.faults.around(Consumer, log)
 
     async def main() -> None:
         await port.poll(10)
@@ -470,7 +527,7 @@ class Claims(DedupeStore):
 @pytest.mark.parametrize(("state", "survives"), [("acquired", False), ("busy", True)])
 def test_a_crash_after_a_claim_needs_a_claim(state: str, survives: bool) -> None:  # noqa: FBT001
     world = World(make_plan("proc.crash@dedupe.after_claim rate=1"))
-    port = world.faults.around(Port.DEDUPE, Claims(ClaimState(state)))
+    port = world.faults.around(DedupeStore, Claims(ClaimState(state)))
 
     async def chain(_delivery: Delivery) -> Settlement:
         await port.claim("payment", "e", owner="o", lease_us=1)
@@ -479,7 +536,7 @@ def test_a_crash_after_a_claim_needs_a_claim(state: str, survives: bool) -> None
     assert world.survives(consume(world, chain=chain)) is survives
 
 
-class Mails:
+class Mails(Mailer):
     """Counts mails."""
 
     def __init__(self) -> None:
@@ -495,7 +552,7 @@ class Mails:
 def test_a_handler_dies_on_either_side_of_its_effect(point: str, sent: int) -> None:
     world = World(make_plan(f"proc.crash@handler.{point}_effect#1"))
     mails = Mails()
-    port = world.faults.around(Port.MAILER, mails)
+    port = world.faults.around(Mailer, mails)
 
     async def chain(_delivery: Delivery) -> Settlement:
         await port.send("o", key="k", template="t", deadline_us=1)
@@ -528,7 +585,7 @@ def test_after_the_ack_the_delivery_is_settled_before_the_process_dies() -> None
 def test_a_draining_process_dies_before_it_commits_its_offsets() -> None:
     world = World(make_plan("proc.crash@shutdown.mid_drain rate=1"))
     log = Log()
-    port = world.faults.around(Port.CONSUMER, log)
+    port = world.faults.around(Consumer, log)
     offsets = {TopicPartition("orders", 0): 3}
 
     async def main() -> None:
@@ -544,7 +601,7 @@ def crash_boundary(seed: int) -> tuple[int, int]:
     """How many port calls began and ended before `any` killed a delivery that makes many."""
     world = World(make_plan("proc.crash@any#1", seed=seed))
     store = Store()
-    port = world.faults.around(Port.ORDERS, store)
+    port = world.faults.around(OrderStore, store)
     begun = 0
 
     async def chain(_delivery: Delivery) -> Settlement:
@@ -584,7 +641,7 @@ def test_any_kills_work_of_few_calls_at_its_end() -> None:
 
 def test_any_counts_calls_that_run_side_by_side() -> None:
     world = World(make_plan("proc.crash@any#1"))
-    port = world.faults.around(Port.ORDERS, Store())
+    port = world.faults.around(OrderStore, Store())
 
     async def call() -> Verdict:
         return await port.commit(Unit())
@@ -600,7 +657,7 @@ def test_any_counts_calls_that_run_side_by_side() -> None:
 def test_a_doomed_delivery_is_saved_by_healing() -> None:
     plan = make_plan("proc.crash@any#1")
     world = World(plan)
-    port = world.faults.around(Port.ORDERS, Store())
+    port = world.faults.around(OrderStore, Store())
 
     async def chain(_delivery: Delivery) -> Settlement:
         plan.heal()
@@ -627,7 +684,7 @@ def test_any_kills_the_api_within_a_request_of_the_chosen_order(
     survives: bool,  # noqa: FBT001
 ) -> None:
     world = World(make_plan("proc.crash@any#1"), Role.API)
-    app = world.faults.around_app(app_of(world.faults.around(Port.ORDERS, Store())))
+    app = world.faults.around_app(app_of(world.faults.around(OrderStore, Store())))
     sent: list[object] = []
 
     async def send(message: object) -> None:
@@ -644,8 +701,8 @@ def test_any_kills_the_api_within_a_request_of_the_chosen_order(
 
 def test_any_kills_the_relay_within_a_batch() -> None:
     world = World(make_plan("proc.crash@any#1"), Role.RELAY)
-    outbox = world.faults.around(Port.OUTBOX, Rows())
-    log = world.faults.around(Port.PUBLISHER, Log())
+    outbox = world.faults.around(OutboxStore, Rows())
+    log = world.faults.around(Publisher, Log())
 
     async def main() -> None:
         rows = await outbox.unpublished(0, 9)
@@ -659,7 +716,7 @@ def test_a_crash_of_an_explicit_plan_falls_on_the_same_boundary() -> None:
     def run(plan: FaultPlan) -> int:
         world = World(plan)
         store = Store()
-        port = world.faults.around(Port.ORDERS, store)
+        port = world.faults.around(OrderStore, store)
 
         async def chain(_delivery: Delivery) -> Settlement:
             for _ in range(30):
@@ -693,8 +750,8 @@ def test_ports_without_a_wanted_point_are_not_wrapped(role: Role) -> None:
         return Ack()
 
     app = app_of(store)
-    assert world.faults.around(Port.ORDERS, store) is store
-    assert world.faults.around(Port.CONSUMER, log) is log
+    assert world.faults.around(OrderStore, store) is store
+    assert world.faults.around(Consumer, log) is log
     assert world.faults.around_handle(chain) is chain
     assert world.faults.around_app(app) is app
 
@@ -705,6 +762,13 @@ def test_a_wanted_point_wraps_only_the_ports_it_lies_at(point: str) -> None:
     for role in Role:
         world = World(make_plan(f"proc.crash@{point} rate=1"), role)
         lies = {hook.port for hook in HOOKS if hook.point == point and hook.role is role}
-        for port in Port:
-            inner = object()
+        for port in PORTS:
+            assert isinstance(port, type)
+            inner: object = type("Inner", (port,), {})()
             assert (world.faults.around(port, inner) is not inner) == (port in lies)
+
+
+def test_every_point_lies_at_a_call_that_its_port_has() -> None:
+    nowhere = [hook for hook in HOOKS if hook.method not in awaited_methods(hook.port)]
+
+    assert nowhere == []

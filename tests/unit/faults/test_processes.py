@@ -1,12 +1,11 @@
 """Faults of processes at work: paused, cancelled, killed whenever a handler starts.
 
-Crash points are in `test_injectors.py`.
+Crash points are in `test_crash_sites.py`.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import cast
 
 import pytest
 
@@ -14,7 +13,7 @@ from lab.domain.codec import decode
 from lab.domain.envelope import Envelope
 from lab.domain.events import Payload
 from lab.faults.plan.plan import FaultPlan, Firing
-from lab.faults.processes.crash_sites import Port, Role
+from lab.faults.processes.crash_sites import Role
 from lab.faults.processes.strikes import CANCELLED_IN, PAUSED_IN, ProcessFaults
 from lab.faults.table.spec import parse_faults
 from lab.ports.bus import Ack, Delivery, Record, Settlement
@@ -43,8 +42,8 @@ def make_delivery(subject: str = "1.1") -> Delivery:
     return Delivery(record, "payment", 1, 1, "OrderValidated", "e", subject, 0, starts_known=False)
 
 
-class Claims:
-    """Counts the calls that were applied."""
+class Claims(DedupeStore):
+    """Counts the claims that were applied."""
 
     def __init__(self) -> None:
         self.applied = 0
@@ -54,6 +53,14 @@ class Claims:
         await suspend()
         self.applied += 1
         return Claim(ClaimState.ACQUIRED, 1)
+
+    async def complete(
+        self, group: str, event_id: str, *, owner: str, fence: int, window_us: int
+    ) -> bool:
+        raise NotImplementedError
+
+    async def release(self, group: str, event_id: str, *, owner: str, fence: int) -> bool:
+        raise NotImplementedError
 
 
 class World:
@@ -81,7 +88,7 @@ class World:
             term=lambda: None,
             pause=lambda for_us: self._pause(loop, for_us),
         )
-        self.dedupe = self.faults.around(Port.DEDUPE, cast("DedupeStore", self.claims))
+        self.dedupe = self.faults.around(DedupeStore, self.claims)
 
     def _pause(self, loop: ProcessLoop, for_us: int) -> None:
         self.paused_for.append(for_us)

@@ -9,12 +9,20 @@ import pytest
 from lab.domain.errors import Down, Indeterminate, LabError, Transient
 from lab.domain.order import OrderId, OrderState
 from lab.faults.plan.plan import FaultPlan
-from lab.faults.processes.crash_sites import Port, awaited_methods
 from lab.faults.stores import STATEMENTS, StoreFaults
 from lab.faults.table.spec import parse_faults
 from lab.ports.bus import Ack, Delivery, Record, Settlement
 from lab.ports.dedupe import ClaimState, DedupeStore
-from lab.ports.store import OrderStore, Unit, Verdict
+from lab.ports.every_call import awaited_methods
+from lab.ports.key_retry import KeyRetryStore
+from lab.ports.store import (
+    CustomerStore,
+    OrderStore,
+    OutboxStore,
+    StartStore,
+    Unit,
+    Verdict,
+)
 from lab.runtime.chance import Chance
 from lab.runtime.ids import subject_of
 from tests.contract.store_worlds import MS, MemoryProcess, MemoryWorld, make_create, memory_world
@@ -71,7 +79,7 @@ def test_a_commit_fails_as_the_port_says_and_is_applied_only_if_its_answer_is_lo
     is_applied: bool,  # noqa: FBT001
 ) -> None:
     async def main(world: MemoryWorld, process: MemoryProcess) -> None:
-        orders = make_faults(process, make_plan(kind)).around(Port.ORDERS, process.orders)
+        orders = make_faults(process, make_plan(kind)).around(OrderStore, process.orders)
         assert type(await raised(orders.commit(make_create()))) is error
         assert (world.store.load("order-1") is not None) is is_applied
         again = await orders.commit(make_create())
@@ -85,8 +93,8 @@ def test_what_changes_nothing_has_no_commit_to_lose(kind: str) -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         plan = make_plan(f"{kind} rate=1")
         faults = make_faults(process, plan)
-        orders = faults.around(Port.ORDERS, process.orders)
-        outbox = faults.around(Port.OUTBOX, process.outbox)
+        orders = faults.around(OrderStore, process.orders)
+        outbox = faults.around(OutboxStore, process.outbox)
         assert await orders.load("order-1") is None
         assert await orders.due(10) == []
         assert await orders.outcome("payment", "e") is None
@@ -99,9 +107,9 @@ def test_what_changes_nothing_has_no_commit_to_lose(kind: str) -> None:
 def test_no_statement_is_sent_without_a_connection() -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         faults = make_faults(process, make_plan("pg.pool_exhausted rate=1"))
-        customers = faults.around(Port.CUSTOMERS, process.customers)
-        orders = faults.around(Port.ORDERS, process.orders)
-        outbox = faults.around(Port.OUTBOX, process.outbox)
+        customers = faults.around(CustomerStore, process.customers)
+        orders = faults.around(OrderStore, process.orders)
+        outbox = faults.around(OutboxStore, process.outbox)
         for call in (
             orders.load("order-1"),
             orders.due(10),
@@ -118,7 +126,7 @@ def test_no_statement_is_sent_without_a_connection() -> None:
 def test_a_slow_statement_takes_its_time_and_is_carried_out() -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         plan = make_plan("pg.slow by=300ms")
-        orders = make_faults(process, plan).around(Port.ORDERS, process.orders)
+        orders = make_faults(process, plan).around(OrderStore, process.orders)
         assert await orders.commit(make_create()) is Verdict.COMMITTED
         assert process.clock.now_us() == 300 * MS
 
@@ -128,7 +136,7 @@ def test_a_slow_statement_takes_its_time_and_is_carried_out() -> None:
 def test_who_set_a_deadline_waits_no_longer_for_a_slow_statement() -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         faults = make_faults(process, make_plan("pg.slow by=300ms"))
-        customers = faults.around(Port.CUSTOMERS, process.customers)
+        customers = faults.around(CustomerStore, process.customers)
         error = await raised(customers.is_blocked("C-1", deadline_us=100 * MS))
         assert isinstance(error, Transient)
         assert process.clock.now_us() == 100 * MS
@@ -139,7 +147,7 @@ def test_who_set_a_deadline_waits_no_longer_for_a_slow_statement() -> None:
 def test_a_statement_that_is_slow_may_fail_besides() -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         faults = make_faults(process, make_plan("pg.slow by=300ms", "pg.deadlock"))
-        orders = faults.around(Port.ORDERS, process.orders)
+        orders = faults.around(OrderStore, process.orders)
         assert isinstance(await raised(orders.commit(make_create())), Transient)
         assert process.clock.now_us() == 300 * MS
 
@@ -149,7 +157,7 @@ def test_a_statement_that_is_slow_may_fail_besides() -> None:
 def test_every_kind_counts_every_statement_whichever_strikes() -> None:
     def firings(*kinds: str) -> list[tuple[str, int]]:
         async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
-            orders = make_faults(process, plan).around(Port.ORDERS, process.orders)
+            orders = make_faults(process, plan).around(OrderStore, process.orders)
             for _ in range(60):
                 await raised(orders.commit(Unit(lab_subject="1.1")))
 
@@ -168,8 +176,8 @@ def test_every_kind_counts_every_statement_whichever_strikes() -> None:
 def test_the_order_of_a_statement_is_told_by_its_arguments_or_by_the_work_at_hand() -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         faults = make_faults(process, plan)
-        orders = faults.around(Port.ORDERS, process.orders)
-        key_retry = faults.around(Port.KEY_RETRY, process.key_retry)
+        orders = faults.around(OrderStore, process.orders)
+        key_retry = faults.around(KeyRetryStore, process.key_retry)
 
         async def handler(_delivery: Delivery) -> Settlement:
             await raised(orders.outcome("payment", "e"))
@@ -190,7 +198,7 @@ def test_the_order_of_a_statement_is_told_by_its_arguments_or_by_the_work_at_han
 def test_a_request_is_the_work_at_hand_of_the_api() -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         faults = make_faults(process, plan, "api")
-        orders = faults.around(Port.ORDERS, process.orders)
+        orders = faults.around(OrderStore, process.orders)
 
         async def app(_scope: Any, _receive: Any, _send: Any) -> None:
             await raised(orders.http_key("key"))
@@ -211,7 +219,7 @@ def test_a_mark_of_many_events_is_a_visit_of_each_order() -> None:
         await process.orders.commit(make_create("one"))
         await process.orders.commit(make_create("two"))
         faults = make_faults(process, plan, "relay")
-        outbox = faults.around(Port.OUTBOX, process.outbox)
+        outbox = faults.around(OutboxStore, process.outbox)
         rows = [row for shard in range(4) for row in await outbox.unpublished(shard, 10)]
         assert isinstance(await raised(outbox.mark_published(rows)), Indeterminate)
         assert world.store.outbox.unpublished == 0
@@ -226,14 +234,14 @@ def test_a_fault_at_another_site_wraps_nothing() -> None:
         plan = make_plan("pg.deadlock@api", "redis.slow@orders")
         assert not StoreFaults.is_wanted(plan, "payment")
         faults = make_faults(process, plan)
-        assert faults.around(Port.ORDERS, process.orders) is process.orders
-        assert faults.around(Port.DEDUPE, process.dedupe) is process.dedupe
+        assert faults.around(OrderStore, process.orders) is process.orders
+        assert faults.around_dedupe(process.dedupe) is process.dedupe
 
     in_memory(main)
 
 
 def test_every_statement_that_the_ports_of_the_order_store_know_counts() -> None:
-    ports = (Port.ORDERS, Port.OUTBOX, Port.STARTS, Port.KEY_RETRY, Port.CUSTOMERS)
+    ports = (OrderStore, OutboxStore, StartStore, KeyRetryStore, CustomerStore)
     known = {(each.port, each.method) for each in STATEMENTS}
     assert known == {
         (port, method)
@@ -251,7 +259,7 @@ async def claim(store: DedupeStore, owner: str = "me") -> ClaimState:
 
 
 def dedupe_with(process: MemoryProcess, *texts: str) -> DedupeStore:
-    return make_faults(process, make_plan(*texts)).around(Port.DEDUPE, process.dedupe)
+    return make_faults(process, make_plan(*texts)).around_dedupe(process.dedupe)
 
 
 def test_a_slow_command_takes_its_time_and_is_carried_out() -> None:
@@ -318,7 +326,7 @@ def test_a_mark_that_ends_early_is_forgotten() -> None:
 def test_the_order_of_a_command_is_that_of_the_work_at_hand() -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         faults = make_faults(process, plan)
-        store = faults.around(Port.DEDUPE, process.dedupe)
+        store = faults.around_dedupe(process.dedupe)
 
         async def handler(_delivery: Delivery) -> Settlement:
             # What a handler starts beside itself is still about its order.
@@ -336,7 +344,7 @@ def test_the_order_of_a_command_is_that_of_the_work_at_hand() -> None:
 def test_the_wrapped_store_is_whole() -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         faults = make_faults(process, make_plan("pg.deadlock rate=1"))
-        orders: OrderStore = faults.around(Port.ORDERS, process.orders)
+        orders: OrderStore = faults.around(OrderStore, process.orders)
         assert await raised(orders.commit(make_create())) is not None
         assert (await process.orders.commit(make_create())) is Verdict.COMMITTED
         loaded = await orders.load("order-1")
