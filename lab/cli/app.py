@@ -48,7 +48,7 @@ USAGE_ERRORS: Final = frozenset(
         "lab.faults.table.spec.FaultError",
         "lab.report.run_folder.RunFolderError",
         "lab.scenarios.loader.ScenarioError",
-        "lab.scenarios.orders_file.OrdersFileError",
+        "lab.scenarios.orders_lines.OrdersFileError",
         "lab.settings.SettingError",
     )
 )
