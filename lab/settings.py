@@ -5,12 +5,13 @@ scenario's `set` and `LAB_SET_*` variables change it. Lengths of time are millis
 microseconds everywhere else.
 """
 
-import difflib
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from lab.did_you_mean import did_you_mean
 
 SIMULATED: Final = "simulated"
 WALL_CLOCK: Final = "wall-clock"
@@ -349,8 +350,7 @@ def parse_value(name: str, given: object) -> Value:
     """
     setting = _BY_NAME.get(name)
     if setting is None:
-        near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, _BY_NAME)
         raise SettingError(f"unknown setting {name!r}{hint} (see: lab list --settings)")
     default = setting.simulated
     value: Value

@@ -3,13 +3,13 @@
 Not here: which options there are (`options`, and the commands with options of their own).
 """
 
-import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab import settings
+from lab.did_you_mean import did_you_mean
 
 _SEED_DIGITS_MAX: Final = 19
 _ON_OFF: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -123,8 +123,7 @@ def _variable_changes(variables: Mapping[str, str]) -> dict[str, str]:
         if variable.startswith("SET_"):
             short = variable.removeprefix("SET_")
             if short not in names:
-                near = difflib.get_close_matches(short, names, n=1, cutoff=0.4)
-                hint = f"; did you mean LAB_SET_{near[0]}?" if near else ""
+                hint = did_you_mean(short, names, prefix="LAB_SET_")
                 raise settings.SettingError(f"unknown setting in LAB_{variable}{hint}")
             changes[names[short]] = value.strip()
     return changes

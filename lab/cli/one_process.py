@@ -142,12 +142,12 @@ def _word(given: Given, name: str, usual: str) -> str:
 
 def _off(names: Sequence[str]) -> tuple[str, ...]:
     from lab import patterns
-    from lab.scenarios.loader import nearest
+    from lab.did_you_mean import did_you_mean
 
     for name in names:
         if name not in patterns.NAMES:
             raise OptionError(
-                f"unknown pattern {name!r}{nearest(name, patterns.NAMES)} "
+                f"unknown pattern {name!r}{did_you_mean(name, patterns.NAMES)} "
                 "(see: lab list --patterns)"
             )
     return tuple(names)

@@ -3,12 +3,11 @@
 Not here: what a fault, a promise or a policy means; their own modules say whether they know a name.
 """
 
-import difflib
 import functools
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.checks.run_numbers import DEEDS
 from lab.checks.verdict import parse_goal
+from lab.did_you_mean import did_you_mean
 from lab.domain.order import OrderState
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import FaultError, parse_fault
@@ -58,14 +58,10 @@ def find_scenario(catalogue: Mapping[str, Scenario], name: str) -> Scenario:
         ScenarioError: unknown name, with the nearest one.
     """
     if name not in catalogue:
-        raise ScenarioError(f"unknown scenario {name!r}{nearest(name, catalogue)} (see: lab list)")
+        raise ScenarioError(
+            f"unknown scenario {name!r}{did_you_mean(name, catalogue)} (see: lab list)"
+        )
     return catalogue[name]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` for the nearest known name, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def load_file(path: Path) -> list[Scenario]:
@@ -175,7 +171,7 @@ class _Reader:
             raise self.error(name, "", "a name is made of a-z, 0-9 and -, and starts with a letter")
         for key in table:
             if key not in _FIELDS:
-                raise self.error(name, key, f"unknown key{nearest(key, _FIELDS)}")
+                raise self.error(name, key, f"unknown key{did_you_mean(key, _FIELDS)}")
         if "summary" not in table:
             raise self.error(name, "", "needs a summary")
         if "spike" in table and "orders_from" in table:
@@ -209,7 +205,7 @@ def _one_of(known: Sequence[str], what: str) -> Callable[[object], tuple[str, ..
         names = _texts(value)
         for name in names:
             if name not in known:
-                raise ValueError(f"unknown {what} {name!r}{nearest(name, known)}")
+                raise ValueError(f"unknown {what} {name!r}{did_you_mean(name, known)}")
         return names
 
     return parse
@@ -245,7 +241,7 @@ def _goals(value: object) -> tuple[str, ...]:
         name = parse_goal(text).name
         known = _countable(name)
         if name not in known:
-            raise ValueError(f"{text!r} names nothing that can happen{nearest(name, known)}")
+            raise ValueError(f"{text!r} names nothing that can happen{did_you_mean(name, known)}")
     return texts
 
 

@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeVar
 
 from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
+from lab.did_you_mean import did_you_mean
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import FaultError, FaultSpec, parse_fault
 from lab.scenarios.loader import (
@@ -18,7 +19,6 @@ from lab.scenarios.loader import (
     ScenarioError,
     find_scenario,
     load_catalogue,
-    nearest,
 )
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.swarm import Swarm, draw_swarm
@@ -301,5 +301,5 @@ def _within(name: str, value: float, low: float, high: float) -> float:
 def _known(what: str, names: Sequence[str], known: Sequence[str], see: str) -> tuple[str, ...]:
     for name in names:
         if name not in known:
-            raise ScenarioError(f"unknown {what} {name!r}{nearest(name, known)} (see: {see})")
+            raise ScenarioError(f"unknown {what} {name!r}{did_you_mean(name, known)} (see: {see})")
     return tuple(name for name in known if name in names)

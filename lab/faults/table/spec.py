@@ -17,13 +17,13 @@ the first one (of a state that somebody is in, such as flapping: every one). `#7
 Not here: which kinds there are (`kinds.py`), and when one fires (`plan.py`).
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from lab.did_you_mean import did_you_mean
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.providers import NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
@@ -338,7 +338,6 @@ def _error(text: str, why: str) -> FaultError:
 def _nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean X?`, or what there is, or nothing if that is too much."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {near[0]}?"
+    if hint := did_you_mean(name, names, likeness_min=0.5):
+        return hint
     return f"; there are {', '.join(names)}" if len(names) <= 8 else ""
