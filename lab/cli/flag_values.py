@@ -10,6 +10,7 @@ from typing import Final
 
 from lab import settings
 from lab.did_you_mean import did_you_mean
+from lab.settings_table import SETTINGS
 
 _SEED_DIGITS_MAX: Final = 19
 _ON_OFF: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -117,7 +118,7 @@ class Given:
 
 def _variable_changes(variables: Mapping[str, str]) -> dict[str, str]:
     """The policies that `LAB_SET_RETRY_ATTEMPTS_MAX` and the like change."""
-    names = {one.name.replace(".", "_").upper(): one.name for one in settings.SETTINGS}
+    names = {one.name.replace(".", "_").upper(): one.name for one in SETTINGS}
     changes = {}
     for variable, value in variables.items():
         if variable.startswith("SET_"):

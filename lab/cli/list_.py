@@ -122,7 +122,7 @@ def scenario_row(scenario: "Scenario") -> Row:
 
 
 def _settings(_asked: options.Asked) -> Iterable[Row]:
-    from lab.settings import SETTINGS
+    from lab.settings_table import SETTINGS
 
     for one in SETTINGS:
         yield {

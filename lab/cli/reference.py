@@ -22,7 +22,7 @@ from lab.patterns import PATTERNS
 from lab.report.result import result_schema
 from lab.scenarios.loader import load_catalogue
 from lab.scenarios.scenario import WORLDS, Scenario
-from lab.settings import SETTINGS
+from lab.settings_table import SETTINGS
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _MADE: Final = "<!-- Made by `python -m lab.cli.reference`; changes here are lost. -->\n"

@@ -12,7 +12,7 @@ from lab import patterns
 from lab.cli import app
 from lab.cli.options import complete_scenario, parse_seeds
 from lab.faults.table.kinds import KINDS
-from lab.settings import SETTINGS
+from lab.settings_table import SETTINGS
 from tests.cli.commands import lab
 
 

@@ -14,7 +14,8 @@ from lab.faults.table.spec import FaultSpec, parse_fault
 from lab.scenarios import swarm
 from lab.scenarios.loader import find_scenario, load_catalogue
 from lab.scenarios.scenario import REAL, SIMULATED, WORLDS
-from lab.settings import SETTINGS, WALL_CLOCK, settings_for
+from lab.settings import WALL_CLOCK, settings_for
+from lab.settings_table import SETTINGS
 from lab.wiring.spec import make_spec
 
 SEEDS = range(1, 401)
