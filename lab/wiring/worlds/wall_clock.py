@@ -7,7 +7,7 @@ Not here: processes of the operating system (`real_run`).
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -35,8 +35,8 @@ from lab.wiring.backends.real import KafkaBackend, PostgresBackend, RedisBackend
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran
 from lab.wiring.spec import TAIL_US, RunSpec
-from lab.wiring.worlds.real_process import LATE_US, TICK_US
 from lab.wiring.worlds.simulated import SimulatedWorld
+from lab.wiring.worlds.stall_watch import write_stalls
 
 
 def run_live(
@@ -163,7 +163,7 @@ async def _whole_run(
     async with AsyncExitStack() as stack:
         for backend in world.backends.all:
             await _prepare(backend, stack, real)
-        world.spawn(_watch_stalls(world))
+        world.spawn(write_stalls(world.clock, world.write, lambda: _alive(world)))
         total = workload.total or 0
         await drive(
             world,
@@ -177,17 +177,9 @@ async def _whole_run(
         return await world.look(), await _facts(world.backends)
 
 
-async def _watch_stalls(world: SimulatedWorld) -> None:
-    """Write down when this process stood still, and with it every process of the lab."""
-    clock = world.clock
-    while True:
-        due_us = clock.now_us() + TICK_US
-        await clock.sleep_us(TICK_US)
-        now_us = clock.now_us()
-        if now_us - due_us > LATE_US:
-            for member in world.members:
-                if member.loop is not None:
-                    world.write(("stalled", now_us, member.loop.name, "", now_us - due_us))
+def _alive(world: SimulatedWorld) -> Iterator[str]:
+    """Every process of the lab: all of them stand still when this one does."""
+    return (member.loop.name for member in world.members if member.loop is not None)
 
 
 async def _after_all(world: SimulatedWorld, real: _RealParts) -> tuple[End, list[list[Entry]]]:
