@@ -27,6 +27,7 @@ from lab.cli import (
     work,
 )
 from lab.cli.exit_codes import ExitCode
+from lab.cli.options import RunFlags
 from lab.cli.output import put, tell
 from lab.settings import environment
 
@@ -57,16 +58,23 @@ USAGE_ERRORS: Final = frozenset(
 NOT_READY_ERROR: Final = "lab.domain.errors.EnvironmentNotReady"
 """A server, or another program of this machine, that is not fit for use; nothing was started."""
 
+
+def _execute(done: int | RunFlags, **_options: object) -> int:
+    """The exit code of a command; one that is a class was only made until now."""
+    return done.execute() if isinstance(done, RunFlags) else done
+
+
 app: Final = typer.Typer(
     name="lab",
+    result_callback=_execute,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("list")(list_.list_)
-app.command("run")(run.run)
-app.command("chaos")(chaos.chaos)
+app.command("run")(run.Run)
+app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
 app.command("serve")(serve.serve)
 app.command("relay")(relay.relay)

@@ -10,7 +10,7 @@ import typer
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.flag_values import Given, OptionError
+from lab.cli.flag_values import FlagValues, OptionError
 from lab.cli.output import put
 from lab.cli.stopping import ended_as_by_ctrl_c
 
@@ -54,22 +54,22 @@ def bench(
     Simulated figures, or those of real servers; medians. The baselines are measured in the same
     run. Exit code: 0 whatever is missed, 4 a server is missing.
     """
-    given = Given({"rounds": rounds, "json": json, "quiet": quiet, "no-color": no_color})
-    times = given.whole("rounds")
+    values = FlagValues()
+    times = values.whole("rounds", rounds)
     if times is not None and not 1 <= times <= _ROUNDS_MAX:
         raise OptionError(f"--rounds must be from 1 to {_ROUNDS_MAX:,}, not {times}")
     if real and full:
         raise OptionError("--full is of the simulated figures: leave it out with --real")
     from lab.cli import render
 
-    is_json = given.switch("json")
-    with render.ProgressBar("bench", is_wanted=not (given.switch("quiet") or is_json)) as told:
+    is_json, is_quiet = values.switch("json", flag=json), values.switch("quiet", flag=quiet)
+    with render.ProgressBar("bench", is_wanted=not (is_quiet or is_json)) as told:
         encoded, page = _real(times, told) if real else _simulated(times, told, full=full)
     if is_json:
         put(encoded)
     else:
         width = render.width_of_output()
-        put(render.to_text(page, width=width, is_plain=given.switch("no-color")))
+        put(render.to_text(page, width=width, is_plain=values.switch("no-color", flag=no_color)))
     return ExitCode.PASS
 
 

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from lab import __version__
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.flag_values import Given
+from lab.cli.flag_values import FlagValues
 from lab.cli.output import put
 from lab.settings import environment
 
@@ -47,14 +47,14 @@ def doctor(*, json: options.Json = False, no_color: options.NoColor = False) -> 
 
     Exit code: 0 everything works, 4 something does not; the page says what helps.
     """
-    given = Given({"json": json, "no-color": no_color})
-    as_json, is_plain = given.switch("json"), given.switch("no-color")
+    values = FlagValues()
+    is_json, is_plain = values.switch("json", flag=json), values.switch("no-color", flag=no_color)
     servers = tuple(_servers())
     findings = [*_machine(), *servers, _simulator()]
     if all(one.answer == "ok" for one in servers):
         findings.append(_agreement())
     is_ready = all(one.answer != "wrong" for one in findings)
-    if as_json:
+    if is_json:
         import msgspec
 
         report = {"ready": is_ready, "findings": [msgspec.to_builtins(one) for one in findings]}

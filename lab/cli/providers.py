@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from lab.cli import one_process, options
-from lab.cli.flag_values import Flags
 
 
 def providers(
@@ -25,7 +24,7 @@ def providers(
 
     What they did survives them in the ledger's file. Point LAB_PROVIDERS_URL of `lab work` there.
     """
-    flags: Flags = {"host": host, "port": port, "ledger": ledger, "set": set_}
-    return one_process.be(
-        "providers", "providers", assignment=assignment, flags=flags, usual_port=8001
+    flags = one_process.ProcessFlags(
+        host=host, port=port, usual_port=8001, ledger=ledger, set_=set_
     )
+    return one_process.run_one_process("providers", "providers", assignment=assignment, flags=flags)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from lab.cli import one_process, options
-from lab.cli.flag_values import Flags, OptionError
+from lab.cli.flag_values import OptionError
 
 
 def work(
@@ -37,14 +37,13 @@ def work(
         known = ", ".join(READS)
         what = "name a service" if service is None else f"there is no service {service!r}"
         raise OptionError(f"{what}; there are {known}")
-    flags: Flags = {
-        "host": host,
-        "health-port": health_port,
-        "name": name,
-        "member": member,
-        "off": off,
-        "set": set_,
-    }
-    return one_process.be(
-        "consumer", service, assignment=assignment, flags=flags, port="health-port"
+    flags = one_process.ProcessFlags(
+        host=host,
+        port=health_port,
+        port_name="health-port",
+        name=name,
+        member=member,
+        off=off,
+        set_=set_,
     )
+    return one_process.run_one_process("consumer", service, assignment=assignment, flags=flags)

@@ -1,7 +1,6 @@
 """What a run found, in the words of `result.json`. Not here: judging, and how it is shown."""
 
 import platform
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -33,6 +32,7 @@ from lab.report.result import (
 from lab.scenarios.client import Tally
 from lab.scenarios.workload import Workload
 from lab.wiring.backends.interface import Survey
+from lab.wiring.reproduce import as_value, reproduce_line
 from lab.wiring.spec import RunSpec
 
 _HIT_SHOWN: Final = 10
@@ -86,10 +86,10 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         schema_version=SCHEMA_VERSION,
         scenario=scenario.name,
         summary=scenario.summary,
-        mode=spec.makes.mode,
-        bus=spec.makes.bus,
-        store=spec.makes.store,
-        dedupe=spec.makes.dedupe,
+        mode=spec.world.mode,
+        bus=spec.world.bus,
+        store=spec.world.store,
+        dedupe=spec.world.dedupe,
         seed=spec.seed,
         off=spec.off,
         beyond_contract=spec.beyond,
@@ -116,9 +116,9 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
             "orders": spec.orders,
             "rate": spec.rate,
             "orders_from": spec.orders_from,
-            "speed": spec.speed,
+            "speed": spec.options.speed,
             "faults": [fault.text for fault in spec.faults],
-            "history": spec.history,
+            "history": spec.options.history,
         },
         run_dir=None,
         kept=ran.kept,
@@ -134,33 +134,6 @@ def beside(result: Result, calm: Result) -> Result:
         return msgspec.structs.replace(result, partial=True, why=told)
     costs = Costs(metrics=calm.metrics, virtual_ms=calm.time.virtual_ms, digest=calm.digest)
     return msgspec.structs.replace(result, without_faults=costs)
-
-
-def reproduce_line(spec: RunSpec) -> str:
-    """The command that runs exactly this again."""
-    words = [*(spec.scenario.command or ("lab", "run", spec.scenario.name))]
-    words += ["--seed", str(spec.seed)]
-    for name, value in spec.given.items():
-        match value:
-            case None | () | "" | False:
-                pass
-            case True:
-                words.append(f"--{name}")
-            case dict():
-                for key, part in value.items():
-                    words += [f"--{name}", f"{key}={_as_option(part)}"]
-            case tuple() if name in ("off", "only"):
-                words += [f"--{name}", ",".join(value)]
-            case tuple():
-                for part in value:
-                    words += [f"--{name}", str(part)]
-            case _:
-                words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
-    return shlex.join(words)
-
-
-def _as_option(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _listed(spec: RunSpec) -> tuple[str, ...]:
@@ -247,7 +220,7 @@ def _drawn(spec: RunSpec) -> tuple[str, ...]:
     if spec.drawn is None:
         return ()
     told = [f"--fault '{text}'" for text in spec.drawn.faults]
-    told += [f"--set {name}={_as_option(one)}" for name, one in spec.drawn.settings.items()]
+    told += [f"--set {name}={as_value(one)}" for name, one in spec.drawn.settings.items()]
     return (f"seed {spec.seed} drew {' '.join(told)}",)
 
 
