@@ -29,7 +29,6 @@ from lab.cli import (
 from lab.cli.exit_codes import ExitCode
 from lab.cli.options import RunFlags
 from lab.cli.output import put, tell
-from lab.settings import environment
 
 WELCOME: Final = """\
 lab breaks an event-driven order system on purpose and says which promises held. Try:
@@ -139,6 +138,8 @@ def _usage(message: str, context: typer.Context | None) -> int:
 
 def _bug(bad: Exception) -> int:
     """One line, and how to get more; a traceback helps nobody who did not ask for it."""
+    from lab.settings import environment
+
     if environment().get("DEBUG"):
         traceback.print_exception(bad)
     what = f"{type(bad).__name__}: {bad}".splitlines()[0]

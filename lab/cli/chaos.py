@@ -6,15 +6,17 @@ what a fault is (`lab.faults`), how it is run and shown (`run`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
 from lab.cli.flag_values import FlagValues, OptionError
 from lab.cli.options import RunFlags, read_display, read_options
 from lab.cli.run import run_and_show
-from lab.scenarios.run_options import RunOptions
-from lab.scenarios.scenario import Scenario
+
+if TYPE_CHECKING:
+    from lab.scenarios.run_options import RunOptions
+    from lab.scenarios.scenario import Scenario
 
 DEFAULT_ORDERS: Final = 500
 DEFAULT_RATE: Final = 50.0
@@ -34,7 +36,7 @@ def _outage(server: str) -> Any:
     return typer.Option(metavar="SECONDS", help=told)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FaultFlags:
     """The flags of `lab chaos` alone, as the shell gave them; see `FAULT_FLAGS`."""
 
@@ -68,7 +70,7 @@ class FaultFlags:
     ] = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Chaos(RunFlags, FaultFlags):
     """Run the default workload, 500 orders, under a mixture of faults, and show what that costs.
 
@@ -84,8 +86,7 @@ class Chaos(RunFlags, FaultFlags):
         return run_and_show(replace(options, scenario=scenario), self.seeds, display)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaultFlag:
+class FaultFlag(NamedTuple):
     """The fault that a flag is short for.
 
     Attributes:
@@ -200,7 +201,7 @@ FAULT_FLAGS: Final = (
 """Every flag of `lab chaos` alone, but `--for`."""
 
 
-def make_scenario(options: RunOptions, flags: Chaos) -> Scenario:
+def make_scenario(options: "RunOptions", flags: Chaos) -> "Scenario":
     """The scenario that the flags ask for.
 
     Args:
@@ -213,6 +214,7 @@ def make_scenario(options: RunOptions, flags: Chaos) -> Scenario:
         FaultError: a fault cannot be understood.
     """
     from lab.faults.table.spec import parse_fault
+    from lab.scenarios.scenario import Scenario
 
     values = FlagValues()
     given = _read_faults(values, flags)
@@ -253,7 +255,7 @@ def _read_faults(values: FlagValues, flags: FaultFlags) -> dict[FaultFlag, float
     return {flag: value for flag, value in found.items() if value is not None}
 
 
-def _load(options: RunOptions, seconds: float | None) -> tuple[int, float]:
+def _load(options: "RunOptions", seconds: float | None) -> tuple[int, float]:
     """How many orders, and how many a second; a file of orders has its own number of them."""
     orders, rate = options.orders, options.rate
     if seconds is not None and options.orders_from is not None:
@@ -278,7 +280,7 @@ def _load(options: RunOptions, seconds: float | None) -> tuple[int, float]:
     return max(round(rate * seconds), 1), rate
 
 
-def _spec(flag: FaultFlag, value: float, options: RunOptions, load_s: float) -> str:
+def _spec(flag: FaultFlag, value: float, options: "RunOptions", load_s: float) -> str:
     """The fault that a flag is short for, as `--fault` takes it."""
     if not flag.is_outage:
         return flag.spec.format(value=_number(value))

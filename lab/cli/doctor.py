@@ -16,7 +16,6 @@ from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues
 from lab.cli.output import put
-from lab.settings import environment
 
 Answer = Literal["ok", "missing", "wrong"]
 
@@ -104,6 +103,7 @@ def _is_there(program: str) -> bool:
 
 
 def _servers() -> Iterable[Finding]:
+    from lab.settings import environment
     from lab.wiring.backends.readiness import look_at_servers
 
     for state in look_at_servers(environment()):

@@ -9,10 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lab import settings
-from lab.did_you_mean import did_you_mean
-from lab.settings_table import SETTINGS
-
 _SEED_DIGITS_MAX: Final = 19
 _ON_OFF: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -28,7 +24,9 @@ class FlagValues:
     """
 
     def __init__(self) -> None:
-        self._variables = settings.environment()
+        from lab.settings import environment
+
+        self._variables = environment()
 
     def text(self, name: str, flag: str | None) -> str | None:
         """Any text."""
@@ -183,9 +181,13 @@ def _policies_of_variables(variables: Mapping[str, str]) -> dict[str, str]:
     }
     if not given:
         return {}
+    from lab.did_you_mean import did_you_mean
+    from lab.settings import SettingError
+    from lab.settings_table import SETTINGS
+
     names = {_variable_of(one.name.replace(".", "_")): one.name for one in SETTINGS}
     for short in given:
         if short not in names:
             hint = did_you_mean(short, names, prefix=f"LAB_{prefix}")
-            raise settings.SettingError(f"unknown setting in LAB_{prefix}{short}{hint}")
+            raise SettingError(f"unknown setting in LAB_{prefix}{short}{hint}")
     return {names[short]: value for short, value in given.items()}

@@ -6,7 +6,7 @@ Not here: the tables themselves, which stand where they are used, and their look
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Places(NamedTuple):
     """The files that a list may need.
 
     Attributes:

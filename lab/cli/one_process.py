@@ -5,15 +5,13 @@ By hand it is told by flags and `LAB_*` variables; by `lab run --real` by a file
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import typer
 
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues, OptionError
-from lab.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
     from lab.wiring.worlds.assignment import Assignment
@@ -55,8 +53,7 @@ AssignmentFile = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessFlags:
+class ProcessFlags(NamedTuple):
     """The flags of such a command, as the shell gave them; a command lacks some of them.
 
     Attributes:
@@ -144,6 +141,7 @@ def _name(values: FlagValues, flags: ProcessFlags) -> str:
 
 def _off(names: Sequence[str]) -> tuple[str, ...]:
     from lab import patterns
+    from lab.did_you_mean import did_you_mean
 
     for name in names:
         if name not in patterns.NAMES:

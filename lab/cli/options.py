@@ -8,12 +8,14 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
 from lab.cli.flag_values import FlagValues, OptionError
-from lab.scenarios.run_options import HistoryKept, RunOptions
+
+if TYPE_CHECKING:
+    from lab.scenarios.run_options import HistoryKept, RunOptions
 
 DEFAULT_OUT: Final = Path("runs")
 SEEDS_MAX: Final = 1_000_000
@@ -73,13 +75,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colour (as the variable NO_COLOR).")]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RunFlags(ABC):
     """The flags of a command that runs something, as the shell gave them.
 
     So many flags make a command a class: its fields are the flags, its docstring is the help, and
-    `execute` does the work. Its subclasses add flags, or a scenario. It has no slots, because two
-    slotted classes cannot be the bases of one.
+    `execute` does the work. A subclass adds a scenario, or flags. Two slotted classes cannot be the
+    bases of one, so these have no slots; and `lab --help` would wait for methods that nobody calls,
+    so they are neither compared nor printed.
     """
 
     real: Annotated[
@@ -192,8 +195,7 @@ class RunFlags(ABC):
         """Do the work of the command; returns its exit code."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Display:
+class Display(NamedTuple):
     """How a result is shown.
 
     Attributes:
@@ -226,13 +228,15 @@ def read_display(flags: RunFlags) -> Display:
     )
 
 
-def read_options(scenario: str, flags: RunFlags) -> RunOptions:
+def read_options(scenario: str, flags: RunFlags) -> "RunOptions":
     """The options of a run of `scenario`, by its name.
 
     Raises:
         OptionError: a value cannot be used, or two flags contradict each other.
         SettingError: a `LAB_SET_*` variable names no policy.
     """
+    from lab.scenarios.run_options import RunOptions
+
     values = FlagValues()
     if flags.seed is not None and flags.seeds is not None:
         raise OptionError("--seed and --seeds contradict each other: leave one out")
@@ -283,7 +287,7 @@ def _read_world(values: FlagValues, flags: RunFlags) -> tuple[bool, str, str, st
     return real, bus, store, dedupe, wall_clock
 
 
-def _read_history(values: FlagValues, flags: RunFlags) -> HistoryKept:
+def _read_history(values: FlagValues, flags: RunFlags) -> "HistoryKept":
     word = values.word("history", flags.history, ("all", "witnesses"))
     return "all" if word == "all" else "witnesses"
 

@@ -19,13 +19,13 @@ from lab.cli.options import (
     read_options,
 )
 from lab.cli.output import put, tell
-from lab.scenarios.run_options import RunOptions
 
 if TYPE_CHECKING:
     from lab.report.seeds import SeedRun
+    from lab.scenarios.run_options import RunOptions
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Run(RunFlags):
     """Run one scenario and print which promises held.
 
@@ -45,7 +45,7 @@ class Run(RunFlags):
         return run_and_show(options, self.seeds, display)
 
 
-def run_and_show(options: RunOptions, seeds: str | None, display: Display) -> int:
+def run_and_show(options: "RunOptions", seeds: str | None, display: Display) -> int:
     """Run what was asked for, print the result, and return the exit code.
 
     Args:
@@ -67,7 +67,7 @@ def _ask_for_a_name(scenarios: Sequence[Path], display: Display) -> int:
     return ExitCode.USAGE
 
 
-def _run_one(options: RunOptions, display: Display) -> int:
+def _run_one(options: "RunOptions", display: Display) -> int:
     from lab.cli import render
     from lab.report.result import encode_result
 
@@ -86,7 +86,7 @@ def _run_one(options: RunOptions, display: Display) -> int:
     return code_of(result.verdict, is_partial=result.partial)
 
 
-def _run_seeds(options: RunOptions, seeds: Sequence[int], display: Display) -> int:
+def _run_seeds(options: "RunOptions", seeds: Sequence[int], display: Display) -> int:
     """Run them one after the other; an interrupted one ends the row and is left out."""
     from lab.cli import render
     from lab.report.seeds import encode_seeds, sum_up

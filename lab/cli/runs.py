@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from lab.cli.options import DEFAULT_OUT
 from lab.cli.stopping import ended_as_by_ctrl_c
-from lab.scenarios.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lab.report.result import Mode, Result
     from lab.report.seeds import SeedRun
+    from lab.scenarios.run_options import RunOptions
 
     OnProgress = Callable[[int, int, str], None]
 
@@ -22,20 +22,20 @@ RUNS_A_PROCESS: Final = 100
 of many seeds are spread over processes that come and go."""
 
 
-def name_of(options: RunOptions) -> str:
+def name_of(options: "RunOptions") -> str:
     """The name of the scenario."""
     scenario = options.scenario
     return scenario if isinstance(scenario, str) else scenario.name
 
 
-def mode_of(options: RunOptions) -> "Mode":
+def mode_of(options: "RunOptions") -> "Mode":
     """The world in which it runs, as results name it."""
     from lab.wiring.spec import choose_world
 
     return choose_world(options).mode
 
 
-def run_one(options: RunOptions, on_progress: "OnProgress | None" = None) -> "Result":
+def run_one(options: "RunOptions", on_progress: "OnProgress | None" = None) -> "Result":
     """One run; its files go to `runs` if `--out` was not given.
 
     Raises:
@@ -45,7 +45,7 @@ def run_one(options: RunOptions, on_progress: "OnProgress | None" = None) -> "Re
     return _run(replace(options, out=options.out or DEFAULT_OUT), on_progress)
 
 
-def run_seeds(options: RunOptions, seeds: Sequence[int]) -> "Iterator[SeedRun]":
+def run_seeds(options: "RunOptions", seeds: Sequence[int]) -> "Iterator[SeedRun]":
     """A run under each seed in turn, without files if `--out` was not given.
 
     Ends early where one was interrupted.
@@ -62,7 +62,7 @@ def run_seeds(options: RunOptions, seeds: Sequence[int]) -> "Iterator[SeedRun]":
         yield from _run_elsewhere(options, seeds[start : start + RUNS_A_PROCESS])
 
 
-def _run_elsewhere(options: RunOptions, seeds: Sequence[int]) -> "Iterator[SeedRun]":
+def _run_elsewhere(options: "RunOptions", seeds: Sequence[int]) -> "Iterator[SeedRun]":
     """Run the seeds in a process of their own, which ends afterwards."""
     import multiprocessing
     import signal
@@ -87,7 +87,7 @@ def _run_elsewhere(options: RunOptions, seeds: Sequence[int]) -> "Iterator[SeedR
             raise
 
 
-def _run_seed(options: RunOptions, seed: int) -> "SeedRun | None":
+def _run_seed(options: "RunOptions", seed: int) -> "SeedRun | None":
     """The summary of one run; None if it was interrupted."""
     from lab.report.seeds import seed_run
 
@@ -95,7 +95,7 @@ def _run_seed(options: RunOptions, seed: int) -> "SeedRun | None":
     return None if result.partial else seed_run(result)
 
 
-def _run(options: RunOptions, on_progress: "OnProgress | None" = None) -> "Result":
+def _run(options: "RunOptions", on_progress: "OnProgress | None" = None) -> "Result":
     from lab.wiring.run import run_spec
     from lab.wiring.spec import make_spec
 

@@ -10,7 +10,6 @@ from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues
 from lab.cli.output import put
-from lab.settings import environment
 
 if TYPE_CHECKING:
     from lab.wiring.backends.readiness import ServerState
@@ -23,6 +22,7 @@ def status(*, json: options.Json = False, no_color: options.NoColor = False) -> 
     """
     values = FlagValues()
     is_json, is_plain = values.switch("json", flag=json), values.switch("no-color", flag=no_color)
+    from lab.settings import environment
     from lab.wiring.backends.readiness import look_at_servers
 
     states = look_at_servers(environment())

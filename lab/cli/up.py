@@ -11,7 +11,6 @@ from lab.cli import docker
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues, OptionError
 from lab.cli.output import put, tell
-from lab.settings import environment
 
 PORT_MAX: Final = 65_535
 API_PORT: Final = 8_000
@@ -32,6 +31,7 @@ def up(
     """
     from lab.domain.errors import EnvironmentNotReady
     from lab.resources import is_checkout
+    from lab.settings import environment
     from lab.wiring.backends.readiness import PORTS, addresses
 
     values = FlagValues()
