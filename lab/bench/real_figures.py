@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lab.bench.baselines import raw_asgi
-from lab.bench.figures import Figure, Goal, make_figure
+from lab.bench.figures import Figure, at_least, at_most, make_figure
 from lab.bench.real_kafka import HANDLER_S, KEYS, PARTITIONS, WORKERS
 from lab.bench.real_postgres import CALLERS
 from lab.bench.real_redis import HANDLERS
@@ -41,7 +41,7 @@ def events(rounds: Sequence[RealRound]) -> Figure:
         unit="1/s",
         against=f"bare aiokafka with as many handlers and no such promise; {disorders:,} of its "
         f"{count:,} events did not wait for the one before them",
-        goal=Goal(of="value", bound="at least", limit=5_000),
+        goal=at_least(5_000, of="value"),
         how=f"at least once and in the order of keys, one process, {HANDLER_S * 1_000:g} ms a "
         f"handler, {WORKERS} at once; {count:,} events of {KEYS} keys over {PARTITIONS} "
         "partitions, all in order and committed",
@@ -55,7 +55,7 @@ def hops(rounds: Sequence[RealRound]) -> Figure:
         [(one.hops, one.hops_raw) for one in rounds],
         unit="1/s",
         against="the same bytes by bare aiokafka: send() a poll's records, commit the poll",
-        goal=Goal(of="ratio", bound="at least", limit=0.15),
+        goal=at_least(0.15),
         how=f"{rounds[0].sizes.hops:,} orders over three topics in one process: each event is "
         "decoded, and settled when the broker has the next one",
     )
@@ -69,7 +69,7 @@ def lives(rounds: Sequence[RealRound]) -> Figure:
         [(each.lives, each.lives_raw) for each in rounds],
         unit="1/s",
         against=f"the same in plain statements with a commit each, by {one.lives_by}",
-        goal=Goal(of="ratio", bound="at least", limit=2.5),
+        goal=at_least(2.5),
         how=f"{one.sizes.lives:,} confirmed orders: every look and unit of work of API, relay and "
         f"four services, {min(CALLERS, one.sizes.lives):,} callers",
     )
@@ -83,7 +83,7 @@ def keys(rounds: Sequence[RealRound]) -> Figure:
         [(each.keys, each.keys_raw) for each in rounds],
         unit="1/s",
         against=one.keys_by,
-        goal=Goal(of="ratio", bound="at least", limit=0.5),
+        goal=at_least(0.5),
         how=f"{one.sizes.keys:,} keys claimed under a lease and then completed, {HANDLERS} "
         "handlers in one process",
     )
@@ -108,7 +108,7 @@ def posts(rounds: Sequence[RealRound]) -> Figure:
         [(one.posts, one.posts_raw) for one in rounds],
         unit="1/s",
         against="a bare ASGI app on the same server",
-        goal=Goal(of="ratio", bound="at least", limit=0.5),
+        goal=at_least(0.5),
         how=f"{rounds[0].sizes.posts:,} orders under an Idempotency-Key each, a store that keeps "
         f"nothing, {raw_asgi.CONNECTIONS} connections; a process for each app",
     )
@@ -117,7 +117,7 @@ def posts(rounds: Sequence[RealRound]) -> Figure:
 def run(verdict: Verdict) -> Figure:
     """What somebody waits for who types the command."""
     orders = verdict.orders
-    goal = Goal(of="value", bound="at most", limit=10) if orders == VERDICT_ORDERS else None
+    goal = at_most(10, of="value") if orders == VERDICT_ORDERS else None
     return make_figure(
         "lab run happy-path --real",
         [(verdict.real_s, verdict.simulated_s)],

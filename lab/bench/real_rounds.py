@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from lab.bench import real_http, real_kafka, real_postgres, real_redis
+from lab.bench.progress import OnProgress, Progress
 from lab.bench.real_verdict import Verdict, measure_verdict
-from lab.bench.rounds import OnProgress
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class RealRounds:
         at: addresses of the servers, as `readiness.addresses` gives them.
         sizes: see `RealSizes`.
         rounds: how many there will be.
-        on_progress: told (measurements done, all of them, what is measured now).
+        on_progress: see `Progress`.
     """
 
     def __init__(
@@ -95,9 +95,7 @@ class RealRounds:
     ) -> None:
         self._at = at
         self._sizes = sizes
-        self._tell = on_progress or (lambda _done, _total, _what: None)
-        self._total = rounds * _MEASUREMENTS + 1
-        self._done = 0
+        self._progress = Progress(rounds * _MEASUREMENTS + 1, on_progress)
 
     def take(self) -> RealRound:
         """Measure everything but the whole run once.
@@ -151,7 +149,6 @@ class RealRounds:
         """
         return self._timed("start to verdict", lambda: measure_verdict(self._sizes.orders))
 
-    def _timed(self, what: str, measure: Callable[[], T]) -> T:
-        self._tell(self._done, self._total, what)
-        self._done += 1
+    def _timed(self, measurement: str, measure: Callable[[], T]) -> T:
+        self._progress.begin(measurement)
         return measure()

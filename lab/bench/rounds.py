@@ -16,9 +16,8 @@ from lab.bench import load
 from lab.bench.baselines.bare_start import start_s
 from lab.bench.baselines.queue_hop import HOPS, hop_us
 from lab.bench.baselines.skeleton import skeleton_us
+from lab.bench.progress import OnProgress, Progress
 from lab.bench.step_count import count_steps
-
-OnProgress = Callable[[int, int, str], None]
 
 _MEASUREMENTS: Final = 12
 
@@ -84,15 +83,13 @@ class Rounds:
 
     Args:
         sizes: see `Sizes`.
-        on_progress: told (measurements done, all of them, what is measured now).
+        on_progress: see `Progress`.
         rounds: how many there will be.
     """
 
     def __init__(self, sizes: Sizes, *, rounds: int, on_progress: OnProgress | None) -> None:
         self._sizes = sizes
-        self._tell = on_progress or (lambda _done, _total, _what: None)
-        self._total = rounds * _MEASUREMENTS
-        self._done = 0
+        self._progress = Progress(rounds * _MEASUREMENTS, on_progress)
         self._taken = 0
         self._hops: list[float] = []
         # Everything that is made at first use is made now, and counted once.
@@ -137,11 +134,10 @@ class Rounds:
             hop_us=median(self._hops),
         )
 
-    def _timed(self, what: str, measure: Callable[[], float]) -> float:
+    def _timed(self, measurement: str, measure: Callable[[], float]) -> float:
         """One measurement, with a hop before it."""
-        self._tell(self._done, self._total, what)
+        self._progress.begin(measurement)
         self._hops.append(hop_us(self._sizes.hops))
-        self._done += 1
         return measure()
 
 

@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from lab.bench.bench import BenchReport
     from lab.bench.figures import Figure
-    from lab.bench.interpreter import Machine
-    from lab.bench.real import RealReport
-    from lab.bench.rounds import OnProgress
+    from lab.bench.progress import OnProgress
+    from lab.bench.report import Report
 
 _ROUNDS_MAX: Final = 1_000
 
@@ -60,96 +58,82 @@ def bench(
         raise OptionError(f"--rounds must be from 1 to {_ROUNDS_MAX:,}, not {times}")
     if real and full:
         raise OptionError("--full is of the simulated figures: leave it out with --real")
+    from lab.bench.report import encode_report
     from lab.cli import render
 
     is_json, is_quiet = values.switch("json", flag=json), values.switch("quiet", flag=quiet)
-    with render.ProgressBar("bench", is_wanted=not (is_quiet or is_json)) as told:
-        encoded, page = _real(times, told) if real else _simulated(times, told, full=full)
+    with render.ProgressBar("bench", is_wanted=not (is_quiet or is_json)) as on_progress:
+        if real:
+            report, page = _measure_real(times, on_progress)
+        else:
+            report, page = _measure_simulated(times, on_progress, full=full)
     if is_json:
-        put(encoded)
+        put(encode_report(report))
     else:
         width = render.width_of_output()
         put(render.to_text(page, width=width, is_plain=values.switch("no-color", flag=no_color)))
     return ExitCode.PASS
 
 
-def _simulated(
-    rounds: int | None, told: "OnProgress | None", *, full: bool
-) -> "tuple[bytes, Sequence[RenderableType]]":
-    from lab.bench.bench import ROUNDS, encode_report, measure
+def _measure_simulated(
+    rounds: int | None, on_progress: "OnProgress | None", *, full: bool
+) -> "tuple[Report, Sequence[RenderableType]]":
+    from lab.bench.bench import ROUNDS, measure
 
-    report = measure(full=full, rounds=ROUNDS if rounds is None else rounds, on_progress=told)
-    return encode_report(report), _page(report)
+    report = measure(
+        full=full, rounds=ROUNDS if rounds is None else rounds, on_progress=on_progress
+    )
+    hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
+    circumstances = [("A hop", hop), *_circumstances(report)]
+    if not report.full:
+        circumstances.append(("Left out", "what grows with 100,000 orders: lab bench --full"))
+    return report, _page("lab bench: simulated figures", report.figures, circumstances)
 
 
-def _real(
-    rounds: int | None, told: "OnProgress | None"
-) -> "tuple[bytes, Sequence[RenderableType]]":
-    from lab.bench.real import REAL_ROUNDS, encode_real_report, measure_real
+def _measure_real(
+    rounds: int | None, on_progress: "OnProgress | None"
+) -> "tuple[Report, Sequence[RenderableType]]":
+    from lab.bench.real import REAL_ROUNDS, measure_real
     from lab.settings import environment
 
     with ended_as_by_ctrl_c():
         report = measure_real(
-            environment(), rounds=REAL_ROUNDS if rounds is None else rounds, on_progress=told
+            environment(),
+            rounds=REAL_ROUNDS if rounds is None else rounds,
+            on_progress=on_progress,
         )
-    return encode_real_report(report), _real_page(report)
-
-
-def _page(report: "BenchReport") -> "Sequence[RenderableType]":
-    hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
-    left_out = "" if report.full else "what grows with 100,000 orders: lab bench --full"
-    return _listed(
-        "lab bench: simulated figures, medians; they compare on this machine, at this moment only",
-        report.figures,
-        [
-            ("A hop", hop),
-            *_circumstances(report.rounds, report.wall_s, report.lab, report.machine),
-            *([("Left out", left_out)] if left_out else []),
-        ],
-    )
-
-
-def _real_page(report: "RealReport") -> "Sequence[RenderableType]":
     servers = ", ".join(f"{name} {version}" for name, version in report.servers.items())
-    return _listed(
-        "lab bench --real: figures of real servers, medians; they compare on this machine, at this "
-        "moment only",
-        report.figures,
-        [
-            *_circumstances(report.rounds, report.wall_s, report.lab, report.machine),
-            ("Servers", servers),
-        ],
-    )
+    circumstances = [*_circumstances(report), ("Servers", servers)]
+    return report, _page("lab bench --real: figures of real servers", report.figures, circumstances)
 
 
-def _circumstances(
-    rounds: int, wall_s: float, lab: str, machine: "Machine"
-) -> "list[tuple[str, str]]":
+def _circumstances(report: "Report") -> "list[tuple[str, str]]":
     from lab.cli.page_lines import length
 
+    machine = report.machine
     load = "" if machine.load_before is None else f", load {machine.load_before:g} before"
     return [
-        ("Measured", f"{rounds} rounds in {length(wall_s * 1_000)}"),
-        ("With", f"lab {lab}, {machine.python}"),
+        ("Measured", f"{report.rounds} rounds in {length(report.wall_s * 1_000)}"),
+        ("With", f"lab {report.lab}, {machine.python}"),
         ("On", f"{machine.processor}, {machine.cores} cores{load}"),
     ]
 
 
-def _listed(
+def _page(
     title: str, figures: "Sequence[Figure]", circumstances: "Sequence[tuple[str, str]]"
 ) -> "Sequence[RenderableType]":
     from lab.cli import render
 
-    titles = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal"]
+    columns = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal"]
     return [
-        title,
-        render.listing(titles, [_cells(figure) for figure in figures]),
+        f"{title}, medians; they compare on this machine, at this moment only",
+        render.listing(columns, [_cells(figure) for figure in figures]),
         "",
         render.labelled(
             [(figure.name, f"{figure.how}; against {figure.against}") for figure in figures]
         ),
         "",
-        render.labelled(list(circumstances)),
+        render.labelled(circumstances),
     ]
 
 

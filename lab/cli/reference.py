@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from lab.bench.bench import bench_schema
-from lab.bench.real import real_bench_schema
+from lab.bench.bench import BenchReport
+from lab.bench.real import RealReport
+from lab.bench.report import report_schema
 from lab.checks.registry import PROMISES
 from lab.checks.run_numbers import DEEDS
 from lab.cli.exit_codes import MEANINGS
@@ -36,8 +37,8 @@ def pages() -> Mapping[str, str]:
     """Every page by its file name."""
     return {
         "README.md": _index(),
-        "bench.schema.json": bench_schema().decode(),
-        "bench-real.schema.json": real_bench_schema().decode(),
+        "bench.schema.json": report_schema(BenchReport, "lab bench").decode(),
+        "bench-real.schema.json": report_schema(RealReport, "lab bench --real").decode(),
         "exit-codes.md": _page(
             "Exit codes",
             "What the exit code of a command says.",
