@@ -10,7 +10,7 @@ from lab import __version__
 from lab.bench import simulated_figures as figures
 from lab.bench.figures import Figure
 from lab.bench.interpreter import this_machine
-from lab.bench.long_run import grow
+from lab.bench.long_run import measure_long_run
 from lab.bench.progress import OnProgress, Progress
 from lab.bench.report import SCHEMA_VERSION, Report
 from lab.bench.rounds import DEFAULT, Rounds, Sizes
@@ -48,7 +48,7 @@ def measure(
     """Measure every figure and its baseline in this process, and in children of it.
 
     Args:
-        full: also what grows with the number of orders; takes a minute more.
+        full: also the growth with the number of orders; takes a minute more.
         rounds: how often each figure is measured.
         sizes: of the measurements.
         on_progress: see `Progress`.
@@ -82,9 +82,9 @@ def _growth(orders: tuple[int, int, int], on_progress: OnProgress | None) -> tup
     small, middle, large = orders
     plan = [small, middle, small, large, *[small] * (_GROW_BASE - 2)]
     progress = Progress(len(plan), on_progress)
-    grown = []
+    done = []
     for count in plan:
         progress.begin(f"a run of {count:,} orders")
-        grown.append(grow(count))
-    of = {count: [one for one in grown if one.orders == count] for count in orders}
+        done.append(measure_long_run(count))
+    of = {count: [one for one in done if one.orders == count] for count in orders}
     return figures.growth(of[small], of[middle][0], of[large][0])

@@ -1,4 +1,4 @@
-"""A figure of a bench: what was measured, its raw baseline, their ratio, and the goal.
+"""A figure of a bench: a measured value, its raw baseline, their ratio, and the goal.
 
 Not here: which figures there are (`simulated_figures`, `real_figures`), and measuring.
 """
@@ -13,7 +13,7 @@ Of = Literal["ratio", "value"]
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True):
-    """What a figure should reach.
+    """The goal of a figure.
 
     Attributes:
         of: the number that it is about.
@@ -33,16 +33,16 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One measured figure.
 
     Attributes:
-        name: what was measured, in a few words.
+        name: of the measurement, in a few words.
         value: median over the rounds, in `unit`.
         unit: of `value` and `baseline`.
-        baseline: median over the same rounds of what it is compared with, in `unit`.
-        against: what that is.
+        baseline: median of the baseline over the same rounds, in `unit`.
+        against: the baseline in a few words.
         ratio: value / baseline.
         low, high: smallest and largest over the rounds of the number that the goal is about; of
             the ratio without a goal.
         goal: null for a figure that only informs.
-        reached: whether the goal is; null without one.
+        reached: whether the goal is reached; null without one.
         how: how it was measured.
     """
 

@@ -29,7 +29,7 @@ CHAOS: Final = (
 
 
 class BenchError(Exception):
-    """A run that was to be measured did not do what it should: its time would say nothing."""
+    """A run that was to be measured did not do its work: its time would say nothing."""
 
 
 def order_us(
@@ -91,13 +91,13 @@ def _spent(options: RunOptions, clock: Callable[[], float], *, observe: bool = T
 
 def _must_be_sound(ran: Ran) -> None:
     """Raise BenchError unless every order was answered and drained, and no promise broken."""
-    what = f"{ran.spec.scenario.name} at seed {ran.spec.seed}"
+    run = f"{ran.spec.scenario.name} at seed {ran.spec.seed}"
     tally, is_drained = ran.tally, not any(ran.end.owed.values())
     if tally.accepted != ran.spec.orders or not is_drained:
         raise BenchError(
-            f"{what}: {tally.accepted:,} of {ran.spec.orders:,} orders were accepted, and they "
+            f"{run}: {tally.accepted:,} of {ran.spec.orders:,} orders were accepted, and they "
             f"have {'' if is_drained else 'not '}all come to their end"
         )
     broken = [finding.name for finding in ran.findings if finding.verdict == "FAIL"]
     if broken:
-        raise BenchError(f"{what}: {', '.join(broken)} did not hold, so its time says nothing")
+        raise BenchError(f"{run}: {', '.join(broken)} did not hold, so its time says nothing")

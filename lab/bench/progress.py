@@ -1,4 +1,4 @@
-"""How far a bench is, for whoever waits for it."""
+"""The progress of a bench, for the people who wait for it."""
 
 from collections.abc import Callable
 

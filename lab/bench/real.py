@@ -59,7 +59,7 @@ def measure_real(
     servers = must_be_ready(look_at_servers(variables))
     source = RealRounds(addresses(variables), sizes, rounds=rounds, on_progress=on_progress)
     try:
-        # First: what fails here fails before minutes were spent.
+        # First: a failure comes before minutes were spent.
         verdict = source.take_verdict()
         taken = [source.take() for _ in range(rounds)]
     except LabError:

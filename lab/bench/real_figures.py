@@ -1,6 +1,6 @@
-"""The figures of `lab bench --real`, each a pure function of what was measured.
+"""The figures of `lab bench --real`, each a pure function of the measurements.
 
-Not here: measuring (`real_rounds`), and what a figure is (`figures`).
+Not here: measuring (`real_rounds`), and the class of a figure (`figures`).
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def all_of(rounds: Sequence[RealRound], verdict: Verdict) -> tuple[Figure, ...]:
 
 
 def events(rounds: Sequence[RealRound]) -> Figure:
-    """What one consumer process handles when each event waits for something else."""
+    """The speed of one consumer process when each event waits for something else."""
     count = rounds[0].sizes.events
     disorders = max(one.disorders_raw for one in rounds)
     return make_figure(
@@ -49,7 +49,7 @@ def events(rounds: Sequence[RealRound]) -> Figure:
 
 
 def hops(rounds: Sequence[RealRound]) -> Figure:
-    """What three consumer groups and the publishing between them cost."""
+    """The cost of three consumer groups and of publishing between them."""
     return make_figure(
         "Kafka, three hops",
         [(one.hops, one.hops_raw) for one in rounds],
@@ -62,7 +62,7 @@ def hops(rounds: Sequence[RealRound]) -> Figure:
 
 
 def lives(rounds: Sequence[RealRound]) -> Figure:
-    """What putting units of work together gains."""
+    """The gain of putting units of work together."""
     one = rounds[0]
     return make_figure(
         "PostgreSQL, lives of orders",
@@ -90,7 +90,7 @@ def keys(rounds: Sequence[RealRound]) -> Figure:
 
 
 def claims(rounds: Sequence[RealRound]) -> Figure:
-    """The first phase alone: what a duplicate costs."""
+    """The first phase alone: the cost of a duplicate."""
     one = rounds[0]
     return make_figure(
         "Redis, keys claimed",
@@ -102,7 +102,7 @@ def claims(rounds: Sequence[RealRound]) -> Figure:
 
 
 def posts(rounds: Sequence[RealRound]) -> Figure:
-    """What the API does before anything is stored."""
+    """The work of the API before anything is stored."""
     return make_figure(
         "HTTP, orders posted",
         [(one.posts, one.posts_raw) for one in rounds],
@@ -115,7 +115,7 @@ def posts(rounds: Sequence[RealRound]) -> Figure:
 
 
 def run(verdict: Verdict) -> Figure:
-    """What somebody waits for who types the command."""
+    """The wait of a person who types the command."""
     orders = verdict.orders
     goal = at_most(10, of="value") if orders == VERDICT_ORDERS else None
     return make_figure(

@@ -1,6 +1,6 @@
 """A round on real servers: every measurement once, and its baseline right beside it.
 
-Not here: what the numbers mean (`real_figures`), and whether the servers are there (`real`).
+Not here: the meaning of the numbers (`real_figures`), and whether the servers are there (`real`).
 """
 
 import asyncio
@@ -45,16 +45,16 @@ REAL: Final = RealSizes()
 
 
 class RealRound(msgspec.Struct, frozen=True, kw_only=True):
-    """What one round measured; everything is a rate a second.
+    """The measurements of one round; every number is a rate a second.
 
     Attributes:
         events, events_raw: handled, each in five milliseconds.
         disorders_raw: events of the baseline that did not wait for the one before them.
         hops, hops_raw: orders over three topics.
         lives, lives_raw: orders through the database.
-        lives_by: who measured the baseline.
+        lives_by: program that measured the baseline.
         keys, claims, keys_raw: keys deduplicated, only claimed, and set.
-        keys_by: who measured the baseline.
+        keys_by: program that measured the baseline.
         posts, posts_raw: requests answered.
     """
 

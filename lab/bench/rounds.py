@@ -1,8 +1,8 @@
 """A round: every measurement of the bench once, next to its baseline.
 
-What drifts on a machine, its clock and its neighbours, drifts over a whole round; so values and
-baselines are taken in turns and compared within one round. Not here: what the numbers mean
-(`figures`).
+The clock and the neighbours of a machine drift over a whole round; so values and baselines are
+taken in turns and compared within one round. Not here: the meaning of the numbers
+(`simulated_figures`).
 """
 
 import tempfile
@@ -46,7 +46,7 @@ DEFAULT: Final = Sizes()
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """What one round measured.
+    """The measurements of one round.
 
     Attributes:
         hop_us: median of those taken between the others.

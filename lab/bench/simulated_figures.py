@@ -1,6 +1,6 @@
 """The figures of `lab bench`, each a pure function of the rounds.
 
-Not here: measuring (`rounds`, `long_run`), and what a figure is (`figures`).
+Not here: measuring (`rounds`, `long_run`), and the class of a figure (`figures`).
 """
 
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from lab.bench.figures import Figure, Goal, at_least, at_most, make_figure
-from lab.bench.long_run import RATE, Grown
+from lab.bench.long_run import RATE, LongRun
 from lab.bench.rounds import Round
 
 
@@ -146,9 +146,9 @@ def _cold(command: str, pairs: Sequence[tuple[float, float]], limit: float) -> F
     )
 
 
-def growth(small: Sequence[Grown], middle: Grown, large: Grown) -> tuple[Figure, Figure]:
-    """What the last of many orders costs, and the memory it takes."""
-    # What a machine does to one process it does to its hops too.
+def growth(small: Sequence[LongRun], middle: LongRun, large: LongRun) -> tuple[Figure, Figure]:
+    """The cost of the last of many orders, and the memory of the run."""
+    # A machine that slows one process down slows its hops down too.
     base = small[0]
     cost = make_figure(
         f"cost an order, {large.orders:,} / {base.orders:,}",

@@ -1,6 +1,6 @@
-"""`lab bench`: what one simulated order costs, or what the real adapters do, beside raw baselines.
+"""`lab bench`: the cost of a simulated order, or the speed of real adapters, beside raw baselines.
 
-Not here: what is measured and how (`lab.bench`). A missed goal is shown, not an exit code: a busy
+Not here: the measurements (`lab.bench`). A missed goal is shown, not an exit code: a busy
 machine is no mistake of anybody.
 """
 
@@ -11,7 +11,7 @@ import typer
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues, OptionError
-from lab.cli.output import put
+from lab.cli.output import print_result
 from lab.cli.stopping import ended_as_by_ctrl_c
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def bench(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     no_color: options.NoColor = False,
 ) -> int:
-    """Measure what an order costs, beside raw baselines.
+    """Measure the cost of an order, beside raw baselines.
 
     Simulated figures, or those of real servers; medians. The baselines are measured in the same
-    run. Exit code: 0 whatever is missed, 4 a server is missing.
+    run. Exit code: 0 even if a goal is missed, 4 a server is missing.
     """
     values = FlagValues()
     times = values.whole("rounds", rounds)
@@ -68,10 +68,12 @@ def bench(
         else:
             report, page = _measure_simulated(times, on_progress, full=full)
     if is_json:
-        put(encode_report(report))
+        print_result(encode_report(report))
     else:
         width = render.width_of_output()
-        put(render.to_text(page, width=width, is_plain=values.switch("no-color", flag=no_color)))
+        print_result(
+            render.to_text(page, width=width, is_plain=values.switch("no-color", flag=no_color))
+        )
     return ExitCode.PASS
 
 
@@ -86,7 +88,7 @@ def _measure_simulated(
     hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
     circumstances = [("A hop", hop), *_circumstances(report)]
     if not report.full:
-        circumstances.append(("Left out", "what grows with 100,000 orders: lab bench --full"))
+        circumstances.append(("Left out", "growth over 100,000 orders: lab bench --full"))
     return report, _page("lab bench: simulated figures", report.figures, circumstances)
 
 

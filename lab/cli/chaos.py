@@ -1,7 +1,7 @@
-"""`lab chaos`: the default workload under a mixture of faults, and what that costs.
+"""`lab chaos`: the default workload under a mixture of faults, and the costs of that.
 
-Its own flags are short for `--fault`; everything else it takes and does is `lab run`'s. Not here:
-what a fault is (`lab.faults`), how it is run and shown (`run`).
+Its own flags are short for `--fault`; everything else is as of `lab run`. Not here: the faults
+(`lab.faults`), and running and showing (`run`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,8 @@ def _share(visits: str) -> Any:
 
 
 def _outage(server: str) -> Any:
-    told = f"{server} is down for so long, from {OUTAGE_FROM:.0%} of the load on."
-    return typer.Option(metavar="SECONDS", help=told)
+    text = f"{server} is down for so long, from {OUTAGE_FROM:.0%} of the load on."
+    return typer.Option(metavar="SECONDS", help=text)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -72,7 +72,7 @@ class FaultFlags:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Chaos(RunFlags, FaultFlags):
-    """Run the default workload, 500 orders, under a mixture of faults, and show what that costs.
+    """Run the default workload, 500 orders, under a mixture of faults, and show the costs.
 
     The same load runs once more without faults. Every fault that is asked for has to happen, else
     the run proves nothing. More kinds: --fault, see `lab list --faults`.

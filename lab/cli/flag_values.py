@@ -77,7 +77,7 @@ class FlagValues:
         return value
 
     def number_up_to(self, name: str, flag: str | None, most: float, unit: str) -> float | None:
-        """A number from 0 to `most`; `unit` is what it counts, in a message.
+        """A number from 0 to `most`; `unit` names its unit in a message.
 
         Raises:
             OptionError: it is none.

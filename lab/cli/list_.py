@@ -1,4 +1,4 @@
-"""`lab list`: what can be run, broken, switched off, set and promised, and which runs are kept.
+"""`lab list`: scenarios, faults, patterns, settings and promises, and the runs that are kept.
 
 Not here: the tables themselves, which stand where they are used, and their looks (`render`).
 """
@@ -13,7 +13,7 @@ import typer
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues, OptionError
-from lab.cli.output import put
+from lab.cli.output import print_result
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -82,7 +82,7 @@ def list_(
     forms = [form for form, is_on in switches.items() if is_on]
     _refuse_mixtures(name, forms, is_toml=toml, is_json=is_json)
     if name:
-        put(
+        print_result(
             _about_one(
                 _find_scenario(name, files), is_toml=toml, is_json=is_json, is_plain=is_plain
             )
@@ -90,7 +90,7 @@ def list_(
     else:
         table = TABLES[forms[0] if forms else "scenarios"]
         rows = list(table.rows(places))
-        put(_json(rows) if is_json else _text(_shown(table, rows), is_plain=is_plain))
+        print_result(_json(rows) if is_json else _text(_shown(table, rows), is_plain=is_plain))
     return ExitCode.PASS
 
 
@@ -186,7 +186,7 @@ def _faults(_places: Places) -> Iterable[Row]:
 
 
 def beyond_of(kind: "FaultKind") -> tuple[str, ...]:
-    """What of a kind needs `--beyond-contract`: all of it, or some values of its keys."""
+    """The parts of a kind that need `--beyond-contract`: all of it, or some values of its keys."""
     if kind.beyond_contract:
         return (kind.name,)
     return tuple(f"{one.name}={value}" for one in kind.params for value in one.beyond_contract)
@@ -296,7 +296,7 @@ def _cell(value: object) -> str:
 
 
 def _story(scenario: "Scenario") -> "list[RenderableType]":
-    """A scenario for people: why it goes wrong, what is done about it, what to try."""
+    """A scenario for people: its story, the patterns against it, commands to try."""
     from lab.cli import render
     from lab.patterns import PATTERNS
 

@@ -1,6 +1,6 @@
-"""The common part of `lab serve`, `relay`, `work` and `providers`: one process, told what to be.
+"""The common part of `lab serve`, `relay`, `work` and `providers`: one process of the system.
 
-By hand it is told by flags and `LAB_*` variables; by `lab run --real` by a file.
+A person describes it by flags and `LAB_*` variables, `lab run --real` by a file.
 """
 
 import re
@@ -49,7 +49,9 @@ Port = Annotated[
 ]
 AssignmentFile = Annotated[
     Path | None,
-    typer.Option("--assignment", hidden=True, help="What to be; written by lab run --real."),
+    typer.Option(
+        "--assignment", hidden=True, help="A description of the process; written by lab run --real."
+    ),
 ]
 
 
@@ -78,10 +80,10 @@ def run_one_process(
     """Be that process until it is told to end; the exit code.
 
     Args:
-        role: what it is for.
+        role: of the process.
         group: its consumer group, or its role's name.
-        assignment: a file that says all there is to say; the flags are left alone then.
-        flags: what it is told by hand.
+        assignment: a file that describes it whole; the flags are left alone then.
+        flags: its description by hand.
     """
     from lab.wiring.worlds.assignment import read_assignment
     from lab.wiring.worlds.real_process import run_process

@@ -94,13 +94,15 @@ class RunFlags(ABC):
     ] = False
     bus: Annotated[
         str | None,
-        typer.Option("--bus", metavar="MAKE", help="memory or kafka; the rest as it is.  [memory]"),
+        typer.Option(
+            "--bus", metavar="BACKEND", help="memory or kafka; the rest as it is.  [memory]"
+        ),
     ] = None
     store: Annotated[
-        str | None, typer.Option("--store", metavar="MAKE", help="memory or postgres.  [memory]")
+        str | None, typer.Option("--store", metavar="BACKEND", help="memory or postgres.  [memory]")
     ] = None
     dedupe: Annotated[
-        str | None, typer.Option("--dedupe", metavar="MAKE", help="memory or redis.  [memory]")
+        str | None, typer.Option("--dedupe", metavar="BACKEND", help="memory or redis.  [memory]")
     ] = None
     wall_clock: Annotated[
         bool, typer.Option("--wall-clock", help="Run on the wall clock, also if all is in memory.")
@@ -178,14 +180,14 @@ class RunFlags(ABC):
         bool,
         typer.Option(
             "--beyond-contract",
-            help="Allow what the design does not promise to survive; the verdict is UNKNOWN then.",
+            help="Allow more than the design promises to survive; the verdict is UNKNOWN then.",
         ),
     ] = False
     json: Json = False
     quiet: Annotated[
         bool,
         typer.Option(
-            "--quiet", help="Print the verdict line only; with --seeds what did not pass."
+            "--quiet", help="Print the verdict line only; with --seeds the seeds that did not pass."
         ),
     ] = False
     no_color: NoColor = False

@@ -18,7 +18,7 @@ from lab.cli.options import (
     read_display,
     read_options,
 )
-from lab.cli.output import put, tell
+from lab.cli.output import print_message, print_result
 
 if TYPE_CHECKING:
     from lab.report.seeds import SeedRun
@@ -46,7 +46,7 @@ class Run(RunFlags):
 
 
 def run_and_show(options: "RunOptions", seeds: str | None, display: Display) -> int:
-    """Run what was asked for, print the result, and return the exit code.
+    """Run a scenario once or under many seeds, print the result, and return the exit code.
 
     Args:
         options: of the run.
@@ -59,11 +59,11 @@ def run_and_show(options: "RunOptions", seeds: str | None, display: Display) -> 
 
 
 def _ask_for_a_name(scenarios: Sequence[Path], display: Display) -> int:
-    """Nothing to run: show what there is, beside the result that is missing."""
+    """Nothing to run: show the scenarios, beside the result that is missing."""
     from lab.cli.list_ import scenario_lines
 
-    tell("lab: name a scenario to run: lab run NAME. There are:\n")
-    tell(scenario_lines(scenarios, is_plain=display.no_color).rstrip())
+    print_message("lab: name a scenario to run: lab run NAME. There are:\n")
+    print_message(scenario_lines(scenarios, is_plain=display.no_color).rstrip())
     return ExitCode.USAGE
 
 
@@ -74,7 +74,7 @@ def _run_one(options: "RunOptions", display: Display) -> int:
     with render.ProgressBar(runs.name_of(options), is_wanted=display.wants_progress) as on_progress:
         result = runs.run_one(options, on_progress)
     if display.json:
-        put(encode_result(result))
+        print_result(encode_result(result))
     else:
         width = render.width_of_output()
         page = (
@@ -82,7 +82,7 @@ def _run_one(options: "RunOptions", display: Display) -> int:
             if display.quiet
             else render.result_page(result, width=width)
         )
-        put(render.to_text(page, width=width, is_plain=display.no_color))
+        print_result(render.to_text(page, width=width, is_plain=display.no_color))
     return code_of(result.verdict, is_partial=result.partial)
 
 
@@ -109,11 +109,11 @@ def _run_seeds(options: "RunOptions", seeds: Sequence[int], display: Display) ->
         is_partial=is_partial,
     )
     if display.json:
-        put(encode_seeds(summary))
+        print_result(encode_seeds(summary))
     else:
         shown = [one for one in done if one.verdict != "PASS" or not display.quiet]
         page = [*map(render.seed_line, shown), *render.seeds_summary(summary)]
         width = render.width_of_output()
-        put(render.to_text(page, width=width, is_plain=display.no_color))
+        print_result(render.to_text(page, width=width, is_plain=display.no_color))
     codes = [code_of(one.verdict, is_partial=False) for one in done]
     return ExitCode.INTERRUPTED if is_partial else worst(codes)

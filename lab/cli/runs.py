@@ -71,7 +71,7 @@ def _run_elsewhere(options: "RunOptions", seeds: Sequence[int]) -> "Iterator[See
     with ProcessPoolExecutor(
         max_workers=1,
         mp_context=multiprocessing.get_context("spawn"),
-        # Ctrl-C goes to the whole group; this process decides what becomes of it.
+        # Ctrl-C goes to the whole group; this process alone answers it.
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     ) as pool:

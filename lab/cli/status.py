@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues
-from lab.cli.output import put
+from lab.cli.output import print_result
 
 if TYPE_CHECKING:
     from lab.wiring.backends.readiness import ServerState
@@ -30,9 +30,11 @@ def status(*, json: options.Json = False, no_color: options.NoColor = False) -> 
         import msgspec
 
         servers = [msgspec.to_builtins(state) for state in states]
-        put(msgspec.json.format(msgspec.json.encode({"servers": servers}), indent=2) + b"\n")
+        print_result(
+            msgspec.json.format(msgspec.json.encode({"servers": servers}), indent=2) + b"\n"
+        )
     else:
-        put(_page(states, is_plain=is_plain))
+        print_result(_page(states, is_plain=is_plain))
     return ExitCode.NOT_READY if any(state.problem for state in states) else ExitCode.PASS
 
 

@@ -10,7 +10,7 @@ import typer
 from lab.cli import docker
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues, OptionError
-from lab.cli.output import put, tell
+from lab.cli.output import print_message, print_result
 
 PORT_MAX: Final = 65_535
 API_PORT: Final = 8_000
@@ -60,9 +60,9 @@ def up(
         )
     if app:
         port = values.whole("API_PORT", None) or API_PORT
-        tell(f"lab: orders go to http://127.0.0.1:{port}")
-    # What is set already may name other servers: these are the ones that were started.
+        print_message(f"lab: orders go to http://127.0.0.1:{port}")
+    # Variables that are set already may name other servers: these are the ones that were started.
     ports = {name: value for name, value in environment().items() if name in PORTS}
     for name, address in addresses(ports).items():
-        put(f"export LAB_{name}={address}\n")
+        print_result(f"export LAB_{name}={address}\n")
     return ExitCode.PASS

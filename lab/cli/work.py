@@ -35,8 +35,8 @@ def work(
 
     if service is None or service not in READS:
         known = ", ".join(READS)
-        what = "name a service" if service is None else f"there is no service {service!r}"
-        raise OptionError(f"{what}; there are {known}")
+        mistake = "name a service" if service is None else f"there is no service {service!r}"
+        raise OptionError(f"{mistake}; there are {known}")
     flags = one_process.ProcessFlags(
         host=host,
         port=health_port,

@@ -1,6 +1,6 @@
-"""Reads scenarios from TOML into frozen data; refuses what is not known, by place and remedy.
+"""Reads scenarios from TOML into frozen data; refuses an unknown name, by place and remedy.
 
-Not here: what a fault, a promise or a policy means; their own modules say whether they know a name.
+Not here: faults, promises and policies; their own modules say whether they know a name.
 """
 
 import functools
@@ -47,7 +47,7 @@ def load_catalogue(extra: Sequence[Path] = ()) -> dict[str, Scenario]:
 
 @functools.cache
 def _shipped() -> tuple[Scenario, ...]:
-    """Read once: who runs a thousand seeds from Python does not wait for it a thousand times."""
+    """Read once: a thousand runs from Python do not wait for it a thousand times."""
     return tuple(load_file(Path(str(resource_path("scenarios.toml")))))
 
 
@@ -98,9 +98,9 @@ def toml_of(scenario: Scenario) -> str:
                 return part.strip() + "\n"
         except tomllib.TOMLDecodeError:
             continue
-    # It is written in some other way, such as inline: what it says is kept, not how.
-    told = [f"{key} = {_as_toml(value)}" for key, value in table.items()]
-    return "\n".join([f"[scenarios.{scenario.name}]", *told]) + "\n"
+    # It is written in some other way, such as inline: its contents are kept, not its form.
+    lines = [f"{key} = {_as_toml(value)}" for key, value in table.items()]
+    return "\n".join([f"[scenarios.{scenario.name}]", *lines]) + "\n"
 
 
 def _as_toml(value: object) -> str:
@@ -135,7 +135,7 @@ def _read(path: Path) -> str:
 
 
 class _Reader:
-    """One file: turns tables into scenarios and knows the line of what it refuses."""
+    """One file: turns tables into scenarios, and knows the line of a mistake."""
 
     def __init__(self, *, path: str, text: str) -> None:
         self._path = path
@@ -246,7 +246,7 @@ def _goals(value: object) -> tuple[str, ...]:
 
 
 def _countable(name: str) -> Sequence[str]:
-    """What a goal may name, as far as it resembles `name`."""
+    """Names that a goal may have, as far as they resemble `name`."""
     kind, at, _ = name.partition("@")
     if at and kind in KINDS:
         return [f"{kind}@{site}" for site in KINDS[kind].sites]

@@ -50,7 +50,7 @@ class Sinks:
 
     @property
     def all(self) -> tuple[Sink, ...]:
-        """Every reader that there is, in the order in which they are told."""
+        """Every reader that there is, in the order in which they get an entry."""
         readers: tuple[Sink | None, ...] = (self.checker, self.digest, self.file)
         return tuple(one for one in readers if one is not None)
 

@@ -60,7 +60,7 @@ def run(
         wall_clock: on the wall clock, also if everything is in memory.
         keep: leave topics, schema and keys of the run on the servers.
         seed: root of every coin, id and latency; the same seed gives the same run.
-        orders: how many orders; default: what the scenario says.
+        orders: how many orders; default: as many as in the scenario.
         rate: orders a second of virtual time.
         orders_from: `sample`, or an NDJSON or CSV file of orders, gzip too.
         speed: divides the recorded times of `orders_from`.
@@ -71,13 +71,13 @@ def run(
         scenarios: files with more scenarios.
         history: `all` keeps every entry of a long run on disk.
         out: folder for the run's files; None: nothing is written.
-        beyond_contract: allow what the design does not promise to survive; broken promises are
-            expected then, and the verdict is UNKNOWN.
+        beyond_contract: allow faults and policies that the design does not promise to survive;
+            broken promises are expected then, and the verdict is UNKNOWN.
         on_progress: called now and then with (orders placed, orders in all, phase).
 
     Raises:
-        ScenarioError, SettingError, FaultError, GoalError, OrdersFileError, RunFolderError: what
-            was asked for cannot be run; nothing was written.
+        ScenarioError, SettingError, FaultError, GoalError, OrdersFileError, RunFolderError: the
+            options cannot be used; nothing was written.
         EnvironmentNotReady: a real server is not there, or not fit for use.
         CheckError, SimulationError: a mistake of the lab's own.
     """
@@ -107,7 +107,7 @@ def run(
 
 
 def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
-    """Run what was decided; see `run`."""
+    """Run it and write its files; see `run`."""
     goals = tuple(parse_goal(text) for text in spec.scenario.goals)
     with closing(make_workload(spec)) as workload, _folder(spec) as folder:
         ran = _run(spec, workload, folder, on_progress)

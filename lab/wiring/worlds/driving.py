@@ -47,7 +47,7 @@ async def drive_to_end(
 
 
 class RunRecord:
-    """The history of one run on its way to its readers, and what they found in it.
+    """The history of one run on its way to its readers, and their findings.
 
     Args:
         spec: of the run.

@@ -127,7 +127,7 @@ async def _drive(world: RealWorld, workload: Workload, on_progress: Progress | N
 
 @contextmanager
 def _work_folder(folder: RunFolder | None) -> Iterator[Path]:
-    """A folder for the files of the processes; what people read of it is kept with the run.
+    """A folder for the files of the processes; those that people read are kept with the run.
 
     It has a short path: that of a socket may not be long.
     """

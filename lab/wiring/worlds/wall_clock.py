@@ -154,7 +154,7 @@ def _alive(world: SimulatedWorld) -> Iterator[str]:
 
 
 async def _after_all(world: SimulatedWorld, real: _RealParts) -> tuple[End, list[list[Entry]]]:
-    """What is left of a run that was interrupted; removes it."""
+    """The end and the facts of a run that was interrupted; its things are removed."""
     backends = real.again()
     async with AsyncExitStack() as stack:
         for backend in backends.all:

@@ -17,7 +17,7 @@ from lab.bench.baselines.queue_hop import hop_us
 from lab.bench.baselines.skeleton import skeleton_us
 from lab.bench.figures import Figure, Goal, make_figure
 from lab.bench.interpreter import this_machine
-from lab.bench.long_run import Grown
+from lab.bench.long_run import LongRun
 from lab.bench.report import SCHEMA_VERSION, encode_report, report_schema
 from lab.bench.rounds import Round, Sizes
 
@@ -115,9 +115,9 @@ def test_a_slower_machine_changes_values_and_no_ratio_of_an_order() -> None:
 
 def test_growth_compares_cost_in_hops_of_each_process() -> None:
     # The process of the long run met a machine half as fast: that is no growth.
-    small = Grown(orders=10_000, order_us=150.0, hop_us=3.0, peak_kib=60_000)
-    middle = Grown(orders=50_000, order_us=160.0, hop_us=3.0, peak_kib=102_400)
-    large = Grown(orders=100_000, order_us=330.0, hop_us=6.0, peak_kib=153_600)
+    small = LongRun(orders=10_000, order_us=150.0, hop_us=3.0, peak_kib=60_000)
+    middle = LongRun(orders=50_000, order_us=160.0, hop_us=3.0, peak_kib=102_400)
+    large = LongRun(orders=100_000, order_us=330.0, hop_us=6.0, peak_kib=153_600)
 
     cost, memory = figures.growth([small] * 3, middle, large)
 

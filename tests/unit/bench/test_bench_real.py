@@ -273,10 +273,10 @@ def test_the_store_that_keeps_nothing_has_the_whole_port() -> None:
     assert asyncio.run(NullStore().outcome("g", "x")) is None
 
 
-# ---- the crew
+# ---- work until its end
 
 
-def test_the_crew_ends_with_its_work() -> None:
+def test_work_ends_with_its_end() -> None:
     async def work() -> bool:
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         was_cancelled = False
@@ -298,7 +298,7 @@ def test_the_crew_ends_with_its_work() -> None:
     assert asyncio.run(work())
 
 
-def test_the_crew_fails_with_its_first_failure() -> None:
+def test_work_fails_with_its_first_failure() -> None:
     async def work() -> None:
         async def fail() -> None:
             raise RuntimeError("no")
@@ -309,7 +309,7 @@ def test_the_crew_fails_with_its_first_failure() -> None:
         asyncio.run(work())
 
 
-def test_the_crew_does_not_wait_for_ever() -> None:
+def test_the_wait_for_work_has_an_end() -> None:
     async def work() -> None:
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await work_until(end, [], limit_s=0.01)
