@@ -11,9 +11,8 @@ from lab.bench import simulated_figures as figures
 from lab.bench.figures import Figure
 from lab.bench.interpreter import this_machine
 from lab.bench.long_run import measure_long_run
-from lab.bench.progress import OnProgress, Progress
 from lab.bench.report import SCHEMA_VERSION, Report
-from lab.bench.rounds import DEFAULT, Rounds, Sizes
+from lab.bench.rounds import DEFAULT, OnProgress, Progress, Rounds, Sizes
 
 ROUNDS: Final = 5
 _GROW_BASE: Final = 3

@@ -11,10 +11,10 @@ from typing import Final
 
 from lab import __version__
 from lab.bench.interpreter import this_machine
-from lab.bench.progress import OnProgress
 from lab.bench.real_figures import all_of
 from lab.bench.real_rounds import REAL, RealRounds, RealSizes
 from lab.bench.report import SCHEMA_VERSION, Report
+from lab.bench.rounds import OnProgress
 from lab.domain.errors import EnvironmentNotReady, LabError
 from lab.wiring.backends.readiness import ServerState, addresses, look_at_servers
 

@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from lab.bench import real_http, real_kafka, real_postgres, real_redis
-from lab.bench.progress import OnProgress, Progress
 from lab.bench.real_verdict import Verdict, measure_verdict
+from lab.bench.rounds import OnProgress, Progress
 
 T = TypeVar("T")
 

@@ -16,8 +16,10 @@ from lab.bench import load
 from lab.bench.baselines.bare_start import start_s
 from lab.bench.baselines.queue_hop import HOPS, hop_us
 from lab.bench.baselines.skeleton import skeleton_us
-from lab.bench.progress import OnProgress, Progress
 from lab.bench.step_count import count_steps
+
+OnProgress = Callable[[int, int, str], None]
+"""Called with (measurements done, all of them, name of the one that begins)."""
 
 _MEASUREMENTS: Final = 12
 
@@ -76,6 +78,26 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     bare_s: float
     help_s: float
     run_s: float
+
+
+class Progress:
+    """Counts measurements.
+
+    Args:
+        total: how many there will be.
+        on_progress: told of each one that begins; None: nobody is.
+    """
+
+    def __init__(self, total: int, on_progress: OnProgress | None) -> None:
+        self._total = total
+        self._on_progress = on_progress
+        self._done = 0
+
+    def begin(self, measurement: str) -> None:
+        """The next measurement begins."""
+        if self._on_progress is not None:
+            self._on_progress(self._done, self._total, measurement)
+        self._done += 1
 
 
 class Rounds:

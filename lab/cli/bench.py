@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lab.bench.figures import Figure
-    from lab.bench.progress import OnProgress
     from lab.bench.report import Report
+    from lab.bench.rounds import OnProgress
 
 _ROUNDS_MAX: Final = 1_000
 
