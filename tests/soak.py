@@ -24,12 +24,14 @@ from lab.faults.table.crash_points import CRASH_POINTS
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import parse_fault
 from lab.scenarios.loader import find_scenario, load_catalogue
+from lab.scenarios.run_options import RunOptions
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.swarm import CRASH, fault_names
 from lab.settings import SIMULATED, settings_for
 from lab.wiring.outcome import make_result
-from lab.wiring.run import make_workload, simulate
 from lab.wiring.spec import make_spec
+from lab.wiring.workload import make_workload
+from lab.wiring.worlds.simulated_run import simulate
 
 SCENARIO: Final = "everything"
 SEEDS_A_PROCESS: Final = 100
@@ -59,7 +61,7 @@ class Seed:
 
 def run_seed(seed: int, orders: int) -> Seed:
     """Run one seed, and look at what it reached."""
-    spec = make_spec(_scenario(), seed=seed, orders=orders)
+    spec = make_spec(RunOptions(scenario=_scenario(), seed=seed, orders=orders))
     with closing(make_workload(spec)) as workload:
         ran = simulate(spec, workload)
         result = make_result(ran, ())

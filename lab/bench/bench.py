@@ -1,49 +1,40 @@
 """`lab bench`: the rounds are taken, the figures made of them, and both reported as one object.
 
-The report says what it was measured with; no figure of it is a promise about another machine.
-Not here: the measurements (`rounds`, `growth`), the figures (`figures`), and printing.
+Not here: the measurements (`rounds`, `long_run`), the figures (`simulated_figures`), and printing.
 """
 
 import time
 from typing import Final
 
-import msgspec
-
 from lab import __version__
-from lab.bench import figures
+from lab.bench import simulated_figures as figures
 from lab.bench.figures import Figure
-from lab.bench.interpreter import Machine, this_machine
-from lab.bench.long_run import grow
-from lab.bench.rounds import DEFAULT, OnProgress, Rounds, Sizes
+from lab.bench.interpreter import this_machine
+from lab.bench.long_run import measure_long_run
+from lab.bench.report import SCHEMA_VERSION, Report
+from lab.bench.rounds import DEFAULT, OnProgress, Progress, Rounds, Sizes
 
-SCHEMA_VERSION: Final = 1
 ROUNDS: Final = 5
 _GROW_BASE: Final = 3
 
 
-class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
+class BenchReport(Report, frozen=True, kw_only=True):
     """Everything that `lab bench` found.
 
     Attributes:
         lab: version of the lab.
         rounds: how often each figure was measured; values are medians over them.
+        wall_s: how long the measuring took.
         full: with the runs of up to 100,000 orders.
         hop_us: processor time of one ping-pong step between two tasks over two unbounded stdlib
             queues on a stdlib loop.
         hop_us_low, hop_us_high: smallest and largest of a round.
-        wall_s: how long the measuring took.
     """
 
-    schema_version: int
-    lab: str
-    machine: Machine
-    rounds: int
     full: bool
     hop_us: float
     hop_us_low: float
     hop_us_high: float
-    figures: tuple[Figure, ...]
-    wall_s: float
 
 
 def measure(
@@ -56,10 +47,10 @@ def measure(
     """Measure every figure and its baseline in this process, and in children of it.
 
     Args:
-        full: also what grows with the number of orders; takes a minute more.
-        rounds: see `BenchReport`.
-        sizes: how much is run for each measurement.
-        on_progress: told (measurements done, all of them, what is measured now).
+        full: also the growth with the number of orders; takes a minute more.
+        rounds: how often each figure is measured.
+        sizes: of the measurements.
+        on_progress: see `Progress`.
 
     Raises:
         BenchError: a run did not do its work.
@@ -69,17 +60,7 @@ def measure(
     machine = this_machine()
     source = Rounds(sizes, rounds=rounds, on_progress=on_progress)
     taken = [source.take() for _ in range(rounds)]
-    found = [
-        figures.order(taken),
-        figures.core(taken),
-        figures.floor(taken),
-        figures.chaos(taken),
-        figures.paced(taken),
-        *figures.seeds(taken),
-        *figures.cold(taken),
-    ]
-    if full:
-        found.extend(_growth(sizes.grow, on_progress))
+    grown = _growth(sizes.grow, on_progress) if full else ()
     hop_low, hop, hop_high = figures.hop(taken)
     return BenchReport(
         schema_version=SCHEMA_VERSION,
@@ -90,7 +71,7 @@ def measure(
         hop_us=hop,
         hop_us_low=hop_low,
         hop_us_high=hop_high,
-        figures=tuple(found),
+        figures=(*figures.all_of(taken), *grown),
         wall_s=time.perf_counter() - start,
     )
 
@@ -98,26 +79,11 @@ def measure(
 def _growth(orders: tuple[int, int, int], on_progress: OnProgress | None) -> tuple[Figure, ...]:
     """The long runs: the short one of them several times, around the others."""
     small, middle, large = orders
-    tell = on_progress or (lambda _done, _total, _what: None)
     plan = [small, middle, small, large, *[small] * (_GROW_BASE - 2)]
-    grown = []
-    for number, count in enumerate(plan):
-        tell(number, len(plan), f"a run of {count:,} orders")
-        grown.append(grow(count))
-    of = {count: [one for one in grown if one.orders == count] for count in orders}
+    progress = Progress(len(plan), on_progress)
+    done = []
+    for count in plan:
+        progress.begin(f"a run of {count:,} orders")
+        done.append(measure_long_run(count))
+    of = {count: [one for one in done if one.orders == count] for count in orders}
     return figures.growth(of[small], of[middle][0], of[large][0])
-
-
-def encode_report(report: BenchReport) -> bytes:
-    """What `lab bench --json` prints: one JSON object, indented, with a newline at its end."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
-
-
-def bench_schema() -> bytes:
-    """The JSON Schema of that object."""
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"lab bench, schema_version {SCHEMA_VERSION}",
-        **msgspec.json.schema(BenchReport),
-    }
-    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"

@@ -1,22 +1,19 @@
-"""The figures of `lab bench`: what was measured, its raw baseline, their ratio, and the goal.
+"""A figure of a bench: a measured value, its raw baseline, their ratio, and the goal.
 
-Each is a pure function of the rounds. Not here: measuring (`rounds`, `growth`), and printing.
+Not here: which figures there are (`simulated_figures`, `real_figures`), and measuring.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import median
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
-
-from lab.bench.long_run import RATE, Grown
-from lab.bench.rounds import Round
 
 Of = Literal["ratio", "value"]
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True):
-    """What a figure should reach.
+    """The goal of a figure.
 
     Attributes:
         of: the number that it is about.
@@ -36,16 +33,16 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One measured figure.
 
     Attributes:
-        name: what was measured, in a few words.
+        name: of the measurement, in a few words.
         value: median over the rounds, in `unit`.
         unit: of `value` and `baseline`.
-        baseline: median over the same rounds of what it is compared with, in `unit`.
-        against: what that is.
+        baseline: median of the baseline over the same rounds, in `unit`.
+        against: the baseline in a few words.
         ratio: value / baseline.
         low, high: smallest and largest over the rounds of the number that the goal is about; of
             the ratio without a goal.
         goal: null for a figure that only informs.
-        reached: whether the goal is; null without one.
+        reached: whether the goal is reached; null without one.
         how: how it was measured.
     """
 
@@ -60,6 +57,16 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     goal: Goal | None
     reached: bool | None
     how: str
+
+
+def at_most(limit: float, of: Of = "ratio") -> Goal:
+    """A goal that is missed above `limit`."""
+    return Goal(of=of, bound="at most", limit=limit)
+
+
+def at_least(limit: float, of: Of = "ratio") -> Goal:
+    """A goal that is missed below `limit`."""
+    return Goal(of=of, bound="at least", limit=limit)
 
 
 def make_figure(
@@ -96,157 +103,3 @@ def make_figure(
         reached=None if goal is None else goal.is_reached(value if of_value else ratio),
         how=how,
     )
-
-
-def hop(rounds: Sequence[Round]) -> tuple[float, float, float]:
-    """Microseconds of a hop: smallest, median and largest of the rounds."""
-    hops = [one.hop_us for one in rounds]
-    return min(hops), median(hops), max(hops)
-
-
-_CPU: Final = "processor time an order, a run of one order taken off"
-_HOP: Final = "a hop: a ping-pong step between two tasks over two asyncio queues"
-
-
-def _at_most(limit: float, of: Of = "ratio") -> Goal:
-    return Goal(of=of, bound="at most", limit=limit)
-
-
-def _at_least(limit: float, of: Of = "ratio") -> Goal:
-    return Goal(of=of, bound="at least", limit=limit)
-
-
-def order(rounds: Sequence[Round]) -> Figure:
-    """A simulated order with history and checks, in hops."""
-    return make_figure(
-        "order, everything on",
-        [(one.order_us, one.hop_us) for one in rounds],
-        unit="us",
-        against=_HOP,
-        goal=_at_most(60),
-        how=f"happy-path, {rounds[0].sizes.orders:,} orders; {_CPU}",
-    )
-
-
-def core(rounds: Sequence[Round]) -> Figure:
-    """A simulated order without history and checks, in hops."""
-    return make_figure(
-        "order, core",
-        [(one.core_us, one.hop_us) for one in rounds],
-        unit="us",
-        against=_HOP,
-        goal=_at_most(30),
-        how=f"the same without history and checks; {_CPU}",
-    )
-
-
-def floor(rounds: Sequence[Round]) -> Figure:
-    """How much of the core is work: it against its own suspensions and timers."""
-    one = rounds[0]
-    return make_figure(
-        "order, core / skeleton",
-        [(each.core_us, each.skeleton_us) for each in rounds],
-        unit="us",
-        against=f"its {one.steps:.0f} loop steps and {one.timers:.0f} timers without work",
-        how=_CPU,
-    )
-
-
-def chaos(rounds: Sequence[Round]) -> Figure:
-    """The same load with faults, the work of repairing them included."""
-    return make_figure(
-        "order, chaos / none",
-        [(one.chaos_us, one.order_us) for one in rounds],
-        unit="us",
-        against="the order without them",
-        goal=_at_most(1.2),
-        how=f"duplicates, provider faults, client retries and crashes; {_CPU}",
-    )
-
-
-def paced(rounds: Sequence[Round]) -> Figure:
-    """Simulated time over real time, everything on."""
-    sizes = rounds[0].sizes
-    virtual_s = sizes.orders / sizes.pace
-    return make_figure(
-        f"simulated / real, {sizes.pace:g} orders/s",
-        [(virtual_s, one.paced_s) for one in rounds],
-        unit="s",
-        against="the wall time of the whole run",
-        goal=_at_least(400),
-        how=f"happy-path, {sizes.orders:,} orders; simulated time until the last one is posted",
-    )
-
-
-def seeds(rounds: Sequence[Round]) -> tuple[Figure, Figure]:
-    """Runs of `crashes` a second on one core, short ones and those of 100 orders."""
-    sizes = rounds[0].sizes
-    return (
-        _seeds(rounds, sizes.short, lambda one: (one.short_seeds, one.short_calm), None),
-        _seeds(
-            rounds,
-            sizes.long,
-            lambda one: (one.long_seeds, one.long_calm),
-            _at_least(15, of="value") if sizes.long == 100 else None,
-        ),
-    )
-
-
-def _seeds(
-    rounds: Sequence[Round],
-    orders: int,
-    pair: Callable[[Round], tuple[float, float]],
-    goal: Goal | None,
-) -> Figure:
-    return make_figure(
-        f"seeds a second, {orders} orders",
-        [pair(one) for one in rounds],
-        unit="1/s",
-        against="as many of happy-path",
-        goal=goal,
-        how=f"whole runs of crashes, {rounds[0].sizes.runs} seeds a round, wall time, one core",
-    )
-
-
-def cold(rounds: Sequence[Round]) -> tuple[Figure, Figure]:
-    """Two commands in a new process each."""
-    return (
-        _cold("lab --help", [(one.help_s, one.bare_s) for one in rounds], 0.25),
-        _cold("lab run happy-path", [(one.run_s, one.bare_s) for one in rounds], 1.0),
-    )
-
-
-def _cold(command: str, pairs: Sequence[tuple[float, float]], limit: float) -> Figure:
-    return make_figure(
-        f"{command}, cold",
-        pairs,
-        unit="s",
-        against="an interpreter that does nothing",
-        goal=_at_most(limit, of="value"),
-        how="wall time of a new process, compiled files there",
-    )
-
-
-def growth(small: Sequence[Grown], middle: Grown, large: Grown) -> tuple[Figure, Figure]:
-    """What the last of many orders costs, and the memory it takes."""
-    # What a machine does to one process it does to its hops too.
-    base = small[0]
-    cost = make_figure(
-        f"cost an order, {large.orders:,} / {base.orders:,}",
-        [(large.order_us / large.hop_us, one.order_us / one.hop_us) for one in small],
-        unit="hops",
-        against=f"the run of {base.orders:,} orders",
-        goal=_at_most(1.1),
-        how=f"{RATE:g} orders a second, a process for each run; processor time in its own hops",
-    )
-    memory = make_figure(
-        f"peak memory, {large.orders:,} / {middle.orders:,} orders",
-        [(large.peak_kib / 1024, middle.peak_kib / 1024)],
-        unit="MiB",
-        against=f"the run of {middle.orders:,} orders",
-        goal=_at_most(1.05),
-        how="peak resident set of a process for each run, after two windows of dedupe; history "
-        "folded and not kept; "
-        f"{(large.peak_kib - middle.peak_kib) / (large.orders - middle.orders):.2f} KiB an order",
-    )
-    return cost, memory

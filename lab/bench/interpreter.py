@@ -9,7 +9,7 @@ import msgspec
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What ran the measurements.
+    """The interpreter and the machine of the measurements.
 
     Attributes:
         python: implementation, version, compiler and how it was built, in one line.

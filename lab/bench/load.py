@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Final
 
+from lab.scenarios.run_options import RunOptions
 from lab.wiring.outcome import Ran
-from lab.wiring.run import make_workload, simulate
-from lab.wiring.spec import RunSpec, make_spec
+from lab.wiring.spec import make_spec
+from lab.wiring.workload import make_workload
+from lab.wiring.worlds.simulated_run import simulate
 
 LOAD: Final = "happy-path"
 SEEDED: Final = "crashes"
@@ -27,7 +29,7 @@ CHAOS: Final = (
 
 
 class BenchError(Exception):
-    """A run that was to be measured did not do what it should: its time would say nothing."""
+    """A run that was to be measured did not do its work: its time would say nothing."""
 
 
 def order_us(
@@ -45,7 +47,7 @@ def order_us(
     """
     whole, alone = (
         _spent(
-            make_spec(LOAD, orders=count, faults=faults, rate=rate),
+            RunOptions(scenario=LOAD, orders=count, faults=tuple(faults), rate=rate),
             time.process_time,
             observe=observe,
         )
@@ -56,25 +58,26 @@ def order_us(
 
 def paced_s(orders: int, rate: float) -> float:
     """Wall seconds of a whole run, set-up included, whose orders come at `rate` a second."""
-    return _spent(make_spec(LOAD, orders=orders, rate=rate), time.perf_counter)
+    return _spent(RunOptions(scenario=LOAD, orders=orders, rate=rate), time.perf_counter)
 
 
 def runs_a_second(scenario: str, *, orders: int, runs: int, first_seed: int) -> float:
     """Whole runs of `scenario`, one after the other under a seed each, a wall second."""
-    specs = [
-        make_spec(scenario, orders=orders, seed=seed)
+    each = [
+        RunOptions(scenario=scenario, orders=orders, seed=seed)
         for seed in range(first_seed, first_seed + runs)
     ]
-    return runs / sum(_spent(spec, time.perf_counter) for spec in specs)
+    return runs / sum(_spent(options, time.perf_counter) for options in each)
 
 
 def run_core(orders: int) -> None:
     """One run of the happy path without history and checks."""
-    _spent(make_spec(LOAD, orders=orders), time.process_time, observe=False)
+    _spent(RunOptions(scenario=LOAD, orders=orders), time.process_time, observe=False)
 
 
-def _spent(spec: RunSpec, clock: Callable[[], float], *, observe: bool = True) -> float:
+def _spent(options: RunOptions, clock: Callable[[], float], *, observe: bool = True) -> float:
     """Seconds of one run by `clock`, its checks included; garbage of earlier ones is not."""
+    spec = make_spec(options)
     gc.collect()
     start = clock()
     with closing(make_workload(spec)) as workload:
@@ -88,13 +91,13 @@ def _spent(spec: RunSpec, clock: Callable[[], float], *, observe: bool = True) -
 
 def _must_be_sound(ran: Ran) -> None:
     """Raise BenchError unless every order was answered and drained, and no promise broken."""
-    what = f"{ran.spec.scenario.name} at seed {ran.spec.seed}"
+    run = f"{ran.spec.scenario.name} at seed {ran.spec.seed}"
     tally, is_drained = ran.tally, not any(ran.end.owed.values())
     if tally.accepted != ran.spec.orders or not is_drained:
         raise BenchError(
-            f"{what}: {tally.accepted:,} of {ran.spec.orders:,} orders were accepted, and they "
+            f"{run}: {tally.accepted:,} of {ran.spec.orders:,} orders were accepted, and they "
             f"have {'' if is_drained else 'not '}all come to their end"
         )
     broken = [finding.name for finding in ran.findings if finding.verdict == "FAIL"]
     if broken:
-        raise BenchError(f"{what}: {', '.join(broken)} did not hold, so its time says nothing")
+        raise BenchError(f"{run}: {', '.join(broken)} did not hold, so its time says nothing")

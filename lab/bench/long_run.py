@@ -1,10 +1,10 @@
-"""One long run in a process of its own: what an order of it cost, and the most memory it took.
+"""One long run in a process of its own: the cost of an order, and the peak of memory.
 
 `python -m lab.bench.long_run ORDERS` is that process; it prints one JSON object. Memory that one
 run took is never given back in a way that a peak would forget, so two runs cannot share a process.
 
-Orders come so slowly that whatever is remembered for a window of time (a day of duplicates and
-provider keys) is forgotten again within the run: what still grows then grows without bound.
+Orders come so slowly that everything remembered for a window of time (a day of duplicates and
+provider keys) is forgotten again within the run: memory that still grows then grows without bound.
 """
 
 import subprocess
@@ -25,8 +25,8 @@ _WARM_UP: Final = 200
 _TIMEOUT_S: Final = 600
 
 
-class Grown(msgspec.Struct, frozen=True, kw_only=True):
-    """What a long run took.
+class LongRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The costs of a long run.
 
     Attributes:
         order_us: processor time of one order, everything on, set-up excluded.
@@ -40,7 +40,7 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
     peak_kib: int
 
 
-def grow(orders: int) -> Grown:
+def measure_long_run(orders: int) -> LongRun:
     """Run so many orders in a new process.
 
     Raises:
@@ -54,15 +54,15 @@ def grow(orders: int) -> Grown:
         capture_output=True,
         timeout=_TIMEOUT_S,
     )
-    return msgspec.json.decode(done.stdout, type=Grown)
+    return msgspec.json.decode(done.stdout, type=LongRun)
 
 
-def grow_here(orders: int) -> Grown:
-    """Run them in this process, whose peak they then make."""
+def measure_here(orders: int) -> LongRun:
+    """Run so many orders in this process, whose peak they make."""
     load.order_us(_WARM_UP, observe=True)
     before = hop_us()
     order_us = load.order_us(orders, observe=True, rate=RATE)
-    return Grown(
+    return LongRun(
         orders=orders,
         order_us=order_us,
         hop_us=median((before, hop_us(), hop_us())),
@@ -71,4 +71,4 @@ def grow_here(orders: int) -> Grown:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(grow_here(int(sys.argv[1]))))
+    sys.stdout.buffer.write(msgspec.json.encode(measure_here(int(sys.argv[1]))))

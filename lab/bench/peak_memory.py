@@ -10,8 +10,8 @@ _STATUS = Path("/proc/self/status")
 def peak_kib() -> int:
     """Peak resident set of this process in KiB.
 
-    On Linux the kernel's own mark is read: `getrusage` of a child begins with what its parent had
-    when it was started.
+    On Linux the kernel's own mark is read: `getrusage` of a child begins with the
+    peak of its parent.
     """
     if _STATUS.exists():
         for line in _STATUS.read_text("ascii", "replace").splitlines():

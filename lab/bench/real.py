@@ -9,14 +9,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import msgspec
-
 from lab import __version__
-from lab.bench.bench import SCHEMA_VERSION
-from lab.bench.figures import Figure
-from lab.bench.interpreter import Machine, this_machine
+from lab.bench.interpreter import this_machine
 from lab.bench.real_figures import all_of
 from lab.bench.real_rounds import REAL, RealRounds, RealSizes
+from lab.bench.report import SCHEMA_VERSION, Report
 from lab.bench.rounds import OnProgress
 from lab.domain.errors import EnvironmentNotReady, LabError
 from lab.wiring.backends.readiness import ServerState, addresses, look_at_servers
@@ -24,23 +21,17 @@ from lab.wiring.backends.readiness import ServerState, addresses, look_at_server
 REAL_ROUNDS: Final = 3
 
 
-class RealReport(msgspec.Struct, frozen=True, kw_only=True):
+class RealReport(Report, frozen=True, kw_only=True):
     """Everything that `lab bench --real` found.
 
     Attributes:
         lab: version of the lab.
-        servers: the version of each server, by its name.
         rounds: how often each figure was measured, but for the whole run; values are medians.
         wall_s: how long the measuring took.
+        servers: the version of each server, by its name.
     """
 
-    schema_version: int
-    lab: str
-    machine: Machine
     servers: Mapping[str, str]
-    rounds: int
-    figures: tuple[Figure, ...]
-    wall_s: float
 
 
 def measure_real(
@@ -54,9 +45,9 @@ def measure_real(
 
     Args:
         variables: `lab.settings.environment()`.
-        rounds: see `RealReport`.
-        sizes: how much is run for each measurement.
-        on_progress: told (measurements done, all of them, what is measured now).
+        rounds: how often each figure is measured, but for the whole run.
+        sizes: of the measurements.
+        on_progress: see `Progress`.
 
     Raises:
         EnvironmentNotReady: a server is not there, or was not there any more.
@@ -68,7 +59,7 @@ def measure_real(
     servers = must_be_ready(look_at_servers(variables))
     source = RealRounds(addresses(variables), sizes, rounds=rounds, on_progress=on_progress)
     try:
-        # First: what fails here fails before minutes were spent.
+        # First: a failure comes before minutes were spent.
         verdict = source.take_verdict()
         taken = [source.take() for _ in range(rounds)]
     except LabError:
@@ -97,18 +88,3 @@ def must_be_ready(states: Sequence[ServerState]) -> dict[str, str]:
                 state.problem, server=state.name, address=state.address, remedy=state.remedy
             )
     return {state.name: state.version for state in states}
-
-
-def encode_real_report(report: RealReport) -> bytes:
-    """What `lab bench --real --json` prints: one JSON object, indented, with a newline."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
-
-
-def real_bench_schema() -> bytes:
-    """The JSON Schema of that object."""
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"lab bench --real, schema_version {SCHEMA_VERSION}",
-        **msgspec.json.schema(RealReport),
-    }
-    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"

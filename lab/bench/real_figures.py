@@ -1,13 +1,13 @@
-"""The figures of `lab bench --real`, each a pure function of what was measured.
+"""The figures of `lab bench --real`, each a pure function of the measurements.
 
-Not here: measuring (`real_rounds`), and what a figure is (`figures`).
+Not here: measuring (`real_rounds`), and the class of a figure (`figures`).
 """
 
 from collections.abc import Sequence
 from typing import Final
 
 from lab.bench.baselines import raw_asgi
-from lab.bench.figures import Figure, Goal, make_figure
+from lab.bench.figures import Figure, at_least, at_most, make_figure
 from lab.bench.real_kafka import HANDLER_S, KEYS, PARTITIONS, WORKERS
 from lab.bench.real_postgres import CALLERS
 from lab.bench.real_redis import HANDLERS
@@ -32,7 +32,7 @@ def all_of(rounds: Sequence[RealRound], verdict: Verdict) -> tuple[Figure, ...]:
 
 
 def events(rounds: Sequence[RealRound]) -> Figure:
-    """What one consumer process handles when each event waits for something else."""
+    """The speed of one consumer process when each event waits for something else."""
     count = rounds[0].sizes.events
     disorders = max(one.disorders_raw for one in rounds)
     return make_figure(
@@ -41,7 +41,7 @@ def events(rounds: Sequence[RealRound]) -> Figure:
         unit="1/s",
         against=f"bare aiokafka with as many handlers and no such promise; {disorders:,} of its "
         f"{count:,} events did not wait for the one before them",
-        goal=Goal(of="value", bound="at least", limit=5_000),
+        goal=at_least(5_000, of="value"),
         how=f"at least once and in the order of keys, one process, {HANDLER_S * 1_000:g} ms a "
         f"handler, {WORKERS} at once; {count:,} events of {KEYS} keys over {PARTITIONS} "
         "partitions, all in order and committed",
@@ -49,27 +49,27 @@ def events(rounds: Sequence[RealRound]) -> Figure:
 
 
 def hops(rounds: Sequence[RealRound]) -> Figure:
-    """What three consumer groups and the publishing between them cost."""
+    """The cost of three consumer groups and of publishing between them."""
     return make_figure(
         "Kafka, three hops",
         [(one.hops, one.hops_raw) for one in rounds],
         unit="1/s",
         against="the same bytes by bare aiokafka: send() a poll's records, commit the poll",
-        goal=Goal(of="ratio", bound="at least", limit=0.15),
+        goal=at_least(0.15),
         how=f"{rounds[0].sizes.hops:,} orders over three topics in one process: each event is "
         "decoded, and settled when the broker has the next one",
     )
 
 
 def lives(rounds: Sequence[RealRound]) -> Figure:
-    """What putting units of work together gains."""
+    """The gain of putting units of work together."""
     one = rounds[0]
     return make_figure(
         "PostgreSQL, lives of orders",
         [(each.lives, each.lives_raw) for each in rounds],
         unit="1/s",
         against=f"the same in plain statements with a commit each, by {one.lives_by}",
-        goal=Goal(of="ratio", bound="at least", limit=2.5),
+        goal=at_least(2.5),
         how=f"{one.sizes.lives:,} confirmed orders: every look and unit of work of API, relay and "
         f"four services, {min(CALLERS, one.sizes.lives):,} callers",
     )
@@ -83,14 +83,14 @@ def keys(rounds: Sequence[RealRound]) -> Figure:
         [(each.keys, each.keys_raw) for each in rounds],
         unit="1/s",
         against=one.keys_by,
-        goal=Goal(of="ratio", bound="at least", limit=0.5),
+        goal=at_least(0.5),
         how=f"{one.sizes.keys:,} keys claimed under a lease and then completed, {HANDLERS} "
         "handlers in one process",
     )
 
 
 def claims(rounds: Sequence[RealRound]) -> Figure:
-    """The first phase alone: what a duplicate costs."""
+    """The first phase alone: the cost of a duplicate."""
     one = rounds[0]
     return make_figure(
         "Redis, keys claimed",
@@ -102,22 +102,22 @@ def claims(rounds: Sequence[RealRound]) -> Figure:
 
 
 def posts(rounds: Sequence[RealRound]) -> Figure:
-    """What the API does before anything is stored."""
+    """The work of the API before anything is stored."""
     return make_figure(
         "HTTP, orders posted",
         [(one.posts, one.posts_raw) for one in rounds],
         unit="1/s",
         against="a bare ASGI app on the same server",
-        goal=Goal(of="ratio", bound="at least", limit=0.5),
+        goal=at_least(0.5),
         how=f"{rounds[0].sizes.posts:,} orders under an Idempotency-Key each, a store that keeps "
         f"nothing, {raw_asgi.CONNECTIONS} connections; a process for each app",
     )
 
 
 def run(verdict: Verdict) -> Figure:
-    """What somebody waits for who types the command."""
+    """The wait of a person who types the command."""
     orders = verdict.orders
-    goal = Goal(of="value", bound="at most", limit=10) if orders == VERDICT_ORDERS else None
+    goal = at_most(10, of="value") if orders == VERDICT_ORDERS else None
     return make_figure(
         "lab run happy-path --real",
         [(verdict.real_s, verdict.simulated_s)],

@@ -1,7 +1,7 @@
 """Orders a second over HTTP: the lab's app without a store, and a bare ASGI app, on one server.
 
 `python -m lab.bench.real_http lab` (or `raw`) is a process that serves one of them: it prints its
-port, and ends when its standard input does. Not here: who posts (`baselines.raw_asgi`).
+port, and ends when its standard input does. Not here: the client (`baselines.raw_asgi`).
 """
 
 import asyncio
@@ -75,7 +75,7 @@ def _served(app: str) -> Iterator[int]:
         [sys.executable, "-m", __name__, app],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        # Ctrl-C is for whoever started the bench; this one ends with it.
+        # Ctrl-C is for the bench; this process ends with it.
         start_new_session=True,
     )
     assert process.stdin is not None

@@ -1,6 +1,6 @@
 """Kafka through the lab's bus: how many events a second one process handles, and three hops.
 
-Topics and groups carry a prefix of their own and are removed. Not here: what it is compared with
+Topics and groups carry a prefix of their own and are removed. Not here: the baseline
 (`baselines.kafka_loops`).
 """
 
@@ -45,7 +45,7 @@ _HANDLED: Final = Ack()
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
-    """What a consumer did with the events of a topic.
+    """The work of a consumer on the events of a topic.
 
     Attributes:
         rate: events a second, from the first to the last.
@@ -77,7 +77,7 @@ class Orderliness:
         self.start_s = self.start_s or time.perf_counter()
         is_next = self._next.get(key, 0) == number
         await asyncio.sleep(HANDLER_S)
-        # Whoever did not wait sees the same number as the one that it should have waited for.
+        # An event that did not wait sees the same number as the one before it.
         is_next = is_next and self._next.get(key, 0) == number
         self._next[key] = number + 1
         self.disorders += not is_next
@@ -151,13 +151,10 @@ def _event(number: int) -> bytes:
     return (b"%08d" % number).ljust(EVENT_BYTES, b".")
 
 
-# ---- three hops
-
-
 async def hop_orders(bootstrap: str, orders: int) -> tuple[float, float]:
     """Orders a second over three topics: of the lab's bus, and of bare aiokafka.
 
-    Every hop of the lab decodes what it was given, derives the next event from it and publishes
+    Every hop of the lab decodes its event, derives the next event from it and publishes
     that before it is settled.
 
     Raises:
@@ -225,9 +222,6 @@ def same_bytes(first: Sequence[Envelope]) -> list[Mapping[bytes, Payload]]:
             record = to_record(event)
             records[record.key] = (record.key, record.value, list(record.headers))
     return list(hops)
-
-
-# ---- both
 
 
 def _loop(consumer: Consumer, handle: Handle, topic: str) -> DeliveryLoop:

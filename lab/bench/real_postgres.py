@@ -1,8 +1,8 @@
 """The life of an order on PostgreSQL through the lab's store, for many callers at the same time.
 
 Every look and every unit of work of an order that is confirmed, with the relay between them. There
-is no bus: what the relay publishes is handed to the callers. A schema of its own is made and
-dropped. Not here: what it is compared with (`baselines.lifecycle_sql`).
+is no bus: the relay hands its events to the callers. A schema of its own is made and dropped. Not
+here: the baseline (`baselines.lifecycle_sql`).
 """
 
 import asyncio
@@ -122,7 +122,7 @@ async def _live(server: PostgresServer, orders: int) -> float:
 
 
 class _Lives(Publisher):
-    """Does what API and services do to the store; events come to it from the relay.
+    """Does the work of API and services on the store; events come to it from the relay.
 
     Attributes:
         end: every order has come to its end.
@@ -184,7 +184,7 @@ class _Lives(Publisher):
         )
 
     async def _before(self, group: str, event: Envelope) -> tuple[IntentChange, ...]:
-        """What a service looks at and promises first; the steps of intents of its last unit."""
+        """The looks and promises of a service before its last unit; returns the intents of that."""
         if group == "orders":
             return ()
         loaded = await self._store.load(event.subject)

@@ -1,6 +1,6 @@
 """The dedupe store on Redis: keys a second that are claimed and then completed.
 
-Keys carry a prefix of their own and are deleted. Not here: what it is compared with
+Keys carry a prefix of their own and are deleted. Not here: the baseline
 (`baselines.redis_set`).
 """
 

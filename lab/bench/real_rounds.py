@@ -1,6 +1,6 @@
 """A round on real servers: every measurement once, and its baseline right beside it.
 
-Not here: what the numbers mean (`real_figures`), and whether the servers are there (`real`).
+Not here: the meaning of the numbers (`real_figures`), and whether the servers are there (`real`).
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import msgspec
 
 from lab.bench import real_http, real_kafka, real_postgres, real_redis
 from lab.bench.real_verdict import Verdict, measure_verdict
-from lab.bench.rounds import OnProgress
+from lab.bench.rounds import OnProgress, Progress
 
 T = TypeVar("T")
 
@@ -45,16 +45,16 @@ REAL: Final = RealSizes()
 
 
 class RealRound(msgspec.Struct, frozen=True, kw_only=True):
-    """What one round measured; everything is a rate a second.
+    """The measurements of one round; every number is a rate a second.
 
     Attributes:
         events, events_raw: handled, each in five milliseconds.
         disorders_raw: events of the baseline that did not wait for the one before them.
         hops, hops_raw: orders over three topics.
         lives, lives_raw: orders through the database.
-        lives_by: who measured the baseline.
+        lives_by: program that measured the baseline.
         keys, claims, keys_raw: keys deduplicated, only claimed, and set.
-        keys_by: who measured the baseline.
+        keys_by: program that measured the baseline.
         posts, posts_raw: requests answered.
     """
 
@@ -82,7 +82,7 @@ class RealRounds:
         at: addresses of the servers, as `readiness.addresses` gives them.
         sizes: see `RealSizes`.
         rounds: how many there will be.
-        on_progress: told (measurements done, all of them, what is measured now).
+        on_progress: see `Progress`.
     """
 
     def __init__(
@@ -95,9 +95,7 @@ class RealRounds:
     ) -> None:
         self._at = at
         self._sizes = sizes
-        self._tell = on_progress or (lambda _done, _total, _what: None)
-        self._total = rounds * _MEASUREMENTS + 1
-        self._done = 0
+        self._progress = Progress(rounds * _MEASUREMENTS + 1, on_progress)
 
     def take(self) -> RealRound:
         """Measure everything but the whole run once.
@@ -151,7 +149,6 @@ class RealRounds:
         """
         return self._timed("start to verdict", lambda: measure_verdict(self._sizes.orders))
 
-    def _timed(self, what: str, measure: Callable[[], T]) -> T:
-        self._tell(self._done, self._total, what)
-        self._done += 1
+    def _timed(self, measurement: str, measure: Callable[[], T]) -> T:
+        self._progress.begin(measurement)
         return measure()

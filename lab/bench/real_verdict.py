@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from lab.bench.load import LOAD, BenchError
-from lab.wiring.spec import choose_makes, make_spec
+from lab.scenarios.run_options import RunOptions
+from lab.wiring.spec import make_spec
 
 _TIMEOUT_S: Final = 300
 _CLEAN_UP_S: Final = 30
@@ -40,7 +41,7 @@ def measure_verdict(orders: int) -> Verdict:
         BenchError: a verdict was not PASS.
         subprocess.TimeoutExpired: it took more than five minutes.
     """
-    spec = make_spec(LOAD, makes=choose_makes(real=True), orders=orders)
+    spec = make_spec(RunOptions(scenario=LOAD, real=True, orders=orders))
     return Verdict(
         real_s=_verdict_s(orders, "--real"),
         simulated_s=_verdict_s(orders),

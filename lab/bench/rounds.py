@@ -1,8 +1,8 @@
 """A round: every measurement of the bench once, next to its baseline.
 
-What drifts on a machine, its clock and its neighbours, drifts over a whole round; so values and
-baselines are taken in turns and compared within one round. Not here: what the numbers mean
-(`figures`).
+The clock and the neighbours of a machine drift over a whole round; so values and baselines are
+taken in turns and compared within one round. Not here: the meaning of the numbers
+(`simulated_figures`).
 """
 
 import tempfile
@@ -19,6 +19,7 @@ from lab.bench.baselines.skeleton import skeleton_us
 from lab.bench.step_count import count_steps
 
 OnProgress = Callable[[int, int, str], None]
+"""Called with (measurements done, all of them, name of the one that begins)."""
 
 _MEASUREMENTS: Final = 12
 
@@ -47,7 +48,7 @@ DEFAULT: Final = Sizes()
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """What one round measured.
+    """The measurements of one round.
 
     Attributes:
         hop_us: median of those taken between the others.
@@ -79,20 +80,38 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     run_s: float
 
 
+class Progress:
+    """Counts measurements.
+
+    Args:
+        total: how many there will be.
+        on_progress: told of each one that begins; None: nobody is.
+    """
+
+    def __init__(self, total: int, on_progress: OnProgress | None) -> None:
+        self._total = total
+        self._on_progress = on_progress
+        self._done = 0
+
+    def begin(self, measurement: str) -> None:
+        """The next measurement begins."""
+        if self._on_progress is not None:
+            self._on_progress(self._done, self._total, measurement)
+        self._done += 1
+
+
 class Rounds:
     """Takes one round after the other, each with other seeds for the runs that have many.
 
     Args:
         sizes: see `Sizes`.
-        on_progress: told (measurements done, all of them, what is measured now).
+        on_progress: see `Progress`.
         rounds: how many there will be.
     """
 
     def __init__(self, sizes: Sizes, *, rounds: int, on_progress: OnProgress | None) -> None:
         self._sizes = sizes
-        self._tell = on_progress or (lambda _done, _total, _what: None)
-        self._total = rounds * _MEASUREMENTS
-        self._done = 0
+        self._progress = Progress(rounds * _MEASUREMENTS, on_progress)
         self._taken = 0
         self._hops: list[float] = []
         # Everything that is made at first use is made now, and counted once.
@@ -137,11 +156,10 @@ class Rounds:
             hop_us=median(self._hops),
         )
 
-    def _timed(self, what: str, measure: Callable[[], float]) -> float:
+    def _timed(self, measurement: str, measure: Callable[[], float]) -> float:
         """One measurement, with a hop before it."""
-        self._tell(self._done, self._total, what)
+        self._progress.begin(measurement)
         self._hops.append(hop_us(self._sizes.hops))
-        self._done += 1
         return measure()
 
 

@@ -1,6 +1,6 @@
 """An order that is confirmed, as the events that tell of it: the bytes that the bench moves.
 
-Not here: who moves them (`real_kafka`, `real_postgres`).
+Not here: the code that moves them (`real_kafka`, `real_postgres`).
 """
 
 from lab.domain.codec import decode
@@ -39,7 +39,7 @@ def make_created(number: int) -> Envelope:
 
 
 def next_event(cause: Envelope) -> Envelope | None:
-    """What the service that reads it says to an event; None after the last one."""
+    """The event by which a service answers; None after the last one."""
     payload = decode(cause.type, cause.data)
     following: OrderValidated | PaymentCaptured | OrderConfirmed
     match payload:

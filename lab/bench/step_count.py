@@ -1,7 +1,7 @@
-"""What an order costs the virtual loop: handles that it takes and timers that are set, counted.
+"""The cost of an order in steps of the virtual loop: handles that it takes, and timers.
 
-Counted by a profiling hook on a run of its own, so that the loop counts nothing for us. Here ends
-what the numbers are good for: they differ between Python versions.
+A profiling hook counts them on a run of its own, so that the loop itself counts nothing. The
+numbers differ between Python versions.
 """
 
 import sys
@@ -14,7 +14,7 @@ from lab.runtime.scheduler import AnyScheduler
 from lab.runtime.scheduling import Timeline
 
 _TIMER: Final = Timeline.push.__code__
-_LOOP: Final = AnyScheduler._run_instant.__code__  # noqa: SLF001 - the loop is what is measured
+_LOOP: Final = AnyScheduler._run_instant.__code__  # noqa: SLF001 - the loop is measured here
 
 
 def count_steps(orders: int) -> tuple[float, float]:

@@ -13,11 +13,11 @@ async def work_until(
     *,
     limit_s: float = LIMIT_S,
 ) -> None:
-    """Run all of `work` until `end` is set, then cancel what still runs.
+    """Run all of `work` until `end` is set, then cancel the rest.
 
     Raises:
         TimeoutError: it took longer than `limit_s`.
-        BaseException: what the first failing one has raised.
+        BaseException: the one that the first failing task has raised.
     """
     loop = asyncio.get_running_loop()
     tasks = [loop.create_task(one) for one in work]

@@ -1,6 +1,6 @@
-"""The command `lab`: its commands, and what becomes of everything that goes wrong.
+"""The command `lab`: its commands, and an exit code for everything that goes wrong.
 
-Not here: what a command does, one file each. Their heavy imports wait until they run.
+Not here: the commands themselves, one file each. Their heavy imports wait until they run.
 """
 
 import shlex
@@ -27,8 +27,8 @@ from lab.cli import (
     work,
 )
 from lab.cli.exit_codes import ExitCode
-from lab.cli.output import put, tell
-from lab.settings import environment
+from lab.cli.options import RunFlags
+from lab.cli.output import print_message, print_result
 
 WELCOME: Final = """\
 lab breaks an event-driven order system on purpose and says which promises held. Try:
@@ -48,25 +48,32 @@ USAGE_ERRORS: Final = frozenset(
         "lab.faults.table.spec.FaultError",
         "lab.report.run_folder.RunFolderError",
         "lab.scenarios.loader.ScenarioError",
-        "lab.scenarios.orders_file.OrdersFileError",
+        "lab.scenarios.orders_lines.OrdersFileError",
         "lab.settings.SettingError",
     )
 )
-"""Mistakes of the user, by name: what has raised them is imported then, and need not be before."""
+"""Mistakes of the user, by name: their modules need not be imported before one is raised."""
 
 NOT_READY_ERROR: Final = "lab.domain.errors.EnvironmentNotReady"
 """A server, or another program of this machine, that is not fit for use; nothing was started."""
 
+
+def _execute(done: int | RunFlags, **_options: object) -> int:
+    """The exit code of a command; one that is a class was only made until now."""
+    return done.execute() if isinstance(done, RunFlags) else done
+
+
 app: Final = typer.Typer(
     name="lab",
+    result_callback=_execute,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("list")(list_.list_)
-app.command("run")(run.run)
-app.command("chaos")(chaos.chaos)
+app.command("run")(run.Run)
+app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
 app.command("serve")(serve.serve)
 app.command("relay")(relay.relay)
@@ -80,7 +87,7 @@ app.command("doctor")(doctor.doctor)
 
 def _show_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it so
     if is_asked:
-        put(f"lab {__version__}\n")
+        print_result(f"lab {__version__}\n")
         raise typer.Exit
 
 
@@ -95,7 +102,7 @@ def lab(
 ) -> int:
     """Break an event-driven order system on purpose, and read which promises held."""
     if context.invoked_subcommand is None:
-        put(WELCOME)
+        print_result(WELCOME)
     return ExitCode.PASS
 
 
@@ -106,36 +113,38 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
             None if arguments is None else list(arguments), prog_name="lab", standalone_mode=False
         )
         if code == ExitCode.INTERRUPTED:
-            tell("lab: interrupted")
+            print_message("lab: interrupted")
         return int(code or 0)
     except typer.TyperException as bad:
         return _usage(bad.format_message(), getattr(bad, "ctx", None))
     except (KeyboardInterrupt, typer.Abort):
-        tell("lab: interrupted")
+        print_message("lab: interrupted")
         return ExitCode.INTERRUPTED
     except Exception as bad:  # noqa: BLE001 - the last resort of the command line
         names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(bad).__mro__}
         if names & USAGE_ERRORS:
             return _usage(str(bad), None)
         if NOT_READY_ERROR in names:
-            tell(f"lab: {' '.join(str(bad).split())}")
+            print_message(f"lab: {' '.join(str(bad).split())}")
             return ExitCode.NOT_READY
         return _bug(bad)
 
 
 def _usage(message: str, context: typer.Context | None) -> int:
     see = f" (see: {context.command_path} --help)" if context is not None else ""
-    tell(f"lab: {message.strip()}{see}")
+    print_message(f"lab: {message.strip()}{see}")
     return ExitCode.USAGE
 
 
 def _bug(bad: Exception) -> int:
-    """One line, and how to get more; a traceback helps nobody who did not ask for it."""
+    """One line, and how to get more; a traceback helps only those that ask for it."""
+    from lab.settings import environment
+
     if environment().get("DEBUG"):
         traceback.print_exception(bad)
-    what = f"{type(bad).__name__}: {bad}".splitlines()[0]
-    tell(
-        f"lab: a mistake of the lab itself, not yours: {what}. Please report it with this command "
+    error = f"{type(bad).__name__}: {bad}".splitlines()[0]
+    print_message(
+        f"lab: a mistake of the lab itself, not yours: {error}. Please report it with this command "
         f"and its output under LAB_DEBUG=1: {shlex.join(['lab', *sys.argv[1:]])}"
     )
     return ExitCode.BUG

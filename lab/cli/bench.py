@@ -1,6 +1,6 @@
-"""`lab bench`: what one simulated order costs, or what the real adapters do, beside raw baselines.
+"""`lab bench`: the cost of a simulated order, or the speed of real adapters, beside raw baselines.
 
-Not here: what is measured and how (`lab.bench`). A missed goal is shown, not an exit code: a busy
+Not here: the measurements (`lab.bench`). A missed goal is shown, not an exit code: a busy
 machine is no mistake of anybody.
 """
 
@@ -10,8 +10,8 @@ import typer
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.flag_values import Given, OptionError
-from lab.cli.output import put
+from lab.cli.flag_values import FlagValues, OptionError
+from lab.cli.output import print_result
 from lab.cli.stopping import ended_as_by_ctrl_c
 
 if TYPE_CHECKING:
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from lab.bench.bench import BenchReport
     from lab.bench.figures import Figure
-    from lab.bench.interpreter import Machine
-    from lab.bench.real import RealReport
+    from lab.bench.report import Report
     from lab.bench.rounds import OnProgress
 
 _ROUNDS_MAX: Final = 1_000
@@ -49,107 +47,95 @@ def bench(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     no_color: options.NoColor = False,
 ) -> int:
-    """Measure what an order costs, beside raw baselines.
+    """Measure the cost of an order, beside raw baselines.
 
     Simulated figures, or those of real servers; medians. The baselines are measured in the same
-    run. Exit code: 0 whatever is missed, 4 a server is missing.
+    run. Exit code: 0 even if a goal is missed, 4 a server is missing.
     """
-    given = Given({"rounds": rounds, "json": json, "quiet": quiet, "no-color": no_color})
-    times = given.whole("rounds")
+    values = FlagValues()
+    times = values.whole("rounds", rounds)
     if times is not None and not 1 <= times <= _ROUNDS_MAX:
         raise OptionError(f"--rounds must be from 1 to {_ROUNDS_MAX:,}, not {times}")
     if real and full:
         raise OptionError("--full is of the simulated figures: leave it out with --real")
+    from lab.bench.report import encode_report
     from lab.cli import render
 
-    is_json = given.switch("json")
-    with render.ProgressBar("bench", is_wanted=not (given.switch("quiet") or is_json)) as told:
-        encoded, page = _real(times, told) if real else _simulated(times, told, full=full)
+    is_json, is_quiet = values.switch("json", flag=json), values.switch("quiet", flag=quiet)
+    with render.ProgressBar("bench", is_wanted=not (is_quiet or is_json)) as on_progress:
+        if real:
+            report, page = _measure_real(times, on_progress)
+        else:
+            report, page = _measure_simulated(times, on_progress, full=full)
     if is_json:
-        put(encoded)
+        print_result(encode_report(report))
     else:
         width = render.width_of_output()
-        put(render.to_text(page, width=width, is_plain=given.switch("no-color")))
+        print_result(
+            render.to_text(page, width=width, is_plain=values.switch("no-color", flag=no_color))
+        )
     return ExitCode.PASS
 
 
-def _simulated(
-    rounds: int | None, told: "OnProgress | None", *, full: bool
-) -> "tuple[bytes, Sequence[RenderableType]]":
-    from lab.bench.bench import ROUNDS, encode_report, measure
+def _measure_simulated(
+    rounds: int | None, on_progress: "OnProgress | None", *, full: bool
+) -> "tuple[Report, Sequence[RenderableType]]":
+    from lab.bench.bench import ROUNDS, measure
 
-    report = measure(full=full, rounds=ROUNDS if rounds is None else rounds, on_progress=told)
-    return encode_report(report), _page(report)
+    report = measure(
+        full=full, rounds=ROUNDS if rounds is None else rounds, on_progress=on_progress
+    )
+    hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
+    circumstances = [("A hop", hop), *_circumstances(report)]
+    if not report.full:
+        circumstances.append(("Left out", "growth over 100,000 orders: lab bench --full"))
+    return report, _page("lab bench: simulated figures", report.figures, circumstances)
 
 
-def _real(
-    rounds: int | None, told: "OnProgress | None"
-) -> "tuple[bytes, Sequence[RenderableType]]":
-    from lab.bench.real import REAL_ROUNDS, encode_real_report, measure_real
+def _measure_real(
+    rounds: int | None, on_progress: "OnProgress | None"
+) -> "tuple[Report, Sequence[RenderableType]]":
+    from lab.bench.real import REAL_ROUNDS, measure_real
     from lab.settings import environment
 
     with ended_as_by_ctrl_c():
         report = measure_real(
-            environment(), rounds=REAL_ROUNDS if rounds is None else rounds, on_progress=told
+            environment(),
+            rounds=REAL_ROUNDS if rounds is None else rounds,
+            on_progress=on_progress,
         )
-    return encode_real_report(report), _real_page(report)
-
-
-def _page(report: "BenchReport") -> "Sequence[RenderableType]":
-    hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
-    left_out = "" if report.full else "what grows with 100,000 orders: lab bench --full"
-    return _listed(
-        "lab bench: simulated figures, medians; they compare on this machine, at this moment only",
-        report.figures,
-        [
-            ("A hop", hop),
-            *_circumstances(report.rounds, report.wall_s, report.lab, report.machine),
-            *([("Left out", left_out)] if left_out else []),
-        ],
-    )
-
-
-def _real_page(report: "RealReport") -> "Sequence[RenderableType]":
     servers = ", ".join(f"{name} {version}" for name, version in report.servers.items())
-    return _listed(
-        "lab bench --real: figures of real servers, medians; they compare on this machine, at this "
-        "moment only",
-        report.figures,
-        [
-            *_circumstances(report.rounds, report.wall_s, report.lab, report.machine),
-            ("Servers", servers),
-        ],
-    )
+    circumstances = [*_circumstances(report), ("Servers", servers)]
+    return report, _page("lab bench --real: figures of real servers", report.figures, circumstances)
 
 
-def _circumstances(
-    rounds: int, wall_s: float, lab: str, machine: "Machine"
-) -> "list[tuple[str, str]]":
+def _circumstances(report: "Report") -> "list[tuple[str, str]]":
     from lab.cli.page_lines import length
 
+    machine = report.machine
     load = "" if machine.load_before is None else f", load {machine.load_before:g} before"
     return [
-        ("Measured", f"{rounds} rounds in {length(wall_s * 1_000)}"),
-        ("With", f"lab {lab}, {machine.python}"),
+        ("Measured", f"{report.rounds} rounds in {length(report.wall_s * 1_000)}"),
+        ("With", f"lab {report.lab}, {machine.python}"),
         ("On", f"{machine.processor}, {machine.cores} cores{load}"),
     ]
 
 
-def _listed(
+def _page(
     title: str, figures: "Sequence[Figure]", circumstances: "Sequence[tuple[str, str]]"
 ) -> "Sequence[RenderableType]":
     from lab.cli import render
 
-    titles = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal"]
+    columns = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal"]
     return [
-        title,
-        render.listing(titles, [_cells(figure) for figure in figures]),
+        f"{title}, medians; they compare on this machine, at this moment only",
+        render.listing(columns, [_cells(figure) for figure in figures]),
         "",
         render.labelled(
             [(figure.name, f"{figure.how}; against {figure.against}") for figure in figures]
         ),
         "",
-        render.labelled(list(circumstances)),
+        render.labelled(circumstances),
     ]
 
 

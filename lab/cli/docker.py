@@ -1,6 +1,6 @@
-"""What `lab up` and `lab down` need of Docker: that it is there, and its Compose with our file.
+"""Docker for `lab up` and `lab down`: whether it is there, and its Compose with our file.
 
-What Compose has to say goes to standard error, as it comes. Not here: what is in the file
+The output of Compose goes to standard error, as it comes. Not here: the file itself
 (`docker-compose.yml`), and the servers as a run sees them (`lab.wiring.backends.readiness`).
 """
 
@@ -75,12 +75,12 @@ def run_compose(arguments: Sequence[str], *, limit_s: int) -> bool:
 
 
 def unready_services() -> Sequence[str]:
-    """What is not ready and why, such as `kafka (unhealthy)`; () if Compose does not say."""
-    told = _ask(*compose("ps", "--all", "--format", "json")[1:])
-    if told is None or told.returncode:
+    """Services that are not ready, such as `kafka (unhealthy)`; () if Compose does not say."""
+    answer = _ask(*compose("ps", "--all", "--format", "json")[1:])
+    if answer is None or answer.returncode:
         return ()
     found = []
-    for one in _objects(told.stdout):
+    for one in _objects(answer.stdout):
         state, health = str(one.get("State", "")), str(one.get("Health", ""))
         if state != "running" or health not in ("", "healthy"):
             found.append(f"{one.get('Service', '?')} ({health if state == 'running' else state})")
@@ -92,10 +92,10 @@ def _objects(text: str) -> Sequence[dict[str, object]]:
     found: list[dict[str, object]] = []
     for line in text.splitlines():
         try:
-            told = json.loads(line)
+            value = json.loads(line)
         except ValueError:
             continue
-        found += [one for one in (told if isinstance(told, list) else [told]) if one]
+        found += [one for one in (value if isinstance(value, list) else [value]) if one]
     return found
 
 

@@ -1,6 +1,6 @@
-"""`lab doctor`: what of the lab works on this machine, and what to do about the rest.
+"""`lab doctor`: which parts of the lab work on this machine, and remedies for the rest.
 
-Not here: how each thing is found out (`sameness`, `agreement`, `docker`,
+Not here: how each thing is found out (`determinism`, `world_agreement`, `docker`,
 `lab.wiring.backends.readiness`).
 """
 
@@ -14,14 +14,13 @@ from typing import Final, Literal
 from lab import __version__
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.flag_values import Given
-from lab.cli.output import put
-from lab.settings import environment
+from lab.cli.flag_values import FlagValues
+from lab.cli.output import print_result
 
 Answer = Literal["ok", "missing", "wrong"]
 
 PROGRAMS: Final = ("initdb", "redis-server", "java", "mvn")
-"""What `scripts/servers` starts the servers with."""
+"""Programs by which `scripts/servers` starts the servers."""
 _DEBIAN_POSTGRES: Final = Path("/usr/lib/postgresql")
 
 
@@ -30,10 +29,10 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        name: what it is.
+        name: of the thing.
         answer: `missing` is no fault by itself, because there is another way; `wrong` is one.
         found: in a few words.
-        remedy: what to do; "" if nothing.
+        remedy: the way to mend it; "" if there is nothing to mend.
     """
 
     name: str
@@ -47,20 +46,20 @@ def doctor(*, json: options.Json = False, no_color: options.NoColor = False) -> 
 
     Exit code: 0 everything works, 4 something does not; the page says what helps.
     """
-    given = Given({"json": json, "no-color": no_color})
-    as_json, is_plain = given.switch("json"), given.switch("no-color")
+    values = FlagValues()
+    is_json, is_plain = values.switch("json", flag=json), values.switch("no-color", flag=no_color)
     servers = tuple(_servers())
     findings = [*_machine(), *servers, _simulator()]
     if all(one.answer == "ok" for one in servers):
         findings.append(_agreement())
     is_ready = all(one.answer != "wrong" for one in findings)
-    if as_json:
+    if is_json:
         import msgspec
 
         report = {"ready": is_ready, "findings": [msgspec.to_builtins(one) for one in findings]}
-        put(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        print_result(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     else:
-        put(_page(findings, is_plain=is_plain))
+        print_result(_page(findings, is_plain=is_plain))
     return ExitCode.PASS if is_ready else ExitCode.NOT_READY
 
 
@@ -104,6 +103,7 @@ def _is_there(program: str) -> bool:
 
 
 def _servers() -> Iterable[Finding]:
+    from lab.settings import environment
     from lab.wiring.backends.readiness import look_at_servers
 
     for state in look_at_servers(environment()):
@@ -115,18 +115,17 @@ def _servers() -> Iterable[Finding]:
 def _simulator() -> Finding:
     from lab.cli.determinism import compare_runs
 
-    same = compare_runs()
-    left_out = f"; left out: {', '.join(same.left_out)}" if same.left_out else ""
-    if same.is_same:
-        digest = next(iter(same.digests.values()))
-        count = len(same.digests)
-        found = f"{count} processes, one digest {digest[:8]}{left_out}"
-        return Finding(name="Simulator", answer="ok", found=found)
-    told = ", ".join(f"{who}: {digest[:8] or 'failed'}" for who, digest in same.digests.items())
+    found = compare_runs()
+    left_out = f"; left out: {', '.join(found.left_out)}" if found.left_out else ""
+    if found.is_same:
+        digest = next(iter(found.digests.values()))
+        text = f"{len(found.digests)} processes, one digest {digest[:8]}{left_out}"
+        return Finding(name="Simulator", answer="ok", found=text)
+    each = ", ".join(f"{name}: {digest[:8] or 'failed'}" for name, digest in found.digests.items())
     return Finding(
         name="Simulator",
         answer="wrong",
-        found=f"one seed gave several runs: {told}{left_out}",
+        found=f"one seed gave several runs: {each}{left_out}",
         remedy="a mistake of the lab or of its installation: install it again, or report this page",
     )
 
@@ -135,12 +134,12 @@ def _agreement() -> Finding:
     """Whether the simulator and the real servers say the same."""
     from lab.cli.world_agreement import compare_worlds
 
-    said = compare_worlds()
-    if said.is_same:
-        return Finding(name="Agreement", answer="ok", found=f"both worlds: {said.real}")
-    found = f"simulated: {said.simulated}; real: {said.real}"
-    if said.differs:
-        found += f"; broken in one only: {', '.join(said.differs)}"
+    results = compare_worlds()
+    if results.is_same:
+        return Finding(name="Agreement", answer="ok", found=f"both worlds: {results.real}")
+    found = f"simulated: {results.simulated}; real: {results.real}"
+    if results.differs:
+        found += f"; broken in one only: {', '.join(results.differs)}"
     return Finding(
         name="Agreement",
         answer="wrong",
@@ -154,7 +153,7 @@ def _page(findings: Sequence[Finding], *, is_plain: bool) -> str:
     from lab.cli import render
 
     rows = [(one.name, one.answer, one.found) for one in findings]
-    # A way that is missing matters only to who needs one.
+    # A missing way matters only when a server is needed.
     is_ready = all(one.answer != "wrong" for one in findings)
     remedies = [(one.name, one.remedy) for one in findings if one.remedy and not is_ready]
     parts = [render.listing(["What", "Is", "Found"], rows)]

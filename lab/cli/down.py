@@ -1,4 +1,4 @@
-"""`lab down`: stops what `lab up` has started.
+"""`lab down`: stops the servers, and the processes, that `lab up` has started.
 
 Not here: Docker itself (`docker`), and servers of `scripts/servers`, which stops its own.
 """
@@ -9,7 +9,7 @@ import typer
 
 from lab.cli import docker
 from lab.cli.exit_codes import ExitCode
-from lab.cli.output import tell
+from lab.cli.output import print_message
 
 
 def down(
@@ -25,7 +25,7 @@ def down(
     from lab.domain.errors import EnvironmentNotReady
 
     docker.need_docker()
-    # With the profile: whatever was started with `--app` stops too.
+    # With the profile: processes that were started with `--app` stop too.
     arguments = ("--profile", "app", "down", *(("--volumes",) if volumes else ()))
     if not docker.run_compose(arguments, limit_s=docker.DOWN_S_MAX):
         raise EnvironmentNotReady(
@@ -35,5 +35,5 @@ def down(
             remedy=f'see "{" ".join(docker.compose("ps", "--all"))}"',
         )
     kept = "their data is gone" if volumes else "their data is kept (--volumes forgets it)"
-    tell(f"lab: the servers are down; {kept}")
+    print_message(f"lab: the servers are down; {kept}")
     return ExitCode.PASS

@@ -1,4 +1,4 @@
-"""What the exit code of a command says."""
+"""The exit codes of the commands, and their meanings."""
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum

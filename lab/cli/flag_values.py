@@ -1,76 +1,103 @@
-"""Values of options: the flags of a command line, with the `LAB_*` variables behind them.
+"""Values of flags, with the `LAB_*` variables behind them: a flag goes before its variable.
 
-Not here: which options there are (`options`, and the commands with options of their own).
+A message names the one that was given: `--seed` or `LAB_SEED`. Not here: which flags there are
+(`options`, and the commands with flags of their own).
 """
 
-import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lab import settings
-
 _SEED_DIGITS_MAX: Final = 19
 _ON_OFF: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
-Flags = Mapping[str, str | Sequence[str] | bool | None]
-"""Options by their long names without `--`, as the shell gave them."""
-
 
 class OptionError(ValueError):
-    """An option or its variable has a value that cannot be used."""
+    """A flag or its variable has a value that cannot be used."""
 
 
-def flags_of(parameters: Mapping[str, str | Sequence[str] | bool | None]) -> Flags:
-    """The parameters of a command by the names of its options; `set_` is `--set`."""
-    return {name.rstrip("_").replace("_", "-"): value for name, value in parameters.items()}
+class FlagValues:
+    """Reads flags; a method is given the name of one without `--`, and its value on the shell.
 
+    A flag that was not given is None (a switch: False); its variable decides then, else nobody.
+    """
 
-class Given:
-    """Flags with the `LAB_*` variables behind them."""
+    def __init__(self) -> None:
+        from lab.settings import environment
 
-    def __init__(self, flags: Flags) -> None:
-        self._flags = flags
-        self._variables = settings.environment()
+        self._variables = environment()
 
-    def text(self, name: str) -> tuple[str, str] | None:
-        """The place and text of one option; None if neither flag nor variable was given."""
-        flag = self._flags.get(name)
-        if isinstance(flag, str):
-            return f"--{name}", flag
-        variable = name.replace("-", "_").upper()
-        if variable in self._variables:
-            return f"LAB_{variable}", self._variables[variable].strip()
-        return None
+    def text(self, name: str, flag: str | None) -> str | None:
+        """Any text."""
+        found = self._find(name, flag)
+        return None if found is None else found[1]
 
-    def whole(self, name: str) -> int | None:
-        """A whole number."""
-        found = self.text(name)
+    def text_or(self, name: str, flag: str | None, usual: str) -> str:
+        """Any text; `usual` if it was given nowhere."""
+        found = self.text(name, flag)
+        return usual if found is None else found
+
+    def matching(self, name: str, flag: str | None, pattern: str, rule: str) -> str | None:
+        """A text that matches a regular expression as a whole; `rule` says so in a message.
+
+        Raises:
+            OptionError: it does not.
+        """
+        found = self._find(name, flag)
         if found is None:
             return None
         place, text = found
-        if not re.fullmatch(rf"[0-9]{{1,{_SEED_DIGITS_MAX}}}", text):
-            raise OptionError(f"{place} must be a whole number, not {text!r}")
-        return int(text)
+        if not re.fullmatch(pattern, text):
+            raise OptionError(f"{place} must be {rule}, not {text!r}")
+        return text
 
-    def number(self, name: str) -> float | None:
-        """A number above 0."""
-        found = self.text(name)
+    def whole(self, name: str, flag: str | None) -> int | None:
+        """A whole number.
+
+        Raises:
+            OptionError: it is none.
+        """
+        found = self.matching(name, flag, rf"[0-9]{{1,{_SEED_DIGITS_MAX}}}", "a whole number")
+        return None if found is None else int(found)
+
+    def number(self, name: str, flag: str | None) -> float | None:
+        """A number above 0.
+
+        Raises:
+            OptionError: it is none.
+        """
+        found = self._find(name, flag)
         if found is None:
             return None
         place, text = found
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
+        value = _to_float(text)
         if not 0 < value < math.inf:
             raise OptionError(f"{place} must be a number above 0, not {text!r}")
         return value
 
-    def word(self, name: str, choices: Sequence[str]) -> str | None:
-        """One of a few words."""
-        found = self.text(name)
+    def number_up_to(self, name: str, flag: str | None, most: float, unit: str) -> float | None:
+        """A number from 0 to `most`; `unit` names its unit in a message.
+
+        Raises:
+            OptionError: it is none.
+        """
+        found = self._find(name, flag)
+        if found is None:
+            return None
+        place, text = found
+        value = _to_float(text)
+        if not 0 <= value <= most:
+            raise OptionError(f"{place} must be {unit} from 0 to {most:,.0f}, not {text!r}")
+        return value
+
+    def word(self, name: str, flag: str | None, choices: Sequence[str]) -> str | None:
+        """One of a few words.
+
+        Raises:
+            OptionError: it is none of them.
+        """
+        found = self._find(name, flag)
         if found is None:
             return None
         place, text = found
@@ -78,34 +105,41 @@ class Given:
             raise OptionError(f"{place} must be {' or '.join(choices)}, not {text!r}")
         return text
 
-    def switch(self, name: str) -> bool:
-        """A flag without a value; its variable is on with `1`, `true` or `yes`."""
-        if self._flags.get(name):
+    def switch(self, name: str, *, flag: bool) -> bool:
+        """A flag without a value; its variable is on with `1`, `true` or `yes`.
+
+        Raises:
+            OptionError: the variable says neither on nor off.
+        """
+        if flag:
             return True
-        text = self._variables.get(name.replace("-", "_").upper(), "0").strip().lower()
+        variable = _variable_of(name)
+        text = self._variables.get(variable, "0").strip().lower()
         if text not in _ON_OFF:
-            variable = name.replace("-", "_").upper()
             raise OptionError(f"LAB_{variable} must be 1 or 0, not {text!r}")
         return _ON_OFF[text]
 
-    def many(self, name: str, *, separator: str | None = None) -> tuple[str, ...]:
-        """Texts of a repeatable option; `separator` cuts each into several."""
-        texts = self._texts(name)
-        if not texts and (found := self.text(name)) is not None:
+    def many(
+        self, name: str, flags: Sequence[str] | None, *, separator: str | None = None
+    ) -> tuple[str, ...]:
+        """Texts of a repeatable flag; `separator` cuts each into several, each kept once."""
+        texts: Sequence[str] = flags or ()
+        if not texts and (found := self._find(name, None)) is not None:
             texts = (found[1],)
         if separator is None:
             return tuple(texts)
         parts = (part.strip() for text in texts for part in text.split(separator))
         return tuple(dict.fromkeys(part for part in parts if part))
 
-    def _texts(self, name: str) -> Sequence[str]:
-        flag = self._flags.get(name)
-        return () if flag is None or isinstance(flag, str | bool) else flag
+    def policies(self, flags: Sequence[str] | None) -> dict[str, str]:
+        """Policies that differ: those of `LAB_SET_*`, then the values of `--set` on top.
 
-    def changes(self) -> dict[str, str]:
-        """Changed policies: of `LAB_SET_*`, then those of `--set` on top."""
-        changes = _variable_changes(self._variables)
-        for text in self._texts("set"):
+        Raises:
+            OptionError: a `--set` is not KEY=VALUE.
+            SettingError: a `LAB_SET_*` variable names no policy.
+        """
+        changes = _policies_of_variables(self._variables)
+        for text in flags or ():
             key, equals, value = text.partition("=")
             if not equals or not key.strip():
                 raise OptionError(
@@ -114,17 +148,46 @@ class Given:
             changes[key.strip()] = value.strip()
         return changes
 
+    def _find(self, name: str, flag: str | None) -> tuple[str, str] | None:
+        """The place in which a value was given, and its text; None if it was given nowhere."""
+        if flag is not None:
+            return f"--{name}", flag
+        variable = _variable_of(name)
+        if variable in self._variables:
+            return f"LAB_{variable}", self._variables[variable].strip()
+        return None
 
-def _variable_changes(variables: Mapping[str, str]) -> dict[str, str]:
+
+def _variable_of(name: str) -> str:
+    """The variable of a flag, without `LAB_`."""
+    return name.replace("-", "_").upper()
+
+
+def _to_float(text: str) -> float:
+    """A number; NaN if the text is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _policies_of_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """The policies that `LAB_SET_RETRY_ATTEMPTS_MAX` and the like change."""
-    names = {one.name.replace(".", "_").upper(): one.name for one in settings.SETTINGS}
-    changes = {}
-    for variable, value in variables.items():
-        if variable.startswith("SET_"):
-            short = variable.removeprefix("SET_")
-            if short not in names:
-                near = difflib.get_close_matches(short, names, n=1, cutoff=0.4)
-                hint = f"; did you mean LAB_SET_{near[0]}?" if near else ""
-                raise settings.SettingError(f"unknown setting in LAB_{variable}{hint}")
-            changes[names[short]] = value.strip()
-    return changes
+    prefix = "SET_"
+    given = {
+        variable.removeprefix(prefix): value.strip()
+        for variable, value in variables.items()
+        if variable.startswith(prefix)
+    }
+    if not given:
+        return {}
+    from lab.did_you_mean import did_you_mean
+    from lab.settings import SettingError
+    from lab.settings_table import SETTINGS
+
+    names = {_variable_of(one.name.replace(".", "_")): one.name for one in SETTINGS}
+    for short in given:
+        if short not in names:
+            hint = did_you_mean(short, names, prefix=f"LAB_{prefix}")
+            raise SettingError(f"unknown setting in LAB_{prefix}{short}{hint}")
+    return {names[short]: value for short, value in given.items()}

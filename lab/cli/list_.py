@@ -1,4 +1,4 @@
-"""`lab list`: what can be run, broken, switched off, set and promised, and which runs are kept.
+"""`lab list`: scenarios, faults, patterns, settings and promises, and the runs that are kept.
 
 Not here: the tables themselves, which stand where they are used, and their looks (`render`).
 """
@@ -6,14 +6,14 @@ Not here: the tables themselves, which stand where they are used, and their look
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.flag_values import Flags, OptionError
-from lab.cli.output import put
+from lab.cli.flag_values import FlagValues, OptionError
+from lab.cli.output import print_result
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,12 +24,28 @@ if TYPE_CHECKING:
 Row = Mapping[str, object]
 
 
+class Places(NamedTuple):
+    """The files that a list may need.
+
+    Attributes:
+        scenarios: TOML files with scenarios, beside the shipped ones.
+        runs: folder of kept runs.
+    """
+
+    scenarios: Sequence[Path]
+    runs: Path = options.DEFAULT_OUT
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """One form of the list: its rows as `--json` prints them, and the columns that people see."""
+    """One form of the list: its rows as `--json` prints them, and the columns that people see.
+
+    Attributes:
+        below: makes the text under the table.
+    """
 
     columns: tuple[str, ...]
-    rows: Callable[[options.Asked], Iterable[Row]]
+    rows: Callable[[Places], Iterable[Row]]
     below: "Callable[[], Sequence[RenderableType]]" = tuple
 
 
@@ -50,34 +66,52 @@ def list_(
     no_color: options.NoColor = False,
 ) -> int:
     """List the scenarios, or tell the story of one."""
-    flags: Flags = {"scenarios": scenarios, "out": out, "json": json, "no-color": no_color}
-    asked = options.ask(name or "", flags)
-    given = {
+    values = FlagValues()
+    is_json, is_plain = values.switch("json", flag=json), values.switch("no-color", flag=no_color)
+    files = tuple(Path(path) for path in values.many("scenarios", scenarios))
+    places = Places(
+        scenarios=files, runs=Path(values.text_or("out", out, str(options.DEFAULT_OUT)))
+    )
+    switches = {
         "settings": settings,
         "faults": faults,
         "promises": promises,
         "patterns": patterns,
         "runs": runs,
     }
-    forms = [form for form, is_asked in given.items() if is_asked]
-    _refuse_mixtures(name, forms, is_toml=toml, is_json=asked.json)
-    if toml:
-        put(_toml(asked))
-    elif name and asked.json:
-        put(_json([scenario_row(_scenario(asked))]))
-    elif name:
-        put(_text(_story(_scenario(asked)), asked))
+    forms = [form for form, is_on in switches.items() if is_on]
+    _refuse_mixtures(name, forms, is_toml=toml, is_json=is_json)
+    if name:
+        print_result(
+            _about_one(
+                _find_scenario(name, files), is_toml=toml, is_json=is_json, is_plain=is_plain
+            )
+        )
     else:
         table = TABLES[forms[0] if forms else "scenarios"]
-        rows = list(table.rows(asked))
-        put(_json(rows) if asked.json else _text(_shown(table, rows), asked))
+        rows = list(table.rows(places))
+        print_result(_json(rows) if is_json else _text(_shown(table, rows), is_plain=is_plain))
     return ExitCode.PASS
 
 
-def scenario_lines(asked: options.Asked) -> str:
+def scenario_lines(scenarios: Sequence[Path], *, is_plain: bool) -> str:
     """Names and summaries of all scenarios, as `lab list` prints them."""
     table = TABLES["scenarios"]
-    return _text(_shown(table, list(table.rows(asked))), asked)
+    rows = list(table.rows(Places(scenarios=scenarios)))
+    return _text(_shown(table, rows), is_plain=is_plain)
+
+
+def _about_one(
+    scenario: "Scenario", *, is_toml: bool, is_json: bool, is_plain: bool
+) -> str | bytes:
+    """One scenario: its table, its fields, or its story."""
+    from lab.scenarios.loader import toml_of
+
+    if is_toml:
+        return toml_of(scenario)
+    if is_json:
+        return _json([scenario_row(scenario)])
+    return _text(_story(scenario), is_plain=is_plain)
 
 
 def _refuse_mixtures(
@@ -93,10 +127,10 @@ def _refuse_mixtures(
         raise OptionError("--toml and --json contradict each other: leave one out")
 
 
-def _scenarios(asked: options.Asked) -> Iterable[Row]:
+def _scenarios(places: Places) -> Iterable[Row]:
     from lab.scenarios.loader import load_catalogue
 
-    for scenario in load_catalogue(asked.scenarios).values():
+    for scenario in load_catalogue(places.scenarios).values():
         yield scenario_row(scenario)
 
 
@@ -121,8 +155,8 @@ def scenario_row(scenario: "Scenario") -> Row:
     }
 
 
-def _settings(_asked: options.Asked) -> Iterable[Row]:
-    from lab.settings import SETTINGS
+def _settings(_places: Places) -> Iterable[Row]:
+    from lab.settings_table import SETTINGS
 
     for one in SETTINGS:
         yield {
@@ -136,7 +170,7 @@ def _settings(_asked: options.Asked) -> Iterable[Row]:
         }
 
 
-def _faults(_asked: options.Asked) -> Iterable[Row]:
+def _faults(_places: Places) -> Iterable[Row]:
     from lab.faults.table.kinds import KINDS
 
     for kind in KINDS.values():
@@ -152,7 +186,7 @@ def _faults(_asked: options.Asked) -> Iterable[Row]:
 
 
 def beyond_of(kind: "FaultKind") -> tuple[str, ...]:
-    """What of a kind needs `--beyond-contract`: all of it, or some values of its keys."""
+    """The parts of a kind that need `--beyond-contract`: all of it, or some values of its keys."""
     if kind.beyond_contract:
         return (kind.name,)
     return tuple(f"{one.name}={value}" for one in kind.params for value in one.beyond_contract)
@@ -177,24 +211,24 @@ def _how_to_write_faults() -> "Sequence[RenderableType]":
     ]
 
 
-def _promises(_asked: options.Asked) -> Iterable[Row]:
+def _promises(_places: Places) -> Iterable[Row]:
     from lab.checks.registry import PROMISES
 
     for one in PROMISES:
         yield {"name": one.name, "kind": one.kind, "promise": one.sentence}
 
 
-def _patterns(_asked: options.Asked) -> Iterable[Row]:
+def _patterns(_places: Places) -> Iterable[Row]:
     from lab.patterns import PATTERNS
 
     for one in PATTERNS:
         yield {"name": one.name, "prevents": one.prevents, "when_off": one.when_off}
 
 
-def _runs(asked: options.Asked) -> Iterable[Row]:
+def _runs(places: Places) -> Iterable[Row]:
     from lab.report.run_folder import kept_runs
 
-    for run in kept_runs(asked.out or options.DEFAULT_OUT):
+    for run in kept_runs(places.runs):
         yield {
             "scenario": run.scenario,
             "seed": run.seed,
@@ -224,16 +258,10 @@ TABLES: Final[Mapping[str, Table]] = {
 """Every form of the list."""
 
 
-def _scenario(asked: options.Asked) -> "Scenario":
+def _find_scenario(name: str, files: Sequence[Path]) -> "Scenario":
     from lab.scenarios.loader import find_scenario, load_catalogue
 
-    return find_scenario(load_catalogue(asked.scenarios), asked.scenario)
-
-
-def _toml(asked: options.Asked) -> str:
-    from lab.scenarios.loader import toml_of
-
-    return toml_of(_scenario(asked))
+    return find_scenario(load_catalogue(files), name)
 
 
 def _json(rows: Iterable[Row]) -> bytes:
@@ -242,11 +270,11 @@ def _json(rows: Iterable[Row]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(list(rows)), indent=2) + b"\n"
 
 
-def _text(parts: "Sequence[RenderableType]", asked: options.Asked) -> str:
+def _text(parts: "Sequence[RenderableType]", *, is_plain: bool) -> str:
     from lab.cli import render
 
     width = render.width_of_output()
-    return render.to_text(parts, width=width, is_plain=asked.no_color)
+    return render.to_text(parts, width=width, is_plain=is_plain)
 
 
 def _shown(table: Table, rows: Sequence[Row]) -> "list[RenderableType]":
@@ -268,7 +296,7 @@ def _cell(value: object) -> str:
 
 
 def _story(scenario: "Scenario") -> "list[RenderableType]":
-    """A scenario for people: why it goes wrong, what is done about it, what to try."""
+    """A scenario for people: its story, the patterns against it, commands to try."""
     from lab.cli import render
     from lab.patterns import PATTERNS
 

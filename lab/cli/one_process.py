@@ -1,19 +1,22 @@
-"""What `lab serve`, `relay`, `work` and `providers` have in common: one process, told what to be.
+"""The common part of `lab serve`, `relay`, `work` and `providers`: one process of the system.
 
-By hand it is told by options and `LAB_*` variables; by `lab run --real` by a file.
+A person describes it by flags and `LAB_*` variables, `lab run --real` by a file.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import typer
 
 from lab.cli.exit_codes import ExitCode
-from lab.cli.flag_values import Flags, Given, OptionError
+from lab.cli.flag_values import FlagValues, OptionError
 
 if TYPE_CHECKING:
     from lab.wiring.worlds.assignment import Assignment
+
+ProcessRole = Literal["api", "relay", "consumer", "providers"]
 
 PORT_MAX: Final = 65_535
 DEFAULT_NAME: Final = "lab"
@@ -46,28 +49,41 @@ Port = Annotated[
 ]
 AssignmentFile = Annotated[
     Path | None,
-    typer.Option("--assignment", hidden=True, help="What to be; written by lab run --real."),
+    typer.Option(
+        "--assignment", hidden=True, help="A description of the process; written by lab run --real."
+    ),
 ]
 
 
-def be(
-    role: 'Literal["api", "relay", "consumer", "providers"]',
-    group: str,
-    *,
-    assignment: Path | None,
-    flags: Flags,
-    port: str = "port",
-    usual_port: int | None = None,
+class ProcessFlags(NamedTuple):
+    """The flags of such a command, as the shell gave them; a command lacks some of them.
+
+    Attributes:
+        port_name: name of the flag of the port, without `--`.
+        usual_port: where it listens if no port is given; None: nowhere.
+    """
+
+    host: str | None
+    port: str | None
+    port_name: Literal["port", "health-port"] = "port"
+    usual_port: int | None = None
+    name: str | None = None
+    member: str | None = None
+    ledger: str | None = None
+    off: Sequence[str] | None = None
+    set_: Sequence[str] | None = None
+
+
+def run_one_process(
+    role: ProcessRole, group: str, *, assignment: Path | None, flags: ProcessFlags
 ) -> int:
     """Be that process until it is told to end; the exit code.
 
     Args:
-        role: what it is for.
+        role: of the process.
         group: its consumer group, or its role's name.
-        assignment: a file that says all there is to say; the rest is left alone then.
-        flags: options by their long names.
-        port: the name of the option of its port.
-        usual_port: where it listens if nobody says; None: nowhere.
+        assignment: a file that describes it whole; the flags are left alone then.
+        flags: its description by hand.
     """
     from lab.wiring.worlds.assignment import read_assignment
     from lab.wiring.worlds.real_process import run_process
@@ -75,79 +91,62 @@ def be(
     if assignment is not None:
         run_process(read_assignment(assignment))
     else:
-        run_process(_assigned(role, group, flags, port=port, usual_port=usual_port))
+        run_process(_assigned(role, group, flags))
     return ExitCode.PASS
 
 
-def _assigned(
-    role: 'Literal["api", "relay", "consumer", "providers"]',
-    group: str,
-    flags: Flags,
-    *,
-    port: str,
-    usual_port: int | None,
-) -> "Assignment":
-    import os
-    import platform
-
+def _assigned(role: ProcessRole, group: str, flags: ProcessFlags) -> "Assignment":
     from lab.settings import environment
     from lab.wiring.backends.readiness import addresses
     from lab.wiring.worlds.assignment import Assignment
 
-    given = Given(flags)
+    values = FlagValues()
     at = addresses(environment())
-    chosen = given.whole(port)
-    if chosen is not None and chosen > PORT_MAX:
-        raise OptionError(f"--{port} must be from 0 to {PORT_MAX}, not {chosen}")
-    made_up = f"{group}-{platform.node().partition('.')[0]}-{os.getpid()}"
+    port = values.whole(flags.port_name, flags.port)
+    if port is not None and port > PORT_MAX:
+        raise OptionError(f"--{flags.port_name} must be from 0 to {PORT_MAX}, not {port}")
     return Assignment(
         role=role,
-        member=_word(given, "member", made_up),
+        member=_member(values, flags, group),
         group=group,
-        name=_word(given, "name", DEFAULT_NAME),
+        name=_name(values, flags),
         postgres_dsn=at["POSTGRES_DSN"],
         redis_url=at["REDIS_URL"],
         kafka_bootstrap=at["KAFKA_BOOTSTRAP"],
-        providers_url=_text(given, "providers-url", "http://127.0.0.1:8001"),
-        off=_off(given.many("off", separator=",")),
-        settings=given.changes(),
-        host=_text(given, "host", "127.0.0.1"),
-        port=usual_port if chosen is None else chosen,
-        ledger=_text(given, "ledger", "lab-ledger.ndjson") if role == "providers" else "",
+        providers_url=values.text_or("providers-url", None, "http://127.0.0.1:8001"),
+        off=_off(values.many("off", flags.off, separator=",")),
+        settings=values.policies(flags.set_),
+        host=values.text_or("host", flags.host, "127.0.0.1"),
+        port=flags.usual_port if port is None else port,
+        ledger=""
+        if role != "providers"
+        else values.text_or("ledger", flags.ledger, "lab-ledger.ndjson"),
     )
 
 
-def _text(given: Given, name: str, usual: str) -> str:
-    found = given.text(name)
-    return usual if found is None else found[1]
+def _member(values: FlagValues, flags: ProcessFlags, group: str) -> str:
+    """Its name among its like; it stands in names of topics and keys."""
+    import os
+    import platform
+
+    pattern, rule = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "letters, digits, - and _"
+    given = values.matching("member", flags.member, pattern, rule)
+    made_up = f"{group}-{platform.node().partition('.')[0]}-{os.getpid()}"
+    return re.sub(r"[^A-Za-z0-9_-]", "-", made_up) if given is None else given
 
 
-def _word(given: Given, name: str, usual: str) -> str:
-    """A name that may stand in those of topics, schemas and keys."""
-    import re
-
-    found = given.text(name)
-    if found is None:
-        return re.sub(r"[^A-Za-z0-9_-]", "-", usual)
-    place, text = found
-    pattern = r"[a-z][a-z0-9_]{0,39}" if name == "name" else r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-    if not re.fullmatch(pattern, text):
-        raise OptionError(
-            f"{place} must be small letters, digits and _, and begin with a letter, not {text!r}"
-            if name == "name"
-            else f"{place} must be letters, digits, - and _, not {text!r}"
-        )
-    return text
+def _name(values: FlagValues, flags: ProcessFlags) -> str:
+    """The name of the system; it stands in names of topics, schema and keys."""
+    rule = "small letters, digits and _, and begin with a letter"
+    return values.matching("name", flags.name, r"[a-z][a-z0-9_]{0,39}", rule) or DEFAULT_NAME
 
 
 def _off(names: Sequence[str]) -> tuple[str, ...]:
     from lab import patterns
-    from lab.scenarios.loader import nearest
+    from lab.did_you_mean import did_you_mean
 
     for name in names:
         if name not in patterns.NAMES:
-            raise OptionError(
-                f"unknown pattern {name!r}{nearest(name, patterns.NAMES)} "
-                "(see: lab list --patterns)"
-            )
+            hint = did_you_mean(name, patterns.NAMES)
+            raise OptionError(f"unknown pattern {name!r}{hint} (see: lab list --patterns)")
     return tuple(names)

@@ -1,31 +1,28 @@
-"""The options of everything that runs: their help, and their values out of flags and `LAB_*`.
+"""The flags of everything that runs, with their help, and the options of a run out of them.
 
-A flag goes before its variable, and both go before the scenario's own value. Not here: whether a
-scenario, pattern, promise, policy or fault exists, which those who know them say.
+A flag goes before its `LAB_*` variable, and both go before the scenario's own value. Not here:
+whether a scenario, pattern, promise, policy or fault exists, which their own modules know.
 """
 
 import re
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
-from lab.cli.flag_values import Flags, Given, OptionError
+from lab.cli.flag_values import FlagValues, OptionError
 
 if TYPE_CHECKING:
-    from lab.scenarios.scenario import Scenario
+    from lab.scenarios.run_options import HistoryKept, RunOptions
 
-DEFAULT_SEED: Final = 1
 DEFAULT_OUT: Final = Path("runs")
 SEEDS_MAX: Final = 1_000_000
 
-HistoryKept = Literal["witnesses", "all"]
-
 
 def complete_scenario(incomplete: str) -> list[str]:
-    """Names of shipped scenarios for the shell, without reading what they mean."""
+    """Names of shipped scenarios for the shell, read off their file and nothing else."""
     import tomllib
 
     from lab.resources import resource_path
@@ -41,50 +38,6 @@ ScenarioName = Annotated[
         help="One of `lab list`.",
         show_default=False,
         autocompletion=complete_scenario,
-    ),
-]
-Seed = Annotated[
-    str | None,
-    typer.Option("--seed", metavar="N", help="Root of all chance: same seed, same run.  [1]"),
-]
-Seeds = Annotated[
-    str | None,
-    typer.Option(
-        "--seeds",
-        metavar="1-20",
-        help="One run a seed, a line each and a summary; keeps files only with --out.",
-    ),
-]
-Orders = Annotated[
-    str | None,
-    typer.Option("--orders", metavar="N", help="How many orders are posted.  [the scenario's]"),
-]
-Rate = Annotated[
-    str | None,
-    typer.Option(
-        "--rate", metavar="R", help="Orders a second, in simulated time.  [the scenario's]"
-    ),
-]
-OrdersFrom = Annotated[
-    str | None,
-    typer.Option(
-        "--orders-from",
-        metavar="FILE",
-        help="Real orders: NDJSON or CSV, plain or gzip; `sample` is the shipped file. "
-        "They come at their recorded times, or at --rate.",
-    ),
-]
-Speed = Annotated[
-    str | None,
-    typer.Option("--speed", metavar="X", help="Compress recorded times by this factor.  [1]"),
-]
-Faults = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--fault",
-        metavar="SPEC",
-        help='Add a fault, such as "bus.duplicate rate=0.2"; see `lab list --faults`. Repeatable.',
-        show_default=False,
     ),
 ]
 Off = Annotated[
@@ -105,15 +58,6 @@ Set = Annotated[
         show_default=False,
     ),
 ]
-Only = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--only",
-        metavar="CHECK",
-        help="Judge only this promise; see `lab list --promises`. Repeatable, or a,b.",
-        show_default=False,
-    ),
-]
 Scenarios = Annotated[
     list[str] | None,
     typer.Option(
@@ -127,160 +71,227 @@ Out = Annotated[
     str | None,
     typer.Option("--out", metavar="DIR", help="Where folders of runs are kept.  [runs]"),
 ]
-History = Annotated[
-    str | None,
-    typer.Option(
-        "--history",
-        metavar="all",
-        help="Keep every entry; else runs over 2,000 orders keep those of witness orders.",
-    ),
-]
-BeyondContract = Annotated[
-    bool,
-    typer.Option(
-        "--beyond-contract",
-        help="Allow what the design does not promise to survive; the verdict is UNKNOWN then.",
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", help="Print the verdict line only; with --seeds what did not pass."),
-]
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colour (as the variable NO_COLOR).")]
 
 
-Real = Annotated[
-    bool,
-    typer.Option(
-        "--real", help="Real processes on Kafka, PostgreSQL and Redis; see `lab up`, `lab status`."
-    ),
-]
-Bus = Annotated[
-    str | None,
-    typer.Option("--bus", metavar="MAKE", help="memory or kafka; the rest as it is.  [memory]"),
-]
-Store = Annotated[
-    str | None, typer.Option("--store", metavar="MAKE", help="memory or postgres.  [memory]")
-]
-DedupeMake = Annotated[
-    str | None, typer.Option("--dedupe", metavar="MAKE", help="memory or redis.  [memory]")
-]
-WallClock = Annotated[
-    bool, typer.Option("--wall-clock", help="Run on the wall clock, also if all is in memory.")
-]
-Keep = Annotated[bool, typer.Option("--keep", help="Leave topics, schema and keys of a real run.")]
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class RunFlags(ABC):
+    """The flags of a command that runs something, as the shell gave them.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What the user asked for, parsed; None and () where nothing was said.
-
-    Attributes:
-        made: the scenario, if it stands in no catalogue.
+    So many flags make a command a class: its fields are the flags, its docstring is the help, and
+    `execute` does the work. A subclass adds a scenario, or flags. Two slotted classes cannot be the
+    bases of one, so these have no slots; and `lab --help` would wait for methods that nobody calls,
+    so they are neither compared nor printed.
     """
 
-    scenario: str
-    real: bool
-    bus: str
-    store: str
-    dedupe: str
-    wall_clock: bool
-    keep: bool
-    seed: int
-    seeds: str | None
-    orders: int | None
-    rate: float | None
-    orders_from: str | None
-    speed: float
-    faults: tuple[str, ...]
-    off: tuple[str, ...]
-    settings: Mapping[str, str]
-    only: tuple[str, ...]
-    scenarios: tuple[Path, ...]
-    out: Path | None
-    history: HistoryKept
-    beyond_contract: bool
+    real: Annotated[
+        bool,
+        typer.Option(
+            "--real",
+            help="Real processes on Kafka, PostgreSQL and Redis; see `lab up`, `lab status`.",
+        ),
+    ] = False
+    bus: Annotated[
+        str | None,
+        typer.Option(
+            "--bus", metavar="BACKEND", help="memory or kafka; the rest as it is.  [memory]"
+        ),
+    ] = None
+    store: Annotated[
+        str | None, typer.Option("--store", metavar="BACKEND", help="memory or postgres.  [memory]")
+    ] = None
+    dedupe: Annotated[
+        str | None, typer.Option("--dedupe", metavar="BACKEND", help="memory or redis.  [memory]")
+    ] = None
+    wall_clock: Annotated[
+        bool, typer.Option("--wall-clock", help="Run on the wall clock, also if all is in memory.")
+    ] = False
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave topics, schema and keys of a real run.")
+    ] = False
+    seed: Annotated[
+        str | None,
+        typer.Option("--seed", metavar="N", help="Root of all chance: same seed, same run.  [1]"),
+    ] = None
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds",
+            metavar="1-20",
+            help="One run a seed, a line each and a summary; keeps files only with --out.",
+        ),
+    ] = None
+    orders: Annotated[
+        str | None,
+        typer.Option("--orders", metavar="N", help="How many orders are posted.  [the scenario's]"),
+    ] = None
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            "--rate", metavar="R", help="Orders a second, in simulated time.  [the scenario's]"
+        ),
+    ] = None
+    orders_from: Annotated[
+        str | None,
+        typer.Option(
+            "--orders-from",
+            metavar="FILE",
+            help="Real orders: NDJSON or CSV, plain or gzip; `sample` is the shipped file. "
+            "They come at their recorded times, or at --rate.",
+        ),
+    ] = None
+    speed: Annotated[
+        str | None,
+        typer.Option("--speed", metavar="X", help="Compress recorded times by this factor.  [1]"),
+    ] = None
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fault",
+            metavar="SPEC",
+            help='Add a fault, such as "bus.duplicate rate=0.2"; see `lab list --faults`. '
+            "Repeatable.",
+            show_default=False,
+        ),
+    ] = None
+    off: Off = None
+    set_: Set = None
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="CHECK",
+            help="Judge only this promise; see `lab list --promises`. Repeatable, or a,b.",
+            show_default=False,
+        ),
+    ] = None
+    scenarios: Scenarios = None
+    out: Out = None
+    history: Annotated[
+        str | None,
+        typer.Option(
+            "--history",
+            metavar="all",
+            help="Keep every entry; else runs over 2,000 orders keep those of witness orders.",
+        ),
+    ] = None
+    beyond_contract: Annotated[
+        bool,
+        typer.Option(
+            "--beyond-contract",
+            help="Allow more than the design promises to survive; the verdict is UNKNOWN then.",
+        ),
+    ] = False
+    json: Json = False
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", help="Print the verdict line only; with --seeds the seeds that did not pass."
+        ),
+    ] = False
+    no_color: NoColor = False
+
+    @abstractmethod
+    def execute(self) -> int:
+        """Do the work of the command; returns its exit code."""
+
+
+class Display(NamedTuple):
+    """How a result is shown.
+
+    Attributes:
+        json: as JSON, for programs.
+        quiet: the verdict only, and no progress bar.
+        no_color: without colours.
+    """
+
     json: bool
     quiet: bool
     no_color: bool
-    made: "Scenario | None" = None
 
     @property
-    def experiment(self) -> "str | Scenario":
-        """The scenario to run: one of a catalogue by its name, or the one made here."""
-        return self.made or self.scenario
+    def wants_progress(self) -> bool:
+        """Whether a long run may show a bar."""
+        return not (self.quiet or self.json)
 
 
-def ask(scenario: str, flags: Flags) -> Asked:
-    """Everything that was asked for.
+def read_display(flags: RunFlags) -> Display:
+    """How the result is to be shown.
 
     Raises:
-        OptionError: a value cannot be used.
+        OptionError: a variable cannot be used.
+    """
+    values = FlagValues()
+    return Display(
+        json=values.switch("json", flag=flags.json),
+        quiet=values.switch("quiet", flag=flags.quiet),
+        no_color=values.switch("no-color", flag=flags.no_color),
+    )
+
+
+def read_options(scenario: str, flags: RunFlags) -> "RunOptions":
+    """The options of a run of `scenario`, by its name.
+
+    Raises:
+        OptionError: a value cannot be used, or two flags contradict each other.
         SettingError: a `LAB_SET_*` variable names no policy.
     """
-    given = Given(flags)
-    if flags.get("seed") is not None and flags.get("seeds") is not None:
+    from lab.scenarios.run_options import RunOptions
+
+    values = FlagValues()
+    if flags.seed is not None and flags.seeds is not None:
         raise OptionError("--seed and --seeds contradict each other: leave one out")
-    seed, speed, out = given.whole("seed"), given.number("speed"), given.text("out")
-    seeds, orders_from = flags.get("seeds"), given.text("orders-from")
-    if seeds is not None and given.switch("keep"):
+    seed, speed = values.whole("seed", flags.seed), values.number("speed", flags.speed)
+    out = values.text("out", flags.out)
+    keep = values.switch("keep", flag=flags.keep)
+    if flags.seeds is not None and keep:
         raise OptionError("--keep is of one run, whose page names what it left: use --seed N")
-    return Asked(
-        scenario=scenario,
-        **_makes(given),
-        seed=DEFAULT_SEED if seed is None else seed,
-        seeds=seeds if isinstance(seeds, str) else None,
-        orders=given.whole("orders"),
-        rate=given.number("rate"),
-        orders_from=None if orders_from is None else orders_from[1],
-        speed=1.0 if speed is None else speed,
-        faults=given.many("fault"),
-        off=given.many("off", separator=","),
-        settings=given.changes(),
-        only=given.many("only", separator=","),
-        scenarios=tuple(Path(path) for path in given.many("scenarios")),
-        out=None if out is None else Path(out[1]),
-        history="all" if given.word("history", ("all", "witnesses")) == "all" else "witnesses",
-        beyond_contract=given.switch("beyond-contract"),
-        json=given.switch("json"),
-        quiet=given.switch("quiet"),
-        no_color=given.switch("no-color"),
-    )
-
-
-class _Makes(TypedDict):
-    """Which world."""
-
-    real: bool
-    bus: str
-    store: str
-    dedupe: str
-    wall_clock: bool
-    keep: bool
-
-
-def _makes(given: Given) -> _Makes:
-    real, wall_clock = given.switch("real"), given.switch("wall-clock")
-    bus, store, dedupe = (
-        given.word("bus", ("memory", "kafka")) or "memory",
-        given.word("store", ("memory", "postgres")) or "memory",
-        given.word("dedupe", ("memory", "redis")) or "memory",
-    )
-    parts = [given.text(name) for name in ("bus", "store", "dedupe")]
-    if real and (wall_clock or any(parts)):
-        raise OptionError("--real is all real parts: leave --bus, --store, --dedupe out")
-    keep = given.switch("keep")
+    real, bus, store, dedupe, wall_clock = _read_world(values, flags)
     if keep and not real and (bus, store, dedupe) == ("memory", "memory", "memory"):
         raise OptionError("--keep is of what a real part makes: add --real, or --bus kafka")
-    return _Makes(
+    return RunOptions(
+        scenario=scenario,
         real=real,
         bus=bus,
         store=store,
         dedupe=dedupe,
         wall_clock=wall_clock,
         keep=keep,
+        seed=1 if seed is None else seed,
+        orders=values.whole("orders", flags.orders),
+        rate=values.number("rate", flags.rate),
+        orders_from=values.text("orders-from", flags.orders_from),
+        speed=1.0 if speed is None else speed,
+        faults=values.many("fault", flags.fault),
+        off=values.many("off", flags.off, separator=","),
+        settings=values.policies(flags.set_),
+        only=values.many("only", flags.only, separator=","),
+        scenarios=tuple(Path(path) for path in values.many("scenarios", flags.scenarios)),
+        history=_read_history(values, flags),
+        out=None if out is None else Path(out),
+        beyond_contract=values.switch("beyond-contract", flag=flags.beyond_contract),
     )
+
+
+def _read_world(values: FlagValues, flags: RunFlags) -> tuple[bool, str, str, str, bool]:
+    """`real`, `bus`, `store`, `dedupe` and `wall_clock` of `RunOptions`."""
+    real = values.switch("real", flag=flags.real)
+    wall_clock = values.switch("wall-clock", flag=flags.wall_clock)
+    parts = (
+        values.word("bus", flags.bus, ("memory", "kafka")),
+        values.word("store", flags.store, ("memory", "postgres")),
+        values.word("dedupe", flags.dedupe, ("memory", "redis")),
+    )
+    if real and (wall_clock or any(parts)):
+        raise OptionError("--real is all real parts: leave --bus, --store, --dedupe out")
+    bus, store, dedupe = (part or "memory" for part in parts)
+    return real, bus, store, dedupe, wall_clock
+
+
+def _read_history(values: FlagValues, flags: RunFlags) -> "HistoryKept":
+    word = values.word("history", flags.history, ("all", "witnesses"))
+    return "all" if word == "all" else "witnesses"
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

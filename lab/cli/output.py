@@ -8,8 +8,8 @@ class OutputError(ValueError):
     """Standard output takes nothing, because a disk is full or the like."""
 
 
-def put(text: str | bytes) -> None:
-    """Print a result. A reader who has gone away (`| head`) is no error.
+def print_result(text: str | bytes) -> None:
+    """Print a result. A reader that has gone away (`| head`) is no error.
 
     Raises:
         OutputError: it cannot be written.
@@ -31,7 +31,7 @@ def put(text: str | bytes) -> None:
         raise OutputError(f"cannot write to standard output: {bad.strerror}") from None
 
 
-def tell(text: str) -> None:
+def print_message(text: str) -> None:
     """Say something beside the result, on standard error."""
     if sys.stderr is None:
         return
@@ -40,7 +40,7 @@ def tell(text: str) -> None:
 
 
 def _silence() -> None:
-    """Have the interpreter's last flush succeed: what could not be written goes nowhere."""
+    """Let the interpreter's last flush succeed: the text that could not be written goes nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

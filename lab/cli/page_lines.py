@@ -1,4 +1,7 @@
-"""The lines below the tables of the result page, as labels and plain text. No looks (`render`)."""
+"""The lines below the tables of the result page, as labels and plain text.
+
+Not here: their looks (`render`).
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -15,8 +18,8 @@ _COUNTED: Final = (
 _LATENCIES: Final = ("p50", "p95", "p99")
 
 
-def facts(result: Result) -> Iterable[tuple[str, str]]:
-    """What else there is to say, line by line."""
+def lines_of(result: Result) -> Iterable[tuple[str, str]]:
+    """Everything else about a run, line by line."""
     yield from _about_promises(result)
     yield from _about_orders(result)
     yield from _about_cost(result)
@@ -59,8 +62,8 @@ def _about_orders(result: Result) -> Iterable[tuple[str, str]]:
     yield "Orders", "   ".join(filter(None, (f"{orders.accepted:,} accepted", states)))
     if orders.refused:
         reasons = sorted(orders.refused_by_reason.items(), key=lambda one: (-one[1], one[0]))
-        told = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
-        yield "Refused", f"{orders.refused:,} of {orders.submitted:,}: {told}"
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
+        yield "Refused", f"{orders.refused:,} of {orders.submitted:,}: {listed}"
     if orders.unreadable:
         lines = [f"line {bad.line}: {bad.reason}" for bad in result.unreadable_lines]
         more = "; ..." if orders.unreadable > _SHOWN_UNREADABLE else ""
@@ -69,7 +72,7 @@ def _about_orders(result: Result) -> Iterable[tuple[str, str]]:
 
 
 def _about_cost(result: Result) -> Iterable[tuple[str, str]]:
-    """What it took, and what the same load takes when nothing goes wrong."""
+    """The costs of the run, beside those of the same load when nothing goes wrong."""
     metrics = result.metrics
     happened = _happened(metrics)
     if happened:
@@ -92,7 +95,7 @@ def _happened(metrics: Mapping[str, float]) -> str:
         how = "all" if stopped == duplicates else f"{stopped:,.0f}" if stopped else "none"
         deliveries = metrics["deliveries"]
         parts.append(f"{duplicates:,.0f} of {deliveries:,.0f} deliveries duplicates, {how} stopped")
-    parts += [f"{metrics[name]:,.0f} {what}" for name, what in _COUNTED if metrics.get(name)]
+    parts += [f"{metrics[name]:,.0f} {unit}" for name, unit in _COUNTED if metrics.get(name)]
     return "   ".join(parts)
 
 

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from lab.cli import one_process, options
-from lab.cli.flag_values import Flags
 
 
 def providers(
@@ -14,18 +13,16 @@ def providers(
     port: one_process.Port = None,
     ledger: Annotated[
         str | None,
-        typer.Option(
-            "--ledger", metavar="FILE", help="Where they keep what they did.  [lab-ledger.ndjson]"
-        ),
+        typer.Option("--ledger", metavar="FILE", help="File of their ledger.  [lab-ledger.ndjson]"),
     ] = None,
     set_: options.Set = None,
     assignment: one_process.AssignmentFile = None,
 ) -> int:
     """Play warehouse, antifraud, payment gateway and mailer until told to stop (usual port: 8001).
 
-    What they did survives them in the ledger's file. Point LAB_PROVIDERS_URL of `lab work` there.
+    Their ledger survives them in its file. Point LAB_PROVIDERS_URL of `lab work` there.
     """
-    flags: Flags = {"host": host, "port": port, "ledger": ledger, "set": set_}
-    return one_process.be(
-        "providers", "providers", assignment=assignment, flags=flags, usual_port=8001
+    flags = one_process.ProcessFlags(
+        host=host, port=port, usual_port=8001, ledger=ledger, set_=set_
     )
+    return one_process.run_one_process("providers", "providers", assignment=assignment, flags=flags)

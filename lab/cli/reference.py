@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from lab.bench.bench import bench_schema
-from lab.bench.real import real_bench_schema
+from lab.bench.bench import BenchReport
+from lab.bench.real import RealReport
+from lab.bench.report import report_schema
 from lab.checks.registry import PROMISES
 from lab.checks.run_numbers import DEEDS
 from lab.cli.exit_codes import MEANINGS
@@ -22,7 +23,7 @@ from lab.patterns import PATTERNS
 from lab.report.result import result_schema
 from lab.scenarios.loader import load_catalogue
 from lab.scenarios.scenario import WORLDS, Scenario
-from lab.settings import SETTINGS
+from lab.settings_table import SETTINGS
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _MADE: Final = "<!-- Made by `python -m lab.cli.reference`; changes here are lost. -->\n"
@@ -36,11 +37,11 @@ def pages() -> Mapping[str, str]:
     """Every page by its file name."""
     return {
         "README.md": _index(),
-        "bench.schema.json": bench_schema().decode(),
-        "bench-real.schema.json": real_bench_schema().decode(),
+        "bench.schema.json": report_schema(BenchReport, "lab bench").decode(),
+        "bench-real.schema.json": report_schema(RealReport, "lab bench --real").decode(),
         "exit-codes.md": _page(
             "Exit codes",
-            "What the exit code of a command says.",
+            "The exit code of a command, and its meaning.",
             _table(
                 ("code", "name", "meaning"),
                 ((str(code.value), code.name, meaning) for code, meaning in MEANINGS.items()),
@@ -54,7 +55,7 @@ def pages() -> Mapping[str, str]:
         ),
         "promises.md": _page(
             "Promises",
-            "What every run is judged by, whatever the scenario; `lab list --promises`.",
+            "Every run is judged by all of them, whatever the scenario; `lab list --promises`.",
             _table(
                 ("promise", "kind", "in a sentence"),
                 ((f"`{one.name}`", one.kind, one.sentence) for one in PROMISES),
@@ -75,17 +76,17 @@ def write(folder: Path) -> None:
 
 def _index() -> str:
     links = (
-        ("scenarios.md", "what can be run"),
-        ("faults.md", "what can go wrong, and how it is written"),
-        ("patterns.md", "what helps against it, and can be switched off"),
-        ("promises.md", "what every run is judged by"),
+        ("scenarios.md", "experiments to run"),
+        ("faults.md", "failures to inject, and how they are written"),
+        ("patterns.md", "remedies, which can be switched off"),
+        ("promises.md", "sentences by which every run is judged"),
         ("settings.md", "policies, with unit and default"),
-        ("exit-codes.md", "what the exit code of a command says"),
-        ("bench.schema.json", "JSON Schema of what `lab bench --json` prints"),
-        ("bench-real.schema.json", "JSON Schema of what `lab bench --real --json` prints"),
+        ("exit-codes.md", "exit codes of the commands"),
+        ("bench.schema.json", "JSON Schema of the output of `lab bench --json`"),
+        ("bench-real.schema.json", "JSON Schema of the output of `lab bench --real --json`"),
         ("result.schema.json", "JSON Schema of `result.json`, which `--json` prints too"),
     )
-    lines = [f"- [{name}]({name}): {what}" for name, what in links]
+    lines = [f"- [{name}]({name}): {contents}" for name, contents in links]
     return _page("Reference", "Made from the tables that the code uses.", "\n".join(lines))
 
 
@@ -153,7 +154,7 @@ def _worlds(worlds: Sequence[str]) -> str:
 
 
 def _beyond(kind: FaultKind) -> str:
-    needy = ", ".join(f"`{what}`" for what in beyond_of(kind))
+    needy = ", ".join(f"`{value}`" for value in beyond_of(kind))
     return f"; {needy} needs `--beyond-contract`" if needy else ""
 
 
@@ -162,14 +163,14 @@ def _patterns() -> Iterable[str]:
         ("pattern", "prevents", "when off"),
         ((f"`{one.name}`", one.prevents, one.when_off) for one in PATTERNS),
     )
-    yield "## What they did\n"
+    yield "## Counts\n"
     yield (
         "Counted in every run: `patterns[].acted` of `result.json`, `Acted` on the page. A goal "
         "may\nname one: `retry.recovered >= 1`. A pattern that was on and of which nothing was "
         "counted\nstands under `Not provoked`.\n"
     )
     yield _table(
-        ("pattern", "counted", "what"),
+        ("pattern", "counted", "meaning"),
         (
             (f"`{pattern}`", f"`{deed}`", meaning)
             for pattern, deeds in DEEDS.items()

@@ -1,7 +1,6 @@
 """`lab relay`: publishes the outbox, one process of the real system."""
 
 from lab.cli import one_process, options
-from lab.cli.flag_values import Flags
 
 
 def relay(
@@ -14,16 +13,17 @@ def relay(
     set_: options.Set = None,
     assignment: one_process.AssignmentFile = None,
 ) -> int:
-    """Publish what the outbox holds until told to stop; several share its shards.
+    """Publish the outbox until told to stop; several share its shards.
 
     SIGTERM ends the batches in hand, a second one aborts. Servers and logs as of `lab serve`.
     """
-    flags: Flags = {
-        "host": host,
-        "health-port": health_port,
-        "name": name,
-        "member": member,
-        "off": off,
-        "set": set_,
-    }
-    return one_process.be("relay", "relay", assignment=assignment, flags=flags, port="health-port")
+    flags = one_process.ProcessFlags(
+        host=host,
+        port=health_port,
+        port_name="health-port",
+        name=name,
+        member=member,
+        off=off,
+        set_=set_,
+    )
+    return one_process.run_one_process("relay", "relay", assignment=assignment, flags=flags)

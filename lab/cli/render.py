@@ -1,7 +1,7 @@
-"""What people read: the result page, the lines of many seeds, the bar of a long run.
+"""Output for people: the result page, the lines of many seeds, the bar of a long run.
 
 The only user of rich. A page is made whole before any of it is printed. Not here:
-anything that is not in `result.json`, and what `lab list` shows (`list_`).
+anything that is not in `result.json`, and the contents of `lab list` (`list_`).
 """
 
 import io
@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from lab.cli.page_lines import facts, length
+from lab.cli.page_lines import length, lines_of
 from lab.report.result import Check, Result
 from lab.report.seeds import SeedRun, SeedsResult
 
@@ -30,7 +30,7 @@ _NEVER_WRAPPED: Final = 20
 
 
 def width_of_output() -> int:
-    """Columns of the terminal; what is piped gets a fixed width."""
+    """Columns of the terminal; a pipe gets a fixed width."""
     return max(40, shutil.get_terminal_size((PIPE_WIDTH, 24)).columns)
 
 
@@ -73,14 +73,14 @@ def result_page(result: Result, *, width: int) -> list[RenderableType]:
         page.append(both)
     else:
         page.extend(tables)
-    page.append(labelled(facts(result)))
+    page.append(labelled(lines_of(result)))
     page.extend(command_lines("Again", [result.reproduce]))
     page.extend(command_lines("Next", _next(result)))
     return page
 
 
 def _next(result: Result) -> list[str]:
-    """What to try next, without what was just done."""
+    """Commands to try next, without the one that was just run."""
     done = _without_seed(result.reproduce)
     return [command for command in result.next if _without_seed(command) != done]
 
@@ -162,8 +162,8 @@ def _promises(result: Result, *, width: int) -> Iterable[RenderableType]:
 def _verdict(check: Check) -> Text:
     if check.expected:
         return Text("expected", _STYLES["UNKNOWN"])
-    told = check.verdict if check.verdict == "FAIL" else check.verdict.lower()
-    return Text(told, _STYLES[check.verdict])
+    shown = check.verdict if check.verdict == "FAIL" else check.verdict.lower()
+    return Text(shown, _STYLES[check.verdict])
 
 
 def _unexercised(check: Check) -> str:
@@ -198,7 +198,7 @@ def _patterns(result: Result) -> Table | None:
 
 
 def listing(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
-    """A plain table; columns of long texts share what is left of the line."""
+    """A plain table; columns of long texts share the rest of the line."""
     cells = [list(row) for row in rows]
     table = _table(*columns)
     for number, column in enumerate(table.columns):
@@ -229,15 +229,15 @@ def command_lines(label: str, commands: Iterable[str]) -> Iterable[RenderableTyp
 
 
 def seed_line(run: SeedRun) -> RenderableType:
-    """One run among many: seed, verdict, and what was wrong or its digest."""
+    """One run among many: seed, verdict, and its failure or its digest."""
     digest = f"digest {run.digest[:8]}   " if run.digest else ""
-    told = run.why or f"{digest}{length(run.wall_ms)}"
+    rest = run.why or f"{digest}{length(run.wall_ms)}"
     if len(run.broken) > 1:
-        told += f" (and {len(run.broken) - 1} more)"
+        rest += f" (and {len(run.broken) - 1} more)"
     return Text.assemble(
         f"seed {run.seed:<6} ",
         (f"{run.verdict:<8}", _STYLES[run.verdict]),
-        f" {told}",
+        f" {rest}",
         no_wrap=True,
     )
 
@@ -276,7 +276,7 @@ def _table(*columns: str, numbers: Sequence[int] = ()) -> Table:
 
 
 class ProgressBar:
-    """A bar on standard error for what takes longer than a second; on terminals only.
+    """A bar on standard error for work that takes longer than a second; on terminals only.
 
     It has no thread of its own: it is drawn when it is told of progress.
     """

@@ -1,42 +1,32 @@
 """`lab run`: one scenario under one seed or many, and its verdict. `lab chaos` ends here too.
 
-Not here: how a run is made (`engine`), how it looks (`render`).
+Not here: making the runs (`runs`), and their looks (`render`).
 """
 
-from lab.cli import options
-from lab.cli import runs as engine
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.cli import runs
 from lab.cli.exit_codes import ExitCode, code_of, worst
-from lab.cli.flag_values import flags_of
-from lab.cli.output import put, tell
+from lab.cli.options import (
+    Display,
+    RunFlags,
+    ScenarioName,
+    parse_seeds,
+    read_display,
+    read_options,
+)
+from lab.cli.output import print_message, print_result
+
+if TYPE_CHECKING:
+    from lab.report.seeds import SeedRun
+    from lab.scenarios.run_options import RunOptions
 
 
-def run(
-    scenario: options.ScenarioName = None,
-    *,
-    real: options.Real = False,
-    bus: options.Bus = None,
-    store: options.Store = None,
-    dedupe: options.DedupeMake = None,
-    wall_clock: options.WallClock = False,
-    keep: options.Keep = False,
-    seed: options.Seed = None,
-    seeds: options.Seeds = None,
-    orders: options.Orders = None,
-    rate: options.Rate = None,
-    orders_from: options.OrdersFrom = None,
-    speed: options.Speed = None,
-    fault: options.Faults = None,
-    off: options.Off = None,
-    set_: options.Set = None,
-    only: options.Only = None,
-    scenarios: options.Scenarios = None,
-    out: options.Out = None,
-    history: options.History = None,
-    beyond_contract: options.BeyondContract = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    no_color: options.NoColor = False,
-) -> int:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Run(RunFlags):
     """Run one scenario and print which promises held.
 
     Exit code: 0 PASS, 1 FAIL, 2 wrong usage, 3 UNKNOWN, 4 a server is
@@ -45,77 +35,85 @@ def run(
     A flag goes before its variable (LAB_SEED, LAB_ORDERS, LAB_OFF, LAB_SET_RETRY_ATTEMPTS_MAX,
     ...), and that before the scenario.
     """
-    # Exactly the parameters: nothing else is known yet.
-    flags = flags_of(locals())
-    asked = options.ask(scenario or "", flags)
-    if not scenario:
-        return _name_one(asked)
-    return run_asked(asked)
+
+    scenario: ScenarioName = None
+
+    def execute(self) -> int:
+        options, display = read_options(self.scenario or "", self), read_display(self)
+        if not self.scenario:
+            return _ask_for_a_name(options.scenarios, display)
+        return run_and_show(options, self.seeds, display)
 
 
-def run_asked(asked: options.Asked) -> int:
-    """Run what was asked for, print what was found, and return the exit code."""
-    if asked.seeds is not None:
-        return _run_seeds(asked, options.parse_seeds(asked.seeds))
-    return _run_one(asked)
+def run_and_show(options: "RunOptions", seeds: str | None, display: Display) -> int:
+    """Run a scenario once or under many seeds, print the result, and return the exit code.
+
+    Args:
+        options: of the run.
+        seeds: as of `--seeds`: one run for each of them; None: one run under the options' seed.
+        display: how the result is shown.
+    """
+    if seeds is None:
+        return _run_one(options, display)
+    return _run_seeds(options, parse_seeds(seeds), display)
 
 
-def _name_one(asked: options.Asked) -> int:
-    """Nothing to run: show what there is, beside the result that is missing."""
+def _ask_for_a_name(scenarios: Sequence[Path], display: Display) -> int:
+    """Nothing to run: show the scenarios, beside the result that is missing."""
     from lab.cli.list_ import scenario_lines
 
-    tell("lab: name a scenario to run: lab run NAME. There are:\n")
-    tell(scenario_lines(asked).rstrip())
+    print_message("lab: name a scenario to run: lab run NAME. There are:\n")
+    print_message(scenario_lines(scenarios, is_plain=display.no_color).rstrip())
     return ExitCode.USAGE
 
 
-def _run_one(asked: options.Asked) -> int:
+def _run_one(options: "RunOptions", display: Display) -> int:
     from lab.cli import render
     from lab.report.result import encode_result
 
-    with render.ProgressBar(asked.scenario, is_wanted=not (asked.quiet or asked.json)) as told:
-        result = engine.run_one(asked, told)
-    if asked.json:
-        put(encode_result(result))
+    with render.ProgressBar(runs.name_of(options), is_wanted=display.wants_progress) as on_progress:
+        result = runs.run_one(options, on_progress)
+    if display.json:
+        print_result(encode_result(result))
     else:
         width = render.width_of_output()
         page = (
             [render.headline(result, width=width)]
-            if asked.quiet
+            if display.quiet
             else render.result_page(result, width=width)
         )
-        put(render.to_text(page, width=width, is_plain=asked.no_color))
+        print_result(render.to_text(page, width=width, is_plain=display.no_color))
     return code_of(result.verdict, is_partial=result.partial)
 
 
-def _run_seeds(asked: options.Asked, seeds: tuple[int, ...]) -> int:
+def _run_seeds(options: "RunOptions", seeds: Sequence[int], display: Display) -> int:
     """Run them one after the other; an interrupted one ends the row and is left out."""
     from lab.cli import render
-    from lab.report.seeds import SeedRun, encode_seeds, sum_up
+    from lab.report.seeds import encode_seeds, sum_up
 
-    runs: list[SeedRun] = []
-    with render.ProgressBar(asked.scenario, is_wanted=not (asked.quiet or asked.json)) as told:
+    done: list[SeedRun] = []
+    with render.ProgressBar(runs.name_of(options), is_wanted=display.wants_progress) as on_progress:
         try:
-            for run in engine.run_seeds(asked, seeds, out=asked.out):
-                runs.append(run)
-                if told is not None:
-                    told(len(runs), len(seeds), "seeds")
+            for run in runs.run_seeds(options, seeds):
+                done.append(run)
+                if on_progress is not None:
+                    on_progress(len(done), len(seeds), "seeds")
         except KeyboardInterrupt:
             pass
-    is_partial = len(runs) < len(seeds)
+    is_partial = len(done) < len(seeds)
     summary = sum_up(
-        asked.scenario,
-        runs,
-        mode=engine.world_of(asked),
+        runs.name_of(options),
+        done,
+        mode=runs.mode_of(options),
         seeds=len(seeds),
         is_partial=is_partial,
     )
-    if asked.json:
-        put(encode_seeds(summary))
+    if display.json:
+        print_result(encode_seeds(summary))
     else:
-        shown = [one for one in runs if one.verdict != "PASS" or not asked.quiet]
+        shown = [one for one in done if one.verdict != "PASS" or not display.quiet]
         page = [*map(render.seed_line, shown), *render.seeds_summary(summary)]
         width = render.width_of_output()
-        put(render.to_text(page, width=width, is_plain=asked.no_color))
-    codes = [code_of(one.verdict, is_partial=False) for one in runs]
+        print_result(render.to_text(page, width=width, is_plain=display.no_color))
+    codes = [code_of(one.verdict, is_partial=False) for one in done]
     return ExitCode.INTERRUPTED if is_partial else worst(codes)

@@ -1,7 +1,6 @@
 """`lab serve`: the API of the orders service, one process of the real system."""
 
 from lab.cli import one_process, options
-from lab.cli.flag_values import Flags
 
 
 def serve(
@@ -19,12 +18,7 @@ def serve(
     SIGTERM drains, a second one aborts. The servers are those of LAB_POSTGRES_DSN, LAB_REDIS_URL
     and LAB_KAFKA_BOOTSTRAP, or where `lab up` starts them. Logs go to standard error as ECS.
     """
-    flags: Flags = {
-        "host": host,
-        "port": port,
-        "name": name,
-        "member": member,
-        "off": off,
-        "set": set_,
-    }
-    return one_process.be("api", "api", assignment=assignment, flags=flags, usual_port=8000)
+    flags = one_process.ProcessFlags(
+        host=host, port=port, usual_port=8000, name=name, member=member, off=off, set_=set_
+    )
+    return one_process.run_one_process("api", "api", assignment=assignment, flags=flags)

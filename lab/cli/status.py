@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.flag_values import Given
-from lab.cli.output import put
-from lab.settings import environment
+from lab.cli.flag_values import FlagValues
+from lab.cli.output import print_result
 
 if TYPE_CHECKING:
     from lab.wiring.backends.readiness import ServerState
@@ -21,17 +20,21 @@ def status(*, json: options.Json = False, no_color: options.NoColor = False) -> 
 
     Exit code: 0 all can be used, 4 one cannot.
     """
-    given = Given({"json": json, "no-color": no_color})
+    values = FlagValues()
+    is_json, is_plain = values.switch("json", flag=json), values.switch("no-color", flag=no_color)
+    from lab.settings import environment
     from lab.wiring.backends.readiness import look_at_servers
 
     states = look_at_servers(environment())
-    if given.switch("json"):
+    if is_json:
         import msgspec
 
         servers = [msgspec.to_builtins(state) for state in states]
-        put(msgspec.json.format(msgspec.json.encode({"servers": servers}), indent=2) + b"\n")
+        print_result(
+            msgspec.json.format(msgspec.json.encode({"servers": servers}), indent=2) + b"\n"
+        )
     else:
-        put(_page(states, is_plain=given.switch("no-color")))
+        print_result(_page(states, is_plain=is_plain))
     return ExitCode.NOT_READY if any(state.problem for state in states) else ExitCode.PASS
 
 

@@ -1,8 +1,8 @@
-"""A command that is told to end by whoever is not at its keyboard: as by Ctrl-C.
+"""The end of a command by a signal: SIGTERM and SIGHUP do what Ctrl-C does.
 
-What a run has made on servers is removed and a partial report is written, whether a person, a job's
-time limit (SIGTERM) or a terminal that is closed (SIGHUP) ends it. Not here: the processes of a
-system (`lab.wiring.worlds.real_process`), which drain.
+Everything that a run has made on servers is removed and a partial report is written, whether a
+person, a job's time limit (SIGTERM) or a terminal that is closed (SIGHUP) ends it. Not here: the
+processes of a system (`lab.wiring.worlds.real_process`), which drain.
 """
 
 import signal
@@ -17,7 +17,7 @@ ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def ended_as_by_ctrl_c() -> Iterator[None]:
-    """For the length of a block `ENDING` do what SIGINT does.
+    """For the length of a block the signals of `ENDING` do the same as SIGINT.
 
     Nothing changes for a signal that is ignored, as under `nohup`, or is somebody else's already.
     """
@@ -35,9 +35,9 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def _ctrl_c_that_does_something() -> Iterator[None]:
-    """What SIGINT does is there for others, also where a shell has it ignored.
+    """Lend the handler of SIGINT to other signals, also where a shell has SIGINT ignored.
 
-    It does so for what runs in the background of a script. Ctrl-C itself stays without effect.
+    A shell does so for the background of a script. Ctrl-C itself stays without effect there.
     """
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         yield

@@ -9,9 +9,8 @@ import typer
 
 from lab.cli import docker
 from lab.cli.exit_codes import ExitCode
-from lab.cli.flag_values import Given, OptionError
-from lab.cli.output import put, tell
-from lab.settings import environment
+from lab.cli.flag_values import FlagValues, OptionError
+from lab.cli.output import print_message, print_result
 
 PORT_MAX: Final = 65_535
 API_PORT: Final = 8_000
@@ -32,11 +31,12 @@ def up(
     """
     from lab.domain.errors import EnvironmentNotReady
     from lab.resources import is_checkout
+    from lab.settings import environment
     from lab.wiring.backends.readiness import PORTS, addresses
 
-    given = Given({})
+    values = FlagValues()
     for variable in (*PORTS, "API_PORT"):
-        number = given.whole(variable)
+        number = values.whole(variable, None)
         if number is not None and not 1 <= number <= PORT_MAX:
             raise OptionError(f"LAB_{variable} must be from 1 to {PORT_MAX}, not {number}")
     if app and not is_checkout():
@@ -59,10 +59,10 @@ def up(
             "LAB_KAFKA_PORT, LAB_POSTGRES_PORT, LAB_REDIS_PORT or LAB_API_PORT",
         )
     if app:
-        port = given.whole("API_PORT") or API_PORT
-        tell(f"lab: orders go to http://127.0.0.1:{port}")
-    # What is set already may name other servers: these are the ones that were started.
+        port = values.whole("API_PORT", None) or API_PORT
+        print_message(f"lab: orders go to http://127.0.0.1:{port}")
+    # Variables that are set already may name other servers: these are the ones that were started.
     ports = {name: value for name, value in environment().items() if name in PORTS}
     for name, address in addresses(ports).items():
-        put(f"export LAB_{name}={address}\n")
+        print_result(f"export LAB_{name}={address}\n")
     return ExitCode.PASS

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from lab.cli import one_process, options
-from lab.cli.flag_values import Flags, OptionError
+from lab.cli.flag_values import OptionError
 
 
 def work(
@@ -35,16 +35,15 @@ def work(
 
     if service is None or service not in READS:
         known = ", ".join(READS)
-        what = "name a service" if service is None else f"there is no service {service!r}"
-        raise OptionError(f"{what}; there are {known}")
-    flags: Flags = {
-        "host": host,
-        "health-port": health_port,
-        "name": name,
-        "member": member,
-        "off": off,
-        "set": set_,
-    }
-    return one_process.be(
-        "consumer", service, assignment=assignment, flags=flags, port="health-port"
+        mistake = "name a service" if service is None else f"there is no service {service!r}"
+        raise OptionError(f"{mistake}; there are {known}")
+    flags = one_process.ProcessFlags(
+        host=host,
+        port=health_port,
+        port_name="health-port",
+        name=name,
+        member=member,
+        off=off,
+        set_=set_,
     )
+    return one_process.run_one_process("consumer", service, assignment=assignment, flags=flags)

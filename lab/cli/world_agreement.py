@@ -1,7 +1,7 @@
 """Whether the simulator and the real servers of this machine come to the same result.
 
-The same small load under the same faults in both worlds; compared are the verdict, what became of
-the orders, and which promises were kept. Times are not: a simulated run says nothing about them.
+The same small load runs under the same faults in both worlds. Verdict, states of the orders and
+kept promises are compared; times are not, because a simulated run says nothing about them.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ ORDERS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """What both worlds said.
+class WorldComparison:
+    """The results of both worlds.
 
     Attributes:
         simulated, real: the verdict and the orders by state, in words.
@@ -35,7 +35,7 @@ class Agreement:
         return self.simulated == self.real and not self.differs
 
 
-def compare_worlds() -> Agreement:
+def compare_worlds() -> WorldComparison:
     """Run both; takes about ten seconds.
 
     Raises:
@@ -46,7 +46,7 @@ def compare_worlds() -> Agreement:
     simulated = run(SCENARIO, orders=ORDERS)
     with ended_as_by_ctrl_c():
         real = run(SCENARIO, orders=ORDERS, real=True)
-    return Agreement(
+    return WorldComparison(
         simulated=_in_words(simulated),
         real=_in_words(real),
         differs=tuple(sorted(_broken(simulated) ^ _broken(real))),

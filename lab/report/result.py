@@ -1,6 +1,6 @@
-"""`result.json`: what a run found, field by field. Its JSON Schema is made from these classes.
+"""`result.json`: the result of a run, field by field. Its JSON Schema is made from these classes.
 
-What `--json` prints is exactly this; the result page shows nothing that is not in it.
+`--json` prints exactly this, and the result page shows nothing that is not in it.
 """
 
 from typing import Final, Literal
@@ -43,7 +43,7 @@ class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One promise: what was checked and what was found.
+    """One promise: how often it was checked, and how often it was broken.
 
     Attributes:
         checked: how often its subject occurred; 0 makes it UNKNOWN ("not exercised").
@@ -74,7 +74,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PatternUse(msgspec.Struct, frozen=True, kw_only=True):
-    """One pattern: whether it was on, and what it did, such as `suppressed: 96`."""
+    """One pattern: whether it was on, and its deeds, such as `suppressed: 96`."""
 
     name: str
     on: bool
@@ -82,7 +82,7 @@ class PatternUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GoalResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One goal of the scenario: what had to happen, and how often it did."""
+    """One goal of the scenario: an event that had to happen, and how often it did."""
 
     goal: str
     reached: bool
@@ -91,7 +91,7 @@ class GoalResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
-    """What the same load costs without faults.
+    """The costs of the same load without faults.
 
     Attributes:
         metrics: those of `Result.metrics`.
@@ -112,7 +112,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True):
-    """What ran it."""
+    """The versions that ran it."""
 
     lab: str
     python: str
@@ -122,11 +122,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One run.
 
     Attributes:
-        beyond_contract: what of it the design does not promise to survive.
-        notes: what a reader of the faults should know.
-        without_faults: what the same load costs if nothing goes wrong; null if it was not run.
-        kept: name of what `--keep` left on the servers: the schema, the prefix of the keys, and
-            with `-` for `_` that of the topics and groups.
+        beyond_contract: faults and policies that the design does not promise to survive.
+        notes: facts that a reader of the faults should know.
+        without_faults: costs of the same load if nothing goes wrong; null if it was not run.
+        kept: name of the things that `--keep` left on the servers: the schema, the prefix of the
+            keys, and with `-` for `_` that of the topics and groups.
     """
 
     schema_version: int

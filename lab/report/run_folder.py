@@ -1,7 +1,7 @@
 """The folder of a run: filled aside, then shown under its name in one step, or not at all.
 
 `<out>/<scenario>/<utc>-s<seed>/` with the run's files; `<out>/latest` points to the newest. Not
-here: what is in the files.
+here: the contents of the files.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _TRIES_MAX: Final = 10_000
 
 
 class RunFolderError(ValueError):
-    """There is no place for the files of a run; the message names it and what to do."""
+    """There is no place for the files of a run; the message names it and a remedy."""
 
 
 class RunFolder:
@@ -102,7 +102,7 @@ class RunFolder:
         raise RunFolderError(f"{self._parent} is full of runs of {name}; empty it")
 
     def _point_latest(self) -> None:
-        """Replace the link in one step. What is no link of ours is left alone."""
+        """Replace the link in one step. A file that is no link of ours is left alone."""
         latest = self._out / LATEST
         if latest.exists() and not latest.is_symlink():
             return
@@ -115,7 +115,7 @@ class RunFolder:
 
 
 class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What `lab list --runs` tells of a run; `path` is its folder."""
+    """A run as `lab list --runs` shows it; `path` is its folder."""
 
     scenario: str
     seed: int

@@ -1,4 +1,4 @@
-"""What many seeds of one scenario found: a line each and a sum, as `lab run --seeds --json`."""
+"""The results of many seeds of one scenario: a line each and a sum, as `lab run --seeds --json`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class SeedRun(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         broken: the promises that were broken.
-        why: what was wrong, in a sentence; "" for PASS.
+        why: the failure in a sentence; "" for PASS.
         run_dir: its folder, or null: without `--out` none is kept.
     """
 
@@ -54,7 +54,7 @@ class SeedsResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def seed_run(result: Result) -> SeedRun:
-    """What is kept of one run."""
+    """The summary of one run."""
     broken = [check for check in result.checks if check.verdict == "FAIL"]
     why = f"{broken[0].name}: {broken[0].witness}" if broken else ""
     if result.verdict == "UNKNOWN":

@@ -1,1 +1,1 @@
-"""Named experiments: what is ordered, what goes wrong, what must hold, what must really happen."""
+"""Named experiments: their orders, their faults, the promises at risk, and their goals."""

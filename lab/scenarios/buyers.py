@@ -1,4 +1,4 @@
-"""Who orders: the customers of a whole load, for servers that must know of them beforehand."""
+"""The customers of a whole load, for servers that must know of them beforehand."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,7 +10,7 @@ from lab.scenarios.workload import Workload
 
 
 class _Buyer(msgspec.Struct):
-    """What is read of an order before it is posted."""
+    """The part of an order that is read before it is posted."""
 
     customer_id: str = ""
 

@@ -1,7 +1,7 @@
 """The shop's client: posts each intended order once, and again until it is answered.
 
 A client that got no answer cannot know whether its request was executed, so it repeats it under the
-same Idempotency-Key. What goes wrong on its side (`client.*`) is asked of `ClientFaults`. Not here:
+same Idempotency-Key. Faults on its side (`client.*`) are asked of `ClientFaults`. Not here:
 which orders there are (`workload`).
 """
 
@@ -25,7 +25,7 @@ SHED: Final = "shed"
 
 
 class ClientFaults(Protocol):
-    """What a client does wrong on purpose."""
+    """The mistakes that a client makes on purpose."""
 
     def retries_same_key(self, subject: str) -> bool:
         """Send the request again although it was answered."""
@@ -67,7 +67,7 @@ class _Accepted(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the intents. `open` holds those that nobody answered yet, by ordinal."""
+    """Counts of intents by their end. `open` holds those that were not answered yet, by ordinal."""
 
     submitted: int = 0
     accepted: int = 0
@@ -81,7 +81,7 @@ _accepted = msgspec.json.Decoder(_Accepted, strict=False).decode
 
 
 class Client:
-    """Sends orders over HTTP and keeps the tally of what was promised to it."""
+    """Sends orders over HTTP and keeps the tally of its intents."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class Client:
             send += 1
 
     async def _abandon(self, order: PlannedOrder, leaves_us: int) -> None:
-        """Send the order once and hang up: nobody will ever tell what became of it.
+        """Send the order once and hang up: the client never hears of it again.
 
         The run waits as long as the client would have: its request is on its way.
         """

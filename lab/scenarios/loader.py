@@ -1,14 +1,13 @@
-"""Reads scenarios from TOML into frozen data; refuses what is not known, by place and remedy.
+"""Reads scenarios from TOML into frozen data; refuses an unknown name, by place and remedy.
 
-Not here: what a fault, a promise or a policy means; their own modules say whether they know a name.
+Not here: faults, promises and policies; their own modules say whether they know a name.
 """
 
-import difflib
 import functools
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.checks.run_numbers import DEEDS
 from lab.checks.verdict import parse_goal
+from lab.did_you_mean import did_you_mean
 from lab.domain.order import OrderState
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import FaultError, parse_fault
@@ -47,7 +47,7 @@ def load_catalogue(extra: Sequence[Path] = ()) -> dict[str, Scenario]:
 
 @functools.cache
 def _shipped() -> tuple[Scenario, ...]:
-    """Read once: who runs a thousand seeds from Python does not wait for it a thousand times."""
+    """Read once: a thousand runs from Python do not wait for it a thousand times."""
     return tuple(load_file(Path(str(resource_path("scenarios.toml")))))
 
 
@@ -58,14 +58,10 @@ def find_scenario(catalogue: Mapping[str, Scenario], name: str) -> Scenario:
         ScenarioError: unknown name, with the nearest one.
     """
     if name not in catalogue:
-        raise ScenarioError(f"unknown scenario {name!r}{nearest(name, catalogue)} (see: lab list)")
+        raise ScenarioError(
+            f"unknown scenario {name!r}{did_you_mean(name, catalogue)} (see: lab list)"
+        )
     return catalogue[name]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` for the nearest known name, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def load_file(path: Path) -> list[Scenario]:
@@ -102,9 +98,9 @@ def toml_of(scenario: Scenario) -> str:
                 return part.strip() + "\n"
         except tomllib.TOMLDecodeError:
             continue
-    # It is written in some other way, such as inline: what it says is kept, not how.
-    told = [f"{key} = {_as_toml(value)}" for key, value in table.items()]
-    return "\n".join([f"[scenarios.{scenario.name}]", *told]) + "\n"
+    # It is written in some other way, such as inline: its contents are kept, not its form.
+    lines = [f"{key} = {_as_toml(value)}" for key, value in table.items()]
+    return "\n".join([f"[scenarios.{scenario.name}]", *lines]) + "\n"
 
 
 def _as_toml(value: object) -> str:
@@ -139,7 +135,7 @@ def _read(path: Path) -> str:
 
 
 class _Reader:
-    """One file: turns tables into scenarios and knows the line of what it refuses."""
+    """One file: turns tables into scenarios, and knows the line of a mistake."""
 
     def __init__(self, *, path: str, text: str) -> None:
         self._path = path
@@ -175,7 +171,7 @@ class _Reader:
             raise self.error(name, "", "a name is made of a-z, 0-9 and -, and starts with a letter")
         for key in table:
             if key not in _FIELDS:
-                raise self.error(name, key, f"unknown key{nearest(key, _FIELDS)}")
+                raise self.error(name, key, f"unknown key{did_you_mean(key, _FIELDS)}")
         if "summary" not in table:
             raise self.error(name, "", "needs a summary")
         if "spike" in table and "orders_from" in table:
@@ -209,7 +205,7 @@ def _one_of(known: Sequence[str], what: str) -> Callable[[object], tuple[str, ..
         names = _texts(value)
         for name in names:
             if name not in known:
-                raise ValueError(f"unknown {what} {name!r}{nearest(name, known)}")
+                raise ValueError(f"unknown {what} {name!r}{did_you_mean(name, known)}")
         return names
 
     return parse
@@ -245,12 +241,12 @@ def _goals(value: object) -> tuple[str, ...]:
         name = parse_goal(text).name
         known = _countable(name)
         if name not in known:
-            raise ValueError(f"{text!r} names nothing that can happen{nearest(name, known)}")
+            raise ValueError(f"{text!r} names nothing that can happen{did_you_mean(name, known)}")
     return texts
 
 
 def _countable(name: str) -> Sequence[str]:
-    """What a goal may name, as far as it resembles `name`."""
+    """Names that a goal may have, as far as they resemble `name`."""
     kind, at, _ = name.partition("@")
     if at and kind in KINDS:
         return [f"{kind}@{site}" for site in KINDS[kind].sites]

@@ -1,8 +1,8 @@
-"""Orders made up out of a seed: who orders what, in which country, and when.
+"""Orders made up out of a seed: customer, country, items and time of each.
 
-What is posted comes from keyed chance alone, so a run is the same with every release of Faker. Its
+Orders come from keyed chance alone, so a run is the same with every release of Faker. Its
 names of people are in the header `From`, as of a browser's user: no entry of a history holds them.
-Not here: orders out of a file (`orders_file`), and who posts them (`client`).
+Not here: orders out of a file (`orders_file`), and the client that posts them (`client`).
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,9 @@
-"""The scripted operator: the person who looks into the dead-letter queues of a run.
+"""The scripted operator of a run, who looks into its dead-letter queues.
 
 Now and then, and once nothing else is under way, every letter is sent back to its group until that
-has been done often enough; what is dead then is discarded, if the script says so. Not here: how a
-letter goes back (`lab.patterns.redrive`), and when a run lets the operator look (`lab.runner`).
+has been done often enough; a letter that is dead then is discarded, if the script says so. Not
+here: how a letter goes back (`lab.patterns.redrive`), and when a run lets the operator look
+(`lab.runner`).
 """
 
 from lab.domain.errors import LabError
@@ -15,7 +16,7 @@ class ScriptedOperator:
     Args:
         redrive: the operator's tool.
         redrives: how often each event is sent back.
-        discards: what is to be done with one that is dead all the same: `yes` or `no`.
+        discards: `yes` or `no`: whether one that is dead all the same is discarded.
         every_us: how often the operator looks while faults last, 0 for never.
     """
 
@@ -27,10 +28,10 @@ class ScriptedOperator:
         self._is_looking = False
 
     async def look(self, *, is_last: bool) -> bool:
-        """Answer what can be answered now; False if there was nothing.
+        """Answer every letter that can be answered now; False if there was none.
 
         Args:
-            is_last: the faults are over, so what is dead now may be given up.
+            is_last: the faults are over, so a letter that is dead now may be given up.
         """
         if self._is_looking:
             return True
@@ -38,7 +39,7 @@ class ScriptedOperator:
         try:
             return await self._answer(is_last=is_last)
         except LabError:
-            # The broker cannot be reached: what was not answered will be there the next time.
+            # The broker cannot be reached: the other letters will be there the next time.
             return True
         finally:
             self._is_looking = False

@@ -24,7 +24,7 @@ from lab.scenarios.orders_lines import (
 
 ITEM_COLUMNS: Final = ("sku", "quantity", "unit_price_cents")
 ORDER_COLUMNS: Final = ("at", "customer_id", "country", "currency")
-# The API takes 1,000 items; what stands behind these could not change its answer.
+# The API takes 1,000 items; more than these could not change its answer.
 ITEMS_READ_MAX: Final = 5_000
 _DELIMITERS: Final = ",;\t"
 

@@ -1,7 +1,7 @@
 """Reads orders from a file, line by line: NDJSON or CSV, plain or gzip, of any length.
 
-A line that cannot be read is counted with its number and reason, and the rest runs. What can be
-read is posted with its fields as they are. Not here: whether an order is any good, which the API
+A line that cannot be read is counted with its number and reason, and the rest runs. A readable
+order is posted with its fields as they are. Not here: whether an order is any good, which the API
 decides, lines and their values (`orders_lines`), and CSV's columns (`orders_csv`).
 """
 

@@ -1,6 +1,6 @@
 """Lines of a file of orders, and the values in them: bounded, as tolerant as the API's own reading.
 
-Not here: what makes lines an order (`orders_file` for NDJSON, `orders_csv`).
+Not here: the way from lines to an order (`orders_file` for NDJSON, `orders_csv`).
 """
 
 import io
@@ -15,7 +15,7 @@ import msgspec
 LINE_BYTES_MAX: Final = 1 << 20
 _SKIPPED_BYTES_MAX: Final = 1 << 28
 FIELDS: Final = ("customer_id", "country", "currency", "items")
-"""What is posted of a line; everything else of it is left out."""
+"""The fields of a line that are posted; everything else of it is left out."""
 
 BOM: Final = b"\xef\xbb\xbf"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,7 +73,7 @@ class Lines:
             if len(line) > LINE_BYTES_MAX and not line.endswith(b"\n"):
                 self._skip_line()
         except (OSError, EOFError, zlib.error) as bad:
-            # A cut or damaged gzip file: what came before it is good, and this is its last line.
+            # A cut or damaged gzip file: the lines before it are good, and this is its last one.
             self._file = io.BytesIO()
             self.number += 1
             raise Unreadable(f"the file breaks off here: {bad}", line=self.number) from None
@@ -100,7 +100,7 @@ def decode_json(text: bytes) -> object:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Rare: the slower decoder reads lone surrogates, and says better what is wrong.
+        # Rare: the slower decoder reads lone surrogates, and names the mistake better.
         return _decode_slowly(text)
 
 
@@ -138,7 +138,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def encode_body(fields: dict[str, object]) -> bytes:
-    """The body of `POST /orders`; lone surrogates stay what they are."""
+    """The body of `POST /orders`; lone surrogates stay as they are."""
     try:
         return _encode(fields)
     except (UnicodeEncodeError, OverflowError):

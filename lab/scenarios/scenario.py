@@ -34,7 +34,7 @@ class Spike:
         """When an order comes that would come at `at_us` without the spike."""
         if at_us <= self.at_us:
             return at_us
-        # Within the spike a gap is shorter; behind it everything comes earlier by what it saved.
+        # Within the spike a gap is shorter; behind it everything comes earlier.
         within_us = (at_us - self.at_us) // self.times
         if within_us <= self.for_us:
             return self.at_us + within_us
@@ -59,8 +59,8 @@ class Scenario:
     """One named experiment.
 
     Attributes:
-        summary: one line: what goes wrong.
-        story: a few sentences: why it goes wrong in real systems, and what to watch here.
+        summary: one line: the failure.
+        story: a few sentences: why real systems fail so, and where to look here.
         worlds: where it can run.
         orders: how many orders; None with `orders_from`: all of them.
         rate: orders a second; None with `orders_from`: at their recorded times.
@@ -69,12 +69,12 @@ class Scenario:
         faults: fault specifications, as `--fault` takes them.
         patterns: the patterns that it teaches.
         promises: the promises at risk; UNKNOWN for one of them makes the run UNKNOWN.
-        goals: what must really happen, such as `bus.duplicate >= 4 %`.
+        goals: events that must really happen, such as `bus.duplicate >= 4 %`.
         next: commands to try next.
         settings: policies that differ from the defaults.
         swarm: each seed draws more faults and policies of its own.
         command: the words that run it if it stands in no file; empty: `lab run NAME`.
-        compares: the same load runs once more without faults, to show what they cost.
+        compares: the same load runs once more without faults, to show their costs.
     """
 
     name: str

@@ -1,12 +1,12 @@
 """Swarm testing: each seed draws its own kinds of faults, their doses, and some policies.
 
-Few faults at a high rate find other mistakes than many at a low one, and what is left out matters
-as much as what is there: a fault that is always on hides what only happens without it. So a seed
+Few faults at a high rate find other mistakes than many at a low one, and the faults left out matter
+as much as those drawn: a fault that is always on hides mistakes that need its absence. So a seed
 first draws how broad it is, then each fault and policy by a coin of its own.
 
 A draw is a function of the seed and the world alone, not of the load: fewer orders under the same
-seed meet the same faults. What is beyond the contract is never drawn.
-Not here: what a fault does, and how its text is read (`lab.faults`).
+seed meet the same faults. Nothing beyond the contract is ever drawn.
+Not here: the faults, and the reading of their texts (`lab.faults`).
 """
 
 import math
@@ -101,7 +101,7 @@ POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "operator.discards": ("yes",),
     "api.max_in_flight": (2, 10),
 }
-"""Policies of both worlds, and what they may be instead of their default."""
+"""Policies of both worlds, and the values that they may have instead of their default."""
 
 SIMULATED_POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "run.order": ("shuffle",),
@@ -122,7 +122,7 @@ _SHUFFLED_SHARE: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swarm:
-    """What a seed drew: faults as `--fault` takes them, policies as `--set` does."""
+    """The draw of a seed: faults as `--fault` takes them, policies as `--set` does."""
 
     faults: tuple[str, ...]
     settings: Mapping[str, object]
@@ -133,7 +133,7 @@ def draw_swarm(seed: int, world: str) -> Swarm:
 
     Args:
         seed: of the run.
-        world: `simulated` or `real`; only what exists there is drawn.
+        world: `simulated` or `real`; only faults of that world are drawn.
     """
     chance = Chance(seed)
     breadth = chance.choice(BREADTHS, "swarm", "breadth")
@@ -150,7 +150,7 @@ def draw_swarm(seed: int, world: str) -> Swarm:
 
 
 def fault_names(world: str) -> tuple[str, ...]:
-    """What has a coin of its own: every kind, and every crash point, as `proc.crash@POINT`."""
+    """Names with a coin of their own: every kind, and every crash point, as `proc.crash@POINT`."""
     return tuple(_names(world))
 
 

@@ -1,6 +1,6 @@
 """A workload: orders in the order of their arrival, made or read while they are taken.
 
-Not here: where they come from (`made_up`, `orders_file`), and who posts them (`client`).
+Not here: their origin (`made_up`, `orders_file`), and the client that posts them (`client`).
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ class PlannedOrder(msgspec.Struct, frozen=True, gc=False):
         at_us: when it is posted, in microseconds after the first one; never before its predecessor.
         body: the JSON text of `POST /orders`.
         key: its Idempotency-Key, a function of seed and ordinal.
-        sender: the mail address of who orders, "" if nobody knows.
+        sender: the mail address of the customer, "" if it is unknown.
     """
 
     ordinal: int

@@ -1,5 +1,5 @@
 """The one place that picks adapters and composes patterns.
 
-`running.run` is what the command line and a Python program call. Not here: anything that would be
+A Python program calls `run.run`, the command line `run.run_spec`. Not here: anything that would be
 imported with every process of the lab, of which each needs a few rooms only.
 """

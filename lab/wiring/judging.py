@@ -1,4 +1,7 @@
-"""Who reads the history of a run: the checks, the digest and the file that keeps it."""
+"""The readers of the history of a run: the checks, the digest and the file that keeps it.
+
+Not here: the way of an entry to them (`lab.history.recorder`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,23 +34,25 @@ _LIVE_STOP_US: Final = 3_000_000
 
 @dataclass(slots=True)
 class Sinks:
-    """Who reads the history of a run."""
+    """The readers of the history of one run; a run on the wall clock has no digest."""
 
     checker: Checker
-    digest: Digest
+    digest: Digest | None
     file: HistoryFile | None
 
     def __init__(self, spec: RunSpec, folder: RunFolder | None) -> None:
         self.checker = Checker(contract_of(spec.settings, spec.faults), only=spec.only)
-        self.digest = Digest()
+        self.digest = None if spec.world.is_live else Digest()
         self.file = None
         if folder is not None:
-            self.file = HistoryFile(folder.stage("history.ndjson"), keep_all=spec.history == "all")
+            keep_all = spec.options.history == "all"
+            self.file = HistoryFile(folder.stage("history.ndjson"), keep_all=keep_all)
 
     @property
     def all(self) -> tuple[Sink, ...]:
-        judges: tuple[Sink, ...] = (self.checker, self.digest)
-        return judges if self.file is None else (*judges, self.file)
+        """Every reader that there is, in the order in which they get an entry."""
+        readers: tuple[Sink | None, ...] = (self.checker, self.digest, self.file)
+        return tuple(one for one in readers if one is not None)
 
 
 def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contract:

@@ -1,7 +1,6 @@
-"""What a run found, in the words of `result.json`. Not here: judging, and how it is shown."""
+"""The outcome of a run, in the words of `result.json`. Not here: judging, and the page."""
 
 import platform
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -33,6 +32,7 @@ from lab.report.result import (
 from lab.scenarios.client import Tally
 from lab.scenarios.workload import Workload
 from lab.wiring.backends.interface import Survey
+from lab.wiring.reproduce import as_value, reproduce_line
 from lab.wiring.spec import RunSpec
 
 _HIT_SHOWN: Final = 10
@@ -47,7 +47,7 @@ SAVED_BY: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """A world when its run was over: what stood in its store, what was owed, and when that was."""
+    """A world at the end of its run: the contents of its store, its debts, and the time."""
 
     survey: Survey
     owed: Mapping[str, int]
@@ -56,7 +56,19 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A run that is over, with what was found in its history."""
+    """A run that is over, with the findings in its history.
+
+    Attributes:
+        tally: of the client.
+        plan: of the faults; it holds those that fired.
+        checker: None if nobody observed the run.
+        digest: of the history; "" outside the simulated world.
+        entries: of the history.
+        wall_ms: from the first order to the last check.
+        is_partial: Ctrl-C came before its end.
+        kept: the name of the run on the servers, if anything of it stays there by `--keep`.
+        left: sentences about things that could not be removed from the servers.
+    """
 
     spec: RunSpec
     workload: Workload
@@ -86,10 +98,10 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         schema_version=SCHEMA_VERSION,
         scenario=scenario.name,
         summary=scenario.summary,
-        mode=spec.makes.mode,
-        bus=spec.makes.bus,
-        store=spec.makes.store,
-        dedupe=spec.makes.dedupe,
+        mode=spec.world.mode,
+        bus=spec.world.bus,
+        store=spec.world.store,
+        dedupe=spec.world.dedupe,
         seed=spec.seed,
         off=spec.off,
         beyond_contract=spec.beyond,
@@ -116,9 +128,9 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
             "orders": spec.orders,
             "rate": spec.rate,
             "orders_from": spec.orders_from,
-            "speed": spec.speed,
+            "speed": spec.options.speed,
             "faults": [fault.text for fault in spec.faults],
-            "history": spec.history,
+            "history": spec.options.history,
         },
         run_dir=None,
         kept=ran.kept,
@@ -130,37 +142,10 @@ def beside(result: Result, calm: Result) -> Result:
     """The result with the costs of the same load without faults; an interrupted one has none."""
     if calm.partial:
         why = "interrupted while the same load ran without faults"
-        told = f"{result.why}; {why}" if result.why else why
-        return msgspec.structs.replace(result, partial=True, why=told)
+        whys = f"{result.why}; {why}" if result.why else why
+        return msgspec.structs.replace(result, partial=True, why=whys)
     costs = Costs(metrics=calm.metrics, virtual_ms=calm.time.virtual_ms, digest=calm.digest)
     return msgspec.structs.replace(result, without_faults=costs)
-
-
-def reproduce_line(spec: RunSpec) -> str:
-    """The command that runs exactly this again."""
-    words = [*(spec.scenario.command or ("lab", "run", spec.scenario.name))]
-    words += ["--seed", str(spec.seed)]
-    for name, value in spec.given.items():
-        match value:
-            case None | () | "" | False:
-                pass
-            case True:
-                words.append(f"--{name}")
-            case dict():
-                for key, part in value.items():
-                    words += [f"--{name}", f"{key}={_as_option(part)}"]
-            case tuple() if name in ("off", "only"):
-                words += [f"--{name}", ",".join(value)]
-            case tuple():
-                for part in value:
-                    words += [f"--{name}", str(part)]
-            case _:
-                words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
-    return shlex.join(words)
-
-
-def _as_option(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _listed(spec: RunSpec) -> tuple[str, ...]:
@@ -169,15 +154,15 @@ def _listed(spec: RunSpec) -> tuple[str, ...]:
 
 
 def _why(judged: RunVerdict, ran: Ran) -> str:
-    """Why the verdict is what it is: the witness, the goal, or the layer that saved it."""
+    """The reason of the verdict: the witness, the goal, or the layer that saved it."""
     if ran.is_partial:
         return "interrupted: only what happened until then was judged" + (
             f"; {judged.why}" if judged.why else ""
         )
     off = ran.spec.off
     if ran.spec.beyond:
-        what = f"beyond the contract: {', '.join(ran.spec.beyond)}"
-        return f"{what}; as was to be expected, {judged.why}" if judged.why else what
+        beyond = f"beyond the contract: {', '.join(ran.spec.beyond)}"
+        return f"{beyond}; as was to be expected, {judged.why}" if judged.why else beyond
     if judged.verdict.value == "FAIL":
         return f"{judged.why}; {_instead(off)}" if off else judged.why
     if judged.why:
@@ -193,7 +178,7 @@ def _why(judged: RunVerdict, ran: Ran) -> str:
 
 
 def _instead(off: Sequence[str]) -> str:
-    """What stands in the place of the patterns that are off."""
+    """The substitutes of the patterns that are off, in sentences."""
     weak = {pattern.name: pattern.when_off for pattern in patterns.PATTERNS}
     return "; ".join(f"{name} is off: {weak[name]}" for name in off)
 
@@ -225,7 +210,7 @@ def _faults(acted: Acted) -> tuple[Fault, ...]:
         Fault(
             name=name,
             fired=firings.fired,
-            orders=tuple(dict.fromkeys(ordinal_of(who) for who in firings.orders))[:_HIT_SHOWN],
+            orders=tuple(dict.fromkeys(map(ordinal_of, firings.orders)))[:_HIT_SHOWN],
         )
         for name, firings in acted.faults.items()
         if "@" not in name
@@ -233,7 +218,7 @@ def _faults(acted: Acted) -> tuple[Fault, ...]:
 
 
 def _notes(spec: RunSpec) -> tuple[str, ...]:
-    """What a reader of the faults should know."""
+    """Facts that a reader of the faults should know."""
     counted = [fault.text for fault in spec.faults if fault.max_firings]
     note = (
         f"{', '.join(counted)}: max counts over the run, so a higher rate need not contain the "
@@ -243,16 +228,16 @@ def _notes(spec: RunSpec) -> tuple[str, ...]:
 
 
 def _drawn(spec: RunSpec) -> tuple[str, ...]:
-    """What a swarm's seed chose: enough to write a scenario of it."""
+    """The draw of a swarm's seed: enough to write a scenario of it."""
     if spec.drawn is None:
         return ()
-    told = [f"--fault '{text}'" for text in spec.drawn.faults]
-    told += [f"--set {name}={_as_option(one)}" for name, one in spec.drawn.settings.items()]
-    return (f"seed {spec.seed} drew {' '.join(told)}",)
+    drawn = [f"--fault '{text}'" for text in spec.drawn.faults]
+    drawn += [f"--set {name}={as_value(one)}" for name, one in spec.drawn.settings.items()]
+    return (f"seed {spec.seed} drew {' '.join(drawn)}",)
 
 
 def _patterns(acted: Acted, spec: RunSpec) -> tuple[PatternUse, ...]:
-    """What each pattern did; one that is off did nothing, whatever its substitute left behind."""
+    """The deeds of each pattern; one that is off has none, whatever its substitute left behind."""
     return tuple(
         PatternUse(
             name=name,
@@ -276,7 +261,7 @@ def _goals(judged: RunVerdict) -> tuple[GoalResult, ...]:
 
 
 def _orders(ran: Ran) -> Orders:
-    """The tally, with intents that nobody answered settled by what is stored."""
+    """The tally; intents that were not answered are settled by the stored orders."""
     tally, survey = ran.tally, ran.end.survey
     accepted, refused = tally.accepted, tally.refused
     reasons = dict(tally.refused_by_reason)

@@ -1,11 +1,10 @@
-"""One run from its specification to its result, files included.
+"""`lab.run`: one run from its options to its result, files included.
 
-Everything that can be refused is refused before anything is run or written. Not here: the phases
-(`lab.runner`), the world (`simulated`), the words of the result (`outcome`).
+Everything that can be refused is refused before anything is run or written. Not here: the options
+(`lab.scenarios.run_options`), the driver of each world (`worlds`), the words of the result
+(`outcome`).
 """
 
-import asyncio
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -14,25 +13,16 @@ from pathlib import Path
 import msgspec
 
 from lab.checks.verdict import parse_goal
-from lab.history.recorder import Recorder
 from lab.report.result import Result, encode_result
 from lab.report.run_folder import RunFolder, RunFolderError
-from lab.runner import Limits, Progress, drive
-from lab.runtime.virtual_loop import Scheduler
-from lab.scenarios.made_up import made_up
+from lab.runner import Progress
+from lab.scenarios.run_options import HistoryKept, RunOptions
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.workload import Workload
-from lab.wiring.judging import Sinks
-from lab.wiring.outcome import End, Ran, beside, make_result
-from lab.wiring.spec import (
-    TAIL_US,
-    HistoryKept,
-    RunSpec,
-    choose_makes,
-    make_spec,
-    without_faults,
-)
-from lab.wiring.worlds.simulated import SimulatedWorld
+from lab.wiring.outcome import Ran, beside, make_result
+from lab.wiring.spec import RunSpec, make_spec, without_faults
+from lab.wiring.workload import make_workload
+from lab.wiring.worlds.simulated_run import simulate
 
 
 def run(
@@ -70,7 +60,7 @@ def run(
         wall_clock: on the wall clock, also if everything is in memory.
         keep: leave topics, schema and keys of the run on the servers.
         seed: root of every coin, id and latency; the same seed gives the same run.
-        orders: how many orders; default: what the scenario says.
+        orders: how many orders; default: as many as in the scenario.
         rate: orders a second of virtual time.
         orders_from: `sample`, or an NDJSON or CSV file of orders, gzip too.
         speed: divides the recorded times of `orders_from`.
@@ -81,40 +71,43 @@ def run(
         scenarios: files with more scenarios.
         history: `all` keeps every entry of a long run on disk.
         out: folder for the run's files; None: nothing is written.
-        beyond_contract: allow what the design does not promise to survive; broken promises are
-            expected then, and the verdict is UNKNOWN.
+        beyond_contract: allow faults and policies that the design does not promise to survive;
+            broken promises are expected then, and the verdict is UNKNOWN.
         on_progress: called now and then with (orders placed, orders in all, phase).
 
     Raises:
-        ScenarioError, SettingError, FaultError, GoalError, OrdersFileError, RunFolderError: what
-            was asked for cannot be run; nothing was written.
+        ScenarioError, SettingError, FaultError, GoalError, OrdersFileError, RunFolderError: the
+            options cannot be used; nothing was written.
         EnvironmentNotReady: a real server is not there, or not fit for use.
         CheckError, SimulationError: a mistake of the lab's own.
     """
-    spec = make_spec(
-        scenario,
-        makes=choose_makes(
-            real=real, bus=bus, store=store, dedupe=dedupe, wall_clock=wall_clock, keep=keep
-        ),
+    options = RunOptions(
+        scenario=scenario,
+        real=real,
+        bus=bus,
+        store=store,
+        dedupe=dedupe,
+        wall_clock=wall_clock,
+        keep=keep,
         seed=seed,
         orders=orders,
         rate=rate,
         orders_from=orders_from,
         speed=speed,
-        faults=faults,
-        off=off,
-        settings=settings,
-        only=only,
-        scenarios=scenarios,
+        faults=tuple(faults),
+        off=tuple(off),
+        settings=settings or {},
+        only=tuple(only),
+        scenarios=tuple(scenarios),
         history=history,
         out=out,
         beyond_contract=beyond_contract,
     )
-    return run_spec(spec, on_progress=on_progress)
+    return run_spec(make_spec(options), on_progress=on_progress)
 
 
 def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
-    """Run what was decided; see `run`."""
+    """Run it and write its files; see `run`."""
     goals = tuple(parse_goal(text) for text in spec.scenario.goals)
     with closing(make_workload(spec)) as workload, _folder(spec) as folder:
         ran = _run(spec, workload, folder, on_progress)
@@ -132,114 +125,16 @@ def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
 def _run(
     spec: RunSpec, workload: Workload, folder: RunFolder | None, on_progress: Progress | None
 ) -> Ran:
-    """Run it in the world that it is for; what only few runs need is imported by those."""
-    if not spec.makes.is_live:
+    """Run it in its world; the modules that only few runs need are imported by those."""
+    if not spec.world.is_live:
         return simulate(spec, workload, folder=folder, on_progress=on_progress)
-    if not spec.makes.is_real:
+    if not spec.world.is_real:
         from lab.wiring.worlds.wall_clock import run_live  # noqa: PLC0415 - see above
 
-        return run_live(
-            spec, workload, lambda: make_workload(spec), folder=folder, on_progress=on_progress
-        )
-    from lab.scenarios.buyers import customers_of  # noqa: PLC0415 - see above
+        return run_live(spec, workload, folder=folder, on_progress=on_progress)
     from lab.wiring.worlds.real_run import run_for_real  # noqa: PLC0415 - see above
 
-    customers = customers_of(make_workload(spec))
-    return run_for_real(spec, workload, customers, folder=folder, on_progress=on_progress)
-
-
-def make_workload(spec: RunSpec) -> Workload:
-    """The orders of a run.
-
-    Raises:
-        OrdersFileError: the file of orders cannot be used.
-    """
-    if spec.orders_from:
-        from lab.scenarios.orders_file import from_file  # noqa: PLC0415 - only such runs need it
-
-        return from_file(
-            spec.orders_from, seed=spec.seed, orders=spec.orders, rate=spec.rate, speed=spec.speed
-        )
-    assert spec.orders is not None, "made-up orders are counted"
-    assert spec.rate is not None, "made-up orders have a rate"
-    return made_up(spec.seed, spec.orders, spec.rate, spec.scenario.spike)
-
-
-def simulate(
-    spec: RunSpec,
-    workload: Workload,
-    *,
-    observe: bool = True,
-    folder: RunFolder | None = None,
-    on_progress: Progress | None = None,
-) -> Ran:
-    """Run the simulated world to the end of its drain, or to Ctrl-C.
-
-    Args:
-        spec: what is to be run.
-        workload: its orders.
-        observe: record and judge; without it the core alone runs, for measurements.
-        folder: takes the history file.
-        on_progress: see `run`.
-    """
-    sinks = Sinks(spec, folder) if observe else None
-    recorder = None if sinks is None else Recorder(sinks.all)
-    order = spec.settings.text("run.order")
-    world = SimulatedWorld(
-        spec,
-        write=None if recorder is None else recorder.append,
-        scheduler=Scheduler(
-            seed=spec.seed,
-            order="shuffle" if order == "shuffle" else "fifo",
-            on_instant=None if recorder is None else recorder.flush_if_full,
-        ),
-    )
-    began_ns = time.perf_counter_ns()
-    is_partial = False
-    try:
-        end = world.scheduler.run(to_the_end(world, workload, on_progress))
-    except KeyboardInterrupt:
-        is_partial = True
-        end = asyncio.run(world.look())
-    world.raise_errors()
-    if recorder is not None:
-        recorder.flush()
-    findings = () if sinks is None else sinks.checker.findings()
-    if sinks is not None and sinks.file is not None:
-        sinks.file.close()
-    if recorder is not None:
-        recorder.close()
-    world.close()
-    return Ran(
-        spec=spec,
-        workload=workload,
-        tally=world.client.tally,
-        end=end,
-        plan=world.plan,
-        checker=None if sinks is None else sinks.checker,
-        findings=findings,
-        digest="" if sinks is None else sinks.digest.hexdigest(),
-        entries=0 if recorder is None else recorder.count,
-        wall_ms=(time.perf_counter_ns() - began_ns) // 1_000_000,
-        is_partial=is_partial,
-    )
-
-
-async def to_the_end(
-    world: SimulatedWorld, workload: Workload, on_progress: Progress | None
-) -> End:
-    """All phases of a run, and the world as it is then."""
-    limits = Limits(tail_us=TAIL_US, drain_us=world.spec.settings.us("run.drain_ms"))
-    total = workload.total or 0
-    await drive(
-        world,
-        iter(workload),
-        total=total,
-        limits=limits,
-        operator=world.operator,
-        progress=on_progress,
-    )
-    return await world.look()
+    return run_for_real(spec, workload, folder=folder, on_progress=on_progress)
 
 
 @contextmanager
@@ -249,15 +144,16 @@ def _folder(spec: RunSpec) -> Iterator[RunFolder | None]:
     Raises:
         RunFolderError: it cannot be made, or the disk is full before the run is over.
     """
-    if spec.out is None:
+    out = spec.options.out
+    if out is None:
         yield None
         return
-    folder = RunFolder(spec.out, spec.scenario.name, spec.seed, datetime.now(UTC))  # noqa: TID251
+    folder = RunFolder(out, spec.scenario.name, spec.seed, datetime.now(UTC))  # noqa: TID251
     try:
         yield folder
     except OSError as bad:
         raise RunFolderError(
-            f"cannot write the run to {spec.out}: {bad.strerror}; choose another --out"
+            f"cannot write the run to {out}: {bad.strerror}; choose another --out"
         ) from None
     finally:
         folder.discard()

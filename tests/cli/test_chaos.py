@@ -1,5 +1,6 @@
 """`lab chaos`: a mixture of faults out of flags, and what it costs."""
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from lab import run
 from lab.cli import app
-from lab.cli.chaos import FLAGS
+from lab.cli.chaos import FAULT_FLAGS, FaultFlags
 from lab.faults.table.spec import parse_fault
 from lab.report.result import result_schema
 
@@ -77,9 +78,15 @@ def test_the_calm_run_is_the_same_load_without_any_fault(
 
 
 def test_every_flag_is_short_for_a_fault_that_exists() -> None:
-    for flag in FLAGS:
+    for flag in FAULT_FLAGS:
         spec = parse_fault(flag.spec.format(value="0.5", at_ms=1_500, ms=2_000))
         assert spec.kind == flag.kind
+
+
+def test_every_flag_but_the_length_of_the_load_has_its_fault() -> None:
+    flags = [field.name for field in dataclasses.fields(FaultFlags)]
+
+    assert flags == [*(flag.field for flag in FAULT_FLAGS), "for_"]
 
 
 def test_a_mixture_is_the_sum_of_its_flags(capsys: pytest.CaptureFixture[str]) -> None:

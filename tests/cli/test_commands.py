@@ -1,5 +1,6 @@
 """The command line without a run: what is listed, and what is refused in one message."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from lab import patterns
 from lab.cli import app
 from lab.cli.options import complete_scenario, parse_seeds
 from lab.faults.table.kinds import KINDS
-from lab.settings import SETTINGS
+from lab.settings_table import SETTINGS
 from tests.cli.commands import lab
 
 
@@ -51,6 +52,13 @@ def test_help_imports_nothing_that_takes_time() -> None:
 
     assert told.stdout.splitlines()[-1] == "[]"
     assert "Usage: lab [OPTIONS] COMMAND" in told.stdout
+
+
+def test_every_mistake_of_a_user_is_known_by_the_name_of_its_class() -> None:
+    for name in (*app.USAGE_ERRORS, app.NOT_READY_ERROR):
+        module, _, kind = name.rpartition(".")
+        error = getattr(importlib.import_module(module), kind)
+        assert f"{error.__module__}.{error.__qualname__}" == name
 
 
 def test_every_scenario_is_listed_with_its_summary(capsys: pytest.CaptureFixture[str]) -> None:

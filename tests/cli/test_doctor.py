@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import __version__
-from lab.cli import determinism as sameness
+from lab.cli import determinism
 from tests.cli.commands import Told, lab
 from tests.kit.real_servers import need
 
@@ -83,9 +83,9 @@ def test_a_python_that_gives_another_digest_is_found(
 ) -> None:
     make_python(tmp_path, "python3.29", says=__version__)
     monkeypatch.setenv("PATH", path_with(tmp_path))
-    monkeypatch.setattr(sameness, "_ODD", ((0, 0),))
+    monkeypatch.setattr(determinism, "_VARIATIONS", ((0, 0),))
 
-    same = sameness.compare_runs()
+    same = determinism.compare_runs()
 
     assert not same.is_same
     assert list(same.digests) == ["this Python, hash seed 0", "python3.29"]
@@ -98,9 +98,9 @@ def test_a_python_without_the_lab_or_with_another_one_is_left_out_and_named(
     make_python(tmp_path, "python3.28", says="")
     make_python(tmp_path, "python3.29", says="0.0.1")
     monkeypatch.setenv("PATH", path_with(tmp_path))
-    monkeypatch.setattr(sameness, "_ODD", ((0, 0),))
+    monkeypatch.setattr(determinism, "_VARIATIONS", ((0, 0),))
 
-    same = sameness.compare_runs()
+    same = determinism.compare_runs()
 
     assert same.is_same
     assert same.left_out[-2:] == ("python3.28 has no lab", "python3.29 has another one, 0.0.1")
@@ -118,7 +118,7 @@ def test_another_python_with_this_lab_takes_part(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", path_with(tmp_path))
 
-    same = sameness.compare_runs()
+    same = determinism.compare_runs()
 
     assert same.is_same
     assert len(same.digests) == 4
@@ -127,5 +127,5 @@ def test_another_python_with_this_lab_takes_part(
 
 @pytest.mark.parametrize("digests", [{"a": "1", "b": "2"}, {"a": "1", "b": ""}, {"a": ""}])
 def test_runs_of_which_one_differs_or_failed_are_not_the_same(digests: dict[str, str]) -> None:
-    assert not sameness.Sameness(digests=digests, left_out=()).is_same
-    assert sameness.Sameness(digests={"a": "1", "b": "1"}, left_out=()).is_same
+    assert not determinism.RunComparison(digests=digests, left_out=()).is_same
+    assert determinism.RunComparison(digests={"a": "1", "b": "1"}, left_out=()).is_same

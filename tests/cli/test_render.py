@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from lab.cli import page_lines as facts
-from lab.cli import render
+from lab.cli import page_lines, render
 from lab.report.result import Costs, Orders, Result, Unreadable
 from lab.report.seeds import seed_run, sum_up
 from tests.kit.results import make_fail, make_result, make_unknown
@@ -199,4 +198,4 @@ def test_a_run_without_a_digest_has_a_line_without_one() -> None:
     ],
 )
 def test_lengths_of_time_are_short(ms: float, told: str) -> None:
-    assert facts.length(ms) == told
+    assert page_lines.length(ms) == told

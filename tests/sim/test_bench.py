@@ -5,7 +5,7 @@ import pytest
 
 from lab.bench import load
 from lab.bench.bench import measure
-from lab.bench.long_run import grow
+from lab.bench.long_run import measure_long_run
 from lab.bench.rounds import Sizes
 from lab.bench.step_count import count_steps
 
@@ -42,7 +42,7 @@ def test_a_small_bench_measures_every_figure_and_its_baseline() -> None:
 
 @pytest.mark.slow
 def test_a_long_run_has_a_process_and_a_hop_of_its_own() -> None:
-    grown = grow(30)
+    grown = measure_long_run(30)
 
     assert grown.orders == 30
     assert grown.hop_us > 0

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.settings import (
-    SETTINGS,
     SIMULATED,
     WALL_CLOCK,
     SettingError,
@@ -15,6 +14,7 @@ from lab.settings import (
     parse_value,
     settings_for,
 )
+from lab.settings_table import SETTINGS
 
 
 @pytest.mark.parametrize("profile", [SIMULATED, WALL_CLOCK])

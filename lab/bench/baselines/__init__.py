@@ -1,1 +1,1 @@
-"""What the lab is measured against: nothing of it but, once, its virtual loop."""
+"""The baselines: code without the lab, but for its virtual loop in one of them."""

@@ -1,7 +1,7 @@
-"""What aiokafka does by itself: a consumer without promises, and three hops of plain `send()`.
+"""Bare aiokafka: a consumer without promises, and three hops of plain `send()`.
 
 Producers wait for every replica, as the lab's do; that is all these loops promise. Nothing of the
-lab is used here but the crew that runs the tasks.
+lab is used here but `work_until`, which runs the tasks.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ async def handle_all_s(
     """Seconds from the first of a topic's records until all are handled.
 
     They are handled as they come, `workers` at once, and positions are committed by the clock,
-    whether or not what lies below them was handled.
+    whether or not the records below them were handled.
 
     Args:
         bootstrap: the broker.
@@ -89,7 +89,7 @@ async def three_hops_s(
 ) -> float:
     """Seconds from the first `send()` until the last order has come out of the last topic.
 
-    Whatever one poll gave is sent on, acknowledged, and then committed.
+    The records of one poll are sent on, acknowledged, and then committed.
 
     Args:
         bootstrap: the broker.

@@ -1,8 +1,8 @@
 """The life of an order as plain statements, each with a commit of its own: by pgbench, or asyncpg.
 
-One statement for each unit of work of the lab, on its tables, as somebody would write it who sends
-one at a time. Looking for what the relay owes is left out, and so is the revenue, for whose one row
-all clients would queue. pgbench is looked for where `scripts/servers` looks for `initdb`.
+Each unit of work of the lab is one statement here, on the same tables, written as for a client that
+sends one at a time. The relay's look for its work is left out, and so is the revenue, for whose one
+row all clients would queue. pgbench is looked for where `scripts/servers` looks for `initdb`.
 """
 
 import asyncio
@@ -114,14 +114,14 @@ class Statement(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """What a baseline reached, and who measured it."""
+    """The rate of a baseline, and the program that measured it."""
 
     rate: float
     by: str
 
 
 def statements(event_bytes: int) -> list[Statement]:
-    """What happens to the database for one order that is confirmed, in order.
+    """The statements for one order that is confirmed, in order.
 
     Args:
         event_bytes: of an event's payload.

@@ -1,4 +1,4 @@
-"""A bare ASGI app, and a client that costs little: what a server of ASGI apps can do at most.
+"""A bare ASGI app, and a client that costs little: the most that a server of ASGI apps can do.
 
 Nothing of the lab is used here; the server that runs the app is the caller's.
 """

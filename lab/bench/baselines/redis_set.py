@@ -20,7 +20,7 @@ _TIMEOUT_S: Final = 60
 
 
 class Raw(NamedTuple):
-    """What a baseline reached, and who measured it."""
+    """The rate of a baseline, and the program that measured it."""
 
     rate: float
     by: str

@@ -1,6 +1,6 @@
 """The skeleton of an order: its suspensions and timers on the virtual loop, and no work at all.
 
-What no change of the pipeline can save, as long as it suspends as often. Handles that wake a
+No change of the pipeline can save this, as long as it suspends as often. Handles that wake a
 waiting task count as suspensions here, though each has a future besides: the floor lies a little
 too low.
 """

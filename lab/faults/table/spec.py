@@ -17,13 +17,13 @@ choose orders by ordinal. `max` counts over the run.
 Not here: the list of kinds (`kinds.py`), and the decision to fire (`lab.faults.plan`).
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from lab.did_you_mean import did_you_mean
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.providers import NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
@@ -338,7 +338,6 @@ def _error(text: str, why: str) -> FaultError:
 def _nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean X?`, or the known names, or nothing if those are too many."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {near[0]}?"
+    if hint := did_you_mean(name, names, likeness_min=0.5):
+        return hint
     return f"; there are {', '.join(names)}" if len(names) <= 8 else ""

@@ -112,7 +112,7 @@ class RealWorld:
         if used := {server: at[server] for server in at if server in struck}:
             await check_can_strike(self._servers_script, used)
         for backend in self.backends.all:
-            await prepare_whole(backend, stack, keep=self.spec.makes.keep, left=self.left)
+            await prepare_whole(backend, stack, keep=self.spec.world.keep, left=self.left)
         questions = PlanServer(self.plan, on_pause=self._pause)
         stack.callback(questions.close)
         control = await questions.start(self.folder / "control")

@@ -44,15 +44,12 @@ from lab.wiring.ports import make_life
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import counted, health_app
+from lab.wiring.worlds.stall_watch import write_stalls
 
 READY: Final = "ready"
 
 JOIN_US: Final = 40_000_000
 """The first group of all waits until the broker has made its topic of positions."""
-
-TICK_US: Final = 50_000
-LATE_US: Final = 20_000
-"""Less is the usual unpunctuality of a timer."""
 
 
 class AsyncHost:
@@ -143,7 +140,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         signals.on_heal(program.healed)
         program.begin()
         if write is not None:
-            host.spawn(_watch_stalls(pen.process, clock, write))
+            host.spawn(write_stalls(clock, write, lambda: (pen.process,)))
         if assignment.is_supervised and assignment.life == 1:
             # The faults of a run are for groups that work; who comes back is not waited for.
             await program.joined(JOIN_US)
@@ -167,16 +164,6 @@ def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
 def _tell_life(pen: Pen, event: str) -> None:
     if pen.write is not None:
         pen.write(("life", pen.now(), pen.process, "", event))
-
-
-async def _watch_stalls(process: str, clock: Clock, write: Write) -> None:
-    """Write down when this process stood still: stopped, swapped out, or without a processor."""
-    while True:
-        due_us = clock.now_us() + TICK_US
-        await clock.sleep_us(TICK_US)
-        now_us = clock.now_us()
-        if now_us - due_us > LATE_US:
-            write(("stalled", now_us, process, "", now_us - due_us))
 
 
 async def _end(program: Program, signals: "_Signals | None", log: logging.Logger) -> ShutdownReport:

@@ -6,20 +6,17 @@ Not here: processes of the operating system (`real_run`).
 
 import asyncio
 import secrets
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from lab.history.entries import Entry
 from lab.history.journal import merged
-from lab.history.recorder import Recorder
 from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
-from lab.runner import Limits, Progress, drive
+from lab.runner import Progress
 from lab.runtime.chance import Chance
 from lab.runtime.wall_loop import WallScheduler
-from lab.scenarios.buyers import customers_of
 from lab.scenarios.workload import Workload
 from lab.settings import environment
 from lab.wiring.backends.interface import (
@@ -32,18 +29,18 @@ from lab.wiring.backends.interface import (
 from lab.wiring.backends.memory_servers import is_blocked
 from lab.wiring.backends.readiness import addresses
 from lab.wiring.backends.real import KafkaBackend, PostgresBackend, RedisBackend, Where
-from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran
 from lab.wiring.policy import Policy
-from lab.wiring.spec import TAIL_US, RunSpec
-from lab.wiring.worlds.real_process import LATE_US, TICK_US
+from lab.wiring.spec import RunSpec
+from lab.wiring.workload import customers
+from lab.wiring.worlds.driving import RunRecord, drive_to_end
 from lab.wiring.worlds.simulated import SimulatedWorld
+from lab.wiring.worlds.stall_watch import write_stalls
 
 
 def run_live(
     spec: RunSpec,
     workload: Workload,
-    load: Callable[[], Workload],
     *,
     folder: RunFolder | None = None,
     on_progress: Progress | None = None,
@@ -51,21 +48,21 @@ def run_live(
     """Run on the wall clock to the end of the drain, or to Ctrl-C.
 
     Args:
-        spec: what is to be run.
+        spec: of the run.
         workload: its orders.
-        load: makes them once more, to look who orders.
         folder: takes the history file.
-        on_progress: see `run`.
+        on_progress: see `lab.run`.
 
     Raises:
         EnvironmentNotReady: a server is not there, or not fit for use.
+        SimulationError: a mistake of the lab's own.
     """
     quiet_libraries()
-    sinks, entries = Sinks(spec, folder), list[Entry]()
+    record, entries = RunRecord(spec, workload, folder=folder), list[Entry]()
     scheduler = WallScheduler()
-    real = _RealParts(spec, scheduler, load)
+    real = _RealParts(spec, scheduler)
     world = SimulatedWorld(spec, write=entries.append, scheduler=scheduler, replace=real.put_in)
-    began_ns = time.perf_counter_ns()
+    record.begin()
     is_partial = False
     with telling_what_is_left(real.name, real.left):
         try:
@@ -74,25 +71,12 @@ def run_live(
             is_partial = True
             end, facts = asyncio.run(_after_all(world, real))
     world.raise_errors()
-    recorder = Recorder(sinks.all)
-    for entry in merged([entries, *facts]):
-        recorder.write(entry)
-    recorder.flush()
-    findings = sinks.checker.findings()
-    if sinks.file is not None:
-        sinks.file.close()
+    record.take(merged([entries, *facts]))
+    record.judge()
     world.close()
-    return Ran(
-        spec=spec,
-        workload=workload,
-        tally=world.client.tally,
-        end=end,
-        plan=world.plan,
-        checker=sinks.checker,
-        findings=findings,
-        digest="",
-        entries=recorder.count,
-        wall_ms=(time.perf_counter_ns() - began_ns) // 1_000_000,
+    return record.ran(
+        world,
+        end,
         is_partial=is_partial,
         kept=real.kept,
         left=not_removed(real.name, real.left),
@@ -102,9 +86,7 @@ def run_live(
 class _RealParts:
     """The real backends of a run, each in the place of one in memory."""
 
-    def __init__(
-        self, spec: RunSpec, scheduler: WallScheduler, load: Callable[[], Workload]
-    ) -> None:
+    def __init__(self, spec: RunSpec, scheduler: WallScheduler) -> None:
         at = addresses(environment())
         self._where = Where(
             name=f"lab_{secrets.token_hex(5)}",
@@ -114,22 +96,21 @@ class _RealParts:
         )
         self._spec = spec
         self._epoch_us = scheduler.root.wall_us() - scheduler.root.now_us()
-        self._load = load
         self._given: tuple[Backends, Policy] | None = None
-        self.keep = spec.makes.keep
+        self.keep = spec.world.keep
         self.left: list[str] = []
 
     def put_in(self, backends: Backends, policy: Policy) -> Backends:
         """The backends of the run."""
         self._given = backends, policy
-        makes, settings, where = self._spec.makes, self._spec.settings, self._where
-        if makes.bus == "kafka":
+        world, settings, where = self._spec.world, self._spec.settings, self._where
+        if world.bus == "kafka":
             bus = KafkaBackend(where, settings, epoch_us=self._epoch_us)
             backends = replace(backends, bus=bus)
-        if makes.store == "postgres":
+        if world.store == "postgres":
             store = PostgresBackend(where, settings, epoch_us=self._epoch_us, blocked=self._blocked)
             backends = replace(backends, store=store)
-        if makes.dedupe == "redis":
+        if world.dedupe == "redis":
             redis = RedisBackend(where, compares_fences=policy.compares_fences)
             backends = replace(backends, dedupe=redis)
         return backends
@@ -142,9 +123,8 @@ class _RealParts:
     @property
     def kept(self) -> str | None:
         """The run's name on the servers, if anything of it stays there."""
-        makes = self._spec.makes
-        is_real = (makes.bus, makes.store, makes.dedupe) != ("memory", "memory", "memory")
-        return self._where.name if makes.keep and is_real else None
+        world = self._spec.world
+        return self._where.name if world.keep and not world.is_in_memory else None
 
     def again(self) -> Backends:
         """The same with connections of their own: those of a loop that has ended are of no use."""
@@ -153,46 +133,29 @@ class _RealParts:
 
     def _blocked(self) -> list[str]:
         chance, settings = Chance(self._spec.seed), self._spec.settings
-        return [one for one in customers_of(self._load()) if is_blocked(settings, chance, one)]
+        return [one for one in customers(self._spec) if is_blocked(settings, chance, one)]
 
 
 async def _whole_run(
     world: SimulatedWorld, real: _RealParts, workload: Workload, on_progress: Progress | None
 ) -> tuple[End, list[list[Entry]]]:
     """All phases of a run between making its parts and removing them."""
-    limits = Limits(tail_us=TAIL_US, drain_us=world.spec.settings.us("run.drain_ms"))
     async with AsyncExitStack() as stack:
         for backend in world.backends.all:
             await _prepare(backend, stack, real)
-        world.spawn(_watch_stalls(world))
-        total = workload.total or 0
-        await drive(
-            world,
-            iter(workload),
-            total=total,
-            limits=limits,
-            operator=world.operator,
-            progress=on_progress,
-        )
+        world.spawn(write_stalls(world.clock, world.write, lambda: _alive(world)))
+        await drive_to_end(world, workload, on_progress)
         world.halt()
         return await world.look(), await _facts(world.backends)
 
 
-async def _watch_stalls(world: SimulatedWorld) -> None:
-    """Write down when this process stood still, and with it every process of the lab."""
-    clock = world.clock
-    while True:
-        due_us = clock.now_us() + TICK_US
-        await clock.sleep_us(TICK_US)
-        now_us = clock.now_us()
-        if now_us - due_us > LATE_US:
-            for member in world.members:
-                if member.loop is not None:
-                    world.write(("stalled", now_us, member.loop.name, "", now_us - due_us))
+def _alive(world: SimulatedWorld) -> Iterator[str]:
+    """Every process of the lab: all of them stand still when this one does."""
+    return (member.loop.name for member in world.members if member.loop is not None)
 
 
 async def _after_all(world: SimulatedWorld, real: _RealParts) -> tuple[End, list[list[Entry]]]:
-    """What is left of a run that was interrupted; removes it."""
+    """The end and the facts of a run that was interrupted; its things are removed."""
     backends = real.again()
     async with AsyncExitStack() as stack:
         for backend in backends.all:

@@ -10,13 +10,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lab.bench import bench, figures
+from lab.bench import bench
+from lab.bench import simulated_figures as figures
 from lab.bench.baselines.bare_start import start_s
 from lab.bench.baselines.queue_hop import hop_us
 from lab.bench.baselines.skeleton import skeleton_us
 from lab.bench.figures import Figure, Goal, make_figure
 from lab.bench.interpreter import this_machine
-from lab.bench.long_run import Grown
+from lab.bench.long_run import LongRun
+from lab.bench.report import SCHEMA_VERSION, encode_report, report_schema
 from lab.bench.rounds import Round, Sizes
 
 TOP = Path(__file__).resolve().parents[3]
@@ -46,15 +48,7 @@ def make_round(**changes: float) -> Round:
 
 def all_figures(rounds: list[Round]) -> list[Figure]:
     """Every figure that is made of rounds."""
-    return [
-        figures.order(rounds),
-        figures.core(rounds),
-        figures.floor(rounds),
-        figures.chaos(rounds),
-        figures.paced(rounds),
-        *figures.seeds(rounds),
-        *figures.cold(rounds),
-    ]
+    return list(figures.all_of(rounds))
 
 
 def test_a_ratio_is_the_value_over_its_baseline_and_both_are_medians() -> None:
@@ -121,9 +115,9 @@ def test_a_slower_machine_changes_values_and_no_ratio_of_an_order() -> None:
 
 def test_growth_compares_cost_in_hops_of_each_process() -> None:
     # The process of the long run met a machine half as fast: that is no growth.
-    small = Grown(orders=10_000, order_us=150.0, hop_us=3.0, peak_kib=60_000)
-    middle = Grown(orders=50_000, order_us=160.0, hop_us=3.0, peak_kib=102_400)
-    large = Grown(orders=100_000, order_us=330.0, hop_us=6.0, peak_kib=153_600)
+    small = LongRun(orders=10_000, order_us=150.0, hop_us=3.0, peak_kib=60_000)
+    middle = LongRun(orders=50_000, order_us=160.0, hop_us=3.0, peak_kib=102_400)
+    large = LongRun(orders=100_000, order_us=330.0, hop_us=6.0, peak_kib=153_600)
 
     cost, memory = figures.growth([small] * 3, middle, large)
 
@@ -178,12 +172,12 @@ def test_the_machine_names_the_build_of_the_interpreter() -> None:
 def test_the_published_schema_is_that_of_the_report() -> None:
     published = TOP / "docs" / "reference" / "bench.schema.json"
 
-    assert published.read_bytes() == bench.bench_schema()
+    assert published.read_bytes() == report_schema(bench.BenchReport, "lab bench")
 
 
 def test_a_report_is_one_object_and_reads_back() -> None:
     report = bench.BenchReport(
-        schema_version=bench.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         lab="0",
         machine=this_machine(),
         rounds=1,
@@ -195,4 +189,4 @@ def test_a_report_is_one_object_and_reads_back() -> None:
         wall_s=1.0,
     )
 
-    assert msgspec.json.decode(bench.encode_report(report), type=bench.BenchReport) == report
+    assert msgspec.json.decode(encode_report(report), type=bench.BenchReport) == report

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -20,6 +21,7 @@ from lab.bench.real_http import NullStore, _lab_app, posts_a_second
 from lab.bench.real_kafka import Orderliness, same_bytes
 from lab.bench.real_rounds import RealRound, RealSizes
 from lab.bench.real_verdict import Verdict
+from lab.bench.report import encode_report, report_schema
 from lab.bench.sample_orders import all_events, make_created
 from lab.bench.work_until import work_until
 from lab.cli.app import run_command
@@ -129,8 +131,9 @@ def test_a_report_is_one_object_and_reads_back() -> None:
         wall_s=1.0,
     )
 
-    assert msgspec.json.decode(real.encode_real_report(report), type=real.RealReport) == report
-    assert msgspec.json.decode(real.real_bench_schema())["title"].startswith("lab bench --real")
+    assert msgspec.json.decode(encode_report(report), type=real.RealReport) == report
+    schema = msgspec.json.decode(report_schema(real.RealReport, "lab bench --real"))
+    jsonschema.validate(msgspec.json.decode(encode_report(report)), schema)
 
 
 # ---- servers that are not there
@@ -270,10 +273,10 @@ def test_the_store_that_keeps_nothing_has_the_whole_port() -> None:
     assert asyncio.run(NullStore().outcome("g", "x")) is None
 
 
-# ---- the crew
+# ---- work until its end
 
 
-def test_the_crew_ends_with_its_work() -> None:
+def test_work_ends_with_its_end() -> None:
     async def work() -> bool:
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         was_cancelled = False
@@ -295,7 +298,7 @@ def test_the_crew_ends_with_its_work() -> None:
     assert asyncio.run(work())
 
 
-def test_the_crew_fails_with_its_first_failure() -> None:
+def test_work_fails_with_its_first_failure() -> None:
     async def work() -> None:
         async def fail() -> None:
             raise RuntimeError("no")
@@ -306,7 +309,7 @@ def test_the_crew_fails_with_its_first_failure() -> None:
         asyncio.run(work())
 
 
-def test_the_crew_does_not_wait_for_ever() -> None:
+def test_the_wait_for_work_has_an_end() -> None:
     async def work() -> None:
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await work_until(end, [], limit_s=0.01)

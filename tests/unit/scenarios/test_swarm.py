@@ -13,9 +13,11 @@ from lab.faults.table.row import ParamType
 from lab.faults.table.spec import FaultSpec, parse_fault
 from lab.scenarios import swarm
 from lab.scenarios.loader import find_scenario, load_catalogue
+from lab.scenarios.run_options import RunOptions
 from lab.scenarios.scenario import REAL, SIMULATED, WORLDS
-from lab.settings import SETTINGS, WALL_CLOCK, settings_for
-from lab.wiring.spec import make_spec
+from lab.settings import WALL_CLOCK, settings_for
+from lab.settings_table import SETTINGS
+from lab.wiring.spec import RunSpec, make_spec
 
 SEEDS = range(1, 401)
 EVERYTHING = find_scenario(load_catalogue(), "everything")
@@ -24,6 +26,10 @@ EVERYTHING = find_scenario(load_catalogue(), "everything")
 @cache
 def drawn(world: str = SIMULATED) -> list[FaultSpec]:
     return [parse_fault(text) for seed in SEEDS for text in swarm.draw_swarm(seed, world).faults]
+
+
+def make_everything(seed: int, *, orders: int | None = None) -> RunSpec:
+    return make_spec(RunOptions(scenario=EVERYTHING, seed=seed, orders=orders))
 
 
 def test_a_draw_is_a_function_of_the_seed() -> None:
@@ -127,7 +133,7 @@ def test_every_policy_is_drawn_now_and_then_and_never_contradicts_another() -> N
     assert known >= swarm.POLICIES.keys() | swarm.SIMULATED_POLICIES.keys()
     values: dict[str, set[object]] = {}
     for seed in SEEDS:
-        for name, value in make_spec(EVERYTHING, seed=seed).settings.values.items():
+        for name, value in make_everything(seed).settings.values.items():
             values.setdefault(name, set()).add(value)
         real = swarm.draw_swarm(seed, REAL).settings
         settings_for(WALL_CLOCK).with_changes(real)
@@ -139,10 +145,12 @@ def test_every_policy_is_drawn_now_and_then_and_never_contradicts_another() -> N
 def test_what_is_asked_for_goes_before_what_is_drawn() -> None:
     for seed in SEEDS[:100]:
         spec = make_spec(
-            EVERYTHING,
-            seed=seed,
-            faults=["svc.timeout rate=0.123"],
-            settings={"run.order": "fifo", "run.members": 1},
+            RunOptions(
+                scenario=EVERYTHING,
+                seed=seed,
+                faults=("svc.timeout rate=0.123",),
+                settings={"run.order": "fifo", "run.members": 1},
+            )
         )
         assert spec.settings.text("run.order") == "fifo"
         assert spec.settings.number("run.members") == 1
@@ -151,7 +159,7 @@ def test_what_is_asked_for_goes_before_what_is_drawn() -> None:
 
 
 def test_fewer_orders_meet_the_same_faults() -> None:
-    assert make_spec(EVERYTHING, seed=9, orders=1).faults == make_spec(EVERYTHING, seed=9).faults
+    assert make_everything(9, orders=1).faults == make_everything(9).faults
 
 
 def test_every_number_without_choices_has_its_bounds_here() -> None:

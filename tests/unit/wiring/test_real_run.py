@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.wiring.worlds.real_run import to_the_end
+from lab.wiring.worlds.real_run import uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def test_ctrl_c_behind_a_run_cuts_nothing_short_and_is_told(*, is_interrupted: b
             done.append(number)
         return "judged"
 
-    assert asyncio.run(to_the_end(tidy())) == ("judged", is_interrupted)
+    assert asyncio.run(uninterrupted(tidy())) == ("judged", is_interrupted)
     assert done == [0, 1, 2]
 
 
@@ -38,4 +38,4 @@ def test_what_fails_behind_a_run_fails() -> None:
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        asyncio.run(to_the_end(tidy()))
+        asyncio.run(uninterrupted(tidy()))

@@ -1,0 +1,59 @@
+"""What was asked of a run travels whole: from keywords to options, and back to a command line."""
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+from lab import run
+from lab.scenarios.run_options import RunOptions
+from lab.wiring.reproduce import reproduce_line
+from lab.wiring.spec import make_spec
+
+
+def test_every_keyword_of_run_is_an_option_of_a_run_with_the_same_default() -> None:
+    keywords = dict(inspect.signature(run).parameters)
+    del keywords["on_progress"]
+    options = {field.name: field for field in dataclasses.fields(RunOptions)}
+
+    assert list(keywords) == list(options)
+    for name, keyword in keywords.items():
+        if name not in ("scenario", "settings"):
+            assert keyword.default == options[name].default, name
+
+
+def test_the_line_that_repeats_a_run_names_what_was_asked_for_and_nothing_else() -> None:
+    asked = RunOptions(
+        scenario="happy-path",
+        wall_clock=True,
+        seed=7,
+        orders=9,
+        rate=2.5,
+        speed=3.0,
+        faults=("bus.duplicate rate=0.2", "svc.error rate=1"),
+        off=("inbox", "dedupe"),
+        settings={"retry.tiers_ms": [500, 2_000], "payment.key_mode": "none"},
+        only=("effect-once", "converges"),
+        history="all",
+        out=Path("elsewhere"),
+        beyond_contract=True,
+    )
+
+    line = reproduce_line(make_spec(asked))
+
+    assert line == (
+        "lab run happy-path --seed 7 --orders 9 --rate 2.5 --speed 3 "
+        "--fault 'bus.duplicate rate=0.2' --fault 'svc.error rate=1' --off inbox,dedupe "
+        "--set retry.tiers_ms=500,2000 --set payment.key_mode=none --only effect-once,converges "
+        "--beyond-contract --history all --wall-clock"
+    )
+    assert reproduce_line(make_spec(RunOptions(scenario="happy-path"))) == (
+        "lab run happy-path --seed 1"
+    )
+
+
+def test_the_line_that_repeats_a_run_names_its_real_parts() -> None:
+    partly = RunOptions(scenario="happy-path", bus="kafka", dedupe="redis", keep=True)
+    whole = RunOptions(scenario="happy-path", real=True)
+
+    assert reproduce_line(make_spec(partly)).endswith("--seed 1 --bus kafka --dedupe redis --keep")
+    assert reproduce_line(make_spec(whole)).endswith("--seed 1 --real")
