@@ -24,7 +24,6 @@ from lab.history.history_file import (
 from lab.history.recorded_ports import RecordedDedupe, RecordedPublisher, RecordedStore
 from lab.history.recorded_providers import RecordedGateway, RecordedMailer
 from lab.history.recorder import BATCH, Recorder
-from lab.history.shapes import SHAPES
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import Outgoing
 from lab.ports.store import OutcomeRow, Unit, Verdict
