@@ -15,6 +15,7 @@ import msgspec
 
 from lab.checks.call_folds import CallFolds
 from lab.checks.contract import Contract
+from lab.checks.delivery_folds import DeliveryFolds
 from lab.checks.fact_folds import FactFolds, Fold
 from lab.checks.order_case import Case
 from lab.checks.partition_track import Track
@@ -72,13 +73,10 @@ class Seen:
 
     facts: FactFolds
     calls: CallFolds
+    deliveries: DeliveryFolds
+    lives: Sequence[Life]
     tracks: Sequence[Track]
     has_ended: bool
-
-    @property
-    def lives(self) -> Sequence[Life]:
-        """Every life of every process."""
-        return list(self.calls.lives.values())
 
 
 class Check:

@@ -3,20 +3,22 @@
 Not here: single promises, and the verdict on the run (`verdict`).
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from lab.checks.call_folds import CallFolds
 from lab.checks.check import Check, CheckError, Finding, Seen
 from lab.checks.contract import Contract
+from lab.checks.delivery_folds import DeliveryFolds
 from lab.checks.fact_folds import FactFolds, Fold
 from lab.checks.order_case import Case
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
+from lab.checks.process_life import Lives
 from lab.checks.registry import make_checks
 from lab.checks.run_numbers import Acted
-from lab.history import shapes
-from lab.history.entries import Entry
+from lab.history.entries import KINDS, Entry, kind_of, time_of
+from lab.history.facts import PhaseEntry
 
 
 class Checker:
@@ -54,15 +56,24 @@ class Checker:
             self._judge, linger_us=contract.linger_us, window_us=contract.window_us
         )
         self._facts = FactFolds(self._book, tracks)
-        self._calls = CallFolds(contract, self._book, tracks)
+        self._lives = Lives()
+        self._calls = CallFolds(contract, self._book, self._lives)
+        self._deliveries = DeliveryFolds(contract, self._book, tracks, self._lives)
         self._folds = _merged(
             [
                 self._facts.folds(),
                 self._calls.folds(),
+                self._deliveries.folds(),
                 self.acted.folds(),
                 *(check.folds() for check in self._checks),
                 {"phase": self._phase},
-            ]
+            ],
+            [
+                self._facts.hot_folds(),
+                self._calls.hot_folds(),
+                self._deliveries.hot_folds(),
+                self.acted.hot_folds(),
+            ],
         )
         self._now_us = 0
         self._error: Exception | None = None
@@ -72,10 +83,9 @@ class Checker:
         """See `lab.history.recorder.Sink`."""
         if self._error is not None:
             return
-        folds = self._folds
+        folds = map(self._folds.get, map(kind_of, batch))
         try:
-            for entry in batch:
-                fold = folds.get(entry[0])
+            for fold, entry in zip(folds, batch, strict=True):
                 if fold is not None:
                     fold(entry)
             self._sweep(batch)
@@ -83,7 +93,7 @@ class Checker:
             self._error = error
 
     def findings(self) -> tuple[Finding, ...]:
-        """What was found, one finding per promise. Call it when the history is complete.
+        """One finding a promise. Call it when the history is complete.
 
         Raises:
             CheckError: a check failed; nothing is known.
@@ -100,10 +110,13 @@ class Checker:
 
     def _conclude(self) -> tuple[Finding, ...]:
         self._calls.close(self._now_us)
+        self._deliveries.close()
         self._book.close_all()
         seen = Seen(
             facts=self._facts,
             calls=self._calls,
+            deliveries=self._deliveries,
+            lives=list(self._lives.values()),
             tracks=list(self._tracks.values()),
             has_ended=self._book.has_ended,
         )
@@ -112,14 +125,12 @@ class Checker:
             check.conclude(seen)
         return tuple(check.finding() for check in self._checks)
 
-    def _phase(self, entry: shapes.Phase) -> None:
+    def _phase(self, entry: PhaseEntry) -> None:
         # The end of a run is no batch's last entry if servers were asked for their facts after it.
-        self._now_us = max(self._now_us, entry[1])
+        self._now_us = max(self._now_us, entry.t_us)
 
     def _sweep(self, batch: Sequence[Entry]) -> None:
-        t_us = batch[-1][1]
-        assert isinstance(t_us, int), "every entry has its time"
-        self._now_us = max(self._now_us, t_us)
+        self._now_us = max(self._now_us, time_of(batch[-1]))
         self._calls.sweep(self._now_us)
         for packed in self._book.sweep(self._now_us):
             self._facts.forget(packed)
@@ -141,20 +152,27 @@ class Checker:
             check.checked = checked
 
 
-def _merged(tables: Sequence[Mapping[str, Fold]]) -> dict[object, Callable[[Any], None]]:
-    """One fold per kind: most kinds have one reader, and pay for one call only."""
-    readers: dict[object, list[Fold]] = {}
-    for table in tables:
+def _merged(
+    typed: Sequence[Mapping[str, Fold]], hot: Sequence[Mapping[str, Fold]]
+) -> dict[str, Fold]:
+    """One fold a kind. A kind with a hot fold has no other reader: that one pays for no object."""
+    readers: dict[str, list[Fold]] = {}
+    for table in typed:
         for kind, fold in table.items():
             readers.setdefault(kind, []).append(fold)
-    return {
-        kind: folds[0] if len(folds) == 1 else _in_turn(folds) for kind, folds in readers.items()
-    }
+    merged = {kind: _in_turn(KINDS[kind], folds) for kind, folds in readers.items()}
+    for table in hot:
+        assert merged.keys().isdisjoint(table), "a kind with a hot fold has another reader"
+        merged |= table
+    return merged
 
 
-def _in_turn(folds: Sequence[Fold]) -> Fold:
+def _in_turn(entry_type: type[NamedTuple], folds: Sequence[Fold]) -> Fold:
+    make = entry_type._make
+
     def fold(entry: Entry) -> None:
+        made = make(entry)
         for each in folds:
-            each(entry)
+            each(made)
 
     return fold

@@ -1,81 +1,92 @@
-"""Claims of events in the dedupe store: who completed one that somebody else had taken over.
+"""Claims of events in the dedupe store: completions of a claim that another owner had taken over.
 
-Fences say who was first; who answers whom first in the history says nothing.
+Fences tell which claim came first; the order of answers in the history tells nothing. Not here: the
+promise (`promises/positions`).
 """
 
+from collections.abc import Mapping
 from typing import Final, Generic, TypeVar
 
-from lab.checks.order_case import Owed
-from lab.history import shapes
+from lab.checks.fact_folds import Fold
+from lab.checks.order_case import Owed, owed_of
+from lab.history.calls import ClaimEntry, CompleteEntry
+from lab.history.entries import Entry
 
 T = TypeVar("T")
 
 REMEMBERED: Final = 8_192
-"""So many events are remembered, at least, until a takeover of one of them is heard of."""
+"""So many events are remembered, at least, in case that a takeover of one of them follows."""
 
 BEFORE_US: Final = 5_000_000
-"""A completion told so long before a takeover was none of the claim that was taken over."""
+"""A completion so long before a takeover was no completion of the claim that was taken over."""
 
 
 class Claims:
     """Takeovers and completions of one run."""
 
     def __init__(self) -> None:
-        self._usurped: dict[Owed, tuple[shapes.Complete, shapes.Claim]] = {}
-        self._takeovers: dict[Owed, shapes.Claim] = {}
-        self._completions: _Recent[shapes.Complete] = _Recent()
-        self._fresh: _Recent[tuple[shapes.Claim, ...]] = _Recent()
+        self._usurped: dict[Owed, tuple[CompleteEntry, ClaimEntry]] = {}
+        self._takeovers: dict[Owed, ClaimEntry] = {}
+        # Hardly any is ever compared, so they are kept as they were written.
+        self._completions: _Recent[Entry] = _Recent()
+        self._fresh: _Recent[tuple[Entry, ...]] = _Recent()
 
     @property
     def usurped(self) -> tuple[tuple[str, str, str], ...]:
-        """Completions accepted after somebody else had taken over: (process, group, event id)."""
-        return tuple((completed[2], *owed) for owed, (completed, _) in self._usurped.items())
+        """Completions accepted after a takeover by another owner: (process, group, event id)."""
+        return tuple((completed.process, *owed) for owed, (completed, _) in self._usurped.items())
 
-    def claimed(self, entry: shapes.Claim) -> None:
+    def hot_folds(self) -> Mapping[str, Fold]:
+        """The fold for the entries of each kind, as plain tuples."""
+        return {"claim": self._claimed, "complete": self._completed}
+
+    def _claimed(self, entry: ClaimEntry) -> None:
         """A claim was answered."""
-        owed = entry[4:6]
-        if entry[6] == "acquired":
+        _, _, _, _, group, event_id, state, fence = entry
+        owed = (group, event_id)
+        if state == "acquired":
             self._fresh.put(owed, (*(self._fresh.get(owed) or ()), entry))
             if owed in self._usurped:
                 self._compare(*self._usurped.pop(owed))
-        elif entry[6] == "takeover":
+        elif state == "takeover":
+            takeover = ClaimEntry._make(entry)
             before = self._takeovers.get(owed)
-            if before is None or before[7] < entry[7]:
-                self._takeovers[owed] = entry
-            told = self._completions.get(owed)
-            if told is not None:
-                self._compare(told, entry)
+            if before is None or before.fence < fence:
+                self._takeovers[owed] = takeover
+            completed = self._completions.get(owed)
+            if completed is not None:
+                self._compare(CompleteEntry._make(completed), takeover)
 
-    def completed(self, entry: shapes.Complete) -> None:
+    def _completed(self, entry: CompleteEntry) -> None:
         """A completion was answered."""
-        if not entry[7]:
+        _, _, _, _, group, event_id, _, accepted = entry
+        if not accepted:
             return
-        owed = entry[4:6]
+        owed = (group, event_id)
         self._completions.put(owed, entry)
         taken_over = self._takeovers.get(owed)
         if taken_over is not None:
-            self._compare(entry, taken_over)
+            self._compare(CompleteEntry._make(entry), taken_over)
 
-    def _compare(self, completed: shapes.Complete, taken_over: shapes.Claim) -> None:
-        """What is completed is never taken over: who has a lower fence completed it later.
+    def _compare(self, completed: CompleteEntry, taken_over: ClaimEntry) -> None:
+        """A completed claim is never taken over: an owner with a lower fence completed it later.
 
-        Only a store that has forgotten the completion hands the event out anew: somebody got it
-        then without taking it over, or, if nobody told that, the first takeover comes after a
-        whole lease. A process knows the order of what it did itself.
+        Only a store that has forgotten the completion hands the event out anew: another owner then
+        acquired it without a takeover, or, if that claim is in no history, the first takeover comes
+        after a whole lease. A process knows the order of its own claims and completions.
         """
-        owed = completed[4:6]
         is_anew = any(
-            completed[6] < fresh[7] < taken_over[7] and fresh[1] >= completed[1]
-            for fresh in self._fresh.get(owed) or ()
+            completed.fence < fresh.fence < taken_over.fence and fresh.t_us >= completed.t_us
+            for fresh in map(ClaimEntry._make, self._fresh.get(owed_of(completed)) or ())
         )
-        is_own = completed[2] == taken_over[2]
-        is_later = completed[1] > taken_over[1] - (0 if is_own else BEFORE_US)
-        if completed[6] < taken_over[7] and is_later and not is_anew:
-            self._usurped[owed] = (completed, taken_over)
+        is_own = completed.process == taken_over.process
+        is_later = completed.t_us > taken_over.t_us - (0 if is_own else BEFORE_US)
+        if completed.fence < taken_over.fence and is_later and not is_anew:
+            self._usurped[owed_of(completed)] = (completed, taken_over)
 
 
 class _Recent(Generic[T]):
-    """What was put last, by event; of the `REMEMBERED` latest events at least.
+    """The last value that was put, by event; of the `REMEMBERED` latest events at least.
 
     Two generations, so that a run of any length takes bounded memory.
     """

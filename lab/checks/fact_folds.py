@@ -1,7 +1,7 @@
-"""What witnesses say, entry by entry: rows, records, ledgers, and the client's side of each order.
+"""Folds over facts, entry by entry: rows, records, ledgers, the run, and the client's requests.
 
-One method per kind of entry; each notes, none judges. Not here: what processes say of
-themselves (`call_folds`).
+One method a kind of entry; it notes and does not judge. Not here: calls of processes
+(`call_folds`, `delivery_folds`).
 """
 
 from collections.abc import Callable, Mapping
@@ -11,17 +11,37 @@ from lab.checks.order_case import Packed
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
 from lab.checks.tables import CUT_OFF, OUTAGES, REFUSALS
-from lab.history import shapes
+from lab.history.calls import HttpBeginEntry, HttpEndEntry, RedrivenEntry
+from lab.history.facts import (
+    AppendedEntry,
+    CommittedEntry,
+    FaultEndEntry,
+    FaultEntry,
+    HttpKeyEntry,
+    IntentEntry,
+    LedgerEntry,
+    LeftEntry,
+    OutcomeEntry,
+    PhaseEntry,
+    RevenueEntry,
+    RowEntry,
+    WaitingEntry,
+)
 
 Fold = Callable[[Any], None]
-"""Takes an entry of the kind that it was registered for."""
+"""Takes an entry of the kind that it is registered for.
+
+Most folds are handed the named tuple of the kind. A hot fold is called so often that an object for
+each entry would be felt: it is handed the plain tuple, which has the same fields, unpacks it in its
+first line, and makes the named tuple only if it needs one.
+"""
 
 _SPELL_US: Final = 100_000
 """Refusals are remembered by spells of time: a run may have very many."""
 
 
 class Ask:
-    """What was asked for under one Idempotency-Key, once it was asked twice.
+    """The requests under one Idempotency-Key, once there are two.
 
     Attributes:
         bodies: hash of the body, by order (`ordinal.send`).
@@ -33,7 +53,7 @@ class Ask:
     def __init__(self, key: str) -> None:
         self.key = key
         self.bodies: dict[str, str] = {}
-        self.answers: tuple[shapes.HttpEnd, ...] = ()
+        self.answers: tuple[HttpEndEntry, ...] = ()
         self.created: dict[str, None] = {}
 
 
@@ -42,7 +62,7 @@ class FactFolds:
 
     Attributes:
         asks: requests that came more than once under their key, by key.
-        left: what was looked at at the end, by what it is.
+        left: counts of leftovers at the end, by `LeftEntry.what`.
         repeats: injected repetitions of a delivery, by order.
         outages: of broker and order store: from and (None: it still is) until.
         cuts: members of a group were cut off from the broker: the group, from and until.
@@ -55,7 +75,7 @@ class FactFolds:
         self._keys: dict[str, str] = {}
         self._asked: dict[str, Ask] = {}
         self.asks: dict[str, Ask] = {}
-        self.left: dict[str, list[shapes.Left]] = {}
+        self.left: dict[str, list[LeftEntry]] = {}
         self.repeats: dict[str, int] = {}
         self.outages: list[tuple[int, int | None]] = []
         self._out: dict[str, int] = {}
@@ -63,7 +83,7 @@ class FactFolds:
         self._refused: dict[tuple[str, int], None] = {}
 
     def folds(self) -> Mapping[str, Fold]:
-        """What to call with the entries of each kind."""
+        """The fold for the entries of each kind, as their type."""
         return {
             "http.begin": self._http_begin,
             "http.end": self._http_end,
@@ -73,8 +93,6 @@ class FactFolds:
             "revenue": self._revenue,
             "http_key": self._http_key,
             "waiting": self._waiting,
-            "appended": self._appended,
-            "committed": self._committed,
             "ledger": self._ledger,
             "redriven": self._redriven,
             "phase": self._phase,
@@ -83,23 +101,27 @@ class FactFolds:
             "fault_end": self._fault_end,
         }
 
+    def hot_folds(self) -> Mapping[str, Fold]:
+        """The fold for the entries of each kind, as plain tuples."""
+        return {"appended": self._appended, "committed": self._committed}
+
     def forget(self, packed: Packed) -> None:
         """An order is forgotten; so is its key."""
         self._keys.pop(packed.key, None)
 
     # ---- the client
 
-    def _http_begin(self, entry: shapes.HttpBegin) -> None:
-        subject, key = entry[3], entry[5]
-        if entry[4] != "create":
+    def _http_begin(self, entry: HttpBeginEntry) -> None:
+        if entry.op != "create":
             return
+        subject, key = entry.subject, entry.key
         case = self._book.case(subject)
         case.begun += (entry,)
         if key:
             first = self._keys.setdefault(key, subject)
             if first != subject:
                 ask = self._asked[subject] = self._ask(key, first)
-                ask.bodies[subject] = entry[6]
+                ask.bodies[subject] = entry.body_sha256
                 if case.rows:
                     ask.created[subject] = None
 
@@ -108,109 +130,108 @@ class FactFolds:
         if ask is None:
             ask = self.asks[key] = self._asked[first] = Ask(key)
             case = self._book.case(first)
-            ask.bodies[first] = case.begun[0][6] if case.begun else ""
+            ask.bodies[first] = case.begun[0].body_sha256 if case.begun else ""
             ask.answers = case.answers
             if case.rows:
                 ask.created[first] = None
         return ask
 
-    def _http_end(self, entry: shapes.HttpEnd) -> None:
-        _, _, _, subject, op, key, _, _, status, _, _ = entry
-        case = self._book.case(subject)
-        if op == "create":
+    def _http_end(self, entry: HttpEndEntry) -> None:
+        case = self._book.case(entry.subject)
+        if entry.op == "create":
             case.answers += (entry,)
-            if key in self.asks:
-                self.asks[key].answers += (entry,)
-        elif status == 200:
+            if entry.key in self.asks:
+                self.asks[entry.key].answers += (entry,)
+        elif entry.status == 200:
             case.cancels += (entry,)
 
     # ---- the order store
 
-    def _row(self, entry: shapes.Row) -> None:
-        subject = entry[3]
+    def _row(self, entry: RowEntry) -> None:
+        subject = entry.subject
         case = self._open.get(subject) or self._book.case(subject)
         case.rows += (entry,)
-        if entry[4] == 1 and subject in self._asked:
+        if entry.version == 1 and subject in self._asked:
             self._asked[subject].created[subject] = None
 
-    def _outcome(self, entry: shapes.Outcome) -> None:
-        subject = entry[3]
-        case = self._open.get(subject) or self._book.case(subject)
-        case.outcomes += (entry,)
+    def _outcome(self, entry: OutcomeEntry) -> None:
+        self._book.case(entry.subject).outcomes += (entry,)
 
-    def _intent(self, entry: shapes.Intent) -> None:
-        subject = entry[3]
-        case = self._open.get(subject) or self._book.case(subject)
-        case.intents += (entry,)
+    def _intent(self, entry: IntentEntry) -> None:
+        self._book.case(entry.subject).intents += (entry,)
 
-    def _revenue(self, entry: shapes.Revenue) -> None:
-        self._book.case(entry[3]).revenue += (entry,)
+    def _revenue(self, entry: RevenueEntry) -> None:
+        self._book.case(entry.subject).revenue += (entry,)
 
-    def _http_key(self, entry: shapes.HttpKey) -> None:
-        self._book.case(entry[3]).http_keys += (entry,)
+    def _http_key(self, entry: HttpKeyEntry) -> None:
+        self._book.case(entry.subject).http_keys += (entry,)
 
-    def _waiting(self, entry: shapes.Waiting) -> None:
-        self._book.case(entry[3]).waiting += (entry,)
+    def _waiting(self, entry: WaitingEntry) -> None:
+        self._book.case(entry.subject).waiting += (entry,)
 
     # ---- the bus and the third parties
 
-    def _appended(self, entry: shapes.Appended) -> None:
-        subject = entry[3]
+    def _appended(self, entry: AppendedEntry) -> None:
+        _, _, _, subject, topic, _, _, event_id, _, _, _ = entry
         case = self._open.get(subject) or self._book.case(subject)
-        if "." in entry[4]:
-            case.parked += (entry,)
-        else:
-            case.published.setdefault(entry[7], entry)
+        if "." in topic:
+            case.parked += (AppendedEntry._make(entry),)
+        elif event_id not in case.published:
+            case.published[event_id] = AppendedEntry._make(entry)
 
-    def _committed(self, entry: shapes.Committed) -> None:
-        if entry[9]:
-            self._tracks[entry[4:7]].commit(entry[7], entry[8])
+    def _committed(self, entry: CommittedEntry) -> None:
+        _, _, _, _, group, topic, partition, position, epoch, accepted = entry
+        if accepted:
+            self._tracks[group, topic, partition].commit(position, epoch)
 
-    def _ledger(self, entry: shapes.Ledger) -> None:
-        subject = entry[3]
-        case = self._open.get(subject) or self._book.case(subject)
-        case.ledger += (entry,)
+    def _ledger(self, entry: LedgerEntry) -> None:
+        self._book.case(entry.subject).ledger += (entry,)
 
     # ---- the operator
 
-    def _redriven(self, entry: shapes.Redriven) -> None:
-        self._book.case(entry[3]).redriven += (entry,)
+    def _redriven(self, entry: RedrivenEntry) -> None:
+        self._book.case(entry.subject).redriven += (entry,)
 
     # ---- the run
 
-    def _phase(self, entry: shapes.Phase) -> None:
-        if entry[4] == "end":
+    def _phase(self, entry: PhaseEntry) -> None:
+        if entry.name == "end":
             self._book.has_ended = True
-        elif entry[4] == "heal":
-            self.cuts = [(group, since, min(until, entry[1])) for group, since, until in self.cuts]
+        elif entry.name == "heal":
+            self.cuts = [
+                (group, since, min(until, entry.t_us)) for group, since, until in self.cuts
+            ]
 
-    def _fault(self, entry: shapes.Fault) -> None:
+    def _fault(self, entry: FaultEntry) -> None:
+        kind, site, t_us = entry.kind_of_fault, entry.site, entry.t_us
         # Faults that give an event more attempts than one record copy may have.
-        if entry[4] in ("bus.duplicate", "bus.drop_ack"):
-            self.repeats[entry[3]] = self.repeats.get(entry[3], 0) + 1
-        elif entry[4] in OUTAGES and entry[4] not in self._out:
-            self._out[entry[4]] = len(self.outages)
-            self.outages.append((entry[1], None))
-        elif entry[4] == CUT_OFF:
-            self.cuts.append((entry[5], entry[1], entry[1] + entry[7]))
-        elif entry[4] in REFUSALS:
-            self._refused[entry[5], entry[1] // _SPELL_US] = None
+        if kind in ("bus.duplicate", "bus.drop_ack"):
+            self.repeats[entry.subject] = self.repeats.get(entry.subject, 0) + 1
+        elif kind in OUTAGES and kind not in self._out:
+            self._out[kind] = len(self.outages)
+            self.outages.append((t_us, None))
+        elif kind == CUT_OFF:
+            self.cuts.append((site, t_us, t_us + entry.lasts_us))
+        elif kind in REFUSALS:
+            self._refused[site, t_us // _SPELL_US] = None
 
-    def _fault_end(self, entry: shapes.FaultEnd) -> None:
-        place = self._out.pop(entry[4], None)
+    def _fault_end(self, entry: FaultEndEntry) -> None:
+        place = self._out.pop(entry.kind_of_fault, None)
         if place is not None:
-            self.outages[place] = (self.outages[place][0], entry[1])
+            self.outages[place] = (self.outages[place][0], entry.t_us)
+
+    def _left(self, entry: LeftEntry) -> None:
+        self.left.setdefault(entry.what, []).append(entry)
 
     def was_out(self, group: str, from_us: int, until_us: int) -> bool:
         """Whether the group could not reach broker or order store for a part of that time."""
-        out = [span for span in self.outages if span[0] <= until_us]
-        cut = [span[1:] for span in self.cuts if span[0] == group and span[1] <= until_us]
-        return any(ended_us is None or ended_us >= from_us for _, ended_us in (*out, *cut))
+        cut = [(begun_us, ended_us) for of, begun_us, ended_us in self.cuts if of == group]
+        return any(
+            begun_us <= until_us and (ended_us is None or ended_us >= from_us)
+            for begun_us, ended_us in (*self.outages, *cut)
+        )
 
     def was_refused(self, group: str, from_us: int, until_us: int) -> bool:
         """Whether the order store refused the group a call in about that time."""
         spells = range(from_us // _SPELL_US, until_us // _SPELL_US + 1)
         return any((group, spell) in self._refused for spell in spells)
-
-    def _left(self, entry: shapes.Left) -> None:
-        self.left.setdefault(entry[4], []).append(entry)

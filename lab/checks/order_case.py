@@ -1,39 +1,59 @@
-"""One order's case: everything that the history has said about it, until it is judged.
+"""One order's case: every entry of the history about the order, until it is judged.
 
-A case is filled by the folds, entry by entry, and judged once: when the order has come to its end
-and nothing more is to be expected, or when the run has ended. So a check sees all facts and calls
-about an order together, and never depends on the order in which witnesses told them. A case that
-was judged and found clean shrinks to a handful of references (`Packed`); whatever is heard of the
-order later opens it again.
+The folds fill a case, entry by entry. It is judged once: when the order has come to its end and
+nothing more is to be expected, or when the run has ended. So a check sees all facts and calls about
+an order together, and never depends on the order in which witnesses reported them. A clean case
+shrinks to a handful of references (`Packed`); a later entry about the order opens it again.
 
-Not here: who fills it (`fact_folds`, `call_folds`), when it is judged (`casebook`),
-what is legal (`tables`), and what is promised.
+Not here: the folds (`fact_folds`, `call_folds`), the time of the judgement (`order_cases`), the
+legal moves (`tables`), and the promises.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from lab.checks.tables import EVENT_OF, READERS, TERMINAL, is_refusal
-from lab.history.shapes import (
-    Appended,
-    Buried,
-    HandleBegin,
-    HandleEnd,
-    HttpBegin,
-    HttpEnd,
-    HttpKey,
-    Intent,
-    Ledger,
-    Outcome,
-    Redriven,
-    Retrying,
-    Revenue,
-    Row,
-    Waiting,
+from lab.checks.tables import EVENT_OF, MAILER, READERS, REVENUE_EVENT, TERMINAL, is_refusal
+from lab.history.calls import (
+    BuriedEntry,
+    HandleBeginEntry,
+    HandleEndEntry,
+    HttpBeginEntry,
+    HttpEndEntry,
+    RedrivenEntry,
+    RetryingEntry,
+)
+from lab.history.facts import (
+    AppendedEntry,
+    HttpKeyEntry,
+    IntentEntry,
+    LedgerEntry,
+    OutcomeEntry,
+    RevenueEntry,
+    RowEntry,
+    WaitingEntry,
 )
 
 Owed = tuple[str, str]
-"""(group, event id): something that a group owes an outcome to."""
+"""(group, event id): the group owes the event an outcome."""
+
+
+class OfEvent(Protocol):
+    """An entry about one event in one group."""
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        ...
+
+    @property
+    def event_id(self) -> str:
+        """The event's id."""
+        ...
+
+
+def owed_of(entry: OfEvent) -> Owed:
+    """The (group, event id) that an entry is about."""
+    return entry.group, entry.event_id
 
 
 class Ack(NamedTuple):
@@ -74,13 +94,13 @@ class Died(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """What is left of a clean case: enough to notice anything that would break a promise later."""
+    """The rest of a clean case: enough to notice anything that would break a promise later."""
 
     states: tuple[str, ...]
     event_ids: tuple[str, ...]
     amount_cents: int
     currency: str
-    ledger: tuple[Ledger, ...]
+    ledger: tuple[LedgerEntry, ...]
     key: str
     answer: str
 
@@ -89,46 +109,46 @@ class Case:
     """One order. Tuples grow in the order of the history; `Case.subject` is `ordinal.send`.
 
     Attributes:
-        published: first record on a main topic, by event id; None for one known from before.
+        published: first record on a main topic, by event id; None if only its id is left of it.
         parked: records on retry topics and dead-letter queues.
         cancels: answers with status 200 to a cancel.
         sent: the key of each charge or refund that was asked for, whatever came of it.
-        settled: (group, event id) whose handling ended in a unit that a process saw committed, and
-            each such process. committed_again: those for which that was not the first.
+        settled: (group, event id) whose handling ended in a unit that a process saw committed, with
+            each such process. committed_again: those for which that was not the first unit.
         suppressed: (group, event id) that were acknowledged as done already.
         lanes: highest sequence that a handler was started with, by (process, group, topic).
         started_again: handler runs of attempt 2 and later.
         attempts_over: deliveries with an attempt beyond the declared maximum.
         failures: handler runs that did not end well.
-        died: commits whose answer its process did not live to see.
+        died: commits whose process was killed before it saw the answer.
         has_ended: the run is over, so that nothing more is to be expected.
         state: of the last row, "" without one. owed, done, dead: see `weigh`.
     """
 
     # Most orders never need most of these: a default that is shared costs nothing.
-    begun: tuple[HttpBegin, ...] = ()
-    answers: tuple[HttpEnd, ...] = ()
-    cancels: tuple[HttpEnd, ...] = ()
-    rows: tuple[Row, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
-    intents: tuple[Intent, ...] = ()
+    begun: tuple[HttpBeginEntry, ...] = ()
+    answers: tuple[HttpEndEntry, ...] = ()
+    cancels: tuple[HttpEndEntry, ...] = ()
+    rows: tuple[RowEntry, ...] = ()
+    outcomes: tuple[OutcomeEntry, ...] = ()
+    intents: tuple[IntentEntry, ...] = ()
     sent: tuple[str, ...] = ()
-    ledger: tuple[Ledger, ...] = ()
-    revenue: tuple[Revenue, ...] = ()
-    http_keys: tuple[HttpKey, ...] = ()
-    waiting: tuple[Waiting, ...] = ()
-    parked: tuple[Appended, ...] = ()
+    ledger: tuple[LedgerEntry, ...] = ()
+    revenue: tuple[RevenueEntry, ...] = ()
+    http_keys: tuple[HttpKeyEntry, ...] = ()
+    waiting: tuple[WaitingEntry, ...] = ()
+    parked: tuple[AppendedEntry, ...] = ()
     committed_again: tuple[Owed, ...] = ()
     suppressed: tuple[Owed, ...] = ()
     acks: tuple[Ack, ...] = ()
     disorders: tuple[Disorder, ...] = ()
-    started_again: tuple[HandleBegin, ...] = ()
+    started_again: tuple[HandleBeginEntry, ...] = ()
     attempts_over: tuple[Owed, ...] = ()
-    failures: tuple[HandleEnd, ...] = ()
-    retrying: tuple[Retrying, ...] = ()
+    failures: tuple[HandleEndEntry, ...] = ()
+    retrying: tuple[RetryingEntry, ...] = ()
     again: tuple[Again, ...] = ()
-    buried: tuple[Buried, ...] = ()
-    redriven: tuple[Redriven, ...] = ()
+    buried: tuple[BuriedEntry, ...] = ()
+    redriven: tuple[RedrivenEntry, ...] = ()
     died: tuple[Died, ...] = ()
     is_judged = False
     is_broken = False
@@ -142,7 +162,7 @@ class Case:
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
-        self.published: dict[str, Appended | None] = {}
+        self.published: dict[str, AppendedEntry | None] = {}
         self.settled: dict[Owed, tuple[str, ...]] = {}
         self.lanes: dict[tuple[str, str, str], int] = {}
 
@@ -154,30 +174,36 @@ class Case:
 
     @property
     def is_whole(self) -> bool:
-        """Nothing more is to be expected of it: what is missing, is missing."""
+        """Nothing more is to be expected of it: a missing entry is really missing."""
         return self.is_finished or self.has_ended
 
     def weigh(self) -> None:
-        """Work out `state`, `owed`, `done`, `dead` and `is_finished` from what is known now.
+        """Work out `state`, `owed`, `done`, `dead` and `is_finished` from the entries so far.
 
         owed: (group, event id) of every committed change. done: those with a `done` row, or whose
-        handling ended in a unit that was told to be committed (without `inbox` there is no row).
+        handling ended in a unit that a process saw committed (without `inbox` there is no row).
         dead: the highest redrives of those with a `dead` outcome.
         """
         rows = self.rows
-        self.state = rows[-1][5] if rows else ""
-        self.owed = [(group, row[6]) for row in rows for group in READERS.get(row[7], ()) if row[6]]
+        self.state = rows[-1].state if rows else ""
+        self.owed = [
+            (group, row.event_id)
+            for row in rows
+            for group in READERS.get(row.event_type, ())
+            if row.event_id
+        ]
         self.done = done = set(self.settled)
         self.dead = {}
         for outcome in self.outcomes:
-            if outcome[6] == "done":
-                done.add(outcome[4:6])
+            owed = owed_of(outcome)
+            if outcome.outcome == "done":
+                done.add(owed)
             else:
-                self.dead[outcome[4:6]] = max(outcome[7], self.dead.get(outcome[4:6], 0))
+                self.dead[owed] = max(outcome.redrives, self.dead.get(owed, 0))
         self.is_finished = self._is_finished() if rows else self._is_dismissed()
 
     def growth(self) -> int:
-        """A number that changes whenever something is added that matters for the end."""
+        """A number that changes with every added entry that matters for the end."""
         return (
             len(self.rows)
             + len(self.outcomes)
@@ -192,13 +218,13 @@ class Case:
     def may_be_finished(self) -> bool:
         """A quick look: False if it cannot be."""
         rows = self.rows
-        return rows[-1][5] in TERMINAL if rows else bool(self.answers)
+        return rows[-1].state in TERMINAL if rows else bool(self.answers)
 
     def has_open_intent(self, kind: str = "") -> bool:
         """Whether a charge or refund (or one of `kind`) was announced and is not closed."""
         last: dict[tuple[str, int], str] = {}
         for intent in self.intents:
-            last[intent[5], intent[6]] = intent[4]
+            last[intent.intent_kind, intent.n] = intent.op
         return any(op != "close" and kind in ("", of) for (of, _), op in last.items())
 
     def behind_dead_head(self) -> set[Owed]:
@@ -213,28 +239,32 @@ class Case:
     def queues(self) -> dict[str, dict[str, bool]]:
         """Rows of the order's key in retry by group: event ids, head first, and whether dead."""
         queues: dict[str, dict[str, bool]] = {}
-        for _, _, _, _, op, group, event_id, _ in self.waiting:
-            rows = queues.setdefault(group, {})
-            if op == "remove":
-                rows.pop(event_id, None)
+        for change in self.waiting:
+            rows = queues.setdefault(change.group, {})
+            if change.op == "remove":
+                rows.pop(change.event_id, None)
             else:
-                rows[event_id] = op == "bury"
+                rows[change.event_id] = change.op == "bury"
         return queues
 
     def died_unlocked(self, owed: Owed) -> bool:
         """Whether an event died before its key was locked, so that nothing waited behind it.
 
-        A redrive of such a one comes too late to keep its place.
+        A redrive of such an event comes too late to keep its place.
         """
-        died_us = [entry[1] for entry in self.outcomes if entry[4:7] == (*owed, "dead")]
-        locked_us = [entry[1] for entry in self.waiting if entry[5:7] == owed]
+        died_us = [
+            outcome.t_us
+            for outcome in self.outcomes
+            if owed_of(outcome) == owed and outcome.outcome == "dead"
+        ]
+        locked_us = [change.t_us for change in self.waiting if owed_of(change) == owed]
         return bool(died_us) and (not locked_us or died_us[0] < locked_us[0])
 
     def event_type(self, event_id: str) -> str:
         """Type of one of its events, "" if no row owes it."""
         for row in self.rows:
-            if row[6] == event_id:
-                return row[7]
+            if row.event_id == event_id:
+                return row.event_type
         return ""
 
     def _is_finished(self) -> bool:
@@ -243,55 +273,65 @@ class Case:
         if self.waiting and any(self.queues().values()):
             return False
         published = self.published.keys()
-        return self.done.issuperset(self.owed) and published >= {row[6] for row in self.rows}
+        return self.done.issuperset(self.owed) and published >= {row.event_id for row in self.rows}
 
     def _is_dismissed(self) -> bool:
-        """Nothing is stored under this subject, and the client was told so."""
+        """Nothing is stored under this subject, and every answer to the client was a refusal."""
         answers = self.answers
-        return bool(answers) and all(is_refusal(answer[8], answer[9]) for answer in answers)
+        return bool(answers) and all(is_refusal(each.status, each.problem) for each in answers)
 
     def packed(self) -> Packed:
         """See `Packed`."""
         rows = self.rows
-        event_ids = tuple([row[6] for row in rows])
+        event_ids = tuple([row.event_id for row in rows])
         return Packed(
-            _shared(tuple([row[5] for row in rows])),
+            _shared(tuple([row.state for row in rows])),
             event_ids,
-            rows[0][9] if rows else 0,
-            rows[0][8] if rows else "",
+            rows[0].amount_cents if rows else 0,
+            rows[0].currency if rows else "",
             # A mail under the id of its event need not be remembered: the event is.
-            tuple([entry for entry in self.ledger if entry[6] not in event_ids]),
-            self.begun[0][5] if self.begun else "",
-            self.answers[-1][10] if self.answers else "",
+            tuple([line for line in self.ledger if line.key not in event_ids]),
+            self.begun[0].key if self.begun else "",
+            self.answers[-1].answer if self.answers else "",
         )
 
     @classmethod
     def unpacked(cls, subject: str, packed: Packed) -> "Case":
-        """The case of an order that was clean, as far as it can still matter."""
+        """The case of an order that was clean, with the entries that can still matter."""
         case = cls(subject)
         case.is_revived = True
-        case.begun = (("http.begin", 0, "client", subject, "create", packed.key, "", 1),)
-        amount, currency = packed.amount_cents, packed.currency
+        case.begun = (
+            HttpBeginEntry("http.begin", 0, "client", subject, "create", packed.key, "", 1),
+        )
+        money = (packed.currency, packed.amount_cents)
+        has_mail = any(line.action == "mail" for line in packed.ledger)
         for n, (state, event_id) in enumerate(zip(packed.states, packed.event_ids, strict=True)):
             kind = EVENT_OF[state]
             case.rows += (
-                ("row", 0, "store", subject, n + 1, state, event_id, kind, currency, amount),
+                RowEntry("row", 0, "store", subject, n + 1, state, event_id, kind, *money),
             )
             case.published[event_id] = None
             for group in READERS[kind]:
                 case.settled[group, event_id] = ("",)
-                if group == "notification" and kind == "OrderConfirmed":
+                if group != MAILER:
+                    continue
+                if kind == REVENUE_EVENT:
                     case.revenue += (
-                        ("revenue", 0, "store", subject, group, event_id, currency, amount),
+                        RevenueEntry("revenue", 0, "store", subject, group, event_id, *money),
                     )
-                if group == "notification" and not any(e[5] == "mail" for e in packed.ledger):
+                if not has_mail:
                     case.ledger += (
-                        ("ledger", 0, "ledger", subject, "", "mail", event_id, kind, 0, ""),
+                        LedgerEntry(
+                            "ledger", 0, "ledger", subject, "", "mail", event_id, kind, 0, ""
+                        ),
                     )
         case.ledger += packed.ledger
         if not packed.states:
-            answer = ("http.end", 0, "client", subject, "create", packed.key, "", 1, 422, "", "")
-            case.answers = (answer,)
+            case.answers = (
+                HttpEndEntry(
+                    "http.end", 0, "client", subject, "create", packed.key, "", 1, 422, "", ""
+                ),
+            )
         return case
 
 

@@ -1,42 +1,45 @@
-"""How far each group has come in each partition: what its members say, and what the bus says.
+"""How far each group has come in each partition, by its members and by the bus.
 
-Members are told apart by their epochs, which say who was first; so nothing in here depends on whose
-entry stands first in the history. Not here: who fills it, what is promised.
+Epochs tell which member came first, so nothing in here depends on the order of entries of different
+members in the history. Not here: the folds that fill a track (`call_folds`, `fact_folds`), and the
+promises.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
-from lab.history.shapes import Deliver, Settle
+from lab.history.calls import DeliverEntry, SettleEntry
+from lab.history.entries import Entry
 
 _NOWHERE: Final = 2**62
 
 
 class Progress:
-    """One member's way through one partition under one epoch, as the member itself tells it.
+    """One member's way through one partition under one epoch, by the member's own entries.
 
     Attributes:
         low: the lowest offset that it started or settled.
-        acked: what it acknowledged at or above `told`.
-        told: the highest position that it told, -1 without one. first: the first one.
-        from_: `low` when it told the first one: all below must be somebody else's.
+        acked: the offsets at or above `reported` that it acknowledged.
+        reported: the highest position that it reported, -1 without one. first: the first one.
+        from_: `low` at the first report: all offsets below must belong to other members.
         open: the lowest offset that it may not have acknowledged, as of the last look.
     """
 
-    __slots__ = ("acked", "epoch", "first", "from_", "low", "open", "process", "told")
+    __slots__ = ("acked", "epoch", "first", "from_", "low", "open", "process", "reported")
 
     def __init__(self, process: str, epoch: int) -> None:
         self.process = process
         self.epoch = epoch
         self.low = _NOWHERE
         self.acked: set[int] = set()
-        self.told = -1
+        self.reported = -1
         self.first = -1
         self.from_ = _NOWHERE
         self.open = _NOWHERE
 
     def first_open(self) -> int:
         """The lowest offset since its first start that it has not acknowledged."""
-        offset = max(self.open, self.told)
+        offset = max(self.open, self.reported)
         while offset in self.acked:
             offset += 1
         self.open = offset
@@ -47,29 +50,28 @@ class Track:
     """Positions of one partition in one group.
 
     Attributes:
-        acked: acknowledged offsets at or above `passed`, with the settlement of the latest epoch.
-        started: offsets at or above `passed` that were handed to a chain, with the delivery.
         passed: the group's committed position.
-        gaps: offsets that a committed position passed and nobody has acknowledged.
-        ahead: positions told while an offset below them was not acknowledged: (process, position,
-            the offset). Complete after `conclude`.
+        gaps: offsets below the committed position that no member has acknowledged.
+        ahead: positions reported while an offset below them was not acknowledged: (process,
+            position, the offset). Complete after `conclude`.
         epoch: highest one of an accepted commit.
         superseded: accepted commits of a lower epoch than one before: (epoch, higher epoch).
-        widest: the most records that a member had come past its first unsettled one, that one
-            counted, and which member.
+        widest: the longest run of records of a member from its first unsettled one on, and that
+            member.
     """
 
     __slots__ = (
+        "_acked",
         "_members",
+        "_newest",
         "_past",
-        "acked",
+        "_started",
         "ahead",
         "epoch",
         "gaps",
         "group",
         "partition",
         "passed",
-        "started",
         "superseded",
         "topic",
         "widest",
@@ -79,8 +81,6 @@ class Track:
         self.group = group
         self.topic = topic
         self.partition = partition
-        self.acked: dict[int, Settle] = {}
-        self.started: dict[int, Deliver] = {}
         self.passed = 0
         self.gaps: dict[int, None] = {}
         self.ahead: tuple[tuple[str, int, int], ...] = ()
@@ -89,83 +89,102 @@ class Track:
         self.widest = (0, "")
         self._members: dict[str, Progress] = {}
         self._past: list[Progress] = []
+        # Offsets at or above `passed`: the settlement of the latest epoch that acknowledged one,
+        # the last delivery, and the highest epoch of a delivery. Most entries are never looked at,
+        # so they are kept as they were written.
+        self._acked: dict[int, Entry] = {}
+        self._started: dict[int, Entry] = {}
+        self._newest = 0
 
-    # ---- as members tell it
+    # ---- by its members
 
-    def start(self, entry: Deliver) -> Settle | None:
-        """A record is handed to a chain; the ack of another member of an earlier epoch, if any."""
-        process, offset, epoch = entry[2], entry[7], entry[8]
+    def start(self, process: str, offset: int, epoch: int, entry: Entry) -> SettleEntry | None:
+        """A record is handed to a chain, by this `deliver`.
+
+        Returns:
+            The ack of another member of an earlier epoch, if there is one.
+        """
         progress = self._members.get(process)
         if progress is None or progress.epoch < epoch:
             progress = self._begin(process, epoch)
-        if offset < progress.low:  # noqa: PLR1730 - as in `call_folds`
+        if offset < progress.low:  # noqa: PLR1730 - as in `delivery_folds`
             progress.low = offset
         if progress.open == _NOWHERE:
             progress.open = offset
         if offset - progress.open >= self.widest[0] and epoch == progress.epoch:
             # Rarely so: then it is worth looking how far it has really come.
             self.widest = max(self.widest, (offset - progress.first_open() + 1, process))
+        if epoch > self._newest:  # noqa: PLR1730 - as in `delivery_folds`
+            self._newest = epoch
         if offset >= self.passed:
-            self.started[offset] = entry
-        acked = self.acked.get(offset)
-        if acked is not None and acked[8] < epoch and acked[2] != process:
-            return acked
+            self._started[offset] = entry
+        if offset in self._acked:
+            acked = SettleEntry._make(self._acked[offset])
+            if acked.epoch < epoch and acked.process != process:
+                return acked
         return None
 
-    def ack(self, entry: Settle) -> Deliver | None:
-        """A record is acknowledged; the start of another member of a later epoch, if any."""
-        process, offset, epoch = entry[2], entry[7], entry[8]
+    def ack(self, process: str, offset: int, epoch: int, entry: Entry) -> DeliverEntry | None:
+        """A record is acknowledged, by this `settle`.
+
+        Returns:
+            The start by another member of a later epoch, if there is one.
+        """
         progress = self._members.get(process)
         if progress is None or progress.epoch < epoch:
             progress = self._begin(process, epoch)
         if epoch == progress.epoch:
-            if offset < progress.low:  # noqa: PLR1730
+            if offset < progress.low:  # noqa: PLR1730 - as in `delivery_folds`
                 progress.low = offset
-            if offset >= progress.told:
+            if offset >= progress.reported:
                 progress.acked.add(offset)
         if offset < self.passed:
             self.gaps.pop(offset, None)
             return None
-        before = self.acked.get(offset)
-        if before is None or before[8] <= epoch:
-            self.acked[offset] = entry
-        started = self.started.get(offset)
-        if started is not None and started[8] > epoch and started[2] != process:
-            return started
+        if offset not in self._acked or SettleEntry._make(self._acked[offset]).epoch <= epoch:
+            self._acked[offset] = entry
+        if epoch < self._newest and offset in self._started:
+            started = DeliverEntry._make(self._started[offset])
+            if started.epoch > epoch and started.process != process:
+                return started
         return None
 
-    def tell(self, process: str, position: int, epoch: int) -> None:
+    def uncommitted(self) -> Iterator[SettleEntry]:
+        """The acknowledgements that no committed position has passed, in their order."""
+        return map(SettleEntry._make, self._acked.values())
+
+    def report(self, process: str, position: int, epoch: int) -> None:
         """A process is about to commit `position`: all below must be acknowledged by now."""
         progress = self._members.get(process)
         if progress is None or progress.epoch < epoch:
             progress = self._begin(process, epoch)
         if progress.epoch > epoch:
             return
-        if progress.told < 0:
+        if progress.reported < 0:
             progress.first = position
             progress.from_ = min(progress.low, position)
         acked = progress.acked
-        for offset in range(max(min(progress.low, position), progress.told), position):
+        for offset in range(max(min(progress.low, position), progress.reported), position):
             if offset not in acked:
                 self.ahead += ((process, position, offset),)
                 break
-        if position > progress.told:
-            progress.told = position
+        if position > progress.reported:
+            progress.reported = position
             progress.acked = {offset for offset in acked if offset >= position}
 
-    def told_by(self, process: str) -> int:
-        """The highest position that a member told, -1 without one."""
+    def reported_by(self, process: str) -> int:
+        """The highest position that a member reported, -1 without one."""
         progress = self._members.get(process)
-        return -1 if progress is None else progress.told
+        return -1 if progress is None else progress.reported
 
     def conclude(self) -> None:
-        """The history is complete: a member began where those before it had come to."""
+        """The history is complete: each member must have begun where earlier ones had come to."""
         reached = 0
-        told = [each for each in (*self._past, *self._members.values()) if each.told >= 0]
-        for progress in sorted(told, key=lambda each: each.epoch):
+        reports = [each for each in (*self._past, *self._members.values()) if each.reported >= 0]
+        for progress in sorted(reports, key=lambda each: each.epoch):
             if progress.from_ > reached:
                 self.ahead += ((progress.process, progress.first, reached),)
-            reached = max(reached, progress.told)
+            reached = max(reached, progress.reported)
 
     def _begin(self, process: str, epoch: int) -> Progress:
         before = self._members.get(process)
@@ -175,7 +194,7 @@ class Track:
         progress = self._members[process] = Progress(process, epoch)
         return progress
 
-    # ---- as the bus has it
+    # ---- by the bus
 
     def commit(self, position: int, epoch: int) -> None:
         """The bus accepted `position`."""
@@ -183,7 +202,7 @@ class Track:
             self.superseded += ((epoch, self.epoch),)
         else:
             self.epoch = epoch
-        acked, started = self.acked, self.started
+        acked, started = self._acked, self._started
         for offset in range(self.passed, position):
             started.pop(offset, None)
             if acked.pop(offset, None) is None:

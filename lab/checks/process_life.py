@@ -1,14 +1,16 @@
-"""What one life of a process did, and what it had in hand.
+"""One life of a process: its work, counted, and the deliveries that it had in hand.
 
-Everything in here is about the order within one process; nothing about who was first of two.
-Not here: who fills it (`call_folds`), positions (`tracks`), what is promised.
+Everything in here is about the order within one process, never about the order of two processes.
+Not here: the folds that fill a life (`call_folds`, `delivery_folds`), the positions of a process
+(`partition_track`), and the promises.
 """
 
-from collections import deque
 from enum import Enum
 from typing import NamedTuple
 
-from lab.history.shapes import Deliver, HandleBegin, Settle
+from lab.checks.dependency_health import Health
+from lab.history.calls import DeliverEntry, DrainedEntry, SettleEntry
+from lab.history.entries import Entry
 
 Place = tuple[str, str, int, int]
 """(group, topic, partition, offset)."""
@@ -42,26 +44,19 @@ class Early(NamedTuple):
     is_next: bool
 
 
-class Health:
-    """What a process knows of a dependency.
+class Due(NamedTuple):
+    """The attempt after `attempt` may start at `at_us`, and no earlier."""
 
-    Attributes:
-        fine_us: its last success, None without one.
-        failed_us: its latest failures, oldest first: enough of them to tell what was known when a
-            call began that ends now.
-        open_us: since when its own breaker is open, None if it is not.
-        half_us: when it was last half open, from and (None: it still is) until; probes: calls that
-            began then. One may.
-    """
+    attempt: int
+    at_us: int
 
-    __slots__ = ("failed_us", "fine_us", "half_us", "open_us", "probes")
 
-    def __init__(self, failures: int) -> None:
-        self.fine_us: int | None = None
-        self.failed_us: deque[int] = deque(maxlen=failures)
-        self.open_us: int | None = None
-        self.half_us: tuple[int, int | None] | None = None
-        self.probes = 0
+class Announced(NamedTuple):
+    """At `t_us` a process announced that it tries again, `delay_us` after `attempt`."""
+
+    attempt: int
+    t_us: int
+    delay_us: int
 
 
 class Life:
@@ -69,34 +64,36 @@ class Life:
 
     Attributes:
         delivered: deliveries. in_hand: those that are not settled, under the present assignment, by
-            place (topic, partition, offset). A drain settles others too, which it only moved.
-        held_max: most records that it had fetched and not settled, as it says itself.
-        handlers: running, by (group, event id). runs: handlers started.
+            place (topic, partition, offset), as written. A drain settles others too, which it only
+            moved.
+        held_max: most records that it had fetched and not settled, by its own count.
+        handlers: running, by (group, event id), as written. runs: handlers started.
         committing: since when it waits for the answer to a commit, by (order, group, event id).
         called: calls to third parties that have ended. unanswered: those that got no answer.
-            asked: questions to the payment gateway what it knows.
-        not_before: deliveries that were settled with a retry, by place: the attempt that was made,
-            and the instant of the next. said: retries that it has announced and not settled yet, by
-            (group, event id): attempt, when, delay. hints: until when a third party asked it to
-            stay away, by order.
+            asked: those that asked the payment gateway for the state of a charge.
+        not_before: when deliveries that were settled with a retry are due, by place.
+            announced: retries that are announced and not settled yet, by (group, event id).
+            hints: until when a third party asked the process to stay away, by order.
         epoch: of the latest assignment. lost_epoch: of the latest one that was taken from it.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover.
-        health: of its dependencies.
-        calls_down: calls to a dependency that was known to be down; and their first order.
+        health: of its dependencies. failing_spells: how often one was found to be down.
+        calls_down: orders of the calls to a dependency that was known to be down.
         overdue: see `Overdue`. early: see `Early`.
         stale: settlements of a superseded epoch that were not dropped.
-        term_us, end_us: told to stop, gone; None if not. end: `kill`, `stopped` or `aborted`.
+        term_us, end_us: when it was ordered to stop, when it was gone; None if not.
+            end: `kill`, `stopped` or `aborted`.
         pauses: when it stood still, from and (None: it still does) until.
         left_open: deliveries that it had neither settled nor given back when it ended by itself.
         started_again: records that it had acknowledged and that another life started under a later
-            epoch, with the epoch under which it had.
-        stalls: when the process stood still, from and until: it could end nothing then.
-        drained: (drained, cancelled, abandoned) as it reported them.
+            epoch, with the epoch of its own acknowledgement.
+        stalls: when the process had no processor, from and until: it could end nothing then.
+        drained: its own report of a drain.
     """
 
     __slots__ = (
         "acks",
+        "announced",
         "asked",
         "called",
         "calls_down",
@@ -124,7 +121,6 @@ class Life:
         "overdue",
         "pauses",
         "runs",
-        "said",
         "stale",
         "stalls",
         "started_again",
@@ -137,14 +133,14 @@ class Life:
         self.epoch = 0
         self.lost_epoch = 0
         self.delivered = 0
-        self.in_hand: dict[tuple[str, int, int], Deliver] = {}
+        self.in_hand: dict[tuple[str, int, int], Entry] = {}
         self.in_hand_max = 0
         self.held_max = 0
-        self.handlers: dict[tuple[str, str], HandleBegin] = {}
+        self.handlers: dict[tuple[str, str], Entry] = {}
         self.handlers_max = 0
         self.committing: dict[tuple[str, str, str], int] = {}
-        self.not_before: dict[tuple[str, int, int], tuple[int, int]] = {}
-        self.said: dict[tuple[str, str], tuple[int, int, int]] = {}
+        self.not_before: dict[tuple[str, int, int], Due] = {}
+        self.announced: dict[tuple[str, str], Announced] = {}
         self.hints: dict[str, int] = {}
         self.called = 0
         self.unanswered = 0
@@ -158,23 +154,23 @@ class Life:
         self.calls_down: tuple[str, ...] = ()
         self.overdue: tuple[Overdue, ...] = ()
         self.early: tuple[Early, ...] = ()
-        self.stale: tuple[Settle, ...] = ()
+        self.stale: tuple[SettleEntry, ...] = ()
         self.pauses: list[tuple[int, int | None]] = []
         self.term_us: int | None = None
         self.end_us: int | None = None
         self.end = ""
-        self.left_open: tuple[Deliver, ...] = ()
-        self.started_again: dict[Place, tuple[Deliver, int]] = {}
+        self.left_open: tuple[DeliverEntry, ...] = ()
+        self.started_again: dict[Place, tuple[DeliverEntry, int]] = {}
         self.stalls: tuple[tuple[int, int], ...] = ()
-        self.drained: tuple[int, int, int] | None = None
+        self.drained: DrainedEntry | None = None
 
     def forget(self) -> None:
-        """It has ended: what it had in hand is nobody's."""
+        """It has ended and holds nothing any more."""
         self.committing.clear()
         self.in_hand.clear()
         self.handlers.clear()
         self.not_before.clear()
-        self.said.clear()
+        self.announced.clear()
         self.hints.clear()
 
     def resume(self, t_us: int) -> None:
@@ -189,13 +185,16 @@ class Life:
             for begin_us, end_us in self.pauses
         )
 
-    def note_again(self, acked: Settle, started: Deliver, told: int) -> None:
-        """What it had acknowledged was started by a later member; it had told up to `told`.
+    def note_again(self, acked: SettleEntry, started: DeliverEntry, reported: int) -> None:
+        """A later member started a record that this one had acknowledged.
 
-        What it told the bus in vain, or could not tell while it stood still, it could not help.
+        It could not help that if it had reported a position past the record, in vain, or if it
+        stood still in between and could report none. `reported` is its highest one.
         """
-        if self.end != "kill" and acked[7] >= told and not self.paused_us(acked[1], started[1]):
-            self.started_again.setdefault(started[4:8], (started, acked[8]))
+        could_report = not self.paused_us(acked.t_us, started.t_us)
+        if self.end != "kill" and acked.offset >= reported and could_report:
+            place = (started.group, started.topic, started.partition, started.offset)
+            self.started_again.setdefault(place, (started, acked.epoch))
 
     def stood_still_us(self, since_us: int, until_us: int) -> int:
         """For how long of that time the process was stopped, or had no processor."""
@@ -203,6 +202,14 @@ class Life:
             max(min(until_us, end_us) - max(since_us, begin_us), 0)
             for begin_us, end_us in self.stalls
         )
+
+
+class Lives(dict[str, Life]):
+    """All lives of a run by name, in the order of their first entry; a missing one is made."""
+
+    def __missing__(self, name: str) -> Life:
+        life = self[name] = Life(name)
+        return life
 
 
 def group_of(process: str) -> str:

@@ -1,7 +1,7 @@
-"""What happened, in numbers: what each pattern did, which faults fired, what it all cost.
+"""A run in numbers: deeds of the patterns, fired faults, states of the orders, times.
 
 Nothing here breaks a promise. Memory is bounded: counters, one histogram, and the names of orders
-that a fault hit. Not here: what the numbers look like on a page (`lab.report`).
+that a fault hit. Not here: the layout of the numbers on a page (`lab.report`).
 """
 
 from bisect import bisect_left, insort
@@ -13,7 +13,16 @@ from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case
 from lab.checks.process_life import Life, group_of
 from lab.checks.tables import LIMITER, SHED, TERMINAL, WRITER, is_refusal
-from lab.history import shapes
+from lab.history.calls import (
+    ActedEntry,
+    BreakerEntry,
+    BuriedEntry,
+    DrainedEntry,
+    PausedEntry,
+    RedrivenEntry,
+    RetryingEntry,
+)
+from lab.history.facts import FaultEndEntry, FaultEntry, LifeEntry
 
 DEEDS: Final[Mapping[str, Mapping[str, str]]] = {
     "load_shedding": {"shed": "requests refused because too many were in hand"},
@@ -165,9 +174,8 @@ class Acted:
         return max(self.recovered_us - (self.calm_us or 0), 0)
 
     def folds(self) -> Mapping[str, Fold]:
-        """What to call with the entries of each kind."""
+        """The fold for the entries of each kind, as their type."""
         return {
-            "acted": self._acted,
             "buried": self._buried,
             "breaker": self._breaker,
             "drained": self._drained,
@@ -179,8 +187,12 @@ class Acted:
             "retrying": self._retrying,
         }
 
+    def hot_folds(self) -> Mapping[str, Fold]:
+        """The fold for the entries of each kind, as plain tuples."""
+        return {"acted": self._acted}
+
     def conclude(self, lives: Sequence[Life]) -> None:
-        """The history is complete: add up what processes did."""
+        """The history is complete: add up the work of the processes."""
         self.deliveries = sum(life.delivered for life in lives)
         self.attempts = sum(life.runs for life in lives)
         self.calls = sum(life.called for life in lives)
@@ -193,14 +205,14 @@ class Acted:
         if case.is_revived:
             return
         self.done_again += len(case.committed_again)
-        self.shed += sum(answer[9] == SHED for answer in case.answers)
-        self.refused += any(is_refusal(answer[8], answer[9]) for answer in case.answers)
+        self.shed += sum(answer.problem == SHED for answer in case.answers)
+        self.refused += any(is_refusal(answer.status, answer.problem) for answer in case.answers)
         if case.rows:
             self.by_state[case.state] += 1
             if case.state in TERMINAL and case.begun:
-                ended_us = case.rows[-1][1]
-                self.to_terminal.add(max(ended_us - case.begun[0][1], 0))
-                if self.calm_us is not None and case.begun[0][1] <= self.calm_us < ended_us:
+                begun_us, ended_us = case.begun[0].t_us, case.rows[-1].t_us
+                self.to_terminal.add(max(ended_us - begun_us, 0))
+                if self.calm_us is not None and begun_us <= self.calm_us < ended_us:
                     self.recovered_us = max(self.recovered_us, ended_us)
             self._did("provider_key", "sent_again", len(case.sent) - len(set(case.sent)))
             if self._kills:
@@ -237,11 +249,11 @@ class Acted:
         """
         kept = 0
         for row in case.rows:
-            t_us, group = row[1], WRITER.get(row[5], "")
-            record = case.published.get(row[6])
+            t_us, group = row.t_us, WRITER.get(row.state, "")
+            record = case.published.get(row.event_id)
             kills = self._kills.get(group, ())
             n = bisect_left(kills, t_us)
-            kept += (n < len(kills) and (record is None or kills[n] < record[1])) or any(
+            kept += (n < len(kills) and (record is None or kills[n] < record.t_us)) or any(
                 died.group == group and died.begun_us - APART_US <= t_us <= died.end_us + APART_US
                 for died in case.died
             )
@@ -255,50 +267,52 @@ class Acted:
             deeds = self.acted[pattern] = Counter()
         deeds[deed] += times
 
-    def _acted(self, entry: shapes.Acted) -> None:
-        self._did(entry[4], entry[5])
+    def _acted(self, entry: ActedEntry) -> None:
+        _, _, _, _, pattern, deed = entry
+        self._did(pattern, deed)
 
-    def _buried(self, _entry: shapes.Buried) -> None:
+    def _buried(self, _entry: BuriedEntry) -> None:
         self._did("dead_letter", "dead_lettered")
 
-    def _redriven(self, entry: shapes.Redriven) -> None:
-        self._did("redrive", entry[6])
+    def _redriven(self, entry: RedrivenEntry) -> None:
+        self._did("redrive", entry.answer)
 
-    def _retrying(self, entry: shapes.Retrying) -> None:
-        where, _, tier = entry[8].partition(".")
+    def _retrying(self, entry: RetryingEntry) -> None:
+        where, _, tier = entry.where.partition(".")
         if where == "tier":
             self.tiers[int(tier)] += 1
 
-    def _breaker(self, entry: shapes.Breaker) -> None:
-        if entry[5] == "open":
+    def _breaker(self, entry: BreakerEntry) -> None:
+        if entry.state == "open":
             self._did("breaker", "opened")
 
-    def _drained(self, entry: shapes.Drained) -> None:
-        for deed, times in zip(("drained", "cancelled", "abandoned"), entry[5:8], strict=True):
-            self._did("drain", deed, times)
+    def _drained(self, entry: DrainedEntry) -> None:
+        self._did("drain", "drained", entry.drained)
+        self._did("drain", "cancelled", entry.cancelled)
+        self._did("drain", "abandoned", entry.abandoned)
 
-    def _fault(self, entry: shapes.Fault) -> None:
-        _, t_us, _, subject, kind, site, _, _ = entry
-        self._calm(t_us)
-        for name in (kind, f"{kind}@{site}"):
+    def _fault(self, entry: FaultEntry) -> None:
+        self._calm(entry.t_us)
+        kind = entry.kind_of_fault
+        for name in (kind, f"{kind}@{entry.site}"):
             firings = self.faults.get(name)
             if firings is None:
                 firings = self.faults[name] = Firings()
             firings.fired += 1
-            if subject:
-                firings.orders[subject] = None
+            if entry.subject:
+                firings.orders[entry.subject] = None
 
-    def _life_event(self, entry: shapes.LifeEvent) -> None:
-        if entry[4] == "kill":
-            insort(self._kills.setdefault(group_of(entry[2]), []), entry[1])
-        elif entry[4] == "resume":
-            self._calm(entry[1])
+    def _life_event(self, entry: LifeEntry) -> None:
+        if entry.event == "kill":
+            insort(self._kills.setdefault(group_of(entry.process), []), entry.t_us)
+        elif entry.event == "resume":
+            self._calm(entry.t_us)
 
-    def _paused(self, entry: shapes.Paused) -> None:
-        self.limited += entry[5] == LIMITER
+    def _paused(self, entry: PausedEntry) -> None:
+        self.limited += entry.why == LIMITER
 
-    def _fault_end(self, entry: shapes.FaultEnd) -> None:
-        self._calm(entry[1])
+    def _fault_end(self, entry: FaultEndEntry) -> None:
+        self._calm(entry.t_us)
 
     def _calm(self, t_us: int) -> None:
         """A fault was at work until now: what recovered before has to do it again."""

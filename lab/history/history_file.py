@@ -12,13 +12,15 @@ almost always they are among the kept ones, else a replay with the whole history
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Final
 
 import msgspec
 
-from lab.history.entries import FIELDS, Entry, as_dict
+from lab.history.calls import HttpBeginEntry
+from lab.history.entries import FIELDS, Entry, as_dict, kind_of, subject_of
 
 WHOLE_UP_TO: Final = 2_000
 """Orders up to which every entry is kept."""
@@ -45,9 +47,10 @@ _OF_THE_RUN: Final = frozenset(
     }
 )
 _BY_EVENT: Final = frozenset({"claim", "complete", "unclaim"})
-_EVENT_AT: Final[dict[object, int]] = {
-    kind: FIELDS[kind].index("event_id") for kind in ("row", *sorted(_BY_EVENT))
+_READ_EVENT: Final[Mapping[str, Callable[[Entry], str]]] = {
+    kind: itemgetter(FIELDS[kind].index("event_id")) for kind in ("row", *sorted(_BY_EVENT))
 }
+"""Reads the event id of the entries of these kinds."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -145,24 +148,25 @@ class _Choice:
         self.is_needed = False
         self._first = 0
         self._hit = 0
-        self._subjects: set[object] = set()
-        self._events: set[object] = set()
+        self._subjects: set[str] = set()
+        self._events: set[str] = set()
 
     def look(self, batch: Sequence[Entry]) -> None:
         """Choose among the orders of a batch that has just come."""
-        subjects = self._subjects
-        for entry in batch:
-            kind, subject = entry[0], entry[3]
-            if kind == "http.begin" and entry[4] == "create" and entry[7] == 1:
-                self.orders += 1
-            if subject in subjects:
+        chosen = self._subjects
+        kinds, subjects = map(kind_of, batch), map(subject_of, batch)
+        for entry, kind, subject in zip(batch, kinds, subjects, strict=True):
+            if kind == "http.begin":
+                begun = HttpBeginEntry._make(entry)
+                self.orders += begun.op == "create" and begun.send == 1
+            if subject in chosen:
                 continue
             if kind == "http.begin" and self._first < FIRST_ORDERS:
                 self._first += 1
-                subjects.add(subject)
+                chosen.add(subject)
             elif kind == "fault" and subject and self._hit < HIT_ORDERS:
                 self._hit += 1
-                subjects.add(subject)
+                chosen.add(subject)
 
     def kept(self, batch: Sequence[Entry]) -> Sequence[Entry]:
         """The entries of a batch that has waited long enough."""
@@ -171,13 +175,19 @@ class _Choice:
         return [
             entry
             for entry in batch
-            if self.keeps(entry[0], entry[3], entry[_EVENT_AT.get(entry[0], 0)])
+            if self.keeps(kind_of(entry), subject_of(entry), _event_of(entry))
         ]
 
-    def keeps(self, kind: object, subject: object, event_id: object) -> bool:
+    def keeps(self, kind: str, subject: str, event_id: str) -> bool:
         """Whether an entry is kept. Asked in the order of the history."""
         if subject in self._subjects:
             if kind == "row":
                 self._events.add(event_id)
             return True
         return kind in _OF_THE_RUN or (kind in _BY_EVENT and event_id in self._events)
+
+
+def _event_of(entry: Entry) -> str:
+    """The event id of an entry that may be kept because of it, else ""."""
+    read = _READ_EVENT.get(kind_of(entry))
+    return "" if read is None else read(entry)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lab.history.entries import FIELDS, Entry
+from lab.history.entries import FIELDS, Entry, time_of
 
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _MODE: Final = 0o600
@@ -106,9 +106,7 @@ def _ranked(source: Iterable[Entry]) -> Iterator[tuple[int, Entry]]:
     """Each entry with its place in time: never before one that its witness told earlier."""
     rank_us = 0
     for entry in source:
-        t_us = entry[1]
-        assert isinstance(t_us, int), "every entry has its time"
-        rank_us = max(rank_us, t_us)
+        rank_us = max(rank_us, time_of(entry))
         yield rank_us, entry
 
 

@@ -18,6 +18,7 @@ from lab.bus.loop.limits import Limits
 from lab.bus.memory.log import MemoryLog
 from lab.domain.envelope import Headers
 from lab.domain.partitioner import partition_of
+from lab.history.calls import SettleEntry
 from lab.history.entries import Entry
 from lab.history.pen import Pen
 from lab.patterns.commit_prefix import commit_prefix
@@ -37,6 +38,7 @@ from lab.ports.bus import (
 )
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import Scheduler, sleep_us
+from tests.kit.entries import of_type
 
 T = TypeVar("T")
 Bury = Callable[[Delivery, DeadLetter], Awaitable[Settlement]]
@@ -453,4 +455,5 @@ def limits(**changes: Any) -> Limits:
 
 def settlements(member: Member) -> list[tuple[str, str]]:
     """(event id, settlement) of a member's history, in order."""
-    return [(str(entry[9]), str(entry[10])) for entry in member.entries if entry[0] == "settle"]
+    settled = of_type(member.entries, SettleEntry)
+    return [(entry.event_id, entry.settlement) for entry in settled]

@@ -14,6 +14,7 @@ import msgspec
 
 from lab.domain.errors import LabError
 from lab.history.entries import Entry
+from lab.history.facts import LedgerEntry
 from lab.ports.clock import Clock
 from lab.ports.faults import CallFault, CallFaults
 from lab.ports.providers import Antifraud, GatewayAnswer, Mailer, PaymentGateway, Warehouse
@@ -31,6 +32,7 @@ from lab.runtime.clock import SystemClock, VirtualClock
 from lab.runtime.http_caller import HttpxCaller, http_caller
 from lab.runtime.http_server import HttpServer, http_server, reserved_port
 from lab.runtime.virtual_loop import Scheduler
+from tests.kit.entries import of_type
 
 MS = 1_000
 SEED = 3
@@ -320,9 +322,14 @@ async def wait_handed_over(world: ProviderWorld, calls: int) -> None:
         await world.clock.sleep_us(MS)
 
 
-async def movements(world: ProviderWorld) -> list[tuple[object, object]]:
+async def ledger_lines(world: ProviderWorld) -> list[LedgerEntry]:
+    """The lines of the ledger."""
+    return of_type(await world.ledger(), LedgerEntry)
+
+
+async def movements(world: ProviderWorld) -> list[tuple[str, str]]:
     """Action and key of each line of the ledger."""
-    return [(entry[5], entry[6]) for entry in await world.ledger()]
+    return [(line.action, line.key) for line in await ledger_lines(world)]
 
 
 async def outcome(call: Awaitable[object]) -> object:

@@ -14,6 +14,7 @@ import pytest
 
 from lab.domain.envelope import from_headers
 from lab.domain.errors import Fenced, Indeterminate, Poison, TooLarge, Transient
+from lab.history.calls import DrainedEntry, PausedEntry
 from lab.history.pen import Pen
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
 from lab.ports.bus import (
@@ -52,6 +53,7 @@ from tests.contract.bus_world import (
     publish,
     settlements,
 )
+from tests.kit.entries import of_type, own_fields
 from tests.kit.took import assert_took
 
 
@@ -523,7 +525,8 @@ async def test_a_release_pauses_the_whole_subscription(world: BusWorld) -> None:
     await world.until_committed("orders", 3)
     first, *rest = journal.starts
     assert min(start.at_us for start in rest) >= first.at_us + S
-    assert [entry[5:] for entry in member.entries if entry[0] == "paused"] == [("down", S)]
+    pauses = of_type(member.entries, PausedEntry)
+    assert [(paused.why, paused.for_us) for paused in pauses] == [("down", S)]
 
 
 @in_world
@@ -1013,8 +1016,8 @@ async def test_a_handler_that_outlives_the_grace_is_cancelled_and_its_record_giv
     assert not report.is_clean
     assert cancelled == [b"0"]
     assert settlements(first) == [("0", "release")]
-    drained = [entry[4:] for entry in first.entries if entry[0] == "drained"]
-    assert drained == [("group", 0, 1, 0)]
+    (drained,) = of_type(first.entries, DrainedEntry)
+    assert own_fields(drained) == ("group", 0, 1, 0)
     await world.start("m2", journal.handler("m2"))
     await world.until_committed("orders", 1)
 

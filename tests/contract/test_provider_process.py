@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from lab.domain.errors import Indeterminate
+from lab.history.facts import LedgerEntry
 from lab.ports.clock import Clock
 from lab.ports.providers import GatewayAnswer
 from lab.providers.core import Request
@@ -30,6 +31,7 @@ from tests.contract.provider_worlds import (
     query,
     subject_of,
 )
+from tests.kit.entries import of_type
 
 TOP = Path(__file__).resolve().parents[2]
 KILLS = 4
@@ -127,15 +129,15 @@ async def test_no_kill_makes_a_key_charge_twice(world: Any) -> None:
         calls = [asyncio.create_task(until_answered(order)) for order in orders]
         await kill_now.wait()
         await world.kill()
-        captured = {entry[6] for entry in ledger_entries(world.path)}
+        captured = {line.key for line in ledger_lines(world)}
         assert {f"c{order}" for order in answered} <= captured, "who was told has it in writing"
         await world.start()
         await asyncio.gather(*calls)
 
-    entries = list(ledger_entries(world.path))
+    lines = ledger_lines(world)
     assert sends > KILLS * len(orders), "some answers got lost"
-    assert sorted(str(entry[6]) for entry in entries) == sorted(f"c{order}" for order in orders)
-    assert {entry[5] for entry in entries} == {"capture"}
+    assert sorted(line.key for line in lines) == sorted(f"c{order}" for order in orders)
+    assert {line.action for line in lines} == {"capture"}
 
 
 @with_latency(5 * MS)
@@ -147,7 +149,12 @@ async def test_a_request_that_lay_in_a_stopped_process_is_never_executed(world: 
 
     assert await query(world, "o2.1") == []
     await asyncio.sleep(0.2)
-    assert [entry[6] for entry in ledger_entries(world.path)] == ["first"]
+    assert [line.key for line in ledger_lines(world)] == ["first"]
+
+
+def ledger_lines(world: Any) -> list[LedgerEntry]:
+    """The lines of the ledger file, also of a process that is stopped."""
+    return of_type(ledger_entries(world.path), LedgerEntry)
 
 
 SLOW_US = 400 * MS
@@ -184,4 +191,4 @@ async def test_a_request_whose_time_was_up_in_a_stopped_process_is_not_executed(
     world.go_on()
 
     assert await query(world, order) == []
-    assert order not in [entry[6] for entry in ledger_entries(world.path)]
+    assert order not in [line.key for line in ledger_lines(world)]

@@ -14,7 +14,7 @@ from lab.domain.errors import (
     Throttled,
     Transient,
 )
-from lab.history.entries import FACTS
+from lab.history.facts import LedgerEntry
 from lab.ports.faults import CallFault, CallFaultKind
 from lab.ports.providers import ChargeState, GatewayAnswer
 from lab.providers.core import KeyMode
@@ -25,6 +25,7 @@ from tests.contract.provider_worlds import (
     ProviderWorld,
     charge,
     in_world,
+    ledger_lines,
     mail,
     movements,
     outcome,
@@ -32,6 +33,7 @@ from tests.contract.provider_worlds import (
     refund,
     wait_handed_over,
 )
+from tests.kit.entries import without_time
 from tests.kit.took import assert_took
 
 KEY = "charge:o1.1:1"
@@ -53,12 +55,11 @@ async def test_a_charge_is_captured_and_in_the_ledger(world: ProviderWorld) -> N
     assert (await charge(world)).state is ChargeState.CAPTURED
 
     (entry,) = await world.ledger()
-    assert len(entry) == 4 + len(FACTS["ledger"])
-    assert isinstance(entry[1], int)
-    assert began_us < entry[1] <= world.clock.now_us()
-    assert entry[0] == "ledger"
-    assert entry[2:] == (
-        "ledger", "1.1", "payment_gateway", "capture", KEY, "", 500, "GBP",
+    line = LedgerEntry._make(entry)
+    assert isinstance(line.t_us, int)
+    assert began_us < line.t_us <= world.clock.now_us()
+    assert without_time(line) == (
+        "ledger", "ledger", "1.1", "payment_gateway", "capture", KEY, "", 500, "GBP",
     )  # fmt: skip
 
 
@@ -118,8 +119,8 @@ async def test_a_request_is_executed_before_its_deadline_or_never(world: Provide
     answers = {f"k{n}": await call for n, call in enumerate(calls)}
     await world.clock.sleep_us(1_000 * MS)
 
-    executed = {entry[6]: entry[1] for entry in await world.ledger()}
-    assert all(isinstance(at, int) and at <= deadlines[key] for key, at in executed.items())
+    executed = {line.key: line.t_us for line in await ledger_lines(world)}
+    assert all(at <= deadlines[key] for key, at in executed.items())
     lost = {key for key, answer in answers.items() if answer is Indeterminate}
     captured = {key for key, answer in answers.items() if isinstance(answer, GatewayAnswer)}
     assert executed.keys() - lost == captured, "what is done is answered, or nobody knows"
@@ -339,7 +340,8 @@ async def test_no_more_is_refunded_than_was_captured(world: ProviderWorld) -> No
     assert [action for action, _ in await movements(world)] == [
         "refund_declined", "capture", "refund_declined", "refund", "refund_declined",
     ]  # fmt: skip
-    assert (await world.ledger())[3][7] == "c", "a refund names its charge"
+    refunds = [line for line in await ledger_lines(world) if line.action == "refund"]
+    assert [line.charge_key for line in refunds] == ["c"], "a refund names its charge"
 
 
 @in_world()
@@ -348,7 +350,7 @@ async def test_a_mail_is_sent_once_per_key(world: ProviderWorld) -> None:
         await mail(world, key)
 
     assert await movements(world) == [("mail", "a"), ("mail", "b")]
-    assert (await world.ledger())[0][7] == "received"
+    assert [line.charge_key for line in await ledger_lines(world)] == ["received"] * 2
 
 
 @in_world(refused_percent=30, latency_us=2 * MS)

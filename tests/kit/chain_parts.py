@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.domain.envelope import Envelope, to_headers, with_headers
 from lab.domain.errors import LabError
-from lab.history.entries import FIELDS
+from lab.history.entries import FIELDS, kind_of
 from lab.history.pen import Pen
 from lab.history.recorder import Now
 from lab.patterns.fencing import accept_present
@@ -17,6 +17,7 @@ from lab.ports.bus import Ack, Delivery, Outgoing, Publisher, Record, Settlement
 from lab.stores.memory.base import crossing
 from lab.stores.memory.dedupe import MemoryDedupe, MemoryDedupeServer
 from lab.stores.memory.store import MemoryStore, MemoryStoreServer
+from tests.kit.entries import own_fields
 
 GROUP = "notification"
 PROCESS = "notification-1#1"
@@ -47,12 +48,12 @@ class Entries(list[tuple[Any, ...]]):
     """A history in memory; every entry must have the fields of its kind."""
 
     def write(self, entry: tuple[Any, ...]) -> None:
-        assert len(entry) == len(FIELDS[entry[0]]), entry
+        assert len(entry) == len(FIELDS[kind_of(entry)]), entry
         self.append(entry)
 
     def of(self, kind: str) -> list[tuple[Any, ...]]:
         """The own fields of all entries of a kind."""
-        return [entry[4:] for entry in self if entry[0] == kind]
+        return [own_fields(entry) for entry in self if kind_of(entry) == kind]
 
 
 def make_pen(now: Now, entries: Entries | None = None) -> Pen:

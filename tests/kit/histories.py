@@ -12,8 +12,10 @@ from typing import Final
 from lab.checks.check import Finding
 from lab.checks.checker import Checker
 from lab.checks.contract import Contract
-from lab.history.entries import FIELDS, Entry, as_dict
+from lab.history.calls import SettleEntry
+from lab.history.entries import FIELDS, Entry, as_dict, kind_of
 from lab.history.recorder import BATCH
+from tests.kit.entries import of_type
 
 MS: Final = 1_000
 S: Final = 1_000_000
@@ -147,7 +149,8 @@ class Story:
     def owned(self, process: str, epoch: int) -> None:
         """A member is given its partitions."""
         group = process.partition("-")[0]
-        self.write("owned", process, "", group, epoch, 8)
+        partitions = tuple(f"orders/{partition}" for partition in range(8))
+        self.write("owned", process, "", group, epoch, partitions)
 
     def call(
         self,
@@ -312,14 +315,13 @@ class Story:
 
     def commit_all(self, epoch: int = 1) -> None:
         """Every group commits what it has acknowledged."""
-        high: dict[tuple[object, ...], tuple[int, object]] = {}
-        for entry in self.entries:
-            if entry[0] == "settle" and entry[10] == "ack":
-                assert isinstance(entry[7], int)
-                before = high.get(entry[4:7], (0, ""))[0]
-                high[entry[4:7]] = (max(before, entry[7] + 1), entry[2])
+        high: dict[tuple[str, str, int], tuple[int, str]] = {}
+        for settled in of_type(self.entries, SettleEntry):
+            if settled.settlement == "ack":
+                place = (settled.group, settled.topic, settled.partition)
+                before, _ = high.get(place, (0, ""))
+                high[place] = (max(before, settled.offset + 1), settled.process)
         for place, (offset, process) in high.items():
-            assert isinstance(process, str)
             self.write("position", process, "", *place, offset, epoch)
             self.write("committed", "bus", "", *place, offset, epoch, True)
 
@@ -523,14 +525,14 @@ def where(entries: Sequence[Entry], kind: str, **fields: object) -> int:
         LookupError: there is none.
     """
     for index, entry in enumerate(entries):
-        if entry[0] == kind and fields.items() <= as_dict(entry).items():
+        if kind_of(entry) == kind and fields.items() <= as_dict(entry).items():
             return index
     raise LookupError(f"no {kind} with {fields}")
 
 
 def changed(entry: Entry, **fields: object) -> Entry:
     """The entry with other values in some of its fields."""
-    names = FIELDS[str(entry[0])]
+    names = FIELDS[kind_of(entry)]
     assert set(fields) <= set(names), fields
     return tuple(fields.get(name, value) for name, value in zip(names, entry, strict=True))
 

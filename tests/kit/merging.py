@@ -8,7 +8,8 @@ witness, and nothing else. Here the one is made of the other.
 import random  # noqa: TID251 - decides nothing but the order of entries that tests look at
 from collections.abc import Callable, Iterator, Sequence
 
-from lab.history.entries import FACTS, Entry
+from lab.history.entries import FACTS, Entry, kind_of, time_of
+from lab.history.facts import AppendedEntry, CommittedEntry
 from lab.history.journal import merged
 
 GATHERED = frozenset(
@@ -23,12 +24,13 @@ Merge = Callable[[Sequence[Entry], int], list[Entry]]
 
 def witness(entry: Entry) -> object:
     """Whose order an entry belongs to."""
-    kind = entry[0]
+    kind, _, process, *_ = entry
     if kind == "appended":
-        return entry[4:6]
+        record = AppendedEntry._make(entry)
+        return (record.topic, record.partition)
     if kind == "committed":
-        return entry[4]
-    return "run" if kind in ("fault", "phase", "life", "left") else entry[2]
+        return CommittedEntry._make(entry).group
+    return "run" if kind in ("fault", "phase", "life", "left") else process
 
 
 def by_witness(entries: Sequence[Entry]) -> dict[object, list[Entry]]:
@@ -61,9 +63,7 @@ def late_by_chance(entries: Sequence[Entry], seed: int) -> list[Entry]:
     for told in by_witness(entries).values():
         rank = 0
         for entry in told:
-            t_us = entry[1]
-            assert isinstance(t_us, int)
-            rank = max(rank, t_us + chance.randint(-5 * MS, 5 * MS))
+            rank = max(rank, time_of(entry) + chance.randint(-5 * MS, 5 * MS))
             ranked.append((rank, chance.randrange(2**30), entry))
     keys: dict[object, tuple[int, int]] = {}
     ordered = []
@@ -79,20 +79,20 @@ def late_by_chance(entries: Sequence[Entry], seed: int) -> list[Entry]:
 
 def facts_last(entries: Sequence[Entry], seed: int) -> list[Entry]:
     """What servers know is asked for when all is over; of which server first is chance."""
-    calls = [entry for entry in entries if entry[0] not in GATHERED]
-    facts = list(by_witness([entry for entry in entries if entry[0] in GATHERED]).values())
+    calls = [entry for entry in entries if kind_of(entry) not in GATHERED]
+    facts = list(by_witness([entry for entry in entries if kind_of(entry) in GATHERED]).values())
     random.Random(seed).shuffle(facts)
     return [*calls, *(entry for told in facts for entry in told)]
 
 
 def _told(entry: Entry, off_us: int) -> Entry:
-    kind, t_us = entry[0], entry[1]
+    kind, _, *others = entry
+    t_us = time_of(entry)
     if kind not in GATHERED:
         return entry
-    assert isinstance(t_us, int)
     if kind in ("appended", "committed"):
-        return (kind, (t_us + off_us) // MS * MS, *entry[2:])
-    return (kind, t_us + off_us, *entry[2:])
+        return (kind, (t_us + off_us) // MS * MS, *others)
+    return (kind, t_us + off_us, *others)
 
 
 MERGES: tuple[Merge, ...] = (clocks_apart, late_by_chance, facts_last)

@@ -21,6 +21,8 @@ from lab.domain.errors import (
 )
 from lab.domain.events import EVENT_OF_STATE, TOPIC_OF
 from lab.domain.order import Intent, IntentKind, Item, NewOrder, Order, OrderId, OrderState
+from lab.history.calls import ActedEntry
+from lab.history.facts import LedgerEntry
 from lab.history.pen import Pen
 from lab.patterns.compensation import RefundLateCaptures
 from lab.patterns.http_idempotency import StoredKeys
@@ -45,6 +47,7 @@ from lab.services.orders import Orders, OrdersUseCases
 from lab.services.payment import Payment
 from lab.stores.memory.base import Timer, crossing
 from lab.stores.memory.store import MemoryOrderStore, MemoryStoreServer
+from tests.kit.entries import of_type
 from tests.kit.scripted import SUBJECT, Gateway
 from tests.kit.virtual_steps import Job, run
 
@@ -327,7 +330,7 @@ class World:
 
     def moves(self) -> list[str]:
         """What the ledger says, oldest first."""
-        return [str(entry[5]) for entry in self.entries if entry[0] == "ledger"]
+        return [line.action for line in of_type(self.entries, LedgerEntry)]
 
     def kept(self) -> int:
         """Captures that were not given back."""
@@ -335,7 +338,7 @@ class World:
         return moves.count("capture") - moves.count("refund")
 
     def acted(self) -> list[tuple[object, ...]]:
-        return [entry[4:] for entry in self.entries if entry[0] == "acted"]
+        return [(acted.pattern, acted.what) for acted in of_type(self.entries, ActedEntry)]
 
     def committed(self, unit: Unit) -> None:
         """The rules that hold at every commit."""

@@ -13,7 +13,8 @@ from typing import Final
 import pytest
 
 from lab.checks.registry import NAMES
-from lab.history.entries import Entry
+from lab.history.calls import DeliverEntry
+from lab.history.entries import Entry, time_of
 from tests.kit.histories import (
     HEALTHY,
     MS,
@@ -340,7 +341,7 @@ def a_later_event_overtakes_an_earlier_one() -> History:
     entries = plain()
     first = where(entries, "handle.begin", subject=SUBJECT, group="notification", sequence=1)
     last = where(entries, "handle.end", subject=SUBJECT, event_type="OrderConfirmed")
-    return after(entries, last, changed(entries[first], t_us=entries[last][1]))
+    return after(entries, last, changed(entries[first], t_us=time_of(entries[last])))
 
 
 @bug("per-key-order", "order 37: notification was done with change 1 of orders too late")
@@ -387,7 +388,7 @@ def a_settlement_of_an_old_epoch_counts() -> History:
     entries = plain()
     owned = entries[where(entries, "owned", group="payment")]
     index = where(entries, "settle", subject=SUBJECT, group="payment")
-    return after(entries, index - 1, changed(owned, epoch=2, t_us=entries[index][1]))
+    return after(entries, index - 1, changed(owned, epoch=2, t_us=time_of(entries[index])))
 
 
 @bug("fenced", "after another owner had taken it over")
@@ -436,7 +437,7 @@ def a_dead_event_stands_in_no_queue() -> History:
 def an_event_is_tried_for_ever() -> History:
     entries = plain()
     index = where(entries, "deliver", subject=SUBJECT, group="validation")
-    return spoiled(entries, "deliver", {"attempt": 7}, t_us=entries[index][1])
+    return spoiled(entries, "deliver", {"attempt": 7}, t_us=time_of(entries[index]))
 
 
 @bug("retry-law", "order 37: backoff of 0.101s after attempt 1")
@@ -458,8 +459,7 @@ def a_permanent_error_is_tried_again() -> History:
 def a_retry_topic_is_read_too_early() -> History:
     entries = retried()
     index = where(entries, "handle.begin", attempt=3)
-    t_us = entries[index][1]
-    assert isinstance(t_us, int)
+    t_us = time_of(entries[index])
     return spoiled(entries, "handle.begin", {"t_us": t_us - 2 * S - 500 * MS}, attempt=3)
 
 
@@ -467,8 +467,7 @@ def a_retry_topic_is_read_too_early() -> History:
 def a_retry_in_place_does_not_wait() -> History:
     entries = retried()
     index = where(entries, "deliver", attempt=2)
-    t_us = entries[index][1]
-    assert isinstance(t_us, int)
+    t_us = time_of(entries[index])
     return spoiled(entries, "deliver", {"t_us": t_us - 60 * MS}, attempt=2)
 
 
@@ -476,11 +475,10 @@ def a_retry_in_place_does_not_wait() -> History:
 def a_hint_is_not_honoured() -> History:
     entries = plain()
     index = where(entries, "deliver", subject=SUBJECT, group="validation")
-    place = entries[index][4:10]
-    t_us = entries[index][1]
-    assert isinstance(t_us, int)
-    busy = ("settle", t_us, "validation-1", SUBJECT, *place, "retry", "", S)
-    return after(entries, index, busy, changed(entries[index], t_us=t_us + 900 * MS))
+    delivered = DeliverEntry._make(entries[index])
+    *head, _, _ = changed(delivered, kind="settle")
+    again = changed(delivered, t_us=delivered.t_us + 900 * MS)
+    return after(entries, index, (*head, "retry", "", S), again)
 
 
 @bug("retry-law", "order 37: validation made attempt 7 of 6")
@@ -506,8 +504,7 @@ def retries_in_place_without_a_budget() -> History:
 def a_call_through_an_open_breaker() -> History:
     entries = outage()
     index = where(entries, "breaker", state="open")
-    t_us = entries[index][1]
-    assert isinstance(t_us, int)
+    t_us = time_of(entries[index])
     last = entries[where(entries, "call.end", action="query")]
     return after(entries, index, changed(last, t_us=t_us + S, took_us=MS, result="Transient"))
 
@@ -560,8 +557,7 @@ def a_handler_hangs() -> History:
 def a_handler_overruns_its_deadline() -> History:
     entries = plain()
     index = where(entries, "handle.begin", subject=SUBJECT, group="payment")
-    t_us = entries[index][1]
-    assert isinstance(t_us, int)
+    t_us = time_of(entries[index])
     return spoiled(entries, "handle.end", {"t_us": t_us + 11 * S}, subject=SUBJECT, group="payment")
 
 
@@ -585,8 +581,7 @@ def a_process_leaves_without_its_commit() -> History:
 def a_process_does_not_stop_in_time() -> History:
     entries = stopped()
     index = where(entries, "life", event="stopped")
-    t_us = entries[index][1]
-    assert isinstance(t_us, int)
+    t_us = time_of(entries[index])
     return spoiled(entries, "life", {"t_us": t_us + 13 * S}, event="stopped")
 
 
@@ -701,8 +696,7 @@ def test_a_process_that_was_cut_off_when_it_stopped_could_hand_nothing_on(
 ) -> None:
     entries = a_process_throws_its_work_away()
     place = where(entries, "life", event="term")
-    told_us = entries[place][1]
-    assert isinstance(told_us, int)
+    told_us = time_of(entries[place])
     cut = ("fault", told_us + began_s * S, "run", SUBJECT, "bus.partition", who, 1, lasts_s * S)
     healed = [] if healed_s is None else [("phase", told_us + healed_s * S, "run", "", "heal")]
 
@@ -729,8 +723,7 @@ def test_an_event_that_was_forgotten_may_be_taken_over(
     event = event_id(SUBJECT, "OrderValidated")
     claim = entries[where(entries, "claim", group="payment", event_id=event)]
     place = where(entries, "complete", group="payment", event_id=event)
-    done_us = entries[place][1]
-    assert isinstance(done_us, int)
+    done_us = time_of(entries[place])
     taken = changed(claim, process=taker, state="takeover", fence=999, t_us=done_us + 2 * S)
     anew = changed(claim, process="payment-3", fence=998, t_us=done_us + (anew_s or 0) * S)
     told = after(entries, place, *([] if anew_s is None else [anew]), taken)
@@ -748,7 +741,7 @@ def test_a_process_that_had_lost_its_partitions_when_it_stopped_left_nothing(
     entries = spoiled(a_process_leaves_without_its_commit(), "drained", {"drained": drained})
     owned = entries[where(entries, "owned", process="validation-1")]
     place = where(entries, "life", event="term")
-    lost = after(entries, place, ("revoked", entries[place][1], *owned[2:]))
+    lost = after(entries, place, changed(owned, kind="revoked", t_us=time_of(entries[place])))
 
     assert judge(lost)["graceful-shutdown"].verdict == verdict
 

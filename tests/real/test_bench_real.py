@@ -41,7 +41,9 @@ async def ours_on_the_servers() -> set[str]:
         names = set(await topics._call(topics._admin.list_topics))
     connection: Any = await asyncpg.connect(need("postgres"))
     try:
-        names |= {row[0] for row in await connection.fetch("select nspname from pg_namespace")}
+        names |= {
+            row["nspname"] for row in await connection.fetch("select nspname from pg_namespace")
+        }
     finally:
         await connection.close()
     async with Redis.from_url(need("redis")) as client:

@@ -16,10 +16,12 @@ from lab.bus.kafka.facts import NotedCommit, noted
 from lab.bus.kafka.publisher import KafkaBus
 from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import Fenced
-from lab.history.entries import FIELDS, Entry
+from lab.history.entries import Entry, time_of
+from lab.history.facts import AppendedEntry
 from lab.ports.bus import Consumer, Listener, Outgoing, Record, TopicPartition, Unread
 from lab.runtime.clock import SystemClock
 from tests.kit import real_servers
+from tests.kit.entries import of_type, own_fields
 
 _NUMBERS = count(1)
 S = 1_000_000
@@ -110,11 +112,16 @@ def test_every_record_of_every_topic_is_a_fact_in_the_order_of_its_partition() -
         )
 
         assert len(facts) == 21
-        assert {len(fact) for fact in facts} == {len(FIELDS["appended"])}
+        records = of_type(facts, AppendedEntry)
+        assert records == facts
         for partition in range(3):
-            mine = [fact[6] for fact in facts if fact[4:6] == ("orders", partition)]
+            mine = [
+                record.offset
+                for record in records
+                if (record.topic, record.partition) == ("orders", partition)
+            ]
             assert mine == list(range(len(mine)))
-        times = [fact[1] for fact in facts]
+        times: list[object] = [record.t_us for record in records]
         assert all(isinstance(t_us, int) and -S < t_us < 60 * S for t_us in times)
         (letter,) = await case.topics.read("orders.payment.dlq")
         assert appended_fact(letter, letter.timestamp_us - case.since_us) in facts
@@ -146,14 +153,17 @@ def test_every_accepted_commit_is_a_fact_with_its_epoch_and_a_fenced_one_is_none
 
         facts = await case.committed()
 
-        assert [fact[4:] for fact in facts] == [
+        assert [own_fields(fact) for fact in facts] == [
             ("payment", "orders", 0, 2, old, True),
             ("payment", "orders", 0, 4, old, True),
             ("payment", "orders", 0, 6, new, True),
         ]
         assert old < new
-        assert all(fact[:1] + fact[2:4] == ("committed", "bus", "") for fact in facts)
-        assert all(isinstance(fact[1], int) and 0 <= fact[1] < 60 * S for fact in facts)
+        assert {(kind, witness, subject) for kind, _, witness, subject, *_ in facts} == {
+            ("committed", "bus", "")
+        }
+        times: list[object] = [time_of(fact) for fact in facts]
+        assert all(isinstance(t_us, int) and 0 <= t_us < 60 * S for t_us in times)
 
     case.run(test())
 
@@ -173,8 +183,8 @@ def test_where_a_group_stands_is_told_although_its_commits_are_not_to_be_seen() 
 
         facts = await case.committed()
 
-        assert [fact[4:] for fact in facts] == [("payment", "orders", 0, 3, 0, True)]
-        assert facts[0][1] == 60 * S, "it stands there when it is looked at"
+        assert [own_fields(fact) for fact in facts] == [("payment", "orders", 0, 3, 0, True)]
+        assert time_of(facts[0]) == 60 * S, "it stands there when it is looked at"
 
     case.run(test())
 

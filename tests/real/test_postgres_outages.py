@@ -192,7 +192,7 @@ async def test_a_restarted_server_loses_no_commit_and_is_found_again(
     is_over = True
     await asyncio.gather(*feeders)  # every call ends
     watcher = await admin(world)
-    stored = {row[0] for row in await watcher.fetch("select id from orders")}
+    stored = {row["id"] for row in await watcher.fetch("select id from orders")}
     await watcher.close()
     doubtful = {unit.order_id for unit in in_doubt}
     assert set(committed) <= stored

@@ -13,6 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from lab.domain.order import OrderState
+from lab.history.entries import subject_of
+from lab.history.facts import RevenueEntry
 from lab.ports.store import (
     Change,
     HttpKeyRow,
@@ -33,6 +35,7 @@ from tests.contract.store_worlds import (
     make_outcome,
     memory_world,
 )
+from tests.kit.entries import of_type, without_time
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -118,7 +121,7 @@ def test_the_same_units_get_the_same_verdicts_and_leave_the_same_facts(
     verdicts, told = in_memory(units)
     assert world.run(one_by_one(world.process("p").orders, units)) == verdicts
     gathered = world.run(facts_of(world))
-    assert [(e[0], *e[2:]) for e in gathered] == [(e[0], *e[2:]) for e in told]
+    assert list(map(without_time, gathered)) == list(map(without_time, told))
     assert set(verdicts) == set(Verdict)
 
 
@@ -144,16 +147,17 @@ def test_units_that_are_asked_for_at_once_leave_what_some_order_of_them_would(
     verdicts = world.run(at_once())
     gathered = world.run(facts_of(world))
     # Every unit adds revenue under a cause of its own, the last but one of its facts.
-    order = [int(str(entry[5]).split("-")[1]) for entry in gathered if entry[0] == "revenue"]
+    causes = [added.event_id for added in of_type(gathered, RevenueEntry)]
+    order = [int(cause.removeprefix("unit-")) for cause in causes]
     assert sorted(order) == [n for n, each in enumerate(verdicts) if each is Verdict.COMMITTED]
     by_order: dict[object, list[tuple[object, ...]]] = {}
     for entry in gathered:
-        by_order.setdefault(entry[3], []).append((entry[0], *entry[2:]))
+        by_order.setdefault(subject_of(entry), []).append(without_time(entry))
     again, told = in_memory([units[number] for number in order])
     assert set(again) == {Verdict.COMMITTED}
     expected: dict[object, list[tuple[object, ...]]] = {}
     for entry in told:
-        expected.setdefault(entry[3], []).append((entry[0], *entry[2:]))
+        expected.setdefault(subject_of(entry), []).append(without_time(entry))
     assert {who: sorted(map(str, its)) for who, its in by_order.items()} == {
         who: sorted(map(str, its)) for who, its in expected.items()
     }

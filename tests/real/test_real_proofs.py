@@ -22,6 +22,7 @@ from lab import run
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.events import READS
+from lab.history.facts import LedgerEntry
 from lab.providers.ledger_file import ledger_entries
 from lab.report.result import Result
 from lab.settings import environment
@@ -29,6 +30,7 @@ from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.link import PostgresServer
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisServer
+from tests.kit.entries import of_type
 from tests.kit.real_servers import control, need, need_control
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -58,9 +60,9 @@ def test_the_result_agrees_with_the_tables_the_topics_and_the_ledgers(tmp_path: 
     assert result.verdict == "PASS"
     assert states == result.orders.by_state == {"CONFIRMED": 40}
     captured = {
-        entry[3]: entry[7]
-        for entry in ledger_entries(Path(result.run_dir) / "ledger.ndjson")
-        if entry[5] == "capture"
+        line.subject: line.charge_key
+        for line in of_type(ledger_entries(Path(result.run_dir) / "ledger.ndjson"), LedgerEntry)
+        if line.action == "capture"
     }
     assert len(captured) == 40
     assert types == Counter(

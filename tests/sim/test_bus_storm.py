@@ -14,7 +14,9 @@ import pytest
 from lab.bus.loop.delivery import DeliveryLoop
 from lab.bus.loop.limits import Limits
 from lab.bus.memory.log import MemoryLog
-from lab.history.entries import Entry
+from lab.history.calls import DeliverEntry, OwnedEntry, SettleEntry
+from lab.history.entries import Entry, kind_of
+from lab.history.facts import CommittedEntry
 from lab.history.pen import Pen
 from lab.patterns.commit_prefix import commit_prefix
 from lab.patterns.fencing import accept_present
@@ -36,6 +38,7 @@ from lab.ports.pass_through import PassThroughConsumer
 from lab.runtime.chance import Chance
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import Scheduler, sleep_us
+from tests.kit.entries import of_type
 
 MS = 1_000
 S = 1_000 * MS
@@ -227,7 +230,7 @@ class Storm:
 
 
 def check_everything_was_acknowledged(storm: Storm) -> None:
-    acked = {_place(e) for m in storm.members for e in m.entries if _is_ack(e)}
+    acked = {_place(ack) for member in storm.members for ack in _acks(member)}
     for topic in TOPICS:
         for partition, end in enumerate(storm.log.ends(topic)):
             assert {(topic, partition, offset) for offset in range(end)} <= acked
@@ -236,19 +239,15 @@ def check_everything_was_acknowledged(storm: Storm) -> None:
 def check_no_commit_passed_a_gap(storm: Storm) -> None:
     acked_at: dict[Place, int] = {}
     for member in storm.members:
-        for entry in member.entries:
-            if _is_ack(entry):
-                at_us = int(str(entry[1]))
-                acked_at[_place(entry)] = min(at_us, acked_at.get(_place(entry), at_us))
+        for ack in _acks(member):
+            acked_at[_place(ack)] = min(ack.t_us, acked_at.get(_place(ack), ack.t_us))
     done: dict[tuple[str, int], int] = defaultdict(int)
-    for fact in storm.facts:
-        match fact:
-            case ("committed", int(at_us), _, _, _, str(topic), int(partition), int(upto), _, True):
-                for offset in range(done[topic, partition], upto):
-                    assert acked_at[topic, partition, offset] <= at_us, fact
-                done[topic, partition] = max(done[topic, partition], upto)
-            case _:
-                pass
+    for fact in of_type(storm.facts, CommittedEntry):
+        topic, partition, upto = _place(fact)
+        if fact.accepted:
+            for offset in range(done[topic, partition], upto):
+                assert acked_at[topic, partition, offset] <= fact.t_us, fact
+            done[topic, partition] = max(done[topic, partition], upto)
 
 
 def check_order_of_keys(storm: Storm) -> None:
@@ -259,13 +258,12 @@ def check_order_of_keys(storm: Storm) -> None:
     }
     for member in storm.members:
         assert member.overlaps == 0
-        last: dict[tuple[object, str, bytes], int] = {}
-        for entry in member.entries:
-            if entry[0] == "deliver":
-                topic, partition, offset = _place(entry)
-                lane = (entry[8], topic, keys[topic, partition, offset])
-                assert offset >= last.get(lane, -1), entry
-                last[lane] = offset
+        last: dict[tuple[int, str, bytes], int] = {}
+        for delivered in of_type(member.entries, DeliverEntry):
+            topic, partition, offset = _place(delivered)
+            lane = (delivered.epoch, topic, keys[topic, partition, offset])
+            assert offset >= last.get(lane, -1), delivered
+            last[lane] = offset
 
 
 def check_first_starts(storm: Storm) -> None:
@@ -275,10 +273,9 @@ def check_first_starts(storm: Storm) -> None:
     """
     first: dict[Place, int] = {}
     for member in storm.members:
-        for entry in member.entries:
-            if entry[0] == "deliver":
-                epoch = int(str(entry[8]))
-                first[_place(entry)] = min(epoch, first.get(_place(entry), epoch))
+        for delivered in of_type(member.entries, DeliverEntry):
+            epoch = delivered.epoch
+            first[_place(delivered)] = min(epoch, first.get(_place(delivered), epoch))
     known = [place for member in storm.members for place, _epoch in member.known]
     assert known
     assert len(known) == len(set(known))
@@ -298,36 +295,41 @@ def check_stops(storm: Storm) -> int:
             continue
         began_us, ended_us, report = member.stop
         assert ended_us - began_us <= GRACE_US + 4 * S
-        turns = [entry for entry in member.entries if entry[0] in ("owned", "revoked")]
-        if report.is_clean and turns and turns[-1][0] == "owned":
+        turns = [each for each in member.entries if kind_of(each) in ("owned", "revoked")]
+        if report.is_clean and turns and kind_of(turns[-1]) == "owned":
             clean += 1
-            epoch = int(str(turns[-1][5]))
-            mine = {_place(e) for e in member.entries if e[0] == "deliver" and e[8] == epoch}
+            epoch = OwnedEntry._make(turns[-1]).epoch
+            delivered = of_type(member.entries, DeliverEntry)
+            mine = {_place(each) for each in delivered if each.epoch == epoch}
             for other in storm.members:
-                for entry in other.entries:
-                    if entry[0] == "deliver" and int(str(entry[8])) > epoch:
-                        assert _place(entry) not in mine, (member.name, entry)
+                for each in of_type(other.entries, DeliverEntry):
+                    if each.epoch > epoch:
+                        assert _place(each) not in mine, (member.name, each)
     return clean
 
 
 def check_settled_once(storm: Storm) -> None:
     """Each delivery is settled at most once before the next of the same record; moves apart."""
     for member in storm.members:
-        in_hand: dict[tuple[object, Place], int] = defaultdict(int)
+        in_hand: dict[tuple[int, Place], int] = defaultdict(int)
         for entry in member.entries:
-            if entry[0] == "deliver":
-                in_hand[entry[8], _place(entry)] += 1
-            elif entry[0] == "settle" and entry[11] != "parked" and entry[12] != S:
-                in_hand[entry[8], _place(entry)] -= 1
-                assert in_hand[entry[8], _place(entry)] >= 0, entry
+            if kind_of(entry) == "deliver":
+                delivered = DeliverEntry._make(entry)
+                in_hand[delivered.epoch, _place(delivered)] += 1
+            elif kind_of(entry) == "settle":
+                settled = SettleEntry._make(entry)
+                if settled.why != "parked" and settled.after_us != S:
+                    in_hand[settled.epoch, _place(settled)] -= 1
+                    assert in_hand[settled.epoch, _place(settled)] >= 0, settled
 
 
-def _place(entry: Entry) -> Place:
-    return (str(entry[5]), int(str(entry[6])), int(str(entry[7])))
+def _place(entry: DeliverEntry | SettleEntry | CommittedEntry) -> Place:
+    return (entry.topic, entry.partition, entry.offset)
 
 
-def _is_ack(entry: Entry) -> bool:
-    return entry[0] == "settle" and entry[10] == "ack"
+def _acks(member: Member) -> list[SettleEntry]:
+    settled = of_type(member.entries, SettleEntry)
+    return [entry for entry in settled if entry.settlement == "ack"]
 
 
 def run_storm(seed: int, order: Literal["fifo", "shuffle"]) -> tuple[Storm, int]:
@@ -349,11 +351,12 @@ def run_storm(seed: int, order: Literal["fifo", "shuffle"]) -> tuple[Storm, int]
 @pytest.mark.parametrize("order", ["fifo", "shuffle"])
 def test_a_storm_of_members_breaks_no_promise_of_the_bus(order: Literal["fifo", "shuffle"]) -> None:
     clean = 0
-    kinds: set[object] = set()
+    kinds: set[str] = set()
     for seed in range(12):
         storm, found = run_storm(seed, order)
         clean += found
-        kinds |= {entry[10] for m in storm.members for entry in m.entries if entry[0] == "settle"}
+        for member in storm.members:
+            kinds |= {settled.settlement for settled in of_type(member.entries, SettleEntry)}
     assert clean > 5, "too few clean stops for this to mean much"
     assert kinds == {"ack", "retry", "release", "stale"}
 

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,89 @@ def test_no_function_is_longer_than_the_limit() -> None:
     }
 
     assert too_long == {}
+
+
+# ---- entries are read by their names
+
+ENTRY_BY_NUMBER = re.compile(r"\b(?:entry|row|fact|made|case)\[-?[0-9:]")
+CHECKS = TOP / "lab" / "checks"
+
+
+def numbers_in_brackets(module: ast.Module) -> Iterator[tuple[int, int]]:
+    """Line and value of every number that picks an item, or begins or ends a slice."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Subscript):
+            picked = node.slice
+            for part in [picked.lower, picked.upper] if isinstance(picked, ast.Slice) else [picked]:
+                text = "" if part is None else ast.unparse(part)
+                if re.fullmatch(r"-?\d+", text):
+                    yield node.lineno, int(text)
+
+
+def test_numbers_in_brackets_are_found_wherever_they_stand() -> None:
+    text = "a[7]\nb.c[-2]\nd[4:6]\ne[:3]\nf[g, 5]\nh['x']\ni[j]\nk()[0][8]\n"
+
+    assert sorted(numbers_in_brackets(ast.parse(text))) == [
+        (1, 7), (2, -2), (3, 4), (3, 6), (4, 3), (8, 0), (8, 8),
+    ]  # fmt: skip
+
+
+def test_no_check_picks_anything_by_a_number_that_needs_a_name() -> None:
+    """The first, the second and the last of a few things need none; the seventh field has one."""
+    by_number = [
+        f"{path.relative_to(TOP)}:{line}: [{number}]"
+        for path in modules()
+        if path.is_relative_to(CHECKS)
+        for line, number in numbers_in_brackets(tree(path))
+        if number not in (0, 1, -1)
+    ]
+
+    assert by_number == []
+
+
+def test_no_check_and_no_test_reads_an_entry_by_number() -> None:
+    found = lines_that_match(ENTRY_BY_NUMBER)
+
+    assert [line for line in found if line.startswith(("lab/checks/", "tests/"))] == []
+
+
+@pytest.mark.parametrize("line", ["entry[7]", "a = row[-1] + 1", "fact[4:6]", "case[:3]"])
+def test_the_search_for_entries_read_by_number_finds_them(line: str) -> None:
+    assert ENTRY_BY_NUMBER.search(line)
+
+
+def hot_folds(module: ast.Module) -> list[ast.FunctionDef]:
+    """The methods that a `hot_folds` of the module names: the checker hands them plain tuples."""
+    methods = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)]
+    named = {
+        node.attr
+        for method in methods
+        if method.name == "hot_folds"
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute)
+    }
+    return [method for method in methods if method.name in named - {"hot_folds"}]
+
+
+def test_a_fold_that_is_handed_a_plain_tuple_unpacks_it_and_reads_no_field_of_it() -> None:
+    folds = {
+        f"{path.relative_to(TOP)}: {fold.name}": fold
+        for path in modules()
+        if path.is_relative_to(CHECKS)
+        for fold in hot_folds(tree(path))
+    }
+    assert len(folds) > 10
+    for name, fold in folds.items():
+        first = fold.body[1 if ast.get_docstring(fold) else 0]
+        assert isinstance(first, ast.Assign), name
+        assert ast.unparse(first).endswith(" = entry"), name
+        read = [
+            ast.unparse(node)
+            for node in ast.walk(fold)
+            if isinstance(node, ast.Attribute | ast.Subscript)
+            and ast.unparse(node.value) == "entry"
+        ]
+        assert read == [], name
 
 
 def test_every_module_says_its_duty_in_its_first_line() -> None:

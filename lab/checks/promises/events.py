@@ -1,20 +1,20 @@
-"""Promises about events: none is lost, each takes effect once, and nobody says "done" too early.
+"""Promises about events: none is lost, each takes effect once, none is acknowledged too early.
 
-Not here: positions and epochs (`positions`), retries and dead letters (`retries`).
+Not here: positions and epochs (`positions`), retries (`retries`), dead letters (`dead_letters`).
 """
 
 from lab.checks.check import Check, Seen, times
 from lab.checks.contract import Contract
-from lab.checks.order_case import Ack, Case, Owed
+from lab.checks.order_case import Ack, Case, Owed, owed_of
 from lab.checks.tables import MAILER, REVENUE_EVENT, TOPIC_OF
 
 
 class NoLostEvent(Check):
     """Each event that a committed change owes has an outcome, or waits behind a dead head.
 
-    Without one it is lost iff nobody will come back to it: it was never published, the group has
-    acknowledged or passed it, or it is a row under a live head when the run ends. An event that
-    still stands uncommitted in its topic is late, not lost; that is for `converges` to say.
+    Without one it is lost iff no process will come back to it: it was never published, the group
+    has acknowledged or passed it, or it is a row under a live head when the run ends. An event that
+    still stands uncommitted in its topic is late, not lost: `converges` judges that.
     """
 
     name = "no-lost-event"
@@ -43,19 +43,21 @@ class NoLostEvent(Check):
                 self.breaks(case, f"{kind} was never published, and {group} waits for it")
             elif event_id in case.queues().get(group, {}):
                 self.breaks(case, f"{kind} is left in {group}'s rows of keys in retry")
-            elif any(ack[:2] == (group, event_id) for ack in case.acks) or (
+            elif any(owed_of(ack) == (group, event_id) for ack in case.acks) or (
                 (group, event_id) in case.suppressed
             ):
                 self.breaks(case, f"{group} acknowledged {kind} without an outcome")
-            elif record and passed.get((group, record[4], record[5]), 0) > record[6]:
-                self.breaks(case, f"{group} passed {kind} without an outcome")
+            elif record:
+                position = passed.get((group, record.topic, record.partition), 0)
+                if position > record.offset:
+                    self.breaks(case, f"{group} passed {kind} without an outcome")
 
 
 class EffectOnce(Check):
     """At most once per group and event id: the unit of work, the mail, the revenue.
 
-    Units by `done` rows and by what processes saw committed; mails by the mailer's ledger; revenue
-    is exactly one increment for each OrderConfirmed that was handled.
+    Units by `done` rows and by the commits that processes saw; mails by the mailer's ledger;
+    revenue is exactly one increment for each OrderConfirmed that was handled.
     """
 
     name = "effect-once"
@@ -88,8 +90,8 @@ class DedupeSound(Check):
 class AckAfterEffect(Check):
     """Before an ack stands `done`, an acknowledged publish to a tier or DLQ, or a committed row.
 
-    An ack as handled must follow that process's own knowledge of the commit; for the other
-    reasons the durable thing must exist.
+    An ack as handled must follow that process's own knowledge of the commit; for the other reasons
+    the durable effect must exist.
     """
 
     name = "ack-after-effect"
@@ -122,11 +124,11 @@ class PerKeyOrder(Check):
             self.breaks(case, what)
             return
         # Whether changes were done in their order; topics are looked at only if not.
-        version = {row[6]: row[4] for row in case.rows}
+        version = {row.event_id: row.version for row in case.rows}
         last: dict[str, int] = {}
         for outcome in case.outcomes:
-            group, sequence = outcome[4], version.get(outcome[5], 0)
-            if outcome[6] != "done" or not sequence:
+            group, sequence = outcome.group, version.get(outcome.event_id, 0)
+            if outcome.outcome != "done" or not sequence:
                 continue
             if sequence < last.get(group, 0):
                 self._look_at_topics(case)
@@ -134,20 +136,21 @@ class PerKeyOrder(Check):
             last[group] = sequence
 
     def _look_at_topics(self, case: Case) -> None:
-        version = {row[6]: (row[4], TOPIC_OF.get(row[7], "")) for row in case.rows}
+        rows = {row.event_id: row for row in case.rows}
         last: dict[tuple[str, str], int] = {}
         for outcome in case.outcomes:
-            if outcome[6] != "done" or outcome[5] not in version:
+            row = rows.get(outcome.event_id)
+            if outcome.outcome != "done" or row is None:
                 continue
-            sequence, topic = version[outcome[5]]
-            if _came_back_late(case, outcome[4], sequence):
+            if _came_back_late(case, outcome.group, row.version):
                 continue
-            lane = (outcome[4], topic)
-            if sequence < last.get(lane, 0):
-                what = f"{outcome[4]} was done with change {sequence} of {topic} too late"
+            topic = TOPIC_OF.get(row.event_type, "")
+            lane = (outcome.group, topic)
+            if row.version < last.get(lane, 0):
+                what = f"{outcome.group} was done with change {row.version} of {topic} too late"
                 self.breaks(case, what)
                 return
-            last[lane] = sequence
+            last[lane] = row.version
 
 
 def has_outcome(case: Case, owed: Owed) -> bool:
@@ -157,28 +160,28 @@ def has_outcome(case: Case, owed: Owed) -> bool:
 
 def _came_back_late(case: Case, group: str, sequence: int) -> bool:
     """Whether a change's event was redriven after it had died while nothing waited for it."""
-    owed = next(((group, row[6]) for row in case.rows if row[4] == sequence), None)
-    redriven = [entry[4:6] for entry in case.redriven]
+    owed = next(((group, row.event_id) for row in case.rows if row.version == sequence), None)
+    redriven = [owed_of(answered) for answered in case.redriven]
     return owed is not None and owed in redriven and case.died_unlocked(owed)
 
 
 def _units(case: Case) -> str:
-    """What is wrong with the units of work of an order's events, in words."""
+    """The fault in the units of work of an order's events, in words; "" if there is none."""
     if case.committed_again:
         group, event_id = case.committed_again[0]
         units = case.committed_again.count((group, event_id)) + 1
         kind = case.event_type(event_id) or event_id
         return f"{group} committed its unit of work for {kind} {units} times"
     if len(case.outcomes) > len(case.done) + len(case.dead):
-        rows = [entry[4:6] for entry in case.outcomes if entry[6] == "done"]
-        if len(rows) > len(set(rows)):
+        done = [owed_of(outcome) for outcome in case.outcomes if outcome.outcome == "done"]
+        if len(done) > len(set(done)):
             return "there are two `done` rows of one group and event"
     return ""
 
 
 def _mails(case: Case) -> str:
-    """What is wrong with the mails of an order, in words."""
-    keys = [entry[6] for entry in case.ledger if entry[5] == "mail"]
+    """The fault in the mails of an order, in words; "" if there is none."""
+    keys = [line.key for line in case.ledger if line.action == "mail"]
     if len(keys) != len(set(keys)):
         return "a mail was sent twice under one key"
     # With a new key per attempt a mail cannot be told from its twin, but both can be counted.
@@ -189,19 +192,20 @@ def _mails(case: Case) -> str:
 
 
 def _revenue(case: Case) -> str:
-    """What is wrong with the revenue of an order, in words."""
-    wanted = [row for row in case.rows if row[7] == REVENUE_EVENT]
+    """The fault in the revenue of an order, in words; "" if there is none."""
+    wanted = [row for row in case.rows if row.event_type == REVENUE_EVENT]
     if not wanted and not case.revenue:
         return ""
-    counted = [entry[5] for entry in case.revenue]
+    counted = [revenue.event_id for revenue in case.revenue]
     if len(counted) > 1 and len(counted) != len(set(counted)):
         return f"its revenue was added {len(counted)} times"
     for row in wanted:
-        if row[6] in counted:
-            counted.remove(row[6])
-            if case.revenue[0][6:8] != row[8:10]:
+        if row.event_id in counted:
+            counted.remove(row.event_id)
+            added = case.revenue[0]
+            if (added.currency, added.amount_cents) != (row.currency, row.amount_cents):
                 return "the revenue added is not the order's amount"
-        elif case.is_whole and (MAILER, row[6]) in case.done:
+        elif case.is_whole and (MAILER, row.event_id) in case.done:
             return f"{REVENUE_EVENT} was handled, and no revenue was added"
     if case.is_whole and counted:
         return "revenue was added for an event that tells of none"
@@ -219,7 +223,7 @@ def _is_accounted(case: Case, ack: Ack) -> bool:
             # be so: the record there is an alarm, and what was run is the head of its key.
             return "." in ack.topic and has_outcome(case, owed)
         case "parked":
-            return any(row[5:7] == owed for row in case.waiting) or _stands_in(case, owed)
+            return any(owed_of(row) == owed for row in case.waiting) or _stands_in(case, owed)
         case "dead" | "discarded":
             return _stands_in(case, owed)
         case _:
@@ -229,4 +233,7 @@ def _is_accounted(case: Case, ack: Ack) -> bool:
 def _stands_in(case: Case, owed: Owed) -> bool:
     """Whether a record of the event stands in one of the group's retry topics or its DLQ."""
     group, event_id = owed
-    return any(record[7] == event_id and record[4].split(".")[1] == group for record in case.parked)
+    return any(
+        record.event_id == event_id and record.topic.split(".")[1] == group
+        for record in case.parked
+    )

@@ -1,13 +1,13 @@
 """Promises about the end: after heal, everything that was accepted comes to its end.
 
-Judged only when the run has ended. Not here: how long it took (`acted`).
+They are judged only when the run has ended. Not here: the time until then (`run_numbers`).
 """
 
 from collections.abc import Sequence
 
 from lab.checks.check import Check, Kind, Seen, times
 from lab.checks.contract import Contract
-from lab.checks.order_case import Case, Owed
+from lab.checks.order_case import Case, Owed, owed_of
 from lab.checks.partition_track import Track
 from lab.checks.promises.events import has_outcome
 from lab.checks.tables import DRAINED, GIVEN_UP_LAWFULLY, MOVED_BY, NO_ATTEMPT, TERMINAL
@@ -20,7 +20,7 @@ class Converges(Check):
     permanent error or the limit of starts, or with the declared number of attempts used up. An
     order that is terminal with an open intent needs such a one too, and an expired order needs an
     outcome for each of its events. While a charge is open, its order is PAYMENT_UNKNOWN: in
-    VALIDATED nobody would look for the money.
+    VALIDATED no operator would look for the money.
     """
 
     name = "converges"
@@ -45,7 +45,9 @@ class Converges(Check):
         state = case.state
         if state not in TERMINAL:
             group, kind = MOVED_BY[state]
-            if state == "REFUND_FAILED" and any(e[5] == "refund_declined" for e in case.ledger):
+            if state == "REFUND_FAILED" and any(
+                line.action == "refund_declined" for line in case.ledger
+            ):
                 return ""
             if not self._is_parked(case, group, kind):
                 return f"it is {state} at the end"
@@ -58,47 +60,48 @@ class Converges(Check):
 
     def _unsettled(self, case: Case) -> str:
         behind = set() if case.state == "EXPIRED" else case.behind_dead_head()
-        for owed in case.owed:
-            if not has_outcome(case, owed) and owed not in behind:
-                return f"{owed[0]} has no outcome for {case.event_type(owed[1])} at the end"
+        for group, event_id in case.owed:
+            if not has_outcome(case, (group, event_id)) and (group, event_id) not in behind:
+                return f"{group} has no outcome for {case.event_type(event_id)} at the end"
         return ""
 
     def _is_parked(self, case: Case, group: str, kind: str) -> bool:
         return any(
-            row[7] == kind and self._is_given_up_lawfully(case, (group, row[6]))
+            row.event_type == kind and self._is_given_up_lawfully(case, (group, row.event_id))
             for row in case.rows
         )
 
     def _is_given_up_lawfully(self, case: Case, owed: Owed) -> bool:
         if owed not in case.dead:
             return False
-        letters = [entry for entry in case.buried if (entry[4], entry[5]) == owed]
-        # Who died said nothing of its first attempt: nothing is given up without one.
+        _, event_id = owed
+        letters = [buried for buried in case.buried if owed_of(buried) == owed]
+        # A process that died has no entry of its first attempt: no event is given up without one.
         attempts = max(
             [1]
-            + [entry[7] for entry in letters]
-            + [entry[7] for entry in case.started_again if (entry[4], entry[5]) == owed]
-            + [record[10] for record in case.parked if record[7] == owed[1]]
+            + [letter.attempts for letter in letters]
+            + [run.attempt for run in case.started_again if owed_of(run) == owed]
+            + [record.attempt for record in case.parked if record.event_id == event_id]
         )
         if attempts >= self.contract.attempts_max or self._was_throttled_too_long(case, owed):
             return True
         if letters:
-            return any(entry[6] in GIVEN_UP_LAWFULLY for entry in letters)
-        # Its process died before it could say why: believed, unless a failure that was to be tried
-        # again is the last that is known of it.
-        failed = [entry for entry in case.failures if (entry[4], entry[5]) == owed]
+            return any(letter.reason in GIVEN_UP_LAWFULLY for letter in letters)
+        # Its process died before it could write the reason: believed, unless the last known run is
+        # a failure that was to be tried again.
+        failed = [run for run in case.failures if owed_of(run) == owed]
         if not failed:
             return True
-        last = max(failed, key=lambda entry: entry[1])
-        return last[8] in ("Permanent", "TooLarge", "Poison", *NO_ATTEMPT)
+        last = max(failed, key=lambda run: run.t_us)
+        return last.result in ("Permanent", "TooLarge", "Poison", *NO_ATTEMPT)
 
     def _was_throttled_too_long(self, case: Case, owed: Owed) -> bool:
         """Whether all its runs from some instant on were throttled, for as long as is declared."""
         since_us = last_us = 0
-        for entry in sorted(case.failures, key=lambda entry: entry[1]):
-            if (entry[4], entry[5]) == owed:
-                last_us = entry[1]
-                if entry[8] != "Throttled":
+        for run in sorted(case.failures, key=lambda run: run.t_us):
+            if owed_of(run) == owed:
+                last_us = run.t_us
+                if run.result != "Throttled":
                     since_us = 0
                 elif not since_us:
                     since_us = last_us
@@ -118,24 +121,28 @@ class Drains(Check):
         self._first: dict[str, Case] = {}
 
     def judge(self, case: Case) -> None:
-        """Nothing is judged here: it is found out whose work is left."""
+        """Nothing is judged here: the first order with owed work of each sort is noted."""
         if case.is_finished or not case.is_whole:
             return
-        if any(row[6] not in case.published for row in case.rows):
+        if any(row.event_id not in case.published for row in case.rows):
             self._first.setdefault("outbox", case)
         if any(case.queues().values()):
             self._first.setdefault("waiting", case)
-        if any(not has_outcome(case, owed) and owed[1] in case.published for owed in case.owed):
+        open_ids = [
+            event_id for group, event_id in case.owed if not has_outcome(case, (group, event_id))
+        ]
+        if any(event_id in case.published for event_id in open_ids):
             self._first.setdefault("lag", case)
 
     def conclude(self, seen: Seen) -> None:
         if not seen.has_ended:
             return
         for what in DRAINED:
-            for entry in seen.facts.left.get(what, ()):
+            for leftover in seen.facts.left.get(what, ()):
                 self.checked += 1
-                if entry[5]:
-                    left = f"{times(entry[5], f'entry of {what}', f'entries of {what}')} left"
+                if leftover.count:
+                    count = times(leftover.count, f"entry of {what}", f"entries of {what}")
+                    left = f"{count} left"
                     case = self._first.get(what)
                     if case is not None:
                         self.breaks(case, left)
@@ -144,9 +151,9 @@ class Drains(Check):
 
 
 def _uncommitted(tracks: Sequence[Track]) -> str:
-    """Who has acknowledged something and committed no position past it; "" if nobody has."""
+    """A process that has acknowledged a record and committed no position past it; "" if none."""
     for track in tracks:
-        for offset, settle in track.acked.items():
-            where = f"{track.topic}/{track.partition}"
-            return f": {settle[2]} settled {where} offset {offset} and did not commit it"
+        for settled in track.uncommitted():
+            where = f"{settled.topic}/{settled.partition} offset {settled.offset}"
+            return f": {settled.process} settled {where} and did not commit it"
     return ""

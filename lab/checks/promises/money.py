@@ -1,6 +1,6 @@
 """Promises about money, by the ledger of the payment gateway and by the committed intents.
 
-Not here: what processes believe to have charged. Only the ledger counts.
+Not here: the charges that processes believe to have made. Only the ledger counts.
 """
 
 from lab.checks.check import Check, Seen, seconds, times
@@ -17,14 +17,14 @@ class NoDoubleCharge(Check):
 
     def judge(self, case: Case) -> None:
         net, taken, is_moved = 0, [], False
-        for entry in case.ledger:
-            if entry[5] == "capture":
+        for line in case.ledger:
+            if line.action == "capture":
                 net, is_moved = net + 1, True
-                taken.append(seconds(entry[1]))
-            elif entry[5] == "refund":
+                taken.append(seconds(line.t_us))
+            elif line.action == "refund":
                 net, is_moved = net - 1, True
             else:
-                is_moved |= entry[5] == "decline"
+                is_moved |= line.action == "decline"
                 continue
             if not 0 <= net <= 1:
                 what = f"{len(taken)} captures, at {' and '.join(taken)}"
@@ -37,7 +37,7 @@ class MoneyMatches(Check):
     """Money is kept iff the order is CONFIRMED, and every amount is the order's.
 
     An order that is neither terminal nor finished, or has an open intent, has open money: it is
-    listed, and whether it may stand there is for `converges` to say.
+    listed, and `converges` judges whether it may stand there.
     """
 
     name = "money-matches"
@@ -51,10 +51,10 @@ class MoneyMatches(Check):
         if not case.rows or not case.is_whole:
             return
         self.checked += 1
-        amount, currency = case.rows[0][9], case.rows[0][8]
+        amount, currency = case.rows[0].amount_cents, case.rows[0].currency
         kept = 0
-        for entry in case.ledger:
-            action, cents, of = entry[5], entry[8], entry[9]
+        for line in case.ledger:
+            action, cents, of = line.action, line.amount_cents, line.currency
             if action not in ("capture", "refund"):
                 continue
             if cents != amount or (of and of != currency):
@@ -91,16 +91,16 @@ class ChargeAfterValidation(Check):
 
     def judge(self, case: Case) -> None:
         for intent in case.intents:
-            op, kind, state = intent[4], intent[5], intent[9]
-            if op == "close":
+            kind, state = intent.intent_kind, intent.state
+            if intent.op == "close":
                 continue
             self.checked += 1
             if state not in (CHARGE_IN if kind == "charge" else REFUND_IN):
                 self.breaks(case, f"a {kind} was announced while it was {state}")
                 return
         if case.is_whole and not case.is_revived:
-            opened = {intent[5] for intent in case.intents if intent[4] == "open"}
-            moved = {entry[5] for entry in case.ledger}
+            opened = {intent.intent_kind for intent in case.intents if intent.op == "open"}
+            moved = {line.action for line in case.ledger}
             for kind, action in (("charge", "capture"), ("refund", "refund")):
                 if action in moved and kind not in opened:
                     self.checked += 1

@@ -1,6 +1,6 @@
-"""Promises about orders: what was accepted is kept, what was refused is not, and nothing else is.
+"""Promises about orders: accepted ones are kept, refused ones leave nothing, no others exist.
 
-Not here: money (`money`) and what becomes of their events (`events`).
+Not here: their money (`money`) and their events (`events`).
 """
 
 from lab.checks.check import Check, Seen
@@ -8,6 +8,7 @@ from lab.checks.contract import Contract
 from lab.checks.fact_folds import Ask
 from lab.checks.order_case import Case
 from lab.checks.tables import EVENT_OF, NEXT, TOPIC_OF, is_refusal
+from lab.history.facts import RowEntry
 
 
 class AcceptedIsDurable(Check):
@@ -21,19 +22,19 @@ class AcceptedIsDurable(Check):
         self._elsewhere: list[tuple[Case, str]] = []
 
     def judge(self, case: Case) -> None:
-        accepted = [answer for answer in case.answers if 200 <= answer[8] < 300]
+        accepted = [answer for answer in case.answers if 200 <= answer.status < 300]
         if not case.is_whole or not (accepted or case.cancels):
             return
         self.checked += 1
-        if case.cancels and case.rows and not any(row[5] == "CANCELLED" for row in case.rows):
+        if case.cancels and case.rows and not any(row.state == "CANCELLED" for row in case.rows):
             self.breaks(case, f"its cancel was granted, and it is {case.state}")
         if accepted and not case.rows:
-            key = accepted[0][5]
+            key = accepted[0].key
             if key:
                 # Under its key another request may have created the order: see `conclude`.
                 self._elsewhere.append((case, key))
             else:
-                self.breaks(case, f"it was accepted with {accepted[0][8]}, and there is no row")
+                self.breaks(case, f"it was accepted with {accepted[0].status}, and there is no row")
 
     def conclude(self, seen: Seen) -> None:
         for case, key in self._elsewhere:
@@ -49,13 +50,13 @@ class RefusedLeavesNothing(Check):
     sentence = "nothing is stored, published or charged for an order that was refused"
 
     def judge(self, case: Case) -> None:
-        refused = [answer for answer in case.answers if is_refusal(answer[8], answer[9])]
+        refused = [each for each in case.answers if is_refusal(each.status, each.problem)]
         if not refused or not case.is_whole:
             return
         self.checked += 1
         left = _traces(case)
         if left:
-            self.breaks(case, f"it was refused with {refused[0][8]}, and there is {left}")
+            self.breaks(case, f"it was refused with {refused[0].status}, and there is {left}")
 
 
 class NoPhantom(Check):
@@ -72,10 +73,11 @@ class NoPhantom(Check):
         if not case.begun:
             self.breaks(case, f"there is {traces}, and nobody asked for it")
             return
-        kinds = [entry[5] for entry in case.ledger]
-        if not case.intents and not case.is_revived and ("capture" in kinds or "decline" in kinds):
+        actions = [line.action for line in case.ledger]
+        was_asked = "capture" in actions or "decline" in actions
+        if was_asked and not case.intents and not case.is_revived:
             self.breaks(case, "the payment gateway was asked to charge without an intent")
-        if "refund" in kinds and "capture" not in kinds:
+        if "refund" in actions and "capture" not in actions:
             self.breaks(case, "there is a refund, and nothing was captured")
 
 
@@ -106,21 +108,18 @@ class LegalTransitions(Check):
         if not rows:
             return
         self.checked += 1
-        state, version, money = "", 0, rows[0][8:]
+        state, version, first = "", 0, rows[0]
         for row in rows:
-            if row[4] != version + 1:
-                self.breaks(case, f"version {row[4]} follows version {version}")
+            wrong = _wrong_move(row, state, version)
+            if not wrong and (row.currency, row.amount_cents) != (
+                first.currency,
+                first.amount_cents,
+            ):
+                wrong = f"its amount changed with version {row.version}"
+            if wrong:
+                self.breaks(case, wrong)
                 return
-            if row[5] not in NEXT[state]:
-                self.breaks(case, f"it went from {state or 'nothing'} to {row[5]}")
-                return
-            if row[7] != EVENT_OF[row[5]]:
-                self.breaks(case, f"{row[5]} owes {EVENT_OF[row[5]]}, not {row[7] or 'nothing'}")
-                return
-            if row[8:] != money:
-                self.breaks(case, f"its amount changed with version {row[4]}")
-                return
-            state, version = row[5], row[4]
+            state, version = row.state, row.version
 
 
 class OutboxAtomic(Check):
@@ -137,23 +136,35 @@ class OutboxAtomic(Check):
         published, rows = case.published, case.rows
         self.checked += len(rows)
         for row in rows:
-            kind = row[7]
-            if row[6] not in published:
+            kind = row.event_type
+            if row.event_id not in published:
                 self.breaks(case, f"{kind or 'an event'} is owed and was never published")
                 continue
-            record = published[row[6]]
-            if record is not None and record[4] != TOPIC_OF.get(kind):
-                self.breaks(case, f"{kind} was published on {record[4]}")
+            record = published[row.event_id]
+            if record is not None and record.topic != TOPIC_OF.get(kind):
+                self.breaks(case, f"{kind} was published on {record.topic}")
         if len(published) != len(rows):
-            owed = {row[6] for row in rows}
+            owed = {row.event_id for row in rows}
             for event_id, record in published.items():
                 if event_id not in owed:
-                    kind = record[8] if record else event_id
+                    kind = record.event_type if record else event_id
                     self.breaks(case, f"{kind} was published, and no committed change owes it")
 
 
+def _wrong_move(row: RowEntry, state: str, version: int) -> str:
+    """The fault in a move from this state and version, in words; "" if there is none."""
+    if row.version != version + 1:
+        return f"version {row.version} follows version {version}"
+    if row.state not in NEXT[state]:
+        return f"it went from {state or 'nothing'} to {row.state}"
+    owed = EVENT_OF[row.state]
+    if row.event_type != owed:
+        return f"{row.state} owes {owed}, not {row.event_type or 'nothing'}"
+    return ""
+
+
 def _traces(case: Case) -> str:
-    """What there is of an order outside of its client, in words; "" if nothing."""
+    """A trace of an order outside of its client, in words; "" if there is none."""
     if case.rows:
         return "an order row"
     if case.published or case.parked:
@@ -166,12 +177,12 @@ def _traces(case: Case) -> str:
 
 
 def _double(ask: Ask) -> str:
-    """What is wrong with the requests under one key, in words; "" if nothing."""
+    """The fault in the requests under one key, in words; "" if there is none."""
     if len(ask.created) > 1:
         return f"{len(ask.created)} orders"
-    granted = [answer for answer in ask.answers if 200 <= answer[8] < 300]
-    if len({answer[10] for answer in granted}) > 1:
+    granted = [answer for answer in ask.answers if 200 <= answer.status < 300]
+    if len({answer.answer for answer in granted}) > 1:
         return "answers with different order ids"
-    if len({ask.bodies[answer[3]] for answer in granted}) > 1:
+    if len({ask.bodies[answer.subject] for answer in granted}) > 1:
         return "different bodies, both accepted"
     return ""

@@ -1,16 +1,16 @@
-"""Promises about positions and ownership: what is committed, and by whom it may be.
+"""Promises about positions and ownership: a commit passes settled records only, under valid epochs.
 
-Not here: who owned a partition when. Only epochs, fences and offsets are compared.
+Not here: the owner of a partition at an instant. Only epochs, fences and offsets are compared.
 """
 
 from lab.checks.check import Check, Seen
 
 
 class CommitPrefix(Check):
-    """A committed position never passes an offset that nobody acknowledged.
+    """A committed position never passes an offset that no member acknowledged.
 
-    As processes tell it: when a position is told, all below it are acknowledged. As the bus has it:
-    of what a position passed, nothing is left unacknowledged.
+    By the entries of processes: when a position is reported, all below it are acknowledged. By the
+    facts of the bus: no offset below the committed position is left unacknowledged.
     """
 
     name = "commit-prefix"
@@ -49,11 +49,11 @@ class Fenced(Check):
                     f"was accepted after one of epoch {present}"
                 )
         for life in seen.lives:
-            for settle in life.stale:
+            for settled in life.stale:
+                where = f"{settled.topic}/{settled.partition} offset {settled.offset}"
                 self.broken(
-                    f"{life.name} settled {settle[5]}/{settle[6]} offset {settle[7]} under epoch "
-                    f"{settle[8]} after it had lost it",
-                    settle[3],
+                    f"{life.name} settled {where} under epoch {settled.epoch} after it had lost it",
+                    settled.subject,
                 )
         for process, group, event_id in seen.calls.claims.usurped:
             self.broken(

@@ -1,7 +1,7 @@
 """Promises about processes: bounds, deadlines, leaving without a trace, giving everything back.
 
-All of it is told by entries of one process, in its own order. Not here: what a process
-does to orders.
+All of it shows in the entries of one process, in its own order. Not here: the effects of a process
+on orders.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
 from lab.checks.process_life import Ended, Life, Overdue, group_of
 from lab.checks.tables import DRAINED
-from lab.history.shapes import Admitted, Deliver
+from lab.history.calls import AdmittedEntry, DeliverEntry
 
 _LAST_US: Final = 1_000_000
-"""Before its end: what is refused then is not tried again, or once more at most."""
+"""Before its end: a call that is refused then is repeated once more at most."""
 
 
 class Bounded(Check):
@@ -35,8 +35,9 @@ class Bounded(Check):
     def folds(self) -> Mapping[str, Fold]:
         return {"admitted": self._admit}
 
-    def _admit(self, entry: Admitted) -> None:
-        self._admitted[entry[2]] = max(entry[4], self._admitted.get(entry[2], 0))
+    def _admit(self, entry: AdmittedEntry) -> None:
+        before = self._admitted.get(entry.process, 0)
+        self._admitted[entry.process] = max(entry.requests, before)
 
     def conclude(self, seen: Seen) -> None:
         for life in seen.lives:
@@ -98,11 +99,11 @@ class GracefulShutdown(Check):
     """A process that was told to stop ends in time and leaves nothing half done or done twice.
 
     Everything it was handed is settled or given back, and nothing that it acknowledged is started
-    again by somebody else: it committed before it left. What it had to cancel it moved to the retry
-    path. Killed ones are judged by nobody; who stopped while broker or order store were down, or
-    its group was cut off from the broker, could finish nothing and hand nothing on, so it need only
-    end in time. So need one whose order store refused to the last what it could not finish: a
-    record that can be neither noted nor moved holds back what was settled behind it.
+    again by another process: it committed before it left. It moved the deliveries that it had to
+    cancel to the retry path. Killed ones are not judged. A process that stopped while broker or
+    order store were down, or while its group was cut off from the broker, could finish nothing and
+    hand nothing on, so it need only end in time. So need a process whose order store refused its
+    last calls: a record that can be neither noted nor moved holds back those settled behind it.
     """
 
     name = "graceful-shutdown"
@@ -119,7 +120,7 @@ class GracefulShutdown(Check):
             if wrong:
                 self.broken(f"{life.name} was told to stop and {wrong}", subject)
 
-    def _wrong(self, life: Life, seen: Seen, redone: Sequence[Deliver]) -> tuple[str, str]:
+    def _wrong(self, life: Life, seen: Seen, redone: Sequence[DeliverEntry]) -> tuple[str, str]:
         assert life.term_us is not None
         if life.end_us is None:
             return "never ended", ""
@@ -132,11 +133,12 @@ class GracefulShutdown(Check):
         if life.left_open:
             first = life.left_open[0]
             left = times(len(life.left_open), "delivery", "deliveries")
-            return f"left {left} unsettled, {first[10]} first", first[3]
+            return f"left {left} unsettled, {first.event_type} first", first.subject
         group = group_of(life.name)
         if seen.facts.was_out(group, life.term_us, life.end_us):
             return "", ""
-        cancelled, abandoned = life.drained[1:] if life.drained is not None else (0, 0)
+        drained = life.drained
+        cancelled, abandoned = (0, 0) if drained is None else (drained.cancelled, drained.abandoned)
         last_us = max(life.term_us, life.end_us - _LAST_US)
         if (cancelled or abandoned) and seen.facts.was_refused(group, last_us, life.end_us):
             return "", ""
@@ -145,24 +147,27 @@ class GracefulShutdown(Check):
         if redone:
             first = redone[0]
             again = times(len(redone), "record")
-            return f"{again} that it had settled were started again, {first[10]} first", first[3]
+            what = f"{again} that it had settled were started again, {first.event_type} first"
+            return what, first.subject
         return "", ""
 
 
-def _redone(life: Life) -> Sequence[Deliver]:
-    """Records that are started again because of how a life left, in the order of their starts.
+def _redone(life: Life) -> Sequence[DeliverEntry]:
+    """Records that are started again because of the way a life left, in the order of their starts.
 
-    What it acknowledged before its last rebalance has nothing to do with that; nor has anything, if
-    the rebalance took all that it had before it began to drain.
+    Its acknowledgements before its last rebalance have nothing to do with that; nor have any, if
+    the rebalance took all its partitions before it began to drain.
     """
-    if life.epoch and life.lost_epoch == life.epoch and not any(life.drained or ()):
+    drained = life.drained
+    had_work = drained is not None and (drained.drained or drained.cancelled or drained.abandoned)
+    if life.epoch and life.lost_epoch == life.epoch and not had_work:
         return ()
     redone = [
         started
         for started, epoch in life.started_again.values()
         if epoch == life.epoch or not life.epoch
     ]
-    return sorted(redone, key=lambda started: started[1])
+    return sorted(redone, key=lambda started: started.t_us)
 
 
 class NoLeak(Check):
@@ -172,11 +177,11 @@ class NoLeak(Check):
     sentence = "leases, locks, transactions, connections, tasks and timers are given back"
 
     def conclude(self, seen: Seen) -> None:
-        for what, entries in seen.facts.left.items():
+        for what, leftovers in seen.facts.left.items():
             if what in DRAINED:
                 continue
-            self.checked += len(entries)
-            for entry in entries:
-                if entry[5]:
-                    whose = "" if entry[2] == "run" else f"{entry[2]}: "
-                    self.broken(f"{whose}{times(entry[5], what)} left at the end", entry[3])
+            self.checked += len(leftovers)
+            for left in leftovers:
+                if left.count:
+                    whose = "" if left.process == "run" else f"{left.process}: "
+                    self.broken(f"{whose}{times(left.count, what)} left at the end", left.subject)

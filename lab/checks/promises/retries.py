@@ -1,12 +1,13 @@
-"""Promises about trying again: how often, how soon, at whose cost, and not at somebody who is down.
+"""Promises about trying again: how often, how soon, at which cost, and not while all calls fail.
 
-Not here: what becomes of an event in the end (`dead_letters`, `liveness`).
+Not here: the end of an event that is given up (`dead_letters`, `liveness`).
 """
 
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
-from lab.checks.order_case import Case, Owed
+from lab.checks.order_case import Case, Owed, owed_of
 from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
+from lab.history.calls import RetryingEntry
 
 
 class RetryLaw(Check):
@@ -23,12 +24,12 @@ class RetryLaw(Check):
         if case.failures:
             for (group, _), failures in _failures(case).items():
                 if failures > self.contract.attempts_max:
-                    # How often it may be depends on what happened to the group: see `conclude`.
+                    # The limit depends on kills and rebalances of the group: see `conclude`.
                     self._many.append((case, group, failures))
         self.checked += len(case.retrying)
         wrong = ""
-        for entry in case.retrying:
-            wrong = wrong or self._wrong_delay(entry[7], entry[6], entry[8], entry[9])
+        for retrying in case.retrying:
+            wrong = wrong or self._wrong_delay(retrying)
         wrong = wrong or self._too_early(case) or self._too_many(case)
         if wrong:
             self.breaks(case, wrong)
@@ -44,17 +45,18 @@ class RetryLaw(Check):
         for case, group, failures in self._many:
             again = (
                 seen.calls.kills.get(group, 0)
-                + max(seen.calls.epochs.get(group, 0) - 1, 0)
+                + max(seen.deliveries.epochs.get(group, 0) - 1, 0)
                 + seen.facts.repeats.get(case.subject, 0)
                 + len(case.redriven)
             )
             if failures > self.contract.attempts_max * (1 + again):
                 self.breaks(case, f"{group} made {failures} attempts at one event")
 
-    def _wrong_delay(self, error: str, attempt: int, where: str, delay_us: int) -> str:
+    def _wrong_delay(self, retrying: RetryingEntry) -> str:
         contract = self.contract
-        if error in NEVER_RETRIED:
-            return f"tried again after {error}"
+        attempt, where, delay_us = retrying.attempt, retrying.where, retrying.delay_us
+        if retrying.error_class in NEVER_RETRIED:
+            return f"tried again after {retrying.error_class}"
         if attempt >= contract.attempts_max and where != "throttled":
             return f"tried again after attempt {attempt} of {contract.attempts_max}"
         if where == "in_place":
@@ -80,24 +82,26 @@ class RetryLaw(Check):
         if not case.started_again:
             return ""
         due: dict[tuple[str, str, int], int] = {}
-        for entry in case.retrying:
-            if entry[8].startswith("tier.") or entry[8] == "unparked":
-                key = (entry[4], entry[5], entry[6] + 1)
-                due[key] = min(entry[1] + entry[9], due.get(key, entry[1] + entry[9]))
+        for retrying in case.retrying:
+            if retrying.where.startswith("tier.") or retrying.where == "unparked":
+                key = (retrying.group, retrying.event_id, retrying.attempt + 1)
+                due_us = retrying.t_us + retrying.delay_us
+                due[key] = min(due_us, due.get(key, due_us))
         for again in case.again:
             key = (again.group, again.event_id, again.attempt + 1)
             if key in due:
                 due[key] = min(again.t_us + again.after_us, due[key])
         for run in case.started_again:
-            due_us = due.get((run[4], run[5], run[7]))
-            if due_us is not None and run[1] + self.contract.skew_us < due_us:
-                return f"{run[4]} made attempt {run[7]} {seconds(due_us - run[1])} too early"
+            early_us = due.get((run.group, run.event_id, run.attempt), run.t_us) - run.t_us
+            if early_us > self.contract.skew_us:
+                return f"{run.group} made attempt {run.attempt} {seconds(early_us)} too early"
         return ""
 
     def _too_many(self, case: Case) -> str:
+        most = self.contract.attempts_max
         for run in case.started_again:
-            if run[7] > self.contract.attempts_max:
-                return f"{run[4]} made attempt {run[7]} of {self.contract.attempts_max}"
+            if run.attempt > most:
+                return f"{run.group} made attempt {run.attempt} of {most}"
         return ""
 
 
@@ -143,7 +147,7 @@ class BreakerLaw(Check):
 def _failures(case: Case) -> dict[Owed, int]:
     """How many attempts failed, by (group, event id)."""
     failures: dict[Owed, int] = {}
-    for entry in case.failures:
-        if entry[8] not in NO_ATTEMPT:
-            failures[entry[4], entry[5]] = failures.get((entry[4], entry[5]), 0) + 1
+    for run in case.failures:
+        if run.result not in NO_ATTEMPT:
+            failures[owed_of(run)] = failures.get(owed_of(run), 0) + 1
     return failures

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import pytest
 
 from lab.domain.errors import Transient
+from lab.history.calls import SettleEntry
+from lab.history.entries import kind_of
 from lab.ports.bus import Ack, Consumer, Delivery, Release, Retry, Settlement, StopReport
 from lab.ports.every_call import Method, around_every_call, awaited_methods
 from lab.runtime.virtual_loop import Scheduler, sleep_us
@@ -27,6 +29,7 @@ from tests.contract.bus_world import (
     publish,
     settlements,
 )
+from tests.kit.entries import of_type, without_time
 
 T = TypeVar("T")
 LIMITS = limits(revoke_us=500 * MS, rest_us=400 * MS, commit_after_us=10 * MS)
@@ -80,7 +83,7 @@ def revoke(member: MemoryMember) -> "asyncio.Task[None]":
 
 def told(member: MemoryMember) -> list[tuple[Any, ...]]:
     """The history without its times."""
-    return [(entry[0], *entry[2:]) for entry in member.entries]
+    return [without_time(entry) for entry in member.entries]
 
 
 class Busy:
@@ -120,9 +123,8 @@ async def parked(world: MemoryBusWorld, after_us: int, **given: Any) -> tuple[Me
     await publish(world, "k")
     member = await start(world, handle, **given)
     await world.until(lambda: len(settlements(member)) == 1, "it is parked")
-    (settled_us,) = [entry[1] for entry in member.entries if entry[0] == "settle"]
-    assert isinstance(settled_us, int)
-    return member, settled_us + after_us
+    (settled,) = of_type(member.entries, SettleEntry)
+    return member, settled.t_us + after_us
 
 
 # ---- the history, and what is not read
@@ -169,9 +171,10 @@ def test_a_record_that_nobody_reads_is_settled_as_it_comes_in() -> None:
         epoch = member.subscription.epoch
         assert journal.seen() == ["read"]
         assert member.subscription.in_flight == 0
-        (entry,) = [entry for entry in told(member) if entry[0] == "settle" and entry[8] == "e2"]
+        settled = of_type(member.entries, SettleEntry)
+        (unread,) = [without_time(entry) for entry in settled if entry.event_id == "e2"]
         place = ("group", "orders", 0, 1, epoch)
-        assert entry == ("settle", "m", "7.1", *place, "e2", "ack", "unread", 0)
+        assert unread == ("settle", "m", "7.1", *place, "e2", "ack", "unread", 0)
 
     run(case)
 
@@ -484,7 +487,7 @@ def test_an_assignment_that_nobody_took_away_first_fences_the_last_one() -> None
         await sleep_us(MS)
         assert settlements(member) == [("0", "stale")]
         assert (subscription.epoch, subscription.in_flight) == (epoch + 1, 0)
-        kinds = [entry[0] for entry in member.entries]
+        kinds = [kind_of(entry) for entry in member.entries]
         assert kinds == ["owned", "held", "deliver", "revoked", "owned", "settle"]
 
     run(case)

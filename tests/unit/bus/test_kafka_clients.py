@@ -29,7 +29,7 @@ class Unreachable:
         self.client = self
         self.is_stopped = False
         self.outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        made.append(self)
+        clients.append(self)
 
     async def start(self) -> None:
         await self.outcome
@@ -49,13 +49,13 @@ class Unreachable:
         return dict.fromkeys(places, 3)
 
 
-made: list[Unreachable] = []
+clients: list[Unreachable] = []
 
 
 @pytest.fixture(autouse=True)
 def library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every producer and reader is one of ours."""
-    made.clear()
+    clients.clear()
     monkeypatch.setattr(kafka, "AIOKafkaProducer", Unreachable)
     monkeypatch.setattr(kafka_reader, "AIOKafkaConsumer", Unreachable)
 
@@ -79,11 +79,11 @@ def test_who_publishes_again_at_once_takes_nothing_from_those_who_waited_with_hi
         first = asyncio.ensure_future(stubborn())
         second = asyncio.ensure_future(publisher.publish([RECORD]))
         await let_run()
-        made[0].outcome.set_exception(kafka_errors.KafkaConnectionError())
+        clients[0].outcome.set_exception(kafka_errors.KafkaConnectionError())
         await let_run()
         assert second.done()
         assert not first.done(), "it has begun again"
-        made[1].outcome.set_exception(kafka_errors.KafkaConnectionError())
+        clients[1].outcome.set_exception(kafka_errors.KafkaConnectionError())
         return list(await asyncio.gather(first, second, return_exceptions=True))
 
     assert [type(error) for error in asyncio.run(main())] == [Transient, Transient]
@@ -103,15 +103,15 @@ def test_a_look_at_the_lag_that_did_not_come_to_be_hinders_no_other(end: str) ->
         looking = asyncio.ensure_future(watch.lag())
         await let_run()
         if end == "refused":
-            made[0].outcome.set_exception(kafka_errors.KafkaConnectionError())
+            clients[0].outcome.set_exception(kafka_errors.KafkaConnectionError())
         else:
             looking.cancel()
         with pytest.raises((Transient, asyncio.CancelledError)):
             await looking
-        assert made[0].is_stopped
+        assert clients[0].is_stopped
         again = asyncio.ensure_future(watch.lag())
         await let_run()
-        made[1].outcome.set_result(None)
+        clients[1].outcome.set_result(None)
         return await again
 
     assert asyncio.run(main()) == 6

@@ -11,9 +11,11 @@ from lab.bus.memory.consumer import MemoryConsumer
 from lab.bus.memory.groups import Assignor
 from lab.bus.memory.log import MemoryLog
 from lab.domain.errors import Fenced, Permanent, Transient
-from lab.history.entries import FIELDS, Entry
+from lab.history.entries import Entry, kind_of
+from lab.history.facts import AppendedEntry, CommittedEntry
 from lab.ports.bus import Listener, Outgoing, TopicPartition, Unread
 from lab.runtime.virtual_loop import Scheduler, sleep_us
+from tests.kit.entries import of_type
 
 MS = 1_000
 S = 1_000 * MS
@@ -232,17 +234,17 @@ def test_the_facts_are_complete_and_say_what_was_accepted() -> None:
 
     with Scheduler() as scheduler:
         facts = scheduler.run(main())
-    assert [fact[0] for fact in facts] == ["appended"] * 3 + ["committed"] * 2
-    assert all(len(fact) == len(FIELDS[str(fact[0])]) for fact in facts)
-    parked, first, second = (dict(zip(FIELDS["appended"], f, strict=True)) for f in facts[:3])
-    assert (parked["event_id"], parked["event_type"]) == ("e-1", "OrderCreated")
-    assert (parked["subject"], parked["attempt"], first["attempt"]) == ("7.1", 3, 0)
-    assert len({str(fact["digest"]) for fact in (parked, first, second)}) == 3
-    assert [fact[-2:] for fact in facts[3:]] == [(1, True), (9, False)]
+    assert [kind_of(fact) for fact in facts] == ["appended"] * 3 + ["committed"] * 2
+    parked, first, second = of_type(facts, AppendedEntry)
+    assert (parked.event_id, parked.event_type) == ("e-1", "OrderCreated")
+    assert (parked.subject, parked.attempt, first.attempt) == ("7.1", 3, 0)
+    assert len({record.digest for record in (parked, first, second)}) == 3
+    answers = [(fact.epoch, fact.accepted) for fact in of_type(facts, CommittedEntry)]
+    assert answers == [(1, True), (9, False)]
 
 
 def test_the_digest_covers_key_value_and_event_headers_and_nothing_else() -> None:
-    async def main() -> list[object]:
+    async def main() -> list[str]:
         world = World(scheduler)
         records = [
             Outgoing("orders", b"k", b"v", HEADERS),
@@ -251,7 +253,7 @@ def test_the_digest_covers_key_value_and_event_headers_and_nothing_else() -> Non
             Outgoing("orders", b"k", b"v", (*HEADERS, ("ce_extra", b"1"))),
         ]
         await world.log.publisher(scheduler.root).publish(records)
-        return [fact[9] for fact in world.facts]
+        return [record.digest for record in of_type(world.facts, AppendedEntry)]
 
     with Scheduler() as scheduler:
         one, same, shifted, extra = scheduler.run(main())

@@ -3,7 +3,9 @@
 Not here: what each promise catches (`planted_bugs/`).
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ from lab.checks.run_numbers import Acted, Histogram
 from lab.checks.verdict import GoalError, judge_run, parse_goal
 from lab.domain.events import EVENT_OF_STATE, READS, TOPIC_OF
 from lab.domain.order import TERMINAL, TRANSITIONS
-from lab.history.entries import FACTS, Entry
+from lab.history.entries import FACTS, KINDS, Entry, kind_of
 from tests.kit.histories import (
     CONTRACT,
     HEALTHY,
@@ -64,8 +66,9 @@ def test_the_tables_of_the_checks_agree_with_the_domain() -> None:
 
 def _facts_last(entries: Sequence[Entry]) -> list[Entry]:
     """As in the real world: facts are gathered from the servers when the run has ended."""
-    late = [e for e in entries if e[0] in FACTS and e[0] not in ("phase", "life", "left")]
-    calls = [e for e in entries if e[0] not in FACTS or e[0] in ("phase", "life", "left")]
+    gathered = FACTS.keys() - {"phase", "life", "left"}
+    late = [entry for entry in entries if kind_of(entry) in gathered]
+    calls = [entry for entry in entries if kind_of(entry) not in gathered]
     return [*calls[:-1], *late, calls[-1]]
 
 
@@ -88,7 +91,8 @@ def test_the_order_between_processes_and_witnesses_changes_nothing(random: objec
     entries = HEALTHY["retried"]()
     lanes: dict[object, list[Entry]] = {}
     for entry in entries[: where(entries, "phase")]:
-        lanes.setdefault((entry[2], entry[3] if entry[0] in FACTS else ""), []).append(entry)
+        kind, _, process, subject, *_ = entry
+        lanes.setdefault((process, subject if kind in FACTS else ""), []).append(entry)
     merged: list[Entry] = []
     while lanes:
         key = random.choice(sorted(lanes, key=str))  # type: ignore[attr-defined]
@@ -199,7 +203,7 @@ def test_an_entry_that_cannot_be_read_is_an_internal_error_and_stops_nobody_else
     checker = Checker(CONTRACT)
     checker.take([("row", 1, "store", "37.1")])
     checker.take(plain())
-    with pytest.raises(CheckError, match="IndexError"):
+    with pytest.raises(CheckError, match="Expected 10 arguments, got 4"):
         checker.findings()
 
 
@@ -215,6 +219,22 @@ def test_only_the_promises_that_were_asked_for_are_judged() -> None:
     checker = Checker(CONTRACT, only=("converges", "no-leak"))
     checker.take(plain())
     assert [finding.name for finding in checker.findings()] == ["no-leak", "converges"]
+
+
+def test_every_fold_takes_the_entries_of_its_kind() -> None:
+    checker = Checker(CONTRACT)
+    parts = (checker._facts, checker._calls, checker._deliveries, checker.acted)
+    tables = [table for part in parts for table in (part.folds(), part.hot_folds())]
+    tables += [check.folds() for check in checker._checks]
+
+    taken = [
+        (kind, next(iter(get_type_hints(fold).values())))
+        for table in tables
+        for kind, fold in table.items()
+    ]
+
+    assert len(taken) > 40
+    assert [kind for kind, entry_type in taken if entry_type is not KINDS[kind]] == []
 
 
 # ---- numbers
@@ -238,12 +258,12 @@ def test_the_numbers_of_a_run_are_those_of_its_history() -> None:
     entries = HEALTHY["cancelled"]()
     checker.take(entries)
     checker.findings()
-    acted = checker.acted
+    acted, kinds = checker.acted, Counter(map(kind_of, entries))
     assert acted.orders == 1
     assert acted.happened("REFUNDED") == 1
-    assert acted.deliveries == sum(entry[0] == "deliver" for entry in entries)
-    assert acted.attempts == sum(entry[0] == "handle.begin" for entry in entries)
-    assert acted.calls == sum(entry[0] == "call.end" for entry in entries)
+    assert acted.deliveries == kinds["deliver"]
+    assert acted.attempts == kinds["handle.begin"]
+    assert acted.calls == kinds["call.end"]
 
 
 # ---- the verdict on a run
@@ -262,12 +282,11 @@ def _finding(name: str, verdict: Verdict) -> Finding:
 
 
 def _acted(*entries: Entry, orders: int = 100) -> Acted:
-    acted = Acted()
-    acted.by_state["CONFIRMED"] = orders
-    folds = acted.folds()
-    for entry in entries:
-        folds[str(entry[0])](entry)
-    return acted
+    checker = Checker(CONTRACT, checks=())
+    if entries:
+        checker.take(entries)
+    checker.acted.by_state["CONFIRMED"] = orders
+    return checker.acted
 
 
 def _verdict(

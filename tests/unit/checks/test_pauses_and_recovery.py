@@ -7,7 +7,10 @@ import pytest
 from lab.checks.check import Verdict
 from lab.checks.checker import Checker
 from lab.checks.process_life import Life
-from lab.history.entries import Entry
+from lab.history.calls import HttpBeginEntry
+from lab.history.entries import Entry, time_of
+from lab.history.facts import RowEntry
+from tests.kit.entries import of_type
 from tests.kit.histories import CONTRACT, S, judge, plain
 
 CALLED_FOR_US = 9 * S
@@ -71,21 +74,17 @@ def test_a_process_stands_still_for_every_pause_and_for_nothing_else() -> None:
 def recovery_us(*more: Entry) -> int:
     """Of some healthy orders from their begin to their end, and what happened beside them."""
     checker = Checker(CONTRACT)
-    checker.take(sorted([*plain(), *more], key=at))
+    checker.take(sorted([*plain(), *more], key=time_of))
     checker.findings()
     return checker.acted.recovery_us
-
-
-def at(entry: Entry) -> int:
-    assert isinstance(entry[1], int)
-    return entry[1]
 
 
 def times() -> tuple[int, int]:
     """When the first order was posted, and when its last row was written."""
     entries = plain()
-    first = next(entry for entry in entries if entry[0] == "http.begin")
-    return at(first), max(at(e) for e in entries if e[0] == "row" and e[3] == first[3])
+    first, *_ = of_type(entries, HttpBeginEntry)
+    rows = [row for row in of_type(entries, RowEntry) if row.subject == first.subject]
+    return first.t_us, max(row.t_us for row in rows)
 
 
 def fault(t_us: int) -> Entry:

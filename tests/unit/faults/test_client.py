@@ -8,6 +8,7 @@ import pytest
 from lab.faults.client import ClientFaults
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.table.spec import parse_faults
+from lab.history.calls import HttpBeginEntry, HttpEndEntry
 from lab.history.entries import Entry
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.runtime.chance import Chance
@@ -16,6 +17,7 @@ from lab.runtime.virtual_loop import Scheduler, sleep_us
 from lab.scenarios.client import Client, Tally
 from lab.scenarios.made_up import made_up
 from lab.scenarios.workload import PlannedOrder
+from tests.kit.entries import of_type
 
 MS = 1_000
 TIMEOUT_US = 5_000 * MS
@@ -100,9 +102,9 @@ def test_another_body_goes_under_the_key_of_the_order_that_was_accepted() -> Non
     assert second == first
     # It is no intent of its own: one was submitted, one accepted.
     assert (tally.submitted, tally.accepted, tally.refused) == (1, 1, 0)
-    begun = [entry for entry in history if entry[0] == "http.begin"]
-    assert [entry[3] for entry in begun] == ["1.1", "1.1000000"]
-    assert begun[0][6] != begun[1][6]
+    begun, again = of_type(history, HttpBeginEntry)
+    assert (begun.subject, again.subject) == ("1.1", "1.1000000")
+    assert begun.body_sha256 != again.body_sha256
 
 
 @pytest.mark.parametrize("status", [422, 400])
@@ -125,8 +127,8 @@ def test_who_abandons_an_order_reads_no_answer_and_never_asks_again(takes_us: in
     assert shop.waited == [10 * MS]
     assert (tally.submitted, tally.accepted, tally.refused) == (1, 0, 0)
     assert tally.open == {"1.1": order().key}
-    (end,) = [entry for entry in history if entry[0] == "http.end"]
-    assert end[8:] == (0, "", "")
+    (end,) = of_type(history, HttpEndEntry)
+    assert (end.status, end.problem, end.answer) == (0, "", "")
     assert ended_us >= TIMEOUT_US - 10 * MS, "the run waits for what may still become of it"
 
 

@@ -13,7 +13,16 @@ import pytest
 
 from lab.domain.errors import Transient
 from lab.history.digest import Digest
-from lab.history.entries import CALLS, FACTS, FIELDS, Entry, as_dict
+from lab.history.entries import (
+    CALLS,
+    FACTS,
+    FIELDS,
+    KINDS,
+    Entry,
+    as_dict,
+    kind_of,
+    subject_of,
+)
 from lab.history.history_file import (
     FIRST_ORDERS,
     HIT_ORDERS,
@@ -25,7 +34,6 @@ from lab.history.pen import Pen
 from lab.history.recorded_ports import RecordedDedupe, RecordedPublisher, RecordedStore
 from lab.history.recorded_providers import RecordedGateway, RecordedMailer
 from lab.history.recorder import BATCH, Recorder
-from lab.history.shapes import SHAPES
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import Outgoing
 from lab.ports.store import OutcomeRow, Unit, Verdict
@@ -39,19 +47,39 @@ from lab.runtime.virtual_loop import Scheduler
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.stores.memory.store import MemoryStoreServer
 from tests.contract.store_worlds import make_create
-from tests.kit.histories import Story, plain
+from tests.kit.histories import HEALTHY, Story, plain
 
 # ---- entries
 
 
-def test_the_shapes_of_entries_are_those_of_the_catalogue() -> None:
-    for kind, shape in SHAPES.items():
-        assert len(typing.get_args(shape)) == len(FIELDS[kind]), kind
+TYPES: dict[object, type] = {int: int, bool: bool, tuple[str, ...]: tuple}
+"""The class of the values of a field that is no text, by its declared type."""
+
+
+def test_every_type_of_entry_is_named_after_its_kind() -> None:
+    for kind, entry_type in KINDS.items():
+        words = kind.replace(".", "_").split("_")
+        assert entry_type.__name__ == "".join(map(str.capitalize, words)) + "Entry"
+        assert typing.get_args(typing.get_type_hints(entry_type)["kind"]) == (kind,)
+
+
+def test_every_entry_begins_with_the_same_four_fields() -> None:
+    for kind, fields in FIELDS.items():
+        assert fields[:4] == ("kind", "t_us", "process", "subject"), kind
+
+
+def test_a_kind_is_a_fact_or_a_call() -> None:
     assert not FACTS.keys() & CALLS.keys()
+    assert KINDS.keys() == FACTS.keys() | CALLS.keys()
 
 
-def test_handmade_histories_have_the_fields_of_the_catalogue() -> None:
-    assert all(len(entry) == len(FIELDS[str(entry[0])]) for entry in plain())
+@pytest.mark.parametrize("story", HEALTHY)
+def test_handmade_histories_have_the_fields_of_their_types(story: str) -> None:
+    for entry in HEALTHY[story]():
+        hints = typing.get_type_hints(KINDS[kind_of(entry)])
+        assert len(entry) == len(hints), entry
+        for value, hint in zip(entry, hints.values(), strict=True):
+            assert type(value) is TYPES.get(hint, str), entry
 
 
 # ---- digest
@@ -76,8 +104,8 @@ def test_a_digest_sees_every_change_and_every_swap() -> None:
     whole = _digest([entries])
     assert _digest([[*entries[:-1]]]) != whole
     assert _digest([[entries[1], entries[0], *entries[2:]]]) != whole
-    changed = [*entries[0][:-1], f"{entries[0][-1]}!"]
-    assert _digest([[tuple(changed), *entries[1:]]]) != whole
+    *begin, last = entries[0]
+    assert _digest([[(*begin, f"{last}!"), *entries[1:]]]) != whole
 
 
 def test_a_digest_of_a_large_batch_is_that_of_its_halves() -> None:
@@ -142,7 +170,7 @@ def test_of_a_long_history_the_first_orders_and_those_hit_by_a_fault_are_kept_wh
     assert kept == {f"{n}.1" for n in (*range(1, FIRST_ORDERS + 1), 1_500, 2_100)}
     for subject in ("1500.1", "2100.1"):
         told = [line for line in lines if line["subject"] == subject]
-        assert len(told) == sum(entry[3] == subject for entry in entries)
+        assert len(told) == sum(subject_of(entry) == subject for entry in entries)
     claims = [line["event_id"] for line in lines if line["kind"] == "claim"]
     assert claims[-1].endswith("2100.1")
     assert any(event_id.endswith("1500.1") for event_id in claims)

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.history.entries import Entry
+from lab.history.entries import Entry, time_of
+from lab.history.facts import PhaseEntry
 from lab.history.journal import Journal, JournalError, merged, read_journal
+from tests.kit.entries import of_type
 from tests.kit.histories import HEALTHY, judge
 
 NESTED: Entry = ("owned", 3, "payment-1", "", "payment", 2, (("orders", 0), ("orders", 1)))
@@ -70,7 +72,7 @@ def test_a_killed_process_leaves_what_it_wrote(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=30)
 
     assert ended.returncode == -signal.SIGKILL
-    assert [entry[1] for entry in read_journal(path)] == list(range(1000))
+    assert [time_of(entry) for entry in read_journal(path)] == list(range(1000))
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
@@ -121,7 +123,7 @@ def test_after_the_first_entry_that_could_not_be_written_nothing_more_is(tmp_pat
 
     assert len(failures) == 1
     assert journal.failure is failures[0]
-    found = [entry[1] for entry in read_journal(tmp_path / "j")]
+    found = [time_of(entry) for entry in read_journal(tmp_path / "j")]
     assert found == list(range(len(found)))
     assert 0 < len(found) < 10
     journal.close()
@@ -137,7 +139,7 @@ def test_sources_are_merged_by_time_and_the_first_one_comes_first_at_one_instant
     one = [("phase", 1, "a", "", "x"), ("phase", 5, "a", "", "x")]
     two = [("phase", 1, "b", "", "x"), ("phase", 3, "b", "", "x"), ("phase", 5, "b", "", "x")]
 
-    found = [(entry[1], entry[2]) for entry in merged([one, two])]
+    found = [(t_us, process) for _, t_us, process, *_ in merged([one, two])]
 
     assert found == [(1, "a"), (1, "b"), (3, "b"), (5, "a"), (5, "b")]
 
@@ -158,4 +160,4 @@ def test_a_merge_keeps_the_order_of_each_source_even_if_its_clock_goes_back(
 
     assert len(found) == sum(map(len, told))
     for who, mine in enumerate(told):
-        assert [entry for entry in found if entry[2] == f"{who}"] == mine
+        assert [phase for phase in of_type(found, PhaseEntry) if phase.process == f"{who}"] == mine

@@ -14,10 +14,12 @@ from lab.domain.errors import (
     Throttled,
     Transient,
 )
+from lab.history.calls import BreakerEntry
 from lab.patterns.breaker import Breaker, NoBreaker
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 from lab.stores.memory.base import crossing
 from tests.kit.chain_parts import PROCESS, SECOND, Entries, Hand, make_pen
+from tests.kit.entries import of_type
 from tests.kit.stepping import at_once
 
 
@@ -288,7 +290,7 @@ def test_a_failure_counts_for_the_whole_window_and_no_longer(
     bench.call(Transient("503"))
 
     assert bench.states() == ["open"]
-    (entry,) = [entry for entry in bench.entries if entry[0] == "breaker"]
+    (entry,) = of_type(bench.entries, BreakerEntry)
     assert entry == ("breaker", opened_at * SECOND, PROCESS, "", "gateway", "open")
 
 

@@ -1,8 +1,10 @@
 """A capture that nobody wants any more is given back, or kept by the weak part."""
 
 from lab.domain.order import OrderState
+from lab.history.calls import ActedEntry
 from lab.history.pen import Pen
 from lab.patterns.compensation import KeepLateCaptures, RefundLateCaptures
+from tests.kit.entries import of_type
 from tests.kit.order_world import World, make_payment
 from tests.kit.scripted import SUBJECT
 
@@ -28,8 +30,8 @@ def test_a_late_capture_is_requested_back_with_its_amount_and_key() -> None:
     assert b'"currency":"EUR"' in data
     assert key.encode() in data
     assert world.acted() == [("compensation", "refund_requested")]
-    (entry,) = [entry for entry in world.entries if entry[0] == "acted"]
-    assert entry[2:4] == ("payment-1#1", SUBJECT)
+    (acted,) = of_type(world.entries, ActedEntry)
+    assert (acted.process, acted.subject) == ("payment-1#1", SUBJECT)
 
 
 def test_without_compensation_the_money_is_kept_for_a_cancelled_order() -> None:

@@ -5,10 +5,12 @@ import hashlib
 import pytest
 
 from lab.domain.errors import Down, Indeterminate, Transient
+from lab.history.calls import ActedEntry
 from lab.history.pen import Pen
 from lab.patterns.http_idempotency import IgnoredKeys, StoredKeys
 from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.services.orders import OrdersUseCases
+from tests.kit.entries import of_type
 from tests.kit.order_world import WANTED, World, make_desk
 from tests.kit.scripted import SUBJECT, Flaky
 from tests.kit.virtual_steps import run, step
@@ -29,8 +31,8 @@ def test_the_same_request_gets_the_same_answer_again() -> None:
     assert post(world.desk, "k1") == first
     assert world.told() == ["OrderCreated"]
     assert world.acted() == [("http_idempotency", "replayed")]
-    (entry,) = [entry for entry in world.entries if entry[0] == "acted"]
-    assert entry[2:4] == ("api-1#1", SUBJECT)
+    (acted,) = of_type(world.entries, ActedEntry)
+    assert (acted.process, acted.subject) == ("api-1#1", SUBJECT)
 
 
 def test_the_key_survives_the_process_that_took_it() -> None:

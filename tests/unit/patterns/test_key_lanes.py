@@ -116,7 +116,7 @@ def test_later_records_of_a_locked_key_wait_in_order_of_arrival_and_once() -> No
     for event_id in ("e2", "e3", "e2"):
         bench.arrive(event_id)
 
-    assert [row[0] for row in bench.rows] == ["e1", "e2", "e3"]
+    assert [event_id for event_id, _, _ in bench.rows] == ["e1", "e2", "e3"]
     assert bench.inner.seen == []
     assert bench.entries == [("acted", 0, PROCESS, "1.1", "key_lanes", "held")] * 3
 

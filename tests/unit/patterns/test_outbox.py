@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from lab.domain.errors import Indeterminate, LabError, TooLarge, Transient
 from lab.domain.order import OrderState
+from lab.history.facts import RowEntry
 from lab.history.pen import Pen
 from lab.patterns.outbox import DirectPublish, Relay, to_record
 from lab.ports.bus import Outgoing, Publisher
@@ -51,9 +52,9 @@ def test_an_event_is_published_by_its_caller_once_it_is_committed() -> None:
         log = world.run(main(world))
         assert log.records == [to_record(event) for event in make_create().events]
         assert world.store.outbox.unpublished == 0
-        assert [(entry[0], entry[6]) for entry in world.facts] == [
-            ("row", make_create().events[0].id)
-        ], "the change owes its event all the same"
+        (fact,) = world.facts
+        owed = RowEntry._make(fact).event_id
+        assert owed == make_create().events[0].id, "the change owes its event all the same"
 
 
 def test_nothing_is_published_for_a_unit_that_was_rolled_back() -> None:

@@ -8,6 +8,8 @@ from msgspec.structs import replace
 
 from lab.domain.envelope import header, header_int
 from lab.domain.errors import Indeterminate, LabError, Permanent, Transient
+from lab.history.calls import RedrivenEntry
+from lab.history.entries import time_of
 from lab.patterns.dead_letter import DeadLetterQueue
 from lab.patterns.redrive import Letter, Redrive, Wanted, read_letter, to_record
 from lab.ports.bus import DeadLetter, Outgoing, Record, TopicReader
@@ -24,6 +26,7 @@ from tests.kit.chain_parts import (
     make_pen,
     make_record,
 )
+from tests.kit.entries import of_type
 from tests.kit.stepping import at_once
 
 DLQ = "orders.notification.dlq"
@@ -238,7 +241,7 @@ def test_letters_go_back_no_faster_than_the_rate() -> None:
 
     bench.send_back(bench.letters())
 
-    assert [entry[1] for entry in bench.entries] == [n * 2 * SECOND for n in range(5)]
+    assert [time_of(entry) for entry in bench.entries] == [n * 2 * SECOND for n in range(5)]
 
 
 def test_what_may_not_have_arrived_is_sent_again() -> None:
@@ -330,7 +333,8 @@ def operator(bench: Bench, *, redrives: int, discards: str = "no") -> ScriptedOp
 
 
 def answers(bench: Bench) -> list[tuple[str, int]]:
-    return [(entry[2], entry[3]) for entry in bench.entries.of("redriven")]
+    answered = of_type(bench.entries, RedrivenEntry)
+    return [(entry.answer, entry.redrives) for entry in answered]
 
 
 def test_an_operator_sends_back_so_often_and_then_discards() -> None:

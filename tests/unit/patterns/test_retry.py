@@ -253,8 +253,11 @@ def test_what_cannot_be_parked_says_when_it_is_tried_again_instead() -> None:
 
     at_once(retrying(make_delivery(attempt=3)))
 
-    told = [entry[2:] for entry in entries.of("retrying")]
-    assert told == [(3, "Transient", "tier.1", 5 * SECOND), (3, "Transient", "unparked", 150 * MS)]
+    event = (GROUP, "e1", 3, "Transient")
+    assert entries.of("retrying") == [
+        (*event, "tier.1", 5 * SECOND),
+        (*event, "unparked", 150 * MS),
+    ]
     assert entries.of("acted") == [("retry", "retried")]
 
 

@@ -21,6 +21,7 @@ from lab.domain.errors import (
     Throttled,
     Transient,
 )
+from lab.history.facts import LedgerEntry
 from lab.ports.faults import CallFault, CallFaultKind
 from lab.ports.http import HttpAnswer, HttpSender, NoAnswer, NotSent, PoolExhausted
 from lab.providers.http_client import HttpProviders
@@ -32,6 +33,7 @@ from tests.contract.provider_worlds import (
     SOON_US,
     HttpWorld,
     charge,
+    ledger_lines,
     mail,
     make_third_parties,
     outcome,
@@ -39,6 +41,7 @@ from tests.contract.provider_worlds import (
     refund,
     subject_of,
 )
+from tests.kit.entries import of_type
 
 MS = 1_000
 CLOCK = SystemClock()
@@ -332,7 +335,8 @@ def test_a_torn_last_line_is_cut_off_and_nothing_else(tmp_path: Path) -> None:
         ask(app, idempotency_key="second")
         ask(app)
 
-    assert [entry[6] for entry in ledger_entries(path)] == ["k", "second"]
+    lines = of_type(ledger_entries(path), LedgerEntry)
+    assert [line.key for line in lines] == ["k", "second"]
 
 
 @pytest.mark.parametrize("damage", [b"{}\n", b"\n", b"\xff\n", b'{"t_us":1\n'])
@@ -389,4 +393,4 @@ async def test_what_cannot_be_written_is_told_to_nobody(world: HttpWorld) -> Non
     await world.restart()
     assert await query(world) == [("a", "captured")]
     await charge(world, "b")
-    assert [entry[6] for entry in await world.ledger()] == ["a", "b"]
+    assert [line.key for line in await ledger_lines(world)] == ["a", "b"]

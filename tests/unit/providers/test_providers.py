@@ -17,7 +17,8 @@ from lab.domain.errors import (
     Throttled,
     Transient,
 )
-from lab.history.entries import Entry
+from lab.history.entries import Entry, time_of
+from lab.history.facts import LedgerEntry
 from lab.ports.faults import CallFault, CallFaultKind, CallFaults
 from lab.ports.providers import ChargeState, GatewayAnswer, Known
 from lab.providers.antifraud import AntifraudServer
@@ -31,6 +32,7 @@ from lab.runtime.chance import Chance
 from lab.runtime.errors import DeadlockError
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import Scheduler, sleep_us
+from tests.kit.entries import of_type, without_time
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -110,7 +112,7 @@ class World:
 
     def ledger(self) -> list[tuple[object, ...]]:
         """Action and key of each movement."""
-        return [(entry[5], entry[6]) for entry in self.history if entry[0] == "ledger"]
+        return [(line.action, line.key) for line in of_type(self.history, LedgerEntry)]
 
     def run(self, main: Callable[[SimProviders], Coroutine[object, object, object]]) -> None:
         """Run `main` in a process of its own."""
@@ -148,9 +150,8 @@ def test_a_charge_is_captured_and_written_into_the_ledger() -> None:
 
     world.run(main)
     (entry,) = world.history
-    assert entry[0] == "ledger"
-    assert entry[2:] == (
-        "ledger", "1.1", "payment_gateway", "capture", "charge:o1.1:1", "", 500, "GBP",
+    assert without_time(entry) == (
+        "ledger", "ledger", "1.1", "payment_gateway", "capture", "charge:o1.1:1", "", 500, "GBP",
     )  # fmt: skip
 
 
@@ -239,8 +240,8 @@ def test_a_request_is_executed_before_its_deadline_or_never(
         except Indeterminate:
             assert world.scheduler.now_us == deadline_us, "it is told at the deadline"
         await sleep_us(10 * SECOND)
-        executed = [entry[1] for entry in world.history]
-        assert all(isinstance(at, int) and at <= deadline_us for at in executed)
+        executed = [time_of(entry) for entry in world.history]
+        assert all(at <= deadline_us for at in executed)
         assert answer is None or len(executed) == 1
         assert not world.gateway._in_flight
 

@@ -1,0 +1,474 @@
+"""Calls: entries of what a process says that it did, one named tuple a kind.
+
+A `*.begin` stands before what is done, a `*.end` after it; a begin without an end means that the
+process died in between: the call may or may not have happened. Each class is named after its kind.
+`result` is the verdict (`committed`, `captured`, ...) or the name of an error class, in all classes
+that have it. Not here: facts of witnesses that survive crashes (`facts`), and the rules that hold
+for every entry (`entries`).
+"""
+
+from typing import Literal, NamedTuple
+
+# ---- the client
+
+
+class HttpBeginEntry(NamedTuple):
+    """The client sends a request.
+
+    Attributes:
+        op: `create` or `cancel`.
+        key: the Idempotency-Key, "" without one.
+        send: the ordinal of this request for its order, from 1.
+    """
+
+    kind: Literal["http.begin"]
+    t_us: int
+    process: str
+    subject: str
+    op: str
+    key: str
+    body_sha256: str
+    send: int
+
+
+class HttpEndEntry(NamedTuple):
+    """The client's request has an answer, or never gets one.
+
+    Attributes:
+        status: 0 without an answer.
+        problem: the problem type, "" without one.
+        answer: the order id or "".
+    """
+
+    kind: Literal["http.end"]
+    t_us: int
+    process: str
+    subject: str
+    op: str
+    key: str
+    body_sha256: str
+    send: int
+    status: int
+    problem: str
+    answer: str
+
+
+# ---- publishing
+
+
+class PublishBeginEntry(NamedTuple):
+    """Records are about to be published.
+
+    Attributes:
+        topic: "" if the records of one call go to several topics.
+    """
+
+    kind: Literal["publish.begin"]
+    t_us: int
+    process: str
+    subject: str
+    topic: str
+    event_ids: tuple[str, ...]
+
+
+class PublishEndEntry(NamedTuple):
+    """A publish has ended; see `PublishBeginEntry`."""
+
+    kind: Literal["publish.end"]
+    t_us: int
+    process: str
+    subject: str
+    topic: str
+    event_ids: tuple[str, ...]
+    result: str
+
+
+# ---- the delivery loop
+
+
+class DeliverEntry(NamedTuple):
+    """A record is handed to the chain of its group."""
+
+    kind: Literal["deliver"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    epoch: int
+    event_id: str
+    event_type: str
+    attempt: int
+
+
+class SettleEntry(NamedTuple):
+    """A delivery is settled.
+
+    Attributes:
+        settlement: `ack`, `retry`, `dead`, `release`, or `stale` (of an old epoch: dropped).
+        why: the reason of an `ack`, as in `lab.ports.bus`.
+        after_us: the delay of a `retry`.
+    """
+
+    kind: Literal["settle"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    epoch: int
+    event_id: str
+    settlement: str
+    why: str
+    after_us: int
+
+
+class PositionEntry(NamedTuple):
+    """A process is about to report to the bus how far its group has come."""
+
+    kind: Literal["position"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    epoch: int
+
+
+class HeldEntry(NamedTuple):
+    """More records than ever before are in the hand of a process: fetched and not settled."""
+
+    kind: Literal["held"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    records: int
+
+
+class OwnedEntry(NamedTuple):
+    """A member is given its partitions under a new epoch."""
+
+    kind: Literal["owned"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    epoch: int
+    partitions: tuple[str, ...]
+
+
+class RevokedEntry(NamedTuple):
+    """A member has lost its partitions."""
+
+    kind: Literal["revoked"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    epoch: int
+    partitions: tuple[str, ...]
+
+
+class PausedEntry(NamedTuple):
+    """A subscription fetches nothing for some time."""
+
+    kind: Literal["paused"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    why: str
+    for_us: int
+
+
+class DrainedEntry(NamedTuple):
+    """A stopping process has brought so many deliveries to their end, cancelled and left behind."""
+
+    kind: Literal["drained"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    drained: int
+    cancelled: int
+    abandoned: int
+
+
+# ---- handlers, their patterns and their units of work
+
+
+class HandleBeginEntry(NamedTuple):
+    """A handler starts: one real run, past dedupe and inbox.
+
+    Attributes:
+        sequence: the order's version that the event tells of.
+    """
+
+    kind: Literal["handle.begin"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    event_type: str
+    attempt: int
+    sequence: int
+    deadline_us: int
+    topic: str
+
+
+class HandleEndEntry(NamedTuple):
+    """A handler has ended.
+
+    Attributes:
+        result: `ok`, the name of an error class, `crash` or `cancelled`.
+    """
+
+    kind: Literal["handle.end"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    event_type: str
+    attempt: int
+    result: str
+
+
+class CommitBeginEntry(NamedTuple):
+    """A unit of work is about to be committed.
+
+    Attributes:
+        settles: the unit ends the handling of its event as done.
+    """
+
+    kind: Literal["commit.begin"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    settles: bool
+
+
+class CommitEndEntry(NamedTuple):
+    """A commit has an answer; see `CommitBeginEntry`."""
+
+    kind: Literal["commit.end"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    settles: bool
+    result: str
+
+
+class ClaimEntry(NamedTuple):
+    """The dedupe store has answered a claim. Claims know no order: the subject is "".
+
+    Attributes:
+        state: `acquired`, `takeover`, `busy` or `done`.
+    """
+
+    kind: Literal["claim"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    state: str
+    fence: int
+
+
+class CompleteEntry(NamedTuple):
+    """The dedupe store has answered that an event is done."""
+
+    kind: Literal["complete"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    fence: int
+    accepted: bool
+
+
+class UnclaimEntry(NamedTuple):
+    """The dedupe store has answered that a claim is given back."""
+
+    kind: Literal["unclaim"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    fence: int
+    accepted: bool
+
+
+class LookEntry(NamedTuple):
+    """A process has looked up the outcome of an event."""
+
+    kind: Literal["look"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    outcome: str
+
+
+class RetryingEntry(NamedTuple):
+    """An attempt has failed and the event gets another one.
+
+    Attributes:
+        where: `in_place`, `throttled`, `tier.1` ..., or `unparked`: the retry topic of a tier could
+            not be reached, so the event is tried again in place.
+    """
+
+    kind: Literal["retrying"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    attempt: int
+    error_class: str
+    where: str
+    delay_us: int
+
+
+class BuriedEntry(NamedTuple):
+    """A group has given up an event."""
+
+    kind: Literal["buried"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    reason: str
+    attempts: int
+    starts: int
+    redrives: int
+
+
+class StartEntry(NamedTuple):
+    """A handler is about to start; so many starts before it had no known end."""
+
+    kind: Literal["start"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    unexplained: int
+
+
+class ActedEntry(NamedTuple):
+    """A pattern did its work once, such as (`dedupe`, `suppressed`)."""
+
+    kind: Literal["acted"]
+    t_us: int
+    process: str
+    subject: str
+    pattern: str
+    what: str
+
+
+# ---- third parties
+
+
+class CallBeginEntry(NamedTuple):
+    """A call to a third party begins."""
+
+    kind: Literal["call.begin"]
+    t_us: int
+    process: str
+    subject: str
+    provider: str
+    action: str
+    key: str
+    deadline_us: int
+
+
+class CallEndEntry(NamedTuple):
+    """A call to a third party has ended.
+
+    Attributes:
+        late_us: so long after its deadline; 0 if in time.
+        took_us: since its begin.
+        hint_us: the answer asks to stay away for so long; 0 if it does not.
+    """
+
+    kind: Literal["call.end"]
+    t_us: int
+    process: str
+    subject: str
+    provider: str
+    action: str
+    key: str
+    result: str
+    late_us: int
+    took_us: int
+    hint_us: int
+
+
+class BreakerEntry(NamedTuple):
+    """A breaker has changed its state: `open`, `half_open` or `closed`."""
+
+    kind: Literal["breaker"]
+    t_us: int
+    process: str
+    subject: str
+    dependency: str
+    state: str
+
+
+# ---- the rest
+
+
+class AdmittedEntry(NamedTuple):
+    """The API has let in more requests at once, not answered yet, than ever before."""
+
+    kind: Literal["admitted"]
+    t_us: int
+    process: str
+    subject: str
+    requests: int
+
+
+class RedrivenEntry(NamedTuple):
+    """An operator's answer to a dead letter was published.
+
+    Attributes:
+        answer: `redriven` or `discarded`.
+        redrives: how often the event has been answered now.
+    """
+
+    kind: Literal["redriven"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    answer: str
+    redrives: int
+
+
+class StalledEntry(NamedTuple):
+    """A process has stood still until now, by its own watch; upper bounds leave that time out."""
+
+    kind: Literal["stalled"]
+    t_us: int
+    process: str
+    subject: str
+    for_us: int

@@ -1,0 +1,256 @@
+"""Facts: entries of witnesses that survive crashes, one named tuple a kind.
+
+The witnesses are the order store, the bus, the third parties' ledgers and the run itself. Each
+class is named after its kind. Not here: what a process says that it did (`calls`), and the rules
+that hold for every entry (`entries`).
+"""
+
+from typing import Literal, NamedTuple
+
+# ---- the order store
+
+
+class RowEntry(NamedTuple):
+    """A version of an order's row, and the event that is owed for it."""
+
+    kind: Literal["row"]
+    t_us: int
+    process: str
+    subject: str
+    version: int
+    state: str
+    event_id: str
+    event_type: str
+    currency: str
+    amount_cents: int
+
+
+class OutcomeEntry(NamedTuple):
+    """The handling of an event has come to its end in a group.
+
+    Attributes:
+        outcome: `done` or `dead`.
+        redrives: how often an operator had sent the event back before.
+    """
+
+    kind: Literal["outcome"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    outcome: str
+    redrives: int
+
+
+class IntentEntry(NamedTuple):
+    """A step of an intent to move money.
+
+    Attributes:
+        op: `open`, `raise` or `close`.
+        intent_kind: `charge` or `refund`; `n` counts those of one order from 1.
+        state: the order's state at that commit.
+    """
+
+    kind: Literal["intent"]
+    t_us: int
+    process: str
+    subject: str
+    op: str
+    intent_kind: str
+    n: int
+    key: str
+    amount_cents: int
+    state: str
+
+
+class RevenueEntry(NamedTuple):
+    """The revenue grew by an order's amount."""
+
+    kind: Literal["revenue"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    currency: str
+    amount_cents: int
+
+
+class HttpKeyEntry(NamedTuple):
+    """The answer to a request is stored under the request's Idempotency-Key."""
+
+    kind: Literal["http_key"]
+    t_us: int
+    process: str
+    subject: str
+    key: str
+    body_sha256: str
+    status: int
+
+
+class WaitingEntry(NamedTuple):
+    """The rows of a key in retry have changed.
+
+    Attributes:
+        op: `add`, `bury`, `revive` or `remove`.
+        behind_dead: the head of the key is dead after this change.
+    """
+
+    kind: Literal["waiting"]
+    t_us: int
+    process: str
+    subject: str
+    op: str
+    group: str
+    event_id: str
+    behind_dead: bool
+
+
+# ---- the bus
+
+
+class AppendedEntry(NamedTuple):
+    """A record stands in a topic; retry topics and dead-letter queues are topics too.
+
+    Attributes:
+        digest: short hash of key, value and the event's own headers (`ce_*`, content-type).
+    """
+
+    kind: Literal["appended"]
+    t_us: int
+    process: str
+    subject: str
+    topic: str
+    partition: int
+    offset: int
+    event_id: str
+    event_type: str
+    digest: str
+    attempt: int
+
+
+class CommittedEntry(NamedTuple):
+    """The bus has answered a commit: `offset` is the group's position if it was accepted."""
+
+    kind: Literal["committed"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    epoch: int
+    accepted: bool
+
+
+# ---- the third parties
+
+
+class LedgerEntry(NamedTuple):
+    """A line of a third party's ledger.
+
+    Attributes:
+        action: `capture`, `decline`, `refund`, `refund_declined` or `mail`.
+        charge_key: key of the charge that is given back; the template of a mail.
+    """
+
+    kind: Literal["ledger"]
+    t_us: int
+    process: str
+    subject: str
+    provider: str
+    action: str
+    key: str
+    charge_key: str
+    amount_cents: int
+    currency: str
+
+
+# ---- the run
+
+
+class FaultEntry(NamedTuple):
+    """One firing of a fault, recorded before it takes effect.
+
+    Attributes:
+        lasts_us: the fault goes on for so long, but not beyond phase `heal`; 0 if that is not known
+            before.
+    """
+
+    kind: Literal["fault"]
+    t_us: int
+    process: str
+    subject: str
+    kind_of_fault: str
+    site: str
+    occurrence: int
+    lasts_us: int
+
+
+class FaultEndEntry(NamedTuple):
+    """A fault that lasts is over."""
+
+    kind: Literal["fault_end"]
+    t_us: int
+    process: str
+    subject: str
+    kind_of_fault: str
+    site: str
+
+
+class PhaseEntry(NamedTuple):
+    """The run has come to a phase: `faults`, `heal`, `drain` or `end`."""
+
+    kind: Literal["phase"]
+    t_us: int
+    process: str
+    subject: str
+    name: str
+
+
+class LifeEntry(NamedTuple):
+    """Something happened to a process life.
+
+    Attributes:
+        event: `start`, `kill`, `term`, `pause`, `resume`, `stopped` or `aborted`.
+    """
+
+    kind: Literal["life"]
+    t_us: int
+    process: str
+    subject: str
+    event: str
+
+
+class LeftEntry(NamedTuple):
+    """How much of something was left before phase `end`; what is behind a dead head is no part.
+
+    Attributes:
+        process: the process that took them, `run` if nothing is left.
+        what: owed work is `outbox`, `lag` (records not committed, over all groups) and `waiting`
+            (rows of keys in retry). Everything else must be given back by its taker: `lease`
+            (claims of dead owners after the longest lease), `lock`, `transaction`, `connection`,
+            `task`, `timer`.
+        count: 0 is written too.
+    """
+
+    kind: Literal["left"]
+    t_us: int
+    process: str
+    subject: str
+    what: str
+    count: int  # type: ignore[assignment]  # hides `tuple.count`: the file calls it so
+
+
+class OrderTruthEntry(NamedTuple):
+    """The last state and the amount of an order, as its store has them at the end."""
+
+    kind: Literal["order_truth"]
+    t_us: int
+    process: str
+    subject: str
+    state: str
+    amount_cents: int
+    currency: str
