@@ -1,1 +1,1 @@
-"""Promises: folds over a history that say whether the system kept its word; they know no more."""
+"""Promises, and the folds over a history that show whether the system kept them."""

@@ -1,9 +1,9 @@
-"""What a promise is, and what is found out about it.
+"""A check of one promise, and its finding.
 
 A check is handed orders to judge, one case at a time, and at the end the processes, partitions and
 leftovers of the run. It counts how often its subject occurred and how often it was broken, and
-keeps the first witness. Not here: single promises (one file per family), and the
-verdict on a whole run (`verdict`).
+keeps the first witness. Not here: single promises (`promises/`, one file a family), and the verdict
+on a whole run (`verdict`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from lab.checks.process_life import Life
 
 
 class CheckError(Exception):
-    """A check failed, not what it checks. The run has no verdict; it is our bug."""
+    """A check itself failed. The run has no verdict; it is our bug."""
 
 
 class Kind(StrEnum):
@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What is known of a promise, or of a run."""
+    """The state of knowledge about a promise, or about a run."""
 
     PASS = "PASS"  # noqa: S105 - not a password
     FAIL = "FAIL"
@@ -42,7 +42,7 @@ class Verdict(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         checked: how often its subject occurred; 0 makes it UNKNOWN.
@@ -65,10 +65,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is left to be judged when the history is complete.
+    """Everything that can be judged when the history is complete.
 
     Attributes:
-        has_ended: phase `end` was reached. If not, nothing can be said of what is missing.
+        has_ended: phase `end` was reached. If not, a missing entry proves nothing.
     """
 
     facts: FactFolds
@@ -80,7 +80,7 @@ class Seen:
 
 
 class Check:
-    """One promise. Subclasses say what it is about by one of `judge`, `conclude` and `folds`.
+    """One promise. Each subclass overrides one of `judge`, `conclude` and `folds` at least.
 
     Attributes:
         name: as on the page and in `--only`.
@@ -101,14 +101,14 @@ class Check:
         self._subject = ""
 
     def folds(self) -> Mapping[str, Fold]:
-        """Entry kinds that it wants to see one by one, each with the method to call."""
+        """The fold for each kind of entry that the check wants to see one by one."""
         return {}
 
     def judge(self, case: Case) -> None:
-        """Judge one order, at its end or at the end of the run; `case.is_whole` says if so."""
+        """Judge one order, at its end or when the run stops; see `Case.is_whole`."""
 
     def conclude(self, seen: Seen) -> None:
-        """Judge what is no single order's. Called once, after the last order."""
+        """Judge processes, partitions and leftovers. Called once, after the last order."""
 
     def broken(self, witness: str, subject: str = "", *, times: int = 1) -> None:
         """The promise was broken; the first witness is kept."""
@@ -122,7 +122,7 @@ class Check:
         self.broken(f"order {case.name}: {what}", case.subject)
 
     def finding(self) -> Finding:
-        """What is known now."""
+        """The result so far."""
         if self.violations:
             verdict = Verdict.FAIL
         else:

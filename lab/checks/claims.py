@@ -95,10 +95,10 @@ class _Recent(Generic[T]):
         self._young: dict[Owed, T] = {}
         self._old: dict[Owed, T] = {}
 
-    def put(self, owed: Owed, what: T) -> None:
+    def put(self, owed: Owed, value: T) -> None:
         if len(self._young) >= REMEMBERED:
             self._young, self._old = {}, self._young
-        self._young[owed] = what
+        self._young[owed] = value
 
     def get(self, owed: Owed) -> T | None:
         return self._young.get(owed) or self._old.get(owed)

@@ -1,7 +1,8 @@
-"""The declared policies: what the promises are measured by.
+"""The declared policies: the measure of the promises.
 
 `--set` changes a policy and so the contract; `--off` does not: a part that was switched off is
-judged by what it had promised. Lengths are microseconds.
+judged by the promises of the strong part. Lengths are microseconds. Not here: the settings that a
+contract is made of (`lab.settings`).
 """
 
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ class Contract:
         window_us: how long an order is remembered that has come to its end: as long as dedupe
             remembers, and longer than anything of it may be delivered again.
         stop_us: longest time from the order to stop until the process has ended.
-        breaker_window_us, breaker_calls_min: what makes a dependency known to be down.
+        breaker_window_us, breaker_calls_min: a dependency is known to be down if so many calls
+            failed within this time, and none succeeded.
         breaker_open_us: a dependency that is known to be down is left alone for so long.
         max_elapsed_us: a throttled event gives up after this.
         skew_us: by so much clocks may differ; a not-before may be missed by it.
-        slack_us: what an upper bound may be missed by.
+        slack_us: an upper bound may be missed by it.
         linger_us: an order that has come to its end is judged so long after; longer than facts and
             calls may be late to each other in the history.
     """

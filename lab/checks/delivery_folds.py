@@ -72,9 +72,7 @@ class DeliveryFolds:
             self._started_again(acked, DeliverEntry._make(entry))
 
     def _settle(self, entry: SettleEntry) -> None:
-        _, _, process, subject, group, topic, partition, offset, epoch, event_id, how, why, _ = (
-            entry
-        )
+        _, _, process, subject, group, topic, partition, offset, epoch, event, how, why, _ = entry
         life, place = self._lives[process], (topic, partition, offset)
         delivered = life.in_hand.pop(place, None)
         if (epoch < life.epoch or epoch <= life.lost_epoch) and how not in ("stale", "release"):
@@ -86,17 +84,17 @@ class DeliveryFolds:
                 self._started_again(SettleEntry._make(entry), started)
             if why != "unread":
                 case = self._open.get(subject) or self._book.case(subject)
-                owed = (group, event_id)
+                owed = (group, event)
                 if why == "done":
                     case.suppressed += (owed,)
                 # As handled: the process itself saw the commit, before.
                 elif why != "handled" or process not in case.settled.get(owed, ()):
-                    case.acks += (Ack(group, event_id, why, topic),)
+                    case.acks += (Ack(group, event, why, topic),)
         elif how == "retry":
             attempt = 1 if delivered is None else DeliverEntry._make(delivered).attempt
             life.not_before[place] = self._note_retry(SettleEntry._make(entry), attempt)
         if life.announced:
-            announced = life.announced.pop((group, event_id), None)
+            announced = life.announced.pop((group, event), None)
             if announced is not None and how == "retry" and delivered is not None:
                 attempt = DeliverEntry._make(delivered).attempt
                 self._look_at_delay(life, SettleEntry._make(entry), announced, attempt)

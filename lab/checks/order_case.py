@@ -112,7 +112,7 @@ class Case:
         published: first record on a main topic, by event id; None if only its id is left of it.
         parked: records on retry topics and dead-letter queues.
         cancels: answers with status 200 to a cancel.
-        sent: the key of each charge or refund that was asked for, whatever came of it.
+        sent: the key of each charge or refund that was asked for, with any result.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, with
             each such process. committed_again: those for which that was not the first unit.
         suppressed: (group, event id) that were acknowledged as done already.

@@ -2,7 +2,7 @@
 
 An order that has come to its end is judged some time later, shrinks if it was found clean, and is
 forgotten when nothing of it can be delivered again. So state is bounded by the orders of a dedupe
-window, most of them small. Not here: what is written into a case.
+window, most of them small. Not here: the case itself (`order_case`).
 """
 
 from collections import deque
@@ -25,7 +25,7 @@ class Casebook:
     Attributes:
         open: cases that are not packed, by order. Read it on hot paths, write it never.
         packed: orders that were judged clean.
-        has_ended: phase `end` was reached: what is missing now, is missing.
+        has_ended: phase `end` was reached: a missing entry is really missing now.
     """
 
     def __init__(self, close: Close, *, linger_us: int, window_us: int) -> None:
@@ -50,7 +50,7 @@ class Casebook:
         return case
 
     def sweep(self, now_us: int) -> list[Packed]:
-        """Time has come to `now_us`: judge who has come to an end; returns who is forgotten."""
+        """Time has come to `now_us`: judge the orders at their end; returns the forgotten ones."""
         self._now_us = now_us
         due = self._due
         finished: list[str] = []

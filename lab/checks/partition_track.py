@@ -1,8 +1,8 @@
 """How far each group has come in each partition, by its members and by the bus.
 
 Epochs tell which member came first, so nothing in here depends on the order of entries of different
-members in the history. Not here: the folds that fill a track (`call_folds`, `fact_folds`), and the
-promises.
+members in the history. Not here: the folds that fill a track (`delivery_folds`, `fact_folds`), and
+the promises.
 """
 
 from collections.abc import Iterator

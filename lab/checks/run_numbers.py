@@ -78,8 +78,8 @@ DEEDS: Final[Mapping[str, Mapping[str, str]]] = {
     "commit_prefix": {},
     "fencing": {},
 }
-"""What is counted of each pattern, and what a count is of. Of the last two nothing is: they show in
-the promises `commit-prefix` and `fenced` only."""
+"""The counted deeds of each pattern, with their meaning. The last two have none: they show in the
+promises `commit-prefix` and `fenced` only."""
 
 
 APART_US: Final = 5_000
@@ -129,11 +129,11 @@ class Acted:
     """The numbers of one run.
 
     Attributes:
-        acted: what each pattern did: how often, by pattern and deed (`DEEDS`).
+        acted: how often each pattern did something, by pattern and deed (`DEEDS`).
         faults: firings by kind, and by `kind@site`.
         by_state: orders by their last state.
         refused: requests that were refused.
-        shed: answers that said that nothing was stored because there was too much to do.
+        shed: answers that nothing was stored because there was too much to do.
         in_hand: the most records that one process had fetched and not settled.
         to_terminal: from the first request until the last transition of an order.
         calm_us: when the last fault fired, or the last that lasted was over; None before any.
@@ -219,7 +219,7 @@ class Acted:
                 self._did("outbox", "kept_over_crash", self._kept_over_crash(case))
 
     def happened(self, name: str) -> int:
-        """How often what a goal names has happened.
+        """How often the subject of a goal has happened.
 
         A goal names a fault (`bus.duplicate`, `proc.crash@api.after_commit`), a state at the end
         (`REFUNDED`), a deed of a pattern (`retry.recovered`), or `refused`, `accepted`, `shed`,
@@ -315,5 +315,5 @@ class Acted:
         self._calm(entry.t_us)
 
     def _calm(self, t_us: int) -> None:
-        """A fault was at work until now: what recovered before has to do it again."""
+        """A fault was at work until now: orders that recovered before do not count."""
         self.calm_us, self.recovered_us = t_us, 0

@@ -1,8 +1,9 @@
-"""What is legal, written down a second time: the checks' own tables.
+"""The legal moves, events and readers of an order, written down a second time for the checks.
 
-On purpose not imported from what they judge: a rule that is changed in one place only is noticed.
-
-Source: docs, section "Domain"; the tables are those of the design, not those of the code.
+On purpose they are not imported from the code that they judge (`lab.domain.order`,
+`lab.domain.events`): a rule that is changed in one place only is noticed, because
+`tests/unit/checks/test_checker.py` compares the two. Not here: policies, which a user may set
+(`contract`).
 """
 
 from collections.abc import Mapping
@@ -126,18 +127,18 @@ NO_ATTEMPT: Final = frozenset(
 
 NEVER_RETRIED: Final = frozenset({"Permanent", "TooLarge", "Poison"})
 THIRD_PARTIES: Final = frozenset({"warehouse", "antifraud", "payment_gateway", "mailer"})
-"""Those that are called through a breaker; what is read of customers stands in our own store."""
+"""Those that are called through a breaker; customers are read from our own store."""
 
 CALL_FAILED: Final = frozenset({"Transient", "Indeterminate", "Down"})
 
 SHED: Final = "shed"
-"""Problem type of the 503 that says that nothing was stored."""
+"""Problem type of the 503 that promises that nothing was stored."""
 
 LIMITER: Final = "dead_letters"
-"""Why a subscription pauses when too much dies."""
+"""The reason of a pause when too many events die."""
 
 OUTAGES: Final = ("bus.down", "pg.shutdown")
-"""Faults that take away what a process needs to bring its work to an end, or to hand it on."""
+"""Faults that leave a process no way to bring its work to an end, or to hand it on."""
 
 CUT_OFF: Final = "bus.partition"
 """A fault that does so to the members of one group."""
@@ -152,7 +153,7 @@ REFUSALS: Final = (
 """Faults by which the order store refuses one call, or its answer to it is lost."""
 
 DRAINED: Final = ("outbox", "lag", "waiting")
-"""What `left` calls owed work; everything else there must have been given back."""
+"""Owed work in `LeftEntry.what`; everything else there must have been given back."""
 
 
 def main_topic(topic: str) -> str:
@@ -161,5 +162,5 @@ def main_topic(topic: str) -> str:
 
 
 def is_refusal(status: int, problem: str) -> bool:
-    """Whether an HTTP answer says that nothing was stored."""
+    """Whether an HTTP answer promises that nothing was stored."""
     return (400 <= status < 500 and status != 409) or (status == 503 and problem == SHED)

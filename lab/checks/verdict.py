@@ -1,8 +1,9 @@
-"""The verdict on a run: what its findings, its goals and its limiter make of it.
+"""The verdict on a run, made of its findings, its goals and its limiter.
 
 FAIL if a promise was broken. Else UNKNOWN if the run proves nothing: a goal was not reached, a
 promise that the scenario is about was not exercised, or a limiter tripped without being the goal.
-Else PASS. What only a switched-off part can bring about is "not applicable", never UNKNOWN.
+Else PASS. A goal that only a switched-off part can reach is "not applicable", never UNKNOWN. Not
+here: the findings (`check`), and the numbers that goals are about (`run_numbers`).
 """
 
 import math
@@ -46,7 +47,7 @@ STATES: Final[Mapping[str, str]] = {
 
 
 class GoalError(ValueError):
-    """A goal cannot be read; the message says which and how one looks."""
+    """A goal cannot be read; the message shows it and an example."""
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +80,7 @@ class GoalFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict, why in one sentence ("" for a PASS), and what became of each goal."""
+    """The verdict, its reason in one sentence ("" for a PASS), and each goal's outcome."""
 
     verdict: Verdict
     why: str

@@ -1,1 +1,1 @@
-"""What happened in a run: the one record that checks, page, logs and reports are made from."""
+"""The record of a run: checks, page, logs and reports are all made from it."""

@@ -1,6 +1,6 @@
-"""Calls: entries of what a process says that it did, one named tuple a kind.
+"""Calls: entries of a process about its own deeds, one named tuple a kind.
 
-A `*.begin` stands before what is done, a `*.end` after it; a begin without an end means that the
+A `*.begin` is written before the deed, a `*.end` after it; a begin without an end means that the
 process died in between: the call may or may not have happened. Each class is named after its kind.
 `result` is the verdict (`committed`, `captured`, ...) or the name of an error class, in all classes
 that have it. Not here: facts of witnesses that survive crashes (`facts`), and the rules that hold
@@ -208,7 +208,7 @@ class HandleBeginEntry(NamedTuple):
     """A handler starts: one real run, past dedupe and inbox.
 
     Attributes:
-        sequence: the order's version that the event tells of.
+        sequence: the version of the order that the event is about.
     """
 
     kind: Literal["handle.begin"]

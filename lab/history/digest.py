@@ -1,4 +1,4 @@
-"""The digest of a history: two runs are equal if and only if their digests are.
+"""The digest of a history: two runs are equal if and only if their digests are equal.
 
 Not here: anything that could differ between two Pythons or machines. Entries hold
 ids, kinds, outcomes and whole numbers, and MessagePack has one encoding for each of them.

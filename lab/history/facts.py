@@ -1,8 +1,8 @@
 """Facts: entries of witnesses that survive crashes, one named tuple a kind.
 
 The witnesses are the order store, the bus, the third parties' ledgers and the run itself. Each
-class is named after its kind. Not here: what a process says that it did (`calls`), and the rules
-that hold for every entry (`entries`).
+class is named after its kind. Not here: the entries of processes (`calls`), and the rules that hold
+for every entry (`entries`).
 """
 
 from typing import Literal, NamedTuple
@@ -225,7 +225,7 @@ class LifeEntry(NamedTuple):
 
 
 class LeftEntry(NamedTuple):
-    """How much of something was left before phase `end`; what is behind a dead head is no part.
+    """A count of leftovers before phase `end`; rows and locks behind a dead head are left out.
 
     Attributes:
         process: the process that took them, `run` if nothing is left.

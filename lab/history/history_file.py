@@ -1,14 +1,14 @@
 """`history.ndjson`: one entry a line, with the names of its fields.
 
-A short history is written whole. Of a long one only witness orders are kept, because nobody reads
-ten million lines and a replay gives the rest: the first orders, and those that a fault hit. Nobody
-knows beforehand how long a file of orders is, so what was written is thinned out once there are too
-many. When it is known that an order was hit, its story has begun already; so entries wait in a
-window of the last batches before it is decided about them. What concerns no order but the run
-(phases, lives, faults, assignments, pauses, breakers) is always kept.
+A short history is written whole. Of a long one only some orders are kept: the first ones, and those
+that a fault hit. Ten million lines have no reader, and a replay gives the rest. The length of a
+file of orders is not known beforehand, so the written lines are thinned out once there are too
+many. The story of an order has begun already when a fault hits it, so entries wait in a window of
+the last batches before their choice. Entries about the run and no order (phases, lives, faults,
+assignments, pauses, breakers) are always kept.
 
-Not here: which orders broke a promise. That is known when the file is written already;
-almost always they are among the kept ones, else a replay with the whole history shows them.
+Not here: the orders that broke a promise. They are known only after the file is written; almost
+always they are among the kept ones, else a replay with the whole history shows them.
 """
 
 from collections import deque
@@ -56,7 +56,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class _Line(msgspec.Struct, gc=False):
-    """What is looked at of a line that is written already."""
+    """The fields of a written line that decide whether it is kept."""
 
     kind: str
     subject: str
@@ -70,7 +70,7 @@ class HistoryFile:
     """A sink that writes `history.ndjson`.
 
     An error of the file system is kept and raised by `close`: a sink is called in the middle of the
-    simulated world, where somebody might take it for a failing handler.
+    simulated world, where it would pass for a failing handler.
 
     Args:
         path: of the file; an existing one is replaced.
@@ -99,7 +99,7 @@ class HistoryFile:
             self._write(choice.kept(self._window.popleft()))
 
     def close(self) -> None:
-        """Write what still waits and close the file.
+        """Write the waiting entries and close the file.
 
         Raises:
             OSError: something could not be written, now or earlier.
@@ -111,7 +111,7 @@ class HistoryFile:
             raise self._error
 
     def _thin_out(self, choice: "_Choice") -> None:
-        """Of what is written already, keep the chosen orders."""
+        """Keep only the chosen orders of the lines that are written already."""
         if self._error is not None:
             return
         whole = self._path.with_name(f"{self._path.name}.whole")
@@ -121,8 +121,8 @@ class HistoryFile:
             self._file = self._path.open("wb")
             with whole.open("rb") as lines:
                 for line in lines:
-                    told = _decode_line(line)
-                    if choice.keeps(told.kind, told.subject, told.event_id):
+                    read = _decode_line(line)
+                    if choice.keeps(read.kind, read.subject, read.event_id):
                         self._file.write(line)
             whole.unlink()
         except OSError as error:

@@ -1,8 +1,9 @@
 """The journal of one process life: its entries on disk, one line each, one `write(2)` each.
 
 A process that is killed leaves every entry that it wrote before, and at most a torn line after
-them. Journals and what servers know are merged into one history by time; entries of one source stay
-in its order. Not here: `history.ndjson` (`writer`), which is made of the merged ones.
+them. Journals and the facts of the servers are merged into one history by time; entries of one
+source stay in its order. Not here: `history.ndjson` (`history_file`), which is made of the merged
+ones.
 """
 
 import heapq
@@ -22,18 +23,18 @@ _decode: Final = msgspec.json.Decoder(list[Any]).decode
 
 
 class JournalError(ValueError):
-    """A journal that cannot be read; the message names the file, the line and what is wrong."""
+    """A journal that cannot be read; the message names the file, the line and the fault."""
 
 
 class Journal:
     """An open journal.
 
-    Once a line could not be written nothing more is: what follows a gap would tell a wrong story.
+    Once a line could not be written nothing more is: a story with a gap would be a wrong one.
 
     Args:
         path: of a file that does not exist yet.
-        on_failure: is told of the first entry that could not be written. A process whose story is
-            not kept should end: nothing that it does from then on can be judged.
+        on_failure: called with the error of the first entry that could not be written. A process
+            whose story is not kept should end: its deeds from then on cannot be judged.
 
     Attributes:
         failure: why nothing is written any more; None if all is well.
@@ -103,7 +104,7 @@ def frozen(value: object) -> object:
 
 
 def _ranked(source: Iterable[Entry]) -> Iterator[tuple[int, Entry]]:
-    """Each entry with its place in time: never before one that its witness told earlier."""
+    """Each entry with its place in time: never before an earlier one of its witness."""
     rank_us = 0
     for entry in source:
         rank_us = max(rank_us, time_of(entry))

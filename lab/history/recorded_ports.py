@@ -1,11 +1,11 @@
 """Ports that write their calls into the history: one entry before, one after.
 
 Each wrapper stands around the adapter of one process life. An adapter knows nothing of the history;
-a call whose process dies in the middle leaves a `begin` without an `end`. Methods that nobody
+a call whose process dies in the middle leaves a `begin` without an `end`. Methods that no check
 judges are handed through as they are: an attribute costs no frame.
 
-Not here: calls to third parties (`recorded_providers`), facts (their witnesses write
-them), and what the delivery loop, the handlers' edge and the patterns write about themselves.
+Not here: calls to third parties (`recorded_providers`), facts (their witnesses write them), and the
+entries that the delivery loop, the handlers' edge and the patterns write about themselves.
 """
 
 from asyncio import CancelledError
@@ -20,7 +20,7 @@ from lab.ports.pass_through import PassThroughConsumer, PassThroughStore
 from lab.ports.store import OrderStore, Unit, Verdict
 
 Failure = (LabError, CancelledError)
-"""How a call may end without a result. Anything else is a bug and leaves the call open."""
+"""The exceptions that end a call without a result. Any other is a bug and leaves the call open."""
 
 
 def result_of(failure: LabError | CancelledError) -> str:

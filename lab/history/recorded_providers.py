@@ -1,7 +1,7 @@
 """Third parties whose calls are written into the history: one entry before, one after.
 
-Each wrapper stands around the adapter of one process life, as those of `recorded` do. Deliberately
-not here: what really happened at the third party. Its ledger says so, as facts.
+Each wrapper stands around the adapter of one process life, as those of `recorded_ports` do. Not
+here: the real effects at the third party. Its ledger has them, as facts.
 """
 
 from asyncio import CancelledError

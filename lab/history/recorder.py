@@ -1,6 +1,7 @@
-"""The recorder: entries in, batches out to whoever folds, hashes or keeps them.
+"""The recorder: entries in, batches out to the sinks that fold, hash or keep them.
 
-Not here: what an entry means (`entries`), and who reads it (`lab.checks`, `lab.report`).
+Not here: the meaning of an entry (`entries`), and the sinks (`digest`, `history_file`,
+`lab.checks.checker`).
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +27,8 @@ class Recorder:
     """Collects the entries of one run and hands them to its sinks in batches.
 
     Attributes:
-        append: adds one entry, as `write` does, but leaves it to others to call `flush_if_full` now
-            and then. Entries are the most frequent thing in a run: this one costs no frame.
+        append: adds one entry, as `write` does, but its caller must call `flush_if_full` now and
+            then. Entries are the most frequent thing in a run: this one costs no frame.
         count: entries handed on.
     """
 
@@ -44,7 +45,7 @@ class Recorder:
         self.flush_if_full()
 
     def flush_if_full(self) -> None:
-        """Hand on what was written if it makes a batch."""
+        """Hand the written entries on if they make a batch."""
         if len(self._entries) >= self._batch:
             self.flush()
 

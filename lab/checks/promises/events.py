@@ -220,7 +220,7 @@ def _is_accounted(case: Case, ack: Ack) -> bool:
     match ack.why:
         case "handled":
             # The process did not see the commit of this event before. From a retry topic that may
-            # be so: the record there is an alarm, and what was run is the head of its key.
+            # be so: the record there is an alarm, and the handler ran with the head of its key.
             return "." in ack.topic and has_outcome(case, owed)
         case "parked":
             return any(owed_of(row) == owed for row in case.waiting) or _stands_in(case, owed)

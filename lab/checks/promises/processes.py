@@ -96,7 +96,7 @@ class Deadline(Check):
 
 
 class GracefulShutdown(Check):
-    """A process that was told to stop ends in time and leaves nothing half done or done twice.
+    """A process that was ordered to stop ends in time and leaves nothing half done or done twice.
 
     Everything it was handed is settled or given back, and nothing that it acknowledged is started
     again by another process: it committed before it left. It moved the deliveries that it had to

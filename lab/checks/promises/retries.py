@@ -125,8 +125,8 @@ class RetryBudget(Check):
 class BreakerLaw(Check):
     """No call to a dependency that the process knows to be down.
 
-    Known to be down: its own breaker is open; or, whatever the breaker says, all of its calls of
-    the last window failed and there were enough of them to open a breaker.
+    Known to be down: its own breaker is open; or, with any breaker, all of its calls of the last
+    window failed and there were enough of them to open one.
     """
 
     name = "breaker-law"
