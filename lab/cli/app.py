@@ -59,7 +59,7 @@ NOT_READY_ERROR: Final = "lab.domain.errors.EnvironmentNotReady"
 
 
 def _execute(done: int | RunFlags, **_options: object) -> int:
-    """The exit code of a command; one that is a class was only made until now."""
+    """The exit code of a command. Of a class of flags typer has made an object and no more."""
     return done.execute() if isinstance(done, RunFlags) else done
 
 

@@ -69,9 +69,8 @@ def list_(
     values = FlagValues()
     is_json, is_plain = values.switch("json", flag=json), values.switch("no-color", flag=no_color)
     files = tuple(Path(path) for path in values.many("scenarios", scenarios))
-    places = Places(
-        scenarios=files, runs=Path(values.text_or("out", out, str(options.DEFAULT_OUT)))
-    )
+    folder = values.text("out", out)
+    places = Places(files, options.DEFAULT_OUT if folder is None else Path(folder))
     switches = {
         "settings": settings,
         "faults": faults,
@@ -82,11 +81,8 @@ def list_(
     forms = [form for form, is_on in switches.items() if is_on]
     _refuse_mixtures(name, forms, is_toml=toml, is_json=is_json)
     if name:
-        print_result(
-            _about_one(
-                _find_scenario(name, files), is_toml=toml, is_json=is_json, is_plain=is_plain
-            )
-        )
+        scenario = _find_scenario(name, files)
+        print_result(_about_one(scenario, is_toml=toml, is_json=is_json, is_plain=is_plain))
     else:
         table = TABLES[forms[0] if forms else "scenarios"]
         rows = list(table.rows(places))

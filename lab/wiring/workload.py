@@ -5,9 +5,8 @@ Not here: the making (`lab.scenarios`), and the client that posts them.
 
 from collections.abc import Sequence
 
-from lab.scenarios.buyers import customers_of
 from lab.scenarios.made_up import made_up
-from lab.scenarios.workload import Workload
+from lab.scenarios.workload import Workload, customers_of
 from lab.wiring.spec import RunSpec
 
 
