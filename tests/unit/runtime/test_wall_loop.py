@@ -143,7 +143,7 @@ def test_a_world_in_which_nothing_can_happen_any_more_says_who_waits() -> None:
     async def waits_for_ever() -> None:
         await asyncio.get_running_loop().create_future()
 
-    with WallScheduler() as world, pytest.raises(DeadlockError, match="harness: main at unit/"):
+    with WallScheduler() as world, pytest.raises(DeadlockError, match="harness: main at runtime/"):
         world.run(waits_for_ever())
 
 
