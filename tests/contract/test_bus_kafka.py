@@ -285,7 +285,8 @@ async def test_a_member_that_the_library_has_lost_is_replaced(world: KafkaBusWor
     await consumer.join(["orders"], listener)
     await world.until(lambda: bool(listener.epochs), "it is assigned")
     # What the library leaves behind when its heartbeats ended with an error.
-    consumer._member._coordinator._pending_exception = kafka_errors.KafkaError("the end")
+    assert consumer._member is not None
+    consumer._member._client._coordinator._pending_exception = kafka_errors.KafkaError("the end")
 
     async def poll_on() -> None:
         while len(listener.epochs) == 1:

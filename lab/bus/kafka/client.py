@@ -1,7 +1,7 @@
 """What every client of a real Kafka shares: addresses, names, deadlines, the map of its errors.
 
 Names inside the lab are those of the port; on the broker each carries the run's prefix, so that two
-runs do not meet. Not here: records, groups, topics (the other `kafka*.py`).
+runs do not meet. Not here: groups (`consumer.py`, `member.py`) and topics (`topics.py`).
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from aiokafka import errors as kafka_errors
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.domain.errors import Fenced, LabError, Permanent, TooLarge, Transient
-from lab.ports.bus import PARKED_RECORD_BYTES, TopicPartition
+from lab.ports.bus import PARKED_RECORD_BYTES, Record, TopicPartition
 
 T = TypeVar("T")
 
@@ -117,6 +117,22 @@ def _is_address(broker: str) -> bool:
     except UnicodeError:
         return False
     return _BROKERS.fullmatch(broker) is not None and int(port) <= _PORT_MAX
+
+
+def to_record(found: Any, settings: KafkaSettings) -> Record:
+    """A record of the library as the port's; a foreign one may lack a key or a value."""
+    headers = found.headers
+    if None in [value for _name, value in headers]:
+        headers = tuple((name, value or b"") for name, value in headers)
+    return Record(
+        found.topic[len(settings.stem) :],
+        found.partition,
+        found.offset,
+        found.key or b"",
+        found.value or b"",
+        headers,
+        found.timestamp * 1000,
+    )
 
 
 async def within(limit_us: int, call: Awaitable[T]) -> T:

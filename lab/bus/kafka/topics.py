@@ -21,9 +21,9 @@ from lab.bus.kafka.client import (
     describe,
     java_hash,
     mapped,
+    to_record,
     within,
 )
-from lab.bus.kafka.consumer import to_record
 from lab.bus.kafka.reader import Reader
 from lab.domain.errors import EnvironmentNotReady, Permanent, Transient
 from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
