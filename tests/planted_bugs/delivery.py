@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from lab.bus.loop.delivery import Limits
 from lab.bus.loop.ends import Invoke
-from lab.bus.loop.limits import Limits
 from lab.domain.errors import LabError
 from lab.domain.events import OrderConfirmed, Payload
 from lab.patterns.dead_letter import DeadLetters

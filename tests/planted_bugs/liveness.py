@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from lab.bus.loop.limits import Limits
+from lab.bus.loop.delivery import Limits
 from lab.domain.events import Payload, PaymentCaptured
 from lab.ports.key_retry import WaitingRow
 from lab.ports.service import Context

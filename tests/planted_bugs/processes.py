@@ -3,8 +3,7 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from lab.bus.loop.delivery import DeliveryLoop
-from lab.bus.loop.limits import Limits
+from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.patterns.drain import Drain
 from lab.patterns.timeout import NEVER_US
 from lab.ports.bus import StopReport

@@ -12,8 +12,7 @@ from typing import Literal
 
 import pytest
 
-from lab.bus.loop.delivery import DeliveryLoop
-from lab.bus.loop.limits import Limits
+from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.bus.memory.log import MemoryLog
 from lab.history.entries import Entry
 from lab.patterns.commit_prefix import commit_prefix

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
-from lab.bus.loop.delivery import DeliveryLoop
+from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.bus.loop.ends import Invoke, TypeFilter
-from lab.bus.loop.limits import Limits
 from lab.bus.loop.workers import Bury
 from lab.domain.codec import decode
 from lab.domain.events import READS

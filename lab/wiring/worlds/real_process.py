@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lab.bus.loop.failures import SUBSCRIPTION
+from lab.bus.loop.workers import SUBSCRIPTION
 from lab.faults.clock import Step
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.provider import ProviderFaults

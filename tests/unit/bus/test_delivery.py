@@ -448,7 +448,7 @@ def test_a_rebalance_waits_for_what_runs_and_then_fences_it() -> None:
         assert busy.cancelled_us == []
         subscription = member.subscription
         assert (subscription.epoch, subscription.owned) == (0, [])
-        assert subscription._workers.drain is None, "its drain ends with the assignment"
+        assert subscription._settling.drain is None, "its drain ends with the assignment"
 
     run(case)
 
