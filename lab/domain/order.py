@@ -3,7 +3,6 @@
 Not here: how a transition is stored (`lab.ports.store`) and who decides on it (`lab.services`).
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NewType
 
@@ -13,7 +12,25 @@ OrderId = NewType("OrderId", str)
 
 
 class OrderState(StrEnum):
-    """Where an order stands."""
+    """Where an order stands.
+
+    From each state: the states that it may move to, and the service that moves it. No store sees to
+    it; a version that is compared and set keeps two movers apart, and the promise
+    `legal-transitions` judges the outcome.
+
+        PENDING          VALIDATED, REJECTED by validation; CANCELLED, EXPIRED by orders
+        VALIDATED        PAID, DECLINED, PAYMENT_UNKNOWN by payment; CANCELLED, EXPIRED by orders
+        PAYMENT_UNKNOWN  PAID, DECLINED by payment
+        PAID             CONFIRMED by orders
+        CANCELLED        REFUND_PENDING by payment
+        EXPIRED          REFUND_PENDING by payment
+        REFUND_PENDING   REFUNDED, REFUND_FAILED by payment
+        REFUND_FAILED    REFUNDED by payment
+        REJECTED         nothing
+        DECLINED         nothing
+        CONFIRMED        nothing
+        REFUNDED         nothing
+    """
 
     PENDING = "PENDING"
     VALIDATED = "VALIDATED"
@@ -33,33 +50,6 @@ S = OrderState
 
 TERMINAL: Final = (S.CONFIRMED, S.REJECTED, S.DECLINED, S.CANCELLED, S.EXPIRED, S.REFUNDED)
 PARKED: Final = (S.PAYMENT_UNKNOWN, S.REFUND_FAILED)
-
-TRANSITIONS: Final[Mapping[OrderState, Mapping[OrderState, str]]] = {
-    S.PENDING: {
-        S.VALIDATED: "validation",
-        S.REJECTED: "validation",
-        S.CANCELLED: "orders",
-        S.EXPIRED: "orders",
-    },
-    S.VALIDATED: {
-        S.PAID: "payment",
-        S.DECLINED: "payment",
-        S.PAYMENT_UNKNOWN: "payment",
-        S.CANCELLED: "orders",
-        S.EXPIRED: "orders",
-    },
-    S.PAYMENT_UNKNOWN: {S.PAID: "payment", S.DECLINED: "payment"},
-    S.PAID: {S.CONFIRMED: "orders"},
-    S.CANCELLED: {S.REFUND_PENDING: "payment"},
-    S.EXPIRED: {S.REFUND_PENDING: "payment"},
-    S.REFUND_PENDING: {S.REFUNDED: "payment", S.REFUND_FAILED: "payment"},
-    S.REFUND_FAILED: {S.REFUNDED: "payment"},
-    S.REJECTED: {},
-    S.DECLINED: {},
-    S.CONFIRMED: {},
-    S.REFUNDED: {},
-}
-"""From each state: the states it may move to, and the service that owns that move."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -154,6 +154,8 @@ class Committer(Protocol):
             Transient: serialization failure or deadlock; nothing was applied.
             Down: the store cannot be reached; nothing was applied.
             Indeterminate: the connection was lost at commit.
+            ValueError: a mistake of the caller: an event that does not tell of the unit's own
+                change, or two steps of one intent; nothing was applied.
         """
         ...
 

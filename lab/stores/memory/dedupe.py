@@ -85,7 +85,7 @@ class MemoryDedupeServer:
         self._held = 0
 
     def begin_outage(self) -> None:
-        """From now on nobody is answered; see `memory_outage`."""
+        """From now on nobody is answered; see `lab.stores.memory.outage`."""
         self.outage.begin()
 
     def end_outage(self) -> None:

@@ -34,8 +34,8 @@ from lab.stores.memory.key_retry import KeyRetryTable, MemoryKeyRetry
 from lab.stores.memory.outage import Line, Outage
 from lab.stores.memory.outbox import MemoryOutbox, OutboxTable
 from lab.stores.memory.outcomes import DONE, Outcomes
-from lab.stores.memory.rows import OrderRows, Row
-from lab.stores.memory.units import check_events, stepped
+from lab.stores.memory.rows import OrderRows, Row, stepped
+from lab.stores.unit_rules import check_unit
 
 _OPEN = (OrderState.PENDING, OrderState.VALIDATED)
 _PENDING = OrderState.PENDING
@@ -97,7 +97,7 @@ class MemoryStoreServer:
         )
 
     def begin_outage(self) -> None:
-        """From now on nobody is answered; see `memory_outage`."""
+        """From now on nobody is answered; see `lab.stores.memory.outage`."""
         self.outage.begin()
 
     def end_outage(self) -> None:
@@ -135,13 +135,12 @@ class MemoryStoreServer:
         """See `Committer.commit`.
 
         Raises:
-            ValueError: an event that tells of no change of this unit; nothing was applied.
+            ValueError: see `check_unit`; nothing was applied.
         """
+        check_unit(unit)
         verdict = self._overruled(unit)
         if verdict is not None:
             return verdict
-        if unit.events:
-            check_events(unit)
         if unit.create is not None:
             if not self._create(unit, unit.create):
                 return _CONFLICT

@@ -16,7 +16,6 @@ from lab.domain.order import Intent, IntentKind, Order, OrderId, OrderState
 from lab.ports.store import (
     CustomerStore,
     HttpKeyRow,
-    IntentOp,
     Loaded,
     OrderStore,
     Outcome,
@@ -31,12 +30,12 @@ from lab.stores.postgres.link import Links, PostgresServer, Row
 from lab.stores.postgres.outbox import PostgresOutbox
 from lab.stores.postgres.units import (
     COMMIT,
-    check_unit,
     claims,
     storable,
     to_arguments,
     to_verdicts,
 )
+from lab.stores.unit_rules import check_unit
 
 UNITS_MAX: Final = 500
 LOOKS_MAX: Final = 500
@@ -114,48 +113,6 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
     async def commit(self, unit: Unit) -> Verdict:
         check_unit(unit)
         return await self._units.put(unit)
-
-    async def is_applied(self, unit: Unit) -> bool:
-        """Whether `unit`, whose commit was Indeterminate, stands in the store.
-
-        It stands if its version of the order owes its event, its outcome and its answer are the
-        ones that are stored, and its intents are where it puts them: by whoever it was. Waits for
-        a transaction that holds the order, so that it cannot be applied behind this look.
-        """
-        outcome, key, change = unit.outcome, unit.http_key, unit.change
-        if unit.order_id:
-            await self._links.read(
-                "select from orders where id = $1 for key share", storable(unit.order_id)
-            )
-        if outcome is not None:
-            found = await self.outcome(outcome.group, outcome.event_id)
-            wanted = (Outcome.DEAD, outcome.redrives) if outcome.is_dead else (Outcome.DONE, 0)
-            if found != wanted:
-                return False
-        if key is not None and await self.http_key(key.key) != key:
-            return False
-        if unit.create is not None or change is not None:
-            version = 1 if change is None else change.version + 1
-            rows = await self._links.read(
-                "select event_id from order_versions where order_id = $1 and version = $2",
-                unit.order_id if unit.create is None else unit.create.id,
-                version,
-            )
-            owed = unit.events[0].id if unit.events else ""
-            if not rows or rows[0]["event_id"] != owed:
-                return False
-        return not unit.intents or await self._has_intents(unit)
-
-    async def _has_intents(self, unit: Unit) -> bool:
-        loaded = await self.load(unit.order_id)
-        known = {(each.kind, each.n): each for each in loaded.intents} if loaded else {}
-        for step in unit.intents:
-            present = known.get((step.intent.kind, step.intent.n))
-            if present is None or present.is_open is (step.op is IntentOp.CLOSE):
-                return False
-            if step.op is IntentOp.RAISE and present.send_until_us < step.intent.send_until_us:
-                return False
-        return True
 
     async def _commit_all(self, units: Sequence[Unit]) -> Sequence[Verdict | LabError]:
         try:

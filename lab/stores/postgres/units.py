@@ -1,6 +1,7 @@
 """Many units of work as the arrays of one statement, and its answer as a verdict for each.
 
-Not here: who puts units together (`batching`), and what the statement does (`sql/0002_commit.sql`).
+Not here: who puts units together (`lab/stores/group_commit.py`), and what the statement does
+(`sql/0002_commit.sql`).
 """
 
 from collections.abc import Hashable, Iterator, Sequence
@@ -25,26 +26,6 @@ _PLACES: Final = ", ".join(f"${number}" for number in range(1, _ARGUMENTS + 1))
 
 COMMIT: Final = f"select refused, verdict from commit_units({_PLACES})"  # noqa: S608
 """The statement; its arguments are those of `to_arguments`."""
-
-
-def check_unit(unit: Unit) -> None:
-    """Refuse what no service may ask for.
-
-    Raises:
-        ValueError: an event that tells of no change of this unit, or two steps of one intent.
-    """
-    if unit.events:
-        version = 1 if unit.create is not None else unit.change.version + 1 if unit.change else 0
-        if len(unit.events) != 1 or unit.events[0].sequence != version:
-            told = ", ".join(f"{event.type} {event.sequence}" for event in unit.events)
-            raise ValueError(
-                f"a unit of {unit.by!r} owes the events [{told}]; it may owe one, of version "
-                f"{version} (0: it changes no order)"
-            )
-    if len(unit.intents) > 1:
-        named = {(step.intent.kind, step.intent.n) for step in unit.intents}
-        if len(named) < len(unit.intents):
-            raise ValueError(f"a unit of {unit.by!r} takes two steps of one intent")
 
 
 def claims(unit: Unit) -> Iterator[Hashable]:

@@ -3,6 +3,8 @@
 Not here: what each promise catches (`planted_bugs/`).
 """
 
+import inspect
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -17,7 +19,7 @@ from lab.checks.registry import NAMES, PROMISES
 from lab.checks.run_numbers import Acted, Histogram
 from lab.checks.verdict import GoalError, judge_run, parse_goal
 from lab.domain.events import EVENT_OF_STATE, READS, TOPIC_OF
-from lab.domain.order import TERMINAL, TRANSITIONS
+from lab.domain.order import TERMINAL, OrderState
 from lab.history.entries import FACTS, Entry
 from tests.kit.histories import (
     CONTRACT,
@@ -49,9 +51,10 @@ def test_every_promise_has_a_name_of_its_own_and_a_sentence() -> None:
 def test_the_tables_of_the_checks_agree_with_the_domain() -> None:
     from lab.checks import tables
 
-    assert {str(s): tuple(map(str, to)) for s, to in TRANSITIONS.items()} == {
-        state: to for state, to in tables.NEXT.items() if state
-    }
+    written = re.findall(r"^    (\w+)  +(.+)$", inspect.getdoc(OrderState) or "", re.MULTILINE)
+    moves = {state: tuple(re.findall(r"[A-Z_]{2,}", to)) for state, to in written}
+    assert moves == {state: to for state, to in tables.NEXT.items() if state}
+    assert set(moves) == set(OrderState)
     assert set(map(str, TERMINAL)) == tables.TERMINAL
     assert {str(s): kind for s, kind in EVENT_OF_STATE.items()} == tables.EVENT_OF
     assert dict(TOPIC_OF) == tables.TOPIC_OF
