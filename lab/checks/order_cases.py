@@ -49,14 +49,6 @@ class Casebook:
             self._due.append((self._now_us + self._linger_us, subject, -1))
         return case
 
-    def has_row(self, subject: str) -> bool:
-        """Whether an order row was ever seen under this subject, as far as it is remembered."""
-        case = self.open.get(subject)
-        if case is not None:
-            return bool(case.rows)
-        packed = self.packed.get(subject)
-        return packed is not None and bool(packed.states)
-
     def sweep(self, now_us: int) -> list[Packed]:
         """Time has come to `now_us`: judge who has come to an end; returns who is forgotten."""
         self._now_us = now_us

@@ -8,8 +8,6 @@ Source: docs, section "Domain"; the tables are those of the design, not those of
 from collections.abc import Mapping
 from typing import Final
 
-FIRST: Final = "PENDING"
-
 NEXT: Final[Mapping[str, tuple[str, ...]]] = {
     "": ("PENDING",),
     "PENDING": ("VALIDATED", "REJECTED", "CANCELLED", "EXPIRED"),

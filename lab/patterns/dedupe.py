@@ -10,8 +10,9 @@ over with the next fence.
 `done` is written only after the commit of a `done` row is known, and every other ending sets the
 key absent, so whatever this store forgets or gets wrong, the inbox decides.
 
-The weak parts: `NoDedupe` makes no call. `MarkBefore` (`--set dedupe.phases=1`) is the well-known
-SETNX: marked before the effect, so a crash in between loses the event.
+Without it the link is left out: no call is made. The weak part is `MarkBefore` (`--set
+dedupe.phases=1`), the well-known SETNX: marked before the effect, so a crash in between loses the
+event.
 """
 
 from collections.abc import Awaitable, Callable
@@ -129,17 +130,6 @@ class Dedupe:
     def _acted(self, delivery: Delivery, what: str) -> None:
         if self._write is not None:
             self._write(("acted", self._now(), self._process, delivery.subject, "dedupe", what))
-
-
-class NoDedupe:
-    """The weak part: every duplicate gets as far as the inbox."""
-
-    def __init__(self, inner: Handle) -> None:
-        self._inner = inner
-
-    def __call__(self, delivery: Delivery) -> Awaitable[Settlement]:
-        """See `Handle`."""
-        return self._inner(delivery)
 
 
 class MarkBefore:

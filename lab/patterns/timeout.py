@@ -4,8 +4,9 @@ A third party takes the request and never answers: sixteen such calls later ever
 process hangs, and all orders wait behind them. A handler may hang elsewhere, too.
 
 The rule: a run of a handler has a deadline, and each call to a third party has one of its own,
-never later than the run's: what is left of the time is passed on. Deadlines are arguments, so
-keeping them costs nothing; one timer per process cancels a run that overstays all the same.
+never later than the run's, which the service passes on (`timeout.provider_ms`). Deadlines are
+arguments, so keeping them costs nothing; one timer per process cancels a run that overstays all the
+same.
 
 The weak part sets no deadline: it lies ages away.
 """
@@ -53,7 +54,6 @@ class Timeout:
 
     Args:
         handler_us: of one run of a handler.
-        provider_us: of one call to a third party.
         clock: monotonic time of the process, which deadlines are instants of.
         now, process: for the history.
         write: takes the entries, or None.
@@ -63,14 +63,12 @@ class Timeout:
         self,
         *,
         handler_us: int,
-        provider_us: int,
         clock: Now,
         now: Now,
         process: str,
         write: Write | None,
     ) -> None:
         self._handler_us = handler_us
-        self._provider_us = provider_us
         self._clock = clock
         self._now = now
         self._process = process
@@ -89,10 +87,6 @@ class Timeout:
         if not self._is_armed:
             self._arm(self._handler_us)
         return run
-
-    def provider_deadline(self, deadline_us: int) -> int:
-        """The deadline of a call that begins now, for a caller who has until `deadline_us`."""
-        return min(deadline_us, self._clock() + self._provider_us)
 
     def _arm(self, after_us: int) -> None:
         self._is_armed = True
@@ -120,7 +114,3 @@ class NoTimeout:
     def watch(self) -> Watched:
         """A watch that never ends a run."""
         return self._never
-
-    def provider_deadline(self, deadline_us: int) -> int:
-        """`deadline_us`, which lies ages away."""
-        return deadline_us

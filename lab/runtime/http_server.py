@@ -58,10 +58,6 @@ class HttpServer:
         for task in list(server.server_state.tasks):
             task.cancel()
 
-    async def wait_stopped(self) -> None:
-        """Wait until the last connection is closed."""
-        await self._server.stopped.wait()
-
 
 @contextlib.asynccontextmanager
 async def http_server(

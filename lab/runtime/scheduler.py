@@ -48,11 +48,6 @@ class AnyScheduler(ABC):
         return self._kernel.timeline.now_us
 
     @property
-    def now_ns(self) -> int:
-        """The same in nanoseconds; always a multiple of 1,000."""
-        return self._kernel.timeline.now_us * 1000
-
-    @property
     def errors(self) -> list[UnhandledError]:
         """Exceptions of tasks that nobody retrieved and of callbacks, in the order they came."""
         return self._kernel.errors

@@ -57,10 +57,10 @@ class Duplicating(Consumer):
         found: list[Record] = []
         records = await self._inner.poll(max_records)
         first = records[0].value.decode() if records else ""
-        if records and self._chance.fires(0.1, "late", first):
+        if records and self._chance.u("late", first) < 0.1:
             await sleep_us(self._chance.integer(0, 800, "late", first) * MS)
         for record in records:
-            is_twice = self._chance.fires(0.1, "twice", record.topic, record.value.decode())
+            is_twice = self._chance.u("twice", record.topic, record.value.decode()) < 0.1
             found += [record] * (1 + is_twice)
         return found
 
@@ -158,7 +158,7 @@ class Storm:
         member.running[record.key] += 1
         member.overlaps += member.running[record.key] > 1
         try:
-            is_slow = self.chance.fires(0.01, "slow", number)
+            is_slow = self.chance.u("slow", number) < 0.01
             await sleep_us(self.chance.integer(0, 700 if is_slow else 30, "work", number) * MS)
         finally:
             member.running[record.key] -= 1
@@ -176,7 +176,7 @@ class Storm:
         return Ack()
 
     async def _move(self, delivery: Delivery) -> Settlement:
-        if self.chance.fires(0.1, "move", delivery.record.value.decode()):
+        if self.chance.u("move", delivery.record.value.decode()) < 0.1:
             return Retry(S)
         record = delivery.record
         copy = Outgoing(TOPICS[1], record.key, record.value, record.headers)

@@ -20,13 +20,11 @@ class Held(Delivery, kw_only=True, gc=False):
 
     Attributes:
         tracker: counts it; of the epoch under which it was fetched.
-        is_started: it was handed to a handler at least once.
         due_us: its next attempt may not start before.
         bugs: exceptions that came out of the whole chain.
     """
 
     tracker: OffsetTracker
-    is_started: bool = False
     due_us: int = 0
     bugs: int = 0
 

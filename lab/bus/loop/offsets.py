@@ -5,7 +5,6 @@ Not here: what is committed of it, and when (`committing.py`, and the pattern
 """
 
 from collections import deque
-from collections.abc import Sequence
 
 from lab.ports.bus import TopicPartition
 
@@ -86,7 +85,3 @@ class OffsetTracker:
     def window(self) -> int:
         """Records delivered and not below the contiguous prefix, settled or not."""
         return len(self._order)
-
-    def gaps(self) -> Sequence[int]:
-        """Unsettled offsets below the highest settled one, ascending."""
-        return [offset for offset in self._order if offset < self.highest and offset in self._open]

@@ -185,7 +185,6 @@ class Workers:
         self._lanes.open()
 
     def _note_start(self, held: Held) -> None:
-        held.is_started = True
         record = held.record
         tracker = held.tracker
         tracker.started = max(tracker.started, record.offset)

@@ -5,6 +5,7 @@ suspends once, which is where the process can die, and is then applied in one st
 Not here: any table.
 """
 
+import asyncio
 from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from types import coroutine
@@ -19,6 +20,13 @@ KEPT_AT_LEAST: Final = 10_000
 def crossing() -> Generator[None, None, None]:
     """The way to the server and back: one bare suspension, the crash point of every call."""
     yield
+
+
+def waiter(what: object) -> "asyncio.Future[None]":
+    """Something for the running process to await; a report of who waits calls it `what`."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.waiting_for = what  # type: ignore[attr-defined]  # see `lab.runtime.stalled`
+    return future
 
 
 class Timer(Protocol):

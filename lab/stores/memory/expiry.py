@@ -8,7 +8,7 @@ import asyncio
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from lab.stores.memory.base import Harness, Life, Timer, crossing
+from lab.stores.memory.base import Harness, Life, Timer, crossing, waiter
 
 _REBUILD_MIN: Final = 64
 
@@ -67,8 +67,7 @@ class Expiries:
         if earliest is not None and earliest[0] <= self._harness.wall_us():
             await crossing()
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.waiting_for = "an order to expire"  # type: ignore[attr-defined]  # deadlock report
+        future = waiter("an order to expire")
         self._waiters[future] = life
         if self._armed is None:
             self._arm()

@@ -33,11 +33,6 @@ class KeyRetryTable:
         self._keys: dict[_Key, list[WaitingRow]] = {}
         self._arrivals = 0
 
-    @property
-    def locks(self) -> int:
-        """Keys in retry."""
-        return len(self._keys)
-
     def rows(self) -> list[WaitingRow]:
         """All rows: by key in the order in which keys were locked, heads first."""
         return [row for rows in self._keys.values() for row in rows]

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from lab.domain.envelope import Envelope
 from lab.ports.store import OutboxRow, OutboxStore
-from lab.stores.memory.base import Life, crossing
+from lab.stores.memory.base import Life, crossing, waiter
 from lab.stores.memory.outage import Line, Outage
 
 
@@ -136,8 +136,7 @@ class MemoryOutbox(OutboxStore):
 
 def _waiter(queue: "list[asyncio.Future[None]]", what: object) -> "asyncio.Future[None]":
     """A place in the queue, for the running process."""
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    future.waiting_for = what  # type: ignore[attr-defined]  # read by the deadlock report
+    future = waiter(what)
     queue.append(future)
     return future
 

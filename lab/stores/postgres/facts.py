@@ -87,11 +87,3 @@ async def stored_subjects(connection: Any) -> AsyncIterator[str]:
     async with connection.transaction(readonly=True):
         async for row in connection.cursor("select lab_subject from orders", prefetch=2_000):
             yield row[0]
-
-
-async def owed_events(connection: Any) -> AsyncIterator[tuple[str, str, str]]:
-    """Outbox rows that are not marked: event id, type and `ordinal.send`, oldest first."""
-    sql = "select id, type, lab_subject from outbox where published_us is null order by number"
-    async with connection.transaction(readonly=True):
-        async for row in connection.cursor(sql, prefetch=2_000):
-            yield row[0], row[1], row[2]

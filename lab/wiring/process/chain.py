@@ -76,7 +76,6 @@ def make_timeout(life: Life, policy: Policy) -> Timeout | NoTimeout:
         return NoTimeout()
     return Timeout(
         handler_us=policy.settings.us("timeout.handler_ms"),
-        provider_us=policy.settings.us("timeout.provider_ms"),
         clock=life.clock.now_us,
         now=life.now,
         process=life.process,

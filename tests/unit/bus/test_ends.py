@@ -188,7 +188,6 @@ def test_a_run_stands_in_the_history_with_its_end() -> None:
 def make_timeout(scheduler: Scheduler, entries: Entries) -> Timeout:
     return Timeout(
         handler_us=10 * SECOND,
-        provider_us=2 * SECOND,
         clock=scheduler.root.now_us,
         now=scheduler.root.now_us,
         process=PROCESS,
@@ -300,11 +299,3 @@ def test_runs_in_time_leave_one_timer_and_no_cancellation() -> None:
         scheduler.run(worker())
     assert runs == 5
     assert entries.of("acted") == []
-
-
-def test_a_provider_gets_what_is_left_of_the_time() -> None:
-    with Scheduler() as scheduler:
-        timeout = make_timeout(scheduler, Entries())
-        assert timeout.provider_deadline(10 * SECOND) == 2 * SECOND
-        assert timeout.provider_deadline(1 * SECOND) == 1 * SECOND
-    assert NoTimeout().provider_deadline(1 << 60) == 1 << 60

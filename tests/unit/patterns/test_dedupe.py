@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lab.domain.errors import Down, Indeterminate, Throttled, Transient
-from lab.patterns.dedupe import Dedupe, MarkBefore, NoDedupe
+from lab.patterns.dedupe import Dedupe, MarkBefore
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
 from lab.ports.store import OutcomeRow, Unit
@@ -331,14 +331,3 @@ def test_without_a_store_for_marks_everything_passes() -> None:
 
     assert at_once(make_mark_before(Stores(), inner, store=DownStore())(delivery)) == Ack("handled")
     assert inner.seen[0] is delivery
-
-
-def test_without_dedupe_everything_passes() -> None:
-    inner = Inner()
-    link = NoDedupe(inner)
-    twice = [make_delivery(), make_delivery()]
-
-    for delivery in twice:
-        at_once(link(delivery))
-
-    assert all(seen is given for seen, given in zip(inner.seen, twice, strict=True))

@@ -152,7 +152,7 @@ def test_an_alarm_runs_the_head_and_comes_again_until_the_last_row_is_gone() -> 
 
     assert [(each.event_id, each.attempt) for each in bench.inner.seen] == [("e1", 4), ("e2", 1)]
     assert bench.inner.seen[0].record.topic == "orders"
-    assert bench.stores.server.key_retry.locks == 0
+    assert bench.stores.server.key_retry.rows() == []
 
 
 def test_a_head_runs_as_it_failed_under_the_epoch_of_its_alarm() -> None:
@@ -544,7 +544,7 @@ def test_plain_tiers_send_the_record_itself_and_lock_nothing() -> None:
 
     (sent,) = log.records
     assert (sent.topic, text(sent, "lab-attempt")) == (RETRY_1, "4")
-    assert stores.server.key_retry.locks == 0
+    assert stores.server.key_retry.rows() == []
 
 
 def test_a_record_of_a_plain_tier_waits_for_its_time_and_goes_on_counting() -> None:

@@ -20,7 +20,6 @@ class Bench:
         self._scheduler = scheduler
         self.timeout = Timeout(
             handler_us=10 * SECOND,
-            provider_us=2 * SECOND,
             clock=self._clock_us,
             now=lambda: scheduler.now_us,
             process=PROCESS,

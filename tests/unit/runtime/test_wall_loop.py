@@ -20,9 +20,10 @@ from lab.runtime.errors import DeadlockError, RealIOError, SimulationError, Time
 from lab.runtime.http_caller import http_caller
 from lab.runtime.http_server import http_server
 from lab.runtime.process_loop import ProcessLoop
-from lab.runtime.processes import SimProcess, crash_here
+from lab.runtime.processes import SimProcess
 from lab.runtime.virtual_loop import sleep_us, suspend
 from lab.runtime.wall_loop import WallLoop, WallScheduler
+from tests.kit.process_ends import crash_here, wait_exit
 from tests.kit.pythons import VERSIONS, lab_python
 from tests.kit.wall_world import SECOND_US, call, run
 
@@ -359,7 +360,8 @@ def test_a_killed_server_starts_again_on_its_port() -> None:
         server = SimProcess(world, "server", program)
         for life in range(3):
             started = world.root.create_future()
-            server.restart()
+            server.kill()
+            server.start()
             await started
             async with connection(echo.port) as streams:
                 assert await talk(streams, f"life {life}") == [f"life {life}"] * 2
@@ -379,11 +381,11 @@ def test_a_process_whose_program_ends_leaves_no_connection() -> None:
             listening.listen()
             process = SimProcess(world, "p", program)
             process.start()
-            await process.wait_exit()
+            await wait_exit(process)
             accepted, _ = listening.accept()
             with accepted:
                 assert accepted.recv(1) == b""
-        assert not process.alive
+        assert process.loop is None
 
     run(main)
 
@@ -400,7 +402,7 @@ def test_a_process_may_crash_at_an_await_of_its_own() -> None:
 
         process = SimProcess(world, "p", program)
         process.start()
-        await process.wait_exit()
+        await wait_exit(process)
         return trace
 
     assert run(main) == []
