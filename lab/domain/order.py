@@ -3,6 +3,7 @@
 Not here: how a transition is stored (`lab.ports.store`) and who decides on it (`lab.services`).
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NewType
 
@@ -126,3 +127,38 @@ def charge_key(order_id: OrderId, n: int) -> str:
 def refund_key(charge: str, n: int) -> str:
     """The provider key of the n-th refund intent of a charge."""
     return f"refund:{charge}:{n}"
+
+
+def open_intent(intents: Sequence[Intent], kind: IntentKind) -> Intent | None:
+    """The open one of a kind, or None. There is never more than one."""
+    for intent in intents:
+        if intent.is_open and intent.kind is kind:
+            return intent
+    return None
+
+
+def next_intent(order: Order, intents: Sequence[Intent], kind: IntentKind, charge: str) -> Intent:
+    """The one after all earlier ones of its kind; its `send_until_us` is 0: nothing is promised.
+
+    Args:
+        order: whose amount it moves.
+        intents: all of the order.
+        kind: of the new one.
+        charge: key of the charge that a refund gives back; unused for a charge.
+    """
+    n = 1 + sum(each.kind is kind for each in intents)
+    return Intent(
+        order_id=order.id,
+        kind=kind,
+        n=n,
+        key=charge_key(order.id, n) if kind is IntentKind.CHARGE else refund_key(charge, n),
+        amount_cents=order.amount_cents,
+        currency=order.currency,
+        send_until_us=0,
+        is_open=True,
+    )
+
+
+def promised(intent: Intent, until_us: int) -> Intent:
+    """The intent with another `send_until_us`."""
+    return msgspec.structs.replace(intent, send_until_us=until_us)

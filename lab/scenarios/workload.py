@@ -3,7 +3,8 @@
 Not here: where they come from (`made_up`, `orders_file`), and who posts them (`client`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Final
 
 import msgspec
@@ -85,3 +86,27 @@ class Workload:
 def idempotency_key(seed: int, ordinal: int) -> str:
     """The key of one intent, the same in every run of this seed."""
     return f"lab-{seed}-{ordinal}"
+
+
+class _Buyer(msgspec.Struct):
+    """What is read of an order before it is posted."""
+
+    customer_id: str = ""
+
+
+_decode_buyer: Final = msgspec.json.Decoder(_Buyer, strict=False).decode
+
+
+def customers_of(orders: Workload) -> Sequence[str]:
+    """Every customer of a load that names one, once: some servers must know them beforehand.
+
+    The load is taken.
+    """
+    found: dict[str, None] = {}
+    with closing(orders):
+        for order in orders:
+            try:
+                found[_decode_buyer(order.body).customer_id] = None
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue
+    return tuple(found)

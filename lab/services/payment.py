@@ -21,9 +21,16 @@ from lab.domain.events import (
     RefundFailed,
     RefundRequested,
 )
-from lab.domain.intents import next_intent, open_intent, promised
 from lab.domain.lineage import derive
-from lab.domain.order import Intent, IntentKind, Order, OrderState
+from lab.domain.order import (
+    Intent,
+    IntentKind,
+    Order,
+    OrderState,
+    next_intent,
+    open_intent,
+    promised,
+)
 from lab.ports.clock import Clock
 from lab.ports.providers import ChargeState, GatewayAnswer, PaymentGateway
 from lab.ports.service import Context, Handler
@@ -60,11 +67,8 @@ class _Finding:
         That money moved is final. A refusal is not, if a rival sent once more under the same key:
         not every provider gives the same answer twice.
         """
-        return self.state in _MOVED or open_intent(loaded.intents, self._kind) == self.intent
-
-    @property
-    def _kind(self) -> IntentKind:
-        return IntentKind.CHARGE if self.intent is None else self.intent.kind
+        kind = IntentKind.CHARGE if self.intent is None else self.intent.kind
+        return self.state in _MOVED or open_intent(loaded.intents, kind) == self.intent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

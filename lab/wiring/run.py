@@ -21,7 +21,7 @@ from lab.runner import Limits, Progress, drive
 from lab.runtime.virtual_loop import Scheduler
 from lab.scenarios.made_up import made_up
 from lab.scenarios.scenario import Scenario
-from lab.scenarios.workload import Workload
+from lab.scenarios.workload import Workload, customers_of
 from lab.wiring.judging import Sinks
 from lab.wiring.outcome import End, Ran, beside, make_result
 from lab.wiring.spec import (
@@ -141,7 +141,6 @@ def _run(
         return run_live(
             spec, workload, lambda: make_workload(spec), folder=folder, on_progress=on_progress
         )
-    from lab.scenarios.buyers import customers_of  # noqa: PLC0415 - see above
     from lab.wiring.worlds.real_run import run_for_real  # noqa: PLC0415 - see above
 
     customers = customers_of(make_workload(spec))

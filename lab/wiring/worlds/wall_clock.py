@@ -19,8 +19,7 @@ from lab.report.run_folder import RunFolder
 from lab.runner import Limits, Progress, drive
 from lab.runtime.chance import Chance
 from lab.runtime.wall_loop import WallScheduler
-from lab.scenarios.buyers import customers_of
-from lab.scenarios.workload import Workload
+from lab.scenarios.workload import Workload, customers_of
 from lab.settings import environment
 from lab.wiring.backends.interface import (
     Backend,
