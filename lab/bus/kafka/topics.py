@@ -24,7 +24,7 @@ from lab.bus.kafka.client import (
     to_record,
     within,
 )
-from lab.bus.kafka.reader import Reader
+from lab.bus.kafka.reader import reading
 from lab.domain.errors import EnvironmentNotReady, Permanent, Transient
 from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
 from lab.resources import how_to_start
@@ -181,7 +181,7 @@ class KafkaTopics(TopicReader):
             Transient: the broker was not reached, or there is no such topic.
         """
         places = await self._places(topics)
-        async with Reader(self._settings, places) as reader:
+        async with reading(self._settings, places) as reader:
             ends = await self._call(reader.end_offsets, places)
         return {self._settings.own(place): ends[place] for place in places}
 
@@ -213,7 +213,7 @@ class KafkaTopics(TopicReader):
             Transient: the broker was not reached, or there is no such topic.
         """
         places = await self._places(topics)
-        async with Reader(self._settings, places) as reader:
+        async with reading(self._settings, places) as reader:
             found = await self._read_from(reader, await self._call(_beginnings, reader, places))
         return [to_record(record, self._settings) for place in found for record in found[place]]
 
@@ -234,7 +234,7 @@ class KafkaTopics(TopicReader):
         if not count:
             return []  # Nobody has ever committed anything.
         place = BrokerPartition(_COMMITS, java_hash(self._settings.topic(group)) % count)
-        async with Reader(self._settings, [place]) as reader:
+        async with reading(self._settings, [place]) as reader:
             found = await self._call(reader.offsets_for_times, {place: since_us // 1000})
             start = found[place]
             if start is None:
