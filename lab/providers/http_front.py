@@ -187,7 +187,7 @@ class _Endpoint:
         try:
             # The time runs from here on, however slowly the body comes.
             deadline_us, key, subject = self._read_headers(scope)
-            asked = wire.parse_asked(await _read_body(receive))
+            asked = wire.read_asked(await _read_body(receive))
             request = _request(self._action, asked, key, subject)
         except _Gone:
             return
