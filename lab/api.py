@@ -178,7 +178,7 @@ class _Front:
             return _Reply(made.status, made.body, (_JSON, (b"location", location)))
         raise _not_made(made)
 
-    async def get(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+    async def get(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
         """GET /orders/{id}: 200 or 404."""
         order_id = _path_id(scope)
         order = await self._orders.get(order_id)
@@ -193,7 +193,7 @@ class _Front:
         }
         return _Reply(200, _encode(shown))
 
-    async def cancel(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+    async def cancel(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
         """POST /orders/{id}/cancel: 200, however often; 404; 409 once it is too late."""
         self._refuse_unready()
         order_id = _path_id(scope)
@@ -204,11 +204,11 @@ class _Front:
             raise _Problem(409, "too-late", f"order {order_id} can be cancelled no more")
         return _Reply(200, _encode({"order_id": order_id, "state": "CANCELLED"}))
 
-    async def health(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+    async def health(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
         """GET /health: the process runs."""
         return _Reply(200, b'{"status":"ok"}')
 
-    async def ready(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+    async def ready(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
         """GET /ready: new work is taken."""
         self._refuse_unready()
         return _Reply(200, b'{"status":"ready"}')
@@ -359,7 +359,7 @@ def _refused(scope: Scope, error: HTTPException) -> _Reply:
     return _Problem(error.status_code, "not-found", detail).reply
 
 
-async def _on_bug(request: Request, error: Exception) -> Response:  # noqa: ARG001
+async def _on_bug(request: Request, error: Exception) -> Response:  # noqa: ARG001 - the shape of a handler of errors
     """A bug of ours; Starlette raises it again after the answer. It may have been stored."""
     reply = _Problem(500, "internal", "the order service failed: ask again").reply
     headers = {name.decode(): value.decode() for name, value in reply.headers}

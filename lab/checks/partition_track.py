@@ -119,7 +119,7 @@ class Track:
         if progress is None or progress.epoch < epoch:
             progress = self._begin(process, epoch)
         if epoch == progress.epoch:
-            if offset < progress.low:  # noqa: PLR1730
+            if offset < progress.low:  # noqa: PLR1730 - as above
                 progress.low = offset
             if offset >= progress.told:
                 progress.acked.add(offset)

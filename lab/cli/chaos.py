@@ -310,7 +310,7 @@ def _parameter(name: str, metavar: str, told: str) -> inspect.Parameter:
 
 def _signed(command: Callable[..., int]) -> None:
     """Say what it takes: the command line is made from signatures."""
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # typer reads it
         _parameters(), return_annotation=int
     )
 

@@ -48,5 +48,5 @@ class RefundLateCaptures(Compensation):
 class KeepLateCaptures(Compensation):
     """The weak part: the shop keeps money for an order that does not exist any more."""
 
-    def of_late_capture(self, order: Order, charge_key: str) -> RefundRequested | None:  # noqa: ARG002
+    def of_late_capture(self, order: Order, charge_key: str) -> RefundRequested | None:  # noqa: ARG002 - the port's shape
         return None

@@ -236,7 +236,7 @@ class _Ledger:
     def __init__(self, ledger: LedgerFile) -> None:
         self._path = ledger.path
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the shape of any ASGI app
         entries = ledger_entries(self._path)
         await send({"type": "http.response.start", "status": 200, "headers": [_NDJSON]})
         while lines := [wire.encode(entry) for entry in islice(entries, _LEDGER_LINES)]:
@@ -251,7 +251,7 @@ class _Health:
     def __init__(self, ledger: LedgerFile) -> None:
         self._ledger = ledger
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the shape of any ASGI app
         failure = self._ledger.failure
         if failure is not None:
             await _send_problem(send, 503, f"the ledger cannot be written: {failure.strerror}")

@@ -148,7 +148,7 @@ def _guard(original: Callable[_P, _R], call: str, instead: str) -> Callable[_P, 
             raise loop.refuse(call, instead)
         return original(*args, **kwargs)
 
-    guard.guards = original  # type: ignore[attr-defined]
+    guard.guards = original  # type: ignore[attr-defined]  # says that the patch is in place
     return guard
 
 

@@ -57,7 +57,7 @@ class SimTask(asyncio.Task[T]):
 
     def waits_on(self) -> "asyncio.Future[object] | None":
         """The future that the task waits on now, if it waits on one."""
-        waiter: asyncio.Future[object] | None = self._fut_waiter  # type: ignore[attr-defined]
+        waiter: asyncio.Future[object] | None = self._fut_waiter  # type: ignore[attr-defined]  # nothing public says what a task waits for
         return waiter
 
 

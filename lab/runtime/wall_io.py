@@ -190,9 +190,9 @@ def sockets_noted(note: Callable[[socket.socket], None]) -> Iterator[None]:
         make(self, *args, **kwargs)
         note(self)
 
-    noted.notes = note  # type: ignore[attr-defined]
-    socket.socket.__init__ = noted  # type: ignore[method-assign]
+    noted.notes = note  # type: ignore[attr-defined]  # says that the patch is in place
+    socket.socket.__init__ = noted  # type: ignore[method-assign]  # no other place sees every socket that is made
     try:
         yield
     finally:
-        socket.socket.__init__ = make  # type: ignore[method-assign]
+        socket.socket.__init__ = make  # type: ignore[method-assign]  # as it was

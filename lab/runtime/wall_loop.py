@@ -59,7 +59,7 @@ class WallLoop(ProcessLoop, asyncio.SelectorEventLoop):  # type: ignore[misc]  #
         self, kernel: Kernel, name: str, *, skew_us: int, harness: bool, machine: Machine
     ) -> None:
         self._machine = machine
-        self._part = machine.part(self._process_events)  # type: ignore[attr-defined]
+        self._part = machine.part(self._process_events)  # type: ignore[attr-defined]  # asyncio's own hand-over of what is ready
         self._sockets = OwnSockets()
         asyncio.SelectorEventLoop.__init__(self, self._part)
         self._debug = False
@@ -69,7 +69,7 @@ class WallLoop(ProcessLoop, asyncio.SelectorEventLoop):  # type: ignore[misc]  #
 
     def abandon(self) -> None:
         remains = [key.data for key in (self._part.get_map() or {}).values()]
-        remains += self._transports.values()  # type: ignore[attr-defined]
+        remains += self._transports.values()  # type: ignore[attr-defined]  # asyncio's own list of what is open
         self._closed = True
         super().abandon()
         # Collected, they would warn that they were never closed, or close what holds them.

@@ -251,7 +251,7 @@ def _folder(spec: RunSpec) -> Iterator[RunFolder | None]:
     if spec.out is None:
         yield None
         return
-    folder = RunFolder(spec.out, spec.scenario.name, spec.seed, datetime.now(UTC))  # noqa: TID251
+    folder = RunFolder(spec.out, spec.scenario.name, spec.seed, datetime.now(UTC))  # noqa: TID251 - names the folder, and nothing else
     try:
         yield folder
     except OSError as bad:

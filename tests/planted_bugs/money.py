@@ -64,7 +64,7 @@ class KeyMadeWhereItIsSent(KeyPerIntent):
 class AnswerOfTheQueryNotFound(KeyPerIntent):
     """The gateway's answer is searched by the order's id where it holds the charge's key."""
 
-    def found(self, intent: Intent, known: object) -> Known:  # noqa: ARG002
+    def found(self, intent: Intent, known: object) -> Known:  # noqa: ARG002 - the shape of what it replaces
         return Known(key=intent.key, state=ChargeState.NONE)
 
 

@@ -331,7 +331,7 @@ class DeleteReturning(MemoryStoreServer):
         made = super().connect(life)
         return MemoryStore(
             orders=made.orders,
-            outbox=_TakesAway(made.outbox),  # type: ignore[arg-type]
+            outbox=_TakesAway(made.outbox),  # type: ignore[arg-type]  # it has all that a relay asks for
             key_retry=made.key_retry,
         )
 

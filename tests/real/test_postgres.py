@@ -193,7 +193,7 @@ async def test_who_waits_for_a_connection_does_not_wait_for_ever(world: Postgres
     )
     links = Links(server, 1)
     slow = [asyncio.ensure_future(links.read("select pg_sleep(5)")) for _ in range(4)]
-    said = await asyncio.wait_for(asyncio.gather(*slow, return_exceptions=True), 5)  # noqa: TID251
+    said = await asyncio.wait_for(asyncio.gather(*slow, return_exceptions=True), 5)  # noqa: TID251 - on the real clock
     await links.close()
     assert all(isinstance(each, Down | Transient) for each in said)
     assert any("busy" in str(each) for each in said)

@@ -239,7 +239,7 @@ class Storm:
         member.loop.resume()
         self.log.heard(member.loop)
 
-    async def _stop(self, member: Member, is_abort: bool) -> None:  # noqa: FBT001
+    async def _stop(self, member: Member, is_abort: bool) -> None:  # noqa: FBT001 - called once, with one of both
         began_us = self.scheduler.now_us
         subscription = member.subscription
         report = await (subscription.abort() if is_abort else subscription.stop(GRACE_US))

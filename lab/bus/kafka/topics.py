@@ -153,7 +153,7 @@ class KafkaTopics(TopicReader):
         request = DeleteGroupsRequest([group])
         while True:
             node = await self._call(self._admin.find_coordinator, group)
-            response = await self._call(self._admin._send_request, request, node)  # noqa: SLF001
+            response = await self._call(self._admin._send_request, request, node)  # noqa: SLF001 - groups cannot be deleted otherwise
             codes = {code for _, code in response.results}
             if kafka_errors.NonEmptyGroup.errno not in codes or clock.time() >= end:
                 return
@@ -168,7 +168,7 @@ class KafkaTopics(TopicReader):
             EnvironmentNotReady: it is too old.
             Transient: the broker was not reached.
         """
-        response = await self._call(self._admin._send_request, ApiVersionRequest())  # noqa: SLF001
+        response = await self._call(self._admin._send_request, ApiVersionRequest())  # noqa: SLF001 - nothing public asks for it
         spoken = {key: least for key, least, _ in response.api_versions}
         if _DESCRIBE_CLUSTER not in spoken:
             raise self._not_ready(kafka_errors.UnsupportedVersionError())

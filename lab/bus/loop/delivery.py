@@ -337,7 +337,7 @@ class DeliveryLoop(Listener):
 
     # ---- the group's assignments
 
-    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002
+    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002 - the port's shape; all of them go
         """Drain, then commit, then fence. Under the eager protocol everything goes."""
         intake = self._intake
         settling = self._settling

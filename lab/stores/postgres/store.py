@@ -51,7 +51,7 @@ _ORDER: Final = (
     "o.amount_cents, o.created_us, o.expires_us, o.traceparent, o.was_cancelled"
 )
 _LOAD: Final = (
-    f"select {_ORDER}, t.now_us, i.kind, i.n, i.key, i.amount_cents, i.currency, "  # noqa: S608
+    f"select {_ORDER}, t.now_us, i.kind, i.n, i.key, i.amount_cents, i.currency, "  # noqa: S608 - of constants only
     "i.send_until_us, i.is_open from (select now_us() as now_us) as t, "
     "unnest($1::text[]) as w(id) join orders o on o.id = w.id "
     "left join intents i on i.order_id = o.id order by o.id, i.number"
@@ -63,7 +63,7 @@ _OUTCOMES: Final = (
 )
 _HTTP_KEY: Final = "select key, body_sha256, status, answer from http_keys where key = $1"
 _DUE: Final = (
-    f"select {_ORDER} from orders o "  # noqa: S608
+    f"select {_ORDER} from orders o "  # noqa: S608 - of constants only
     "where o.due_us <= now_us() order by o.due_us, o.id limit $1"
 )
 _NEXT_DUE: Final = (

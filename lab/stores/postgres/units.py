@@ -5,6 +5,7 @@ Not here: who puts units together (`lab/stores/group_commit.py`), and what the s
 """
 
 from collections.abc import Hashable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final
 from zlib import crc32
 
@@ -20,11 +21,14 @@ _to_json: Final = msgspec.json.Encoder().encode
 _WIDTHS: Final = (5, 10, 6, 12, 14, 6, 6, 6)
 """Arguments of `commit_units` by part: o, c, h, i, e, r, a, k."""
 
+_key: Final = itemgetter(1)
+_event_and_group: Final = itemgetter(1, 2)
+
 _ARGUMENTS: Final = sum(_WIDTHS) + 1
 
 _PLACES: Final = ", ".join(f"${number}" for number in range(1, _ARGUMENTS + 1))
 
-COMMIT: Final = f"select refused, verdict from commit_units({_PLACES})"  # noqa: S608
+COMMIT: Final = f"select refused, verdict from commit_units({_PLACES})"  # noqa: S608 - of constants only
 """The statement; its arguments are those of `to_arguments`."""
 
 
@@ -76,8 +80,8 @@ def to_arguments(units: Sequence[Unit], shards: int) -> list[Any]:
             e.append(_event(place, shard, event))
         _add_rest(place, unit, r, a, k)
     for rows in (o, c, k):
-        rows.sort(key=_by_key)
-    r.sort(key=_by_event)
+        rows.sort(key=_key)
+    r.sort(key=_event_and_group)
     arguments: list[Any] = []
     for rows, width in zip((o, c, h, i, e, r, a, k), _WIDTHS, strict=True):
         arguments.extend(zip(*rows, strict=True) if rows else [()] * width)
@@ -91,14 +95,6 @@ def to_verdicts(units: int, refused: Sequence[Any]) -> list[Verdict]:
     for place, verdict in refused:
         verdicts[place] = Verdict(verdict)
     return verdicts
-
-
-def _by_key(row: tuple[Any, ...]) -> str:
-    return row[1]  # type: ignore[no-any-return]
-
-
-def _by_event(row: tuple[Any, ...]) -> tuple[str, str]:
-    return row[1], row[2]
 
 
 def _add_order(

@@ -162,9 +162,10 @@ class _Script:
     async def run(self, keys: Sequence[bytes], arguments: Sequence[bytes]) -> list[int]:
         client, count = self._client, len(keys)
         try:
-            return await client.evalsha(self._sha1, count, *keys, *arguments)  # type: ignore[no-any-return]
+            said: list[int] = await client.evalsha(self._sha1, count, *keys, *arguments)
         except NoScriptError:
-            return await client.eval(self._text, count, *keys, *arguments)  # type: ignore[no-any-return]
+            said = await client.eval(self._text, count, *keys, *arguments)
+        return said
 
 
 async def check(server: RedisServer) -> str:
@@ -259,7 +260,7 @@ def make_client(server: RedisServer) -> Any:
             "decode_responses": False,
         }
         # Options that nobody knows are noticed here, and not at the first call.
-        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # the library types it half
     except (ValueError, TypeError):
         # Its text may quote the address, and the address may hold a password.
         raise _not_ready(

@@ -198,7 +198,7 @@ class PostgresBackend(StoreBackend):
             await postgres_schema.block_customers(self._server, blocked)
         stack.push_async_callback(self._hang_up)
 
-    async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:  # noqa: ARG002
+    async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:  # noqa: ARG002 - all lives of a process use the same server
         store = open_store(self._server, shards=self._shards)
         stack.push_async_callback(store.close)
         return StoreClients(
@@ -265,10 +265,10 @@ class RedisBackend(DedupeBackend):
         self._server = RedisServer(url=where.redis_url, prefix=where.name)
         self._compares_fences = int(compares_fences)
 
-    async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002
+    async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002 - keys need no preparation
         await redis.check(self._server)
 
-    async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:  # noqa: ARG002
+    async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:  # noqa: ARG002 - all lives of a process use the same server
         dedupe = RedisDedupe(self._server, compares_fences=self._compares_fences)
         stack.push_async_callback(dedupe.close)
         return dedupe

@@ -217,7 +217,7 @@ def _make_inner(
     settings = policy.settings
     told = {"now": life.now, "process": life.process, "write": life.write}
     inbox: Inbox | NoInbox = (
-        Inbox(store, republish=queue.publish_again, **told)  # type: ignore[arg-type]
+        Inbox(store, republish=queue.publish_again, **told)  # type: ignore[arg-type]  # each has its own type in the dict
         if policy.has("inbox")
         else NoInbox(store, republish=queue.publish_again)
     )
@@ -229,7 +229,7 @@ def _make_inner(
         decode=decode,
         settler=inbox,
         watch=timeout.watch,
-        **told,  # type: ignore[arg-type]
+        **told,  # type: ignore[arg-type]  # each has its own type in the dict
     )
     if policy.has("poison_guard"):
         inner = PoisonGuard(
@@ -237,7 +237,7 @@ def _make_inner(
             store=ports.starts,
             gate=SoloGate(),
             solo_starts=settings.number("poison_guard.solo_starts"),
-            **told,  # type: ignore[arg-type]
+            **told,  # type: ignore[arg-type]  # each has its own type in the dict
         )
     inner = inbox.link(inner)
     if policy.has("dedupe"):

@@ -6,6 +6,7 @@ Not here: what each promise catches (`planted_bugs/`).
 import inspect
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -86,7 +87,7 @@ def test_how_a_history_is_cut_into_batches_changes_nothing(batch: int) -> None:
 
 
 @given(st.randoms(use_true_random=False))
-def test_the_order_between_processes_and_witnesses_changes_nothing(random: object) -> None:
+def test_the_order_between_processes_and_witnesses_changes_nothing(random: Any) -> None:
     """Any merge that keeps the order of each process, and of each witness about an order."""
     entries = HEALTHY["retried"]()
     lanes: dict[object, list[Entry]] = {}
@@ -94,7 +95,7 @@ def test_the_order_between_processes_and_witnesses_changes_nothing(random: objec
         lanes.setdefault((entry[2], entry[3] if entry[0] in FACTS else ""), []).append(entry)
     merged: list[Entry] = []
     while lanes:
-        key = random.choice(sorted(lanes, key=str))  # type: ignore[attr-defined]
+        key = random.choice(sorted(lanes, key=str))
         merged.append(lanes[key].pop(0))
         if not lanes[key]:
             del lanes[key]

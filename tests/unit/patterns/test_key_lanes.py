@@ -195,7 +195,7 @@ def test_who_wants_to_know_the_stores_time_asks_about_its_own_key() -> None:
         asked.add((group, key))
         return await head(group, key)
 
-    bench.stores.store.key_retry.head = noted  # type: ignore[method-assign]
+    bench.stores.store.key_retry.head = noted  # type: ignore[method-assign]  # in this test only
     waits = make_delivery("e2")
     waits.wait_us = SECOND
 
@@ -226,7 +226,7 @@ def test_a_head_is_written_anew_only_for_a_further_attempt() -> None:
         rows.append(row.attempts)
         return await reschedule(row)
 
-    store.reschedule = noted  # type: ignore[method-assign]
+    store.reschedule = noted  # type: ignore[method-assign]  # in this test only
 
     for attempt in (2, 2, 3):
         bench.park(attempt=attempt)
@@ -238,10 +238,10 @@ def test_a_head_that_somebody_finishes_while_it_is_parked_again_is_looked_at_aga
     bench = Bench()
     bench.park(attempt=1)
 
-    async def finished_meanwhile(row: WaitingRow) -> bool:  # noqa: ARG001
+    async def finished_meanwhile(row: WaitingRow) -> bool:  # noqa: ARG001 - the port's shape
         return False
 
-    bench.stores.store.key_retry.reschedule = finished_meanwhile  # type: ignore[method-assign]
+    bench.stores.store.key_retry.reschedule = finished_meanwhile  # type: ignore[method-assign]  # in this test only
 
     again = at_once(bench.parking.park(make_delivery(attempt=2), tier=1, delay_us=5))
 
@@ -253,10 +253,10 @@ def test_a_head_that_was_finished_between_two_looks_is_done() -> None:
     bench = Bench()
     bench.park()
 
-    async def gone(group: str, key: str) -> Any:  # noqa: ARG001
+    async def gone(group: str, key: str) -> Any:  # noqa: ARG001 - the port's shape
         return None, 0
 
-    bench.stores.store.key_retry.head = gone  # type: ignore[method-assign]
+    bench.stores.store.key_retry.head = gone  # type: ignore[method-assign]  # in this test only
 
     assert at_once(bench.link(make_delivery("e1"))) == Ack("done")
 
@@ -420,7 +420,7 @@ def test_a_first_delivery_does_not_look_twice() -> None:
         looks += 1
         return await head(group, key)
 
-    bench.stores.store.key_retry.head = counted  # type: ignore[method-assign]
+    bench.stores.store.key_retry.head = counted  # type: ignore[method-assign]  # in this test only
 
     at_once(bench.link(make_delivery("e1", starts_known=True)))
     assert looks == 0

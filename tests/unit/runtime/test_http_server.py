@@ -78,7 +78,7 @@ def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
     class Seen(asyncio.SelectorEventLoop):
         def _make_socket_transport(self, sock: socket.socket, *args: Any, **more: Any) -> Any:
             accepted.append(sock)
-            return super()._make_socket_transport(sock, *args, **more)  # type: ignore[misc]
+            return super()._make_socket_transport(sock, *args, **more)  # type: ignore[misc]  # asyncio's own
 
     async def main() -> None:
         app = App()

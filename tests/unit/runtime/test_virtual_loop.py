@@ -439,7 +439,7 @@ def test_a_deadlock_names_who_waits_for_what() -> None:
     async def ask_gateway() -> None:
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        answer.waiting_for = ("answer of the gateway", 17)  # type: ignore[attr-defined]
+        answer.waiting_for = ("answer of the gateway", 17)  # type: ignore[attr-defined]  # read by the report
         await answer
 
     async def handler() -> None:
