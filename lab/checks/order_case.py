@@ -1,13 +1,12 @@
-"""One order's case: everything that the history has said about it, until it is judged.
+"""One order's case: every entry of the history about the order, until it is judged.
 
-A case is filled by the folds, entry by entry, and judged once: when the order has come to its end
-and nothing more is to be expected, or when the run has ended. So a check sees all facts and calls
-about an order together, and never depends on the order in which witnesses told them. A case that
-was judged and found clean shrinks to a handful of references (`Packed`); whatever is heard of the
-order later opens it again.
+The folds fill a case, entry by entry. It is judged once: when the order has come to its end and
+nothing more is to be expected, or when the run has ended. So a check sees all facts and calls about
+an order together, and never depends on the order in which witnesses reported them. A clean case
+shrinks to a handful of references (`Packed`); a later entry about the order opens it again.
 
-Not here: who fills it (`fact_folds`, `call_folds`), when it is judged (`casebook`),
-what is legal (`tables`), and what is promised.
+Not here: the folds (`fact_folds`, `call_folds`), the time of the judgement (`order_cases`), the
+legal moves (`tables`), and the promises.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """What one life of a process did, and what it had in hand.
 
 Everything in here is about the order within one process; nothing about who was first of two.
-Not here: who fills it (`call_folds`), positions (`tracks`), what is promised.
+Not here: who fills it (`call_folds`), positions (`partition_track`), what is promised.
 """
 
 from collections import deque

@@ -1,6 +1,6 @@
-"""`lab doctor`: what of the lab works on this machine, and what to do about the rest.
+"""`lab doctor`: which parts of the lab work on this machine, and remedies for the rest.
 
-Not here: how each thing is found out (`sameness`, `agreement`, `docker`,
+Not here: how each thing is found out (`determinism`, `world_agreement`, `docker`,
 `lab.wiring.backends.readiness`).
 """
 

@@ -1,9 +1,9 @@
 """Faults of clocks: a process's wall clock is wrong. Monotonic time and database time are not.
 
-What has become wrong stays so: nobody sets a clock right at the end of the faults, so whatever
-trusts the time of day must come to its end all the same.
+A clock that has become wrong stays wrong after the end of the faults, so all that trusts the time
+of day must come to its end all the same.
 
-Not here: when a fault strikes (`plan.py`); a clock that steps by itself needs nobody to tell it.
+Not here: the time at which a fault strikes (`plan/`).
 """
 
 from collections.abc import Iterable, Sequence

@@ -2,7 +2,7 @@
 
 A process that is killed leaves every entry that it wrote before, and at most a torn line after
 them. Journals and what servers know are merged into one history by time; entries of one source stay
-in its order. Not here: `history.ndjson` (`writer`), which is made of the merged ones.
+in its order. Not here: `history.ndjson` (`history_file.py`), which is made of the merged ones.
 """
 
 import heapq

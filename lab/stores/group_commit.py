@@ -1,7 +1,7 @@
 """Group commit: whatever was asked while the last call ran goes into the next one.
 
 No timer: alone, a question is asked at once; under load, batches grow by themselves until the
-server keeps up. Not here: what a question is (`postgres_units`, `redis`).
+server keeps up. Not here: the questions (`postgres/`, `redis/`).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """One run from its specification to its result, files included.
 
 Everything that can be refused is refused before anything is run or written. Not here: the phases
-(`lab.runner`), the world (`simulated`), the words of the result (`outcome`).
+(`lab.runner`), the world (`worlds/`), the words of the result (`outcome`).
 """
 
 import asyncio

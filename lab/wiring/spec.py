@@ -1,6 +1,6 @@
 """What is to be run: a scenario with what the caller changed, checked before any of it runs.
 
-Not here: parsing of a command line (`lab.cli`), and building the world (`simulated`).
+Not here: parsing of a command line (`lab.cli`), and building the world (`worlds/`).
 """
 
 from collections.abc import Mapping, Sequence

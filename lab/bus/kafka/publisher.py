@@ -1,8 +1,8 @@
 """The bus on a real Kafka: one object per process that hands out its publisher and its consumers.
 
 Records are bytes in both directions, their partition is chosen by our own murmur2, and every wait
-has a deadline of ours. Not here: the consumer (`kafka_consumer.py`), making topics and
-reading them whole (`kafka_topics.py`), lanes and retries (they are above the port).
+has a deadline of ours. Not here: the consumer (`consumer.py`), making topics and reading them whole
+(`topics.py`), lanes and retries (they are above the port).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The topics of a run on a real Kafka: made, measured, read and removed.
 
 For whoever starts, watches and judges a run; no process that handles records needs it. It touches
-only names with the run's prefix. Not here: publishing and consuming (`kafka.py`).
+only names with the run's prefix. Not here: publishing (`publisher.py`), consuming (`consumer.py`).
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """A drain: what a subscription that gives up its partitions, or stops, still has to do.
 
 No gap may be left: everything that was started, and everything below it in its partition, is run to
-its end or moved to the retry path; only what lies above may be dropped. Not here: who
-runs it (`workers.py`) and the sequence of a stop (`delivery.py`).
+its end or moved to the retry path; only what lies above may be dropped. Not here: the fate of each
+delivery (`settling.py`) and the sequence of a stop (`delivery.py`).
 """
 
 import asyncio

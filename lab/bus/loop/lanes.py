@@ -1,8 +1,8 @@
 """Lanes: deliveries that must not run at the same time wait in line, all others pass.
 
 A lane holds the deliveries of one key (or one partition, or a single one) in the order in which
-they came. It is ready, running, parked until an instant, or gone. Not here: workers,
-and what a settlement means (`delivery.py`).
+they came. It is ready, running, parked until an instant, or gone. Not here: the workers
+(`workers.py`), and the meaning of a settlement (`settling.py`).
 """
 
 import asyncio

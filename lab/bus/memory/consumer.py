@@ -3,7 +3,7 @@
 Fetch positions, pause flags and the calls to the listener are here, as in a Kafka client. A call
 suspends once and is then applied in one step.
 
-Not here: the group (`memory_groups.py`).
+Not here: the group (`groups.py`).
 """
 
 from __future__ import annotations

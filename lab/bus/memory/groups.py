@@ -1,8 +1,8 @@
 """Consumer groups of the memory log, as Kafka's classic protocol has them.
 
 Members, generations, eager rebalances, committed offsets, sessions. A silent member (killed or
-paused) is expelled by one timer; nobody sends heartbeats. Not here: what a member does
-on its own side (`memory_consumer.py`).
+paused) is expelled by one timer; nobody sends heartbeats. Not here: a member's own side
+(`consumer.py`).
 
 Source: Apache Kafka, `GroupCoordinator` (classic protocol), `RangeAssignor`, `RoundRobinAssignor`.
 """

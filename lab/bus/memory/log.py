@@ -4,8 +4,7 @@ It belongs to nobody's process: what was appended or committed survives every ki
 facts `appended` and `committed`. Memory is bounded: records that every declared group of a topic
 has committed are trimmed; topics that no group was declared for (dead-letter queues) stay whole.
 
-Not here: the records (`memory_topics.py`), the groups (`memory_groups.py`), a member's
-own side (`memory_consumer.py`).
+Not here: the records (`topics.py`), the groups (`groups.py`), a member's own side (`consumer.py`).
 """
 
 from collections.abc import Mapping, Sequence

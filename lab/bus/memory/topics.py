@@ -1,6 +1,6 @@
 """The memory log's records: partitions, and what a reader sees of them.
 
-Not here: consumer groups (`groups`), and the facts that records leave (`lab.bus.facts`).
+Not here: consumer groups (`groups.py`), and the facts that records leave (`lab.bus.facts`).
 """
 
 from collections.abc import Sequence

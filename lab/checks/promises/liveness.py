@@ -1,6 +1,6 @@
 """Promises about the end: after heal, everything that was accepted comes to its end.
 
-Judged only when the run has ended. Not here: how long it took (`acted`).
+Judged only when the run has ended. Not here: how long it took (`lab.checks.run_numbers`).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Puts the faults of the bus that a run wants around the ports of one process life.
 
-Not here: what each wrapper does (`bus.py`, `bus_order.py`, `bus_member.py`, `bus_publish.py`), and
-links around the chain (`bus.py`).
+Not here: the wrappers (`records.py`, `order.py`, `member.py`, `publishes.py`), and the links around
+the chain (`records.py`).
 """
 
 from lab.faults.bus.member import (

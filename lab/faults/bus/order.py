@@ -1,7 +1,7 @@
-"""`bus.reorder`: records come in another order than that in which they were appended.
+"""`bus.reorder`: records come in another order than the one in which they were appended.
 
-Not here: delays that let others pass (`bus.py`); and partitions are whole: a log that hands out a
-partition in another order than its own is no log.
+Not here: delays that let other records pass (`records.py`), and another order within a partition: a
+log always hands a partition out in its own order.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
-"""Faults of publishes: one that does not arrive, and one whose answer does not.
+"""Faults of publishes: a publish is lost, or its answer is.
 
 A call may carry many records. Each tosses its coin in the first call that carries it; a call that
-is repeated as it was tosses that of its first record. So a large batch is not struck again and
-again until it never comes through. Records of no order are left alone.
+is repeated unchanged tosses the coin of its first record. Otherwise a large batch would be struck
+again at every repetition, and never come through. Records of no order are left alone.
 
-Not here: a process that reaches no broker (`bus_member.py`), and garbage (`bus.py`).
+Not here: a process that reaches no broker (`member.py`), and garbage (`records.py`).
 """
 
 from collections.abc import Sequence

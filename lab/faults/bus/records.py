@@ -1,7 +1,7 @@
 """Faults of single deliveries and records: duplicates, lost acks, delays, poison.
 
-Not here: their order (`bus_order.py`), publishes (`bus_publish.py`), the member and its group
-(`bus_member.py`), and outages of the broker, which the nemesis times.
+Not here: their order (`order.py`), publishes (`publishes.py`), the member and its group
+(`member.py`), and outages of the broker, which the nemesis times.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """A port of a process with its crash points and boundaries around each call.
 
-Not here: which points there are (`boundaries.py`), and whether one strikes (`process.py`).
+Not here: the list of the points (`crash_sites.py`), and the decision to strike (`strikes.py`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,7 +1,7 @@
-"""Where the crash points lie: which call of which port, before or after it, and whose visit it is.
+"""The places of the crash points: the port, the call, the side of it, and the orders that pass.
 
 Not here: dying there, and the points that lie at no single call: `handler.after_ack` (the end of a
-delivery), `shutdown.mid_drain` and `any` (`process.py`).
+delivery), `shutdown.mid_drain` and `any` (`strikes.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence

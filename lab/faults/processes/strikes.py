@@ -4,9 +4,9 @@ One `ProcessFaults` belongs to one process life. It goes around its ports, betwe
 calls and the adapter, and around its outermost and its innermost handler. A crash is a call of the
 supervisor's `kill` and an await that never returns.
 
-Not here: the names of the points (`points.py`), which calls they lie at (`boundaries.py`), the
-wrapped ports (`around.py`), what strikes a piece of work on its way (`work.py`), what a kill does
-and when the process comes back (the supervisor).
+Not here: the names of the points (`table/crash_points.py`), the calls at which they lie
+(`crash_sites.py`), the wrapped ports (`around_ports.py`), the dooms of a piece of work
+(`work_at_hand.py`), and the kill and restart of a process (the supervisor).
 """
 
 import asyncio

@@ -1,8 +1,10 @@
-"""What a task is at (a delivery, a request, a relay batch), and what is to strike it on its way.
+"""The work of a task (a delivery, a request, a relay batch), and the faults that will strike it.
 
 A fault that falls "somewhere in the middle" falls before or after one of the port calls that the
-work makes: its boundaries. Which one is drawn when the work begins; work that has fewer is struck
-at its end. Not here: what a strike does (`process.py`), and the calls themselves (`around.py`).
+work makes: its boundaries. The boundary is drawn when the work begins; work that has fewer is
+struck at its end.
+
+Not here: the effect of a strike (`strikes.py`), and the calls themselves (`around_ports.py`).
 """
 
 import asyncio

@@ -2,9 +2,9 @@
 
 The supervisor has the plan and its counters, so a kill takes none of them along, and a firing is
 recorded before it takes effect. A question blocks the process for one round trip over a socket of
-this machine; subjects that no fault was asked for are no question at all.
+this machine. A subject for which no fault was asked causes no question.
 
-Not here: who answers (`plan_server.py`), and where the socket is (wiring).
+Not here: the answers (`server.py`), and the address of the socket (wiring).
 """
 
 import socket

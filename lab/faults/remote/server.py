@@ -1,8 +1,9 @@
-"""The supervisor's side of `remote.py`: answers the questions of its processes from the one plan.
+"""The supervisor's side of `plan.py`: answers the questions of its processes from the one plan.
 
-Everything is answered in the step in which it comes in: two processes that visit a site at once are
-counted one after the other. Not here: the plan (`plan.py`), when it begins and ends
-(`nemesis.py`).
+Each question is answered in the step in which it comes in: two processes that visit a site at once
+are counted one after the other.
+
+Not here: the plan itself (`lab.faults.plan`), its begin and its end (`nemesis.py`).
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Every crash point: the name it has in a fault, and where it lies.
+"""Every crash point: its name in a fault, and its place.
 
-Not here: how a process dies there (`process.py`).
+Not here: the death of a process there (`lab.faults.processes`).
 """
 
 from collections.abc import Mapping

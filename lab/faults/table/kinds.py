@@ -1,7 +1,8 @@
-"""The table of fault kinds: what each does, where it can strike, what it can be told.
+"""The table of fault kinds: for each its effect, its sites and its parameters.
 
-`lab list --faults` prints it. A new kind is a row in `rows_*.py` and an injector.
-Not here: how a fault is written (`vocabulary.py`).
+`lab list --faults` prints it. A new kind is a row in the file of its family, and an injector.
+
+Not here: the way to write a fault (`spec.py`).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How a fault is written: `kind[@site][#subject][:occurrence] key=value ...`.
+"""The way to write a fault: `kind[@site][#subject][:occurrence] key=value ...`.
 
     bus.duplicate rate=0.2              every fifth delivery, by keyed coins
     svc.timeout@payment_gateway#every25 first=1
@@ -10,11 +10,11 @@
     redis.down at=10s for=30s           a server: an outage has a begin and an end
 
 `rate` is a share of visits; `nth`, `first`, `every` (and `:N`, which is `nth=N`) count the visits
-of one subject to one site. With none of them: every visit within `at` and `for`, or without those
-the first one (of a state that somebody is in, such as flapping: every one). `#7`, `#1-20`,
-`#every25` choose orders by ordinal. `max` counts over the run.
+of one subject to one site. With none of them a fault strikes every visit within `at` and `for`, or
+without those the first one (every one of a state such as flapping). `#7`, `#1-20`, `#every25`
+choose orders by ordinal. `max` counts over the run.
 
-Not here: which kinds there are (`kinds.py`), and when one fires (`plan.py`).
+Not here: the list of kinds (`kinds.py`), and the decision to fire (`lab.faults.plan`).
 """
 
 import difflib

@@ -1,8 +1,8 @@
 """The outbox in memory: rows that the relay owes to the bus, in shards, each with one owner.
 
 A marked row keeps nothing but its count: what was owed stands in the history already.
-Not here: reading and publishing (`lab.patterns.outbox`), and the transaction that adds
-a row (`memory`).
+Not here: reading and publishing (`lab.patterns.outbox`), and the transaction that adds a row
+(`store.py`).
 """
 
 import asyncio

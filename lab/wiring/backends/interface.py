@@ -1,7 +1,7 @@
 """What a run stands on: a bus, an order store, a dedupe store and third parties, each of some make.
 
 They survive every crash. Here is what the rest of the wiring may ask of them, whatever their make;
-`memory` and `real` are the makes. Not here: what one process does with them (`programs`).
+`memory` and `real` are the makes. Not here: what one process does with them (`process/`).
 """
 
 import asyncio

@@ -1,7 +1,8 @@
-"""The chain around a service's handlers, with the weak part wherever `--off` asks for it.
+"""The chain around a service's handlers, between the delivery loop and the service.
 
-Outside in: TypeFilter, key_lanes, dead_letter, retry, dedupe, inbox, poison_guard, Invoke.
-Not here: the services inside and the processes outside (`programs`, `simulated`).
+Its ends are TypeFilter and Invoke; the links between them stand in the table of the switches, from
+the outside in. Not here: which part a link is (`policy`), the services inside (`roles`), and the
+worlds outside.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """One life of one process, from the first task to the last: the same in every world.
 
-Not here: what it is made of (`programs`), and who starts it, stops it and starts it again
-(`simulated`, `process`).
+Not here: its parts (`chain`, `roles`), and the supervisor that starts it, stops it and starts it
+again (`lab.wiring.worlds`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence

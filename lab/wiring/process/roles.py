@@ -1,7 +1,8 @@
-"""What each process of the lab runs: the API, the relay, or one consumer group with its service.
+"""The role of each process of the lab: the API, the relay, or one consumer group with its service.
 
-A program is built afresh for every life of its process. It ends when it is told to stop, as gently
-as `drain` allows. Not here: who starts it again (`simulated`).
+A role is built afresh for every life of its process. It ends when it is told to stop, as gently as
+`drain` allows. Not here: the life around it (`life`), and the supervisor that starts it again
+(`lab.wiring.worlds`).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """What one operating-system process of the lab is told to be.
 
-A supervisor writes it into a file for each life that it starts; the commands `lab serve`,
-`relay`, `work` and `providers` make one out of their options. Not here: doing it (`process`).
+A supervisor writes it into a file for each life that it starts; the commands `lab serve`, `relay`,
+`work` and `providers` make one out of their options. Not here: doing it (`real_process.py`).
 """
 
 from collections.abc import Mapping

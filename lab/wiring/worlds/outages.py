@@ -1,7 +1,7 @@
 """Outages of real servers: the server's processes are stopped as by SIGSTOP, and go on later.
 
 `scripts/servers` does it, which started them; `scripts/servers env` says where it is. Not here:
-when (`lab.faults.nemesis`), and outages in memory (`simulated`).
+when (`lab.faults.nemesis`), and outages in memory (`simulated.py`).
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 The run's process owns the fault plan and its counters, plays the client, and knows no more of the
 others than any operator: signals, servers, and what everybody wrote down. Not here: starting
-processes again (`supervisor`), what a process is (`process`).
+processes again (`real_member.py`), the process itself (`real_process.py`).
 """
 
 import asyncio

@@ -1,8 +1,7 @@
 """The supervisor of a real run: starts every process, strikes it, and starts it again.
 
 Each life gets an assignment and a journal of its own. What a process says on standard error goes
-into one file. Not here: when somebody is struck (`lab.faults`), and the rest of a run
-(`real_world`).
+into one file. Not here: when somebody is struck (`lab.faults`), and the rest of a run (`real.py`).
 """
 
 import asyncio

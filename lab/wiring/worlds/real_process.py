@@ -1,8 +1,8 @@
 """One operating-system process of the lab: connects, runs its program, and ends as it is told.
 
 SIGTERM drains, a second one aborts. It says that it is ready by a line on standard output, and what
-goes on beside the orders by logs on standard error. Not here: what it runs (`program`), and who
-starts it (`supervisor`, or anybody with a shell).
+goes on beside the orders by logs on standard error. Not here: its program (`process/life.py`), and
+its supervisor (`real_member.py`, or anybody with a shell).
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """The simulated world: servers that survive, processes that do not, on one virtual clock.
 
 Here is the supervisor too: it starts every process again after `run.restart_ms`, whether it was
-killed or had ended by itself. Not here: what a process runs (`programs`), the phases of a run
-(`lab.runner`).
+killed or had ended by itself. Not here: the program of a process (`process/life.py`), the phases of
+a run (`lab.runner`).
 """
 
 import asyncio
