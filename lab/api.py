@@ -59,15 +59,15 @@ class _Problem(Exception):
         headers: Headers = (),
     ) -> None:
         super().__init__(detail)
-        told: dict[str, object] = {
+        problem: dict[str, object] = {
             "type": name if name.startswith(PROBLEM) else PROBLEM + name,
             "title": name.removeprefix(PROBLEM).replace("-", " "),
             "status": status,
             "detail": detail,
         }
         if refusals is not None:
-            told["errors"] = refusals
-        self.reply = _Reply(status, _encode(told), (_PROBLEM_JSON, *headers))
+            problem["errors"] = refusals
+        self.reply = _Reply(status, _encode(problem), (_PROBLEM_JSON, *headers))
 
 
 class _Gone(Exception):

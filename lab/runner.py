@@ -55,7 +55,7 @@ class World(Protocol):
         """When the last fault comes or ends that has a time; 0 if there is none."""
         ...
 
-    async def tell_what_is_left(self) -> None:
+    async def note_what_is_left(self) -> None:
         """Write the facts about what is still owed, locked or leased into the history."""
         ...
 
@@ -141,7 +141,7 @@ async def drive(
         await _until(world, is_quiet, deadline_us)
     world.client.give_up()
     await world.stop()
-    await world.tell_what_is_left()
+    await world.note_what_is_left()
     phase("end")
     tell(load.placed, total, "end")
 

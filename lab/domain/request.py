@@ -132,10 +132,10 @@ _decode: Final = msgspec.json.Decoder(_Body).decode
 def _plain_order(body: bytes) -> NewOrder | None:
     """The order, if it is beyond doubt: nearly all are, and pay for no messages."""
     try:
-        told = _decode(body)
+        asked = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    items, country, amount_cents = told.items, told.country, 0
+    items, country, amount_cents = asked.items, asked.country, 0
     for item in items:
         quantity, price = item.quantity, item.unit_price_cents
         if quantity < 1 or price < 1 or not _is_plain(item.sku):
@@ -144,14 +144,14 @@ def _plain_order(body: bytes) -> NewOrder | None:
     if (
         0 < len(items) <= ITEMS_MAX
         and amount_cents <= AMOUNT_CENTS_MAX
-        and told.currency in CURRENCIES
-        and _is_plain(told.customer_id)
+        and asked.currency in CURRENCIES
+        and _is_plain(asked.customer_id)
         and (not country or _is_plain(country))
     ):
         return NewOrder(
-            customer_id=told.customer_id,
+            customer_id=asked.customer_id,
             country=country,
-            currency=told.currency,
+            currency=asked.currency,
             items=items,
             amount_cents=amount_cents,
         )

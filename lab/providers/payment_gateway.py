@@ -75,7 +75,7 @@ class GatewayServer(Server):
     def _do(self, request: Request, now_us: int) -> Answer:
         known = self._ledger.get(request.order_id, now_us) or ()
         if request.action == QUERY:
-            return self._tell(request.order_id, known)
+            return self._answer(request.order_id, known)
         answer = _CAPTURED if request.action == CHARGE else _REFUNDED
         what = "capture" if request.action == CHARGE else "refund"
         objection = self._objection(request, known)
@@ -104,7 +104,7 @@ class GatewayServer(Server):
             return _CHARGE_REFUNDED
         return _AMOUNT_TOO_LARGE if request.amount_cents > taken[0].amount_cents else None
 
-    def _tell(self, order_id: str, known: tuple[_Entry, ...]) -> tuple[Known, ...]:
+    def _answer(self, order_id: str, known: tuple[_Entry, ...]) -> tuple[Known, ...]:
         executed = tuple(Known(key=e.key, state=e.state) for e in known)
         pending = tuple(
             Known(key=request.key, state=ChargeState.PENDING)

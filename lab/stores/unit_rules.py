@@ -14,7 +14,7 @@ def check_unit(unit: Unit) -> None:
     """Refuse what no service may ask for.
 
     An event tells of exactly the change of its unit: so (order, version) is unique among events,
-    and nobody is told of a state that the order is not in.
+    and nobody hears of a state that the order is not in.
 
     Raises:
         ValueError: an event that tells of no change of this unit or of another state, or two steps

@@ -67,7 +67,7 @@ async def committed(
     """Every accepted commit of these groups, as `committed` facts; those of a group in its order.
 
     A broker that does not show its notes, or has tidied them up, still says where the groups stand:
-    then that is told as of now, with the last epoch that is known, 0 if none is.
+    then that is a fact as of now, with the last epoch that is known, 0 if none is.
 
     Args:
         topics: of the run, open.
@@ -80,7 +80,7 @@ async def committed(
     Raises:
         Transient: the broker was not reached.
     """
-    told = []
+    sources = []
     for group in groups:
         try:
             notes = await topics.read_commits(group, since_us=since_us)
@@ -88,8 +88,8 @@ async def committed(
             notes = []
         facts = _facts(noted(notes), settings, group, epoch_us)
         standing = await topics.committed(group)
-        told.append([*facts, *_last(facts, group, standing, wall_us() - epoch_us)])
-    return list(merged(told))
+        sources.append([*facts, *_last(facts, group, standing, wall_us() - epoch_us)])
+    return list(merged(sources))
 
 
 def noted(records: Iterable[tuple[int, bytes, bytes | None]]) -> list[NotedCommit]:

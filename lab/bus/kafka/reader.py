@@ -18,7 +18,7 @@ from lab.bus.kafka.client import BATCH_BYTES_MAX, KAFKA_ERRORS, KafkaSettings, m
 async def reading(settings: KafkaSettings, places: Sequence[BrokerPartition]) -> AsyncIterator[Any]:
     """A consumer of no group, for the length of a block.
 
-    It is told at once of all partitions that it will be asked about: otherwise the library learns
+    It is assigned at once all partitions that it will be asked about: otherwise the library learns
     of their topics one after another, with a pause of its own before each.
 
     Args:

@@ -74,7 +74,7 @@ class MemoryConsumer(Consumer):
         self._is_coordinating = False
         self._must_rejoin = False
         self._assignment: tuple[int, Sequence[TopicPartition]] | None = None
-        self._is_told = False
+        self._is_assigned = False
         loop.on_kill.append(self._killed)
 
     # ---- the port
@@ -130,7 +130,7 @@ class MemoryConsumer(Consumer):
         if member is not None:
             self._group.leave(member)
         self._forget()
-        self._is_told = False
+        self._is_assigned = False
 
     # ---- as the group sees it
 
@@ -185,8 +185,8 @@ class MemoryConsumer(Consumer):
         member = self._member
         self._is_open = False
         self.wake()
-        if self._is_told:
-            self._is_told = False
+        if self._is_assigned:
+            self._is_assigned = False
             await self._listener.on_revoked(tuple(self._fetches))
         self._forget()
         await suspend()
@@ -213,7 +213,7 @@ class MemoryConsumer(Consumer):
             self._fetches[partition] = fetch
             log.readers.append(fetch)
             fetch.resume()
-        self._is_told = True
+        self._is_assigned = True
         await self._listener.on_assigned(generation, ends)
         if not self._must_rejoin:
             self._is_open = True

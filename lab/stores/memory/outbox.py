@@ -75,7 +75,7 @@ class OutboxTable:
         return None
 
     def unlock_all(self, life: Life) -> None:
-        """The owner is gone: its shards are free, and those who wait for one are told."""
+        """The owner is gone: its shards are free, and those who wait for one wake up."""
         freed = False
         for shard, owner in enumerate(self._owners):
             if owner is life:

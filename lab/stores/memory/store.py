@@ -287,9 +287,9 @@ class MemoryStoreServer:
             packed = _encode_answer((http_key.body_sha256, http_key.status, http_key.answer))
             self._http_keys.put(http_key.key, packed, self._now())
         if self._facts is not None:
-            self._tell_rest(self._facts, unit)
+            self._witness_rest(self._facts, unit)
 
-    def _tell_rest(self, facts: Facts, unit: Unit) -> None:
+    def _witness_rest(self, facts: Facts, unit: Unit) -> None:
         if unit.outcome is not None:
             facts.outcome(unit, unit.outcome)
         if unit.revenue is not None:

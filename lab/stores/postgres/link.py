@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: opened when needed, opened again after they were lost.
 
-Each call has a deadline, and the server is told a shorter one, so that a statement whose caller has
+Each call has a deadline, and the server gets a shorter one, so that a statement whose caller has
 given up does not commit much later. Not here: any statement of the store.
 """
 
@@ -142,7 +142,7 @@ class Link:
 
     Args:
         server: where to.
-        on_open: told of each new connection before anybody uses it.
+        on_open: called with each new connection before anybody uses it.
     """
 
     def __init__(

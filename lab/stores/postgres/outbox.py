@@ -60,7 +60,7 @@ class PostgresOutbox(OutboxStore):
             self._leave()
 
     async def wait_shard(self) -> None:
-        # Nobody is told when a lock becomes free.
+        # A lock that becomes free wakes nobody.
         await asyncio.sleep(self._poll_us / 1e6)
 
     async def unpublished(self, shard: int, limit: int) -> Sequence[OutboxRow]:
@@ -98,7 +98,7 @@ class PostgresOutbox(OutboxStore):
         loop = asyncio.get_running_loop()
         hint: asyncio.Future[None] = loop.create_future()
         self._waiters[shard].append(hint)
-        timer = loop.call_later(self._poll_us / 1e6, _tell, hint)
+        timer = loop.call_later(self._poll_us / 1e6, _wake, hint)
         try:
             await hint
         finally:
@@ -144,7 +144,7 @@ class PostgresOutbox(OutboxStore):
         self._may_owe[shard] = True
         waiters, self._waiters[shard] = self._waiters[shard], []
         for hint in waiters:
-            _tell(hint)
+            _wake(hint)
 
     async def _enter(self) -> None:
         """Wait for the connection; each caller before has a deadline."""
@@ -169,7 +169,7 @@ class PostgresOutbox(OutboxStore):
         self._is_taken = False
 
 
-def _tell(hint: "asyncio.Future[None]") -> None:
+def _wake(hint: "asyncio.Future[None]") -> None:
     if not hint.done():
         hint.set_result(None)
 

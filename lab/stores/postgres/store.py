@@ -2,7 +2,7 @@
 
 Whatever arrives while the last commit runs goes into the next one, a statement for many units and a
 verdict for each (`sql/0002_commit.sql`). Looks are put together in the same way. A batch that fails
-as a whole is repeated unit by unit before anybody is told.
+as a whole is repeated unit by unit before anybody gets an answer.
 Not here: schema and migrations (`schema.py`), the outbox and the keys in retry.
 """
 

@@ -192,12 +192,12 @@ class Backends:
     async def left(self, now_us: int) -> list[Entry]:
         """What is owed and what is held, at the end of a run; nothing of who cannot be asked."""
         owed = (await self.owed()).items()
-        told: list[Entry] = [("left", now_us, "run", "", what, count) for what, count in owed]
+        entries: list[Entry] = [("left", now_us, "run", "", what, count) for what, count in owed]
         owners = await self.dedupe.owners()
         if owners is not None:
             leases = Counter(owners).items() or (("run", 0),)
-            told += [("left", now_us, owner, "", "lease", count) for owner, count in leases]
-        return told
+            entries += [("left", now_us, owner, "", "lease", count) for owner, count in leases]
+        return entries
 
 
 async def prepare_whole(

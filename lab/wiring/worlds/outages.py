@@ -63,7 +63,7 @@ def _not_ready(what: str, script: str) -> EnvironmentNotReady:
 
 
 class Outages:
-    """The outages of one run: strikes in the order in which they are told.
+    """The outages of one run: strikes in the order in which they are asked for.
 
     Args:
         script: see `check_can_strike`.
@@ -95,9 +95,9 @@ class Outages:
 
 
 async def _strike(script: str, what: str, server: str) -> None:
-    code, _, told = await _call(script, what, server)
+    code, _, errors = await _call(script, what, server)
     if code:
-        raise SimulationError(f"{script} {what} {server}: {told}")
+        raise SimulationError(f"{script} {what} {server}: {errors}")
 
 
 async def _call(script: str, *arguments: str) -> tuple[int, str, str]:
@@ -105,5 +105,9 @@ async def _call(script: str, *arguments: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *("bash", script, *arguments), stdout=PIPE, stderr=PIPE
     )
-    out, told = await process.communicate()
-    return process.returncode or 0, out.decode("utf-8", "replace"), told.decode("utf-8", "replace")
+    out, errors = await process.communicate()
+    return (
+        process.returncode or 0,
+        out.decode("utf-8", "replace"),
+        errors.decode("utf-8", "replace"),
+    )

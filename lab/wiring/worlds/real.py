@@ -190,7 +190,7 @@ class RealWorld:
         if await self.backends.dedupe.owners():
             await self.clock.sleep_us(self.spec.settings.us("dedupe.lease_ms"))
 
-    async def tell_what_is_left(self) -> None:
+    async def note_what_is_left(self) -> None:
         for entry in await self.backends.left(self.clock.now_us()):
             self.write(entry)
         # Looking takes its time, in which everybody goes on.
@@ -216,7 +216,7 @@ class RealWorld:
             [entry async for entry in backend.facts() if not _is_too_late(entry, end_us)]
             for backend in self.backends.all
         ]
-        told = [
+        journals = [
             [
                 entry
                 for entry in read_journal(path)
@@ -227,7 +227,7 @@ class RealWorld:
             # A life that was killed at its very start has written nothing.
             if path.exists()
         ]
-        return (_since(self.origin_us, one) for one in merged([self.entries, *told, *facts]))
+        return (_since(self.origin_us, one) for one in merged([self.entries, *journals, *facts]))
 
     def _is_of_the_cut(self, entry: Entry) -> bool:
         """Whether it tells of a stop that only the end of an interrupted run has caused."""
@@ -255,7 +255,7 @@ class RealWorld:
         return Member(
             assignment,
             folder=self.folder,
-            tell_life=self._tell_life,
+            note_life=self._note_life,
             restart_us=self.spec.settings.us("run.restart_ms"),
             steps_of=self._steps,
         )
@@ -273,7 +273,7 @@ class RealWorld:
             started_us=now_us,
         )
 
-    def _tell_life(self, process: str, event: str) -> None:
+    def _note_life(self, process: str, event: str) -> None:
         self.write(("life", self.clock.now_us(), process, "", event))
 
     def _fail(self, error: BaseException) -> None:

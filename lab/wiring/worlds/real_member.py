@@ -38,7 +38,7 @@ class Member:
     Args:
         first: the assignment of its first life; those of the others are made from it.
         folder: takes assignments, journals and the log.
-        tell_life: told of `start`, `kill`, `pause` and `resume`, with the name of the life.
+        note_life: called with `start`, `kill`, `pause` and `resume`, with the name of the life.
         restart_us: a process that has ended is started again after so long.
         steps_of: `steps_of(member, group)`: what is wrong with the clock of a life that begins now.
 
@@ -53,7 +53,7 @@ class Member:
         first: Assignment,
         *,
         folder: Path,
-        tell_life: Callable[[str, str], None],
+        note_life: Callable[[str, str], None],
         restart_us: int,
         steps_of: Callable[[str, str], tuple[Step, ...]],
     ) -> None:
@@ -65,7 +65,7 @@ class Member:
         self.is_healed = False
         self._next = first
         self._folder = folder
-        self._tell_life = tell_life
+        self._note_life = note_life
         self._restart_s = restart_us / 1e6
         self._steps_of = steps_of
         self.paused_until_us = 0
@@ -114,7 +114,7 @@ class Member:
         if self._waking is not None:
             self._waking.cancel()
         else:
-            self._tell_life(self._life, "pause")
+            self._note_life(self._life, "pause")
         self.paused_until_us = until_us
         self._waking = asyncio.get_running_loop().call_later(for_us / 1e6, self.resume)
 
@@ -124,7 +124,7 @@ class Member:
             return
         self._awake()
         if self._signal(signal.SIGCONT):
-            self._tell_life(self._life, "resume")
+            self._note_life(self._life, "resume")
 
     def _awake(self) -> None:
         if self._waking is not None:
@@ -170,7 +170,7 @@ class Member:
         write_assignment(path, assignment)
         self._is_killed = self._is_ready = False
         if assignment.role != "providers":
-            self._tell_life(self._life, "start")
+            self._note_life(self._life, "start")
         with (self._folder / "logs.ndjson").open("ab") as log:
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -211,7 +211,7 @@ class Member:
         why = b" / ".join(own[-_LINES_SHOWN:])[-_LOG_SHOWN:].decode("utf-8", "replace")
         if code == _NOT_READY_CODE:
             return EnvironmentNotReady(
-                why, server=f"process {self._life}", address="", remedy="it was told to be there"
+                why, server=f"process {self._life}", address="", remedy="it was to be there"
             )
         return SimulationError(f"process {self._life} has ended with {code}: {why}")
 
@@ -243,7 +243,7 @@ class Member:
     def _say_killed(self) -> None:
         if not self._is_killed:
             self._is_killed = True
-            self._tell_life(self._life, "kill")
+            self._note_life(self._life, "kill")
 
 
 def _command(assignment: Assignment) -> tuple[str, ...]:

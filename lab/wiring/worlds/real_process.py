@@ -58,7 +58,7 @@ class AsyncHost:
     """A plain asyncio loop as the host of one process life.
 
     Args:
-        on_failure: told of a task that nobody waits for and that failed.
+        on_failure: called with the error of a task that nobody waits for and that failed.
     """
 
     def __init__(self, on_failure: Callable[[BaseException], object]) -> None:
@@ -151,11 +151,11 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         _say_ready(assignment, log, signals.url)
         await signals.wait()
         signals.is_ready = False
-        _tell_life(life, "term")
+        _note_life(life, "term")
         # Of a supervised process the second signal is one more fault, not a person's impatience.
         again = None if assignment.is_supervised else signals
         report = await _end(program, again, log)
-        _tell_life(life, "aborted" if report.is_aborted else "stopped")
+        _note_life(life, "aborted" if report.is_aborted else "stopped")
 
 
 def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
@@ -164,7 +164,7 @@ def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
         plan.pause(member, for_us)
 
 
-def _tell_life(life: Life, event: str) -> None:
+def _note_life(life: Life, event: str) -> None:
     if life.write is not None:
         life.write(("life", life.now(), life.process, "", event))
 
@@ -183,7 +183,7 @@ async def _end(program: Program, signals: "_Signals | None", log: logging.Logger
     """End the work of a process that was told to stop; told again by `signals`, abort it."""
     shutdown = program.make_shutdown()
     if isinstance(shutdown, ExitAtOnce):
-        _tell_life(program.life, "stopped")
+        _note_life(program.life, "stopped")
         # Nothing is settled, committed or closed on the way out: not by a `finally` either.
         logging.shutdown()
         os._exit(0)
@@ -312,7 +312,7 @@ class _Signals:
         loop.set_exception_handler(self._heard)
         self.is_ready = False
         self.url = ""
-        self._told: asyncio.Future[None] = loop.create_future()
+        self._asked_to_stop: asyncio.Future[None] = loop.create_future()
         self._again: Callable[[], object] = lambda: None
         self._heal: Callable[[], object] = lambda: None
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -325,7 +325,7 @@ class _Signals:
 
     async def wait(self) -> None:
         """Wait until it is told to stop. Raises what `fail` was given."""
-        await self._told
+        await self._asked_to_stop
 
     def on_again(self, again: Callable[[], object]) -> None:
         """Call `again` whenever it is told once more."""
@@ -337,8 +337,8 @@ class _Signals:
 
     def fail(self, error: BaseException) -> None:
         """A part of the process has failed: it must not go on without it."""
-        if not self._told.done():
-            self._told.set_exception(error)
+        if not self._asked_to_stop.done():
+            self._asked_to_stop.set_exception(error)
 
     def _heard(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A task that nobody waits for has failed; without its subscription a process is none."""
@@ -347,10 +347,10 @@ class _Signals:
             self.fail(context["exception"])
 
     def _stop(self) -> None:
-        if self._told.done():
+        if self._asked_to_stop.done():
             self._again()
         else:
-            self._told.set_result(None)
+            self._asked_to_stop.set_result(None)
 
     def _healed(self) -> None:
         self._heal()

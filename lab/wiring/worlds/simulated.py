@@ -71,21 +71,21 @@ class Member:
     def start(self) -> None:
         """Begin a life; when it has ended, for whatever reason, begin the next."""
         loop = self._process.start()
-        self._world.tell_life(loop.name, "start")
+        self._world.note_life(loop.name, "start")
         loop.on_kill.append(self._ended)
 
     def crash(self) -> None:
         """SIGKILL."""
         loop = self.loop
         if loop is not None:
-            self._world.tell_life(loop.name, "kill")
+            self._world.note_life(loop.name, "kill")
             self._process.kill()
 
     def term(self) -> None:
         """SIGTERM."""
         loop = self.loop
         if loop is not None and self._stop is not None and not self._stop.done():
-            self._world.tell_life(loop.name, "term")
+            self._world.note_life(loop.name, "term")
             self._stop.set_result(None)
 
     def pause(self, for_us: int) -> None:
@@ -98,7 +98,7 @@ class Member:
         if self._waking is not None:
             self._waking.cancel()
         else:
-            world.tell_life(loop.name, "pause")
+            world.note_life(loop.name, "pause")
             world.servers.log.silent(loop)
             loop.pause()
         self._waking = world.scheduler.root.call_after_us(for_us, self.resume)
@@ -109,7 +109,7 @@ class Member:
         if loop is None or self._waking is None:
             return
         self._awake()
-        world.tell_life(loop.name, "resume")
+        world.note_life(loop.name, "resume")
         world.servers.log.heard(loop)
         loop.resume()
 
@@ -164,7 +164,7 @@ class Member:
         program.begin()
         await stop
         await program.make_shutdown().on_signal()
-        world.tell_life(life.process, "stopped")
+        world.note_life(life.process, "stopped")
 
 
 class SimulatedWorld:
@@ -267,7 +267,7 @@ class SimulatedWorld:
             if member.loop is not None:
                 member.loop.kill()
 
-    async def tell_what_is_left(self) -> None:
+    async def note_what_is_left(self) -> None:
         for entry in await self.backends.left(self.now_us()):
             self.write(entry)
 
@@ -297,7 +297,7 @@ class SimulatedWorld:
         self.servers.dedupe.forget()
         self.servers.log.close()
 
-    def tell_life(self, process: str, event: str) -> None:
+    def note_life(self, process: str, event: str) -> None:
         self.write(("life", self.now_us(), process, "", event))
 
     def _begin(self, kind: str, site: str, firing: Firing) -> None:
