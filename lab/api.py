@@ -1,8 +1,8 @@
 """The HTTP front of the orders service: bytes and headers in, answers and problems out.
 
-Endpoints are plain ASGI behind Starlette's routes: no threads, no copies of the request. Whatever
-comes in, bad input is answered with a 4xx that says what to mend. Not here: what an order needs
-(`lab.domain.request`), what becomes of it (`lab.services.orders`).
+Endpoints are plain ASGI behind Starlette's routes: no threads, no copies of the request. Any bad
+input is answered with a 4xx that says how to mend it. Not here: the rules for an order
+(`lab.domain.request`), its life (`lab.services.orders`).
 
 Source: RFC 9457 (problem details), RFC 9110 (statuses).
 """
@@ -92,7 +92,7 @@ def make_app(
     """The ASGI app.
 
     Args:
-        orders: what the app does for its clients.
+        orders: the work for its clients.
         is_ready: whether new work is taken; if not, it is shed and nothing is stored.
         subject_header: name of the header that carries `ordinal.send` in a lab run, such as
             `lab-subject`; "" takes none.
@@ -105,19 +105,19 @@ def make_app(
         Route("/health", _Endpoint(front.health), methods=["GET"], name="health"),
         Route("/ready", _Endpoint(front.ready), methods=["GET"], name="ready"),
     ]
-    # A redirect would say 307 to what is a 404.
+    # A redirect would answer 307 in place of 404.
     router = Router(routes, redirect_slashes=False)
     return ServerErrorMiddleware(_Refusing(router), handler=_on_bug)
 
 
 class _Refusing:
-    """Answers what the router refuses, as a problem like every other."""
+    """Answers requests that the router refuses, with a problem like every other."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # With an app in sight it raises what it would answer in plain text.
+        # With an app in sight it raises the answer that it would give in plain text.
         scope["app"] = self
         try:
             await self._router(scope, receive, send)
@@ -126,7 +126,7 @@ class _Refusing:
 
 
 class _Endpoint:
-    """Turns what a handler returns or raises into messages."""
+    """Turns the result or the error of a handler into messages."""
 
     def __init__(self, handle: _Handle) -> None:
         self._handle = handle
@@ -262,7 +262,7 @@ def _subject(given: bytes) -> str:
 
 
 async def _read_body(receive: Receive, content_length: bytes) -> bytes:
-    """The whole body; what the client says about its length is not trusted."""
+    """The whole body; the length that the client gives is not trusted."""
     if (
         content_length.isdigit()
         and len(content_length) < 20

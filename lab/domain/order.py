@@ -1,6 +1,6 @@
-"""The order: its states, who may move it where, and its durable traces of money.
+"""The order: its states and their owners, and its durable traces of money.
 
-Not here: how a transition is stored (`lab.ports.store`) and who decides on it (`lab.services`).
+Not here: storing a transition (`lab.ports.store`), and deciding on it (`lab.services`).
 """
 
 from collections.abc import Sequence
@@ -96,14 +96,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IntentKind(StrEnum):
-    """What the payment service is about to ask of the payment gateway."""
+    """The kind of request that the payment service is about to send to the payment gateway."""
 
     CHARGE = "charge"
     REFUND = "refund"
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """A committed promise to tell what became of a call that moves money.
+    """A committed promise to find out the fate of a call that moves money.
 
     It is committed before the first send and stays open until the unit of work that settles the
     event closes it. `send_until_us` (database time) is the deadline of every send made under it.
@@ -141,7 +141,7 @@ def next_intent(order: Order, intents: Sequence[Intent], kind: IntentKind, charg
     """The one after all earlier ones of its kind; its `send_until_us` is 0: nothing is promised.
 
     Args:
-        order: whose amount it moves.
+        order: its amount is moved.
         intents: all of the order.
         kind: of the new one.
         charge: key of the charge that a refund gives back; unused for a charge.

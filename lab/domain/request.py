@@ -28,7 +28,7 @@ _CODES: Final = """
     """
 
 CURRENCIES: Final = frozenset(_CODES.split())
-"""What an order can be paid in: the alphabetic codes of ISO 4217, three upper-case letters each.
+"""Currencies of an order: the alphabetic codes of ISO 4217, three upper-case letters each.
 
 Metals, bond units, funds codes and the codes for tests and for "no currency" are left out: nobody
 pays in them.
@@ -118,7 +118,7 @@ def checked_order(body: bytes) -> NewOrder | list[Refusal]:
 
 
 class _Body(msgspec.Struct, gc=False):
-    """What nearly every body is."""
+    """The shape of nearly every body."""
 
     customer_id: str
     currency: str
@@ -164,7 +164,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _items(given: object, refusals: list[Refusal]) -> tuple[list[Item], int]:
-    """The good items and what they cost together."""
+    """The good items and their price together."""
     if given is None or given == []:
         refusals.append(Refusal(Reason.ITEMS_NONE, "items", "an order needs at least one item"))
         return [], 0
@@ -283,7 +283,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _decode_leniently(body: bytes) -> object:
-    """What is well-formed though the fast decoder refuses it: lone surrogates, endless numbers."""
+    """A well-formed body that the fast decoder refuses: lone surrogates, endless numbers."""
     try:
         return json.loads(body.decode(), parse_int=_bounded_int, parse_constant=_no_constant)
     except UnicodeDecodeError as bad:

@@ -1,6 +1,6 @@
 """The third parties as a process of the lab reaches them: the ports, over a line to each provider.
 
-Not here: what becomes of a request on its line (`simulated_wire.py`, `http_client.py`).
+Not here: the line, and the fate of a request on it (`simulated_wire.py`, `http_client.py`).
 """
 
 from collections.abc import Awaitable
@@ -32,7 +32,7 @@ class ProviderLine(Protocol):
         ...
 
     def error(self, refused: Refused) -> LabError:
-        """What the caller raises for it."""
+        """The error that the caller raises for it."""
         ...
 
 

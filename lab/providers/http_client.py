@@ -1,7 +1,7 @@
 """The real world's way to the third parties: the ports of `lab.ports.providers` over HTTP.
 
-Every request is sent once. What becomes of it when no answer comes is told by how far it got: not
-connected is transient, handed over is indeterminate. An answer that makes no sense proves nothing
+Every request is sent once. Its fate without an answer depends on how far it got: not connected is
+transient, handed over is indeterminate. An answer that makes no sense proves nothing
 either: to a move it is indeterminate, to a question transient.
 
 Not here: sockets and pools (`lab.ports.http`), retries (`lab.patterns`).
@@ -106,7 +106,7 @@ class HttpLine:
 
 
 def _after_us(answer: HttpAnswer) -> int:
-    """How long the provider asks to be left alone; what a conflict means if it does not say."""
+    """How long the provider asks to be left alone; for a conflict there is a default."""
     headers = dict(answer.headers)
     for name, unit_us in ((wire.RETRY_AFTER_MS, _MS), (wire.RETRY_AFTER, _SECOND_US)):
         hint = headers.get(name, "")

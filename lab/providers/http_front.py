@@ -2,10 +2,10 @@
 
 A request lives on the same line as in the simulated world, so latencies, keys, faults and deadlines
 mean the same. Two things are added. A process may have been stopped when a timer was due, so the
-deadline is looked at again before anything is done. And what was done is in the ledger's file
-before anybody hears of it. Who is to get no answer waits until he hangs up himself.
+deadline is looked at again before anything is done. And every movement is in the ledger's file
+before anybody hears of it. A caller that is to get no answer waits until it hangs up itself.
 
-Not here: which calls go wrong (`CallFaults`), what is done (one file per provider).
+Not here: the choice of calls that go wrong (`CallFaults`), the effects (one file per provider).
 """
 
 import asyncio
@@ -57,11 +57,11 @@ def make_front(
     `/health` and `/ready` say whether the ledger can be written.
 
     Args:
-        servers: built with `ledger.write` and `clock.now_us`, and not used yet; they are told what
-            they did before.
+        servers: built with `ledger.write` and `clock.now_us`, and not used yet; they get back
+            their knowledge from before.
         ledger: where they write.
         clock: the machine's.
-        faults: what decides which calls go wrong; None if none can.
+        faults: decides which calls go wrong; None if none can.
     """
     ledger.restore(servers)
     desk = _Desk(ledger, clock, faults)
@@ -206,7 +206,7 @@ class _Endpoint:
             await _send_problem(send, 504, str(late))
             return
         except asyncio.CancelledError:
-            # The server stops. A status would say what became of the request; a torn answer
+            # The server stops. A status would tell the fate of the request; a torn answer
             # says that nobody knows.
             await _send_start(send, 200, 1, (_JSON,))
             raise

@@ -1,7 +1,6 @@
 """The simulated world's way to the third parties: no wire, but deadlines, crashes and faults.
 
-Not here: what becomes of a request (`simulated_wire.py`), what the servers do (one file per
-provider).
+Not here: the fate of a request (`simulated_wire.py`), the servers (one file per provider).
 """
 
 from collections.abc import Callable

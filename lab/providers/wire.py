@@ -1,6 +1,6 @@
-"""What goes over the wire to a third party and back: paths, headers, bodies.
+"""The wire to a third party and back: paths, headers, bodies.
 
-A deadline travels twice. As what is left of the time, which needs no common clock; and as an
+A deadline travels twice. As the rest of the time, which needs no common clock; and as an
 instant, because a request may lie in a buffer while one of the two sides is stopped, and must not
 be executed when that side wakes up. The nearer one counts.
 
@@ -40,10 +40,10 @@ ACTIONS: Final = {
     "payment_gateway": (CHARGE, REFUND, QUERY),
     "mailer": (SEND,),
 }
-"""What each provider can be asked for."""
+"""The requests that each provider takes."""
 
 MOVES: Final = (CHARGE, REFUND, SEND)
-"""What changes something, and therefore takes a key."""
+"""The requests that change something, and therefore take a key."""
 
 
 GARBAGE: Final = b'{"state":"capt'

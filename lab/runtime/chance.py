@@ -1,8 +1,8 @@
-"""Keyed chance: a draw is a function of the seed and a key, never of what was drawn before.
+"""Keyed chance: a draw is a function of the seed and a key, never of an earlier draw.
 
 So a coin shows the same side in every interleaving, on every machine and every Python version, and
-a higher rate contains a lower one: what fired at 10 % fires at 20 % too. A stream of random numbers
-has neither property; one more draw anywhere shifts all that follow.
+a higher rate contains a lower one: a fault that fired at 10 % fires at 20 % too. A stream of random
+numbers has neither property; one more draw anywhere shifts all that follow.
 
 Not here: ids (they are derived), and which keys there are (faults, made-up orders).
 """
@@ -25,7 +25,7 @@ class Chance:
     """Draws for one seed. Parts of a key are told apart: ``("a", "bc")`` is not ``("ab", "c")``.
 
     Use ordinals, names of sites and event types as keys; an id or a time would make the draw depend
-    on what it is to decide.
+    on its own outcome.
     """
 
     __slots__ = ("_start", "seed")

@@ -1,6 +1,6 @@
 """Processes that can be killed and started again, and calls that run side by side.
 
-Not here: when a process is to die (faults), and what it runs (wiring).
+Not here: the time of its death (faults), and its program (wiring).
 """
 
 import asyncio
@@ -20,7 +20,7 @@ Main = Callable[[ProcessLoop], Coroutine[Any, Any, None]]
 class SimProcess:
     """A simulated process with a program, through all its incarnations.
 
-    It ends when its program does: what else it had started is dropped, as at a kill. An exception
+    It ends when its program does: every other task of it is dropped, as at a kill. An exception
     of the program is recorded in `Scheduler.errors`.
 
     Attributes:
@@ -103,7 +103,7 @@ class _Together(Generic[T]):
             task.add_done_callback(self._on_ended)
 
     async def results(self) -> list[T | None]:
-        """Wait for all, then tell what came of it."""
+        """Wait for all, then return the results."""
         cancelled: asyncio.CancelledError | None = None
         while self._running:
             self._all_ended = self._loop.create_future()
@@ -133,12 +133,12 @@ class _Together(Generic[T]):
             self._all_ended.set_result(None)
 
     def _decide(self) -> None:
-        """What comes from now on does not count; who still runs is to stop."""
+        """No later result counts; every call that still runs is to stop."""
         self._decided = True
         for task in self._tasks:
             task.cancel()
 
 
 def _result(task: asyncio.Task[tuple[T, bool]]) -> T | None:
-    """What the call returned, or None if it was cancelled or failed after the decision."""
+    """The result of the call, or None if it was cancelled or failed after the decision."""
     return None if task.cancelled() or task.exception() is not None else task.result()[0]

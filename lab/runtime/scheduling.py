@@ -1,4 +1,4 @@
-"""What is scheduled, and in which order: numbered tasks, timers, the two run queues.
+"""Scheduled things and their order: numbered tasks, timers, the two run queues.
 
 Every order here depends on numbers given at creation and on virtual time only: never on addresses,
 hash seeds, heap layout or a count of loop steps (steps differ between Python versions).

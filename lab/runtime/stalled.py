@@ -1,4 +1,4 @@
-"""Says who waits for what when a simulation has come to a stop.
+"""The report of waiting tasks when a simulation has come to a stop.
 
 A future that has an attribute `waiting_for` is waited for under that name, which is rendered only
 when a report is made. Not here: deciding that it has (`virtual_loop.py`).
@@ -21,7 +21,7 @@ _PLUMBING: Final = (str(PurePath(asyncio.__file__).parent), str(PurePath(__file_
 
 
 def describe_waits(processes: "Iterable[ProcessLoop]") -> str:
-    """One line for each live task: process, task, innermost awaited frame, and what it waits for.
+    """One line for each live task: process, task, innermost awaited frame, name of its wait.
 
     Frames of asyncio and of this package are passed over where others are below them.
     """
@@ -59,7 +59,7 @@ def _place(task: SimTask[object]) -> str:
 
 
 def _reason(task: SimTask[object]) -> str:
-    """What the awaited future says about itself."""
+    """The name that the awaited future gives to its wait."""
     future = task.waits_on()
     if future is None:
         return ""

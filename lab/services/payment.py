@@ -1,9 +1,9 @@
 """Payment: moves money, and never forgets that it was about to.
 
 Before every call that moves money there is a committed intent; while an intent is open, its event
-is not settled. What the gateway said is weighed against the order as it stands *now*, because
+is not settled. An answer of the gateway is weighed against the order as it stands *now*, because
 customers cancel and timers fire while a call is out. Not here: backoff, dead letters and redrive
-(`lab.patterns`), which key a call carries and what a late capture leads to (`ports.strategies`).
+(`lab.patterns`), the keys of calls and the refund of a late capture (`ports.strategies`).
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ _FINAL: Final = (*_MOVED, ChargeState.DECLINED)
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """What is known about an intent in this run of a handler.
+    """The knowledge about an intent in this run of a handler.
 
     Attributes:
         intent: as it was committed when it was known; None if there is none open.
@@ -166,12 +166,12 @@ class Payment:
             return self._move(loaded, S.PAYMENT_UNKNOWN, unknown)
         return Unit(order_id=order_id)
 
-    # ---- what the gateway knows
+    # ---- the knowledge of the gateway
 
     async def _find_out(
         self, loaded: Loaded, kind: IntentKind, context: Context, started_us: int, charge: str = ""
     ) -> _Finding | None:
-        """What became of the money, by asking or by trying; None: a rival was faster, read again.
+        """The fate of the money, by asking or by trying; None: a rival was faster, read again.
 
         `started_us` is monotonic time just before `loaded` was read, `charge` the key of the charge
         that is to be refunded.
@@ -258,7 +258,7 @@ class Payment:
         )
 
     async def _query(self, loaded: Loaded, intent: Intent, context: Context) -> _Finding:
-        """Ask what became of an intent.
+        """Ask for the fate of an intent.
 
         Raises:
             Throttled: a send may still be on its way, so "nothing" would prove nothing.
@@ -266,7 +266,7 @@ class Payment:
         deadline_us = min(context.deadline_us, self.clock.now_us() + self.timeout_us)
         known = await self.gateway.query(loaded.order.id, deadline_us=deadline_us)
         found = self.keys.found(intent, known)
-        # Measured before the question was put, so what is not there now never comes.
+        # Measured before the question was put, so a movement that is not there now never comes.
         wait_us = intent.send_until_us + self.skew_us - loaded.now_us
         if found.state is ChargeState.PENDING or (found.state is ChargeState.NONE and wait_us >= 0):
             raise Throttled(
@@ -274,10 +274,10 @@ class Payment:
             )
         return _Finding(found.state, intent, found.key)
 
-    # ---- what it means for the order
+    # ---- its meaning for the order
 
     def _charged(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
-        """The unit that settles OrderValidated, given what is known about the charge."""
+        """The unit that settles OrderValidated, given the finding about the charge."""
         order = loaded.order
         if order.state in _CLOSED_UNPAID:
             return self._landed_late(loaded, finding, context)
@@ -298,7 +298,7 @@ class Payment:
         return self._move(loaded, S.DECLINED, declined, finding, context)
 
     def _landed_late(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
-        """The order was cancelled or has expired: whatever was captured is not ours to keep."""
+        """The order was cancelled or has expired: a capture is not ours to keep."""
         if finding.state is ChargeState.CAPTURED:
             request = self.compensation.of_late_capture(loaded.order, finding.key)
             if request is not None:
@@ -377,7 +377,7 @@ def _promise(order: Order, intent: Intent, until_us: int) -> IntentChange:
 def _closing(finding: _Finding) -> tuple[IntentChange, ...]:
     """Close the intent that something is known about, if there is one.
 
-    What is no proof that money moved holds only as long as no rival sent again.
+    An answer that proves no movement holds only as long as no rival sent again.
     """
     if finding.intent is None:
         return ()

@@ -2,7 +2,7 @@
 
 Looked for before anything is applied, the same in every store. Not here: units that came too late,
 which are no mistake and get a verdict, and whether a state may follow another: the promise
-`legal-transitions` judges that, and a store that refused would hide what it is to find.
+`legal-transitions` judges that, and a store that refused would hide the mistake.
 """
 
 from lab.domain.events import EVENT_OF_STATE
@@ -11,7 +11,7 @@ from lab.ports.store import Unit
 
 
 def check_unit(unit: Unit) -> None:
-    """Refuse what no service may ask for.
+    """Refuse a unit that no service may ask for.
 
     An event tells of exactly the change of its unit: so (order, version) is unique among events,
     and nobody hears of a state that the order is not in.

@@ -1,9 +1,9 @@
 """A consumer of a real Kafka: the promises of the port, kept by members of one group.
 
-The client library's fetcher, coordinator and heartbeats do the talking; what is added here is the
+The client library's fetcher, coordinator and heartbeats do the talking; added here are the
 port's promises: the epoch is the group's generation, a commit is of the epoch that it names, no
 record is handed out while partitions change hands, a poll can be woken, every wait ends.
-Not here: the library and its private parts (`member.py`), and what is done with the records.
+Not here: the library and its private parts (`member.py`), and the handling of records.
 """
 
 import asyncio
@@ -175,7 +175,7 @@ class KafkaConsumer(Consumer):
             self._asking = None
         self.wake()
 
-    # ---- a process that stood still may have been expelled, and would read on with what it had
+    # ---- a process that stood still may have been expelled, and would read on all the same
 
     def _beat(self) -> None:
         """Note, twice a session, that this process runs."""
@@ -186,7 +186,7 @@ class KafkaConsumer(Consumer):
         self._pulse = loop.call_later(session_s / 4, self._beat)
 
     def _is_awake(self) -> bool:
-        """Whether the member surely still owns what it has; if not, the group is asked."""
+        """Whether the member surely still owns its partitions; if not, the group is asked."""
         loop = asyncio.get_running_loop()
         if self._asking is None:
             if loop.time() - self._alive_s <= self._settings.session_us / 2e6:

@@ -29,7 +29,7 @@ from lab.bus.kafka.client import (
 from lab.domain.errors import EnvironmentNotReady, Fenced
 from lab.ports.bus import Record, TopicPartition
 
-# A fetch that waits on the broker delays whatever the same connection is asked next.
+# A fetch that waits on the broker delays the next request on the same connection.
 _FETCH_WAIT_MS: Final = 100
 _FETCH_BYTES: Final = 16 * 1024 * 1024
 _NEVER_MS: Final = 2**31 - 1
@@ -58,11 +58,11 @@ class GroupMember:
             rebalance_timeout_ms=settings.rebalance_us // 1000,
             heartbeat_interval_ms=settings.heartbeat_us // 1000,
             enable_auto_commit=False,
-            # Where the log begins. `latest` would also jump over what a trimmed log has lost.
+            # Where the log begins. `latest` would also jump over the loss of a trimmed log.
             auto_offset_reset="earliest",
             # With more than one the library joins once for each.
             partition_assignment_strategy=(RangePartitionAssignor,),
-            # Who does not poll because everything is paused is no less alive.
+            # A member that does not poll because everything is paused is no less alive.
             max_poll_interval_ms=_NEVER_MS,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             fetch_max_bytes=_FETCH_BYTES,
@@ -155,7 +155,7 @@ class GroupMember:
             one of `KAFKA_ERRORS`: see there.
         """
         name = self._settings.partition
-        # The broker keeps positions and no epochs: who reads its notes wants to know both.
+        # The broker keeps positions and no epochs: a reader of its notes needs both.
         note = str(epoch)
         positions = {name(place): OffsetAndMetadata(at, note) for place, at in offsets.items()}
         await within(self._settings.commit_us, self._commit(positions, epoch))
@@ -165,7 +165,7 @@ class GroupMember:
     ) -> None:
         coordinator = self._client._coordinator
         await coordinator.ensure_coordinator_known()
-        # The library's own `commit` retries under whatever generation is there by then, so that an
+        # The library's own `commit` retries under the generation that is there by then, so that an
         # old position would be accepted as one of the new owner.
         if coordinator.generation != epoch:
             raise fenced(self._group, epoch, coordinator.generation)
@@ -174,7 +174,7 @@ class GroupMember:
     # ---- records
 
     async def fetched(self, max_records: int) -> list[Record]:
-        """What the library has at hand. It never waits: a cancelled wait of its would leak.
+        """The records at hand in the library. It never waits: a cancelled wait of its would leak.
 
         Raises:
             one of `KAFKA_ERRORS`: the member cannot go on.
@@ -240,7 +240,7 @@ class GroupMember:
         stopping = asyncio.ensure_future(client.stop())
         await asyncio.wait([stopping], timeout=self._settings.leave_us / 1e6)
         if not stopping.done():
-            # What it waits for comes over these connections, or never.
+            # The answer that it waits for comes over these connections, or never.
             await client._client.close()
             await asyncio.wait([stopping], timeout=1)
         if not stopping.done():

@@ -1,6 +1,6 @@
-"""A consumer of no group, for whoever looks at topics and handles none of their records.
+"""A consumer of no group, for an onlooker who handles no record.
 
-Not here: what is looked for (`topics.py`, `lag.py`).
+Not here: the questions (`topics.py`, `lag.py`).
 """
 
 import asyncio

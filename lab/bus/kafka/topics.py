@@ -1,6 +1,6 @@
 """The topics of a run on a real Kafka: made, measured, read and removed.
 
-For whoever starts, watches and judges a run; no process that handles records needs it. It touches
+For starting, watching and judging a run; no process that handles records needs it. It touches
 only names with the run's prefix. Not here: publishing (`publisher.py`), consuming (`consumer.py`).
 """
 
@@ -65,7 +65,7 @@ class KafkaTopics(TopicReader):
     Args:
         settings: see `KafkaSettings`; `connect_us` bounds each call, a read of a whole topic too,
             counted from its last record on.
-        remedy: what to do if the broker cannot be reached; "" for the usual.
+        remedy: advice if the broker cannot be reached; "" for the usual.
 
     Raises:
         EnvironmentNotReady: on entering, if the broker is not there, too old, or does not let us
@@ -162,7 +162,7 @@ class KafkaTopics(TopicReader):
     # ---- measured
 
     async def version(self) -> str:
-        """What the broker's protocol says about its version, which it does not tell.
+        """The broker's version, as far as its protocol shows it: it does not say.
 
         Raises:
             EnvironmentNotReady: it is too old.
@@ -220,7 +220,7 @@ class KafkaTopics(TopicReader):
     async def read_commits(
         self, group: str, *, since_us: int
     ) -> list[tuple[int, bytes, bytes | None]]:
-        """What the broker has noted of the group and of others beside it, oldest first.
+        """The broker's notes on the group and on others beside it, oldest first.
 
         Returns:
             The records of the broker's own topic in the partition that the group's commits go to:
@@ -262,7 +262,7 @@ class KafkaTopics(TopicReader):
         return found
 
     def _configs(self, topic: str) -> dict[str, str]:
-        """The bounds that the port names, whatever the broker's defaults are."""
+        """The bounds that the port names, in place of the broker's defaults."""
         configs = {
             "max.message.bytes": str(record_limit(topic) + _FORMAT_BYTES),
             "message.timestamp.type": "CreateTime",

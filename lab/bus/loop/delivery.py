@@ -1,13 +1,14 @@
 """The delivery loop: records of one subscription in, settlements out, positions committed.
 
 Written once, over the port `Consumer`; every bus uses it. It keeps the order of keys, runs a fixed
-pool of workers, parks retries without holding one, bounds what is in flight, commits what may be
-committed, and drains before it lets go. Its policies come from outside: which position may be
-committed (`position`), whether an old epoch counts (`accepts`), how a delivery is moved to the
-retry path when the process must stop (`move`), and who buries what nobody handled (`bury`).
+pool of workers, parks retries without holding one, bounds the records in flight, commits the
+positions that may be committed, and drains before it lets go. Its policies come from outside: which
+position may be committed (`position`), whether an old epoch counts (`accepts`), how a delivery is
+moved to the retry path when the process must stop (`move`), and the burial of an
+unhandled one (`bury`).
 
 Here: how a subscription begins, follows the group, and ends. Its parts: `intake.py` (fetching and
-bounds), `lanes.py` (who waits for whom), `workers.py` (running), `settling.py`, `committing.py`,
+bounds), `lanes.py` (the order of keys), `workers.py` (running), `settling.py`, `committing.py`,
 `offsets.py`, `draining.py`. Not here: retries and dead letters; they are links of `handle`, in
 `lab.patterns`.
 """
@@ -87,17 +88,18 @@ class DeliveryLoop(Listener):
         handle: the chain around the handlers. It should return a settlement; an exception out of
             the whole chain is a bug: it is reported to the event loop's exception handler, tried
             twice more, then handed to `bury`.
-        topics: what is read, retry topics included.
+        topics: those that are read, retry topics included.
         group: the consumer group.
         process: name of the process life, for the history.
         limits: see `Limits`.
-        position: what of a tracker may be committed (pattern `commit_prefix`).
+        position: the part of a tracker that may be committed (pattern `commit_prefix`).
         accepts: whether a settlement of (its epoch, the present epoch) counts (pattern `fencing`).
         now: monotonic microseconds, for waits and for the history.
         write: takes the entries, or None.
         move: parks a delivery in the retry path at a stop; settles with Ack once that is durable.
-        bury: settles what nobody handled. Without it, and for a DeadLetter that comes out of the
-            chain, the delivery is tried again at the head of its lane for ever, backing off.
+        bury: settles a delivery that nobody handled. Without it, and for a DeadLetter that comes
+            out of the chain, the delivery is tried again at the head of its lane for ever, backing
+            off.
     """
 
     def __init__(
@@ -186,7 +188,7 @@ class DeliveryLoop(Listener):
             write=self._write,
         )
 
-    # ---- what it is doing
+    # ---- its state
 
     @property
     def epoch(self) -> int:
@@ -235,17 +237,17 @@ class DeliveryLoop(Listener):
     async def stop(self, grace_us: int) -> StopReport:
         """Drain, commit, leave.
 
-        Fetching ends at once. Of what was fetched, only records above everything that was started
+        Fetching ends at once. Of the records in hand, only those above everything that was started
         in their partition are dropped; the rest is run within `grace_us`, or moved to the retry
         path. Handlers that run longer are cancelled, and their deliveries moved too, or given back
-        if nothing can be moved. It takes at most `grace_us`, `rest_us` of the limits, and what the
-        last calls of the consumer take. Before `start` it does nothing; a second call waits for the
-        first, and may shorten its grace.
+        if nothing can be moved. It takes at most `grace_us`, `rest_us` of the limits, and the time
+        of the last calls of the consumer. Before `start` it does nothing; a second call waits for
+        the first, and may shorten its grace.
         """
         return await self._end(grace_us, self._move)
 
     async def abort(self) -> StopReport:
-        """Cancel what runs, start nothing more, commit what was settled, leave; ends a drain."""
+        """Cancel all that runs, start nothing more, commit, leave; ends a drain."""
         return await self._end(0, None)
 
     async def _end(self, grace_us: int, move: Handle | None) -> StopReport:

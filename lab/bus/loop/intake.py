@@ -1,6 +1,6 @@
-"""What comes in: records fetched, turned into deliveries, bounded, counted until they are settled.
+"""The intake: records are fetched, turned into deliveries, bounded, counted until settled.
 
-Not here: who runs them (`workers.py`).
+Not here: running them (`workers.py`).
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Intake:
         epoch: of the present assignment, 0 without one.
         in_flight: deliveries of this epoch that are neither settled nor dropped.
         trackers: by partition.
-        is_closed: what still comes is dropped, because the assignment is being given up.
+        is_closed: records that still come are dropped: the assignment is being given up.
 
     Args:
         skips: see `DeliveryLoop`.
@@ -89,7 +89,7 @@ class Intake:
     # ---- pauses
 
     def pause(self) -> None:
-        """Fetch nothing until `resume`, whatever is assigned meanwhile."""
+        """Fetch nothing until `resume`, also of a new assignment."""
         self._is_paused = True
         self._consumer.pause(self.owned())
 
@@ -125,7 +125,7 @@ class Intake:
                 backoff_us = min(2 * backoff_us, BACKOFF_CAP_US)
                 continue
             backoff_us = BACKOFF_US
-            # What was fetched under another assignment must not be counted under this one.
+            # Records of another assignment must not be counted under this one.
             if records and epoch == self.epoch and not self.is_closed:
                 self._take_in(records)
 
@@ -231,7 +231,7 @@ def _hold(
         headers.get("ce_id", b"").decode("utf-8", "replace"),
         headers.get(H_SUBJECT, b"").decode("utf-8", "replace"),
         _number(headers.get(H_REDRIVES)),
-        # What comes from a retry topic was started from its main topic before.
+        # A record of a retry topic was started from its main topic before.
         may_be_known and "." not in topic and record.offset >= ends[tracker.partition],
         tracker=tracker,
     )

@@ -30,7 +30,7 @@ class Held(Delivery, kw_only=True, gc=False):
 
 
 class LaneState(IntEnum):
-    """What a lane with deliveries does."""
+    """The state of a lane with deliveries."""
 
     READY = 0
     RUNNING = 1
@@ -133,7 +133,7 @@ class Lanes:
             self._ready.append(lane)
 
     def next(self, lane: Lane, held: Held | None) -> None:
-        """A running lane is done with its head `held`: go on with what waits behind it.
+        """A running lane is done with its head `held`: go on with the next one.
 
         The line may have been cleared, and filled again, while it ran.
         """

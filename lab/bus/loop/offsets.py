@@ -1,7 +1,7 @@
-"""What became of the deliveries of one partition under one epoch: the contiguous settled prefix.
+"""The settled deliveries of one partition under one epoch, and their contiguous prefix.
 
-Not here: what is committed of it, and when (`committing.py`, and the pattern
-`commit_prefix`, which chooses between `contiguous` and `highest`).
+Not here: the commits (`committing.py`, and the pattern `commit_prefix`, which chooses between
+`contiguous` and `highest`).
 """
 
 from collections import deque

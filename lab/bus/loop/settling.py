@@ -1,7 +1,7 @@
-"""What a settlement means for its lane, for the position and for the whole subscription.
+"""The effect of a settlement on its lane, on the position and on the whole subscription.
 
-Also for deliveries that are settled without being run: a drain drops what it may, and gives up what
-it must. Not here: who runs a delivery (`workers.py`), when a drain begins and ends (`delivery.py`).
+Also of deliveries that are settled without being run: a drain drops some, and gives up others.
+Not here: running a delivery (`workers.py`), the begin and end of a drain (`delivery.py`).
 """
 
 import asyncio
@@ -23,7 +23,7 @@ CANCELLED: Final = Release("cancelled")
 UNBURIED_BACKOFF_US: Final = 1_000_000
 UNBURIED_DOUBLINGS_MAX: Final = 6
 RELEASED_US: Final = 100_000
-"""What asks for no pause still waits this long, it must not spin: a release, a move that failed."""
+"""A release without a pause, or a move that failed, waits this long: it must not spin."""
 
 
 class Settling:
@@ -146,7 +146,7 @@ class Settling:
     # ---- drains
 
     def begin_drain(self, drain: Drain) -> None:
-        """Drop what need not be done. What remains starts; or waits, or at a stop is moved."""
+        """Drop deliveries that need not run. The rest starts; or waits, or at a stop is moved."""
         self.drain = drain
         lanes = self._lanes
         for lane in lanes.all():
@@ -159,12 +159,12 @@ class Settling:
             lanes.open()
 
     def give_up(self, drain: Drain) -> None:
-        """Nothing more is done: what is needed and still there is abandoned."""
+        """Nothing more is run: every delivery that is needed and still there is abandoned."""
         for lane in self._lanes.all():
             self._abandon(drain, lane)
 
     def _give_away(self, drain: Drain, lane: Lane) -> None:
-        """The head cannot be finished in time: move it, and go on with what is behind it."""
+        """The head cannot be finished in time: move it, and go on with the next one."""
         if drain.move is None:
             self._abandon(drain, lane)
         else:
@@ -172,7 +172,7 @@ class Settling:
             self._lanes.make_ready(lane)
 
     def _abandon(self, drain: Drain, lane: Lane) -> None:
-        """Nothing of the lane is finished: what is behind its head must not overtake it."""
+        """Nothing of the lane is finished: the others must not overtake its head."""
         drain.abandoned += [held.event_id for held in needed(lane.queue)]
         self._drop(lane)
 

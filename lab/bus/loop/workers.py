@@ -1,8 +1,8 @@
 """The workers of a subscription: they take lanes and hand deliveries to the chain.
 
 The pool is fixed: no task per delivery, and a parked delivery holds no worker. Not here:
-what comes in (`intake.py`), what a settlement means (`settling.py`), and how a subscription begins
-and ends (`delivery.py`).
+fetching (`intake.py`), the effect of a settlement (`settling.py`), and the begin and end of a
+subscription (`delivery.py`).
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class Workers:
 
     Attributes:
         tasks: one per worker, once started.
-        current: what each worker has in hand.
+        current: the delivery that each worker has in hand.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Workers:
         return not any(held is not None for held in self.current)
 
     def is_at_rest(self) -> bool:
-        """Nothing of the present epoch runs or could start now; what is parked may."""
+        """Nothing of the present epoch runs or could start now; a parked lane may later."""
         states = (RUNNING,) if self._lanes.is_held else (RUNNING, READY)
         return not any(lane.queue and lane.state in states for lane in self._lanes.all())
 
@@ -123,7 +123,7 @@ class Workers:
                 raise asyncio.CancelledError
 
     async def _hand_over(self, lane: Lane, held: Held) -> Settlement:
-        """Run the chain. Whatever comes out of it, a settlement is returned."""
+        """Run the chain. A settlement is returned, also if an exception comes out of it."""
         handle = self._handle
         drain = self._settling.drain
         if drain is not None and (lane.is_moving or drain.moves_all):

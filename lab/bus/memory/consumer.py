@@ -164,7 +164,7 @@ class MemoryConsumer(Consumer):
             self.loop.create_task(self._coordinate())
 
     async def _coordinate(self) -> None:
-        """Follow the group until it is satisfied: give up and rejoin, take over what is assigned.
+        """Follow the group until it is satisfied: give up and rejoin, take over an assignment.
 
         A listener that raises breaks the adapter's promise to call it; it ends this task, and the
         loop of the process reports that.
@@ -192,7 +192,7 @@ class MemoryConsumer(Consumer):
         await suspend()
         if member is None or member is not self._member:
             return  # It left meanwhile, and may be another member by now.
-        # Both cleared in the step of the request: what the group asks for from here on is newer.
+        # Both cleared in the step of the request: a request of the group from here on is newer.
         self._must_rejoin = False
         self._assignment = None
         if not self._group.rejoin(member):
@@ -296,7 +296,7 @@ class Fetch:
         self._consumer.unready(self)
 
     def resume(self) -> None:
-        """Hand out what is there, and what comes."""
+        """Hand out the records that are there, and those that come."""
         self.is_paused = False
         if self.position < self.log.end:
             self._consumer.ready(self)

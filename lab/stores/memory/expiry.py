@@ -1,7 +1,7 @@
 """When orders expire: the open ones by their expiry, and one timer for the earliest of them.
 
 The timer must never be that of an order that has closed: it would move virtual time for nothing.
-Not here: what is done to an expired order (`lab.services.orders`).
+Not here: the end of an expired order (`lab.services.orders`).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ class Expiries:
     """Open orders by expiry. Instants are database time.
 
     Args:
-        harness: whose timers are used; its wall clock is database time.
+        harness: has the timers; its wall clock is database time.
     """
 
     def __init__(self, harness: Harness) -> None:
@@ -78,7 +78,7 @@ class Expiries:
                 self._arm()
 
     def forget(self, life: Life) -> None:
-        """The process died: whom it had waiting does not wait."""
+        """The process died: its waits are over."""
         self._waiters = {future: owner for future, owner in self._waiters.items() if owner != life}
         if not self._waiters:
             self._arm()

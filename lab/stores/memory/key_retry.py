@@ -1,6 +1,6 @@
 """Keys in retry in memory: for each locked key its rows, the head first.
 
-Not here: what is done with a head (`lab.patterns.key_lanes`).
+Not here: the handling of a head (`lab.patterns.key_lanes`).
 """
 
 from collections.abc import Callable, Sequence

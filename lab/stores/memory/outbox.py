@@ -1,6 +1,6 @@
 """The outbox in memory: rows that the relay owes to the bus, in shards, each with one owner.
 
-A marked row keeps nothing but its count: what was owed stands in the history already.
+A marked row keeps nothing but its count: its event stands in the history already.
 Not here: reading and publishing (`lab.patterns.outbox`), and the transaction that adds a row
 (`store.py`).
 """
@@ -18,7 +18,7 @@ from lab.stores.memory.outage import Line, Outage
 
 
 class OutboxTable:
-    """The server's side: rows by shard, advisory locks, and who waits for what.
+    """The server's side: rows by shard, advisory locks, and the clients that wait for either.
 
     Attributes:
         published: rows that were marked.
@@ -85,11 +85,11 @@ class OutboxTable:
             _wake(self._candidates)
 
     def reader(self, shard: int) -> "asyncio.Future[None] | None":
-        """What to wait for until the shard has rows; None if it has some now."""
+        """Done when the shard has rows; None if it has some now."""
         return None if self._rows[shard] else _waiter(self._readers[shard], ("a commit", shard))
 
     def candidate(self) -> "asyncio.Future[None] | None":
-        """What to wait for until a shard is free; None if one is now."""
+        """Done when a shard is free; None if one is now."""
         return None if None in self._owners else _waiter(self._candidates, "a free shard")
 
 
@@ -109,7 +109,7 @@ class MemoryOutbox(OutboxStore):
     async def own_shard(self) -> int | None:
         await crossing()
         if self._outage.is_on:
-            # A lock belongs to its connection: who loses that has none.
+            # A lock belongs to its connection, and is lost with it.
             self._line.refuse()
         return self._table.lock(self._life)
 

@@ -83,7 +83,7 @@ class OrderRows:
         self.get(order_id)
 
     def tidy(self, now_us: int) -> None:
-        """Pack what ended longest ago, if it is its turn. Cheap; called for each new order."""
+        """Pack orders that ended long ago, at their turn. Cheap; called for each new order."""
         # Two for each new one, because an order that is refunded ends twice.
         for _ in range(min(2, len(self._ended) - _LIVE_AFTER_END)):
             order_id = self._ended.popleft()

@@ -59,7 +59,7 @@ class MemoryStoreServer:
         outbox: rows that are owed to the bus, and the shards.
         key_retry: keys in retry.
         now_us: database time.
-        outcomes: what became of events.
+        outcomes: done and dead events.
         revenue: minor units by currency.
         starts: unexplained starts by (group, event id, redrives).
         outage: whether the server can be reached.
@@ -104,7 +104,7 @@ class MemoryStoreServer:
         """The server is back, with all that it had."""
         self.outage.end()
 
-    # ---- for those who look at a run from outside
+    # ---- for an onlooker
 
     @property
     def orders_by_state(self) -> Mapping[OrderState, int]:
@@ -190,7 +190,7 @@ class MemoryStoreServer:
     # ---- the parts of a transaction
 
     def _overruled(self, unit: Unit) -> Verdict | None:
-        """The verdict of those who committed the same event or key first; None if nobody did."""
+        """The verdict that an earlier commit of the same event or key leaves; None without one."""
         if unit.outcome is not None:
             verdict = self.outcomes.overruled(unit.outcome)
             if verdict is not None:
@@ -225,7 +225,7 @@ class MemoryStoreServer:
         return True
 
     def _change_order(self, unit: Unit) -> bool:
-        """Check and apply what a unit does to an order that exists; False if it may not."""
+        """Check and apply the changes of a unit to an order that exists; False if it may not."""
         change = unit.change
         if change is None and not unit.intents and not unit.in_states:
             return True
@@ -368,7 +368,7 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryStore:
-    """What one life of a process has of the order store, by port."""
+    """The order store as one life of a process has it, by port."""
 
     orders: MemoryOrderStore
     outbox: MemoryOutbox

@@ -1,7 +1,7 @@
 """Keys in retry on PostgreSQL: every call is one function of the schema, one transaction.
 
 Nearly every record of a main topic belongs to a key that is free, so that is asked for many keys at
-once. Not here: the rules (`sql/0003_keys_in_retry.sql`), and what is done with a head.
+once. Not here: the rules (`sql/0003_keys_in_retry.sql`), and the handling of a head.
 """
 
 from collections.abc import Sequence
@@ -109,7 +109,7 @@ class PostgresKeyRetry(KeyRetryStore):
         return bool(is_discarded)
 
     async def close(self) -> None:
-        """Finish what runs."""
+        """Finish the calls that run."""
         await self._locks.close(Down("the store is closed", dependency=DEPENDENCY, after_us=0))
 
     def abort(self) -> None:

@@ -197,7 +197,7 @@ class Link:
                 raise to_lab_error(error, Stage.CONNECT, self._server.where) from None
 
     def drop(self) -> None:
-        """Close the connection at once, whatever runs on it."""
+        """Close the connection at once, with any call that runs on it."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()

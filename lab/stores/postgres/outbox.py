@@ -76,7 +76,7 @@ class PostgresOutbox(OutboxStore):
             is_lost = self._locked_on.get(shard, self._link.opened) != self._link.opened
             if is_lost and not await self._lock(shard):
                 raise Fenced(f"shard {shard} of the outbox is another relay's now")
-            # Before the look: what is committed behind it gives a hint of its own.
+            # Before the look: a later commit gives a hint of its own.
             self._may_owe[shard] = False
             rows = await self._link.read(_OWED, shard, limit)
         finally:
@@ -133,7 +133,7 @@ class PostgresOutbox(OutboxStore):
                 self._hint(shard)
 
     def _on_lost(self, _connection: object) -> None:
-        # Hints are lost too: whoever waits looks again, and finds out.
+        # Hints are lost too: a waiting relay looks again, and finds out.
         self._hint_all()
 
     def _hint_all(self) -> None:

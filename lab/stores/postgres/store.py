@@ -1,9 +1,9 @@
 """The order store on PostgreSQL: units of concurrent callers are committed together.
 
-Whatever arrives while the last commit runs goes into the next one, a statement for many units and a
-verdict for each (`sql/0002_commit.sql`). Looks are put together in the same way. A batch that fails
-as a whole is repeated unit by unit before anybody gets an answer.
-Not here: schema and migrations (`schema.py`), the outbox and the keys in retry.
+All units that arrive while the last commit runs go into the next one, a statement for many units
+and a verdict for each (`sql/0002_commit.sql`). Looks are put together in the same way. A batch that
+fails as a whole is repeated unit by unit before anybody gets an answer. Not here: schema and
+migrations (`schema.py`), the outbox and the keys in retry.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ _BLOCKED: Final = (
 class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
     """One process's way to the orders.
 
-    Every call ends: a statement has the server's deadline, and who waits for one behind it waits
+    Every call ends: a statement has the server's deadline, and a caller behind it waits
     for two at most.
 
     Args:
@@ -210,7 +210,7 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
     # ---- the end
 
     async def close(self) -> None:
-        """Finish what runs, refuse what waits."""
+        """Finish the calls that run, refuse those that wait."""
         why = Down("the store is closed", dependency=DEPENDENCY, after_us=0)
         for batcher in self._batchers():
             await batcher.close(why)
@@ -226,7 +226,7 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresStore:
-    """What one process has of the order store, by port."""
+    """The order store as one process has it, by port."""
 
     orders: PostgresOrderStore
     outbox: PostgresOutbox
@@ -234,7 +234,7 @@ class PostgresStore:
     links: Links
 
     async def close(self) -> None:
-        """Finish what runs and take leave of the server; bounded."""
+        """Finish the calls that run and take leave of the server; bounded."""
         await self.orders.close()
         await self.key_retry.close()
         await self.outbox.close()

@@ -1,6 +1,6 @@
 """Many units of work as the arrays of one statement, and its answer as a verdict for each.
 
-Not here: who puts units together (`lab/stores/group_commit.py`), and what the statement does
+Not here: the batches (`lab/stores/group_commit.py`), and the statement itself
 (`sql/0002_commit.sql`).
 """
 
@@ -33,7 +33,7 @@ COMMIT: Final = f"select refused, verdict from commit_units({_PLACES})"  # noqa:
 
 
 def claims(unit: Unit) -> Iterator[Hashable]:
-    """What a unit needs for itself in a statement: its order, its outcome, its HTTP key."""
+    """The claims of a unit in a statement: its order, its outcome, its HTTP key."""
     if unit.order_id:
         yield unit.order_id
     if unit.create is not None and unit.create.id != unit.order_id:
@@ -105,7 +105,7 @@ def _add_order(
     h: list[tuple[Any, ...]],
     i: list[tuple[Any, ...]],
 ) -> None:
-    """What a unit wants of an order that exists."""
+    """The part of a unit that concerns an order that exists."""
     change, order_id = unit.change, storable(unit.order_id)
     states = _states(unit.in_states)
     if change is None:
@@ -129,7 +129,7 @@ def _add_order(
                 intent.send_until_us,
                 _states(step.while_in),
                 step.expected_send_until_us,
-                # Who closes an intent may do so at any time.
+                # An intent may be closed at any time.
                 0 if step.op is IntentOp.CLOSE else step.before_us,
             )
         )

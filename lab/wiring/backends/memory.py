@@ -39,7 +39,7 @@ def memory_backends(servers: Servers, plan: FaultPlan) -> Backends:
 
 
 class _InMemory(Backend):
-    """What is in memory needs no preparation, and writes its facts when they happen."""
+    """A backend in memory needs no preparation, and writes its facts when they happen."""
 
     make = "memory"
 

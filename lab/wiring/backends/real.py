@@ -52,7 +52,7 @@ from lab.wiring.ports import Life
 _SILENT: Final = "it has stopped answering, so nothing can be said of the run"
 
 _MANY: Final = 1_000_000
-"""What is owed by a server that cannot be asked now: certainly not nothing."""
+"""The number owed by a server that cannot be asked now: certainly not 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,7 @@ class PostgresBackend(StoreBackend):
         where: the server and the run's name.
         settings: policies.
         epoch_us: wall time at which the history's clock showed 0.
-        blocked: gives the customers whose orders are rejected; asked once, by `prepare`.
+        blocked: gives the blocked customers; asked once, by `prepare`.
     """
 
     make = "postgres"
@@ -245,7 +245,7 @@ class PostgresBackend(StoreBackend):
         return not_ready(self._server, _SILENT, remedy)
 
     async def _look(self) -> Any:
-        """The one connection of whoever watches the run."""
+        """The one connection of the onlooker of the run."""
         if self._looking is None or self._looking.is_closed():
             self._looking = await connect(self._server, plain="pulse-lab watch")
         return self._looking
@@ -293,7 +293,7 @@ class HttpThirdParties(ThirdPartiesBackend):
 
     Args:
         url: of the front.
-        ledger: its file, for whoever gathers the facts; None for those who only call.
+        ledger: its file, for gathering the facts; None for a caller.
     """
 
     make = "http"

@@ -89,7 +89,7 @@ class Outages:
                 self._paused.pop(server, None)
 
     async def end(self) -> None:
-        """Let every server go on that is stopped: whoever comes next needs it."""
+        """Let every server go on that is stopped: the next run needs it."""
         for server in list(self._paused):
             await self.strike("resume", server)
 
@@ -101,7 +101,7 @@ async def _strike(script: str, what: str, server: str) -> None:
 
 
 async def _call(script: str, *arguments: str) -> tuple[int, str, str]:
-    """Exit code and what it said, on standard output and on standard error."""
+    """Exit code, standard output and standard error."""
     process = await asyncio.create_subprocess_exec(
         *("bash", script, *arguments), stdout=PIPE, stderr=PIPE
     )

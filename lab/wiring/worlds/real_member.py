@@ -1,7 +1,7 @@
 """The supervisor of a real run: starts every process, strikes it, and starts it again.
 
-Each life gets an assignment and a journal of its own. What a process says on standard error goes
-into one file. Not here: when somebody is struck (`lab.faults`), and the rest of a run (`real.py`).
+Each life gets an assignment and a journal of its own. Standard error of each goes into
+one file. Not here: when somebody is struck (`lab.faults`), and the rest of a run (`real.py`).
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _LINES_SHOWN: Final = 4
 _LOG_SHOWN: Final = 1_500
 _NOT_READY_CODE: Final = 4
 _EXPECTED: Final = (0, -signal.SIGTERM, -signal.SIGKILL, _NOT_READY_CODE)
-"""How a process may end in the middle of a run: told to, killed, or for want of a server."""
+"""The exit codes of a process in the middle of a run: after SIGTERM, killed, without a server."""
 _COMMANDS: Final = {"api": "serve", "relay": "relay", "providers": "providers"}
 
 
@@ -40,7 +40,7 @@ class Member:
         folder: takes assignments, journals and the log.
         note_life: called with `start`, `kill`, `pause` and `resume`, with the name of the life.
         restart_us: a process that has ended is started again after so long.
-        steps_of: `steps_of(member, group)`: what is wrong with the clock of a life that begins now.
+        steps_of: `steps_of(member, group)`: the error of the clock of a life that begins now.
 
     Attributes:
         journals: of all its lives, in order.
@@ -103,7 +103,7 @@ class Member:
             self._say_killed()
 
     def term(self) -> None:
-        """SIGTERM. It says itself that it was told."""
+        """SIGTERM. The process notes it itself."""
         self._signal(signal.SIGTERM)
 
     def pause(self, for_us: int) -> None:
@@ -202,11 +202,11 @@ class Member:
         return line
 
     def _failure(self, code: int) -> SimulationError | EnvironmentNotReady:
-        """What its log says about why it has ended with `code`."""
+        """The error of a life that has ended with `code`, with the last words of its log."""
         lines: list[bytes] = []
         with contextlib.suppress(OSError):
             lines = (self._folder / "logs.ndjson").read_bytes().splitlines()
-        # Several write there; what is no JSON is a last cry of somebody, maybe of this one.
+        # Several write there; a line that is no JSON is a last cry, maybe of this one.
         own = [line for line in lines if line[:1] != b"{" or self._life.encode() in line]
         why = b" / ".join(own[-_LINES_SHOWN:])[-_LOG_SHOWN:].decode("utf-8", "replace")
         if code == _NOT_READY_CODE:

@@ -1,7 +1,7 @@
-"""One operating-system process of the lab: connects, runs its program, and ends as it is told.
+"""One operating-system process of the lab: connects, runs its program, and ends by a signal.
 
-SIGTERM drains, a second one aborts. It says that it is ready by a line on standard output, and what
-goes on beside the orders by logs on standard error. Not here: its program (`process/life.py`), and
+SIGTERM drains, a second one aborts. A line on standard output says that it is ready; logs on
+standard error tell of everything beside the orders. Not here: its program (`process/life.py`), and
 its supervisor (`real_member.py`, or anybody with a shell).
 """
 
@@ -89,11 +89,11 @@ class AsyncHost:
 
 
 def run_process(assignment: Assignment) -> None:
-    """Be the process that `assignment` describes, until it is told to end.
+    """Be the process that `assignment` describes, until it is asked to end.
 
     Raises:
         EnvironmentNotReady: a server that it needs is not there, or its port is taken.
-        SettingError, FaultError: it is told to be something impossible.
+        SettingError, FaultError: the assignment is impossible.
     """
     assignment.check()
     log = log_to_stderr(service=assignment.service, process=assignment.process)
@@ -145,7 +145,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         if write is not None:
             host.spawn(_watch_stalls(life.process, clock, write))
         if assignment.is_supervised and assignment.life == 1:
-            # The faults of a run are for groups that work; who comes back is not waited for.
+            # The faults of a run are for groups that work; a restarted life is not waited for.
             await program.joined(JOIN_US)
         signals.is_ready = True
         _say_ready(assignment, log, signals.url)
@@ -180,7 +180,7 @@ async def _watch_stalls(process: str, clock: Clock, write: Write) -> None:
 
 
 async def _end(program: Program, signals: "_Signals | None", log: logging.Logger) -> ShutdownReport:
-    """End the work of a process that was told to stop; told again by `signals`, abort it."""
+    """End the work of a process that was asked to stop; asked again by `signals`, abort it."""
     shutdown = program.make_shutdown()
     if isinstance(shutdown, ExitAtOnce):
         _note_life(program.life, "stopped")
@@ -287,7 +287,7 @@ def _ids(assignment: Assignment) -> Ids:
 
 
 def _say_ready(assignment: Assignment, log: logging.Logger, url: str = "") -> None:
-    """Tell whoever started it, in one line, and the log."""
+    """Say so in one line on standard output, and in the log."""
     log.info("ready", extra={"event.action": READY, "url.full": url})
     with suppress(OSError):
         line = {READY: assignment.process, "url": url}
@@ -300,10 +300,10 @@ def _hear(loop: asyncio.AbstractEventLoop, call: Callable[[], None], *_: object)
 
 
 class _Signals:
-    """What the operating system tells the process.
+    """The signals of the operating system.
 
     Attributes:
-        is_ready: what `/ready` says.
+        is_ready: the answer of `/ready`.
         url: where the process answers, "" if it does not.
     """
 
@@ -320,15 +320,15 @@ class _Signals:
         # Not the loop's: it stays when the loop is closed.
         signal.signal(signal.SIGUSR1, partial(_hear, loop, self._healed))
         if assignment.is_supervised:
-            # Its supervisor has ended, however: nobody will ever tell it anything again.
+            # Its supervisor has ended, however: nobody will ever ask it for anything again.
             loop.add_reader(sys.stdin.fileno(), self._orphaned)
 
     async def wait(self) -> None:
-        """Wait until it is told to stop. Raises what `fail` was given."""
+        """Wait until it is asked to stop. Raises the error of `fail`."""
         await self._asked_to_stop
 
     def on_again(self, again: Callable[[], object]) -> None:
-        """Call `again` whenever it is told once more."""
+        """Call `again` whenever it is asked once more."""
         self._again = again
 
     def on_heal(self, heal: Callable[[], object]) -> None:

@@ -69,7 +69,7 @@ class Member:
         return None if self.program is None else self.program.api
 
     def start(self) -> None:
-        """Begin a life; when it has ended, for whatever reason, begin the next."""
+        """Begin a life; when it has ended, for any reason, begin the next."""
         loop = self._process.start()
         self._world.note_life(loop.name, "start")
         loop.on_kill.append(self._ended)
@@ -171,9 +171,9 @@ class SimulatedWorld:
     """One simulated world, made and not started. See `lab.runner.World`.
 
     Args:
-        spec: what is to be run.
+        spec: of the run.
         write: takes the entries of the history, or None.
-        scheduler: of its processes; time is what that says.
+        scheduler: of its processes, with their time.
         replace: puts real backends in the place of those in memory.
     """
 
@@ -248,14 +248,14 @@ class SimulatedWorld:
         return not await self.backends.bus.lag()
 
     def strikes_until_us(self) -> int:
-        # What lasts goes on for as long as was asked for, however short the load is.
+        # A lasting fault goes on for its whole length, also with a short load.
         ends = [firing.ends_us for firing in self.plan.timetable()]
         ends += [spec.until_us for spec in self.plan.specs if spec.until_us is not None]
         ends += [member.paused_until_us for member in self.members]
         return max(ends)
 
     async def stop(self) -> None:
-        """Start nobody again, and let the leases of those who died run out."""
+        """Start no process again, and let the leases of the dead run out."""
         for member in self.members:
             member.retire()
         if await self.backends.dedupe.owners():
@@ -283,7 +283,7 @@ class SimulatedWorld:
         """An exception that nobody handled is a mistake of the lab's own.
 
         Raises:
-            SimulationError: names the process and what was raised.
+            SimulationError: names the process and the error.
         """
         for error in self.scheduler.errors:
             raise SimulationError(
@@ -291,7 +291,7 @@ class SimulatedWorld:
             ) from error.exception
 
     def close(self) -> None:
-        """Let go of everything: what dead processes hold on to would stay in memory else."""
+        """Let go of everything: else it stays in memory with the dead processes."""
         self.scheduler.close()
         self.servers.store.clear()
         self.servers.dedupe.forget()
