@@ -1,8 +1,8 @@
 """The HTTP front of the orders service: bytes and headers in, answers and problems out.
 
-Endpoints are plain ASGI behind Starlette's routes: no threads, no copies of the request. Whatever
-comes in, bad input is answered with a 4xx that says what to mend. Not here: what an order needs
-(`lab.domain.request`), what becomes of it (`lab.services.orders`).
+Endpoints are plain ASGI behind Starlette's routes: no threads, no copies of the request. Any bad
+input is answered with a 4xx that says how to mend it. Not here: the rules for an order
+(`lab.domain.request`), its life (`lab.services.orders`).
 
 Source: RFC 9457 (problem details), RFC 9110 (statuses).
 """
@@ -59,15 +59,15 @@ class _Problem(Exception):
         headers: Headers = (),
     ) -> None:
         super().__init__(detail)
-        told: dict[str, object] = {
+        problem: dict[str, object] = {
             "type": name if name.startswith(PROBLEM) else PROBLEM + name,
             "title": name.removeprefix(PROBLEM).replace("-", " "),
             "status": status,
             "detail": detail,
         }
         if refusals is not None:
-            told["errors"] = refusals
-        self.reply = _Reply(status, _encode(told), (_PROBLEM_JSON, *headers))
+            problem["errors"] = refusals
+        self.reply = _Reply(status, _encode(problem), (_PROBLEM_JSON, *headers))
 
 
 class _Gone(Exception):
@@ -96,7 +96,7 @@ def make_app(
     """The ASGI app.
 
     Args:
-        orders: what the app does for its clients.
+        orders: the work for its clients.
         is_ready: whether new work is taken: what a probe is told.
         admits: asked once for each request that brings work; if not, it is shed, and nothing is
             stored.
@@ -111,19 +111,19 @@ def make_app(
         Route("/health", _Endpoint(front.health), methods=["GET"], name="health"),
         Route("/ready", _Endpoint(front.ready), methods=["GET"], name="ready"),
     ]
-    # A redirect would say 307 to what is a 404.
+    # A redirect would answer 307 in place of 404.
     router = Router(routes, redirect_slashes=False)
     return ServerErrorMiddleware(_Refusing(router), handler=_on_bug)
 
 
 class _Refusing:
-    """Answers what the router refuses, as a problem like every other."""
+    """Answers requests that the router refuses, with a problem like every other."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # With an app in sight it raises what it would answer in plain text.
+        # With an app in sight it raises the answer that it would give in plain text.
         scope["app"] = self
         try:
             await self._router(scope, receive, send)
@@ -132,7 +132,7 @@ class _Refusing:
 
 
 class _Endpoint:
-    """Turns what a handler returns or raises into messages."""
+    """Turns the result or the error of a handler into messages."""
 
     def __init__(self, handle: _Handle) -> None:
         self._handle = handle
@@ -190,7 +190,7 @@ class _Front:
             return _Reply(made.status, made.body, (_JSON, (b"location", location)))
         raise _not_made(made)
 
-    async def get(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+    async def get(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
         """GET /orders/{id}: 200 or 404."""
         order_id = _path_id(scope)
         order = await self._orders.get(order_id)
@@ -205,7 +205,7 @@ class _Front:
         }
         return _Reply(200, _encode(shown))
 
-    async def cancel(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+    async def cancel(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
         """POST /orders/{id}/cancel: 200, however often; 404; 409 once it is too late."""
         if not self._admits():
             raise _unready()
@@ -217,11 +217,11 @@ class _Front:
             raise _Problem(409, "too-late", f"order {order_id} can be cancelled no more")
         return _Reply(200, _encode({"order_id": order_id, "state": "CANCELLED"}))
 
-    async def health(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+    async def health(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
         """GET /health: the process runs."""
         return _Reply(200, b'{"status":"ok"}')
 
-    async def ready(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002
+    async def ready(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
         """GET /ready: new work is taken."""
         if not self._is_ready():
             raise _unready()
@@ -272,7 +272,7 @@ def _subject(given: bytes) -> str:
 
 
 async def _read_body(receive: Receive, content_length: bytes) -> bytes:
-    """The whole body; what the client says about its length is not trusted."""
+    """The whole body; the length that the client gives is not trusted."""
     if (
         content_length.isdigit()
         and len(content_length) < 20
@@ -373,7 +373,7 @@ def _refused(scope: Scope, error: HTTPException) -> _Reply:
     return _Problem(error.status_code, "not-found", detail).reply
 
 
-async def _on_bug(request: Request, error: Exception) -> Response:  # noqa: ARG001
+async def _on_bug(request: Request, error: Exception) -> Response:  # noqa: ARG001 - the shape of a handler of errors
     """A bug of ours; Starlette raises it again after the answer. It may have been stored."""
     reply = _Problem(500, "internal", "the order service failed: ask again").reply
     headers = {name.decode(): value.decode() for name, value in reply.headers}

@@ -1,7 +1,7 @@
-"""One run, whatever the world: faults while the load lasts, then heal, drain and the last look.
+"""One run in any world: faults while the load lasts, then heal, drain and the last look.
 
-Not here: what the world is made of (`lab.wiring`), what is promised (`lab.checks`), and what the
-page says (`lab.report`).
+Not here: the world itself (`lab.wiring`), the promises (`lab.checks`), and the page
+(`lab.report`, `lab.cli`).
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -21,7 +21,7 @@ _PROGRESS_EVERY: Final = 200
 
 
 class World(Protocol):
-    """What a run needs of the world that it drives."""
+    """The world that a run drives."""
 
     write: Write
 
@@ -55,8 +55,8 @@ class World(Protocol):
         """When the last fault comes or ends that has a time; 0 if there is none."""
         ...
 
-    async def tell_what_is_left(self) -> None:
-        """Write the facts about what is still owed, locked or leased into the history."""
+    async def note_what_is_left(self) -> None:
+        """Write the facts about everything still owed, locked or leased into the history."""
         ...
 
     async def stop(self) -> None:
@@ -65,7 +65,7 @@ class World(Protocol):
 
 
 class Operator(Protocol):
-    """The person who looks after what waits for a person.
+    """The person who looks after dead letters.
 
     Attributes:
         every_us: how often that is while faults last, 0 for never.
@@ -74,7 +74,7 @@ class Operator(Protocol):
     every_us: int
 
     async def look(self, *, is_last: bool) -> bool:
-        """Do what there is to do; False if there was nothing. `is_last`: the faults are over."""
+        """Do the work that there is; False if there was none. `is_last`: the faults are over."""
         ...
 
 
@@ -84,8 +84,8 @@ class Limits:
 
     Attributes:
         tail_us: faults go on for so long after the last order was posted, or until all is quiet.
-        drain_us: after heal, the last order has so long to come to its end; and after each round of
-            the operator what was sent back.
+        drain_us: after heal, the last order has so long to come to its end; so have the redriven
+            events after each round of the operator.
     """
 
     tail_us: int
@@ -119,7 +119,7 @@ async def drive(
     load = _Load(world)
     rounds = _Rounds(world, operator)
     await load.place_all(orders, total=total, tell=tell)
-    # What the timetable holds comes, however early the last order was posted.
+    # Every firing of the timetable comes, also after an early last order.
     struck_us = world.strikes_until_us()
 
     async def is_quiet() -> bool:
@@ -134,14 +134,14 @@ async def drive(
     phase("drain")
     tell(load.placed, total, "drain")
     await _until(world, is_quiet, deadline_us)
-    # What is sent back has as long as the load had. That ends: nothing is sent back many times.
+    # A redriven event has as long as the load had. That ends: none is sent back many times.
     while operator is not None and now_us() < deadline_us and await operator.look(is_last=True):
         await world.clock.sleep_us(_LOOK_US)
         deadline_us = now_us() + limits.drain_us
         await _until(world, is_quiet, deadline_us)
     world.client.give_up()
     await world.stop()
-    await world.tell_what_is_left()
+    await world.note_what_is_left()
     phase("end")
     tell(load.placed, total, "end")
 

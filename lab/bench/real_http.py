@@ -37,7 +37,7 @@ class NullStore(OrderStore):
     async def load(self, order_id: str) -> Loaded | None:  # noqa: ARG002 - as above
         return None
 
-    async def outcome(self, group: str, event_id: str) -> tuple[Outcome, int] | None:  # noqa: ARG002
+    async def outcome(self, group: str, event_id: str) -> tuple[Outcome, int] | None:  # noqa: ARG002 - the port's shape
         return None
 
     async def http_key(self, key: str) -> HttpKeyRow | None:  # noqa: ARG002 - as above

@@ -20,8 +20,7 @@ from lab.bench.work_until import work_until
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.publisher import KafkaBus
 from lab.bus.kafka.topics import KafkaTopics
-from lab.bus.loop.delivery import DeliveryLoop
-from lab.bus.loop.limits import Limits
+from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.domain.envelope import Envelope, from_headers
 from lab.history.pen import Pen
 from lab.patterns.commit_prefix import commit_prefix

@@ -1,6 +1,6 @@
 """The fact that a record stands in a log, the same for every log.
 
-Not here: what a group has committed, which each log witnesses itself.
+Not here: the positions that a group has committed; each log witnesses them itself.
 """
 
 from hashlib import blake2b
@@ -48,7 +48,7 @@ def appended_fact(record: Record, t_us: int) -> Entry:
 
 
 def event_digest(key: bytes, value: bytes, headers: Headers) -> str:
-    """A short hash of what must not change on the way: key, value, the event's own headers."""
+    """A short hash of all that must not change on the way: key, value, the event's own headers."""
     parts = [b"%d:%d:" % (len(key), len(value)), key, value]
     for name, text in headers:
         mark = _EVENT_HEADERS.get(name)

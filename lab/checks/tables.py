@@ -9,8 +9,6 @@ On purpose they are not imported from the code that they judge (`lab.domain.orde
 from collections.abc import Mapping
 from typing import Final
 
-FIRST: Final = "PENDING"
-
 NEXT: Final[Mapping[str, tuple[str, ...]]] = {
     "": ("PENDING",),
     "PENDING": ("VALIDATED", "REJECTED", "CANCELLED", "EXPIRED"),

@@ -91,7 +91,7 @@ def _digest(python: str, hash_seed: int, noise: int, folder: str, *variables: st
 def _output_of(command: Sequence[str], folder: str) -> str | None:
     """The output of a command, run away from any checkout; None if it fails or takes too long."""
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - our own interpreter with our own arguments
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,

@@ -66,7 +66,7 @@ def run_compose(arguments: Sequence[str], *, limit_s: int) -> bool:
     """
     command = compose(*arguments)
     try:
-        done = subprocess.run(command, stdout=_STDERR, check=False, timeout=limit_s)  # noqa: S603
+        done = subprocess.run(command, stdout=_STDERR, check=False, timeout=limit_s)  # noqa: S603 - a fixed program with our own arguments
     except subprocess.TimeoutExpired:
         raise _not_ready(
             f"Compose has not ended after {limit_s} s", f"see what it does: {' '.join(command)}"
@@ -102,8 +102,8 @@ def _objects(text: str) -> Sequence[dict[str, object]]:
 def _ask(*arguments: str) -> "subprocess.CompletedProcess[str] | None":
     """A question to docker; None if it does not answer in time."""
     try:
-        return subprocess.run(  # noqa: S603
-            ["docker", *arguments],  # noqa: S607
+        return subprocess.run(  # noqa: S603 - a fixed program with our own arguments
+            ["docker", *arguments],  # noqa: S607 - found on the PATH, as a shell would
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

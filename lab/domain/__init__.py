@@ -1,1 +1,1 @@
-"""What an order is, what may happen to it, and the events that say so. No I/O, time or chance."""
+"""The order, its states, and the events that tell of them. No I/O, time or chance."""

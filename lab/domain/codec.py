@@ -1,6 +1,6 @@
 """Payloads as bytes, and the partition of a key.
 
-Both are the same on every bus, in memory too: what the simulator carries is what Kafka would. Not
+Both are the same on every bus, in memory too: the simulator carries the same bytes as Kafka. Not
 here: the envelope around the payload (`lab.domain.envelope`).
 """
 

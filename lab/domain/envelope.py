@@ -116,7 +116,7 @@ def header(headers: Headers, name: str) -> bytes | None:
 
 
 def text_header(headers: Headers, name: str) -> str:
-    """The last value of `name` as text, "" if it is missing; what is no UTF-8 is replaced."""
+    """The last value of `name` as text, "" if it is missing; bytes beyond UTF-8 are replaced."""
     for key, value in reversed(headers):
         if key == name:
             return value.decode("utf-8", "replace")

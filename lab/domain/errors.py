@@ -1,4 +1,4 @@
-"""Errors by what may be done about them. Adapters map vendor errors to these at their edge.
+"""Errors by their remedy. Adapters map vendor errors to these at their edge.
 
     LabError
     ├── Transient        may pass later: back off, counts as an attempt
@@ -25,7 +25,7 @@ class LabError(Exception):
     """Root of the tree.
 
     Attributes:
-        dependency: whose trouble it is (a provider, a store), "" if nobody said.
+        dependency: the one in trouble (a provider, a store), "" if it is unknown.
     """
 
     dependency: str = ""
@@ -98,7 +98,7 @@ class EnvironmentNotReady(Exception):
     Raised before anything is started. It is no `LabError`: no delivery can be settled by it.
 
     Attributes:
-        what: what is wrong with it.
+        what: its defect, in words.
         server: its name, such as `Kafka`.
         address: `host:port`, without a user or a password; "" if it has none.
         remedy: the command, or the one sentence, that helps.

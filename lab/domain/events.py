@@ -1,4 +1,4 @@
-"""The facts that services tell each other, the topics they travel on, and who reads them."""
+"""The facts that services tell each other, their topics, and the groups that read them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -182,7 +182,7 @@ def derived_id(cause_id: str, handler: str, event_type: str, ordinal: int = 0) -
 
     Args:
         cause_id: id of the event (or request) that led to this one.
-        handler: who emits, such as a group name.
+        handler: the emitter, such as a group name.
         event_type: type of the new event.
         ordinal: position among events of this type from the same cause.
     """

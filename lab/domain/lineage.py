@@ -28,8 +28,8 @@ def derive(
     """The event that tells of `payload`.
 
     Args:
-        payload: what happened; its type names the event.
-        by: who emits: a consumer group, `api` or `timer`.
+        payload: the fact; its type names the event.
+        by: the emitter: a consumer group, `api` or `timer`.
         cause_id: id of the event that led to it; of the order where a request or the clock did.
         traceparent: of the cause.
         sequence: version of the order after the change.

@@ -1,9 +1,9 @@
-"""The order: its states, who may move it where, and its durable traces of money.
+"""The order: its states and their owners, and its durable traces of money.
 
-Not here: how a transition is stored (`lab.ports.store`) and who decides on it (`lab.services`).
+Not here: storing a transition (`lab.ports.store`), and deciding on it (`lab.services`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NewType
 
@@ -13,7 +13,25 @@ OrderId = NewType("OrderId", str)
 
 
 class OrderState(StrEnum):
-    """Where an order stands."""
+    """Where an order stands.
+
+    From each state: the states that it may move to, and the service that moves it. No store sees to
+    it; a version that is compared and set keeps two movers apart, and the promise
+    `legal-transitions` judges the outcome.
+
+        PENDING          VALIDATED, REJECTED by validation; CANCELLED, EXPIRED by orders
+        VALIDATED        PAID, DECLINED, PAYMENT_UNKNOWN by payment; CANCELLED, EXPIRED by orders
+        PAYMENT_UNKNOWN  PAID, DECLINED by payment
+        PAID             CONFIRMED by orders
+        CANCELLED        REFUND_PENDING by payment
+        EXPIRED          REFUND_PENDING by payment
+        REFUND_PENDING   REFUNDED, REFUND_FAILED by payment
+        REFUND_FAILED    REFUNDED by payment
+        REJECTED         nothing
+        DECLINED         nothing
+        CONFIRMED        nothing
+        REFUNDED         nothing
+    """
 
     PENDING = "PENDING"
     VALIDATED = "VALIDATED"
@@ -33,33 +51,6 @@ S = OrderState
 
 TERMINAL: Final = (S.CONFIRMED, S.REJECTED, S.DECLINED, S.CANCELLED, S.EXPIRED, S.REFUNDED)
 PARKED: Final = (S.PAYMENT_UNKNOWN, S.REFUND_FAILED)
-
-TRANSITIONS: Final[Mapping[OrderState, Mapping[OrderState, str]]] = {
-    S.PENDING: {
-        S.VALIDATED: "validation",
-        S.REJECTED: "validation",
-        S.CANCELLED: "orders",
-        S.EXPIRED: "orders",
-    },
-    S.VALIDATED: {
-        S.PAID: "payment",
-        S.DECLINED: "payment",
-        S.PAYMENT_UNKNOWN: "payment",
-        S.CANCELLED: "orders",
-        S.EXPIRED: "orders",
-    },
-    S.PAYMENT_UNKNOWN: {S.PAID: "payment", S.DECLINED: "payment"},
-    S.PAID: {S.CONFIRMED: "orders"},
-    S.CANCELLED: {S.REFUND_PENDING: "payment"},
-    S.EXPIRED: {S.REFUND_PENDING: "payment"},
-    S.REFUND_PENDING: {S.REFUNDED: "payment", S.REFUND_FAILED: "payment"},
-    S.REFUND_FAILED: {S.REFUNDED: "payment"},
-    S.REJECTED: {},
-    S.DECLINED: {},
-    S.CONFIRMED: {},
-    S.REFUNDED: {},
-}
-"""From each state: the states it may move to, and the service that owns that move."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -105,14 +96,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IntentKind(StrEnum):
-    """What the payment service is about to ask of the payment gateway."""
+    """The kind of request that the payment service is about to send to the payment gateway."""
 
     CHARGE = "charge"
     REFUND = "refund"
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """A committed promise to tell what became of a call that moves money.
+    """A committed promise to find out the fate of a call that moves money.
 
     It is committed before the first send and stays open until the unit of work that settles the
     event closes it. `send_until_us` (database time) is the deadline of every send made under it.
@@ -136,3 +127,38 @@ def charge_key(order_id: OrderId, n: int) -> str:
 def refund_key(charge: str, n: int) -> str:
     """The provider key of the n-th refund intent of a charge."""
     return f"refund:{charge}:{n}"
+
+
+def open_intent(intents: Sequence[Intent], kind: IntentKind) -> Intent | None:
+    """The open one of a kind, or None. There is never more than one."""
+    for intent in intents:
+        if intent.is_open and intent.kind is kind:
+            return intent
+    return None
+
+
+def next_intent(order: Order, intents: Sequence[Intent], kind: IntentKind, charge: str) -> Intent:
+    """The one after all earlier ones of its kind; its `send_until_us` is 0: nothing is promised.
+
+    Args:
+        order: its amount is moved.
+        intents: all of the order.
+        kind: of the new one.
+        charge: key of the charge that a refund gives back; unused for a charge.
+    """
+    n = 1 + sum(each.kind is kind for each in intents)
+    return Intent(
+        order_id=order.id,
+        kind=kind,
+        n=n,
+        key=charge_key(order.id, n) if kind is IntentKind.CHARGE else refund_key(charge, n),
+        amount_cents=order.amount_cents,
+        currency=order.currency,
+        send_until_us=0,
+        is_open=True,
+    )
+
+
+def promised(intent: Intent, until_us: int) -> Intent:
+    """The intent with another `send_until_us`."""
+    return msgspec.structs.replace(intent, send_until_us=until_us)

@@ -47,5 +47,5 @@ class KeepLateCaptures(Compensation):
     def __init__(self, **_: object) -> None:
         """There is nothing to be written."""
 
-    def of_late_capture(self, order: Order, charge_key: str) -> RefundRequested | None:  # noqa: ARG002
+    def of_late_capture(self, order: Order, charge_key: str) -> RefundRequested | None:  # noqa: ARG002 - the port's shape
         return None

@@ -99,8 +99,8 @@ class IgnoredKeys(HttpIdempotency):
         self,
         unit: Unit,
         *,
-        key: str,  # noqa: ARG002
-        body: bytes,  # noqa: ARG002
+        key: str,  # noqa: ARG002 - the port's shape
+        body: bytes,  # noqa: ARG002 - the port's shape
         answer: StoredAnswer,
     ) -> StoredAnswer | KeyRefusal:
         return await _commit_plain(self._store, unit, answer)

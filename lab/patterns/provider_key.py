@@ -39,10 +39,10 @@ class KeyPerIntent(ProviderKeys):
         self._query_after = query_after
         self._trusted_us = lifetime_us // 2
 
-    def of_send(self, intent: Intent, attempt: int) -> str:  # noqa: ARG002
+    def of_send(self, intent: Intent, attempt: int) -> str:  # noqa: ARG002 - the port's shape
         return intent.key
 
-    def of_mail(self, event_id: str, attempt: int) -> str:  # noqa: ARG002
+    def of_mail(self, event_id: str, attempt: int) -> str:  # noqa: ARG002 - the port's shape
         return event_id
 
     def asks_first(self, *, attempt: int, redrives: int, age_us: int) -> bool:
@@ -64,7 +64,7 @@ class KeyPerAttempt(ProviderKeys):
     def of_mail(self, event_id: str, attempt: int) -> str:
         return f"{event_id}:{attempt}"
 
-    def asks_first(self, *, attempt: int, redrives: int, age_us: int) -> bool:  # noqa: ARG002
+    def asks_first(self, *, attempt: int, redrives: int, age_us: int) -> bool:  # noqa: ARG002 - the port's shape
         return False
 
     def found(self, intent: Intent, known: Sequence[Known]) -> Known:

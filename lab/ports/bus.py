@@ -1,4 +1,4 @@
-"""The bus: what a log must promise, and what the delivery loop needs of it.
+"""The bus: the promises of a log, as the delivery loop needs them.
 
 Guarantees that hold for every adapter stand in the methods' docstrings; the conformance suite
 (`tests/contract/test_bus.py`) holds each adapter to them. Not here: lanes, workers, retries.
@@ -50,7 +50,7 @@ def record_limit(topic: str) -> int:
 
 
 def record_bytes(record: Outgoing) -> int:
-    """Size of a record: key, value and headers, without what a log adds to store it."""
+    """Size of a record: key, value and headers, without the additions of a log."""
     headers = sum([len(name) + len(value) for name, value in record.headers])
     return len(record.key) + len(record.value) + headers
 
@@ -96,7 +96,7 @@ class Listener(Protocol):
     """Told of changes of a member's assignment; both calls are awaited by the member."""
 
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """The partitions are about to go; what is committed in here still counts.
+        """The partitions are about to go; a commit in here still counts.
 
         The call has the group's rebalance timeout; a member that takes longer is expelled.
         """
@@ -139,7 +139,7 @@ class Consumer(Protocol):
 
         Raises:
             Fenced: the group has moved on to another generation; nothing was committed.
-            Unavailable: (a `Transient`) the broker did not answer in time; what was asked for may
+            Unavailable: (a `Transient`) the broker did not answer in time; the request may
                 be committed all the same.
         """
         ...
@@ -224,7 +224,7 @@ Handle = Callable[[Delivery], Awaitable[Settlement]]
 
 
 class StopReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the deliveries that a stopping subscription had in hand; event ids.
+    """The fate of the deliveries that a stopping subscription had in hand; event ids.
 
     Attributes:
         drained: settled during the stop.

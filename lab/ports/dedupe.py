@@ -7,7 +7,7 @@ import msgspec
 
 
 class ClaimState(StrEnum):
-    """What a claim met."""
+    """The answer to a claim."""
 
     ACQUIRED = "acquired"
     TAKEOVER = "takeover"
@@ -49,9 +49,9 @@ class DedupeStore(Protocol):
 class Evictable(Protocol):
     """A dedupe store that can be made to forget one event, as memory pressure makes it.
 
-    For those who let things go wrong on purpose; no pattern calls it.
+    For faults on purpose; no pattern calls it.
     """
 
     async def evict(self, group: str, event_id: str) -> None:
-        """Claim and mark of the event vanish, whoever has it. Raises Down."""
+        """Claim and mark of the event vanish, also of another owner. Raises Down."""
         ...

@@ -1,4 +1,4 @@
-"""What an injector of faults tells the part that it acts on, so that neither knows the other."""
+"""The words between an injector of faults and the part that it acts on: neither knows the other."""
 
 from enum import StrEnum
 from typing import Protocol
@@ -7,7 +7,7 @@ import msgspec
 
 
 class CallFaultKind(StrEnum):
-    """What goes wrong with one call to a provider."""
+    """A way in which one call to a provider goes wrong."""
 
     ERROR = "error"
     TIMEOUT = "timeout"
@@ -40,5 +40,5 @@ class CallFaults(Protocol):
     """Decides about each call to a provider, when it is handed over."""
 
     def strike(self, provider: str, action: str, subject: str) -> CallFault | None:
-        """What goes wrong with this call, or None. Counts the call; a firing is recorded."""
+        """The fault of this call, or None. Counts the call; a firing is recorded."""
         ...

@@ -45,7 +45,7 @@ class NoAnswer(Exception):
 
 
 class HttpSender(Protocol):
-    """Sends requests to one address and tells what is known of those without an answer."""
+    """Sends requests to one address and tells two kinds of missing answers apart."""
 
     async def send(
         self,
@@ -56,7 +56,7 @@ class HttpSender(Protocol):
         body: bytes,
         timeout_us: int,
     ) -> HttpAnswer:
-        """The answer, whatever its status; sent at most once, redirects are not followed.
+        """The answer, of any status; sent at most once, redirects are not followed.
 
         Cancelling the call closes its connection, which tells the other side nothing of use.
 

@@ -1,4 +1,7 @@
-"""Ids made at the edge. Ids of derived events are not made, they are computed (`derived_id`)."""
+"""Ids made at the edge.
+
+Not here: ids of derived events, which are computed (`lab.domain.events.derived_id`).
+"""
 
 from typing import Protocol
 

@@ -37,7 +37,7 @@ class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Arrival(StrEnum):
-    """What the store says to a record of a main topic."""
+    """The store's answer to a record of a main topic."""
 
     FREE = "free"
     HEAD = "head"
@@ -96,7 +96,7 @@ class KeyRetryStore(Protocol):
         """A redrive of an event that is a row: alive, attempts 0, its `redrives`.
 
         False, and nothing is written, if it is no row or has as many redrives already. A head need
-        not be marked dead yet: whoever buries it publishes its letter first, and may have died.
+        not be marked dead yet: its letter is published first, and the process may have died since.
         """
         ...
 

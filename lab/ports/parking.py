@@ -1,4 +1,4 @@
-"""The retry path: where an event waits that is not tried again in place, and what its record says.
+"""The retry path: the place of an event that is not tried again in place, and its record.
 
 Times in headers are wall time in microseconds since the Unix epoch, as decimal digits.
 """

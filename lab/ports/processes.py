@@ -1,4 +1,4 @@
-"""Concurrency for those who must not know the event loop."""
+"""Concurrency for code that must not know the event loop."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar

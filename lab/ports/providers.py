@@ -32,7 +32,7 @@ class Antifraud(Protocol):
 
 
 class ChargeState(StrEnum):
-    """What the payment gateway knows about money."""
+    """A state of money, as the payment gateway knows it."""
 
     CAPTURED = "captured"
     DECLINED = "declined"
@@ -49,7 +49,7 @@ class GatewayAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a query's answer: what became of the request under `key`."""
+    """One entry of a query's answer: the fate of the request under `key`."""
 
     key: str
     state: ChargeState

@@ -1,4 +1,4 @@
-"""What a service is given with an event, and what it looks like to the chain around it."""
+"""A service as the chain around it sees it, and the surroundings that it gets with an event."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
@@ -39,7 +39,7 @@ Handler = Callable[[Payload, Context], Awaitable[None]]
 """Handles one event type. Raises the errors of `lab.domain.errors`; any other one is a bug."""
 
 OnDead = Callable[[str, str], Awaitable[Unit]]
-"""`on_dead(order_id, event_type)`: what is to be committed with an event's `dead` outcome.
+"""`on_dead(order_id, event_type)`: the unit to be committed with an event's `dead` outcome.
 
 No provider call. May be asked again after a CONFLICT.
 """

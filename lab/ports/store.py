@@ -2,7 +2,7 @@
 
 A unit is a value: everything that one transaction changes. So it can be retried, batched with the
 units of others (a verdict per unit) and wrapped by patterns (`inbox` adds a `done` row, `outbox`
-decides what becomes of the events) without a service noticing.
+decides about the events) without a service noticing.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class IntentOp(StrEnum):
-    """What a unit does to an intent."""
+    """A step of a unit with an intent."""
 
     OPEN = "open"
     RAISE = "raise"
@@ -43,13 +43,13 @@ class IntentOp(StrEnum):
 class IntentChange(msgspec.Struct, frozen=True, kw_only=True):
     """One step of an intent.
 
-    OPEN inserts it iff (order, kind, n) is new and the order is in one of `while_in`;
-    RAISE sets a later `send_until_us` iff it is open, its present one is `expected_send_until_us`
-    and the order is in one of `while_in`; CLOSE closes it iff it is open and, unless
-    `expected_send_until_us` is 0, nobody raised it since: else a rival's send could still be on its
-    way under a key that is about to be given up. OPEN and RAISE also need database time to be
-    before `before_us`, unless it is 0: who finds an order expired settles its event, and no intent
-    may be opened behind that. Else CONFLICT.
+    OPEN inserts it iff (order, kind, n) is new and the order is in one of `while_in`; RAISE sets a
+    later `send_until_us` iff it is open, its present one is `expected_send_until_us` and the order
+    is in one of `while_in`; CLOSE closes it iff it is open and, unless `expected_send_until_us` is
+    0, nobody raised it since: else a rival's send could still be on its way under a key that is
+    about to be given up. OPEN and RAISE also need database time to be before `before_us`, unless it
+    is 0: an event of an expired order is settled, and no intent may be opened behind that. Else
+    CONFLICT.
     """
 
     op: IntentOp
@@ -88,13 +88,13 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     """One transaction. Applied whole or not at all.
 
     Attributes:
-        order_id: the order whose row is locked first; "" if no order is touched.
-        events: what is owed to the bus; with `change` or `create` exactly one.
+        order_id: the row of this order is locked first; "" if no order is touched.
+        events: owed to the bus; with `change` or `create` exactly one.
         outboxed: whether `events` become outbox rows; if not, the caller publishes them itself
             after its commit, and the store only remembers which one the change owes.
         in_states: if not empty, the order must be in one of them, else CONFLICT.
         outcome: inserted in the same transaction; the authority on "was this handled".
-        by: who asks: a consumer group, or `api`, `timer`.
+        by: the asker: a consumer group, or `api`, `timer`.
         cause: id of the event that is being handled, "" if none.
         settles: whether this ends the handling of `cause`.
     """
@@ -116,7 +116,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(StrEnum):
-    """What became of a unit. Anything but COMMITTED means that it was rolled back."""
+    """The fate of a unit. Anything but COMMITTED means that it was rolled back."""
 
     COMMITTED = "committed"
     CONFLICT = "conflict"
@@ -134,7 +134,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(StrEnum):
-    """What the store knows of an event in a group."""
+    """The end of an event in a group, as the store knows it."""
 
     DONE = "done"
     DEAD = "dead"
@@ -154,6 +154,8 @@ class Committer(Protocol):
             Transient: serialization failure or deadlock; nothing was applied.
             Down: the store cannot be reached; nothing was applied.
             Indeterminate: the connection was lost at commit.
+            ValueError: a mistake of the caller: an event that does not tell of the unit's own
+                change, or two steps of one intent; nothing was applied.
         """
         ...
 
@@ -226,7 +228,7 @@ class StartStore(Protocol):
 
 
 class CustomerStore(Protocol):
-    """What the shop knows of its customers."""
+    """The knowledge of the shop about its customers."""
 
     async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:
         """Whether orders of this customer are to be rejected. Raises Transient, Indeterminate."""

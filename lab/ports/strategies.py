@@ -43,7 +43,7 @@ class ProviderKeys(Protocol):
         ...
 
     def found(self, intent: Intent, known: Sequence[Known]) -> Known:
-        """What a query's answer says about the sends under `intent`.
+        """The part of a query's answer about the sends under `intent`.
 
         Of several the one that says most about money; `ChargeState.NONE` if there is none.
         """
@@ -51,10 +51,10 @@ class ProviderKeys(Protocol):
 
 
 class Compensation(Protocol):
-    """What becomes of money that arrives too late."""
+    """The fate of money that arrives too late."""
 
     def of_late_capture(self, order: Order, charge_key: str) -> RefundRequested | None:
-        """What to ask for when a capture landed on a cancelled or expired order.
+        """The refund of a capture that landed on a cancelled or expired order.
 
         None: the capture is kept, and the event is settled.
         """
@@ -77,12 +77,12 @@ class KeyRefusal(StrEnum):
 
 
 class HttpIdempotency(Protocol):
-    """Commits what a client asked for, at most once per key."""
+    """Commits the order of a client, at most once per key."""
 
     async def commit(
         self, unit: Unit, *, key: str, body: bytes, answer: StoredAnswer
     ) -> StoredAnswer | KeyRefusal:
-        """Commit the creation in `unit`, or say what was answered under `key` before.
+        """Commit the creation in `unit`, or give the answer that stands under `key`.
 
         Args:
             unit: creates an order.

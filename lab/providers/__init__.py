@@ -1,1 +1,1 @@
-"""Third parties: what they know and did, whatever the lab's own processes believe."""
+"""Third parties: their knowledge and their deeds, which the lab's own processes cannot see."""

@@ -1,10 +1,10 @@
-"""What every third party has: a latency, idempotency keys with a lifetime, requests done once.
+"""The common part of all third parties: latency, idempotency keys with a lifetime, done once.
 
 A transport calls `arrive` when a request is handed over, lets `latency_us` pass, and calls
 `execute` before the request's deadline, or else `drop`. Servers outlive every process of the lab.
 
-Not here: timers and deadlines (the transport's), what a request does (one file per
-provider), which calls go wrong (`lab.faults`).
+Not here: timers and deadlines (the transport's), the effect of a request (one file per provider),
+and calls that go wrong (`lab.faults`).
 
 Source: Stripe API reference, Idempotent requests (mode `stripe`).
 """
@@ -47,7 +47,7 @@ V = TypeVar("V")
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """One request, whatever the transport.
+    """One request, over any transport.
 
     Attributes:
         subject: the order as `ordinal.send`; "" outside of a lab run.
@@ -104,7 +104,7 @@ def error_of(provider: str, refused: Refused) -> LabError:
 class KeyMode(StrEnum):
     """Which answers are remembered under their key: all that were executed, successes only, none.
 
-    With none a provider looks at no key: what is sent again is done again.
+    With none a provider looks at no key: a request that is sent again is done again.
     """
 
     STRIPE = "stripe"
@@ -212,7 +212,7 @@ class Server:
         return None
 
     def execute(self, request: Request) -> Answer:
-        """Do what is asked for, or give the stored answer of the request's key again."""
+        """Do the request, or give the stored answer of its key again."""
         key, now_us = request.key, self._now_us()
         if not key:
             return self._do(request, now_us)
@@ -242,7 +242,7 @@ class Server:
         return False
 
     def restore(self, request: Request, answer: Answer, at_us: int) -> None:
-        """Know again what was executed or stored at `at_us`, before a restart of the provider.
+        """Know again a request that was executed or stored at `at_us`, before a restart.
 
         To be called in the order of the executions, before the first request. Writes nothing.
         """
@@ -271,7 +271,7 @@ class Server:
         return stored
 
     def _record(self, action: str, request: Request, now_us: int) -> None:
-        """Write the ledger's line of what was just done."""
+        """Write the ledger's line about the request that was just done."""
         if self._write is not None:
             self._write(
                 (

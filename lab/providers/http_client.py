@@ -1,29 +1,22 @@
 """The real world's way to the third parties: the ports of `lab.ports.providers` over HTTP.
 
-Every request is sent once. What becomes of it when no answer comes is told by how far it got: not
-connected is transient, handed over is indeterminate. An answer that makes no sense proves nothing
+Every request is sent once. Its fate without an answer depends on how far it got: not connected is
+transient, handed over is indeterminate. An answer that makes no sense proves nothing
 either: to a move it is indeterminate, to a question transient.
 
 Not here: sockets and pools (`lab.ports.http`), retries (`lab.patterns`).
 """
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
-from lab.domain.errors import Down, Indeterminate, Transient
-from lab.domain.order import Item
+from lab.domain.errors import Down, Indeterminate, LabError, Transient
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpSender, NoAnswer, NotSent, PoolExhausted
-from lab.ports.providers import Antifraud, GatewayAnswer, Known, Mailer, PaymentGateway, Warehouse
 from lab.providers import wire
-from lab.providers.antifraud import IS_FRAUD
-from lab.providers.core import CONFLICT_AFTER_US, Refused, Request, error_of
-from lab.providers.mailer import SEND
-from lab.providers.payment_gateway import CHARGE, QUERY, REFUND
+from lab.providers.clients import ProviderClients
+from lab.providers.core import CONFLICT_AFTER_US, Answer, Refused, Request, error_of
 from lab.providers.simulated_wire import NO_DEADLINE_US
-from lab.providers.warehouse import IN_STOCK
-
-T = TypeVar("T")
 
 POOL_AFTER_US: Final = 100_000
 """A pool without a free connection is left alone for so long."""
@@ -62,12 +55,8 @@ class HttpLine:
         self._wall_us = wall_us
         self.subject_of = subject_of
 
-    async def ask(self, request: Request, deadline_us: int, parse: Callable[[bytes], T]) -> T:
-        """Send a request and read its answer with `parse`.
-
-        Raises:
-            Transient, Throttled, Down, Indeterminate, Permanent: see `lab.ports.providers`.
-        """
+    async def send(self, request: Request, deadline_us: int) -> Answer:
+        """See `ProviderLine.send`."""
         provider = self._provider
         left_us = deadline_us - self._now_us()
         if left_us <= 0:
@@ -88,10 +77,12 @@ class HttpLine:
             raise Indeterminate(f"{provider} did not answer: {lost}") from lost
         if answer.status >= 400:
             is_replayed = (wire.REPLAYED, "true") in answer.headers
-            raise error_of(
-                provider, Refused(answer.status, _after_us(answer), is_replayed=is_replayed)
-            )
-        return self._read(request, answer, parse)
+            return Refused(answer.status, _after_us(answer), is_replayed=is_replayed)
+        return self._read(request, answer)
+
+    def error(self, refused: Refused) -> LabError:
+        """See `ProviderLine.error`."""
+        return error_of(self._provider, refused)
 
     def _headers(self, request: Request, left_us: int) -> tuple[tuple[str, str], ...]:
         headers = [_JSON, (wire.SUBJECT, request.subject)]
@@ -103,11 +94,11 @@ class HttpLine:
             headers.append((wire.DEADLINE_MS, str(until_us // _MS)))
         return tuple(headers)
 
-    def _read(self, request: Request, answer: HttpAnswer, parse: Callable[[bytes], T]) -> T:
+    def _read(self, request: Request, answer: HttpAnswer) -> Answer:
         what = f"status {answer.status}"
         if answer.status == 200:
             try:
-                return parse(answer.body)
+                return wire.read_answer(request.action, answer.body)
             except wire.Malformed as malformed:
                 what = str(malformed)
         message = f"{self._provider} gave an answer that cannot be read: {what}"
@@ -115,7 +106,7 @@ class HttpLine:
 
 
 def _after_us(answer: HttpAnswer) -> int:
-    """How long the provider asks to be left alone; what a conflict means if it does not say."""
+    """How long the provider asks to be left alone; for a conflict there is a default."""
     headers = dict(answer.headers)
     for name, unit_us in ((wire.RETRY_AFTER_MS, _MS), (wire.RETRY_AFTER, _SECOND_US)):
         hint = headers.get(name, "")
@@ -124,77 +115,7 @@ def _after_us(answer: HttpAnswer) -> int:
     return CONFLICT_AFTER_US if answer.status in (409, 429) else 0
 
 
-class HttpWarehouse(Warehouse):
-    """The warehouse, as one process reaches it."""
-
-    def __init__(self, line: HttpLine) -> None:
-        self._line = line
-
-    async def in_stock(
-        self,
-        order_id: str,
-        items: tuple[Item, ...],  # noqa: ARG002 - a share of the orders is refused, whatever is in them
-        *,
-        deadline_us: int,
-    ) -> bool:
-        request = Request(IN_STOCK, order_id, self._line.subject_of(order_id))
-        return (await self._line.ask(request, deadline_us, wire.parse_said)).answer
-
-
-class HttpAntifraud(Antifraud):
-    """The antifraud service, as one process reaches it."""
-
-    def __init__(self, line: HttpLine) -> None:
-        self._line = line
-
-    async def is_fraud(
-        self, order_id: str, customer_id: str, amount_cents: int, *, deadline_us: int
-    ) -> bool:
-        request = Request(
-            IS_FRAUD, order_id, self._line.subject_of(order_id), "", amount_cents, "", customer_id
-        )
-        return (await self._line.ask(request, deadline_us, wire.parse_said)).answer
-
-
-class HttpGateway(PaymentGateway):
-    """The payment gateway, as one process reaches it."""
-
-    def __init__(self, line: HttpLine) -> None:
-        self._line = line
-
-    async def charge(
-        self, order_id: str, *, key: str, amount_cents: int, currency: str, deadline_us: int
-    ) -> GatewayAnswer:
-        request = Request(
-            CHARGE, order_id, self._line.subject_of(order_id), key, amount_cents, currency
-        )
-        return await self._line.ask(request, deadline_us, wire.parse_moved)
-
-    async def refund(
-        self, order_id: str, *, key: str, charge_key: str, amount_cents: int, deadline_us: int
-    ) -> GatewayAnswer:
-        request = Request(
-            REFUND, order_id, self._line.subject_of(order_id), key, amount_cents, "", charge_key
-        )
-        return await self._line.ask(request, deadline_us, wire.parse_moved)
-
-    async def query(self, order_id: str, *, deadline_us: int) -> tuple[Known, ...]:
-        request = Request(QUERY, order_id, self._line.subject_of(order_id))
-        return (await self._line.ask(request, deadline_us, wire.parse_told)).known
-
-
-class HttpMailer(Mailer):
-    """The mailer, as one process reaches it."""
-
-    def __init__(self, line: HttpLine) -> None:
-        self._line = line
-
-    async def send(self, order_id: str, *, key: str, template: str, deadline_us: int) -> None:
-        request = Request(SEND, order_id, self._line.subject_of(order_id), key, 0, "", template)
-        await self._line.ask(request, deadline_us, wire.parse_said)
-
-
-class HttpProviders:
+class HttpProviders(ProviderClients):
     """The four third parties of one process, each over a line of its own.
 
     Args: as of `HttpLine`; `http` may be shared, all four answer at one address.
@@ -213,7 +134,9 @@ class HttpProviders:
                 provider, http=http, clock=clock, wall_us=wall_us, subject_of=subject_of
             )
 
-        self.warehouse = HttpWarehouse(line("warehouse"))
-        self.antifraud = HttpAntifraud(line("antifraud"))
-        self.gateway = HttpGateway(line("payment_gateway"))
-        self.mailer = HttpMailer(line("mailer"))
+        super().__init__(
+            warehouse=line("warehouse"),
+            antifraud=line("antifraud"),
+            gateway=line("payment_gateway"),
+            mailer=line("mailer"),
+        )

@@ -2,10 +2,10 @@
 
 A request lives on the same line as in the simulated world, so latencies, keys, faults and deadlines
 mean the same. Two things are added. A process may have been stopped when a timer was due, so the
-deadline is looked at again before anything is done. And what was done is in the ledger's file
-before anybody hears of it. Who is to get no answer waits until he hangs up himself.
+deadline is looked at again before anything is done. And every movement is in the ledger's file
+before anybody hears of it. A caller that is to get no answer waits until it hangs up itself.
 
-Not here: which calls go wrong (`CallFaults`), what is done (one file per provider).
+Not here: the choice of calls that go wrong (`CallFaults`), the effects (one file per provider).
 """
 
 import asyncio
@@ -57,11 +57,11 @@ def make_front(
     `/health` and `/ready` say whether the ledger can be written.
 
     Args:
-        servers: built with `ledger.write` and `clock.now_us`, and not used yet; they are told what
-            they did before.
+        servers: built with `ledger.write` and `clock.now_us`, and not used yet; they get back
+            their knowledge from before.
         ledger: where they write.
         clock: the machine's.
-        faults: what decides which calls go wrong; None if none can.
+        faults: decides which calls go wrong; None if none can.
     """
     ledger.restore(servers)
     desk = _Desk(ledger, clock, faults)
@@ -198,7 +198,7 @@ class _Endpoint:
         try:
             # The time runs from here on, however slowly the body comes.
             deadline_us, key, subject = self._read_headers(scope)
-            asked = wire.parse_asked(await _read_body(receive))
+            asked = wire.read_asked(await _read_body(receive))
             request = _request(self._action, asked, key, subject)
         except _Gone:
             return
@@ -217,7 +217,7 @@ class _Endpoint:
             await _send_problem(send, 504, str(late))
             return
         except asyncio.CancelledError:
-            # The server stops. A status would say what became of the request; a torn answer
+            # The server stops. A status would tell the fate of the request; a torn answer
             # says that nobody knows.
             await _send_start(send, 200, 1, (_JSON,))
             raise
@@ -247,7 +247,7 @@ class _Ledger:
     def __init__(self, ledger: LedgerFile) -> None:
         self._path = ledger.path
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the shape of any ASGI app
         entries = ledger_entries(self._path)
         await send({"type": "http.response.start", "status": 200, "headers": [_NDJSON]})
         while lines := [wire.encode(entry) for entry in islice(entries, _LEDGER_LINES)]:
@@ -262,7 +262,7 @@ class _Health:
     def __init__(self, ledger: LedgerFile) -> None:
         self._ledger = ledger
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the shape of any ASGI app
         failure = self._ledger.failure
         if failure is not None:
             await _send_problem(send, 503, f"the ledger cannot be written: {failure.strerror}")

@@ -1,8 +1,8 @@
-"""The third parties' ledgers on disk: what they did and answered survives their processes.
+"""The third parties' ledgers on disk: their deeds and answers survive their processes.
 
 One line per execution, appended by one `write(2)` before anybody hears of it: with its entry in the
 ledger *and* the answer of its key, so that no kill comes between the two. The page cache survives a
-SIGKILL, so nothing is synced. The last line may be torn by it; nobody was told of what it says.
+SIGKILL, so nothing is synced. The last line may be torn by it; nobody has heard of it.
 
 Not here: forgetting. A file belongs to one run.
 """
@@ -47,7 +47,7 @@ class Executed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def answer(self) -> Answer:
-        """What the request's key stands for."""
+        """The answer that the request's key stands for."""
         return self.moved or self.refused or True
 
 
@@ -59,7 +59,7 @@ class LedgerFile:
 
     Attributes:
         failure: why nothing can be written any more; None if all is well. From then on memory
-            may know what the file does not, so nobody must be told anything.
+            may know more than the file, so nobody must get an answer.
     """
 
     def __init__(self, path: Path, fd: int, past: Sequence[Executed], clock: Clock) -> None:
@@ -72,7 +72,7 @@ class LedgerFile:
         self._size = os.fstat(fd).st_size
 
     def write(self, entry: Entry) -> None:
-        """Take what a server writes into its ledger, until `keep`. This is the servers' `write`."""
+        """Take a line that a server writes, until `keep`. This is the servers' `write`."""
         self._entry = entry
 
     def keep(self, provider: str, request: Request, answer: Answer) -> None:
@@ -86,7 +86,7 @@ class LedgerFile:
         self._append(provider, request, None, refused)
 
     def restore(self, servers: Sequence[Server]) -> None:
-        """Tell the servers what they did before this process began."""
+        """Give the servers back their knowledge from before this process began."""
         by_name = {server.name: server for server in servers}
         now_us, wall_us = self._clock.now_us(), self._clock.wall_us()
         for line in self._past:

@@ -1,7 +1,7 @@
 """The payment gateway: moves money and keeps the only ledger that counts.
 
-It executes what it is asked for: two charges under two keys are two captures. What it refuses is to
-give back more than it took.
+It executes every request: two charges under two keys are two captures. It refuses only to give back
+more than it took.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _AMOUNT_TOO_LARGE: Final = GatewayAnswer(state=ChargeState.DECLINED, reason="amo
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):
-    """What was executed under one key. `about` is the charge key of a refund."""
+    """A movement that was executed under one key. `about` is the charge key of a refund."""
 
     key: str
     state: ChargeState
@@ -43,7 +43,7 @@ class GatewayServer(Server):
     A query knows an order until 30 days (or two lifetimes of a key, if that is more) after its last
     movement.
 
-    Args: as of `Server`; what it refuses are cards.
+    Args: as of `Server`; it refuses cards.
     """
 
     name: ClassVar[str] = "payment_gateway"
@@ -75,7 +75,7 @@ class GatewayServer(Server):
     def _do(self, request: Request, now_us: int) -> Answer:
         known = self._ledger.get(request.order_id, now_us) or ()
         if request.action == QUERY:
-            return self._tell(request.order_id, known)
+            return self._answer(request.order_id, known)
         answer = _CAPTURED if request.action == CHARGE else _REFUNDED
         what = "capture" if request.action == CHARGE else "refund"
         objection = self._objection(request, known)
@@ -104,7 +104,7 @@ class GatewayServer(Server):
             return _CHARGE_REFUNDED
         return _AMOUNT_TOO_LARGE if request.amount_cents > taken[0].amount_cents else None
 
-    def _tell(self, order_id: str, known: tuple[_Entry, ...]) -> tuple[Known, ...]:
+    def _answer(self, order_id: str, known: tuple[_Entry, ...]) -> tuple[Known, ...]:
         executed = tuple(Known(key=e.key, state=e.state) for e in known)
         pending = tuple(
             Known(key=request.key, state=ChargeState.PENDING)

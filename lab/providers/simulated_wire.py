@@ -1,11 +1,11 @@
-"""A request on its way to a third party: latency, deadline, faults, and who is told what.
+"""A request on its way to a third party: latency, deadline, faults, and the answer.
 
-A request is handed over inside the call and lives on the timers from then on, whatever becomes of
-the caller. An answer whose time lies before the deadline takes one timer. One that would come later
+A request is handed over inside the call and lives on the timers from then on, also without its
+caller. An answer whose time lies before the deadline takes one timer. One that would come later
 never comes: the caller learns nothing, and the request was executed iff half of its latency lies
 before the deadline.
 
-Not here: what the servers do (one file per provider), and any wire.
+Not here: the servers (one file per provider), and any wire.
 """
 
 import asyncio
@@ -94,7 +94,7 @@ class Line:
         caller: loop of the process.
         timers: loop of the harness.
         subject_of: the order as `ordinal.send`, of its id.
-        faults: what decides which calls go wrong; None if none can.
+        faults: decides which calls go wrong; None if none can.
         is_remote: the caller is at the other end of a wire and gives up by himself, so that an
             answer that comes after his deadline is sent to him all the same.
     """
@@ -144,7 +144,7 @@ class Line:
         return future
 
     def error(self, refused: Refused) -> LabError:
-        """What the caller raises for it."""
+        """The error that the caller raises for it."""
         return error_of(self._server.name, refused)
 
     def _go(
@@ -223,7 +223,7 @@ class Line:
         self._after_us(reply_us, self._answer, future, answer)
 
     def _garble(self, future: asyncio.Future[Answer], request: Request) -> None:
-        """Do it, and answer what nobody can read; whoever is to hear nothing hears nothing."""
+        """Do it, and give an answer that nobody can read, if the caller is to get one."""
         answer = self._server.execute(request)
         if answer != NO_ANSWER:
             answer = Refused(UNREADABLE, is_move=bool(request.key))

@@ -1,6 +1,6 @@
-"""What goes over the wire to a third party and back: paths, headers, bodies.
+"""The wire to a third party and back: paths, headers, bodies.
 
-A deadline travels twice. As what is left of the time, which needs no common clock; and as an
+A deadline travels twice. As the rest of the time, which needs no common clock; and as an
 instant, because a request may lie in a buffer while one of the two sides is stopped, and must not
 be executed when that side wakes up. The nearer one counts.
 
@@ -40,10 +40,10 @@ ACTIONS: Final = {
     "payment_gateway": (CHARGE, REFUND, QUERY),
     "mailer": (SEND,),
 }
-"""What each provider can be asked for."""
+"""The requests that each provider takes."""
 
 MOVES: Final = (CHARGE, REFUND, SEND)
-"""What changes something, and therefore takes a key."""
+"""The requests that change something, and therefore take a key."""
 
 
 GARBAGE: Final = b'{"state":"capt'
@@ -59,13 +59,13 @@ class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     about: str = ""
 
 
-class Said(msgspec.Struct, frozen=True, gc=False):
-    """Body of a yes or no."""
+class YesOrNo(msgspec.Struct, frozen=True, gc=False):
+    """Body of the answer to a question."""
 
     answer: bool
 
 
-class Told(msgspec.Struct, frozen=True, gc=False):
+class AllKnown(msgspec.Struct, frozen=True, gc=False):
     """Body of a query's answer."""
 
     known: tuple[Known, ...]
@@ -91,25 +91,38 @@ def body_of_request(request: Request) -> bytes:
 def body_of_answer(answer: Answer) -> bytes:
     """The body of a success."""
     if isinstance(answer, bool):
-        return encode(Said(answer))
+        return encode(YesOrNo(answer))
     if isinstance(answer, tuple):
-        return encode(Told(answer))
+        return encode(AllKnown(answer))
     return encode(answer)
 
 
-def _parser(kind: type[T]) -> Callable[[bytes], T]:
+def _reader(kind: type[T]) -> Callable[[bytes], T]:
     decode = msgspec.json.Decoder(kind).decode
 
-    def parse(body: bytes) -> T:
+    def read(body: bytes) -> T:
         try:
             return decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Malformed(str(error)) from None
 
-    return parse
+    return read
 
 
-parse_asked: Final = _parser(Asked)
-parse_said: Final = _parser(Said)
-parse_told: Final = _parser(Told)
-parse_moved: Final = _parser(GatewayAnswer)
+read_asked: Final = _reader(Asked)
+_read_yes_or_no: Final = _reader(YesOrNo)
+_read_known: Final = _reader(AllKnown)
+_read_moved: Final = _reader(GatewayAnswer)
+
+
+def read_answer(action: str, body: bytes) -> Answer:
+    """The answer in the body of a success.
+
+    Raises:
+        Malformed: it is none to this action.
+    """
+    if action in (CHARGE, REFUND):
+        return _read_moved(body)
+    if action == QUERY:
+        return _read_known(body).known
+    return _read_yes_or_no(body).answer

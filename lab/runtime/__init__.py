@@ -1,1 +1,1 @@
-"""What a process runs on: virtual time, keyed chance, clocks and processes that can be killed."""
+"""The ground of a process: virtual time, keyed chance, clocks, processes that can be killed."""

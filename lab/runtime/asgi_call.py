@@ -1,7 +1,7 @@
 """Calls an ASGI app without a server: one request through its full stack, in the caller's task.
 
-What a server adds (sockets, parsing, keep-alive) is left out; so are deadlines, which are the
-caller's: cancelling the call is what a closed connection is to the app.
+The part of a server (sockets, parsing, keep-alive) is left out; so are deadlines, which are the
+caller's: a cancelled call is a closed connection to the app.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -36,7 +36,7 @@ async def call(
 
     Raises:
         RuntimeError: the app returned without an answer.
-        Exception: what the app raised, also after it had answered 500.
+        Exception: the app raised it, also after it had answered 500.
     """
     chunks = [body] if isinstance(body, bytes) else list(body) or [b""]
     chunks.reverse()

@@ -1,16 +1,14 @@
-"""Keyed chance: a draw is a function of the seed and a key, never of what was drawn before.
+"""Keyed chance: a draw is a function of the seed and a key, never of an earlier draw.
 
 So a coin shows the same side in every interleaving, on every machine and every Python version, and
-a higher rate contains a lower one: what fired at 10 % fires at 20 % too. A stream of random numbers
-has neither property; one more draw anywhere shifts all that follow.
+a higher rate contains a lower one: a fault that fired at 10 % fires at 20 % too. A stream of random
+numbers has neither property; one more draw anywhere shifts all that follow.
 
 Not here: ids (they are derived), and which keys there are (faults, made-up orders).
 """
 
-import math
 from collections.abc import Sequence
 from hashlib import blake2b
-from statistics import NormalDist
 from struct import Struct
 from typing import Final, TypeVar
 
@@ -20,7 +18,6 @@ Key = str | int
 """A part of a key. Enum members count as their values."""
 
 _SCALE: Final = 2.0**-53
-_NORMAL: Final = NormalDist()
 _UNSIGNED: Final = Struct("<Q").unpack
 
 
@@ -28,7 +25,7 @@ class Chance:
     """Draws for one seed. Parts of a key are told apart: ``("a", "bc")`` is not ``("ab", "c")``.
 
     Use ordinals, names of sites and event types as keys; an id or a time would make the draw depend
-    on what it is to decide.
+    on its own outcome.
     """
 
     __slots__ = ("_start", "seed")
@@ -51,10 +48,6 @@ class Chance:
         """A number in [0, 1), even, of 53 bits."""
         return (self.bits(*key) >> 11) * _SCALE
 
-    def fires(self, rate: float, *key: Key) -> bool:
-        """Whether the coin `key` fires at `rate`: never at 0, always at 1."""
-        return (self.bits(*key) >> 11) * _SCALE < rate
-
     def integer(self, lo: int, hi: int, *key: Key) -> int:
         """An integer from `lo` to `hi`, both included.
 
@@ -74,20 +67,6 @@ class Chance:
         if not options:
             raise ValueError("nothing to choose from")
         return options[self.bits(*key) * len(options) >> 64]
-
-    def exponential_us(self, mean_us: float, *key: Key) -> int:
-        """A length of exponential distribution, in whole microseconds."""
-        return round(-mean_us * math.log1p(-self.u(*key)))
-
-    def lognormal_us(self, median_us: float, sigma: float, *key: Key) -> int:
-        """A length of lognormal distribution, in whole microseconds.
-
-        Rounded, since the last digit of a logarithm differs between machines. `sigma` is the
-        standard deviation of the natural logarithm; 0 gives the median.
-        """
-        # The inverse is defined inside (0, 1) only.
-        u = self.u(*key) or _SCALE / 2
-        return round(median_us * math.exp(sigma * _NORMAL.inv_cdf(u)))
 
 
 def _plain(part: Key) -> Key:

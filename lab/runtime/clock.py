@@ -1,4 +1,4 @@
-"""The two clocks: that of a simulated process, whatever its scheduler, and the machine's.
+"""The two clocks: that of a simulated process, on either scheduler, and the machine's.
 
 Not here: choosing one (wiring), and reading a clock anywhere else.
 """

@@ -15,7 +15,7 @@ class SimulationError(Exception):
 
 
 class DeadlockError(SimulationError):
-    """Nothing is runnable and no timer is left; the message says who waits for what."""
+    """Nothing is runnable and no timer is left; the message names every waiting task."""
 
 
 class LivelockError(SimulationError):

@@ -1,12 +1,12 @@
 """Where the tasks of dead processes rest. Nothing is ever released from here.
 
 Releasing a suspended coroutine closes it, which runs its `finally` blocks: a crash would execute
-code. Keeping it is not enough either: at its end the interpreter collects what is left. So the
-graveyard is a cycle (it holds itself), and what is alive at exit is frozen, which tells the last
-collection to pass it over.
+code. Keeping it is not enough either: at its end the interpreter collects the rest. So the
+graveyard is a cycle (it holds itself), and every object alive at exit is frozen, so that the last
+collection passes it over.
 
-A grave keeps alive whatever its frames reach. Who runs thousands of simulations in one process
-should clear stores and logs at the end of each.
+A grave keeps alive every object that its frames reach. With thousands of simulations in one
+process, stores and logs should be cleared at the end of each.
 """
 
 import atexit

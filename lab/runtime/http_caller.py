@@ -1,7 +1,7 @@
 """The one home of httpx: requests to one address, over a pool of connections, each with a deadline.
 
 An exception of httpx says one thing of use: whether anything of the request can have left this
-process. Not here: what a status means (the port's adapters), and any retry.
+process. Not here: the meaning of a status (the port's adapters), and any retry.
 
 Source: docs of httpx, Exceptions, Timeouts, Pool limits.
 """
@@ -37,7 +37,7 @@ NOT_SENT: Final = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-"""What httpx raises before it writes the first byte."""
+"""Errors of httpx before it writes the first byte."""
 
 _PORT_MAX: Final = 65_535
 _SECOND_US: Final = 1_000_000
@@ -149,13 +149,13 @@ class HttpxCaller(HttpCaller, HttpSender):
             self._waiting.pop(waiter, None)
 
     def _give_back(self, pool: "_Pool", ended: "asyncio.Task[httpx.Response]") -> None:
-        """A request has ended, with or without anybody who waits for it."""
+        """A request has ended, with or without a caller."""
         if not ended.cancelled():
             ended.exception()
         self._free(pool)
 
     def _free(self, pool: "_Pool") -> None:
-        """A connection is free: whoever waits longest has it next."""
+        """A connection is free: the oldest waiter has it next."""
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(pool)
@@ -177,7 +177,7 @@ class _Sending:
 
     A connection whose request is cancelled before it is made stays in the pool for ever, neither
     usable nor closed: the pool is exhausted after a few. So a request is let connect, in bounded
-    time, whatever became of its caller, and is given up then.
+    time, also without its caller, and is given up then.
     """
 
     __slots__ = ("is_connected", "is_given_up")
@@ -211,7 +211,7 @@ class _Pool:
 
 
 def meaning(failure: httpx.RequestError | OSError) -> NotSent | NoAnswer:
-    """What a failure says about the request; one that nobody knows says the least.
+    """The meaning of a failure for the request; an unknown one says the least.
 
     LocalProtocolError belongs to those: it comes before a request that we built wrongly is sent,
     but also for a connection in a wrong state.
@@ -232,7 +232,7 @@ async def http_caller(
 
     Args:
         base_url: `http://host:port`; proxies and credentials of the environment are left out.
-        connections_max: open at once; who finds none free waits for a third of its time.
+        connections_max: open at once; a caller that finds none free waits for a third of its time.
 
     Raises:
         EnvironmentNotReady: the address is none.
@@ -273,7 +273,7 @@ def _client(base_url: str, context: ssl.SSLContext, connections: int) -> httpx.A
         base_url=base_url,
         trust_env=False,
         verify=context,
-        # What would be compressed is smaller than the time it takes.
+        # Compression takes longer than it saves.
         headers={"accept-encoding": "identity"},
         limits=httpx.Limits(
             max_connections=None,

@@ -1,7 +1,7 @@
 """Serves an ASGI app over HTTP in a real process, on the loop that runs already.
 
-Signals are the process's own business, and so is its log: uvicorn is told to leave both alone.
-Not here: what is served (`lab.api`, `lab.providers`), and which loop runs.
+Signals are the process's own business, and so is its log: uvicorn leaves both alone.
+Not here: the apps (`lab.api`, `lab.providers`), and the choice of a loop.
 """
 
 import asyncio
@@ -41,26 +41,22 @@ class HttpServer:
 
     @property
     def url(self) -> str:
-        """What a client puts before a path."""
+        """The text that a client puts before a path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     def stop(self) -> None:
-        """Take no new connection, answer what is in hand within the grace, then end."""
+        """Take no new connection, answer the requests in hand within the grace, then end."""
         self._server.should_exit = True
 
     def abort(self) -> None:
-        """End now: requests in hand are cancelled, and whoever waits for one sees a reset."""
+        """End now: requests in hand are cancelled, and their clients see a reset."""
         server = self._server
         server.should_exit = server.force_exit = True
         for connection in list(server.server_state.connections):
             connection.transport.abort()
         for task in list(server.server_state.tasks):
             task.cancel()
-
-    async def wait_stopped(self) -> None:
-        """Wait until the last connection is closed."""
-        await self._server.stopped.wait()
 
 
 @contextlib.asynccontextmanager
@@ -123,7 +119,7 @@ class _Uvicorn(uvicorn.Server):
         self.stopped = asyncio.Event()
 
     async def run_on(self, listening: socket.socket) -> None:
-        """Serve until told to stop."""
+        """Serve until asked to stop."""
         try:
             await self.serve(sockets=[listening])
         finally:
@@ -147,7 +143,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 async def _ended(running: "asyncio.Task[None]") -> None:
-    """Wait for the end of a server that was told to stop, even if the waiter is cancelled."""
+    """Wait for the end of a server that is to stop, even if the waiter is cancelled."""
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -160,8 +156,8 @@ async def _ended(running: "asyncio.Task[None]") -> None:
 def reserved_port() -> Iterator[int]:
     """A port of loopback for a server that starts in a moment, and maybe ends and starts again.
 
-    For the length of the block the system gives it to nobody who asks for any port. Nobody listens
-    there, so who calls is refused until `http_server` takes it by its number. Only Linux lets two
+    For the length of the block the system gives it to nobody that asks for any port. Nobody listens
+    there, so a caller is refused until `http_server` takes it by its number. Only Linux lets two
     sockets stand at one address for that; elsewhere the port is free when the block begins.
     """
     with _listen(LOOPBACK, 0) as standing:

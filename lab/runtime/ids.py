@@ -1,7 +1,7 @@
-"""Ids of a lab run: functions of the seed and of who the order is, never of the time.
+"""Ids of a lab run: functions of the seed and the order, never of the time.
 
 So the same fault hits the same order in every world, and a history can be compared with another.
-Outside of lab runs ids are what they are elsewhere.
+Outside of lab runs ids are the usual ones.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ _DIGITS: Final = 16
 
 
 class SeededIds(Ids):
-    """Ids that anybody can compute who knows the seed.
+    """Ids that can be computed from the seed.
 
-    An order id ends in its `ordinal.send`, so that whoever holds one knows which order it is.
+    An order id ends in its `ordinal.send`, so that an id alone says which order it is.
     """
 
     def __init__(self, seed: int) -> None:

@@ -2,8 +2,8 @@
 
 Everything made while a process runs (tasks, futures, timers) is bound to its loop. Killing it is
 exact and cheap: its handles are dropped, its tasks are never resumed and never released, so no
-`except`, no `finally` and no `__aexit__` runs. What other processes hold of it (a future it waits
-on) may still be resolved, to no effect.
+`except`, no `finally` and no `__aexit__` runs. A future of it in the hands of other processes may
+still be resolved, to no effect.
 
 Time is an integer of microseconds. asyncio's floats are rounded to it at the edge, so that a year
 of virtual time adds up exactly.
@@ -34,7 +34,7 @@ class UnhandledError:
 
     Attributes:
         process: name of the simulated process it happened in.
-        message: what asyncio says about it.
+        message: as asyncio words it.
         exception: None where asyncio only complains, as of a pending task that was dropped.
     """
 
@@ -44,7 +44,7 @@ class UnhandledError:
 
 
 class Kernel:
-    """What the processes of one scheduler share. Theirs and the scheduler's only.
+    """The common part of the processes of one scheduler. Theirs and the scheduler's only.
 
     Attributes:
         epoch_us: wall time at virtual time 0.
@@ -55,7 +55,7 @@ class Kernel:
         root: the harness, on which hooks run.
         processes: those alive, in the order of creation.
         errors: see `UnhandledError`.
-        graveyard: what is left of dead processes.
+        graveyard: the remains of dead processes.
         halted: the run ends after the current step: with `fatal`, or because it is done.
     """
 
@@ -112,7 +112,7 @@ class ProcessLoop(RunByScheduler):
 
     Attributes:
         name: for reports; need not be unique.
-        skew_us: what its clock is ahead of the scheduler's.
+        skew_us: its clock is so far ahead of the scheduler's.
         harness: it is the root process, which cannot be killed.
         dead: it was killed.
         paused: it was stopped, as by SIGSTOP.
@@ -162,7 +162,7 @@ class ProcessLoop(RunByScheduler):
             _set_running_loop(running)
 
     def abandon(self) -> None:
-        """What `kill` does, without the hooks, and to the harness too: the end of a world."""
+        """A `kill` without the hooks, and of the harness too: the end of a world."""
         self.dead = True
         self.make_ready = _drop
         self._held.clear()
@@ -313,7 +313,7 @@ class ProcessLoop(RunByScheduler):
         """Start a task that nobody waits for. The process keeps it alive until it ends."""
         _ = self.create_task(coro, name=name)
 
-    # ---- the rest of what asyncio asks of a loop
+    # ---- the rest of a loop as asyncio sees it
 
     def is_running(self) -> bool:
         return not self.dead
@@ -321,7 +321,7 @@ class ProcessLoop(RunByScheduler):
     def is_closed(self) -> bool:
         return self.dead
 
-    # What every new future asks: `bool()` is False, and no frame of ours.
+    # Every new future asks for it: `bool()` is False, and no frame of ours.
     get_debug = staticmethod(bool)
 
     def set_debug(self, enabled: bool) -> None:  # noqa: FBT001 - asyncio's signature
@@ -343,7 +343,7 @@ class ProcessLoop(RunByScheduler):
         self.call_exception_handler(context)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Record the error. What happens to a dead process is nobody's error."""
+        """Record the error. An error of a dead process is nobody's."""
         if not self.dead:
             exception = context.get("exception")
             self._kernel.errors.append(

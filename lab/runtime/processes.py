@@ -1,16 +1,15 @@
 """Processes that can be killed and started again, and calls that run side by side.
 
-Not here: when a process is to die (faults), and what it runs (wiring).
+Not here: the time of its death (faults), and its program (wiring).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lab.ports.processes import Tasks
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.scheduler import AnyScheduler
-from lab.runtime.stalled import waiting_for
 
 T = TypeVar("T")
 
@@ -18,23 +17,10 @@ Main = Callable[[ProcessLoop], Coroutine[Any, Any, None]]
 """Builds and runs a program, afresh for each incarnation: nothing of the last one may survive."""
 
 
-async def crash_here() -> NoReturn:
-    """Kill the running process at this very await, which never returns.
-
-    Raises:
-        SimulationError: it is the harness.
-    """
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, ProcessLoop), "only a simulated process can crash"
-    loop.kill()
-    await loop.create_future()
-    raise AssertionError("a dead process went on")
-
-
 class SimProcess:
     """A simulated process with a program, through all its incarnations.
 
-    It ends when its program does: what else it had started is dropped, as at a kill. An exception
+    It ends when its program does: every other task of it is dropped, as at a kill. An exception
     of the program is recorded in `Scheduler.errors`.
 
     Attributes:
@@ -56,11 +42,6 @@ class SimProcess:
         """The loop of the incarnation that runs, if one does."""
         return self._loop if self._loop is not None and not self._loop.dead else None
 
-    @property
-    def alive(self) -> bool:
-        """Whether it runs. A paused process does."""
-        return self.loop is not None
-
     def start(self) -> ProcessLoop:
         """Start the program in a new incarnation. One that runs already is left alone."""
         running = self.loop
@@ -72,35 +53,11 @@ class SimProcess:
         loop.create_task(self._main(loop), name=f"{name}.main").add_done_callback(_on_exit)
         return loop
 
-    def spawn(self, call: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Start another task in the running incarnation, as a signal handler would.
-
-        Raises:
-            ValueError: the process does not run.
-        """
-        loop = self.loop
-        if loop is None:
-            raise ValueError(f"the process {self.name!r} does not run: start it first")
-        loop.spawn(call())
-
-    async def wait_exit(self) -> None:
-        """Wait, in any process, until the incarnation that runs now has ended or was killed."""
-        loop = self.loop
-        if loop is not None:
-            exited = asyncio.get_running_loop().create_future()
-            loop.on_kill.append(lambda: None if exited.done() else exited.set_result(None))
-            await waiting_for(exited, ("exit of", self.name))
-
     def kill(self) -> None:
         """Kill the incarnation that runs, if one does; no code of it ever runs again."""
         loop = self.loop
         if loop is not None:
             loop.kill()
-
-    def restart(self) -> ProcessLoop:
-        """Kill it if it runs, and start it again."""
-        self.kill()
-        return self.start()
 
 
 def _on_exit(main: asyncio.Task[None]) -> None:
@@ -146,7 +103,7 @@ class _Together(Generic[T]):
             task.add_done_callback(self._on_ended)
 
     async def results(self) -> list[T | None]:
-        """Wait for all, then tell what came of it."""
+        """Wait for all, then return the results."""
         cancelled: asyncio.CancelledError | None = None
         while self._running:
             self._all_ended = self._loop.create_future()
@@ -176,12 +133,12 @@ class _Together(Generic[T]):
             self._all_ended.set_result(None)
 
     def _decide(self) -> None:
-        """What comes from now on does not count; who still runs is to stop."""
+        """No later result counts; every call that still runs is to stop."""
         self._decided = True
         for task in self._tasks:
             task.cancel()
 
 
 def _result(task: asyncio.Task[tuple[T, bool]]) -> T | None:
-    """What the call returned, or None if it was cancelled or failed after the decision."""
+    """The result of the call, or None if it was cancelled or failed after the decision."""
     return None if task.cancelled() or task.exception() is not None else task.result()[0]

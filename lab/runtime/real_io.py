@@ -1,6 +1,6 @@
 """Keeps the real world out of the simulated one: real I/O, threads and wall time raise, by name.
 
-Not here: what cannot be caught. `datetime.now()` and names bound before the run
+Not here: calls that cannot be caught. `datetime.now()` and names bound before the run
 (`from time import time`) pass unseen; the linter and the determinism test are there for those.
 """
 
@@ -29,7 +29,7 @@ _KILL: Final = "a simulated process is told by its supervisor (lab.runtime.proce
 
 
 def _refused(name: str, instead: str) -> Any:
-    """A loop method that raises, whatever it is given."""
+    """A loop method that raises, with any arguments."""
 
     def refuse(self: "RunByScheduler", *_args: object, **_kwargs: object) -> NoReturn:
         raise self.refuse(f"loop.{name}()", instead)
@@ -38,9 +38,9 @@ def _refused(name: str, instead: str) -> Any:
 
 
 class RunByScheduler(asyncio.AbstractEventLoop):
-    """An event loop that a scheduler runs: what would run, end or signal it raises.
+    """An event loop that a scheduler runs: a call that would run, end or signal it raises.
 
-    So does what would outlive a kill: another process, and a pipe to one.
+    So does a call whose effect would outlive a kill: another process, and a pipe to one.
     """
 
     def refuse(self, call: str, instead: str) -> RealIOError:
@@ -63,7 +63,7 @@ class RunByScheduler(asyncio.AbstractEventLoop):
 
 
 class NoRealIO(RunByScheduler):
-    """An event loop without selector and threads: what would need one raises."""
+    """An event loop without selector and threads: a call that would need one raises."""
 
     harness: bool
     """True for the process of the harness, which may measure, log and write files."""
@@ -130,7 +130,7 @@ def real_io_guarded() -> Iterator[None]:
 
 
 def _restorer(owner: object, name: str) -> Callable[[], None]:
-    """What puts `owner.name` back; an inherited attribute is uncovered, not copied down."""
+    """A call that puts `owner.name` back; an inherited attribute is uncovered, not copied down."""
     own = vars(owner)
     if name in own:
         return functools.partial(setattr, owner, name, own[name])
@@ -148,7 +148,7 @@ def _guard(original: Callable[_P, _R], call: str, instead: str) -> Callable[_P, 
             raise loop.refuse(call, instead)
         return original(*args, **kwargs)
 
-    guard.guards = original  # type: ignore[attr-defined]
+    guard.guards = original  # type: ignore[attr-defined]  # says that the patch is in place
     return guard
 
 

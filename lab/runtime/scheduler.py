@@ -1,6 +1,6 @@
-"""What both schedulers share: processes, and running their steps until one coroutine is done.
+"""The common part of both schedulers: processes, and running their steps to an end.
 
-Not here: how time passes (`virtual_loop.py`, `wall_loop.py`), what is ready next
+Not here: the passing of time (`virtual_loop.py`, `wall_loop.py`), the order of steps
 (`scheduling.py`), the loop that a process sees (`process_loop.py`).
 """
 
@@ -21,18 +21,18 @@ _ERRORS_SHOWN: Final = 5
 
 
 class AnyScheduler(ABC):
-    """A world: its time, its processes and what they have in flight.
+    """A world: its time, its processes and their steps in flight.
 
     Use it as a context manager, or call `close`: a world that is left with suspended tasks would
     run their `finally` blocks whenever it is collected.
 
     Args:
-        kernel: what its processes share.
+        kernel: the common part of its processes.
         on_instant: called between two steps, whenever nothing is ready any more.
     """
 
     time_is: str
-    """What the time of this world is called in a report."""
+    """The name of this world's time in a report."""
 
     def __init__(self, kernel: Kernel, on_instant: Callable[[], None] | None) -> None:
         self._kernel = kernel
@@ -48,11 +48,6 @@ class AnyScheduler(ABC):
         return self._kernel.timeline.now_us
 
     @property
-    def now_ns(self) -> int:
-        """The same in nanoseconds; always a multiple of 1,000."""
-        return self._kernel.timeline.now_us * 1000
-
-    @property
     def errors(self) -> list[UnhandledError]:
         """Exceptions of tasks that nobody retrieved and of callbacks, in the order they came."""
         return self._kernel.errors
@@ -63,7 +58,7 @@ class AnyScheduler(ABC):
         return self._kernel.graveyard
 
     def process(self, name: str, *, skew_us: int = 0) -> ProcessLoop:
-        """Start a simulated process; `skew_us` is what its clock is ahead of the scheduler's."""
+        """Start a simulated process; its clock is `skew_us` ahead of the scheduler's."""
         return self._make_process(name, skew_us=skew_us, harness=False)
 
     def run(self, main: Coroutine[Any, Any, T], *, until_us: int | None = None) -> T:
@@ -120,7 +115,7 @@ class AnyScheduler(ABC):
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    # ---- what the two differ in
+    # ---- the differences of the two
 
     @abstractmethod
     def _make_process(self, name: str, *, skew_us: int, harness: bool) -> ProcessLoop:
@@ -128,11 +123,11 @@ class AnyScheduler(ABC):
 
     @abstractmethod
     def _surroundings(self) -> AbstractContextManager[object]:
-        """What is different about the interpreter while this world runs."""
+        """The changes to the interpreter while this world runs."""
 
     @abstractmethod
     def _run_until_halted(self, until_us: int | None) -> None:
-        """Run what is ready, let time pass, and again."""
+        """Run every ready step, let time pass, and again."""
 
     @abstractmethod
     def _callback_failed(

@@ -1,4 +1,4 @@
-"""What is scheduled, and in which order: numbered tasks, timers, the two run queues.
+"""Scheduled things and their order: numbered tasks, timers, the two run queues.
 
 Every order here depends on numbers given at creation and on virtual time only: never on addresses,
 hash seeds, heap layout or a count of loop steps (steps differ between Python versions).
@@ -57,7 +57,7 @@ class SimTask(asyncio.Task[T]):
 
     def waits_on(self) -> "asyncio.Future[object] | None":
         """The future that the task waits on now, if it waits on one."""
-        waiter: asyncio.Future[object] | None = self._fut_waiter  # type: ignore[attr-defined]
+        waiter: asyncio.Future[object] | None = self._fut_waiter  # type: ignore[attr-defined]  # nothing public says what a task waits for
         return waiter
 
 

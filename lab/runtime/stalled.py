@@ -1,38 +1,27 @@
-"""Says who waits for what when a simulation has come to a stop.
+"""The report of waiting tasks when a simulation has come to a stop.
 
-Not here: deciding that it has (`virtual_loop.py`).
+A future that has an attribute `waiting_for` is waited for under that name, which is rendered only
+when a report is made. Not here: deciding that it has (`virtual_loop.py`).
 """
 
 import asyncio
 from collections.abc import Iterable
 from pathlib import PurePath
 from types import FrameType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from lab.runtime.scheduling import SimTask
 
 if TYPE_CHECKING:
     from lab.runtime.process_loop import ProcessLoop
 
-T = TypeVar("T")
-
 _DEPTH_MAX: Final = 200
 _LINES_MAX: Final = 40
 _PLUMBING: Final = (str(PurePath(asyncio.__file__).parent), str(PurePath(__file__).parent))
 
 
-def waiting_for(future: asyncio.Future[T], what: object) -> asyncio.Future[T]:
-    """Label `future` for the deadlock report and return it.
-
-    Costs an attribute (`future.waiting_for`, which code that may not import this module sets by
-    itself). `what` is only rendered when a report is made, so give a tuple, not an f-string.
-    """
-    future.waiting_for = what  # type: ignore[attr-defined]
-    return future
-
-
 def describe_waits(processes: "Iterable[ProcessLoop]") -> str:
-    """One line for each live task: process, task, innermost awaited frame, and what it waits for.
+    """One line for each live task: process, task, innermost awaited frame, name of its wait.
 
     Frames of asyncio and of this package are passed over where others are below them.
     """
@@ -70,7 +59,7 @@ def _place(task: SimTask[object]) -> str:
 
 
 def _reason(task: SimTask[object]) -> str:
-    """What the awaited future says about itself."""
+    """The name that the awaited future gives to its wait."""
     future = task.waits_on()
     if future is None:
         return ""

@@ -3,8 +3,8 @@
 Idle virtual time costs nothing: when nothing is ready, the clock jumps to the next timer. There is
 no selector, no thread and no debug mode. A run is a pure function of its seed and its code.
 
-Not here: running steps (`scheduler.py`), what is ready next (`scheduling.py`), the
-loop that a process sees (`process_loop.py`), what may not be touched (`real_io.py`), chance.
+Not here: running steps (`scheduler.py`), their order (`scheduling.py`), the loop that a process
+sees (`process_loop.py`), the refusal of real I/O (`real_io.py`), chance.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ def _wake(future: "asyncio.Future[None]") -> None:
 
 
 class VirtualLoop(ProcessLoop, NoRealIO):
-    """A process whose time is virtual; what would touch the real world raises."""
+    """A process with virtual time; a call that would touch the real world raises."""
 
 
 class Scheduler(AnyScheduler):
@@ -129,7 +129,7 @@ class Scheduler(AnyScheduler):
         """An instant has taken so many steps: however many tasks there are, it should be over.
 
         Raises:
-            LivelockError: says who is alive.
+            LivelockError: names the tasks that are alive.
         """
         tasks = sum(process.task_count for process in self._kernel.processes)
         if steps > tasks * _STEPS_PER_TASK_MAX:
@@ -171,7 +171,7 @@ class Scheduler(AnyScheduler):
         """Collect the young objects every so many instants, everything when those have doubled.
 
         Instants, because they are the same on every Python version. Doubling, because a full
-        collection costs what is alive: the cost per order stays flat.
+        collection costs as much as there is alive: the cost per order stays flat.
         """
         self._collect_at += _INSTANTS_PER_COLLECTION
         rounds = self._instants // _INSTANTS_PER_COLLECTION
@@ -189,7 +189,7 @@ class Scheduler(AnyScheduler):
 def _no_automatic_gc() -> Iterator[None]:
     """Within the block cycles are collected only where somebody says so.
 
-    What was there before is passed over by these collections: it is most of the heap.
+    Objects from before are passed over by these collections: they are most of the heap.
     """
     enabled = gc.isenabled()
     freeze = gc.get_freeze_count() < _FROZEN_BY_PYTHON
@@ -200,7 +200,7 @@ def _no_automatic_gc() -> Iterator[None]:
         yield
     finally:
         if freeze:
-            # What is young now was made by the run, and most of it is dropped soon: as old objects
+            # A young object was made by the run, and most of it is dropped soon: as old objects
             # it is not gone through once more on the way out.
             gc.freeze()
             gc.unfreeze()

@@ -1,4 +1,4 @@
-"""The operating system's part on the wall clock: who waits for which file, whose socket is whose.
+"""The operating system's part on the wall clock: awaited files, and the sockets of each process.
 
 All processes wait in one selector. Each sees a part of it, which can be held (nothing of it is
 looked at) and closed.
@@ -22,14 +22,14 @@ from lab.runtime.scheduling import SimHandle
 T = TypeVar("T")
 
 Events = Callable[[list[tuple[SelectorKey, int]]], None]
-"""Takes what a selector returns."""
+"""Takes the result of a selector."""
 
 _LOOKUP_THREADS: Final = 4
 _WAKE_BYTES: Final = 4096
 
 
 class Machine:
-    """What the scheduler waits for when nothing can run: files, and answers of threads."""
+    """The events to wait for when nothing can run: of files, and answers of threads."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -43,7 +43,7 @@ class Machine:
         self._answered: deque[Future[Any]] = deque()
 
     def part(self, on_events: Events) -> "Part":
-        """The part of a process, which is told by `on_events` what is ready."""
+        """The part of a process; `on_events` gets its ready files."""
         return Part(self._selector, on_events)
 
     def expects(self) -> bool:
@@ -79,7 +79,7 @@ class Machine:
         return self._threads.submit(look_up, *args)
 
     def on_answer(self, answer: "Future[Any]") -> None:
-        """The last callback of what `ask` returned; in its thread."""
+        """The last callback of the future of `ask`; in its thread."""
         self._answered.append(answer)
         self._ring()
 
@@ -118,7 +118,7 @@ class Part(selectors.SelectSelector):
             self._on_events([(key, mask & key.events)])
 
     def hold(self) -> None:
-        """Look at none of the files until `release`; what happens to them stays in the system."""
+        """Look at none of the files until `release`; their events stay in the system."""
         self._is_held = True
         for key in self.get_map().values():
             self._shared.unregister(key.fd)
@@ -164,7 +164,7 @@ class OwnSockets:
         self._alive[self._made] = made
 
     def close_all(self) -> None:
-        """What the kernel does for a process that ends; peers see it at once.
+        """Close them, as the kernel does for a process that ends; peers see it at once.
 
         The objects stay, without a descriptor: nobody can close it twice.
         """
@@ -176,9 +176,9 @@ class OwnSockets:
 
 @contextmanager
 def sockets_noted(note: Callable[[socket.socket], None]) -> Iterator[None]:
-    """Within the block `note` is told of each socket that is made, in any thread.
+    """Within the block `note` is called with each socket that is made, in any thread.
 
-    What accepts, connects or listens makes one; so it is known before anything can happen to it.
+    To accept, connect or listen makes one; so it is known before anything can happen to it.
     Inside such a block of another thread this one adds nothing.
     """
     make: Any = socket.socket.__init__
@@ -190,9 +190,9 @@ def sockets_noted(note: Callable[[socket.socket], None]) -> Iterator[None]:
         make(self, *args, **kwargs)
         note(self)
 
-    noted.notes = note  # type: ignore[attr-defined]
-    socket.socket.__init__ = noted  # type: ignore[method-assign]
+    noted.notes = note  # type: ignore[attr-defined]  # says that the patch is in place
+    socket.socket.__init__ = noted  # type: ignore[method-assign]  # no other place sees every socket that is made
     try:
         yield
     finally:
-        socket.socket.__init__ = make  # type: ignore[method-assign]
+        socket.socket.__init__ = make  # type: ignore[method-assign]  # as it was

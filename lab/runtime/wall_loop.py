@@ -59,7 +59,7 @@ class WallLoop(ProcessLoop, asyncio.SelectorEventLoop):  # type: ignore[misc]  #
         self, kernel: Kernel, name: str, *, skew_us: int, harness: bool, machine: Machine
     ) -> None:
         self._machine = machine
-        self._part = machine.part(self._process_events)  # type: ignore[attr-defined]
+        self._part = machine.part(self._process_events)  # type: ignore[attr-defined]  # asyncio's own hand-over of ready files
         self._sockets = OwnSockets()
         asyncio.SelectorEventLoop.__init__(self, self._part)
         self._debug = False
@@ -69,7 +69,7 @@ class WallLoop(ProcessLoop, asyncio.SelectorEventLoop):  # type: ignore[misc]  #
 
     def abandon(self) -> None:
         remains = [key.data for key in (self._part.get_map() or {}).values()]
-        remains += self._transports.values()  # type: ignore[attr-defined]
+        remains += self._transports.values()  # type: ignore[attr-defined]  # asyncio's own list of open transports
         self._closed = True
         super().abandon()
         # Collected, they would warn that they were never closed, or close what holds them.
@@ -97,7 +97,7 @@ class WallLoop(ProcessLoop, asyncio.SelectorEventLoop):  # type: ignore[misc]  #
             self._sockets.close_all()
 
     def close_dropped(self, generator: AsyncGenerator[object, object]) -> None:
-        """What becomes of an async generator that this process has dropped; from any thread."""
+        """Close an async generator that this process has dropped; from any thread."""
         if self.dead:
             self._kernel.keep([generator])
         else:
@@ -106,7 +106,7 @@ class WallLoop(ProcessLoop, asyncio.SelectorEventLoop):  # type: ignore[misc]  #
     def _close_generator(self, generator: AsyncGenerator[object, object]) -> None:
         self.spawn(generator.aclose())
 
-    # ---- what asyncio's transports ask of a loop
+    # ---- a loop as asyncio's transports see it
 
     def call_soon_threadsafe(  # type: ignore[override]  # a handle in all but name
         self,
@@ -187,7 +187,7 @@ class WallScheduler(AnyScheduler):
         sys.set_asyncgen_hooks(finalizer=process.close_dropped)
 
     def _run_until_halted(self, until_us: int | None) -> None:
-        """Run what is ready, look at the sockets and the clock, and again."""
+        """Run every ready step, look at the sockets and the clock, and again."""
         kernel, on_instant = self._kernel, self._on_instant
         ready = kernel.ready
         while True:

@@ -36,7 +36,7 @@ _TIMER_PAUSE_US: Final = 1_000_000
 
 
 class Cancelled(StrEnum):
-    """What a request to cancel met."""
+    """The answer to a request to cancel."""
 
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
@@ -45,7 +45,7 @@ class Cancelled(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrdersUseCases:
-    """What the API does for its clients.
+    """The work of the API for its clients.
 
     Attributes:
         expiry_us: an order that is not paid so long after its creation expires.
@@ -65,8 +65,8 @@ class OrdersUseCases:
         """Store an order as PENDING, at most once per Idempotency-Key.
 
         Args:
-            order: what `body` asks for.
-            body: of the request, verbatim: what the key stands for.
+            order: as `body` asks for it.
+            body: of the request, verbatim; the key stands for it.
             key: the client's Idempotency-Key, "" if it sent none.
             lab_subject: `ordinal.send` in a lab run, else "".
 

@@ -1,9 +1,9 @@
 """Payment: moves money, and never forgets that it was about to.
 
 Before every call that moves money there is a committed intent; while an intent is open, its event
-is not settled. What the gateway said is weighed against the order as it stands *now*, because
+is not settled. An answer of the gateway is weighed against the order as it stands *now*, because
 customers cancel and timers fire while a call is out. Not here: backoff, dead letters and redrive
-(`lab.patterns`), which key a call carries and what a late capture leads to (`ports.strategies`).
+(`lab.patterns`), the keys of calls and the refund of a late capture (`ports.strategies`).
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,16 @@ from lab.domain.events import (
     RefundFailed,
     RefundRequested,
 )
-from lab.domain.intents import next_intent, open_intent, promised
 from lab.domain.lineage import derive
-from lab.domain.order import Intent, IntentKind, Order, OrderState
+from lab.domain.order import (
+    Intent,
+    IntentKind,
+    Order,
+    OrderState,
+    next_intent,
+    open_intent,
+    promised,
+)
 from lab.ports.clock import Clock
 from lab.ports.providers import ChargeState, GatewayAnswer, PaymentGateway
 from lab.ports.service import Context, Handler
@@ -41,8 +48,8 @@ _FINAL: Final = (*_MOVED, ChargeState.DECLINED)
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What is known about an intent in this run of a handler.
+class _Finding:
+    """The knowledge about an intent in this run of a handler.
 
     Attributes:
         intent: as it was committed when it was known; None if there is none open.
@@ -60,11 +67,8 @@ class _Told:
         That money moved is final. A refusal is not, if a rival sent once more under the same key:
         not every provider gives the same answer twice.
         """
-        return self.state in _MOVED or open_intent(loaded.intents, self._kind) == self.intent
-
-    @property
-    def _kind(self) -> IntentKind:
-        return IntentKind.CHARGE if self.intent is None else self.intent.kind
+        kind = IntentKind.CHARGE if self.intent is None else self.intent.kind
+        return self.state in _MOVED or open_intent(loaded.intents, kind) == self.intent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +99,7 @@ class Payment:
     async def on_order_validated(self, payload: Payload, context: Context) -> None:
         """VALIDATED, PAYMENT_UNKNOWN -> PAID or DECLINED; CANCELLED, EXPIRED -> REFUND_PENDING."""
         assert isinstance(payload, OrderValidated)
-        told: _Told | None = None
+        finding: _Finding | None = None
         for _ in range(_ROUNDS):
             started_us = self.clock.now_us()
             loaded = await self._load(payload.order_id)
@@ -103,11 +107,11 @@ class Payment:
             if state is S.PENDING:
                 raise Transient(f"order {payload.order_id} is not VALIDATED yet")
             if state in _MAY_CHARGE or state in _CLOSED_UNPAID:
-                if told is None or not told.holds_for(loaded):
-                    told = await self._find_out(loaded, IntentKind.CHARGE, context, started_us)
-                if told is None:
+                if finding is None or not finding.holds_for(loaded):
+                    finding = await self._find_out(loaded, IntentKind.CHARGE, context, started_us)
+                if finding is None:
                     continue
-                unit = self._charged(loaded, told, context)
+                unit = self._charged(loaded, finding, context)
             else:
                 unit = self._nothing(loaded, "stale")
             if await context.settle(unit) is Verdict.COMMITTED:
@@ -117,7 +121,7 @@ class Payment:
     async def on_refund_requested(self, payload: Payload, context: Context) -> None:
         """REFUND_PENDING, REFUND_FAILED -> REFUNDED; a refusal is for a person to look at."""
         assert isinstance(payload, RefundRequested)
-        told: _Told | None = None
+        finding: _Finding | None = None
         for _ in range(_ROUNDS):
             started_us = self.clock.now_us()
             loaded = await self._load(payload.order_id)
@@ -125,17 +129,17 @@ class Payment:
             if state in _CLOSED_UNPAID:
                 raise Transient(f"order {payload.order_id} is not REFUND_PENDING yet")
             if state in _MAY_REFUND:
-                if told is None or not told.holds_for(loaded):
-                    told = await self._find_out(
+                if finding is None or not finding.holds_for(loaded):
+                    finding = await self._find_out(
                         loaded, IntentKind.REFUND, context, started_us, payload.charge_key
                     )
-                if told is None:
+                if finding is None:
                     continue
-                if told.state is not ChargeState.REFUNDED:
+                if finding.state is not ChargeState.REFUNDED:
                     # Its dead letter parks the order as REFUND_FAILED, and can be redriven.
                     raise Permanent(f"the refund of {payload.charge_key} was refused")
                 event = PaymentRefunded(order_id=payload.order_id, charge_key=payload.charge_key)
-                unit = self._move(loaded, S.REFUNDED, event, told, context)
+                unit = self._move(loaded, S.REFUNDED, event, finding, context)
             else:
                 unit = self._nothing(loaded, "stale")
             if await context.settle(unit) is Verdict.COMMITTED:
@@ -155,40 +159,19 @@ class Payment:
         key = charges[-1].key if charges else ""
         if event_type == "RefundRequested" and state is S.REFUND_PENDING:
             failed = RefundFailed(order_id=order_id, charge_key=key)
-            return self._parked(loaded, S.REFUND_FAILED, failed)
+            return self._move(loaded, S.REFUND_FAILED, failed)
         is_open = any(each.is_open for each in charges)
         if event_type == "OrderValidated" and state is S.VALIDATED and is_open:
             unknown = PaymentUnknown(order_id=order_id, charge_key=key)
-            return self._parked(loaded, S.PAYMENT_UNKNOWN, unknown)
+            return self._move(loaded, S.PAYMENT_UNKNOWN, unknown)
         return Unit(order_id=order_id)
 
-    def _parked(
-        self, loaded: Loaded, to: OrderState, payload: PaymentUnknown | RefundFailed
-    ) -> Unit:
-        """Move an order aside for a person; its intent stays open."""
-        order = loaded.order
-        event = derive(
-            payload,
-            by=self.group,
-            cause_id=order.id,
-            traceparent=order.traceparent,
-            sequence=order.version + 1,
-            time_us=loaded.now_us,
-            lab_subject=order.lab_subject,
-        )
-        return Unit(
-            lab_subject=order.lab_subject,
-            order_id=order.id,
-            change=Change(version=order.version, to=to),
-            events=(event,),
-        )
-
-    # ---- what the gateway knows
+    # ---- the knowledge of the gateway
 
     async def _find_out(
         self, loaded: Loaded, kind: IntentKind, context: Context, started_us: int, charge: str = ""
-    ) -> _Told | None:
-        """What became of the money, by asking or by trying; None: a rival was faster, read again.
+    ) -> _Finding | None:
+        """The fate of the money, by asking or by trying; None: a rival was faster, read again.
 
         `started_us` is monotonic time just before `loaded` was read, `charge` the key of the charge
         that is to be refunded.
@@ -202,7 +185,7 @@ class Payment:
         may_send = _may_send(loaded, kind)
         if intent is None:
             if not may_send:
-                return _Told(ChargeState.NONE)
+                return _Finding(ChargeState.NONE)
             return await self._send(loaded, following, context, started_us, charge)
         # The order's age bounds the intent's: releases raise an intent without using it.
         age_us = loaded.now_us - loaded.order.created_us
@@ -211,12 +194,12 @@ class Payment:
             attempt=context.attempt, redrives=redrives, age_us=age_us
         ):
             return await self._send(loaded, intent, context, started_us, charge)
-        told = await self._query(loaded, intent, context)
+        finding = await self._query(loaded, intent, context)
         # A person redrives a refused refund so that it is tried again.
-        is_refused = kind is IntentKind.REFUND and told.state is ChargeState.DECLINED
-        if not may_send or not (told.state is ChargeState.NONE or (is_refused and redrives)):
-            return told
-        return await self._send(loaded, following, context, started_us, charge, _closing(told))
+        is_refused = kind is IntentKind.REFUND and finding.state is ChargeState.DECLINED
+        if not may_send or not (finding.state is ChargeState.NONE or (is_refused and redrives)):
+            return finding
+        return await self._send(loaded, following, context, started_us, charge, _closing(finding))
 
     async def _send(
         self,
@@ -226,7 +209,7 @@ class Payment:
         started_us: int,
         charge: str,
         before: tuple[IntentChange, ...] = (),
-    ) -> _Told | None:
+    ) -> _Finding | None:
         """Commit until when the call may be executed (after the steps `before`), then make it."""
         budget_us = min(context.deadline_us - started_us, self.timeout_us)
         if budget_us <= 0:
@@ -234,7 +217,7 @@ class Payment:
         # Database time was read after `started_us`: the gateway's limit is never the later one.
         deadline_us = started_us + budget_us
         # Raised by every later send, even if that has less time left than the one before: it tells
-        # a rival that what it was told before may not be the last word.
+        # a rival that the answer it had before may not be the last word.
         until_us = max(loaded.now_us + budget_us, intent.send_until_us + 1)
         promise = _promise(loaded.order, intent, until_us)
         unit = Unit(
@@ -253,7 +236,7 @@ class Payment:
         answer = await self._call(intent, key, loaded.order, charge, deadline_us)
         if answer.state not in _FINAL:
             raise Indeterminate(f"the gateway said {answer.state} to {key}, which settles nothing")
-        return _Told(answer.state, intent, key, answer.reason)
+        return _Finding(answer.state, intent, key, answer.reason)
 
     async def _call(
         self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
@@ -274,8 +257,8 @@ class Payment:
             deadline_us=deadline_us,
         )
 
-    async def _query(self, loaded: Loaded, intent: Intent, context: Context) -> _Told:
-        """Ask what became of an intent.
+    async def _query(self, loaded: Loaded, intent: Intent, context: Context) -> _Finding:
+        """Ask for the fate of an intent.
 
         Raises:
             Throttled: a send may still be on its way, so "nothing" would prove nothing.
@@ -283,55 +266,65 @@ class Payment:
         deadline_us = min(context.deadline_us, self.clock.now_us() + self.timeout_us)
         known = await self.gateway.query(loaded.order.id, deadline_us=deadline_us)
         found = self.keys.found(intent, known)
-        # Measured before the question was put, so what is not there now never comes.
+        # Measured before the question was put, so a movement that is not there now never comes.
         wait_us = intent.send_until_us + self.skew_us - loaded.now_us
         if found.state is ChargeState.PENDING or (found.state is ChargeState.NONE and wait_us >= 0):
             raise Throttled(
                 f"{intent.key} may still be on its way", after_us=max(wait_us + 1, _PENDING_US)
             )
-        return _Told(found.state, intent, found.key)
+        return _Finding(found.state, intent, found.key)
 
-    # ---- what it means for the order
+    # ---- its meaning for the order
 
-    def _charged(self, loaded: Loaded, told: _Told, context: Context) -> Unit:
-        """The unit that settles OrderValidated, given what is known about the charge."""
+    def _charged(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
+        """The unit that settles OrderValidated, given the finding about the charge."""
         order = loaded.order
         if order.state in _CLOSED_UNPAID:
-            return self._landed_late(loaded, told, context)
-        if told.state is ChargeState.CAPTURED:
+            return self._landed_late(loaded, finding, context)
+        if finding.state is ChargeState.CAPTURED:
             captured = PaymentCaptured(
                 order_id=order.id,
-                charge_key=told.key,
+                charge_key=finding.key,
                 currency=order.currency,
                 amount_cents=order.amount_cents,
             )
-            return self._move(loaded, S.PAID, captured, told, context)
-        if told.state is ChargeState.NONE and order.state is S.VALIDATED:
+            return self._move(loaded, S.PAID, captured, finding, context)
+        if finding.state is ChargeState.NONE and order.state is S.VALIDATED:
             # Nothing was sent, or nothing came of it, and the order has expired: the timer's now.
-            return self._nothing(loaded, "expired", told)
+            return self._nothing(loaded, "expired", finding)
         # No timer takes an order out of PAYMENT_UNKNOWN, so there expiry ends as a refusal.
-        reason = told.reason or ("expired" if told.state is ChargeState.NONE else "declined")
+        reason = finding.reason or ("expired" if finding.state is ChargeState.NONE else "declined")
         declined = PaymentDeclined(order_id=order.id, reason=reason)
-        return self._move(loaded, S.DECLINED, declined, told, context)
+        return self._move(loaded, S.DECLINED, declined, finding, context)
 
-    def _landed_late(self, loaded: Loaded, told: _Told, context: Context) -> Unit:
-        """The order was cancelled or has expired: whatever was captured is not ours to keep."""
-        if told.state is ChargeState.CAPTURED:
-            request = self.compensation.of_late_capture(loaded.order, told.key)
+    def _landed_late(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
+        """The order was cancelled or has expired: a capture is not ours to keep."""
+        if finding.state is ChargeState.CAPTURED:
+            request = self.compensation.of_late_capture(loaded.order, finding.key)
             if request is not None:
-                return self._move(loaded, S.REFUND_PENDING, request, told, context)
-        return self._nothing(loaded, "stale", told)
+                return self._move(loaded, S.REFUND_PENDING, request, finding, context)
+        return self._nothing(loaded, "stale", finding)
 
     def _move(
-        self, loaded: Loaded, to: OrderState, payload: Payload, told: _Told, context: Context
+        self,
+        loaded: Loaded,
+        to: OrderState,
+        payload: Payload,
+        finding: _Finding | None = None,
+        context: Context | None = None,
     ) -> Unit:
-        """Move the order, close the intent, tell of it: one transaction."""
+        """Move the order, close the intent, tell of it: one transaction.
+
+        Without a context no event asked for it: the order is put aside for a person, and its intent
+        stays open.
+        """
         order = loaded.order
+        cause = None if context is None else context.envelope
         event = derive(
             payload,
             by=self.group,
-            cause_id=context.envelope.id,
-            traceparent=context.envelope.traceparent,
+            cause_id=order.id if cause is None else cause.id,
+            traceparent=order.traceparent if cause is None else cause.traceparent,
             sequence=order.version + 1,
             time_us=loaded.now_us,
             lab_subject=order.lab_subject,
@@ -340,18 +333,18 @@ class Payment:
             lab_subject=order.lab_subject,
             order_id=order.id,
             change=Change(version=order.version, to=to),
-            intents=_closing(told),
+            intents=() if finding is None else _closing(finding),
             events=(event,),
         )
 
-    def _nothing(self, loaded: Loaded, why: str, told: _Told | None = None) -> Unit:
+    def _nothing(self, loaded: Loaded, why: str, finding: _Finding | None = None) -> Unit:
         """Settle the event without moving the order; an open intent is closed with it."""
         order = loaded.order
         self.note(order.lab_subject, why)
         return Unit(
             lab_subject=order.lab_subject,
             order_id=order.id,
-            intents=() if told is None else _closing(told),
+            intents=() if finding is None else _closing(finding),
         )
 
     async def _load(self, order_id: str) -> Loaded:
@@ -381,13 +374,15 @@ def _promise(order: Order, intent: Intent, until_us: int) -> IntentChange:
     )
 
 
-def _closing(told: _Told) -> tuple[IntentChange, ...]:
+def _closing(finding: _Finding) -> tuple[IntentChange, ...]:
     """Close the intent that something is known about, if there is one.
 
-    What is no proof that money moved holds only as long as no rival sent again.
+    An answer that proves no movement holds only as long as no rival sent again.
     """
-    if told.intent is None:
+    if finding.intent is None:
         return ()
-    expected_us = 0 if told.state in _MOVED else told.intent.send_until_us
-    closed = IntentChange(op=IntentOp.CLOSE, intent=told.intent, expected_send_until_us=expected_us)
+    expected_us = 0 if finding.state in _MOVED else finding.intent.send_until_us
+    closed = IntentChange(
+        op=IntentOp.CLOSE, intent=finding.intent, expected_send_until_us=expected_us
+    )
     return (closed,)

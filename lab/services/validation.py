@@ -1,6 +1,6 @@
 """Validation: asks whether an order may be paid, all at once, and says yes or why not.
 
-The questions are read only, so asking twice does no harm. Not here: what the answers cost in money,
+The questions are read only, so asking twice does no harm. Not here: the answers' price in money,
 which is the payment service's business.
 """
 

@@ -1,7 +1,7 @@
-"""Group commit: whatever was asked while the last call ran goes into the next one.
+"""Group commit: all questions that came while the last call ran go into the next one.
 
 No timer: alone, a question is asked at once; under load, batches grow by themselves until the
-server keeps up. Not here: what a question is (`postgres_units`, `redis`).
+server keeps up. Not here: the questions (`postgres/`, `redis/`).
 """
 
 import asyncio
@@ -28,14 +28,14 @@ def no_rivals(_question: object) -> tuple[Hashable, ...]:
 class Batcher(Generic[Q, A]):
     """Collects questions of concurrent callers and asks them together.
 
-    Bounded: a server that is down refuses everybody who waits at once, and a call that hangs ends
+    Bounded: a server that is down refuses all callers that wait at once, and a call that hangs ends
     at its own deadline.
 
     Args:
-        ask: one call to the server. What it raises is everybody's answer.
+        ask: one call to the server. An error of it is everybody's answer.
         size: questions in one call at most.
         lanes: calls that run at the same time at most.
-        rivals: what a question claims for itself; two with a claim in common never share a call.
+        rivals: the claims of a question; two with a claim in common never share a call.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Batcher(Generic[Q, A]):
             while batch := self._next():
                 await self._ask_all(batch)
         finally:
-            # Here and not when the task is done: whoever asks in between would wait for ever.
+            # Here and not when the task is done: a caller in between would wait for ever.
             self._busy -= 1
 
     async def _ask_all(self, batch: "Sequence[_Entry[Q, A]]") -> None:

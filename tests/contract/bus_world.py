@@ -13,8 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from lab.bus.loop.delivery import DeliveryLoop
-from lab.bus.loop.limits import Limits
+from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.bus.memory.log import MemoryLog
 from lab.domain.envelope import Headers
 from lab.domain.partitioner import partition_of

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.publisher import KafkaBus
 from lab.bus.kafka.topics import KafkaTopics
-from lab.bus.loop.delivery import DeliveryLoop
-from lab.bus.loop.limits import Limits
+from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.history.entries import Entry
 from lab.history.pen import Pen
 from lab.patterns.commit_prefix import commit_prefix

@@ -296,3 +296,10 @@ def make_waiting(
         first_failure_us=1_000,
         failures=((1_000, "Transient", "no"),),
     )
+
+
+async def state_of(orders: OrderStore, order_id: str = "order-1") -> tuple[str, int]:
+    """State and version of a stored order."""
+    loaded = await orders.load(order_id)
+    assert loaded is not None
+    return loaded.order.state.value, loaded.order.version

@@ -44,7 +44,7 @@ class Quiet(Listener):
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         self.revoked.append(partitions)
 
-    async def on_assigned(self, epoch: int, ends: Mapping[TopicPartition, int]) -> None:  # noqa: ARG002
+    async def on_assigned(self, epoch: int, ends: Mapping[TopicPartition, int]) -> None:  # noqa: ARG002 - the port's shape
         self.epochs.append(epoch)
 
 
@@ -92,7 +92,7 @@ def test_every_error_of_the_library_is_mapped_on_purpose() -> None:
     unnamed = {
         kind.__name__
         for kind in _all_errors(kafka_errors.KafkaError)
-        if not kind.retriable and not issubclass(kind, tuple(named))  # type: ignore[attr-defined]
+        if not kind.retriable and not issubclass(kind, tuple(named))  # type: ignore[attr-defined]  # every error of the library has it
     }
     assert unnamed == REPAIRABLE
 
@@ -285,7 +285,8 @@ async def test_a_member_that_the_library_has_lost_is_replaced(world: KafkaBusWor
     await consumer.join(["orders"], listener)
     await world.until(lambda: bool(listener.epochs), "it is assigned")
     # What the library leaves behind when its heartbeats ended with an error.
-    consumer._member._coordinator._pending_exception = kafka_errors.KafkaError("the end")
+    assert consumer._member is not None
+    consumer._member._client._coordinator._pending_exception = kafka_errors.KafkaError("the end")
 
     async def poll_on() -> None:
         while len(listener.epochs) == 1:

@@ -11,7 +11,6 @@ from lab.ports.store import (
     HttpKeyRow,
     IntentChange,
     IntentOp,
-    OrderStore,
     Outcome,
     Revenue,
     Unit,
@@ -28,6 +27,7 @@ from tests.contract.store_worlds import (
     make_create,
     make_intent,
     make_outcome,
+    state_of,
 )
 
 S = OrderState
@@ -39,12 +39,6 @@ replace = msgspec.structs.replace
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with WORLDS[request.param]() as made:
         yield made
-
-
-async def state_of(orders: OrderStore, order_id: str = "order-1") -> tuple[str, int]:
-    loaded = await orders.load(order_id)
-    assert loaded is not None
-    return loaded.order.state.value, loaded.order.version
 
 
 # ---- orders

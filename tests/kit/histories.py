@@ -479,8 +479,14 @@ def outage() -> list[Entry]:
     story.order("37.1")
     story.wait(20 * S)
     for _ in range(10):
-        result = {"result": "Indeterminate", "took_us": 200 * MS}
-        story.call("payment-1", "37.1", "payment_gateway", "query", **result)  # type: ignore[arg-type]
+        story.call(
+            "payment-1",
+            "37.1",
+            "payment_gateway",
+            "query",
+            result="Indeterminate",
+            took_us=200 * MS,
+        )
     story.write("breaker", "payment-1", "", "payment_gateway", "open")
     story.wait(5 * S)
     story.write("breaker", "payment-1", "", "payment_gateway", "half_open")

@@ -79,7 +79,7 @@ class MemberLoop(asyncio.SelectorEventLoop):
         self.owner = threading.get_ident()
         super().__init__(self.selector)
 
-    def call_soon(  # type: ignore[override] # the types of its arguments do not matter here
+    def call_soon(  # type: ignore[override]  # the types of its arguments do not matter here
         self, callback: Any, *args: Any, context: Any = None
     ) -> asyncio.Handle:
         if threading.get_ident() == self.owner:

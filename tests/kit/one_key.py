@@ -11,6 +11,7 @@ loop (lanes, positions, redelivery), the log, and the handler, which is one call
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -296,28 +297,28 @@ class Explorer:
             for flight in self._startable(state, who):
                 can_step = True
                 label = ("step", who, TOPICS[flight.topic], flight.offset)
-                yield label, lambda w=who, f=flight: self._step(state, w, f)  # type: ignore[misc]
+                yield label, partial(self._step, state, who, flight)
                 if left.moves and not flight.answers and not flight.is_move:
                     moved = flight._replace(is_move=True)
                     fewer = state._replace(left=left._replace(moves=left.moves - 1))
                     yield (
                         ("move", *label[1:]),
-                        lambda s=fewer, w=who, f=moved: self._step(s, w, f),  # type: ignore[misc]
+                        partial(self._step, fewer, who, moved),
                     )
         later = _next_deadline(state)
         if later is not None and not can_step:
-            yield ("time",), lambda: [state._replace(now=later)]
+            yield ("time",), partial(_only, state._replace(now=later))
         if later is not None and can_step and left.slow:
             fewer = state._replace(left=left._replace(slow=left.slow - 1), now=later)
-            yield ("slow",), lambda s=fewer: [s]  # type: ignore[misc]
+            yield ("slow",), partial(_only, fewer)
         for who in (0, 1):
             if left.crashes and (state.consumers[who].flight is not None or who in state.owner):
-                yield ("crash", who), lambda w=who: self._crash(state, w)  # type: ignore[misc]
+                yield ("crash", who), partial(self._crash, state, who)
         if left.rebalances:
             yield ("rebalance",), lambda: self._rebalance(state)
         if left.forgets and (state.claims or state.marks):
             fewer = state._replace(left=left._replace(forgets=left.forgets - 1))
-            yield ("forget",), lambda s=fewer: [s._replace(claims=(), marks=())]  # type: ignore[misc]
+            yield ("forget",), partial(_forgotten, fewer)
         yield from self._answers_to_letters(state)
 
     def _answers_to_letters(
@@ -337,7 +338,7 @@ class Explorer:
                         else left._replace(redrives=budget - 1)
                     )
                     after = state._replace(answered=(*state.answered, answer), left=fewer)
-                    yield ("answer", *answer), lambda s=after: [s]  # type: ignore[misc]
+                    yield ("answer", *answer), partial(_only, after)
 
     def _startable(self, state: State, who: int) -> Iterator[Flight]:
         """What a consumer can go on with: one delivery of the key at a time."""
@@ -353,7 +354,7 @@ class Explorer:
                 if state.owner[topic] == who and index < ends[topic]:
                     is_known = topic < ALARMS and index >= state.known_from[topic]
                     answer = state.answered[index] if topic == ANSWERS else None
-                    yield Flight(topic, index, 1, is_known, False, False, (), answer)  # noqa: FBT003
+                    yield Flight(topic, index, 1, is_known, False, False, (), answer)  # noqa: FBT003 - a named tuple, by place for speed
 
     def _ends(self, state: State) -> tuple[int, ...]:
         logs = self._logs
@@ -753,6 +754,15 @@ def _next_deadline(state: State) -> int | None:
     return min((each for each in due if each > state.now), default=None)
 
 
+def _only(state: State) -> list[State]:
+    return [state]
+
+
+def _forgotten(state: State) -> list[State]:
+    """The dedupe store has lost everything."""
+    return [state._replace(claims=(), marks=())]
+
+
 def _key(state: State) -> Any:
     """Equal for states that cannot be told apart from here on."""
     now = state.now
@@ -761,7 +771,7 @@ def _key(state: State) -> Any:
         now=0,
         rows=tuple(_plain(row, now, fences) for row in state.rows),
         claims=tuple((key, owner, 0, max(until - now, 0)) for key, owner, _, until in state.claims),
-        consumers=tuple(  # type: ignore[arg-type]
+        consumers=tuple(  # type: ignore[arg-type]  # no state, but what it is equal by
             (
                 each.life,
                 each.flight and _plain(tuple(each.flight), now, fences),

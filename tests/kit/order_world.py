@@ -120,11 +120,11 @@ class OneId:
     def __init__(self) -> None:
         self.made = 0
 
-    def order_id(self, lab_subject: str) -> OrderId:  # noqa: ARG002
+    def order_id(self, lab_subject: str) -> OrderId:  # noqa: ARG002 - there is one order
         self.made += 1
         return OrderId(f"{self.made:032x}")
 
-    def traceparent(self, lab_subject: str) -> str:  # noqa: ARG002
+    def traceparent(self, lab_subject: str) -> str:  # noqa: ARG002 - there is one order
         return TRACE
 
 
@@ -185,7 +185,7 @@ class World:
         self._now_us += us
         await crossing()
 
-    def call_at_us(self, when_us: int, callback: Callable[[], object]) -> Timer:  # noqa: ARG002
+    def call_at_us(self, when_us: int, callback: Callable[[], object]) -> Timer:  # noqa: ARG002 - the test moves the clock and looks itself
         raise AssertionError("nobody waits for a timer here")
 
     def pass_us(self, us: int) -> None:

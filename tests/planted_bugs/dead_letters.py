@@ -78,7 +78,7 @@ class TimeOfDeath(DeadLetterQueue):
 class LetterWithoutAnOutcome(DeadLetters):
     """The letter is published and the record acknowledged; the store hears nothing of it."""
 
-    async def _commit(self, delivery: Delivery) -> Verdict:  # noqa: ARG002
+    async def _commit(self, delivery: Delivery) -> Verdict:  # noqa: ARG002 - the shape of what it replaces
         return Verdict.COMMITTED
 
 
@@ -145,7 +145,7 @@ class LetterThatIsNotSent(DeadLetterQueue):
     witness="and in no DLQ of it",
     falls={"dlq-sound": "the letter stands in the queue of another group"},
 )
-def one_queue_for_all(topic: str, group: str) -> str:  # noqa: ARG001
+def one_queue_for_all(topic: str, group: str) -> str:  # noqa: ARG001 - the shape of what it replaces
     """All groups share one dead-letter queue, so nobody knows who gave up."""
     return "orders.notification.dlq"
 

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from lab.bus.loop.delivery import Limits
 from lab.bus.loop.ends import Invoke
-from lab.bus.loop.limits import Limits
 from lab.domain.errors import LabError
 from lab.domain.events import OrderConfirmed, Payload
 from lab.patterns.dead_letter import DeadLetters
@@ -88,7 +88,7 @@ class KeyWithoutItsGroup(MemoryDedupeServer):
 class DoneHoweverItEnded(Dedupe):
     """The claim is completed in a `finally`, also when the handler failed."""
 
-    async def _end(self, delivery: Delivery, fence: int, *, is_done: bool) -> None:  # noqa: ARG002
+    async def _end(self, delivery: Delivery, fence: int, *, is_done: bool) -> None:  # noqa: ARG002 - the shape of what it replaces
         await super()._end(delivery, fence, is_done=True)
 
 
@@ -296,7 +296,7 @@ class CommitInTheBackground(Inbox):
 class DropsWhatIsDead(DeadLetters):
     """What cannot be handled is logged and acknowledged."""
 
-    async def bury(self, delivery: Delivery, dead: DeadLetter) -> Settlement:  # noqa: ARG002
+    async def bury(self, delivery: Delivery, dead: DeadLetter) -> Settlement:  # noqa: ARG002 - the shape of what it replaces
         return Ack("dead")
 
 
@@ -313,7 +313,7 @@ class DropsWhatIsDead(DeadLetters):
 class ParkedNowhere(Retrying):
     """The retry topic does not exist, and what the producer says about it is thrown away."""
 
-    async def _again(self, delivery: Delivery, error: LabError) -> Settlement:  # noqa: ARG002
+    async def _again(self, delivery: Delivery, error: LabError) -> Settlement:  # noqa: ARG002 - the shape of what it replaces
         return Ack("parked")
 
 
@@ -334,7 +334,7 @@ def no_key_lanes() -> None:
 class LockThatNobodyAsks(KeyRetryTable):
     """A failed event locks its key, and later ones run without asking for the lock."""
 
-    def arrive(self, row: WaitingRow) -> tuple[Arrival, WaitingRow | None]:  # noqa: ARG002
+    def arrive(self, row: WaitingRow) -> tuple[Arrival, WaitingRow | None]:  # noqa: ARG002 - the shape of what it replaces
         return Arrival.FREE, None
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from lab.bus.loop.limits import Limits
+from lab.bus.loop.delivery import Limits
 from lab.domain.events import Payload, PaymentCaptured
 from lab.ports.key_retry import WaitingRow
 from lab.ports.service import Context
@@ -44,7 +44,7 @@ def commit_every_200_only(policy: Any) -> Limits:
 class RowsAreNotDeleted(KeyRetryTable):
     """The rows of a key that has come to its end are kept for the auditors."""
 
-    def finish(self, group: str, key: str, event_id: str) -> WaitingRow | None:  # noqa: ARG002
+    def finish(self, group: str, key: str, event_id: str) -> WaitingRow | None:  # noqa: ARG002 - the shape of what it replaces
         return None
 
 
@@ -80,5 +80,5 @@ class CurrencyWithoutAMinorUnit(Orders):
 class NobodyIsTold(Payment):
     """When a charge is given up, its order stays as it was: nobody is told to look for it."""
 
-    async def on_dead(self, order_id: str, event_type: str) -> Unit:  # noqa: ARG002
+    async def on_dead(self, order_id: str, event_type: str) -> Unit:  # noqa: ARG002 - the shape of what it replaces
         return Unit(order_id=order_id)

@@ -17,7 +17,7 @@ from lab.ports.providers import ChargeState, GatewayAnswer, Known
 from lab.ports.service import Context
 from lab.ports.store import Loaded, Unit
 from lab.ports.strategies import Compensation
-from lab.services.payment import Payment, _Told
+from lab.services.payment import Payment, _Finding
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -64,7 +64,7 @@ class KeyMadeWhereItIsSent(KeyPerIntent):
 class AnswerOfTheQueryNotFound(KeyPerIntent):
     """The gateway's answer is searched by the order's id where it holds the charge's key."""
 
-    def found(self, intent: Intent, known: object) -> Known:  # noqa: ARG002
+    def found(self, intent: Intent, known: object) -> Known:  # noqa: ARG002 - the shape of what it replaces
         return Known(key=intent.key, state=ChargeState.NONE)
 
 
@@ -141,8 +141,8 @@ class RefundOfAPart(Payment):
 class DeclinedIsPaid(Payment):
     """HTTP 200 is taken for paid; whether the card was declined stands in the body."""
 
-    def _charged(self, loaded: Loaded, told: _Told, context: Context) -> Unit:
-        paid = _Told(ChargeState.CAPTURED, told.intent, told.key)
+    def _charged(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
+        paid = _Finding(ChargeState.CAPTURED, finding.intent, finding.key)
         return super()._charged(loaded, paid, context)
 
 
@@ -196,8 +196,8 @@ class ChargeWithoutATrace(Payment):
             currency=order.currency,
             amount_cents=order.amount_cents,
         )
-        told = _Told(ChargeState.CAPTURED)
-        await context.settle(self._move(loaded, OrderState.PAID, captured, told, context))
+        finding = _Finding(ChargeState.CAPTURED)
+        await context.settle(self._move(loaded, OrderState.PAID, captured, finding, context))
 
 
 @BUGS.plant(
@@ -232,5 +232,5 @@ class RefundWithoutAnIntent(Payment):
             deadline_us=context.deadline_us,
         )
         refunded = PaymentRefunded(order_id=payload.order_id, charge_key=payload.charge_key)
-        told = _Told(ChargeState.REFUNDED)
-        await context.settle(self._move(loaded, OrderState.REFUNDED, refunded, told, context))
+        finding = _Finding(ChargeState.REFUNDED)
+        await context.settle(self._move(loaded, OrderState.REFUNDED, refunded, finding, context))

@@ -18,7 +18,7 @@ from lab.ports.store import HttpKeyRow, Loaded, OutboxRow, OutboxStore, Unit, Ve
 from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.runtime.asgi_call import AsgiApp, Message
 from lab.services.orders import Cancelled, OrdersUseCases
-from lab.services.payment import Payment, _Told
+from lab.services.payment import Payment, _Finding
 from lab.stores.memory.base import Life
 from lab.stores.memory.store import MemoryStore, MemoryStoreServer
 from tests.planted_bugs.planting import Bugs, Setup, in_background
@@ -222,16 +222,16 @@ class UpdateWithoutItsVersion(MemoryStoreServer):
 class PaidWhateverHappened(Payment):
     """Whoever paid has an order: a capture moves it to PAID, cancelled or not."""
 
-    def _landed_late(self, loaded: Loaded, told: _Told, context: Context) -> Unit:
+    def _landed_late(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
         order = loaded.order
-        assert told.state is ChargeState.CAPTURED
+        assert finding.state is ChargeState.CAPTURED
         captured = PaymentCaptured(
             order_id=order.id,
-            charge_key=told.key,
+            charge_key=finding.key,
             currency=order.currency,
             amount_cents=order.amount_cents,
         )
-        return self._move(loaded, OrderState.PAID, captured, told, context)
+        return self._move(loaded, OrderState.PAID, captured, finding, context)
 
 
 @BUGS.plant(
@@ -331,7 +331,7 @@ class DeleteReturning(MemoryStoreServer):
         made = super().connect(life)
         return MemoryStore(
             orders=made.orders,
-            outbox=_TakesAway(made.outbox),  # type: ignore[arg-type]
+            outbox=_TakesAway(made.outbox),  # type: ignore[arg-type]  # it has all that a relay asks for
             key_retry=made.key_retry,
         )
 

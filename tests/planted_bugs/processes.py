@@ -3,8 +3,7 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from lab.bus.loop.delivery import DeliveryLoop
-from lab.bus.loop.limits import Limits
+from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.patterns.drain import Drain
 from lab.patterns.load_shedding import LoadShedding
 from lab.patterns.timeout import NEVER_US
@@ -136,10 +135,10 @@ class NoLastCommit(DeliveryLoop):
     """The drain ends all handlers and leaves; what they settled last is not committed."""
 
     async def stop(self, grace_us: int) -> StopReport:
-        async def forget(deadline_us: int) -> bool:  # noqa: ARG001
+        async def forget(deadline_us: int) -> bool:  # noqa: ARG001 - the shape of what it replaces
             return True
 
-        self._committer.flush = forget  # type: ignore[method-assign]
+        self._committer.flush = forget  # type: ignore[method-assign]  # the bug
         return await super().stop(grace_us)
 
 
@@ -165,7 +164,7 @@ class GraceInTheWrongUnit(Drain):
 class LeavesBeforeItEnds(DeliveryLoop):
     """Close the consumer first: what is in hand is thrown away."""
 
-    async def stop(self, grace_us: int) -> StopReport:  # noqa: ARG002
+    async def stop(self, grace_us: int) -> StopReport:  # noqa: ARG002 - the shape of what it replaces
         self._tear_down()
         await self._consumer.leave()
         return StopReport()
@@ -187,5 +186,5 @@ class LeavesBeforeItEnds(DeliveryLoop):
 class ClaimsForEver(MemoryDedupeServer):
     """SETNX without EX: the claim of a dead process stands for ever."""
 
-    def claim(self, name: str, event_id: str, owner: str, lease_us: int) -> Claim:  # noqa: ARG002
+    def claim(self, name: str, event_id: str, owner: str, lease_us: int) -> Claim:  # noqa: ARG002 - the shape of what it replaces
         return super().claim(name, event_id, owner, NEVER_US)

@@ -34,7 +34,7 @@ class Told(Listener):
         self.epochs: list[int] = []
         self.owned: Sequence[TopicPartition] = ()
 
-    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002
+    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002 - the port's shape
         self.owned = ()
 
     async def on_assigned(self, epoch: int, ends: Mapping[TopicPartition, int]) -> None:

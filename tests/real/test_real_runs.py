@@ -233,7 +233,7 @@ def test_one_real_part_alone_changes_no_verdict(
     if server:
         need(server)
 
-    result = run(scenario, orders=40, rate=20, **make)  # type: ignore[arg-type] # one flag
+    result = run(scenario, orders=40, rate=20, **make)  # type: ignore[arg-type]  # one flag
 
     assert (result.verdict, result.why) == ("PASS", ""), told(result)
     assert result.mode == "wall-clock"
@@ -248,7 +248,7 @@ def test_one_real_part_alone_changes_no_verdict(
 def test_one_real_part_alone_saves_no_promise(make: Mapping[str, str], server: str) -> None:
     need(server)
 
-    result = run("duplicates", orders=30, rate=20, off=["dedupe", "inbox"], **make)  # type: ignore[arg-type] # one flag
+    result = run("duplicates", orders=30, rate=20, off=["dedupe", "inbox"], **make)  # type: ignore[arg-type]  # one flag
 
     # A record that comes again with its position is handled again too, and so out of order.
     assert {"effect-once"} <= broken(result) <= {"effect-once", "per-key-order"}, told(result)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -85,7 +86,7 @@ class Running:
             for path in self.files.glob(f"lab-*/{group}-1.1.journal")
         ]
 
-    def result(self, code: int = 0) -> Mapping[str, object]:
+    def result(self, code: int = 0) -> Mapping[str, Any]:
         """What it printed in the end."""
         out, err = self.process.communicate(timeout=RUN_S_MAX)
         assert self.process.returncode == code, err + out
@@ -201,7 +202,7 @@ def test_two_runs_side_by_side_do_not_meet_and_leave_nothing_but_what_is_not_the
 
     assert names[0] != names[1]
     assert [result["verdict"] for result in results] == ["PASS", "PASS"]
-    accepted = [result["orders"]["accepted"] for result in results]  # type: ignore[index]
+    accepted = [result["orders"]["accepted"] for result in results]
     assert accepted == [25, 20]
     assert left == [set(), set()]
     assert len(before) == 3

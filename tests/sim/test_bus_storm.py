@@ -11,8 +11,7 @@ from typing import Literal
 
 import pytest
 
-from lab.bus.loop.delivery import DeliveryLoop
-from lab.bus.loop.limits import Limits
+from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.bus.memory.log import MemoryLog
 from lab.history.calls import DeliverEntry, OwnedEntry, SettleEntry
 from lab.history.entries import Entry, kind_of
@@ -60,10 +59,10 @@ class Duplicating(PassThroughConsumer):
         found: list[Record] = []
         records = await self._inner.poll(max_records)
         first = records[0].value.decode() if records else ""
-        if records and self._chance.fires(0.1, "late", first):
+        if records and self._chance.u("late", first) < 0.1:
             await sleep_us(self._chance.integer(0, 800, "late", first) * MS)
         for record in records:
-            is_twice = self._chance.fires(0.1, "twice", record.topic, record.value.decode())
+            is_twice = self._chance.u("twice", record.topic, record.value.decode()) < 0.1
             found += [record] * (1 + is_twice)
         return found
 
@@ -141,7 +140,7 @@ class Storm:
         member.running[record.key] += 1
         member.overlaps += member.running[record.key] > 1
         try:
-            is_slow = self.chance.fires(0.01, "slow", number)
+            is_slow = self.chance.u("slow", number) < 0.01
             await sleep_us(self.chance.integer(0, 700 if is_slow else 30, "work", number) * MS)
         finally:
             member.running[record.key] -= 1
@@ -159,7 +158,7 @@ class Storm:
         return Ack()
 
     async def _move(self, delivery: Delivery) -> Settlement:
-        if self.chance.fires(0.1, "move", delivery.record.value.decode()):
+        if self.chance.u("move", delivery.record.value.decode()) < 0.1:
             return Retry(S)
         record = delivery.record
         copy = Outgoing(TOPICS[1], record.key, record.value, record.headers)
@@ -222,7 +221,7 @@ class Storm:
         member.loop.resume()
         self.log.heard(member.loop)
 
-    async def _stop(self, member: Member, is_abort: bool) -> None:  # noqa: FBT001
+    async def _stop(self, member: Member, is_abort: bool) -> None:  # noqa: FBT001 - called once, with one of both
         began_us = self.scheduler.now_us
         subscription = member.subscription
         report = await (subscription.abort() if is_abort else subscription.stop(GRACE_US))

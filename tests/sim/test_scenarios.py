@@ -4,6 +4,7 @@ import pytest
 
 from lab import run
 from lab.checks.run_numbers import DEEDS
+from lab.report.result import Result
 from lab.scenarios.loader import load_catalogue
 
 SHIPPED = tuple(load_catalogue())
@@ -52,8 +53,8 @@ ABLATIONS = (
 """Scenario, patterns off, more faults, and exactly the promises that break."""
 
 
-def broken(result: object) -> set[str]:
-    return {check.name for check in result.checks if check.verdict == "FAIL"}  # type: ignore[attr-defined]
+def broken(result: Result) -> set[str]:
+    return {check.name for check in result.checks if check.verdict == "FAIL"}
 
 
 @pytest.mark.parametrize("order", ["fifo", "shuffle"])

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORLD = """
 import asyncio, hashlib, random, sys
 from lab.runtime.chance import Chance
-from lab.runtime.processes import AsyncTasks, SimProcess, crash_here
+from lab.runtime.processes import AsyncTasks, SimProcess
 from lab.runtime.virtual_loop import Scheduler, sleep_us, suspend
 
 order, noise = sys.argv[1], int(sys.argv[2])
@@ -36,8 +36,8 @@ async def worker(loop, queue, number):
         job = await queue.get()
         await suspend()
         note(loop.name, "took", number, job)
-        await sleep_us(chance.lognormal_us(500, 1.0, loop.name, number, job))
-        if chance.fires(0.01, "crash", loop.name, number, job):
+        await sleep_us(chance.integer(0, 2000, loop.name, number, job))
+        if chance.u("crash", loop.name, number, job) < 0.01:
             note(loop.name, "crashes", number, job)
             await crash_here()
         note(loop.name, "did", number, job)

@@ -1,8 +1,10 @@
 """The rules of the house that no linter knows: sizes, first lines, what must not be committed."""
 
 import ast
+import io
 import re
 import subprocess
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +234,71 @@ def test_a_fold_that_is_handed_a_plain_tuple_unpacks_it_and_reads_no_field_of_it
             and ast.unparse(node.value) == "entry"
         ]
         assert read == [], name
+
+
+# ---- waived checks
+
+WAIVER = re.compile(r"\bnoqa\b|\btype:\s*ignore\b", re.IGNORECASE)
+WAIVER_WITH_REASON = re.compile(
+    r"# (?:ruff: )?noqa: [A-Z]+[0-9]+(?:, [A-Z]+[0-9]+)* - [\w`].*"
+    r"|# type: ignore\[[a-z-]+(?:, [a-z-]+)*\]  # [\w`].*"
+)
+
+
+def unreasoned(source: str) -> list[int]:
+    """Lines on which a check is waived without its code or without a reason."""
+    waived = [line for line in source.splitlines() if WAIVER.search(line)]
+    # Nearly every file has none, or good ones: only the others are worth a look at their tokens.
+    if all(WAIVER_WITH_REASON.search(line) for line in waived):
+        return []
+    return [
+        token.start[0]
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+        and WAIVER.search(token.string)
+        and not WAIVER_WITH_REASON.fullmatch(token.string)
+    ]
+
+
+def test_every_waived_check_is_named_and_has_a_reason() -> None:
+    silent = [
+        f"{path.relative_to(TOP)}:{line}"
+        for folder in ("lab", "tests")
+        for path in sorted((TOP / folder).rglob("*.py"))
+        for line in unreasoned(path.read_text(encoding="utf-8"))
+    ]
+
+    assert silent == []
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "noqa",
+        "noqa: E501",
+        "noqa: E501 too long",
+        "noqa: E501 - ",
+        "type: ignore",
+        "type: ignore[misc]",
+        "type: ignore[misc] # one space",
+        "type: ignore[misc] - a dash",
+    ],
+)
+def test_a_waived_check_without_a_reason_is_found(comment: str) -> None:
+    assert unreasoned(f"one = 1\ntwo = 2  # {comment}\n") == [2]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "two = 2  # noqa: E501, F401 - see above",
+        "two = 2  # type: ignore[misc]  # see above",
+        "two = '# noqa'",
+        "two = 2  # why",
+    ],
+)
+def test_a_waived_check_with_a_reason_is_spared(line: str) -> None:
+    assert unreasoned(f"one = 1\n{line}\n") == []
 
 
 def test_every_module_says_its_duty_in_its_first_line() -> None:

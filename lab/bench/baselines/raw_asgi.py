@@ -53,7 +53,7 @@ async def requests_a_second(host: str, port: int, count: int) -> float:
     for _ in range(min(CONNECTIONS, count)):
         end: asyncio.Future[None] = loop.create_future()
         ends.append(end)
-        await loop.create_connection(lambda end=end: _Client(requests, end), host, port)  # type: ignore[misc]
+        await loop.create_connection(lambda end=end: _Client(requests, end), host, port)  # type: ignore[misc]  # no type is inferred for a lambda with a default
     ended, waiting = await asyncio.wait(ends, timeout=_TIMEOUT_S)
     if waiting:
         raise TimeoutError(f"{count} requests were not answered within {_TIMEOUT_S} s")

@@ -1,1 +1,1 @@
-"""The log on a real Kafka, through aiokafka: publishing, consuming, topics, and what it knows."""
+"""The log on a real Kafka, through aiokafka: publishing, consuming, topics, and its facts."""

@@ -1,7 +1,7 @@
-"""What every client of a real Kafka shares: addresses, names, deadlines, the map of its errors.
+"""The common ground of all clients of a real Kafka: addresses, names, deadlines, its errors.
 
 Names inside the lab are those of the port; on the broker each carries the run's prefix, so that two
-runs do not meet. Not here: records, groups, topics (the other `kafka*.py`).
+runs do not meet. Not here: groups (`consumer.py`, `member.py`) and topics (`topics.py`).
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from aiokafka import errors as kafka_errors
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.domain.errors import Fenced, LabError, Permanent, TooLarge, Transient
-from lab.ports.bus import PARKED_RECORD_BYTES, TopicPartition
+from lab.ports.bus import PARKED_RECORD_BYTES, Record, TopicPartition
 
 T = TypeVar("T")
 
 BATCH_BYTES_MAX: Final = PARKED_RECORD_BYTES + 64 * 1024
-"""Of a batch on the wire: the largest record and what the format adds to it."""
+"""Of a batch on the wire: the largest record, and the room that the format takes."""
 
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BROKERS: Final = re.compile(r"[\w.-]+:\d{1,5}|\[[\da-fA-F:.]+\]:\d{1,5}")
@@ -32,7 +32,7 @@ KAFKA_ERRORS: Final = (
     OSError,
     TimeoutError,
 )
-"""What a call of the client library raises when the broker, the group or the network fails it."""
+"""Errors of a call of the client library that the broker, the group or the network fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +69,14 @@ class KafkaSettings:
     def where(self) -> str:
         """The addresses as they may be shown; "" if they cannot be read.
 
-        What is no address may hold a password, so nothing of it is shown.
+        Anything else may hold a password, so nothing of it is shown.
         """
         brokers = self.bootstrap.split(",")
         return self.bootstrap if all(_is_address(one.strip()) for one in brokers) else ""
 
     @property
     def stem(self) -> str:
-        """What a name of this run begins with on the broker.
+        """The beginning of every name of this run on the broker.
 
         A prefix has no dot, so no other run's names begin with it.
         """
@@ -110,13 +110,29 @@ class KafkaSettings:
 
 
 def _is_address(broker: str) -> bool:
-    """Whether it can be looked up: what the client library raises otherwise is no error of its."""
+    """Whether it can be looked up: else the client library raises a foreign error."""
     host, _, port = broker.rpartition(":")
     try:
         host.encode("idna")
     except UnicodeError:
         return False
     return _BROKERS.fullmatch(broker) is not None and int(port) <= _PORT_MAX
+
+
+def to_record(found: Any, settings: KafkaSettings) -> Record:
+    """A record of the library as the port's; a foreign one may lack a key or a value."""
+    headers = found.headers
+    if None in [value for _name, value in headers]:
+        headers = tuple((name, value or b"") for name, value in headers)
+    return Record(
+        found.topic[len(settings.stem) :],
+        found.partition,
+        found.offset,
+        found.key or b"",
+        found.value or b"",
+        headers,
+        found.timestamp * 1000,
+    )
 
 
 async def within(limit_us: int, call: Awaitable[T]) -> T:
@@ -152,7 +168,7 @@ _TOO_LARGE: Final = (
     kafka_errors.MessageSizeTooLargeError,
     kafka_errors.RecordListTooLargeError,
 )
-# Repeating the same request cannot help, whoever repairs what.
+# The same request fails again, whatever is repaired.
 _WRONG: Final = (
     kafka_errors.IllegalArgumentError,
     kafka_errors.InvalidTopicError,
@@ -172,7 +188,7 @@ afterwards: somebody may repair it, and no event must become a dead letter becau
 
 
 def mapped(error: BaseException, doing: str) -> LabError:
-    """Our error for one of the library's; `doing` says what failed."""
+    """Our error for one of the library's; `doing` names the call that failed."""
     for ours, theirs in CLASSES.items():
         if isinstance(error, theirs):
             return ours(f"{doing}: {describe(error)}")

@@ -1,9 +1,9 @@
-"""What a real Kafka knows of a run that is over, as facts of its history.
+"""The facts of a run that is over, read back from a real Kafka.
 
 Records are read from their topics. Commits are read from the broker's own notes, where each stands
 in the order in which it was accepted, with the epoch that the consumer wrote beside it: a position
-alone does not say who committed it. Not here: judging either (`lab.checks`), and what
-is still owed (`KafkaTopics.lag`).
+alone does not name its member. Not here: judging either (`lab.checks`), and the records that are
+still owed (`KafkaTopics.lag`).
 
 Source: Apache Kafka, `OffsetCommitKey.json` and `OffsetCommitValue.json`, versions 0 to 4.
 """
@@ -67,11 +67,11 @@ async def committed(
     """Every accepted commit of these groups, as `committed` facts; those of a group in its order.
 
     A broker that does not show its notes, or has tidied them up, still says where the groups stand:
-    then that is told as of now, with the last epoch that is known, 0 if none is.
+    then that is a fact as of now, with the last epoch that is known, 0 if none is.
 
     Args:
         topics: of the run, open.
-        settings: of the run; its prefix tells whose commits they are.
+        settings: of the run; its prefix marks the commits of this run.
         groups: without the run's prefix.
         since_us: wall clock before the run's first commit.
         epoch_us: as in `appended`.
@@ -80,7 +80,7 @@ async def committed(
     Raises:
         Transient: the broker was not reached.
     """
-    told = []
+    sources = []
     for group in groups:
         try:
             notes = await topics.read_commits(group, since_us=since_us)
@@ -88,12 +88,12 @@ async def committed(
             notes = []
         facts = _facts(noted(notes), settings, group, epoch_us)
         standing = await topics.committed(group)
-        told.append([*facts, *_last(facts, group, standing, wall_us() - epoch_us)])
-    return list(merged(told))
+        sources.append([*facts, *_last(facts, group, standing, wall_us() - epoch_us)])
+    return list(merged(sources))
 
 
 def noted(records: Iterable[tuple[int, bytes, bytes | None]]) -> list[NotedCommit]:
-    """The commits among the broker's notes; what else stands there is passed over."""
+    """The commits among the broker's notes; all other notes are passed over."""
     found = []
     for t_us, key, value in records:
         if value is None or len(key) < 2 or _short(key, 0) not in _KEY_VERSIONS:

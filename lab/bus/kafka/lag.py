@@ -1,20 +1,21 @@
 """How far the groups of a run are behind on a real Kafka, asked again and again while it goes on.
 
 One connection that stays, and one request for the ends of all partitions. Not here: making and
-reading topics (`kafka_topics.py`).
+reading topics (`topics.py`).
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from lab.bus.kafka.client import KAFKA_ERRORS, KafkaSettings, mapped, within
-from lab.bus.kafka.reader import Reader
+from lab.bus.kafka.reader import reading
 from lab.bus.kafka.topics import KafkaTopics
 from lab.ports.bus import TopicPartition
 
 
-class KafkaWatch:
+class KafkaWatch(AbstractAsyncContextManager["KafkaWatch"]):
     """The lag of a run's groups. `async with` closes its connection.
 
     Args:
@@ -36,11 +37,8 @@ class KafkaWatch:
         self._topics = topics
         self._groups = groups
         self._partitions = partitions
-        self._reader: Reader | None = None
-        self._client: Any = None
-
-    async def __aenter__(self) -> Self:
-        return self
+        self._connection = AsyncExitStack()
+        self._reader: Any = None
 
     async def __aexit__(
         self,
@@ -79,18 +77,15 @@ class KafkaWatch:
         ]
         try:
             if self._reader is None:
-                reader = Reader(settings, places)
-                self._client = await reader.__aenter__()
-                # Only now: one that did not come to be is no reader for the next look.
-                self._reader = reader
-            ends = await within(settings.connect_us, self._client.end_offsets(places))
+                reader = reading(settings, places)
+                self._reader = await self._connection.enter_async_context(reader)
+            ends = await within(settings.connect_us, self._reader.end_offsets(places))
         except KAFKA_ERRORS as error:
             await self._drop()
             raise mapped(error, "lag") from error
         return {settings.own(place): offset for place, offset in ends.items()}
 
     async def _drop(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            self._client = None
-            await reader.__aexit__(None, None, None)
+        """Disconnect; the next look connects anew."""
+        self._reader = None
+        await self._connection.aclose()

@@ -1,8 +1,8 @@
 """The bus on a real Kafka: one object per process that hands out its publisher and its consumers.
 
 Records are bytes in both directions, their partition is chosen by our own murmur2, and every wait
-has a deadline of ours. Not here: the consumer (`kafka_consumer.py`), making topics and
-reading them whole (`kafka_topics.py`), lanes and retries (they are above the port).
+has a deadline of ours. Not here: the consumer (`consumer.py`), making topics and reading them whole
+(`topics.py`), lanes and retries (they are above the port).
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class KafkaBus:
         return consumer
 
     async def close(self) -> None:
-        """Send what was handed over, leave every group, disconnect; each in bounded time."""
+        """Send every record in hand, leave every group, disconnect; each in bounded time."""
         for consumer in self._consumers:
             await consumer.leave()
         await self._publisher.close()
@@ -74,9 +74,9 @@ class KafkaBus:
 class KafkaPublisher(Publisher):
     """An idempotent producer with acks=all.
 
-    What it has taken it sends until the broker has it, also after the call's deadline: then the
-    caller, who repeats it, gets a duplicate behind the original, never before it. What waits to be
-    sent is bounded by one batch for each partition.
+    A record that it has taken it sends until the broker has it, also after the call's deadline:
+    then a caller who repeats it gets a duplicate behind the original, never before it. The records
+    that wait to be sent are bounded by one batch for each partition.
     """
 
     def __init__(self, settings: KafkaSettings, process: str) -> None:
@@ -106,7 +106,7 @@ class KafkaPublisher(Publisher):
                     future.add_done_callback(_look_at)
 
     async def close(self) -> None:
-        """Send what was handed over, in bounded time, and disconnect."""
+        """Send every record in hand, in bounded time, and disconnect."""
         starting, self._starting = self._starting, None
         if starting is not None and not starting.done():
             starting.cancel()
@@ -142,7 +142,7 @@ class KafkaPublisher(Publisher):
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
             self._starting.add_done_callback(_look_at)
-        # Others wait for the same one, and who hears first of its failure may begin the next.
+        # Others wait for the same one; the first to hear of its failure may begin the next.
         starting = self._starting
         await asyncio.wait([starting])
         if self._producer is None:

@@ -1,7 +1,7 @@
 """The topics of a run on a real Kafka: made, measured, read and removed.
 
-For whoever starts, watches and judges a run; no process that handles records needs it. It touches
-only names with the run's prefix. Not here: publishing and consuming (`kafka.py`).
+For starting, watching and judging a run; no process that handles records needs it. It touches
+only names with the run's prefix. Not here: publishing (`publisher.py`), consuming (`consumer.py`).
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from lab.bus.kafka.client import (
     describe,
     java_hash,
     mapped,
+    to_record,
     within,
 )
-from lab.bus.kafka.consumer import to_record
-from lab.bus.kafka.reader import Reader
+from lab.bus.kafka.reader import reading
 from lab.domain.errors import EnvironmentNotReady, Permanent, Transient
 from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
 from lab.resources import how_to_start
@@ -65,7 +65,7 @@ class KafkaTopics(TopicReader):
     Args:
         settings: see `KafkaSettings`; `connect_us` bounds each call, a read of a whole topic too,
             counted from its last record on.
-        remedy: what to do if the broker cannot be reached; "" for the usual.
+        remedy: advice if the broker cannot be reached; "" for the usual.
 
     Raises:
         EnvironmentNotReady: on entering, if the broker is not there, too old, or does not let us
@@ -153,7 +153,7 @@ class KafkaTopics(TopicReader):
         request = DeleteGroupsRequest([group])
         while True:
             node = await self._call(self._admin.find_coordinator, group)
-            response = await self._call(self._admin._send_request, request, node)  # noqa: SLF001
+            response = await self._call(self._admin._send_request, request, node)  # noqa: SLF001 - groups cannot be deleted otherwise
             codes = {code for _, code in response.results}
             if kafka_errors.NonEmptyGroup.errno not in codes or clock.time() >= end:
                 return
@@ -162,13 +162,13 @@ class KafkaTopics(TopicReader):
     # ---- measured
 
     async def version(self) -> str:
-        """What the broker's protocol says about its version, which it does not tell.
+        """The broker's version, as far as its protocol shows it: it does not say.
 
         Raises:
             EnvironmentNotReady: it is too old.
             Transient: the broker was not reached.
         """
-        response = await self._call(self._admin._send_request, ApiVersionRequest())  # noqa: SLF001
+        response = await self._call(self._admin._send_request, ApiVersionRequest())  # noqa: SLF001 - nothing public asks for it
         spoken = {key: least for key, least, _ in response.api_versions}
         if _DESCRIBE_CLUSTER not in spoken:
             raise self._not_ready(kafka_errors.UnsupportedVersionError())
@@ -181,7 +181,7 @@ class KafkaTopics(TopicReader):
             Transient: the broker was not reached, or there is no such topic.
         """
         places = await self._places(topics)
-        async with Reader(self._settings, places) as reader:
+        async with reading(self._settings, places) as reader:
             ends = await self._call(reader.end_offsets, places)
         return {self._settings.own(place): ends[place] for place in places}
 
@@ -213,14 +213,14 @@ class KafkaTopics(TopicReader):
             Transient: the broker was not reached, or there is no such topic.
         """
         places = await self._places(topics)
-        async with Reader(self._settings, places) as reader:
+        async with reading(self._settings, places) as reader:
             found = await self._read_from(reader, await self._call(_beginnings, reader, places))
         return [to_record(record, self._settings) for place in found for record in found[place]]
 
     async def read_commits(
         self, group: str, *, since_us: int
     ) -> list[tuple[int, bytes, bytes | None]]:
-        """What the broker has noted of the group and of others beside it, oldest first.
+        """The broker's notes on the group and on others beside it, oldest first.
 
         Returns:
             The records of the broker's own topic in the partition that the group's commits go to:
@@ -234,7 +234,7 @@ class KafkaTopics(TopicReader):
         if not count:
             return []  # Nobody has ever committed anything.
         place = BrokerPartition(_COMMITS, java_hash(self._settings.topic(group)) % count)
-        async with Reader(self._settings, [place]) as reader:
+        async with reading(self._settings, [place]) as reader:
             found = await self._call(reader.offsets_for_times, {place: since_us // 1000})
             start = found[place]
             if start is None:
@@ -262,7 +262,7 @@ class KafkaTopics(TopicReader):
         return found
 
     def _configs(self, topic: str) -> dict[str, str]:
-        """The bounds that the port names, whatever the broker's defaults are."""
+        """The bounds that the port names, in place of the broker's defaults."""
         configs = {
             "max.message.bytes": str(record_limit(topic) + _FORMAT_BYTES),
             "message.timestamp.type": "CreateTime",
@@ -361,9 +361,9 @@ class KafkaTopics(TopicReader):
         )
 
 
-def _raise_but(expected: type[BaseException], told: Iterable[Sequence[Any]]) -> None:
+def _raise_but(expected: type[BaseException], outcomes: Iterable[Sequence[Any]]) -> None:
     """Raise the first error that the broker tells of a topic, unless it is the expected one."""
-    for name, code, *_ in told:
+    for name, code, *_ in outcomes:
         error = kafka_errors.for_code(code)
         if code and error is not expected:
             raise error(name)

@@ -21,7 +21,7 @@ BACKOFF_CAP_US: Final = 5_000_000
 
 
 class Committer:
-    """Keeps the committed offsets of one member near what it settled.
+    """Keeps the committed offsets of one member near those that it settled.
 
     Attributes:
         epoch: under which is committed, 0 if nothing is assigned.
@@ -55,7 +55,7 @@ class Committer:
         self._one_at_a_time = asyncio.Lock()
 
     def begin(self, epoch: int) -> None:
-        """Commit under `epoch` from now on; what an older one left uncommitted is dropped."""
+        """Commit under `epoch` from now on; the rest of an older one is dropped."""
         self.epoch = epoch
         self.is_fenced = False
         for tracker in self._dirty:
@@ -114,7 +114,7 @@ class Committer:
         return True
 
     async def flush_last(self, once_us: int, deadline_us: Callable[[], int]) -> bool:
-        """Like `flush`, for a member that leaves: nobody else can commit what it has settled.
+        """Like `flush`, for a member that leaves: nobody else can commit its settlements.
 
         An attempt takes `once_us` and is repeated until the deadline, which may be moved.
         """

@@ -1,44 +1,74 @@
 """The delivery loop: records of one subscription in, settlements out, positions committed.
 
 Written once, over the port `Consumer`; every bus uses it. It keeps the order of keys, runs a fixed
-pool of workers, parks retries without holding one, bounds what is in flight, commits what may be
-committed, and drains before it lets go. Its policies come from outside: which position may be
-committed (`position`), whether an old epoch counts (`accepts`), how a delivery is moved to the
-retry path when the process must stop (`move`), and who buries what nobody handled (`bury`).
+pool of workers, parks retries without holding one, bounds the records in flight, commits the
+positions that may be committed, and drains before it lets go. Its policies come from outside: which
+position may be committed (`position`), whether an old epoch counts (`accepts`), how a delivery is
+moved to the retry path when the process must stop (`move`), and the burial of an
+unhandled one (`bury`).
 
-Here: how a subscription begins, follows the group, and ends. Its parts: `limits.py`, `intake.py`
-(fetching and bounds), `lanes.py` (who waits for whom), `workers.py` (running and settling),
-`committing.py`, `offsets.py`, `draining.py`. Not here: retries and dead letters; they
-are links of `handle`, in `lab.patterns`.
+Here: how a subscription begins, follows the group, and ends. Its parts: `intake.py` (fetching and
+bounds), `lanes.py` (the order of keys), `workers.py` (running), `settling.py`, `committing.py`,
+`offsets.py`, `draining.py`. Not here: retries and dead letters; they are links of `handle`, in
+`lab.patterns`.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from typing import Final
 
 from lab.bus.loop.committing import NOT_REACHED, Committer, Position
 from lab.bus.loop.draining import Drain, Waiting
-from lab.bus.loop.failures import report_failure
 from lab.bus.loop.intake import Intake
 from lab.bus.loop.lanes import Lanes
-from lab.bus.loop.limits import Limits
-from lab.bus.loop.offsets import OffsetTracker
-from lab.bus.loop.workers import Accepts, Bury, Workers
-from lab.domain.envelope import H_ID, H_SUBJECT, text_header
+from lab.bus.loop.settling import Accepts, Settling
+from lab.bus.loop.workers import Bury, Workers, report_failure
 from lab.history.pen import Pen
 from lab.ports.bus import (
     Consumer,
     Handle,
     Listener,
+    Ordering,
     Record,
     StopReport,
     TopicPartition,
 )
 
 FLUSH_US: Final = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a subscription takes on at once, how soon it commits, how long it lets go.
+
+    Without bounds a slow handler fills memory, and a member that will not let go is thrown out of
+    its group.
+
+    Attributes:
+        ordering: which deliveries may not run at the same time.
+        workers: handlers that run at once.
+        max_in_flight: records fetched and not settled.
+        max_uncommitted: records of one partition from its first unsettled one on.
+        commit_every: settlements after which is committed.
+        commit_after_us: time from the first uncommitted settlement to its commit.
+        revoke_us: how long running handlers may finish before partitions are given away; must lie
+            below the group's rebalance timeout.
+        rest_us: how long a stop may take beyond its grace: a quarter to move, a quarter to cancel,
+            the rest to commit.
+    """
+
+    ordering: Ordering = Ordering.KEY
+    workers: int = 16
+    max_in_flight: int = 256
+    max_uncommitted: int = 2_000
+    commit_every: int = 200
+    commit_after_us: int = 500_000
+    revoke_us: int = 8_000_000
+    rest_us: int = 4_000_000
 
 
 class _Phase(Enum):
@@ -58,15 +88,16 @@ class DeliveryLoop(Listener):
         handle: the chain around the handlers. It should return a settlement; an exception out of
             the whole chain is a bug: it is reported to the event loop's exception handler, tried
             twice more, then handed to `bury`.
-        topics: what is read, retry topics included.
+        topics: those that are read, retry topics included.
         group: the consumer group.
         limits: see `Limits`.
-        position: what of a tracker may be committed (pattern `commit_prefix`).
+        position: the part of a tracker that may be committed (pattern `commit_prefix`).
         accepts: whether a settlement of (its epoch, the present epoch) counts (pattern `fencing`).
         pen: for the history; its clock, which is monotonic, is also that of all waits.
         move: parks a delivery in the retry path at a stop; settles with Ack once that is durable.
-        bury: settles what nobody handled. Without it, and for a DeadLetter that comes out of the
-            chain, the delivery is tried again at the head of its lane for ever, backing off.
+        bury: settles a delivery that nobody handled. Without it, and for a DeadLetter that comes
+            out of the chain, the delivery is tried again at the head of its lane for ever, backing
+            off.
     """
 
     def __init__(
@@ -118,28 +149,39 @@ class DeliveryLoop(Listener):
         self._intake = Intake(
             self._consumer,
             self._lanes,
-            self._group,
+            self._committer,
             skips=self._skips,
-            skip=self._skip,
             max_in_flight=limits.max_in_flight,
             max_uncommitted=limits.max_uncommitted,
-            told=self._note_held,
+            group=self._group,
+            process=self._process,
+            now=self._now,
+            write=self._write,
+        )
+        self._settling = Settling(
+            lanes=self._lanes,
+            intake=self._intake,
+            committer=self._committer,
+            waiting=self._waiting,
+            accepts=self._accepts,
+            group=self._group,
+            process=self._process,
+            now=self._now,
+            write=self._write,
         )
         self._workers = Workers(
             self._handle,
             count=limits.workers,
             lanes=self._lanes,
-            intake=self._intake,
-            committer=self._committer,
+            settling=self._settling,
             waiting=self._waiting,
             goes_on=self._goes_on,
-            accepts=self._accepts,
             bury=self._bury,
             group=self._group,
             pen=self._pen,
         )
 
-    # ---- what it is doing
+    # ---- its state
 
     @property
     def epoch(self) -> int:
@@ -164,7 +206,7 @@ class DeliveryLoop(Listener):
     @property
     def stale(self) -> int:
         """Settlements and commits that came after their epoch and were dropped."""
-        return self._workers.stale + self._committer.refused
+        return self._settling.stale + self._committer.refused
 
     # ---- life
 
@@ -188,23 +230,23 @@ class DeliveryLoop(Listener):
     async def stop(self, grace_us: int) -> StopReport:
         """Drain, commit, leave.
 
-        Fetching ends at once. Of what was fetched, only records above everything that was started
+        Fetching ends at once. Of the records in hand, only those above everything that was started
         in their partition are dropped; the rest is run within `grace_us`, or moved to the retry
         path. Handlers that run longer are cancelled, and their deliveries moved too, or given back
-        if nothing can be moved. It takes at most `grace_us`, `rest_us` of the limits, and what the
-        last calls of the consumer take. Before `start` it does nothing; a second call waits for the
-        first, and may shorten its grace.
+        if nothing can be moved. It takes at most `grace_us`, `rest_us` of the limits, and the time
+        of the last calls of the consumer. Before `start` it does nothing; a second call waits for
+        the first, and may shorten its grace.
         """
         return await self._end(grace_us, self._move)
 
     async def abort(self) -> StopReport:
-        """Cancel what runs, start nothing more, commit what was settled, leave; ends a drain."""
+        """Cancel all that runs, start nothing more, commit, leave; ends a drain."""
         return await self._end(0, None)
 
     async def _end(self, grace_us: int, move: Handle | None) -> StopReport:
         deadline_us = self._now() + grace_us
         if self._phase is _Phase.STOPPING:
-            drain = self._workers.drain
+            drain = self._settling.drain
             if drain is not None:
                 drain.deadline_us = min(drain.deadline_us, deadline_us)
                 drain.move = move and drain.move
@@ -232,13 +274,13 @@ class DeliveryLoop(Listener):
         workers = self._workers
         waiting = self._waiting
         self._intake.finish()
-        workers.begin_drain(drain)
+        self._settling.begin_drain(drain)
         if not await waiting.until(self._is_drained, lambda: drain.deadline_us) and drain.move:
             workers.move_all(drain)
             moved_us = self._now() + self._limits.rest_us // 4
             await waiting.until(self._is_drained, lambda: moved_us if drain.move else 0)
         await self._cancel_running(drain)
-        workers.give_up(drain)
+        self._settling.give_up(drain)
         # A rebalance that is under way has nothing to wait for any more either.
         waiting.notify()
         once_us = self._limits.rest_us // 2
@@ -268,6 +310,7 @@ class DeliveryLoop(Listener):
 
     def _tear_down(self) -> None:
         self._workers.end()
+        self._settling.end()
         for task in self._tasks:
             task.cancel()
         self._committer.begin(0)
@@ -280,64 +323,38 @@ class DeliveryLoop(Listener):
 
     def _goes_on(self) -> bool:
         """Whether a cancelled worker is replaced: not if the whole event loop is being ended."""
-        drain = self._workers.drain
+        drain = self._settling.drain
         return not self._fetcher.cancelling() and not (drain is not None and drain.is_over)
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         self._waiting.notify()
         report_failure(task, self._group)
 
-    def _skip(self, record: Record, tracker: OffsetTracker) -> None:
-        """Settle a record that nobody reads: it counts for the position, and for nothing else."""
-        offset = record.offset
-        # It was seen to: a drain must not leave a gap below it.
-        tracker.started = max(tracker.started, offset)
-        tracker.settled(offset)
-        self._committer.settled(tracker)
-        if self._write is not None:
-            self._write(
-                (
-                    "settle",
-                    self._now(),
-                    self._process,
-                    text_header(record.headers, H_SUBJECT),
-                    self._group,
-                    record.topic,
-                    record.partition,
-                    offset,
-                    self._intake.epoch,
-                    text_header(record.headers, H_ID),
-                    "ack",
-                    "unread",
-                    0,
-                )
-            )
-
     # ---- the group's assignments
 
-    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002
+    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002 - the port's shape; all of them go
         """Drain, then commit, then fence. Under the eager protocol everything goes."""
         intake = self._intake
-        workers = self._workers
+        settling = self._settling
         deadline_us = self._now() + self._limits.revoke_us
         intake.is_closed = True
         self._revoked_us = deadline_us
-        if workers.drain is None:
-            workers.begin_drain(Drain(deadline_us, None, is_stop=False))
+        if settling.drain is None:
+            settling.begin_drain(Drain(deadline_us, None, is_stop=False))
         else:
-            self._be_done_before_revoked(workers.drain)
+            self._be_done_before_revoked(settling.drain)
         await self._waiting.until(self._has_given_up, lambda: deadline_us)
-        drain = workers.drain
+        drain = settling.drain
         is_stop = drain is not None and drain.is_stop
         flush_us = self._limits.rest_us // 2 if is_stop else FLUSH_US
         is_committed = await self._committer.flush(self._now() + flush_us)
         self._fence()
         self._revoked_us = inf
-        drain = workers.drain
+        drain = settling.drain
         if drain is not None and drain.is_stop:
             drain.is_committed = drain.is_committed and is_committed
         else:
-            workers.drain = None
+            settling.drain = None
 
     async def on_assigned(self, epoch: int, ends: Mapping[TopicPartition, int]) -> None:
         """Begin anew with the next epoch."""
@@ -351,7 +368,7 @@ class DeliveryLoop(Listener):
 
     def _has_given_up(self) -> bool:
         """Nothing is left to wait for. A stop, which may come meanwhile, waits for parked ones."""
-        drain = self._workers.drain
+        drain = self._settling.drain
         if drain is not None and drain.is_stop:
             return not self._intake.in_flight
         return self._workers.is_at_rest()
@@ -362,19 +379,15 @@ class DeliveryLoop(Listener):
         if not intake.epoch:
             return
         self._note("revoked", intake.epoch, intake.owned())
-        drain = self._workers.drain
+        drain = self._settling.drain
         if drain is not None and drain.is_stop:
-            self._workers.give_up(drain)
+            self._settling.give_up(drain)
         for lane in self._lanes.all():
             self._lanes.remove(lane)
         self._committer.begin(0)
         intake.begin(0, {})
         intake.is_closed = True
         self._waiting.notify()
-
-    def _note_held(self, records: int) -> None:
-        if self._write is not None:
-            self._write(("held", self._now(), self._process, "", self._group, records))
 
     def _note(self, kind: str, epoch: int, partitions: Iterable[TopicPartition]) -> None:
         if self._write is not None:

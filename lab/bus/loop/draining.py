@@ -1,8 +1,8 @@
-"""A drain: what a subscription that gives up its partitions, or stops, still has to do.
+"""A drain: the work that is left to a subscription that gives up its partitions, or stops.
 
 No gap may be left: everything that was started, and everything below it in its partition, is run to
-its end or moved to the retry path; only what lies above may be dropped. Not here: who
-runs it (`workers.py`) and the sequence of a stop (`delivery.py`).
+its end or moved to the retry path; only the rest above may be dropped. Not here: the fate of each
+delivery (`settling.py`) and the sequence of a stop (`delivery.py`).
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from lab.ports.bus import Handle, StopReport
 
 
 class Drain:
-    """The drain under way, and what became of the deliveries.
+    """The drain under way, and the fate of its deliveries.
 
     Attributes:
         deadline_us: on the loop's clock.
         move: moves a delivery to the retry path, or None.
         is_stop: the member leaves; else only its assignment ends.
         moves_all: nothing may be handled any more, everything is to be moved.
-        is_over: the deadline has passed; what still runs was cancelled.
+        is_over: the deadline has passed; every handler that still ran was cancelled.
     """
 
     def __init__(self, deadline_us: int, move: Handle | None, *, is_stop: bool) -> None:
@@ -35,7 +35,7 @@ class Drain:
         self.is_committed = True
 
     def report(self) -> StopReport:
-        """What became of everything."""
+        """The fate of every delivery."""
         return StopReport(
             drained=tuple(self.drained),
             cancelled=tuple(self.cancelled),
@@ -45,7 +45,7 @@ class Drain:
 
 
 def needed(queue: Sequence[Held]) -> list[Held]:
-    """What of a lane may not be dropped: started, or below something that was started."""
+    """The deliveries of a lane that may not be dropped: started, or below one that was started."""
     return [held for held in queue if held.record.offset <= held.tracker.started]
 
 

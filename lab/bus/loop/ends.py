@@ -22,7 +22,7 @@ _EMPTY: Final = Unit()
 
 
 class TypeFilter:
-    """The outermost link: acknowledges what the group does not read, without looking inside.
+    """The outermost link: acknowledges types that the group does not read, without a look inside.
 
     A record without a readable type, or of a type that nobody knows, passes inward and is found to
     be poison there. Records of retry topics pass. A record without an event id gets its origin's
@@ -66,7 +66,7 @@ async def _unread() -> Settlement:
 
 
 class Settler(Protocol):
-    """Commits what a handler decides; the pattern `inbox` and its weak part are such."""
+    """Commits the decisions of a handler; the pattern `inbox` and its weak part are such."""
 
     async def save(self, delivery: Delivery, unit: Unit) -> Verdict:
         """Commit an intermediate step. See `lab.ports.service.Context.save`."""
@@ -133,7 +133,7 @@ class Invoke:
 
     Returns `HANDLED`, or raises a `LabError`; anything else that a handler raises becomes
     `Unclassified`. Cancellation passes, unless it was the deadline's: that is Indeterminate,
-    because whatever the handler was waiting for may have happened.
+    because the call that the handler was waiting for may have had its effect.
 
     Args:
         handlers: of the service, by event type.

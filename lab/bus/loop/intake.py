@@ -1,17 +1,18 @@
-"""What comes in: records fetched, turned into deliveries, bounded, counted until they are settled.
+"""The intake: records are fetched, turned into deliveries, bounded, counted until settled.
 
-Not here: who runs them (`workers.py`).
+Not here: running them (`workers.py`).
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from lab.bus.loop.committing import BACKOFF_CAP_US, BACKOFF_US, NOT_REACHED
+from lab.bus.loop.committing import BACKOFF_CAP_US, BACKOFF_US, NOT_REACHED, Committer
 from lab.bus.loop.lanes import Held, Lanes
 from lab.bus.loop.offsets import OffsetTracker
-from lab.domain.envelope import H_ATTEMPT, H_REDRIVES, H_SUBJECT, H_TYPE
+from lab.domain.envelope import H_ATTEMPT, H_ID, H_REDRIVES, H_SUBJECT, H_TYPE, text_header
 from lab.domain.errors import Fenced
+from lab.history.recorder import Write
 from lab.ports.bus import Consumer, Listener, Record, TopicPartition
 
 _FETCH_AGAIN: Final = (*NOT_REACHED, Fenced)
@@ -24,23 +25,25 @@ class Intake:
         epoch: of the present assignment, 0 without one.
         in_flight: deliveries of this epoch that are neither settled nor dropped.
         trackers: by partition.
-        is_closed: what still comes is dropped, because the assignment is being given up.
+        is_closed: records that still come are dropped: the assignment is being given up.
 
     Args:
-        told: is told how many are in flight whenever there are more than ever before.
+        skips: see `DeliveryLoop`.
     """
 
     def __init__(
         self,
         consumer: Consumer,
         lanes: Lanes,
-        group: str,
+        committer: Committer,
         *,
         skips: Callable[[Record], bool],
-        skip: Callable[[Record, OffsetTracker], None],
         max_in_flight: int,
         max_uncommitted: int,
-        told: Callable[[int], None],
+        group: str,
+        process: str,
+        now: Callable[[], int],
+        write: Write | None,
     ) -> None:
         self.epoch = 0
         self.in_flight = 0
@@ -48,10 +51,12 @@ class Intake:
         self.is_closed = False
         self._consumer = consumer
         self._lanes = lanes
-        self._group = group
+        self._committer = committer
         self._skips = skips
-        self._skip = skip
-        self._told = told
+        self._group = group
+        self._process = process
+        self._now = now
+        self._write = write
         self._most = 0
         self._ends: Mapping[TopicPartition, int] = {}
         self._in_flight_max = max_in_flight
@@ -84,7 +89,7 @@ class Intake:
     # ---- pauses
 
     def pause(self) -> None:
-        """Fetch nothing until `resume`, whatever is assigned meanwhile."""
+        """Fetch nothing until `resume`, also of a new assignment."""
         self._is_paused = True
         self._consumer.pause(self.owned())
 
@@ -120,7 +125,7 @@ class Intake:
                 backoff_us = min(2 * backoff_us, BACKOFF_CAP_US)
                 continue
             backoff_us = BACKOFF_US
-            # What was fetched under another assignment must not be counted under this one.
+            # Records of another assignment must not be counted under this one.
             if records and epoch == self.epoch and not self.is_closed:
                 self._take_in(records)
 
@@ -161,7 +166,34 @@ class Intake:
                 self._consumer.pause([tracker.partition])
         if self.in_flight > self._most:
             self._most = self.in_flight
-            self._told(self._most)
+            if self._write is not None:
+                self._write(("held", self._now(), self._process, "", self._group, self._most))
+
+    def _skip(self, record: Record, tracker: OffsetTracker) -> None:
+        """Settle a record that nobody reads: it counts for the position, and for nothing else."""
+        offset = record.offset
+        # It was seen to: a drain must not leave a gap below it.
+        tracker.started = max(tracker.started, offset)
+        tracker.settled(offset)
+        self._committer.settled(tracker)
+        if self._write is not None:
+            self._write(
+                (
+                    "settle",
+                    self._now(),
+                    self._process,
+                    text_header(record.headers, H_SUBJECT),
+                    self._group,
+                    record.topic,
+                    record.partition,
+                    offset,
+                    self.epoch,
+                    text_header(record.headers, H_ID),
+                    "ack",
+                    "unread",
+                    0,
+                )
+            )
 
     async def _wait(self, at_most_us: int | None) -> None:
         loop = asyncio.get_running_loop()
@@ -199,7 +231,7 @@ def _hold(
         headers.get("ce_id", b"").decode("utf-8", "replace"),
         headers.get(H_SUBJECT, b"").decode("utf-8", "replace"),
         _number(headers.get(H_REDRIVES)),
-        # What comes from a retry topic was started from its main topic before.
+        # A record of a retry topic was started from its main topic before.
         may_be_known and "." not in topic and record.offset >= ends[tracker.partition],
         tracker=tracker,
     )

@@ -1,8 +1,8 @@
 """Lanes: deliveries that must not run at the same time wait in line, all others pass.
 
 A lane holds the deliveries of one key (or one partition, or a single one) in the order in which
-they came. It is ready, running, parked until an instant, or gone. Not here: workers,
-and what a settlement means (`delivery.py`).
+they came. It is ready, running, parked until an instant, or gone. Not here: the workers
+(`workers.py`), and the meaning of a settlement (`settling.py`).
 """
 
 import asyncio
@@ -20,19 +20,17 @@ class Held(Delivery, kw_only=True, gc=False):
 
     Attributes:
         tracker: counts it; of the epoch under which it was fetched.
-        is_started: it was handed to a handler at least once.
         due_us: its next attempt may not start before.
         bugs: exceptions that came out of the whole chain.
     """
 
     tracker: OffsetTracker
-    is_started: bool = False
     due_us: int = 0
     bugs: int = 0
 
 
 class LaneState(IntEnum):
-    """What a lane with deliveries does."""
+    """The state of a lane with deliveries."""
 
     READY = 0
     RUNNING = 1
@@ -135,7 +133,7 @@ class Lanes:
             self._ready.append(lane)
 
     def next(self, lane: Lane, held: Held | None) -> None:
-        """A running lane is done with its head `held`: go on with what waits behind it.
+        """A running lane is done with its head `held`: go on with the next one.
 
         The line may have been cleared, and filled again, while it ran.
         """

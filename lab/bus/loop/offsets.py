@@ -1,11 +1,10 @@
-"""What became of the deliveries of one partition under one epoch: the contiguous settled prefix.
+"""The settled deliveries of one partition under one epoch, and their contiguous prefix.
 
-Not here: what is committed of it, and when (`committing.py`, and the pattern
-`commit_prefix`, which chooses between `contiguous` and `highest`).
+Not here: the commits (`committing.py`, and the pattern `commit_prefix`, which chooses between
+`contiguous` and `highest`).
 """
 
 from collections import deque
-from collections.abc import Sequence
 
 from lab.ports.bus import TopicPartition
 
@@ -86,7 +85,3 @@ class OffsetTracker:
     def window(self) -> int:
         """Records delivered and not below the contiguous prefix, settled or not."""
         return len(self._order)
-
-    def gaps(self) -> Sequence[int]:
-        """Unsettled offsets below the highest settled one, ascending."""
-        return [offset for offset in self._order if offset < self.highest and offset in self._open]

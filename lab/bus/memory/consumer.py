@@ -3,7 +3,7 @@
 Fetch positions, pause flags and the calls to the listener are here, as in a Kafka client. A call
 suspends once and is then applied in one step.
 
-Not here: the group (`memory_groups.py`).
+Not here: the group (`groups.py`).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class MemoryConsumer(Consumer):
         self._is_coordinating = False
         self._must_rejoin = False
         self._assignment: tuple[int, Sequence[TopicPartition]] | None = None
-        self._is_told = False
+        self._is_assigned = False
         loop.on_kill.append(self._killed)
 
     # ---- the port
@@ -130,7 +130,7 @@ class MemoryConsumer(Consumer):
         if member is not None:
             self._group.leave(member)
         self._forget()
-        self._is_told = False
+        self._is_assigned = False
 
     # ---- as the group sees it
 
@@ -164,7 +164,7 @@ class MemoryConsumer(Consumer):
             self.loop.create_task(self._coordinate())
 
     async def _coordinate(self) -> None:
-        """Follow the group until it is satisfied: give up and rejoin, take over what is assigned.
+        """Follow the group until it is satisfied: give up and rejoin, take over an assignment.
 
         A listener that raises breaks the adapter's promise to call it; it ends this task, and the
         loop of the process reports that.
@@ -185,14 +185,14 @@ class MemoryConsumer(Consumer):
         member = self._member
         self._is_open = False
         self.wake()
-        if self._is_told:
-            self._is_told = False
+        if self._is_assigned:
+            self._is_assigned = False
             await self._listener.on_revoked(tuple(self._fetches))
         self._forget()
         await suspend()
         if member is None or member is not self._member:
             return  # It left meanwhile, and may be another member by now.
-        # Both cleared in the step of the request: what the group asks for from here on is newer.
+        # Both cleared in the step of the request: a request of the group from here on is newer.
         self._must_rejoin = False
         self._assignment = None
         if not self._group.rejoin(member):
@@ -213,7 +213,7 @@ class MemoryConsumer(Consumer):
             self._fetches[partition] = fetch
             log.readers.append(fetch)
             fetch.resume()
-        self._is_told = True
+        self._is_assigned = True
         await self._listener.on_assigned(generation, ends)
         if not self._must_rejoin:
             self._is_open = True
@@ -296,7 +296,7 @@ class Fetch:
         self._consumer.unready(self)
 
     def resume(self) -> None:
-        """Hand out what is there, and what comes."""
+        """Hand out the records that are there, and those that come."""
         self.is_paused = False
         if self.position < self.log.end:
             self._consumer.ready(self)

@@ -1,8 +1,8 @@
 """Consumer groups of the memory log, as Kafka's classic protocol has them.
 
 Members, generations, eager rebalances, committed offsets, sessions. A silent member (killed or
-paused) is expelled by one timer; nobody sends heartbeats. Not here: what a member does
-on its own side (`memory_consumer.py`).
+paused) is expelled by one timer; nobody sends heartbeats. Not here: a member's own side
+(`consumer.py`).
 
 Source: Apache Kafka, `GroupCoordinator` (classic protocol), `RangeAssignor`, `RoundRobinAssignor`.
 """
@@ -23,7 +23,7 @@ class Timer(Protocol):
 
 
 class SimLoop(Protocol):
-    """What the memory log needs of a simulated process."""
+    """The part of a simulated process that the memory log needs."""
 
     name: str
     dead: bool
@@ -98,7 +98,7 @@ class Group:
         return [name for name, _ in self._members]
 
     def join(self, client: Client, name: str, topics: Sequence[str]) -> Member:
-        """A new member; the others give up what they have."""
+        """A new member; the others give up their partitions."""
         self._joined += 1
         member = Member(client, (name, self._joined), topics)
         self._members[member.id] = member
@@ -201,7 +201,7 @@ def _assign_range(members: Sequence[Member], partitions_of: Callable[[str], int]
 
 
 def _assign_round_robin(members: Sequence[Member], partitions_of: Callable[[str], int]) -> Owned:
-    """All partitions in turn over those who read the topic."""
+    """All partitions in turn over the readers of the topic."""
     owned: dict[tuple[str, int], list[TopicPartition]] = {member.id: [] for member in members}
     turn = 0
     for topic in _topics(members):

@@ -1,11 +1,10 @@
 """The log in memory: a Kafka broker's topics and consumer groups, and the clients that talk to it.
 
-It belongs to nobody's process: what was appended or committed survives every kill. It leaves the
+It belongs to nobody's process: records and commits survive every kill. It leaves the
 facts `appended` and `committed`. Memory is bounded: records that every declared group of a topic
 has committed are trimmed; topics that no group was declared for (dead-letter queues) stay whole.
 
-Not here: the records (`memory_topics.py`), the groups (`memory_groups.py`), a member's
-own side (`memory_consumer.py`).
+Not here: the records (`topics.py`), the groups (`groups.py`), a member's own side (`consumer.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -173,7 +172,7 @@ class MemoryLog:
         return lag
 
     def records(self, topic: str) -> list[Record]:
-        """What is left of a topic, partition by partition in offset order."""
+        """The rest of a topic, partition by partition in offset order."""
         return [record for log in self._topics[topic] for record in log.records]
 
     # ---- as publishers and consumers see it

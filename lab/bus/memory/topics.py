@@ -1,6 +1,6 @@
-"""The memory log's records: partitions, and what a reader sees of them.
+"""The memory log's records: partitions, and a reader's view of them.
 
-Not here: consumer groups (`groups`), and the facts that records leave (`lab.bus.facts`).
+Not here: consumer groups (`groups.py`), and the facts that records leave (`lab.bus.facts`).
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from lab.ports.bus import Outgoing, Record, TopicPartition
 
 
 class Reader(Protocol):
-    """Somebody who waits at the end of a partition."""
+    """A reader that waits at the end of a partition."""
 
     def appended(self) -> None:
         """There is a record at the end that was not there before."""
@@ -18,7 +18,7 @@ class Reader(Protocol):
 
 
 class PartitionLog:
-    """One partition: records from `base` on; what lay below was trimmed."""
+    """One partition: records from `base` on; those below were trimmed."""
 
     __slots__ = ("base", "partition", "readers", "records")
 
@@ -34,7 +34,7 @@ class PartitionLog:
         return self.base + len(self.records)
 
     def append(self, outgoing: Outgoing, timestamp_us: int) -> Record:
-        """Add a record and wake whoever waits for it."""
+        """Add a record and wake the readers that wait for it."""
         topic, partition = self.partition
         records = self.records
         record = Record(

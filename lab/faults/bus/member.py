@@ -36,7 +36,7 @@ class RejoiningConsumer(ListeningConsumer):
         self._owned = None
         await super().join(topics, listener)
 
-    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002
+    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:  # noqa: ARG002 - the port's shape; all of them go
         await self._give_up()
 
     async def on_assigned(self, epoch: int, ends: Mapping[TopicPartition, int]) -> None:

@@ -9,7 +9,6 @@ Not here: the effect of a fault (the injectors), and its timers (`nemesis.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -19,22 +18,13 @@ from lab.faults.plan.file import VERSION, Firing, PlanError, PlanFile, read_plan
 from lab.faults.table.spec import FaultSpec, ordinal_of
 from lab.history.recorder import Now, Write
 
-__all__ = ["FaultPlan", "FaultSummary", "Firing", "PlanError", "Site", "intent_of", "read_plan"]
+__all__ = ["FaultPlan", "Firing", "PlanError", "Site", "intent_of", "read_plan"]
 
 SUBJECTS_REMEMBERED: Final = 131_072
 """Visits of a subject to a site are counted as long as at most so many others come in between."""
 
 Coin = Callable[..., float]
 """`coin(*key)`: an even number in [0, 1), a function of the seed and the key."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaultSummary:
-    """The count of firings of one kind, and the subjects that it hit, in order."""
-
-    kind: str
-    fired: int
-    hit: tuple[str, ...]
 
 
 class FaultPlan:
@@ -119,10 +109,6 @@ class FaultPlan:
             found = self._sites[kind, site] = Site(self, kind, site, rules, planned)
         return found
 
-    def fires(self, kind: str, site: str, subject: str) -> bool:
-        """Count a visit; tells whether the fault fires. An injector keeps and asks the `Site`."""
-        return self.at(kind, site).fires(subject) is not None
-
     def first(self, sites: "Sequence[Site]", subject: str) -> Firing | None:
         """Count a visit to each of `sites`; the firing of the first whose coin asks for one.
 
@@ -173,21 +159,6 @@ class FaultPlan:
         if self._write is not None:
             entry = ("fault_end", self._now_us(), "run", "", firing.kind, firing.site)
             self._write(entry)
-
-    def summary(self) -> tuple[FaultSummary, ...]:
-        """One line for each kind that was asked for or planned, in that order."""
-        kinds = [spec.kind for spec in self.specs] + [f.kind for f in self._explicit or ()]
-        fired: dict[str, list[Firing]] = {kind: [] for kind in kinds}
-        for firing in self.firings:
-            fired[firing.kind].append(firing)
-        return tuple(
-            FaultSummary(
-                kind=kind,
-                fired=len(found),
-                hit=tuple(dict.fromkeys(f.subject for f in found if f.subject)),
-            )
-            for kind, found in fired.items()
-        )
 
     def unreached(self) -> tuple[Firing, ...]:
         """The firings of an explicit plan whose visit never came."""

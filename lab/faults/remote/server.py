@@ -117,7 +117,7 @@ class _Link(asyncio.Protocol):
         self._transport = transport
         self._links.add(transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if self._transport is not None:
             self._links.discard(self._transport)
 

@@ -8,7 +8,6 @@ from typing import Final
 from lab.domain.events import TOPICS
 from lab.faults.table.row import GROUPS, MS, READ_TYPES, FaultKind, Param, ParamType
 
-_WORLDS: Final = ("simulated", "real")
 _PER_DELIVERY: Final = "delivery"
 
 RETRY: Final = "retry"
@@ -22,32 +21,24 @@ BUS_ROWS: Final = (
         summary="the same record, same offset, is handed over again, next in its lane",
         per=_PER_DELIVERY,
         sites=GROUPS,
-        default_sites=GROUPS,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="bus.drop_ack",
         summary="the unit is committed, its ack is lost; the record comes again after the lease",
         per=_PER_DELIVERY,
         sites=GROUPS,
-        default_sites=GROUPS,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="bus.poison",
         summary="the value of a record on a main topic is replaced by garbage, for every group",
         per="record",
         sites=READ_TYPES,
-        default_sites=READ_TYPES,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="bus.drop_publish",
         summary="a publish does not reach the broker, nothing is appended",
         per="publish",
         sites=PUBLISHED_TO,
-        default_sites=PUBLISHED_TO,
-        worlds=_WORLDS,
         params=(
             Param(
                 name="told",
@@ -64,16 +55,12 @@ BUS_ROWS: Final = (
         summary="a publish is appended and its answer is lost",
         per="publish",
         sites=PUBLISHED_TO,
-        default_sites=PUBLISHED_TO,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="bus.delay",
         summary="a record is handed over later; its key waits, other keys pass",
         per=_PER_DELIVERY,
         sites=GROUPS,
-        default_sites=GROUPS,
-        worlds=_WORLDS,
         params=(
             Param(
                 name="by",
@@ -88,8 +75,6 @@ BUS_ROWS: Final = (
         summary="records of other keys, in other partitions, overtake a record and all behind it",
         per=_PER_DELIVERY,
         sites=GROUPS,
-        default_sites=GROUPS,
-        worlds=_WORLDS,
         params=(
             Param(
                 name="by",
@@ -112,8 +97,6 @@ BUS_ROWS: Final = (
         summary="the member that gets the record has to join its group again: a new generation",
         per=_PER_DELIVERY,
         sites=GROUPS,
-        default_sites=GROUPS,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="bus.partition",
@@ -121,8 +104,6 @@ BUS_ROWS: Final = (
         "fail; a real client's heartbeats may go on underneath",
         per=_PER_DELIVERY,
         sites=GROUPS,
-        default_sites=GROUPS,
-        worlds=_WORLDS,
         params=(
             Param(
                 name="by",
@@ -137,8 +118,6 @@ BUS_ROWS: Final = (
         summary="the broker cannot be reached; it comes back with all that it had",
         per="outage",
         sites=("broker",),
-        default_sites=("broker",),
-        worlds=_WORLDS,
         lasts=True,
         is_outage=True,
     ),

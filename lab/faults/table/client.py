@@ -7,40 +7,30 @@ from typing import Final
 
 from lab.faults.table.row import CLIENT, MS, FaultKind, Param, ParamType
 
-_WORLDS: Final = ("simulated", "real")
-
 CLIENT_ROWS: Final = (
     FaultKind(
         name="client.retry_same_key",
         summary="the client sends an answered request again, under the same Idempotency-Key",
         per="order",
         sites=(CLIENT,),
-        default_sites=(CLIENT,),
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="client.same_key_new_body",
         summary="the client sends another order under the Idempotency-Key of one that was accepted",
         per="order",
         sites=(CLIENT,),
-        default_sites=(CLIENT,),
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="client.double_submit",
         summary="the client sends the order twice, without a key",
         per="order",
         sites=(CLIENT,),
-        default_sites=(CLIENT,),
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="client.cancel",
         summary="the client cancels the order after it was accepted",
         per="order",
         sites=(CLIENT,),
-        default_sites=(CLIENT,),
-        worlds=_WORLDS,
         params=(
             Param(
                 name="after",
@@ -55,8 +45,6 @@ CLIENT_ROWS: Final = (
         summary="the client leaves without reading the answer, and never asks again",
         per="order",
         sites=(CLIENT,),
-        default_sites=(CLIENT,),
-        worlds=_WORLDS,
         params=(
             Param(
                 name="after",

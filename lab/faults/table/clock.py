@@ -7,7 +7,6 @@ from typing import Final
 
 from lab.faults.table.row import MS, PROCESSES, FaultKind, Param, ParamType
 
-_WORLDS: Final = ("simulated", "real")
 _BY: Final = Param(
     name="by",
     type=ParamType.OFFSET,
@@ -21,8 +20,7 @@ CLOCK_ROWS: Final = (
         summary="a process's wall clock is wrong from its next start on, at first from the begin",
         per="process",
         sites=PROCESSES,
-        default_sites=(),
-        worlds=_WORLDS,
+        only_by_default=(),
         params=(_BY,),
         takes_processes=True,
         is_timed=True,
@@ -32,8 +30,7 @@ CLOCK_ROWS: Final = (
         summary="a process's wall clock jumps while it runs, and stays wrong",
         per="process",
         sites=PROCESSES,
-        default_sites=(),
-        worlds=_WORLDS,
+        only_by_default=(),
         params=(_BY,),
         takes_processes=True,
         is_timed=True,

@@ -14,7 +14,7 @@ PROCESSES_ROWS: Final = (
         summary="a process is killed: at a crash point, or at a time",
         per="delivery, request or relay batch that passes the point",
         sites=tuple(CRASH_POINTS),
-        default_sites=(ANY,),
+        only_by_default=(ANY,),
         takes_processes=True,
     ),
     FaultKind(
@@ -22,7 +22,6 @@ PROCESSES_ROWS: Final = (
         summary="a process is told to stop and drains, at the start of a delivery or at a time",
         per="delivery",
         sites=GROUPS,
-        default_sites=GROUPS,
         takes_processes=True,
     ),
     FaultKind(
@@ -30,7 +29,6 @@ PROCESSES_ROWS: Final = (
         summary="a process stands still (SIGSTOP), in the middle of a delivery or at a time",
         per="delivery",
         sites=GROUPS,
-        default_sites=GROUPS,
         params=(
             Param(
                 name="by",
@@ -47,13 +45,11 @@ PROCESSES_ROWS: Final = (
         summary="the running handler is cancelled at one of its awaits",
         per="delivery",
         sites=GROUPS,
-        default_sites=GROUPS,
     ),
     FaultKind(
         name="proc.crash_loop",
         summary="a record kills its process whenever its handler starts, also after heal",
         per="order",
         sites=GROUPS,
-        default_sites=GROUPS,
     ),
 )

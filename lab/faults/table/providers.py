@@ -10,7 +10,6 @@ from lab.faults.table.row import MOVERS, MS, PROVIDERS, FaultKind, Param, ParamT
 NOT_EXECUTED: Final = (401, 403, 409, 429)
 _DOWN: Final = (500, 502, 503, 504)
 _STATUSES: Final = (400, *NOT_EXECUTED, *_DOWN)
-_WORLDS: Final = ("simulated", "real")
 _PER_CALL: Final = "provider call"
 
 PROVIDERS_ROWS: Final = (
@@ -19,8 +18,6 @@ PROVIDERS_ROWS: Final = (
         summary="a third party answers with an error; nothing was done",
         per=_PER_CALL,
         sites=PROVIDERS,
-        default_sites=PROVIDERS,
-        worlds=_WORLDS,
         params=(
             Param(
                 name="status",
@@ -49,24 +46,18 @@ PROVIDERS_ROWS: Final = (
         summary="a third party neither acts nor answers",
         per=_PER_CALL,
         sites=PROVIDERS,
-        default_sites=PROVIDERS,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="svc.hang_after_effect",
         summary="a third party acts and never answers",
         per="provider call that moves something",
         sites=MOVERS,
-        default_sites=MOVERS,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="svc.late_reply",
         summary="a third party acts in time and answers after the caller has given up",
         per=_PER_CALL,
         sites=PROVIDERS,
-        default_sites=PROVIDERS,
-        worlds=_WORLDS,
         params=(
             Param(
                 name="by",
@@ -81,8 +72,6 @@ PROVIDERS_ROWS: Final = (
         summary="a third party takes longer; the answer may be in time all the same",
         per=_PER_CALL,
         sites=PROVIDERS,
-        default_sites=PROVIDERS,
-        worlds=_WORLDS,
         params=(
             Param(
                 name="by",
@@ -104,8 +93,6 @@ PROVIDERS_ROWS: Final = (
         summary="a third party is down and up by turns; while it is down every call fails",
         per="provider call while it is down",
         sites=PROVIDERS,
-        default_sites=PROVIDERS,
-        worlds=_WORLDS,
         is_state=True,
         params=(
             Param(
@@ -134,8 +121,6 @@ PROVIDERS_ROWS: Final = (
         summary="a third party answers 429 to all calls of a second beyond its limit",
         per="provider call beyond the limit",
         sites=PROVIDERS,
-        default_sites=PROVIDERS,
-        worlds=_WORLDS,
         is_state=True,
         params=(
             Param(
@@ -157,7 +142,5 @@ PROVIDERS_ROWS: Final = (
         summary="a third party acts, and nobody can read its answer",
         per=_PER_CALL,
         sites=PROVIDERS,
-        default_sites=PROVIDERS,
-        worlds=_WORLDS,
     ),
 )

@@ -57,6 +57,7 @@ class FaultKind:
     Attributes:
         per: the visits that its rate counts.
         sites: the places where it can strike; without a site it strikes at `default_sites`.
+        only_by_default: the sites of a fault that names none, if they are not all.
         takes_processes: with `at=` it strikes a process at that time, and the site names it.
         is_state: it is a state of a third party: without a count it strikes every visit.
         is_timed: it strikes processes at a time only; at the begin if there is no `at=`.
@@ -69,7 +70,7 @@ class FaultKind:
     summary: str
     per: str
     sites: tuple[str, ...]
-    default_sites: tuple[str, ...]
+    only_by_default: tuple[str, ...] | None = None
     worlds: tuple[str, ...] = WORLDS
     params: tuple[Param, ...] = ()
     takes_processes: bool = False
@@ -78,3 +79,8 @@ class FaultKind:
     lasts: bool = False
     is_outage: bool = False
     beyond_contract: bool = False
+
+    @property
+    def default_sites(self) -> tuple[str, ...]:
+        """Where a fault that names no site strikes."""
+        return self.sites if self.only_by_default is None else self.only_by_default

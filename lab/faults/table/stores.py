@@ -7,7 +7,6 @@ from typing import Final
 
 from lab.faults.table.row import GROUPS, MS, PROCESSES, FaultKind, Param, ParamType
 
-_WORLDS: Final = ("simulated", "real")
 _COMMAND: Final = "command"
 _STATEMENT: Final = "statement"
 _CHANGE: Final = "statement that changes something"
@@ -24,8 +23,6 @@ STORES_ROWS: Final = (
         summary="Redis cannot be reached; it comes back with all that it had",
         per="outage",
         sites=("redis",),
-        default_sites=("redis",),
-        worlds=_WORLDS,
         lasts=True,
         is_outage=True,
     ),
@@ -34,8 +31,6 @@ STORES_ROWS: Final = (
         summary="Redis takes its time before it does anything",
         per=_COMMAND,
         sites=GROUPS,
-        default_sites=GROUPS,
-        worlds=_WORLDS,
         params=(_SLOW,),
     ),
     FaultKind(
@@ -43,16 +38,12 @@ STORES_ROWS: Final = (
         summary="Redis has forgotten the event, claim or mark, when the command comes",
         per=_COMMAND,
         sites=GROUPS,
-        default_sites=GROUPS,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="redis.early_expire",
         summary="the lease that is taken, or the mark that is set, ends before its time",
         per="command that claims or marks an event",
         sites=GROUPS,
-        default_sites=GROUPS,
-        worlds=_WORLDS,
         params=(
             Param(
                 name="after",
@@ -67,48 +58,36 @@ STORES_ROWS: Final = (
         summary="PostgreSQL rolls back a victim of a deadlock (40P01)",
         per=_CHANGE,
         sites=PROCESSES,
-        default_sites=PROCESSES,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="pg.serialization",
         summary="PostgreSQL rolls back what it cannot put into an order (40001)",
         per=_CHANGE,
         sites=PROCESSES,
-        default_sites=PROCESSES,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="pg.conn_loss_before_commit",
         summary="the connection is lost at commit, and nothing was applied",
         per=_CHANGE,
         sites=PROCESSES,
-        default_sites=PROCESSES,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="pg.conn_loss_after_commit",
         summary="the connection is lost at commit, and everything was applied",
         per=_CHANGE,
         sites=PROCESSES,
-        default_sites=PROCESSES,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="pg.pool_exhausted",
         summary="no connection is free: the statement is not even sent",
         per=_STATEMENT,
         sites=PROCESSES,
-        default_sites=PROCESSES,
-        worlds=_WORLDS,
     ),
     FaultKind(
         name="pg.slow",
         summary="PostgreSQL takes its time before it does anything",
         per=_STATEMENT,
         sites=PROCESSES,
-        default_sites=PROCESSES,
-        worlds=_WORLDS,
         params=(_SLOW,),
     ),
     FaultKind(
@@ -116,8 +95,6 @@ STORES_ROWS: Final = (
         summary="PostgreSQL is shut down; it comes back with all that was committed",
         per="outage",
         sites=("postgres",),
-        default_sites=("postgres",),
-        worlds=_WORLDS,
         lasts=True,
         is_outage=True,
     ),

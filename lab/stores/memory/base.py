@@ -1,10 +1,11 @@
-"""What the servers in memory share: the way to them, the clock they keep, and how they forget.
+"""The common ground of the servers in memory: the way to them, their clock, their forgetting.
 
 A server survives the crashes of its clients. A client belongs to one process: each of its calls
 suspends once, which is where the process can die, and is then applied in one step.
 Not here: any table.
 """
 
+import asyncio
 from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from types import coroutine
@@ -19,6 +20,13 @@ KEPT_AT_LEAST: Final = 10_000
 def crossing() -> Generator[None, None, None]:
     """The way to the server and back: one bare suspension, the crash point of every call."""
     yield
+
+
+def waiter(what: object) -> "asyncio.Future[None]":
+    """Something for the running process to await; a report of waiting tasks calls it `what`."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.waiting_for = what  # type: ignore[attr-defined]  # see `lab.runtime.stalled`
+    return future
 
 
 class Timer(Protocol):
@@ -49,8 +57,8 @@ class Life(Protocol):
     """The process that a client belongs to.
 
     Attributes:
-        on_kill: called when the process has died, whatever the cause; the servers then do what an
-            operating system makes a real server do by closing the connection.
+        on_kill: called when the process has died, for any cause; the servers then act as real
+            ones do when the operating system closes the connection.
     """
 
     on_kill: list[Callable[[], None]]
@@ -61,7 +69,7 @@ class Aged(Generic[V]):
 
     Two generations: new entries go into the young one. When the old one has nothing left that is
     younger than `retention_us`, it is dropped whole and the young one takes its place. So an entry
-    lives for at least `retention_us` and memory is bounded by what two retentions bring in (and
+    lives for at least `retention_us` and memory is bounded by the entries of two retentions (and
     `kept_at_least` entries, so that a small run forgets nothing). No timers, no queue.
     """
 

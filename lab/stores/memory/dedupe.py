@@ -2,7 +2,7 @@
 
 Leases and windows are looked at, never timed: there is no timer here. One counter numbers the
 owners of all events, so a fence outlives its key without being kept for it.
-Not here: what a claim is for (`lab.patterns.dedupe`).
+Not here: the use of a claim (`lab.patterns.dedupe`).
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class MemoryDedupeServer:
     """One dedupe store; it survives crashes, and forgets by age.
 
     Args:
-        harness: whose clock measures leases and windows.
+        harness: its clock measures leases and windows.
         window_us: how long marks are kept at least; should be the window that clients ask for.
         accepts: the strict or the weak comparison of fences (pattern `fencing`).
 
@@ -67,7 +67,7 @@ class MemoryDedupeServer:
         """A client."""
         return MemoryDedupe(self)
 
-    # ---- for those who look at a run from outside
+    # ---- for an onlooker
 
     def claims(self) -> list[tuple[str, str, str, int]]:
         """Claims whose lease runs: (group, event id, owner, rest of the lease in microseconds)."""
@@ -85,7 +85,7 @@ class MemoryDedupeServer:
         self._held = 0
 
     def begin_outage(self) -> None:
-        """From now on nobody is answered; see `memory_outage`."""
+        """From now on nobody is answered; see `lab.stores.memory.outage`."""
         self.outage.begin()
 
     def end_outage(self) -> None:

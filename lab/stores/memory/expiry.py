@@ -1,14 +1,14 @@
 """When orders expire: the open ones by their expiry, and one timer for the earliest of them.
 
 The timer must never be that of an order that has closed: it would move virtual time for nothing.
-Not here: what is done to an expired order (`lab.services.orders`).
+Not here: the end of an expired order (`lab.services.orders`).
 """
 
 import asyncio
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from lab.stores.memory.base import Harness, Life, Timer, crossing
+from lab.stores.memory.base import Harness, Life, Timer, crossing, waiter
 
 _REBUILD_MIN: Final = 64
 
@@ -17,7 +17,7 @@ class Expiries:
     """Open orders by expiry. Instants are database time.
 
     Args:
-        harness: whose timers are used; its wall clock is database time.
+        harness: has the timers; its wall clock is database time.
     """
 
     def __init__(self, harness: Harness) -> None:
@@ -67,8 +67,7 @@ class Expiries:
         if earliest is not None and earliest[0] <= self._harness.wall_us():
             await crossing()
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.waiting_for = "an order to expire"  # type: ignore[attr-defined]  # deadlock report
+        future = waiter("an order to expire")
         self._waiters[future] = life
         if self._armed is None:
             self._arm()
@@ -79,7 +78,7 @@ class Expiries:
                 self._arm()
 
     def forget(self, life: Life) -> None:
-        """The process died: whom it had waiting does not wait."""
+        """The process died: its waits are over."""
         self._waiters = {future: owner for future, owner in self._waiters.items() if owner != life}
         if not self._waiters:
             self._arm()

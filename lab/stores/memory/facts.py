@@ -12,7 +12,7 @@ _STORE = "store"
 
 
 class Facts:
-    """Writes what was applied, at the moment of application.
+    """Writes every change at the moment of its application.
 
     Args:
         write: takes the entries.
@@ -77,7 +77,7 @@ class Facts:
         )
 
     def revenue(self, unit: Unit, revenue: Revenue) -> None:
-        """Revenue that was added, by whom and for which event."""
+        """Revenue that was added, with its group and its event."""
         self._write(
             (
                 "revenue",

@@ -1,6 +1,6 @@
 """Keys in retry in memory: for each locked key its rows, the head first.
 
-Not here: what is done with a head (`lab.patterns.key_lanes`).
+Not here: the handling of a head (`lab.patterns.key_lanes`).
 """
 
 from collections.abc import Callable, Sequence
@@ -32,11 +32,6 @@ class KeyRetryTable:
         self._facts = facts
         self._keys: dict[_Key, list[WaitingRow]] = {}
         self._arrivals = 0
-
-    @property
-    def locks(self) -> int:
-        """Keys in retry."""
-        return len(self._keys)
 
     def rows(self) -> list[WaitingRow]:
         """All rows: by key in the order in which keys were locked, heads first."""

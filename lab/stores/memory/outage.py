@@ -2,8 +2,7 @@
 
 A client that was connected when the outage began has one call under way: it learns only that the
 connection is gone. Whether the server had carried that call out is decided by turns, because both
-happen. Every other call finds that the server is down. Not here: who begins and ends
-an outage.
+happen. Every other call finds that the server is down. Not here: the begin and end of an outage.
 """
 
 from collections.abc import Callable
@@ -53,7 +52,7 @@ class Line:
 
     def __init__(self, outage: Outage) -> None:
         self._outage = outage
-        # Who comes during an outage never had a connection to lose.
+        # A client that comes during an outage never had a connection to lose.
         self._cut_in = outage.number if outage.is_on else 0
 
     def refuse(self) -> NoReturn:

@@ -1,8 +1,8 @@
 """The outbox in memory: rows that the relay owes to the bus, in shards, each with one owner.
 
-A marked row keeps nothing but its count: what was owed stands in the history already.
-Not here: reading and publishing (`lab.patterns.outbox`), and the transaction that adds
-a row (`memory`).
+A marked row keeps nothing but its count: its event stands in the history already.
+Not here: reading and publishing (`lab.patterns.outbox`), and the transaction that adds a row
+(`store.py`).
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from zlib import crc32
 
 from lab.domain.envelope import Envelope
 from lab.ports.store import OutboxRow, OutboxStore
-from lab.stores.memory.base import Life, crossing
+from lab.stores.memory.base import Life, crossing, waiter
 from lab.stores.memory.outage import Line, Outage
 
 
 class OutboxTable:
-    """The server's side: rows by shard, advisory locks, and who waits for what.
+    """The server's side: rows by shard, advisory locks, and the clients that wait for either.
 
     Attributes:
         published: rows that were marked.
@@ -75,7 +75,7 @@ class OutboxTable:
         return None
 
     def unlock_all(self, life: Life) -> None:
-        """The owner is gone: its shards are free, and those who wait for one are told."""
+        """The owner is gone: its shards are free, and those who wait for one wake up."""
         freed = False
         for shard, owner in enumerate(self._owners):
             if owner is life:
@@ -85,11 +85,11 @@ class OutboxTable:
             _wake(self._candidates)
 
     def reader(self, shard: int) -> "asyncio.Future[None] | None":
-        """What to wait for until the shard has rows; None if it has some now."""
+        """Done when the shard has rows; None if it has some now."""
         return None if self._rows[shard] else _waiter(self._readers[shard], ("a commit", shard))
 
     def candidate(self) -> "asyncio.Future[None] | None":
-        """What to wait for until a shard is free; None if one is now."""
+        """Done when a shard is free; None if one is now."""
         return None if None in self._owners else _waiter(self._candidates, "a free shard")
 
 
@@ -109,7 +109,7 @@ class MemoryOutbox(OutboxStore):
     async def own_shard(self) -> int | None:
         await crossing()
         if self._outage.is_on:
-            # A lock belongs to its connection: who loses that has none.
+            # A lock belongs to its connection, and is lost with it.
             self._line.refuse()
         return self._table.lock(self._life)
 
@@ -136,8 +136,7 @@ class MemoryOutbox(OutboxStore):
 
 def _waiter(queue: "list[asyncio.Future[None]]", what: object) -> "asyncio.Future[None]":
     """A place in the queue, for the running process."""
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    future.waiting_for = what  # type: ignore[attr-defined]  # read by the deadlock report
+    future = waiter(what)
     queue.append(future)
     return future
 

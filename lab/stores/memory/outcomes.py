@@ -10,7 +10,7 @@ from lab.ports.store import OutcomeRow, Verdict
 from lab.stores.memory.base import Aged
 
 DONE: Final = -1
-"""What `Outcomes.find` says of an event that is done; a dead one has its redrives, 0 or more."""
+"""The answer of `Outcomes.find` for a done event; a dead one has its redrives, 0 or more."""
 
 
 class Outcomes:

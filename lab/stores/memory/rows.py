@@ -2,7 +2,7 @@
 
 Packing loses nothing: a finished order that is touched again is a live row again. It is there so
 that a hundred thousand finished orders fit in little memory.
-Not here: deciding whether a row may change (`memory`).
+Not here: deciding whether an order may change (`store.py`).
 """
 
 from collections import deque
@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from lab.domain.order import TERMINAL, Intent, IntentKind, Order, OrderId, OrderState
+from lab.ports.store import IntentChange, IntentOp
 from lab.stores.memory.base import Aged
 
 _LIVE_AFTER_END: Final = 256
@@ -82,7 +83,7 @@ class OrderRows:
         self.get(order_id)
 
     def tidy(self, now_us: int) -> None:
-        """Pack what ended longest ago, if it is its turn. Cheap; called for each new order."""
+        """Pack orders that ended long ago, at their turn. Cheap; called for each new order."""
         # Two for each new one, because an order that is refunded ends twice.
         for _ in range(min(2, len(self._ended) - _LIVE_AFTER_END)):
             order_id = self._ended.popleft()
@@ -111,6 +112,40 @@ class OrderRows:
         for order_id, packed in self._packed.items():
             yield _unpack(order_id, packed)
         yield from self._live.values()
+
+
+def stepped(
+    intents: tuple[Intent, ...], step: IntentChange, state: OrderState, now_us: int
+) -> tuple[Intent, ...] | None:
+    """The intents of an order after one step; None if the step is not possible."""
+    if step.before_us and now_us >= step.before_us:
+        return None
+    wanted = step.intent
+    place = next(
+        (
+            place
+            for place, intent in enumerate(intents)
+            if intent.n == wanted.n and intent.kind is wanted.kind
+        ),
+        None,
+    )
+    if step.op is IntentOp.OPEN:
+        return (*intents, wanted) if place is None and state in step.while_in else None
+    if place is None or not intents[place].is_open:
+        return None
+    present = intents[place]
+    expected_us = step.expected_send_until_us
+    if step.op is IntentOp.CLOSE:
+        if expected_us and present.send_until_us != expected_us:
+            return None
+        changed = msgspec.structs.replace(present, is_open=False)
+    elif present.send_until_us != expected_us or state not in step.while_in:
+        return None
+    else:
+        # Never earlier: a send may be on its way under the present one.
+        until_us = max(present.send_until_us, wanted.send_until_us)
+        changed = msgspec.structs.replace(present, send_until_us=until_us)
+    return (*intents[:place], changed, *intents[place + 1 :])
 
 
 class _PackedIntent(msgspec.Struct, array_like=True, gc=False):

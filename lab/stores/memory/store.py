@@ -34,8 +34,8 @@ from lab.stores.memory.key_retry import KeyRetryTable, MemoryKeyRetry
 from lab.stores.memory.outage import Line, Outage
 from lab.stores.memory.outbox import MemoryOutbox, OutboxTable
 from lab.stores.memory.outcomes import DONE, Outcomes
-from lab.stores.memory.rows import OrderRows, Row
-from lab.stores.memory.units import check_events, stepped
+from lab.stores.memory.rows import OrderRows, Row, stepped
+from lab.stores.unit_rules import check_unit
 
 _OPEN = (OrderState.PENDING, OrderState.VALIDATED)
 _PENDING = OrderState.PENDING
@@ -59,7 +59,7 @@ class MemoryStoreServer:
         outbox: rows that are owed to the bus, and the shards.
         key_retry: keys in retry.
         now_us: database time.
-        outcomes: what became of events.
+        outcomes: done and dead events.
         revenue: minor units by currency.
         starts: unexplained starts by (group, event id, redrives).
         outage: whether the server can be reached.
@@ -97,14 +97,14 @@ class MemoryStoreServer:
         )
 
     def begin_outage(self) -> None:
-        """From now on nobody is answered; see `memory_outage`."""
+        """From now on nobody is answered; see `lab.stores.memory.outage`."""
         self.outage.begin()
 
     def end_outage(self) -> None:
         """The server is back, with all that it had."""
         self.outage.end()
 
-    # ---- for those who look at a run from outside
+    # ---- for an onlooker
 
     @property
     def orders_by_state(self) -> Mapping[OrderState, int]:
@@ -135,13 +135,12 @@ class MemoryStoreServer:
         """See `Committer.commit`.
 
         Raises:
-            ValueError: an event that tells of no change of this unit; nothing was applied.
+            ValueError: see `check_unit`; nothing was applied.
         """
+        check_unit(unit)
         verdict = self._overruled(unit)
         if verdict is not None:
             return verdict
-        if unit.events:
-            check_events(unit)
         if unit.create is not None:
             if not self._create(unit, unit.create):
                 return _CONFLICT
@@ -191,7 +190,7 @@ class MemoryStoreServer:
     # ---- the parts of a transaction
 
     def _overruled(self, unit: Unit) -> Verdict | None:
-        """The verdict of those who committed the same event or key first; None if nobody did."""
+        """The verdict that an earlier commit of the same event or key leaves; None without one."""
         if unit.outcome is not None:
             verdict = self.outcomes.overruled(unit.outcome)
             if verdict is not None:
@@ -226,7 +225,7 @@ class MemoryStoreServer:
         return True
 
     def _change_order(self, unit: Unit) -> bool:
-        """Check and apply what a unit does to an order that exists; False if it may not."""
+        """Check and apply the changes of a unit to an order that exists; False if it may not."""
         change = unit.change
         if change is None and not unit.intents and not unit.in_states:
             return True
@@ -288,9 +287,9 @@ class MemoryStoreServer:
             packed = _encode_answer((http_key.body_sha256, http_key.status, http_key.answer))
             self._http_keys.put(http_key.key, packed, self._now())
         if self._facts is not None:
-            self._tell_rest(self._facts, unit)
+            self._witness_rest(self._facts, unit)
 
-    def _tell_rest(self, facts: Facts, unit: Unit) -> None:
+    def _witness_rest(self, facts: Facts, unit: Unit) -> None:
         if unit.outcome is not None:
             facts.outcome(unit, unit.outcome)
         if unit.revenue is not None:
@@ -360,7 +359,7 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
             self._line.cut(partial(self._server.explain_start, (group, event_id, redrives)))
         self._server.explain_start((group, event_id, redrives))
 
-    async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:  # noqa: ARG002
+    async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:  # noqa: ARG002 - the port's shape
         await crossing()
         if self._outage.is_on:
             self._line.refuse()
@@ -369,7 +368,7 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryStore:
-    """What one life of a process has of the order store, by port."""
+    """The order store as one life of a process has it, by port."""
 
     orders: MemoryOrderStore
     outbox: MemoryOutbox

@@ -1,6 +1,6 @@
-"""What PostgreSQL and its driver say, as errors of the lab. The map is complete: a test reads it.
+"""Errors of PostgreSQL and its driver as errors of the lab. The map is complete: a test reads it.
 
-What decides is whether anything can have been applied. Before a statement was handed over, or when
+The question is whether anything can have been applied. Before a statement was handed over, or when
 the server answered that it rolled back, nothing was. A lost connection or a passed deadline after
 it was handed over leaves a change in doubt; a read is then simply not answered.
 """
@@ -48,7 +48,7 @@ _PERMANENT: Final = ("22", "23514")
 
 
 def to_lab_error(error: BaseException, stage: Stage, where: str) -> LabError:
-    """The error of the lab for what the driver raised.
+    """The error of the lab for one of the driver.
 
     Args:
         error: one of `VendorErrors`.

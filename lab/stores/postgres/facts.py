@@ -1,7 +1,7 @@
-"""What PostgreSQL knows of a run that is over, as facts of its history.
+"""The facts of a run that is over, read back from PostgreSQL.
 
-The store writes down, in the transaction of each change, what its tables would forget; here it is
-read back in the order in which it was applied. Not here: judging it (`lab.checks`).
+The store writes down each change, which its tables would forget, in the same transaction; here they
+are read back in the order in which they were applied. Not here: judging it (`lab.checks`).
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -59,7 +59,7 @@ async def gather_facts(connection: Any, *, epoch_us: int = 0) -> AsyncIterator[E
 
 
 async def count_left(connection: Any) -> Mapping[str, int]:
-    """What is still owed or held: `outbox`, `waiting`, `lock`, `transaction`."""
+    """The numbers still owed or held: `outbox`, `waiting`, `lock`, `transaction`."""
     return {row[0]: row[1] for row in await connection.fetch(_LEFT)}
 
 
@@ -87,11 +87,3 @@ async def stored_subjects(connection: Any) -> AsyncIterator[str]:
     async with connection.transaction(readonly=True):
         async for row in connection.cursor("select lab_subject from orders", prefetch=2_000):
             yield row[0]
-
-
-async def owed_events(connection: Any) -> AsyncIterator[tuple[str, str, str]]:
-    """Outbox rows that are not marked: event id, type and `ordinal.send`, oldest first."""
-    sql = "select id, type, lab_subject from outbox where published_us is null order by number"
-    async with connection.transaction(readonly=True):
-        async for row in connection.cursor(sql, prefetch=2_000):
-            yield row[0], row[1], row[2]

@@ -1,7 +1,7 @@
 """Keys in retry on PostgreSQL: every call is one function of the schema, one transaction.
 
 Nearly every record of a main topic belongs to a key that is free, so that is asked for many keys at
-once. Not here: the rules (`sql/0003_keys_in_retry.sql`), and what is done with a head.
+once. Not here: the rules (`sql/0003_keys_in_retry.sql`), and the handling of a head.
 """
 
 from collections.abc import Sequence
@@ -35,16 +35,16 @@ _LOCKED: Final = (
     "join key_locks l on l.group_name = w.group_name and l.key = w.key"
 )
 _ARRIVE: Final = (
-    f"select a.said, {', '.join(f'(a.head).{name}' for name in _ROW.split(', '))} "  # noqa: S608
+    f"select a.said, {', '.join(f'(a.head).{name}' for name in _ROW.split(', '))} "  # noqa: S608 - of constants only
     "from key_arrive($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) as a"
 )
-_PARK: Final = f"select {_ROW} from key_park($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"  # noqa: S608
+_PARK: Final = f"select {_ROW} from key_park($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"  # noqa: S608 - of constants only
 _HEAD: Final = (
-    f"select now_us() as now_us, head.* from (select 1) as one "  # noqa: S608
+    f"select now_us() as now_us, head.* from (select 1) as one "  # noqa: S608 - of constants only
     f"left join (select {_ROW} from head_of($1, $2)) as head on true"
 )
 _RESCHEDULE: Final = "select key_reschedule($1, $2, $3, $4, $5, $6, $7, $8)"
-_FINISH: Final = f"select {_ROW} from key_finish($1, $2, $3)"  # noqa: S608
+_FINISH: Final = f"select {_ROW} from key_finish($1, $2, $3)"  # noqa: S608 - of constants only
 _BURY: Final = "select key_bury($1, $2, $3, $4)"
 _REVIVE: Final = "select key_revive($1, $2, $3, $4, $5)"
 _DISCARD: Final = "select key_discard($1, $2, $3, $4)"
@@ -109,7 +109,7 @@ class PostgresKeyRetry(KeyRetryStore):
         return bool(is_discarded)
 
     async def close(self) -> None:
-        """Finish what runs."""
+        """Finish the calls that run."""
         await self._locks.close(Down("the store is closed", dependency=DEPENDENCY, after_us=0))
 
     def abort(self) -> None:

@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: opened when needed, opened again after they were lost.
 
-Each call has a deadline, and the server is told a shorter one, so that a statement whose caller has
+Each call has a deadline, and the server gets a shorter one, so that a statement whose caller has
 given up does not commit much later. Not here: any statement of the store.
 """
 
@@ -142,7 +142,7 @@ class Link:
 
     Args:
         server: where to.
-        on_open: told of each new connection before anybody uses it.
+        on_open: called with each new connection before anybody uses it.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class Link:
                 raise to_lab_error(error, Stage.CONNECT, self._server.where) from None
 
     def drop(self) -> None:
-        """Close the connection at once, whatever runs on it."""
+        """Close the connection at once, with any call that runs on it."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()

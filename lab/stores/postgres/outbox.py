@@ -60,7 +60,7 @@ class PostgresOutbox(OutboxStore):
             self._leave()
 
     async def wait_shard(self) -> None:
-        # Nobody is told when a lock becomes free.
+        # A lock that becomes free wakes nobody.
         await asyncio.sleep(self._poll_us / 1e6)
 
     async def unpublished(self, shard: int, limit: int) -> Sequence[OutboxRow]:
@@ -76,7 +76,7 @@ class PostgresOutbox(OutboxStore):
             is_lost = self._locked_on.get(shard, self._link.opened) != self._link.opened
             if is_lost and not await self._lock(shard):
                 raise Fenced(f"shard {shard} of the outbox is another relay's now")
-            # Before the look: what is committed behind it gives a hint of its own.
+            # Before the look: a later commit gives a hint of its own.
             self._may_owe[shard] = False
             rows = await self._link.read(_OWED, shard, limit)
         finally:
@@ -98,7 +98,7 @@ class PostgresOutbox(OutboxStore):
         loop = asyncio.get_running_loop()
         hint: asyncio.Future[None] = loop.create_future()
         self._waiters[shard].append(hint)
-        timer = loop.call_later(self._poll_us / 1e6, _tell, hint)
+        timer = loop.call_later(self._poll_us / 1e6, _wake, hint)
         try:
             await hint
         finally:
@@ -133,7 +133,7 @@ class PostgresOutbox(OutboxStore):
                 self._hint(shard)
 
     def _on_lost(self, _connection: object) -> None:
-        # Hints are lost too: whoever waits looks again, and finds out.
+        # Hints are lost too: a waiting relay looks again, and finds out.
         self._hint_all()
 
     def _hint_all(self) -> None:
@@ -144,7 +144,7 @@ class PostgresOutbox(OutboxStore):
         self._may_owe[shard] = True
         waiters, self._waiters[shard] = self._waiters[shard], []
         for hint in waiters:
-            _tell(hint)
+            _wake(hint)
 
     async def _enter(self) -> None:
         """Wait for the connection; each caller before has a deadline."""
@@ -169,7 +169,7 @@ class PostgresOutbox(OutboxStore):
         self._is_taken = False
 
 
-def _tell(hint: "asyncio.Future[None]") -> None:
+def _wake(hint: "asyncio.Future[None]") -> None:
     if not hint.done():
         hint.set_result(None)
 

@@ -2,7 +2,7 @@
 
 A schema of ours carries a mark. One without it belongs to somebody else and is neither used nor
 dropped. Migrations are the numbered files of `sql/`, each applied once and never changed.
-Not here: what the files say, and any statement of the store.
+Not here: the files, and any statement of the store.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ STATEMENT_US: Final = 30_000_000
 """Least deadline of a statement that makes or drops: one after the other of several processes makes
 the same schema, and a disk that is busy may take seconds for each."""
 CONNECT_US: Final = 10_000_000
-"""Least deadline of a connection for that: who cannot begin has no other work to do meanwhile."""
+"""Least deadline of a connection for that: nobody has other work to do before."""
 
 _MIGRATIONS_TABLE: Final = (
     "create table if not exists migrations (number integer primary key, name text not null, "
@@ -152,7 +152,7 @@ async def _migrate(connection: Any, server: PostgresServer) -> None:
 
 
 async def _agree(connection: Any, server: PostgresServer, wanted: Mapping[str, str]) -> None:
-    """Write down with what the schema is made, or compare."""
+    """Write down the making of the schema, or compare it."""
     for name, value in wanted.items():
         known = await connection.fetchval(
             "insert into made_with as m (name, value) values ($1, $2) "
@@ -190,7 +190,7 @@ async def _is_ours(connection: Any, server: PostgresServer) -> bool | None:
 
 
 def _patient(server: PostgresServer) -> PostgresServer:
-    """The server for somebody who makes or drops, and not in the middle of a run."""
+    """The server as making and dropping use it, not in the middle of a run."""
     return replace(
         server,
         timeout_us=max(server.timeout_us, STATEMENT_US),

@@ -1,9 +1,9 @@
 """The order store on PostgreSQL: units of concurrent callers are committed together.
 
-Whatever arrives while the last commit runs goes into the next one, a statement for many units and a
-verdict for each (`sql/0002_commit.sql`). Looks are put together in the same way. A batch that fails
-as a whole is repeated unit by unit before anybody is told.
-Not here: schema and migrations (`postgres_schema`), the outbox and the keys in retry.
+All units that arrive while the last commit runs go into the next one, a statement for many units
+and a verdict for each (`sql/0002_commit.sql`). Looks are put together in the same way. A batch that
+fails as a whole is repeated unit by unit before anybody gets an answer. Not here: schema and
+migrations (`schema.py`), the outbox and the keys in retry.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ from lab.domain.order import Intent, IntentKind, Order, OrderId, OrderState
 from lab.ports.store import (
     CustomerStore,
     HttpKeyRow,
-    IntentOp,
     Loaded,
     OrderStore,
     Outcome,
@@ -31,12 +30,12 @@ from lab.stores.postgres.link import Links, PostgresServer, Row
 from lab.stores.postgres.outbox import PostgresOutbox
 from lab.stores.postgres.units import (
     COMMIT,
-    check_unit,
     claims,
     storable,
     to_arguments,
     to_verdicts,
 )
+from lab.stores.unit_rules import check_unit
 
 UNITS_MAX: Final = 500
 LOOKS_MAX: Final = 500
@@ -52,7 +51,7 @@ _ORDER: Final = (
     "o.amount_cents, o.created_us, o.expires_us, o.traceparent, o.was_cancelled"
 )
 _LOAD: Final = (
-    f"select {_ORDER}, t.now_us, i.kind, i.n, i.key, i.amount_cents, i.currency, "  # noqa: S608
+    f"select {_ORDER}, t.now_us, i.kind, i.n, i.key, i.amount_cents, i.currency, "  # noqa: S608 - of constants only
     "i.send_until_us, i.is_open from (select now_us() as now_us) as t, "
     "unnest($1::text[]) as w(id) join orders o on o.id = w.id "
     "left join intents i on i.order_id = o.id order by o.id, i.number"
@@ -64,7 +63,7 @@ _OUTCOMES: Final = (
 )
 _HTTP_KEY: Final = "select key, body_sha256, status, answer from http_keys where key = $1"
 _DUE: Final = (
-    f"select {_ORDER} from orders o "  # noqa: S608
+    f"select {_ORDER} from orders o "  # noqa: S608 - of constants only
     "where o.due_us <= now_us() order by o.due_us, o.id limit $1"
 )
 _NEXT_DUE: Final = (
@@ -89,7 +88,7 @@ _BLOCKED: Final = (
 class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
     """One process's way to the orders.
 
-    Every call ends: a statement has the server's deadline, and who waits for one behind it waits
+    Every call ends: a statement has the server's deadline, and a caller behind it waits
     for two at most.
 
     Args:
@@ -114,48 +113,6 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
     async def commit(self, unit: Unit) -> Verdict:
         check_unit(unit)
         return await self._units.put(unit)
-
-    async def is_applied(self, unit: Unit) -> bool:
-        """Whether `unit`, whose commit was Indeterminate, stands in the store.
-
-        It stands if its version of the order owes its event, its outcome and its answer are the
-        ones that are stored, and its intents are where it puts them: by whoever it was. Waits for
-        a transaction that holds the order, so that it cannot be applied behind this look.
-        """
-        outcome, key, change = unit.outcome, unit.http_key, unit.change
-        if unit.order_id:
-            await self._links.read(
-                "select from orders where id = $1 for key share", storable(unit.order_id)
-            )
-        if outcome is not None:
-            found = await self.outcome(outcome.group, outcome.event_id)
-            wanted = (Outcome.DEAD, outcome.redrives) if outcome.is_dead else (Outcome.DONE, 0)
-            if found != wanted:
-                return False
-        if key is not None and await self.http_key(key.key) != key:
-            return False
-        if unit.create is not None or change is not None:
-            version = 1 if change is None else change.version + 1
-            rows = await self._links.read(
-                "select event_id from order_versions where order_id = $1 and version = $2",
-                unit.order_id if unit.create is None else unit.create.id,
-                version,
-            )
-            owed = unit.events[0].id if unit.events else ""
-            if not rows or rows[0]["event_id"] != owed:
-                return False
-        return not unit.intents or await self._has_intents(unit)
-
-    async def _has_intents(self, unit: Unit) -> bool:
-        loaded = await self.load(unit.order_id)
-        known = {(each.kind, each.n): each for each in loaded.intents} if loaded else {}
-        for step in unit.intents:
-            present = known.get((step.intent.kind, step.intent.n))
-            if present is None or present.is_open is (step.op is IntentOp.CLOSE):
-                return False
-            if step.op is IntentOp.RAISE and present.send_until_us < step.intent.send_until_us:
-                return False
-        return True
 
     async def _commit_all(self, units: Sequence[Unit]) -> Sequence[Verdict | LabError]:
         try:
@@ -253,7 +210,7 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
     # ---- the end
 
     async def close(self) -> None:
-        """Finish what runs, refuse what waits."""
+        """Finish the calls that run, refuse those that wait."""
         why = Down("the store is closed", dependency=DEPENDENCY, after_us=0)
         for batcher in self._batchers():
             await batcher.close(why)
@@ -269,7 +226,7 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresStore:
-    """What one process has of the order store, by port."""
+    """The order store as one process has it, by port."""
 
     orders: PostgresOrderStore
     outbox: PostgresOutbox
@@ -277,7 +234,7 @@ class PostgresStore:
     links: Links
 
     async def close(self) -> None:
-        """Finish what runs and take leave of the server; bounded."""
+        """Finish the calls that run and take leave of the server; bounded."""
         await self.orders.close()
         await self.key_retry.close()
         await self.outbox.close()

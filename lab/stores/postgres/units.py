@@ -1,9 +1,11 @@
 """Many units of work as the arrays of one statement, and its answer as a verdict for each.
 
-Not here: who puts units together (`batching`), and what the statement does (`sql/0002_commit.sql`).
+Not here: the batches (`lab/stores/group_commit.py`), and the statement itself
+(`sql/0002_commit.sql`).
 """
 
 from collections.abc import Hashable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final
 from zlib import crc32
 
@@ -19,36 +21,19 @@ _to_json: Final = msgspec.json.Encoder().encode
 _WIDTHS: Final = (5, 10, 6, 12, 14, 6, 6, 6)
 """Arguments of `commit_units` by part: o, c, h, i, e, r, a, k."""
 
+_key: Final = itemgetter(1)
+_event_and_group: Final = itemgetter(1, 2)
+
 _ARGUMENTS: Final = sum(_WIDTHS) + 1
 
 _PLACES: Final = ", ".join(f"${number}" for number in range(1, _ARGUMENTS + 1))
 
-COMMIT: Final = f"select refused, verdict from commit_units({_PLACES})"  # noqa: S608
+COMMIT: Final = f"select refused, verdict from commit_units({_PLACES})"  # noqa: S608 - of constants only
 """The statement; its arguments are those of `to_arguments`."""
 
 
-def check_unit(unit: Unit) -> None:
-    """Refuse what no service may ask for.
-
-    Raises:
-        ValueError: an event that tells of no change of this unit, or two steps of one intent.
-    """
-    if unit.events:
-        version = 1 if unit.create is not None else unit.change.version + 1 if unit.change else 0
-        if len(unit.events) != 1 or unit.events[0].sequence != version:
-            told = ", ".join(f"{event.type} {event.sequence}" for event in unit.events)
-            raise ValueError(
-                f"a unit of {unit.by!r} owes the events [{told}]; it may owe one, of version "
-                f"{version} (0: it changes no order)"
-            )
-    if len(unit.intents) > 1:
-        named = {(step.intent.kind, step.intent.n) for step in unit.intents}
-        if len(named) < len(unit.intents):
-            raise ValueError(f"a unit of {unit.by!r} takes two steps of one intent")
-
-
 def claims(unit: Unit) -> Iterator[Hashable]:
-    """What a unit needs for itself in a statement: its order, its outcome, its HTTP key."""
+    """The claims of a unit in a statement: its order, its outcome, its HTTP key."""
     if unit.order_id:
         yield unit.order_id
     if unit.create is not None and unit.create.id != unit.order_id:
@@ -95,8 +80,8 @@ def to_arguments(units: Sequence[Unit], shards: int) -> list[Any]:
             e.append(_event(place, shard, event))
         _add_rest(place, unit, r, a, k)
     for rows in (o, c, k):
-        rows.sort(key=_by_key)
-    r.sort(key=_by_event)
+        rows.sort(key=_key)
+    r.sort(key=_event_and_group)
     arguments: list[Any] = []
     for rows, width in zip((o, c, h, i, e, r, a, k), _WIDTHS, strict=True):
         arguments.extend(zip(*rows, strict=True) if rows else [()] * width)
@@ -112,14 +97,6 @@ def to_verdicts(units: int, refused: Sequence[Any]) -> list[Verdict]:
     return verdicts
 
 
-def _by_key(row: tuple[Any, ...]) -> str:
-    return row[1]  # type: ignore[no-any-return]
-
-
-def _by_event(row: tuple[Any, ...]) -> tuple[str, str]:
-    return row[1], row[2]
-
-
 def _add_order(
     place: int,
     unit: Unit,
@@ -128,7 +105,7 @@ def _add_order(
     h: list[tuple[Any, ...]],
     i: list[tuple[Any, ...]],
 ) -> None:
-    """What a unit wants of an order that exists."""
+    """The part of a unit that concerns an order that exists."""
     change, order_id = unit.change, storable(unit.order_id)
     states = _states(unit.in_states)
     if change is None:
@@ -152,7 +129,7 @@ def _add_order(
                 intent.send_until_us,
                 _states(step.while_in),
                 step.expected_send_until_us,
-                # Who closes an intent may do so at any time.
+                # An intent may be closed at any time.
                 0 if step.op is IntentOp.CLOSE else step.before_us,
             )
         )

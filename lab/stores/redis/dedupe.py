@@ -2,7 +2,7 @@
 
 Leases and windows are measured by the clock of Redis. Everything may vanish at any time: then an
 event is claimed anew, and the inbox decides.
-Not here: what a claim is for (`lab.patterns.dedupe`), and the scripts (`lua/`).
+Not here: the use of a claim (`lab.patterns.dedupe`), and the scripts (`lua/`).
 """
 
 import re
@@ -46,7 +46,7 @@ class RedisServer:
 
     Attributes:
         url: its address; may hold a password, so it is never shown (`where` is).
-        prefix: of every key; whatever does not begin with it is somebody else's.
+        prefix: of every key; any other key is somebody else's.
         timeout_us: deadline of one call, and of one attempt to connect.
     """
 
@@ -109,7 +109,7 @@ class RedisDedupe(DedupeStore, Evictable):
             raise _down(self._server, error) from None
 
     async def close(self) -> None:
-        """Finish what runs, refuse what waits, take leave of the server."""
+        """Finish the calls that run, refuse those that wait, take leave of the server."""
         why = Down("the dedupe store is closed", dependency=DEPENDENCY, after_us=0)
         await self._asks.close(why)
         await self._ends.close(why)
@@ -124,7 +124,7 @@ class RedisDedupe(DedupeStore, Evictable):
         self._ends.abort()
 
     async def _claim_all(self, asks: Sequence[_Ask]) -> list[Claim]:
-        # Encoded here, not by the driver: it looks at what each of hundreds of arguments is.
+        # Encoded here, not by the driver: it looks at the type of each of hundreds of arguments.
         keys = [f"{self._prefix}:fence".encode()]
         arguments: list[bytes] = []
         for key, owner, lease_us in asks:
@@ -162,9 +162,10 @@ class _Script:
     async def run(self, keys: Sequence[bytes], arguments: Sequence[bytes]) -> list[int]:
         client, count = self._client, len(keys)
         try:
-            return await client.evalsha(self._sha1, count, *keys, *arguments)  # type: ignore[no-any-return]
+            said: list[int] = await client.evalsha(self._sha1, count, *keys, *arguments)
         except NoScriptError:
-            return await client.eval(self._text, count, *keys, *arguments)  # type: ignore[no-any-return]
+            said = await client.eval(self._text, count, *keys, *arguments)
+        return said
 
 
 async def check(server: RedisServer) -> str:
@@ -259,7 +260,7 @@ def make_client(server: RedisServer) -> Any:
             "decode_responses": False,
         }
         # Options that nobody knows are noticed here, and not at the first call.
-        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # the library types it half
     except (ValueError, TypeError):
         # Its text may quote the address, and the address may hold a password.
         raise _not_ready(

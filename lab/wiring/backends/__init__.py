@@ -1,1 +1,1 @@
-"""What a run stands on: a bus, stores and third parties, in memory or on real servers."""
+"""The backends of a run: a bus, stores and third parties, in memory or on real servers."""

@@ -1,7 +1,7 @@
-"""What a run stands on: a bus, an order store, a dedupe store and third parties, each of some make.
+"""The backends of a run: a bus, an order store, a dedupe store, third parties, each of some make.
 
-They survive every crash. Here is what the rest of the wiring may ask of them, whatever their make;
-`memory` and `real` are the makes. Not here: what one process does with them (`programs`).
+They survive every crash. Here is their interface, the same for each make; `memory` and `real` are
+the makes. Not here: their use by one process (`process/`).
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Backend(Protocol):
         ...
 
     async def prepare(self, stack: AsyncExitStack) -> None:
-        """Make what the run needs there and is its own; `stack` takes leave in the end.
+        """Make the run's own things there; `stack` takes leave in the end.
 
         Raises:
             EnvironmentNotReady: it is not there, is too old, or does not let us in.
@@ -82,11 +82,11 @@ class Backend(Protocol):
         ...
 
     def facts(self) -> AsyncIterator[Entry]:
-        """What it knows of a run that is over and has not written into the history meanwhile."""
+        """The facts of a run that is over, as far as they are not in the history already."""
         ...
 
     async def remove(self) -> None:
-        """Remove what `prepare` made, and nothing else."""
+        """Remove the things that `prepare` made, and nothing else."""
         ...
 
 
@@ -122,7 +122,7 @@ class StoreBackend(Backend, Protocol):
         ...
 
     async def survey(self) -> Survey:
-        """What stands in it now."""
+        """The numbers of its orders and intents now."""
         ...
 
 
@@ -134,7 +134,7 @@ class DedupeBackend(Backend, Protocol):
         ...
 
     async def owners(self) -> Sequence[str] | None:
-        """The process that holds it, for each claim that is open and whose lease runs.
+        """The process that holds it, for each open claim with a running lease.
 
         None: the server cannot be asked.
         """
@@ -166,7 +166,7 @@ class Backends:
     async def connect(
         self, life: Life, stack: AsyncExitStack
     ) -> tuple[Ports, Callable[[], Consumer]]:
-        """Every bare adapter of one process life, and what makes its consumer."""
+        """Every bare adapter of one process life, and the maker of its consumer."""
         store = await self.store.connect(life, stack)
         bus = await self.bus.connect(life, stack)
         third = await self.third.connect(life, stack)
@@ -186,30 +186,30 @@ class Backends:
         return ports, bus.consumer
 
     async def owed(self) -> Mapping[str, int]:
-        """What waits for anything but a person: `outbox`, `waiting`, `lag`."""
+        """The numbers that wait for no person: `outbox`, `waiting`, `lag`."""
         return {**await self.store.owed(), "lag": await self.bus.lag()}
 
     async def left(self, now_us: int) -> list[Entry]:
-        """What is owed and what is held, at the end of a run; nothing of who cannot be asked."""
+        """Everything owed and held at the end of a run, as far as the servers can be asked."""
         owed = (await self.owed()).items()
-        told: list[Entry] = [("left", now_us, "run", "", what, count) for what, count in owed]
+        entries: list[Entry] = [("left", now_us, "run", "", what, count) for what, count in owed]
         owners = await self.dedupe.owners()
         if owners is not None:
             leases = Counter(owners).items() or (("run", 0),)
-            told += [("left", now_us, owner, "", "lease", count) for owner, count in leases]
-        return told
+            entries += [("left", now_us, owner, "", "lease", count) for owner, count in leases]
+        return entries
 
 
 async def prepare_whole(
     backend: Backend, stack: AsyncExitStack, *, keep: bool, left: list[str]
 ) -> None:
-    """Prepare a backend; `stack` removes what is made of it there, unless it is to be kept.
+    """Prepare a backend; `stack` removes what it made there, unless it is to be kept.
 
-    Whoever is cancelled meanwhile waits until it is prepared: what a server is still making could
+    A caller that is cancelled meanwhile waits until it is prepared: a half-made thing could
     be found by nobody, and would stay there for ever.
 
     Args:
-        backend: what the run stands on.
+        backend: one of the run.
         stack: of the run.
         keep: remove nothing.
         left: see `remove`.
@@ -230,10 +230,10 @@ async def prepare_whole(
 
 
 async def remove(backend: Backend, left: list[str]) -> None:
-    """Remove what a run has made. A server that has gone away takes no verdict along.
+    """Remove everything that a run has made. A server that has gone away takes no verdict along.
 
     Args:
-        backend: what the run stood on.
+        backend: one of the run.
         left: takes why something could not be removed.
     """
     try:
@@ -243,13 +243,13 @@ async def remove(backend: Backend, left: list[str]) -> None:
 
 
 def not_removed(name: str, left: Sequence[str]) -> tuple[str, ...]:
-    """What `remove` has left behind, in sentences; `name` is the run's on the servers."""
+    """The leftovers of `remove`, in sentences; `name` is the run's on the servers."""
     return tuple(f"what is named {name} could not be removed: {why}" for why in left)
 
 
 @contextmanager
 def telling_what_is_left(name: str, left: Sequence[str]) -> Iterator[None]:
-    """A run that ends for want of a server says also what it has left on one.
+    """A run that ends for want of a server also names its leftovers.
 
     Args:
         name: of the run on the servers.

@@ -39,7 +39,7 @@ def memory_backends(servers: Servers, plan: FaultPlan) -> Backends:
 
 
 class _InMemory(Backend):
-    """What is in memory needs no preparation, and writes its facts when they happen."""
+    """A backend in memory needs no preparation, and writes its facts when they happen."""
 
     make = "memory"
 
@@ -61,7 +61,7 @@ class _InMemory(Backend):
 class MemoryBus(_InMemory, BusBackend):
     """The memory log."""
 
-    async def connect(self, life: Life, stack: AsyncExitStack) -> BusClients:  # noqa: ARG002
+    async def connect(self, life: Life, stack: AsyncExitStack) -> BusClients:  # noqa: ARG002 - nothing is opened, so nothing has to be closed
         log, loop = self._servers.log, _loop_of(life)
         return BusClients(
             publisher=log.publisher(loop),
@@ -81,7 +81,7 @@ class MemoryBus(_InMemory, BusBackend):
 class MemoryOrders(_InMemory, StoreBackend):
     """The order store in memory."""
 
-    async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:  # noqa: ARG002
+    async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:  # noqa: ARG002 - nothing is opened, so nothing has to be closed
         store = self._servers.store.connect(_loop_of(life))
         return StoreClients(
             orders=store.orders,
@@ -108,7 +108,7 @@ class MemoryOrders(_InMemory, StoreBackend):
 class MemoryClaims(_InMemory, DedupeBackend):
     """The dedupe store in memory."""
 
-    async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:  # noqa: ARG002
+    async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:  # noqa: ARG002 - nothing is opened, so nothing has to be closed
         return self._servers.dedupe.connect()
 
     async def owners(self) -> Sequence[str]:
@@ -122,7 +122,7 @@ class MemoryThirdParties(_InMemory, ThirdPartiesBackend):
         super().__init__(servers)
         self._faults = ProviderFaults(plan) if ProviderFaults.is_wanted(plan) else None
 
-    async def connect(self, life: Life, stack: AsyncExitStack) -> ThirdParties:  # noqa: ARG002
+    async def connect(self, life: Life, stack: AsyncExitStack) -> ThirdParties:  # noqa: ARG002 - nothing is opened, so nothing has to be closed
         servers = self._servers
         third = SimProviders(
             warehouse=servers.warehouse,

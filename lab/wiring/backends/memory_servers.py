@@ -1,4 +1,4 @@
-"""What survives every crash: the broker, the stores and the third parties of one simulated run."""
+"""The survivors of every crash: broker, stores and third parties of one simulated run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,7 +134,7 @@ def make_third_parties(
 
 
 def is_blocked(settings: Settings, chance: Chance, customer: str) -> bool:
-    """Whether the orders of a customer are refused for what his record says."""
+    """Whether the orders of a customer are refused for his record."""
     return chance.u("blocked", customer) * 100 < _refused_percent(settings)
 
 

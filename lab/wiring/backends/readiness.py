@@ -1,7 +1,7 @@
 """Whether the real servers are there and fit for use, as a run would find them.
 
-Nothing is made on them. Not here: starting them (`lab up`, `scripts/servers`), and what a run needs
-of them beyond that: its schema, its topics, its keys.
+Nothing is made on them. Not here: starting them (`lab up`, `scripts/servers`), and the needs of a
+run of them beyond that: its schema, its topics, its keys.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ _ANY_NAME: Final = "lab"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
-    """What was found of one server.
+    """The finding about one server.
 
     Attributes:
         name: `Kafka`, `PostgreSQL` or `Redis`.
         address: without user and password; "?" if it cannot be shown safely.
         version: as the server tells it; "" if it cannot be used.
         problem: why it cannot be used; "" if it can.
-        remedy: what to do about that.
+        remedy: advice.
     """
 
     name: str
@@ -49,7 +49,8 @@ def addresses(variables: Mapping[str, str]) -> Mapping[str, str]:
     """The addresses of the servers by their variables, without `LAB_`.
 
     Args:
-        variables: `lab.settings.environment()`; what it does not name is where `lab up` puts it.
+        variables: `lab.settings.environment()`; a missing server is looked for where `lab up` puts
+            it.
     """
     port = {name: variables.get(name, str(usual)).strip() for name, usual in PORTS.items()}
     usual = {
@@ -62,7 +63,7 @@ def addresses(variables: Mapping[str, str]) -> Mapping[str, str]:
 
 def look_at_servers(variables: Mapping[str, str]) -> Sequence[ServerState]:
     """Connect to each server and ask for its version; takes a few seconds at most."""
-    # It tells of each attempt by itself; what matters is in the state.
+    # It tells of each attempt by itself; the state says enough.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     return asyncio.run(_look(addresses(variables)))
 

@@ -52,7 +52,7 @@ from lab.wiring.ports import Life
 _SILENT: Final = "it has stopped answering, so nothing can be said of the run"
 
 _MANY: Final = 1_000_000
-"""What is owed by a server that cannot be asked now: certainly not nothing."""
+"""The number owed by a server that cannot be asked now: certainly not 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,7 @@ class PostgresBackend(StoreBackend):
         where: the server and the run's name.
         settings: policies.
         epoch_us: wall time at which the history's clock showed 0.
-        blocked: gives the customers whose orders are rejected; asked once, by `prepare`.
+        blocked: gives the blocked customers; asked once, by `prepare`.
     """
 
     make = "postgres"
@@ -198,7 +198,7 @@ class PostgresBackend(StoreBackend):
             await postgres_schema.block_customers(self._server, blocked)
         stack.push_async_callback(self._hang_up)
 
-    async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:  # noqa: ARG002
+    async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:  # noqa: ARG002 - all lives of a process use the same server
         store = open_store(self._server, shards=self._shards)
         stack.push_async_callback(store.close)
         return StoreClients(
@@ -245,7 +245,7 @@ class PostgresBackend(StoreBackend):
         return not_ready(self._server, _SILENT, remedy)
 
     async def _look(self) -> Any:
-        """The one connection of whoever watches the run."""
+        """The one connection of the onlooker of the run."""
         if self._looking is None or self._looking.is_closed():
             self._looking = await connect(self._server, plain="pulse-lab watch")
         return self._looking
@@ -265,10 +265,10 @@ class RedisBackend(DedupeBackend):
         self._server = RedisServer(url=where.redis_url, prefix=where.name)
         self._compares_fences = int(compares_fences)
 
-    async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002
+    async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002 - keys need no preparation
         await redis.check(self._server)
 
-    async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:  # noqa: ARG002
+    async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:  # noqa: ARG002 - all lives of a process use the same server
         dedupe = RedisDedupe(self._server, compares_fences=self._compares_fences)
         stack.push_async_callback(dedupe.close)
         return dedupe
@@ -293,7 +293,7 @@ class HttpThirdParties(ThirdPartiesBackend):
 
     Args:
         url: of the front.
-        ledger: its file, for whoever gathers the facts; None for those who only call.
+        ledger: its file, for gathering the facts; None for a caller.
     """
 
     make = "http"

@@ -8,9 +8,8 @@ worlds outside.
 from dataclasses import dataclass
 from typing import Final
 
-from lab.bus.loop.delivery import DeliveryLoop
+from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.bus.loop.ends import Invoke, TypeFilter
-from lab.bus.loop.limits import Limits
 from lab.bus.loop.workers import Bury
 from lab.domain.codec import decode
 from lab.domain.events import READS
@@ -41,7 +40,6 @@ def make_timeout(life: Life, policy: Policy) -> Timeout | NoTimeout:
     """Deadlines of handlers and of calls to third parties."""
     return policy.part(Switches.timeout)(
         handler_us=policy.settings.us("timeout.handler_ms"),
-        provider_us=policy.settings.us("timeout.provider_ms"),
         clock=life.clock.now_us,
         pen=life.pen,
     )

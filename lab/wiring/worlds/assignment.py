@@ -1,7 +1,7 @@
-"""What one operating-system process of the lab is told to be.
+"""The assignment of one operating-system process of the lab.
 
-A supervisor writes it into a file for each life that it starts; the commands `lab serve`,
-`relay`, `work` and `providers` make one out of their options. Not here: doing it (`process`).
+A supervisor writes it into a file for each life that it starts; the commands `lab serve`, `relay`,
+`work` and `providers` make one out of their options. Not here: doing it (`real_process.py`).
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One process life.
 
     Attributes:
-        role: what it is for; `providers` are the third parties.
+        role: its duty; `providers` are the third parties.
         member: its name through all its lives, such as `payment-1`.
         life: ordinal of this life, from 1.
         name: of the run on the servers: schema, topics, keys.
@@ -68,7 +68,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def service(self) -> str:
-        """What it is called in logs."""
+        """Its name in logs."""
         return f"lab-{self.group}"
 
     @property
@@ -96,7 +96,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return settings_for("wall-clock").with_changes(self.settings)
 
     def check(self) -> None:
-        """Refuse what cannot be carried out.
+        """Refuse an assignment that cannot be carried out.
 
         Raises:
             SettingError, FaultError: see there.

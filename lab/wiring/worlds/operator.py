@@ -21,7 +21,7 @@ def make_operator(
     Args:
         policy: of the run.
         reader: reads dead-letter queues.
-        publisher: takes what is sent back; no fault strikes it.
+        publisher: takes the redriven events; no fault strikes it.
         clock: of the run.
         write: takes the entries of the history, or None.
     """

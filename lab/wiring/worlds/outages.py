@@ -1,7 +1,7 @@
 """Outages of real servers: the server's processes are stopped as by SIGSTOP, and go on later.
 
 `scripts/servers` does it, which started them; `scripts/servers env` says where it is. Not here:
-when (`lab.faults.nemesis`), and outages in memory (`simulated`).
+when (`lab.faults.nemesis`), and outages in memory (`simulated.py`).
 """
 
 import asyncio
@@ -63,7 +63,7 @@ def _not_ready(what: str, script: str) -> EnvironmentNotReady:
 
 
 class Outages:
-    """The outages of one run: strikes in the order in which they are told.
+    """The outages of one run: strikes in the order in which they are asked for.
 
     Args:
         script: see `check_can_strike`.
@@ -89,21 +89,25 @@ class Outages:
                 self._paused.pop(server, None)
 
     async def end(self) -> None:
-        """Let every server go on that is stopped: whoever comes next needs it."""
+        """Let every server go on that is stopped: the next run needs it."""
         for server in list(self._paused):
             await self.strike("resume", server)
 
 
 async def _strike(script: str, what: str, server: str) -> None:
-    code, _, told = await _call(script, what, server)
+    code, _, errors = await _call(script, what, server)
     if code:
-        raise SimulationError(f"{script} {what} {server}: {told}")
+        raise SimulationError(f"{script} {what} {server}: {errors}")
 
 
 async def _call(script: str, *arguments: str) -> tuple[int, str, str]:
-    """Exit code and what it said, on standard output and on standard error."""
+    """Exit code, standard output and standard error."""
     process = await asyncio.create_subprocess_exec(
         *("bash", script, *arguments), stdout=PIPE, stderr=PIPE
     )
-    out, told = await process.communicate()
-    return process.returncode or 0, out.decode("utf-8", "replace"), told.decode("utf-8", "replace")
+    out, errors = await process.communicate()
+    return (
+        process.returncode or 0,
+        out.decode("utf-8", "replace"),
+        errors.decode("utf-8", "replace"),
+    )

@@ -1,8 +1,8 @@
 """The real world: operating-system processes on real servers, watched by the process of the run.
 
 The run's process owns the fault plan and its counters, plays the client, and knows no more of the
-others than any operator: signals, servers, and what everybody wrote down. Not here: starting
-processes again (`supervisor`), what a process is (`process`).
+others than any operator: signals, servers, and journals. Not here: starting
+processes again (`real_member.py`), the process itself (`real_process.py`).
 """
 
 import asyncio
@@ -51,9 +51,9 @@ class RealWorld:
     """One real run: see `lab.runner.World`. Entered before it is driven.
 
     Args:
-        spec: what is to be run.
+        spec: of the run.
         folder: for the files of the processes: assignments, journals, logs, the ledger.
-        customers: every customer of the load, for those whose record is bad.
+        customers: every customer of the load, some with a bad record.
 
     Attributes:
         left: see `remove`.
@@ -119,7 +119,7 @@ class RealWorld:
         stack.push_async_callback(self._end_all)
         stack.push_async_callback(self._outages.end)
         # Everybody starts at once, so all must know beforehand where the third parties will be; and
-        # who comes back is found where it was.
+        # a restarted server is found where it was.
         third, own = (stack.enter_context(reserved_port()) for _ in range(2))
         first = msgspec.structs.replace(
             self._first, control=control, providers_url=f"http://{LOOPBACK}:{third}", port=own
@@ -184,13 +184,13 @@ class RealWorld:
         await self.heal()
 
     async def stop(self) -> None:
-        """Start nobody again, and let the leases of those who died run out."""
+        """Start no process again, and let the leases of the dead run out."""
         for member in self.members:
             member.retire()
         if await self.backends.dedupe.owners():
             await self.clock.sleep_us(self.spec.settings.us("dedupe.lease_ms"))
 
-    async def tell_what_is_left(self) -> None:
+    async def note_what_is_left(self) -> None:
         for entry in await self.backends.left(self.clock.now_us()):
             self.write(entry)
         # Looking takes its time, in which everybody goes on.
@@ -207,8 +207,8 @@ class RealWorld:
     async def history(self) -> Iterator[Entry]:
         """Everything that everybody wrote down, by time; ends every process first.
 
-        What a process says of the time after the end of the run is left out, and so is what it
-        commits and puts aside since.
+        Entries of a process after the end of the run are left out, and so are its commits and dead
+        letters since.
         """
         await self._end_all()
         end_us = self._end_us or self.clock.now_us()
@@ -216,7 +216,7 @@ class RealWorld:
             [entry async for entry in backend.facts() if not _is_too_late(entry, end_us)]
             for backend in self.backends.all
         ]
-        told = [
+        journals = [
             [
                 entry
                 for entry in read_journal(path)
@@ -227,7 +227,7 @@ class RealWorld:
             # A life that was killed at its very start has written nothing.
             if path.exists()
         ]
-        return (_since(self.origin_us, one) for one in merged([self.entries, *told, *facts]))
+        return (_since(self.origin_us, one) for one in merged([self.entries, *journals, *facts]))
 
     def _is_of_the_cut(self, entry: Entry) -> bool:
         """Whether it tells of a stop that only the end of an interrupted run has caused."""
@@ -239,7 +239,7 @@ class RealWorld:
         """A process that ended as none should, or a part of the run that failed, ends the run.
 
         Raises:
-            SimulationError, EnvironmentNotReady: names the process and what its log says.
+            SimulationError, EnvironmentNotReady: names the process and quotes its log.
         """
         for member in self.members:
             if member.error is not None:
@@ -255,15 +255,15 @@ class RealWorld:
         return Member(
             assignment,
             folder=self.folder,
-            tell_life=self._tell_life,
+            note_life=self._note_life,
             restart_us=self.spec.settings.us("run.restart_ms"),
             steps_of=self._steps,
         )
 
     def _steps(self, member: str, group: str) -> tuple[Step, ...]:
-        """What is wrong with the clock of a life that begins now."""
+        """The error of the clock of a life that begins now."""
         now_us = self.clock.now_us()
-        # The first lives begin before the faults: what is wrong from the start is so from theirs.
+        # The first lives begin before the faults: their clocks are wrong from the start.
         began_us = self._began_us or now_us
         return steps_of(
             self.plan.timetable(),
@@ -273,7 +273,7 @@ class RealWorld:
             started_us=now_us,
         )
 
-    def _tell_life(self, process: str, event: str) -> None:
+    def _note_life(self, process: str, event: str) -> None:
         self.write(("life", self.clock.now_us(), process, "", event))
 
     def _fail(self, error: BaseException) -> None:
@@ -333,7 +333,7 @@ def _since(origin_us: int, entry: Entry) -> Entry:
 
 
 def _is_too_late(entry: Entry, end_us: int) -> bool:
-    """Whether it was done by somebody who ends his work: of all else then nothing is known."""
+    """Whether a process did it that ends its work: nothing is known then of the others."""
     return entry[0] in _ENDING and _time_of(entry) > end_us
 
 
@@ -344,7 +344,7 @@ def _time_of(entry: Entry) -> int:
 
 
 def _first_assignment(spec: RunSpec, folder: Path) -> Assignment:
-    """What all processes of the run are told alike."""
+    """The common part of all assignments of the run."""
     at = addresses(environment())
     return Assignment(
         role="api",

@@ -1,8 +1,7 @@
 """The supervisor of a real run: starts every process, strikes it, and starts it again.
 
-Each life gets an assignment and a journal of its own. What a process says on standard error goes
-into one file. Not here: when somebody is struck (`lab.faults`), and the rest of a run
-(`real_world`).
+Each life gets an assignment and a journal of its own. Standard error of each goes into
+one file. Not here: when somebody is struck (`lab.faults`), and the rest of a run (`real.py`).
 """
 
 import asyncio
@@ -29,7 +28,7 @@ _LINES_SHOWN: Final = 4
 _LOG_SHOWN: Final = 1_500
 _NOT_READY_CODE: Final = 4
 _EXPECTED: Final = (0, -signal.SIGTERM, -signal.SIGKILL, _NOT_READY_CODE)
-"""How a process may end in the middle of a run: told to, killed, or for want of a server."""
+"""The exit codes of a process in the middle of a run: after SIGTERM, killed, without a server."""
 _COMMANDS: Final = {"api": "serve", "relay": "relay", "providers": "providers"}
 
 
@@ -39,9 +38,9 @@ class Member:
     Args:
         first: the assignment of its first life; those of the others are made from it.
         folder: takes assignments, journals and the log.
-        tell_life: told of `start`, `kill`, `pause` and `resume`, with the name of the life.
+        note_life: called with `start`, `kill`, `pause` and `resume`, with the name of the life.
         restart_us: a process that has ended is started again after so long.
-        steps_of: `steps_of(member, group)`: what is wrong with the clock of a life that begins now.
+        steps_of: `steps_of(member, group)`: the error of the clock of a life that begins now.
 
     Attributes:
         journals: of all its lives, in order.
@@ -54,7 +53,7 @@ class Member:
         first: Assignment,
         *,
         folder: Path,
-        tell_life: Callable[[str, str], None],
+        note_life: Callable[[str, str], None],
         restart_us: int,
         steps_of: Callable[[str, str], tuple[Step, ...]],
     ) -> None:
@@ -66,7 +65,7 @@ class Member:
         self.is_healed = False
         self._next = first
         self._folder = folder
-        self._tell_life = tell_life
+        self._note_life = note_life
         self._restart_s = restart_us / 1e6
         self._steps_of = steps_of
         self.paused_until_us = 0
@@ -104,7 +103,7 @@ class Member:
             self._say_killed()
 
     def term(self) -> None:
-        """SIGTERM. It says itself that it was told."""
+        """SIGTERM. The process notes it itself."""
         self._signal(signal.SIGTERM)
 
     def pause(self, for_us: int) -> None:
@@ -115,7 +114,7 @@ class Member:
         if self._waking is not None:
             self._waking.cancel()
         else:
-            self._tell_life(self._life, "pause")
+            self._note_life(self._life, "pause")
         self.paused_until_us = until_us
         self._waking = asyncio.get_running_loop().call_later(for_us / 1e6, self.resume)
 
@@ -125,7 +124,7 @@ class Member:
             return
         self._awake()
         if self._signal(signal.SIGCONT):
-            self._tell_life(self._life, "resume")
+            self._note_life(self._life, "resume")
 
     def _awake(self) -> None:
         if self._waking is not None:
@@ -171,7 +170,7 @@ class Member:
         write_assignment(path, assignment)
         self._is_killed = self._is_ready = False
         if assignment.role != "providers":
-            self._tell_life(self._life, "start")
+            self._note_life(self._life, "start")
         with (self._folder / "logs.ndjson").open("ab") as log:
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -203,16 +202,16 @@ class Member:
         return line
 
     def _failure(self, code: int) -> SimulationError | EnvironmentNotReady:
-        """What its log says about why it has ended with `code`."""
+        """The error of a life that has ended with `code`, with the last words of its log."""
         lines: list[bytes] = []
         with contextlib.suppress(OSError):
             lines = (self._folder / "logs.ndjson").read_bytes().splitlines()
-        # Several write there; what is no JSON is a last cry of somebody, maybe of this one.
+        # Several write there; a line that is no JSON is a last cry, maybe of this one.
         own = [line for line in lines if line[:1] != b"{" or self._life.encode() in line]
         why = b" / ".join(own[-_LINES_SHOWN:])[-_LOG_SHOWN:].decode("utf-8", "replace")
         if code == _NOT_READY_CODE:
             return EnvironmentNotReady(
-                why, server=f"process {self._life}", address="", remedy="it was told to be there"
+                why, server=f"process {self._life}", address="", remedy="it was to be there"
             )
         return SimulationError(f"process {self._life} has ended with {code}: {why}")
 
@@ -244,7 +243,7 @@ class Member:
     def _say_killed(self) -> None:
         if not self._is_killed:
             self._is_killed = True
-            self._tell_life(self._life, "kill")
+            self._note_life(self._life, "kill")
 
 
 def _command(assignment: Assignment) -> tuple[str, ...]:

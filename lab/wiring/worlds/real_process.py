@@ -1,8 +1,8 @@
-"""One operating-system process of the lab: connects, runs its program, and ends as it is told.
+"""One operating-system process of the lab: connects, runs its program, and ends by a signal.
 
-SIGTERM drains, a second one aborts. It says that it is ready by a line on standard output, and what
-goes on beside the orders by logs on standard error. Not here: what it runs (`program`), and who
-starts it (`supervisor`, or anybody with a shell).
+SIGTERM drains, a second one aborts. A line on standard output says that it is ready; logs on
+standard error tell of everything beside the orders. Not here: its program (`process/life.py`), and
+its supervisor (`real_member.py`, or anybody with a shell).
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lab.bus.loop.failures import SUBSCRIPTION
+from lab.bus.loop.workers import SUBSCRIPTION
 from lab.faults.clock import Step
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.provider import ProviderFaults
@@ -56,7 +56,7 @@ class AsyncHost:
     """A plain asyncio loop as the host of one process life.
 
     Args:
-        on_failure: told of a task that nobody waits for and that failed.
+        on_failure: called with the error of a task that nobody waits for and that failed.
     """
 
     def __init__(self, on_failure: Callable[[BaseException], object]) -> None:
@@ -87,11 +87,11 @@ class AsyncHost:
 
 
 def run_process(assignment: Assignment) -> None:
-    """Be the process that `assignment` describes, until it is told to end.
+    """Be the process that `assignment` describes, until it is asked to end.
 
     Raises:
         EnvironmentNotReady: a server that it needs is not there, or its port is taken.
-        SettingError, FaultError: it is told to be something impossible.
+        SettingError, FaultError: the assignment is impossible.
     """
     assignment.check()
     log = log_to_stderr(service=assignment.service, process=assignment.process)
@@ -142,17 +142,17 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         if write is not None:
             host.spawn(write_stalls(clock, write, lambda: (pen.process,)))
         if assignment.is_supervised and assignment.life == 1:
-            # The faults of a run are for groups that work; who comes back is not waited for.
+            # The faults of a run are for groups that work; a restarted life is not waited for.
             await program.joined(JOIN_US)
         signals.is_ready = True
         _say_ready(assignment, log, signals.url)
         await signals.wait()
         signals.is_ready = False
-        _tell_life(pen, "term")
+        _note_life(pen, "term")
         # Of a supervised process the second signal is one more fault, not a person's impatience.
         again = None if assignment.is_supervised else signals
         report = await _end(program, again, log)
-        _tell_life(pen, "aborted" if report.is_aborted else "stopped")
+        _note_life(pen, "aborted" if report.is_aborted else "stopped")
 
 
 def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
@@ -161,16 +161,16 @@ def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
         plan.pause(member, for_us)
 
 
-def _tell_life(pen: Pen, event: str) -> None:
+def _note_life(pen: Pen, event: str) -> None:
     if pen.write is not None:
         pen.write(("life", pen.now(), pen.process, "", event))
 
 
 async def _end(program: Program, signals: "_Signals | None", log: logging.Logger) -> ShutdownReport:
-    """End the work of a process that was told to stop; told again by `signals`, abort it."""
+    """End the work of a process that was asked to stop; asked again by `signals`, abort it."""
     shutdown = program.make_shutdown()
     if isinstance(shutdown, ExitAtOnce):
-        _tell_life(program.life.pen, "stopped")
+        _note_life(program.life.pen, "stopped")
         # Nothing is settled, committed or closed on the way out: not by a `finally` either.
         logging.shutdown()
         os._exit(0)
@@ -274,7 +274,7 @@ def _ids(assignment: Assignment) -> Ids:
 
 
 def _say_ready(assignment: Assignment, log: logging.Logger, url: str = "") -> None:
-    """Tell whoever started it, in one line, and the log."""
+    """Say so in one line on standard output, and in the log."""
     log.info("ready", extra={"event.action": READY, "url.full": url})
     with suppress(OSError):
         line = {READY: assignment.process, "url": url}
@@ -287,10 +287,10 @@ def _hear(loop: asyncio.AbstractEventLoop, call: Callable[[], None], *_: object)
 
 
 class _Signals:
-    """What the operating system tells the process.
+    """The signals of the operating system.
 
     Attributes:
-        is_ready: what `/ready` says.
+        is_ready: the answer of `/ready`.
         url: where the process answers, "" if it does not.
     """
 
@@ -299,7 +299,7 @@ class _Signals:
         loop.set_exception_handler(self._heard)
         self.is_ready = False
         self.url = ""
-        self._told: asyncio.Future[None] = loop.create_future()
+        self._asked_to_stop: asyncio.Future[None] = loop.create_future()
         self._again: Callable[[], object] = lambda: None
         self._heal: Callable[[], object] = lambda: None
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -307,15 +307,15 @@ class _Signals:
         # Not the loop's: it stays when the loop is closed.
         signal.signal(signal.SIGUSR1, partial(_hear, loop, self._healed))
         if assignment.is_supervised:
-            # Its supervisor has ended, however: nobody will ever tell it anything again.
+            # Its supervisor has ended, however: nobody will ever ask it for anything again.
             loop.add_reader(sys.stdin.fileno(), self._orphaned)
 
     async def wait(self) -> None:
-        """Wait until it is told to stop. Raises what `fail` was given."""
-        await self._told
+        """Wait until it is asked to stop. Raises the error of `fail`."""
+        await self._asked_to_stop
 
     def on_again(self, again: Callable[[], object]) -> None:
-        """Call `again` whenever it is told once more."""
+        """Call `again` whenever it is asked once more."""
         self._again = again
 
     def on_heal(self, heal: Callable[[], object]) -> None:
@@ -324,8 +324,8 @@ class _Signals:
 
     def fail(self, error: BaseException) -> None:
         """A part of the process has failed: it must not go on without it."""
-        if not self._told.done():
-            self._told.set_exception(error)
+        if not self._asked_to_stop.done():
+            self._asked_to_stop.set_exception(error)
 
     def _heard(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A task that nobody waits for has failed; without its subscription a process is none."""
@@ -334,10 +334,10 @@ class _Signals:
             self.fail(context["exception"])
 
     def _stop(self) -> None:
-        if self._told.done():
+        if self._asked_to_stop.done():
             self._again()
         else:
-            self._told.set_result(None)
+            self._asked_to_stop.set_result(None)
 
     def _healed(self) -> None:
         self._heal()

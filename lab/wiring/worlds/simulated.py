@@ -1,8 +1,8 @@
 """The simulated world: servers that survive, processes that do not, on one virtual clock.
 
 Here is the supervisor too: it starts every process again after `run.restart_ms`, whether it was
-killed or had ended by itself. Not here: what a process runs (`programs`), the phases of a run
-(`lab.runner`).
+killed or had ended by itself. Not here: the program of a process (`process/life.py`), the phases of
+a run (`lab.runner`).
 """
 
 import asyncio
@@ -70,23 +70,23 @@ class Member:
         return None if self.program is None else self.program.api
 
     def start(self) -> None:
-        """Begin a life; when it has ended, for whatever reason, begin the next."""
+        """Begin a life; when it has ended, for any reason, begin the next."""
         loop = self._process.start()
-        self._world.tell_life(loop.name, "start")
+        self._world.note_life(loop.name, "start")
         loop.on_kill.append(self._ended)
 
     def crash(self) -> None:
         """SIGKILL."""
         loop = self.loop
         if loop is not None:
-            self._world.tell_life(loop.name, "kill")
+            self._world.note_life(loop.name, "kill")
             self._process.kill()
 
     def term(self) -> None:
         """SIGTERM."""
         loop = self.loop
         if loop is not None and self._stop is not None and not self._stop.done():
-            self._world.tell_life(loop.name, "term")
+            self._world.note_life(loop.name, "term")
             self._stop.set_result(None)
 
     def pause(self, for_us: int) -> None:
@@ -99,7 +99,7 @@ class Member:
         if self._waking is not None:
             self._waking.cancel()
         else:
-            world.tell_life(loop.name, "pause")
+            world.note_life(loop.name, "pause")
             world.servers.log.silent(loop)
             loop.pause()
         self._waking = world.scheduler.root.call_after_us(for_us, self.resume)
@@ -110,7 +110,7 @@ class Member:
         if loop is None or self._waking is None:
             return
         self._awake()
-        world.tell_life(loop.name, "resume")
+        world.note_life(loop.name, "resume")
         world.servers.log.heard(loop)
         loop.resume()
 
@@ -163,16 +163,16 @@ class Member:
         program.begin()
         await stop
         await program.make_shutdown().on_signal()
-        world.tell_life(loop.name, "stopped")
+        world.note_life(loop.name, "stopped")
 
 
 class SimulatedWorld:
     """One simulated world, made and not started. See `lab.runner.World`.
 
     Args:
-        spec: what is to be run.
+        spec: of the run.
         write: takes the entries of the history, or None.
-        scheduler: of its processes; time is what that says.
+        scheduler: of its processes, with their time.
         replace: puts real backends in the place of those in memory.
     """
 
@@ -245,14 +245,14 @@ class SimulatedWorld:
         return not await self.backends.bus.lag()
 
     def strikes_until_us(self) -> int:
-        # What lasts goes on for as long as was asked for, however short the load is.
+        # A lasting fault goes on for its whole length, also with a short load.
         ends = [firing.ends_us for firing in self.plan.timetable()]
         ends += [spec.until_us for spec in self.plan.specs if spec.until_us is not None]
         ends += [member.paused_until_us for member in self.members]
         return max(ends)
 
     async def stop(self) -> None:
-        """Start nobody again, and let the leases of those who died run out."""
+        """Start no process again, and let the leases of the dead run out."""
         for member in self.members:
             member.retire()
         if await self.backends.dedupe.owners():
@@ -264,7 +264,7 @@ class SimulatedWorld:
             if member.loop is not None:
                 member.loop.kill()
 
-    async def tell_what_is_left(self) -> None:
+    async def note_what_is_left(self) -> None:
         for entry in await self.backends.left(self.now_us()):
             self.write(entry)
 
@@ -280,7 +280,7 @@ class SimulatedWorld:
         """An exception that nobody handled is a mistake of the lab's own.
 
         Raises:
-            SimulationError: names the process and what was raised.
+            SimulationError: names the process and the error.
         """
         for error in self.scheduler.errors:
             raise SimulationError(
@@ -288,13 +288,13 @@ class SimulatedWorld:
             ) from error.exception
 
     def close(self) -> None:
-        """Let go of everything: what dead processes hold on to would stay in memory else."""
+        """Let go of everything: else it stays in memory with the dead processes."""
         self.scheduler.close()
         self.servers.store.clear()
         self.servers.dedupe.forget()
         self.servers.log.close()
 
-    def tell_life(self, process: str, event: str) -> None:
+    def note_life(self, process: str, event: str) -> None:
         self.write(("life", self.now_us(), process, "", event))
 
     def _begin(self, kind: str, site: str, firing: Firing) -> None:

@@ -31,7 +31,7 @@ class SimulatedHttp(HttpCaller):
 
     Args:
         root: loop of the client.
-        server: whom it talks to.
+        server: the process that answers.
     """
 
     def __init__(self, root: ProcessLoop, server: Server) -> None:

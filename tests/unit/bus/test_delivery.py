@@ -367,7 +367,7 @@ def test_an_abort_of_a_stop_moves_nothing() -> None:
 
 @pytest.mark.parametrize("is_aborted", [False, True], ids=["", "aborted"])
 def test_a_move_that_fails_has_a_quarter_of_the_rest_and_none_after_an_abort(
-    is_aborted: bool,  # noqa: FBT001
+    is_aborted: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     async def case(world: MemoryBusWorld) -> None:
         member, _due_us = await parked(world, 60 * S, move=unreachable_move)
@@ -447,7 +447,7 @@ def test_a_rebalance_waits_for_what_runs_and_then_fences_it() -> None:
         assert busy.cancelled_us == []
         subscription = member.subscription
         assert (subscription.epoch, subscription.owned) == (0, [])
-        assert subscription._workers.drain is None, "its drain ends with the assignment"
+        assert subscription._settling.drain is None, "its drain ends with the assignment"
 
     run(case)
 
@@ -520,7 +520,7 @@ def test_a_stop_during_a_rebalance_waits_for_what_is_parked() -> None:
 
 @pytest.mark.parametrize("stop_comes_first", [False, True], ids=["rebalance first", "stop first"])
 def test_a_stop_is_over_a_quarter_of_the_rest_before_its_partitions_are_gone(
-    stop_comes_first: bool,  # noqa: FBT001
+    stop_comes_first: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     async def case(world: MemoryBusWorld) -> None:
         member, busy = await occupied(world)
@@ -583,7 +583,7 @@ def test_what_a_stop_still_has_in_hand_when_its_partitions_go_is_abandoned() -> 
 
 @pytest.mark.parametrize("is_stop", [False, True], ids=["rebalance", "stop"])
 def test_a_rebalance_repeats_its_commit_for_two_seconds_and_a_stop_for_half_of_its_rest(
-    is_stop: bool,  # noqa: FBT001
+    is_stop: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     async def case(world: MemoryBusWorld) -> None:
         gate = Gate()

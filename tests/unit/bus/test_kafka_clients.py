@@ -92,7 +92,7 @@ def test_who_publishes_again_at_once_takes_nothing_from_those_who_waited_with_hi
 class Committed(KafkaTopics):
     """Groups that have committed nothing."""
 
-    async def committed(self, group: str) -> dict[Any, int]:  # noqa: ARG002
+    async def committed(self, group: str) -> dict[Any, int]:  # noqa: ARG002 - the shape of `KafkaTopics`
         return {}
 
 

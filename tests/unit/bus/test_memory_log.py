@@ -34,7 +34,7 @@ class Owner(Listener):
         self._takes_us = takes_us
 
     def join(self, *topics: str) -> None:
-        self.loop.create_task(self.consumer.join(topics, self))  # type: ignore[unused-awaitable]
+        self.loop.create_task(self.consumer.join(topics, self))  # type: ignore[unused-awaitable]  # it ends by itself
 
     async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         assert set(partitions) == set(self.owned)
@@ -196,7 +196,7 @@ def test_what_every_declared_group_has_committed_is_trimmed() -> None:
         one.join("orders")
         reader = world.log.consumer("other", "other", other, Unread.EARLIEST)
         listener = Owner(world, "listener")
-        other.create_task(reader.join(["orders"], listener))  # type: ignore[unused-awaitable]
+        other.create_task(reader.join(["orders"], listener))  # type: ignore[unused-awaitable]  # it ends by itself
         await sleep_us(S)
         await world.publish(6_000)
         await world.publish(50, "orders.g.dlq")

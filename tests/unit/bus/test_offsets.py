@@ -42,9 +42,8 @@ def test_the_prefix_stops_before_a_gap_and_jumps_when_it_closes() -> None:
     tracker.settled(2)
     tracker.settled(3)
     assert (tracker.contiguous, tracker.highest, tracker.window) == (1, 3, 3)
-    assert tracker.gaps() == [1]
     tracker.settled(1)
-    assert (tracker.contiguous, tracker.window, tracker.gaps()) == (4, 0, [])
+    assert (tracker.contiguous, tracker.window) == (4, 0)
 
 
 def test_offsets_that_the_log_skips_leave_no_gap() -> None:
@@ -132,4 +131,3 @@ def test_the_prefix_is_what_a_plain_model_says(data: st.DataObject, skips: list[
         assert tracker.window == len(above)
         if not in_hand:
             assert tracker.highest == max(settled, default=-1)
-        assert all(gap in in_hand and gap < tracker.highest for gap in tracker.gaps())

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from lab.domain.codec import encode
 from lab.domain.events import OrderCreated
-from lab.domain.money import CURRENCIES
 from lab.domain.order import NewOrder
 from lab.domain.request import (
     AMOUNT_CENTS_MAX,
     BODY_BYTES_MAX,
+    CURRENCIES,
     ITEMS_MAX,
     TEXT_MAX,
     BodyTooLarge,

@@ -158,12 +158,9 @@ def test_a_fault_says_whether_the_design_promises_to_survive_it(
 def test_a_run_without_these_faults_wraps_nothing() -> None:
     async def main(world: World) -> None:
         bare, publisher = world.bare, world.publisher
-        given = {"plan": world.plan, "clock": world.clock, "network": None}
-        assert around_publisher(publisher, **given) is publisher  # type: ignore[arg-type]
-        assert (
-            around_consumer(bare, group=GROUP, session_us=SESSION_US, **given)  # type: ignore[arg-type]
-            is bare
-        )
+        given: dict[str, Any] = {"plan": world.plan, "clock": world.clock, "network": None}
+        assert around_publisher(publisher, **given) is publisher
+        assert around_consumer(bare, group=GROUP, session_us=SESSION_US, **given) is bare
 
     play(main, "bus.rebalance@payment rate=1", "svc.error rate=1")
 

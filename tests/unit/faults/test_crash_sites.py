@@ -525,7 +525,7 @@ class Claims(DedupeStore):
 
 
 @pytest.mark.parametrize(("state", "survives"), [("acquired", False), ("busy", True)])
-def test_a_crash_after_a_claim_needs_a_claim(state: str, survives: bool) -> None:  # noqa: FBT001
+def test_a_crash_after_a_claim_needs_a_claim(state: str, survives: bool) -> None:  # noqa: FBT001 - a parameter of the test
     world = World(make_plan("proc.crash@dedupe.after_claim rate=1"))
     port = world.faults.around(DedupeStore, Claims(ClaimState(state)))
 
@@ -681,7 +681,7 @@ def app_of(port: Committer) -> App:
 @pytest.mark.parametrize(("subject", "survives"), [(b"1.1", False), (b"2.1", True)])
 def test_any_kills_the_api_within_a_request_of_the_chosen_order(
     subject: bytes,
-    survives: bool,  # noqa: FBT001
+    survives: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     world = World(make_plan("proc.crash@any#1"), Role.API)
     app = world.faults.around_app(app_of(world.faults.around(OrderStore, Store())))

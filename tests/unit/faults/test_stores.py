@@ -76,7 +76,7 @@ async def raised(call: Coroutine[Any, Any, object]) -> LabError | None:
 def test_a_commit_fails_as_the_port_says_and_is_applied_only_if_its_answer_is_lost(
     kind: str,
     error: type[LabError],
-    is_applied: bool,  # noqa: FBT001
+    is_applied: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     async def main(world: MemoryWorld, process: MemoryProcess) -> None:
         orders = make_faults(process, make_plan(kind)).around(OrderStore, process.orders)
@@ -188,7 +188,7 @@ def test_the_order_of_a_statement_is_told_by_its_arguments_or_by_the_work_at_han
             return Ack()
 
         await raised(orders.due(1))
-        await process.call(faults.around_handle(handler)(make_delivery("3.1")))  # type: ignore[arg-type]
+        await process.call(faults.around_handle(handler)(make_delivery("3.1")))  # type: ignore[arg-type]  # it is a coroutine
 
     plan = make_plan("pg.pool_exhausted rate=1")
     in_memory(main)
@@ -207,7 +207,7 @@ def test_a_request_is_the_work_at_hand_of_the_api() -> None:
             raise AssertionError("not asked")
 
         scope = {"headers": [(b"lab-subject", b"5.2")]}
-        await process.call(faults.around_app(app)(scope, nobody, nobody))  # type: ignore[arg-type]
+        await process.call(faults.around_app(app)(scope, nobody, nobody))  # type: ignore[arg-type]  # it is a coroutine
 
     plan = make_plan("pg.pool_exhausted@api rate=1")
     in_memory(main)
@@ -334,7 +334,7 @@ def test_the_order_of_a_command_is_that_of_the_work_at_hand() -> None:
             return Ack()
 
         for subject in ("1.1", "2.1"):
-            await process.call(faults.around_handle(handler)(make_delivery(subject)))  # type: ignore[arg-type]
+            await process.call(faults.around_handle(handler)(make_delivery(subject)))  # type: ignore[arg-type]  # it is a coroutine
 
     plan = make_plan("redis.evict#2 rate=1")
     in_memory(main)

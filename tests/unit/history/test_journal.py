@@ -132,7 +132,7 @@ def test_after_the_first_entry_that_could_not_be_written_nothing_more_is(tmp_pat
 def test_a_journal_belongs_to_its_user_alone(tmp_path: Path) -> None:
     write(tmp_path / "j", PHASE)
 
-    assert os.stat(tmp_path / "j").st_mode & 0o777 == 0o600  # noqa: PTH116
+    assert os.stat(tmp_path / "j").st_mode & 0o777 == 0o600  # noqa: PTH116 - as the system says it
 
 
 def test_sources_are_merged_by_time_and_the_first_one_comes_first_at_one_instant() -> None:

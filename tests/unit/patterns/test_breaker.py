@@ -184,7 +184,7 @@ def test_one_probe_at_a_time_and_a_cancelled_one_frees_its_place() -> None:
     bench.hand.us = 5 * SECOND
     results = []
 
-    async def hang(_order_id: str, *, deadline_us: int) -> str:  # noqa: ARG001
+    async def hang(_order_id: str, *, deadline_us: int) -> str:  # noqa: ARG001 - the port's shape
         await asyncio.get_running_loop().create_future()
         return "never"
 

@@ -109,7 +109,7 @@ def test_the_units_commit_says_who_gives_up_what_and_that_it_is_settled() -> Non
         units.append(unit)
         return await commit(unit)
 
-    orders.commit = noted  # type: ignore[method-assign]
+    orders.commit = noted  # type: ignore[method-assign]  # in this test only
 
     bench.run(redrives=2)
 
@@ -276,7 +276,7 @@ def test_a_conflict_asks_the_service_again() -> None:
         conflicts -= 1
         return Verdict.CONFLICT if conflicts >= 0 else await commit(unit)
 
-    orders.commit = conflicting  # type: ignore[method-assign]
+    orders.commit = conflicting  # type: ignore[method-assign]  # in this test only
 
     assert bench.run() == Ack("dead")
     assert len(bench.asked) == 4
@@ -285,10 +285,10 @@ def test_a_conflict_asks_the_service_again() -> None:
 def test_endless_conflicts_are_given_back_without_an_attempt() -> None:
     bench = Bench()
 
-    async def conflicting(unit: Unit) -> Verdict:  # noqa: ARG001
+    async def conflicting(unit: Unit) -> Verdict:  # noqa: ARG001 - the port's shape
         return Verdict.CONFLICT
 
-    bench.stores.store.orders.commit = conflicting  # type: ignore[method-assign]
+    bench.stores.store.orders.commit = conflicting  # type: ignore[method-assign]  # in this test only
 
     assert bench.run() == Retry(SECOND, counts=False)
     assert bench.log.records == []

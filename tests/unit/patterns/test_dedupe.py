@@ -46,8 +46,8 @@ class LosesItsEnd(DownStore):
     def __init__(self, store: DedupeStore) -> None:
         self._store = store
 
-    async def claim(self, *given: object, **named: object) -> Claim:
-        return await self._store.claim(*given, **named)  # type: ignore[arg-type]
+    async def claim(self, *given: Any, **named: Any) -> Claim:
+        return await self._store.claim(*given, **named)
 
 
 def make_dedupe(

@@ -1,5 +1,8 @@
 """The inbox: an outcome is followed, and the first committer wins."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -47,10 +50,10 @@ def test_an_event_that_is_done_reaches_no_handler() -> None:
 
 
 @pytest.mark.parametrize("make", [make_inbox, lambda s, r: NoInbox(s.store.orders, republish=r)])
-def test_a_dead_event_has_its_letter_published_again(make: object) -> None:
+def test_a_dead_event_has_its_letter_published_again(make: Callable[..., Any]) -> None:
     stores, inner, republished = Stores(), Inner(), Republished()
     put_outcome(stores, is_dead=True, redrives=1)
-    inbox = make(stores, republished)  # type: ignore[operator]
+    inbox = make(stores, republished)
 
     settled = at_once(inbox.link(inner)(make_delivery(redrives=1)))
 
@@ -70,7 +73,7 @@ def test_a_dead_event_has_its_letter_published_again(make: object) -> None:
 )
 @pytest.mark.parametrize("make", [make_inbox, lambda s, r: NoInbox(s.store.orders, republish=r)])
 def test_a_dead_letter_that_cannot_be_published_again_waits_and_is_no_attempt(
-    make: object, failure: LabError, settlement: Settlement
+    make: Callable[..., Any], failure: LabError, settlement: Settlement
 ) -> None:
     stores = Stores()
     put_outcome(stores, is_dead=True)
@@ -78,7 +81,7 @@ def test_a_dead_letter_that_cannot_be_published_again_waits_and_is_no_attempt(
     async def fail(_delivery: Delivery) -> None:
         raise failure
 
-    inbox = make(stores, fail)  # type: ignore[operator]
+    inbox = make(stores, fail)
 
     assert at_once(inbox.link(Inner())(make_delivery())) == settlement
     if isinstance(inbox, Inbox):
@@ -178,7 +181,7 @@ class Units:
     def __init__(self) -> None:
         self.units: list[Unit] = []
 
-    async def outcome(self, group: str, event_id: str) -> None:  # noqa: ARG002
+    async def outcome(self, group: str, event_id: str) -> None:  # noqa: ARG002 - the port's shape
         return None
 
     async def commit(self, unit: Unit) -> Verdict:
@@ -189,7 +192,7 @@ class Units:
 
 @pytest.mark.parametrize("has_inbox", [True, False])
 def test_a_unit_says_who_commits_it_because_of_what_and_whether_that_settles_it(
-    has_inbox: bool,  # noqa: FBT001
+    has_inbox: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     units, delivery = Units(), make_delivery(redrives=2)
     inbox: Inbox | NoInbox = NoInbox(units, republish=Republished())
@@ -208,10 +211,10 @@ def test_a_unit_says_who_commits_it_because_of_what_and_whether_that_settles_it(
 @pytest.mark.parametrize(
     "make", [make_inbox, lambda s: NoInbox(s.store.orders, republish=Republished())]
 )
-def test_the_links_inside_get_the_delivery(make: object) -> None:
+def test_the_links_inside_get_the_delivery(make: Callable[..., Any]) -> None:
     inner, delivery = Inner(), make_delivery()
 
-    at_once(make(Stores()).link(inner)(delivery))  # type: ignore[operator]
+    at_once(make(Stores()).link(inner)(delivery))
 
     assert inner.seen == [delivery]
 

@@ -151,7 +151,7 @@ def test_an_alarm_runs_the_head_and_comes_again_until_the_last_row_is_gone() -> 
 
     assert [(each.event_id, each.attempt) for each in bench.inner.seen] == [("e1", 4), ("e2", 1)]
     assert bench.inner.seen[0].record.topic == "orders"
-    assert bench.stores.server.key_retry.locks == 0
+    assert bench.stores.server.key_retry.rows() == []
 
 
 def test_a_head_runs_as_it_failed_under_the_epoch_of_its_alarm() -> None:
@@ -194,7 +194,7 @@ def test_who_wants_to_know_the_stores_time_asks_about_its_own_key() -> None:
         asked.add((group, key))
         return await head(group, key)
 
-    bench.stores.store.key_retry.head = noted  # type: ignore[method-assign]
+    bench.stores.store.key_retry.head = noted  # type: ignore[method-assign]  # in this test only
     waits = make_delivery("e2")
     waits.wait_us = SECOND
 
@@ -225,7 +225,7 @@ def test_a_head_is_written_anew_only_for_a_further_attempt() -> None:
         rows.append(row.attempts)
         return await reschedule(row)
 
-    store.reschedule = noted  # type: ignore[method-assign]
+    store.reschedule = noted  # type: ignore[method-assign]  # in this test only
 
     for attempt in (2, 2, 3):
         bench.park(attempt=attempt)
@@ -237,10 +237,10 @@ def test_a_head_that_somebody_finishes_while_it_is_parked_again_is_looked_at_aga
     bench = Bench()
     bench.park(attempt=1)
 
-    async def finished_meanwhile(row: WaitingRow) -> bool:  # noqa: ARG001
+    async def finished_meanwhile(row: WaitingRow) -> bool:  # noqa: ARG001 - the port's shape
         return False
 
-    bench.stores.store.key_retry.reschedule = finished_meanwhile  # type: ignore[method-assign]
+    bench.stores.store.key_retry.reschedule = finished_meanwhile  # type: ignore[method-assign]  # in this test only
 
     again = at_once(bench.parking.park(make_delivery(attempt=2), tier=1, delay_us=5))
 
@@ -252,10 +252,10 @@ def test_a_head_that_was_finished_between_two_looks_is_done() -> None:
     bench = Bench()
     bench.park()
 
-    async def gone(group: str, key: str) -> Any:  # noqa: ARG001
+    async def gone(group: str, key: str) -> Any:  # noqa: ARG001 - the port's shape
         return None, 0
 
-    bench.stores.store.key_retry.head = gone  # type: ignore[method-assign]
+    bench.stores.store.key_retry.head = gone  # type: ignore[method-assign]  # in this test only
 
     assert at_once(bench.link(make_delivery("e1"))) == Ack("done")
 
@@ -419,7 +419,7 @@ def test_a_first_delivery_does_not_look_twice() -> None:
         looks += 1
         return await head(group, key)
 
-    bench.stores.store.key_retry.head = counted  # type: ignore[method-assign]
+    bench.stores.store.key_retry.head = counted  # type: ignore[method-assign]  # in this test only
 
     at_once(bench.link(make_delivery("e1", starts_known=True)))
     assert looks == 0
@@ -543,7 +543,7 @@ def test_plain_tiers_send_the_record_itself_and_lock_nothing() -> None:
 
     (sent,) = log.records
     assert (sent.topic, text(sent, "lab-attempt")) == (RETRY_1, "4")
-    assert stores.server.key_retry.locks == 0
+    assert stores.server.key_retry.rows() == []
 
 
 def test_a_record_of_a_plain_tier_waits_for_its_time_and_goes_on_counting() -> None:

@@ -126,7 +126,7 @@ class AlarmBeforeLock(KeyParking):
 class NoAlarm(KeyParking):
     """Commits the row and acknowledges; nobody will come for it."""
 
-    async def alarm(self, head: WaitingRow, tier: int) -> Settlement:  # noqa: ARG002
+    async def alarm(self, head: WaitingRow, tier: int) -> Settlement:  # noqa: ARG002 - the port's shape
         return PARKED
 
 

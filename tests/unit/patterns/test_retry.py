@@ -50,7 +50,7 @@ class Parked(Parking):
         self.tiers: list[tuple[int, int]] = []
         self._failures = list(failures)
 
-    async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:  # noqa: ARG002
+    async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:  # noqa: ARG002 - the port's shape
         if self._failures:
             raise self._failures.pop(0)
         self.tiers.append((tier, delay_us))
@@ -317,7 +317,7 @@ def test_what_is_parked_is_the_delivery_that_failed() -> None:
     parked = []
 
     class Keeps(Parked):
-        async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:  # noqa: ARG002
+        async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:  # noqa: ARG002 - the port's shape
             parked.append(delivery)
             return Ack("parked")
 

@@ -299,7 +299,7 @@ async def test_a_stop_does_not_say_that_nothing_was_done(world: HttpWorld) -> No
         assert not call.done()
 
     world.server.stop()
-    await world.server.wait_stopped()
+    await world.server._server.stopped.wait()
 
     assert await call is Indeterminate
 

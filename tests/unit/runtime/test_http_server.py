@@ -78,7 +78,7 @@ def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
     class Seen(asyncio.SelectorEventLoop):
         def _make_socket_transport(self, sock: socket.socket, *args: Any, **more: Any) -> Any:
             accepted.append(sock)
-            return super()._make_socket_transport(sock, *args, **more)  # type: ignore[misc]
+            return super()._make_socket_transport(sock, *args, **more)  # type: ignore[misc]  # asyncio's own
 
     async def main() -> None:
         app = App()
@@ -147,7 +147,7 @@ def test_stopping_answers_what_is_in_hand_and_takes_nothing_new() -> None:
                 await ask(late)
             app.go.set()
             assert (await call).status == 200
-        await server.wait_stopped()
+        await server._server.stopped.wait()
 
     with_app(main)
 
@@ -171,7 +171,7 @@ def test_what_outlasts_the_grace_is_cancelled() -> None:
             call = asyncio.create_task(ask(caller))
             await app.entered.wait()
             server.stop()
-            await server.wait_stopped()
+            await server._server.stopped.wait()
             assert app.cancelled
             assert (await call).status == 500
 
@@ -186,7 +186,7 @@ def test_an_abort_answers_nothing() -> None:
             server.abort()
             with pytest.raises(NoAnswer):
                 await call
-            await server.wait_stopped()
+            await server._server.stopped.wait()
         assert app.cancelled
 
     with_app(main, grace_us=3_600 * SECOND)

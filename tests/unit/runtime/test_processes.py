@@ -8,8 +8,9 @@ import pytest
 
 from lab.runtime.clock import SystemClock, VirtualClock
 from lab.runtime.process_loop import ProcessLoop
-from lab.runtime.processes import AsyncTasks, SimProcess, crash_here
+from lab.runtime.processes import AsyncTasks, SimProcess
 from lab.runtime.virtual_loop import Scheduler, sleep_us, suspend
+from tests.kit.process_ends import crash_here, wait_exit
 
 T = TypeVar("T")
 Order = Literal["fifo", "shuffle"]
@@ -46,18 +47,18 @@ def test_a_restarted_process_runs_its_program_afresh() -> None:
     process = SimProcess(scheduler, "payment", program)
 
     async def main() -> None:
-        assert not process.alive
         assert process.incarnation == 0
         first = process.start()
         assert process.start() is first, "it runs already"
         await sleep_us(15)
-        second = process.restart()
+        process.kill()
+        second = process.start()
         assert first.dead
         assert process.loop is second
         await sleep_us(15)
         process.kill()
         process.kill()
-        assert not process.alive
+        assert second.dead
         assert process.incarnation == 2
         await sleep_us(100)
 
@@ -81,9 +82,9 @@ def test_a_process_ends_with_its_program() -> None:
     process = SimProcess(scheduler, "payment", program)
 
     async def main() -> None:
-        await process.wait_exit()
+        await wait_exit(process)
         process.start()
-        await process.wait_exit()
+        await wait_exit(process)
         events.append(f"exit seen at {scheduler.now_us}")
         await sleep_us(100)
 
@@ -102,37 +103,13 @@ def test_an_exception_of_a_program_is_recorded_and_ends_the_process() -> None:
 
     async def main() -> None:
         process.start()
-        await process.wait_exit()
+        await wait_exit(process)
 
     scheduler.run(main())
-    assert not process.alive
+    assert process.loop is None
     assert [(e.process, type(e.exception)) for e in scheduler.errors] == [
         ("payment", ZeroDivisionError)
     ]
-
-
-def test_a_task_can_be_started_in_a_running_process_only() -> None:
-    scheduler = Scheduler()
-    ran: list[object] = []
-
-    async def program(_loop: ProcessLoop) -> None:
-        await sleep_us(100)
-
-    async def signal() -> None:
-        ran.append(asyncio.get_running_loop())
-
-    process = SimProcess(scheduler, "payment", program)
-
-    async def main() -> None:
-        with pytest.raises(ValueError, match="'payment' does not run: start it first"):
-            process.spawn(signal)
-        loop = process.start()
-        process.spawn(signal)
-        await sleep_us(1)
-        assert ran == [loop]
-
-    with scheduler:
-        scheduler.run(main())
 
 
 def test_a_process_that_crashes_itself_stops_at_that_await() -> None:
@@ -150,7 +127,7 @@ def test_a_process_that_crashes_itself_stops_at_that_await() -> None:
 
     async def main() -> None:
         process.start()
-        await process.wait_exit()
+        await wait_exit(process)
         await sleep_us(10)
 
     scheduler.run(main())

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,10 @@ from lab.runtime.errors import DeadlockError, RealIOError, SimulationError, Time
 from lab.runtime.http_caller import http_caller
 from lab.runtime.http_server import http_server
 from lab.runtime.process_loop import ProcessLoop
-from lab.runtime.processes import SimProcess, crash_here
+from lab.runtime.processes import SimProcess
 from lab.runtime.virtual_loop import sleep_us, suspend
 from lab.runtime.wall_loop import WallLoop, WallScheduler
+from tests.kit.process_ends import crash_here, wait_exit
 from tests.kit.pythons import VERSIONS, lab_python
 from tests.kit.wall_world import SECOND_US, call, run
 
@@ -143,7 +145,7 @@ def test_a_world_in_which_nothing_can_happen_any_more_says_who_waits() -> None:
     async def waits_for_ever() -> None:
         await asyncio.get_running_loop().create_future()
 
-    with WallScheduler() as world, pytest.raises(DeadlockError, match="harness: main at unit/"):
+    with WallScheduler() as world, pytest.raises(DeadlockError, match="harness: main at runtime/"):
         world.run(waits_for_ever())
 
 
@@ -274,7 +276,7 @@ def test_what_a_process_opens_in_the_step_in_which_it_died_is_closed() -> None:
         made: list[socket.socket] = []
 
         async def dies() -> None:
-            asyncio.get_running_loop().kill()  # type: ignore[attr-defined]
+            asyncio.get_running_loop().kill()  # type: ignore[attr-defined]  # it is a ProcessLoop
             made.append(socket.socket())
             await asyncio.open_connection(HOST, 1)
 
@@ -359,7 +361,8 @@ def test_a_killed_server_starts_again_on_its_port() -> None:
         server = SimProcess(world, "server", program)
         for life in range(3):
             started = world.root.create_future()
-            server.restart()
+            server.kill()
+            server.start()
             await started
             async with connection(echo.port) as streams:
                 assert await talk(streams, f"life {life}") == [f"life {life}"] * 2
@@ -379,11 +382,11 @@ def test_a_process_whose_program_ends_leaves_no_connection() -> None:
             listening.listen()
             process = SimProcess(world, "p", program)
             process.start()
-            await process.wait_exit()
+            await wait_exit(process)
             accepted, _ = listening.accept()
             with accepted:
                 assert accepted.recv(1) == b""
-        assert not process.alive
+        assert process.loop is None
 
     run(main)
 
@@ -400,7 +403,7 @@ def test_a_process_may_crash_at_an_await_of_its_own() -> None:
 
         process = SimProcess(world, "p", program)
         process.start()
-        await process.wait_exit()
+        await wait_exit(process)
         return trace
 
     assert run(main) == []
@@ -430,15 +433,15 @@ def test_closing_the_world_ends_every_connection_and_runs_no_code() -> None:
 # ---- HTTP between two processes
 
 
-async def answer_with_path(scope: object, receive: object, send: object) -> None:
+async def answer_with_path(scope: Any, receive: Any, send: Any) -> None:
     """An ASGI app."""
-    path = scope["path"].encode()  # type: ignore[index]
+    path = scope["path"].encode()
     length = (b"content-length", b"%d" % len(path))
-    await receive()  # type: ignore[operator]
+    await receive()
     if path == b"/hang":
         await asyncio.get_running_loop().create_future()
-    await send({"type": "http.response.start", "status": 200, "headers": [length]})  # type: ignore[operator]
-    await send({"type": "http.response.body", "body": path})  # type: ignore[operator]
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    await send({"type": "http.response.body", "body": path})
 
 
 def test_http_works_between_processes_and_tells_a_killed_server_from_a_missing_one() -> None:
@@ -600,7 +603,7 @@ def test_names_are_resolved_while_the_others_run_and_not_for_the_dead() -> None:
     async def main(world: WallScheduler) -> None:
         victim, other = world.process("victim"), world.process("other")
 
-        async def resolves(port: int) -> object:
+        async def resolves(port: int) -> Any:
             return await asyncio.get_running_loop().getaddrinfo(HOST, port, type=socket.SOCK_STREAM)
 
         lost = call(victim, resolves(1))
@@ -608,7 +611,7 @@ def test_names_are_resolved_while_the_others_run_and_not_for_the_dead() -> None:
         await suspend()
         victim.kill()
         assert lost.cancelled()
-        assert (HOST, 2) in [each[4] for each in await kept]  # type: ignore[attr-defined]
+        assert (HOST, 2) in [each[4] for each in await kept]
 
     run(main)
 
@@ -676,7 +679,7 @@ def test_a_handler_of_the_interpreter_may_turn_a_signal_into_a_cancellation() ->
     async def main(world: WallScheduler) -> None:
         task = asyncio.current_task()
         assert task is not None
-        interrupted = lambda *_: world.root.call_soon_threadsafe(task.cancel)  # noqa: E731
+        interrupted = lambda *_: world.root.call_soon_threadsafe(task.cancel)  # noqa: E731 - a handler that closes over this run
         before = signal.signal(signal.SIGINT, interrupted)
         try:
             # Nothing is ready: the signal finds the scheduler waiting.

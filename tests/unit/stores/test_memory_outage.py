@@ -146,7 +146,7 @@ def test_dedupe_is_down_for_everybody_and_keeps_its_claims() -> None:
                 store.claim("payment", "other", owner="two", lease_us=MS),
                 store.complete("payment", "other", owner="two", fence=1, window_us=MS),
                 store.release("payment", "other", owner="two", fence=1),
-                store.evict("payment", "other"),  # type: ignore[attr-defined]
+                store.evict("payment", "other"),  # type: ignore[attr-defined]  # it is a MemoryDedupe
             ):
                 assert await raised(call) is Down
         world.dedupe.end_outage()

@@ -64,7 +64,7 @@ def test_a_process_killed_while_its_commit_is_under_way_applied_nothing() -> Non
     with memory_world() as world:
         world.run(main(world))
         assert list(world.store.orders()) == []
-        assert world.store.key_retry.locks == 0
+        assert world.store.key_retry.rows() == []
         assert world.facts == []
         assert world.store.outbox.lock(world.process("relay").loop) == 0, "no shard is owned"
 

@@ -34,7 +34,7 @@ class SlowBackend(Backend):
         self.refusal: EnvironmentNotReady | None = None
         self.gone: Down | EnvironmentNotReady | None = None
 
-    async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002
+    async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002 - the port's shape
         self.is_asked.set()
         await self.may_answer.wait()
         if self.refusal is not None:
@@ -140,7 +140,7 @@ def test_leases_that_nobody_can_look_at_are_not_given_back() -> None:
     redis = RedisBackend(where, compares_fences=True)
     assert asyncio.run(redis.owners()) is None
     checker = Checker(CONTRACT, only=("no-leak",))
-    backends = Backends(bus=Owing(), store=Owing(), dedupe=redis, third=Owing())  # type: ignore[arg-type]
+    backends = Backends(bus=Owing(), store=Owing(), dedupe=redis, third=Owing())  # type: ignore[arg-type]  # it has what is asked of all of them
     checker.take(asyncio.run(backends.left(7)))
     (finding,) = checker.findings()
     assert finding.verdict is Verdict.UNKNOWN

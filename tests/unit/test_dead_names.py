@@ -1,0 +1,104 @@
+"""No name of the package is there for the tests alone.
+
+A name counts as used wherever it is written, so one that something else has too may pass.
+Not here: names that begin with an underscore.
+
+Source: vulture, which finds names that nothing uses.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+from vulture import Vulture
+
+TOP: Final = Path(__file__).resolve().parents[2]
+
+ASYNCIO: Final = "asyncio calls it"
+RESULT: Final = "a field of a published JSON document"
+LIBRARY: Final = "the library reads it"
+
+USED_ELSEWHERE: Final[Mapping[str, str]] = {
+    "lab/bench/baselines/raw_asgi.py:connection_lost": ASYNCIO,
+    "lab/bench/baselines/raw_asgi.py:connection_made": ASYNCIO,
+    "lab/bench/baselines/raw_asgi.py:data_received": ASYNCIO,
+    "lab/bench/bench.py:schema_version": RESULT,
+    "lab/bench/real.py:schema_version": RESULT,
+    "lab/bus/kafka/member.py:on_partitions_assigned": "aiokafka calls it",
+    "lab/bus/kafka/member.py:on_partitions_revoked": "aiokafka calls it",
+    "lab/bus/loop/delivery.py:uncommitted_max": "the contract of every bus is tested by it",
+    "lab/cli/render.py:raised": "an argument that every `__exit__` is given",
+    "lab/faults/remote/server.py:connection_lost": ASYNCIO,
+    "lab/faults/remote/server.py:connection_made": ASYNCIO,
+    "lab/faults/remote/server.py:data_received": ASYNCIO,
+    "lab/history/shapes.py:Head": "says what every entry begins with",
+    "lab/history/shapes.py:SHAPES": "the fields of every entry, for whoever reads a history",
+    "lab/providers/http_front.py:redirect_slashes": LIBRARY,
+    "lab/report/result.py:history_entries": RESULT,
+    "lab/report/result.py:schema_version": RESULT,
+    "lab/report/result.py:versions": RESULT,
+    "lab/report/result.py:witness_order": RESULT,
+    "lab/report/seeds.py:schema_version": RESULT,
+    "lab/runtime/http_server.py:capture_signals": "uvicorn calls it",
+    "lab/runtime/http_server.py:force_exit": LIBRARY,
+    "lab/runtime/http_server.py:should_exit": LIBRARY,
+    "lab/runtime/process_loop.py:get_debug": ASYNCIO,
+    "lab/runtime/process_loop.py:get_exception_handler": ASYNCIO,
+    "lab/runtime/process_loop.py:get_task_factory": ASYNCIO,
+    "lab/runtime/process_loop.py:is_running": ASYNCIO,
+    "lab/runtime/process_loop.py:set_debug": ASYNCIO,
+    "lab/runtime/process_loop.py:shutdown_asyncgens": ASYNCIO,
+    "lab/runtime/process_loop.py:shutdown_default_executor": ASYNCIO,
+    "lab/stores/redis/dedupe.py:connection_kwargs": LIBRARY,
+}
+
+REFUSED_BY_NAME: Final = "lab/runtime/real_io.py"
+"""What asyncio's loops have and a simulated one refuses: each name says what was touched."""
+
+
+def names_that_nothing_uses(folder: Path) -> set[str]:
+    """`file:name` of every public name below `folder` that no file there uses."""
+    finder = Vulture()
+    finder.scavenge([folder])
+    return {
+        f"{found.filename.relative_to(folder.parent).as_posix()}:{found.name}"
+        for found in finder.get_unused_code()
+        if not found.name.startswith("_")
+    }
+
+
+@pytest.fixture(scope="module")
+def unused() -> set[str]:
+    return names_that_nothing_uses(TOP / "lab")
+
+
+@pytest.mark.slow
+def test_no_name_is_there_for_the_tests_alone(unused: set[str]) -> None:
+    refused = {name for name in unused if name.startswith(f"{REFUSED_BY_NAME}:")}
+    assert unused - refused - set(USED_ELSEWHERE) == set()
+    assert len(refused) > 20
+
+
+@pytest.mark.slow
+def test_no_exception_has_outlived_its_name(unused: set[str]) -> None:
+    assert set(USED_ELSEWHERE) - unused == set()
+
+
+def test_a_name_that_only_a_test_uses_is_found(tmp_path: Path) -> None:
+    house = tmp_path / "house"
+    house.mkdir()
+    (house / "used.py").write_text(
+        '"""."""\n\nLIMIT = 1\n\n\nclass Cat:\n    def purr(self):\n        return LIMIT\n\n'
+        "    def sleep(self):\n        return self._dream()\n\n    def _dream(self):\n        ...\n"
+    )
+    (house / "main.py").write_text(
+        '"""."""\n\nfrom house.used import Cat\n\nOLD = 2\n\n\ndef main():\n    Cat().purr()\n\n\n'
+        'if __name__ == "__main__":\n    main()\n'
+    )
+    (tmp_path / "test_house.py").write_text(
+        "from house.main import OLD\nfrom house.used import Cat\n\n\n"
+        "def test_sleep():\n    assert Cat().sleep() != OLD\n"
+    )
+
+    assert names_that_nothing_uses(house) == {"house/main.py:OLD", "house/used.py:sleep"}
