@@ -40,6 +40,7 @@ def make_timeout(life: Life, policy: Policy) -> Timeout | NoTimeout:
     """Deadlines of handlers and of calls to third parties."""
     return policy.part(Switches.timeout)(
         handler_us=policy.settings.us("timeout.handler_ms"),
+        provider_us=policy.settings.us("timeout.provider_ms"),
         clock=life.clock.now_us,
         pen=life.pen,
     )

@@ -185,6 +185,7 @@ def test_a_run_stands_in_the_history_with_its_end() -> None:
 def make_timeout(scheduler: Scheduler, entries: Entries) -> Timeout:
     return Timeout(
         handler_us=10 * SECOND,
+        provider_us=2 * SECOND,
         clock=scheduler.root.now_us,
         pen=make_pen(scheduler.root.now_us, entries),
     )
