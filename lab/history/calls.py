@@ -2,8 +2,8 @@
 
 A `*.begin` is written before the deed, a `*.end` after it; a begin without an end means that the
 process died in between: the call may or may not have happened. Each class is named after its kind.
-`result` is the verdict (`committed`, `captured`, ...) or the name of an error class, in all classes
-that have it. Not here: facts of witnesses that survive crashes (`facts`), and the rules that hold
+`result`, where a class has it, is a verdict such as `committed` or `captured`, or the name of an
+error class. Not here: facts of witnesses that survive crashes (`facts`), and the rules that hold
 for every entry (`entries`).
 """
 

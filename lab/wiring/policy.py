@@ -8,7 +8,7 @@ which the parts are put together (`process`).
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from lab.faults.plan.plan import FaultPlan
 from lab.patterns.breaker import Breaker, NoBreaker
@@ -85,10 +85,6 @@ class Switches:
     breaker = Switch("breaker", Place.CALL, Breaker, NoBreaker)
     compensation = Switch("compensation", Place.CALL, RefundLateCaptures, KeepLateCaptures)
     redrive = Switch("redrive", Place.OPERATOR, Redrive, None)
-
-
-TABLE: Final = tuple(row for row in vars(Switches).values() if isinstance(row, Switch))
-"""The rows in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

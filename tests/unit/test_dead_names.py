@@ -13,6 +13,8 @@ from typing import Final
 import pytest
 from vulture import Vulture
 
+from lab.cli.chaos import FAULT_FLAGS
+
 TOP: Final = Path(__file__).resolve().parents[2]
 
 ASYNCIO: Final = "asyncio calls it"
@@ -23,8 +25,7 @@ USED_ELSEWHERE: Final[Mapping[str, str]] = {
     "lab/bench/baselines/raw_asgi.py:connection_lost": ASYNCIO,
     "lab/bench/baselines/raw_asgi.py:connection_made": ASYNCIO,
     "lab/bench/baselines/raw_asgi.py:data_received": ASYNCIO,
-    "lab/bench/bench.py:schema_version": RESULT,
-    "lab/bench/real.py:schema_version": RESULT,
+    "lab/bench/report.py:schema_version": RESULT,
     "lab/bus/kafka/member.py:on_partitions_assigned": "aiokafka calls it",
     "lab/bus/kafka/member.py:on_partitions_revoked": "aiokafka calls it",
     "lab/bus/loop/delivery.py:uncommitted_max": "the contract of every bus is tested by it",
@@ -32,8 +33,6 @@ USED_ELSEWHERE: Final[Mapping[str, str]] = {
     "lab/faults/remote/server.py:connection_lost": ASYNCIO,
     "lab/faults/remote/server.py:connection_made": ASYNCIO,
     "lab/faults/remote/server.py:data_received": ASYNCIO,
-    "lab/history/shapes.py:Head": "says what every entry begins with",
-    "lab/history/shapes.py:SHAPES": "the fields of every entry, for whoever reads a history",
     "lab/providers/http_front.py:redirect_slashes": LIBRARY,
     "lab/report/result.py:history_entries": RESULT,
     "lab/report/result.py:schema_version": RESULT,
@@ -52,6 +51,9 @@ USED_ELSEWHERE: Final[Mapping[str, str]] = {
     "lab/runtime/process_loop.py:shutdown_default_executor": ASYNCIO,
     "lab/stores/redis/dedupe.py:connection_kwargs": LIBRARY,
 }
+
+FLAGS: Final = "lab/cli/chaos.py:"
+"""Each flag is a field that a row of `FAULT_FLAGS` reads by its name."""
 
 REFUSED_BY_NAME: Final = "lab/runtime/real_io.py"
 """What asyncio's loops have and a simulated one refuses: each name says what was touched."""
@@ -76,7 +78,8 @@ def unused() -> set[str]:
 @pytest.mark.slow
 def test_no_name_is_there_for_the_tests_alone(unused: set[str]) -> None:
     refused = {name for name in unused if name.startswith(f"{REFUSED_BY_NAME}:")}
-    assert unused - refused - set(USED_ELSEWHERE) == set()
+    flags = {f"{FLAGS}{flag.field}" for flag in FAULT_FLAGS}
+    assert unused - refused - flags - set(USED_ELSEWHERE) == set()
     assert len(refused) > 20
 
 

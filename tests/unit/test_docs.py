@@ -14,8 +14,6 @@ PAGES: Final = sorted(DOCS.rglob("*.md"))
 FRONT: Final = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "tests" / "README.md"]
 DATED: Final = DOCS / "adr"
 """Decisions name files as they were called on their day."""
-AHEAD: Final = ("lab/wiring/policy.py",)
-"""Named by the pages, and not there yet."""
 
 LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED: Final = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -75,7 +73,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
 def missing_files(text: str) -> list[str]:
     """The files and folders that a text names, from the top, and that do not exist."""
     named = dict.fromkeys(path.rstrip("/.") for path in PATH.findall(text))
-    return [name for name in named if name not in AHEAD and not any(TOP.glob(name))]
+    return [name for name in named if not any(TOP.glob(name))]
 
 
 @pytest.mark.parametrize(
@@ -91,10 +89,6 @@ def test_a_file_that_does_not_exist_is_noticed() -> None:
     text = "`lab/runner.py`, lab/bus/kafka/, `tests/*/README.md`, and lab/gone.py."
 
     assert missing_files(text) == ["lab/gone.py"]
-
-
-def test_a_file_that_has_come_is_named_ahead_no_more() -> None:
-    assert [name for name in AHEAD if (TOP / name).exists()] == []
 
 
 def glossary() -> list[list[str]]:

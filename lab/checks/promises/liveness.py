@@ -1,6 +1,7 @@
 """Promises about the end: after heal, everything that was accepted comes to its end.
 
-They are judged only when the run has ended. Not here: the time until then (`run_numbers`).
+They are judged only when the run has ended. Not here: the time until then
+(`lab.checks.run_numbers`).
 """
 
 from collections.abc import Sequence

@@ -13,9 +13,10 @@ from lab.patterns.fencing import accept_any, accept_present
 from lab.ports.bus import Delivery, Settlement
 from lab.runtime.chance import Chance
 from lab.settings import SIMULATED, settings_for
-from lab.wiring.policy import TABLE, Place, Policy, Switches
+from lab.wiring.policy import Place, Policy, Switch, Switches
 
 LAB = Path(patterns.__file__).parents[1]
+TABLE = tuple(row for row in vars(Switches).values() if isinstance(row, Switch))
 NAMES = [row.name for row in TABLE]
 
 
