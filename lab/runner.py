@@ -79,7 +79,7 @@ class Operator(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class RunLimits:
     """How long the phases of a run may take; microseconds.
 
     Attributes:
@@ -97,7 +97,7 @@ async def drive(
     orders: Iterator[PlannedOrder],
     *,
     total: int,
-    limits: Limits,
+    limits: RunLimits,
     operator: Operator | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -107,7 +107,7 @@ async def drive(
         world: made, not started.
         orders: the load, in order of arrival.
         total: how many there will be, 0 if nobody knows; only for `progress`.
-        limits: see `Limits`.
+        limits: see `RunLimits`.
         operator: looks after dead letters; None: nobody does.
         progress: told how far it is.
     """

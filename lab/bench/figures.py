@@ -12,7 +12,7 @@ import msgspec
 Of = Literal["ratio", "value"]
 
 
-class Goal(msgspec.Struct, frozen=True, kw_only=True):
+class BenchGoal(msgspec.Struct, frozen=True, kw_only=True):
     """The goal of a figure.
 
     Attributes:
@@ -54,19 +54,19 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     ratio: float
     low: float
     high: float
-    goal: Goal | None
+    goal: BenchGoal | None
     reached: bool | None
     how: str
 
 
-def at_most(limit: float, of: Of = "ratio") -> Goal:
+def at_most(limit: float, of: Of = "ratio") -> BenchGoal:
     """A goal that is missed above `limit`."""
-    return Goal(of=of, bound="at most", limit=limit)
+    return BenchGoal(of=of, bound="at most", limit=limit)
 
 
-def at_least(limit: float, of: Of = "ratio") -> Goal:
+def at_least(limit: float, of: Of = "ratio") -> BenchGoal:
     """A goal that is missed below `limit`."""
-    return Goal(of=of, bound="at least", limit=limit)
+    return BenchGoal(of=of, bound="at least", limit=limit)
 
 
 def make_figure(
@@ -76,7 +76,7 @@ def make_figure(
     unit: str,
     against: str,
     how: str,
-    goal: Goal | None = None,
+    goal: BenchGoal | None = None,
 ) -> Figure:
     """A figure out of a value and a baseline for each round.
 

@@ -12,13 +12,13 @@ from lab.bench.real_kafka import HANDLER_S, KEYS, PARTITIONS, WORKERS
 from lab.bench.real_postgres import CALLERS
 from lab.bench.real_redis import HANDLERS
 from lab.bench.real_rounds import RealRound
-from lab.bench.real_verdict import Verdict
+from lab.bench.real_verdict import VerdictTime
 
 VERDICT_ORDERS: Final = 200
 """The whole run has a goal for so many orders only."""
 
 
-def all_of(rounds: Sequence[RealRound], verdict: Verdict) -> tuple[Figure, ...]:
+def all_of(rounds: Sequence[RealRound], verdict: VerdictTime) -> tuple[Figure, ...]:
     """Every figure, in the order in which they are shown."""
     return (
         events(rounds),
@@ -114,7 +114,7 @@ def posts(rounds: Sequence[RealRound]) -> Figure:
     )
 
 
-def run(verdict: Verdict) -> Figure:
+def run(verdict: VerdictTime) -> Figure:
     """The wait of a person who types the command."""
     orders = verdict.orders
     goal = at_most(10, of="value") if orders == VERDICT_ORDERS else None

@@ -17,7 +17,7 @@ from lab.bench.load import BenchError
 from lab.domain.order import Order
 from lab.history.pen import Pen
 from lab.patterns.http_idempotency import StoredKeys
-from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Outcome, Unit, Verdict
+from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Outcome, Unit, UnitVerdict
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import LOOPBACK, AsgiApp, http_server
 from lab.runtime.ids import TimeOrderedIds
@@ -31,8 +31,8 @@ _END_S: Final = 10
 class NullStore(OrderStore):
     """An order store that takes everything and keeps nothing."""
 
-    async def commit(self, unit: Unit) -> Verdict:  # noqa: ARG002 - the port's shape
-        return Verdict.COMMITTED
+    async def commit(self, unit: Unit) -> UnitVerdict:  # noqa: ARG002 - the port's shape
+        return UnitVerdict.COMMITTED
 
     async def load(self, order_id: str) -> Loaded | None:  # noqa: ARG002 - as above
         return None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-from lab.bench.baselines.lifecycle_sql import Raw
+from lab.bench.baselines.lifecycle_sql import RawLifecycle
 from lab.bench.baselines.lifecycle_sql import orders_a_second as raw_orders_a_second
 from lab.bench.load import BenchError
 from lab.bench.sample_orders import all_events, make_created, next_event
@@ -32,7 +32,7 @@ from lab.ports.store import (
     IntentOp,
     OutcomeRow,
     Unit,
-    Verdict,
+    UnitVerdict,
 )
 from lab.runtime.clock import SystemClock
 from lab.stores.postgres import schema as postgres_schema
@@ -53,7 +53,7 @@ _TO: Final = {
 }
 
 
-def orders_a_second(dsn: str, *, orders: int, raw_seconds: int) -> tuple[float, Raw]:
+def orders_a_second(dsn: str, *, orders: int, raw_seconds: int) -> tuple[float, RawLifecycle]:
     """Orders a second that live through everything: through the store, and of plain statements.
 
     Raises:
@@ -65,7 +65,7 @@ def orders_a_second(dsn: str, *, orders: int, raw_seconds: int) -> tuple[float, 
     return asyncio.run(_measure(dsn, orders)), raw
 
 
-async def _measure_raw(dsn: str, seconds: int) -> Raw:
+async def _measure_raw(dsn: str, seconds: int) -> RawLifecycle:
     server = await _prepared(dsn)
     try:
         # In a thread: it has an event loop of its own, or waits for another program.
@@ -225,7 +225,7 @@ class _Lives(Publisher):
 
     async def _commit(self, unit: Unit) -> None:
         verdict = await self._store.commit(unit)
-        if verdict is not Verdict.COMMITTED:
+        if verdict is not UnitVerdict.COMMITTED:
             raise BenchError(f"a unit of {unit.by!r} met {verdict}")
 
     def _count(self, event: Envelope) -> None:

@@ -9,7 +9,7 @@ import secrets
 import time
 from typing import Final
 
-from lab.bench.baselines.redis_set import Raw, sets_a_second
+from lab.bench.baselines.redis_set import RawSets, sets_a_second
 from lab.bench.load import BenchError
 from lab.ports.dedupe import ClaimState
 from lab.stores.redis import dedupe as redis
@@ -23,7 +23,7 @@ _DAY_US: Final = 86_400_000_000
 _OWNER: Final = "payment-1#1"
 
 
-def keys_a_second(url: str, *, keys: int, raw_keys: int) -> tuple[float, float, Raw]:
+def keys_a_second(url: str, *, keys: int, raw_keys: int) -> tuple[float, float, RawSets]:
     """Keys a second that are claimed and completed, those that are claimed only, and plain SETs.
 
     Raises:

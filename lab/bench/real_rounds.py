@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from lab.bench import real_http, real_kafka, real_postgres, real_redis
-from lab.bench.real_verdict import Verdict, measure_verdict
+from lab.bench.real_verdict import VerdictTime, measure_verdict
 from lab.bench.rounds import OnProgress, Progress
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class RealRounds:
             posts_raw=posts_raw,
         )
 
-    def take_verdict(self) -> Verdict:
+    def take_verdict(self) -> VerdictTime:
         """Measure the whole run.
 
         Raises:

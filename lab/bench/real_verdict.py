@@ -18,7 +18,7 @@ _CLEAN_UP_S: Final = 30
 _SHOWN: Final = 300
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class VerdictTime(msgspec.Struct, frozen=True, kw_only=True):
     """How long one run took, from a new process to its verdict.
 
     Attributes:
@@ -34,7 +34,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     rate: float
 
 
-def measure_verdict(orders: int) -> Verdict:
+def measure_verdict(orders: int) -> VerdictTime:
     """Run the happy path, which must pass, on the servers of the environment and simulated.
 
     Raises:
@@ -42,7 +42,7 @@ def measure_verdict(orders: int) -> Verdict:
         subprocess.TimeoutExpired: it took more than five minutes.
     """
     spec = make_spec(RunOptions(scenario=LOAD, real=True, orders=orders))
-    return Verdict(
+    return VerdictTime(
         real_s=_verdict_s(orders, "--real"),
         simulated_s=_verdict_s(orders),
         orders=orders,

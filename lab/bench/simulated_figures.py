@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Final
 
-from lab.bench.figures import Figure, Goal, at_least, at_most, make_figure
+from lab.bench.figures import BenchGoal, Figure, at_least, at_most, make_figure
 from lab.bench.long_run import RATE, LongRun
 from lab.bench.rounds import Round
 
@@ -115,7 +115,7 @@ def _seeds(
     rounds: Sequence[Round],
     orders: int,
     pair: Callable[[Round], tuple[float, float]],
-    goal: Goal | None,
+    goal: BenchGoal | None,
 ) -> Figure:
     return make_figure(
         f"seeds a second, {orders} orders",

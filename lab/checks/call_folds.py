@@ -13,7 +13,7 @@ from lab.checks.dependency_health import Health
 from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Died, Disorder, owed_of
 from lab.checks.order_cases import Casebook
-from lab.checks.process_life import Announced, Early, Ended, Life, Lives, Overdue, group_of
+from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
 from lab.checks.tables import CALL_FAILED, MOVES_MONEY, THIRD_PARTIES
 from lab.history.calls import (
     BreakerEntry,
@@ -51,7 +51,7 @@ class CallFolds:
         self._lives = lives
         self._handler_us = contract.handler_us + contract.slack_us
         self._provider_us = contract.provider_us + contract.slack_us
-        self._ended: deque[Life] = deque()
+        self._ended: deque[ProcessLife] = deque()
         self.kills: dict[str, int] = {}
         self.claims = Claims()
 
@@ -110,7 +110,7 @@ class CallFolds:
             if life.end_us is None:
                 self._note_overdue(life, now_us)
 
-    def _end_life(self, life: Life) -> None:
+    def _end_life(self, life: ProcessLife) -> None:
         """The work in its hand is lost, or was left.
 
         Not done at the entry of its end: the supervisor writes that one, the process itself writes
@@ -127,7 +127,7 @@ class CallFolds:
                     case.died += (Died(group, begun_us, life.end_us),)
         life.forget()
 
-    def _note_overdue(self, life: Life, now_us: int) -> None:
+    def _note_overdue(self, life: ProcessLife, now_us: int) -> None:
         """Handlers that have run too long by now. A call that hangs is made by one of them."""
         for run in map(HandleBeginEntry._make, life.handlers.values()):
             lasted_us = now_us - run.t_us
@@ -224,7 +224,7 @@ class CallFolds:
         elif result != "cancelled":
             health.succeeded(t_us)
 
-    def _health(self, life: Life, provider: str) -> Health:
+    def _health(self, life: ProcessLife, provider: str) -> Health:
         return life.health.setdefault(provider, Health(self._contract))
 
     def _breaker(self, entry: BreakerEntry) -> None:

@@ -19,7 +19,7 @@ from lab.checks.delivery_folds import DeliveryFolds
 from lab.checks.fact_folds import FactFolds, Fold
 from lab.checks.order_case import Case
 from lab.checks.partition_track import Track
-from lab.checks.process_life import Life
+from lab.checks.process_life import ProcessLife
 
 
 class CheckError(Exception):
@@ -74,7 +74,7 @@ class Seen:
     facts: FactFolds
     calls: CallFolds
     deliveries: DeliveryFolds
-    lives: Sequence[Life]
+    lives: Sequence[ProcessLife]
     tracks: Sequence[Track]
     has_ended: bool
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
-from lab.checks.order_case import Ack, Again
+from lab.checks.order_case import AckSeen, Again
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
-from lab.checks.process_life import Announced, Due, Early, Life, Lives
+from lab.checks.process_life import Announced, Due, Early, Lives, ProcessLife
 from lab.history.calls import (
     DeliverEntry,
     HeldEntry,
@@ -89,7 +89,7 @@ class DeliveryFolds:
                     case.suppressed += (owed,)
                 # As handled: the process itself saw the commit, before.
                 elif why != "handled" or process not in case.settled.get(owed, ()):
-                    case.acks += (Ack(group, event, why, topic),)
+                    case.acks += (AckSeen(group, event, why, topic),)
         elif how == "retry":
             attempt = 1 if delivered is None else DeliverEntry._make(delivered).attempt
             life.not_before[place] = self._note_retry(SettleEntry._make(entry), attempt)
@@ -110,7 +110,7 @@ class DeliveryFolds:
         track = self._tracks[acked.group, acked.topic, acked.partition]
         self._lives[acked.process].note_again(acked, started, track.reported_by(acked.process))
 
-    def _look_at_time(self, life: Life, delivered: DeliverEntry, due: Due) -> None:
+    def _look_at_time(self, life: ProcessLife, delivered: DeliverEntry, due: Due) -> None:
         """A delivery that was settled with a retry comes back; it may not come too early."""
         early_us = due.at_us - delivered.t_us
         if delivered.attempt >= due.attempt and early_us > self._contract.skew_us:
@@ -118,7 +118,7 @@ class DeliveryFolds:
             life.early += (Early(delivered.subject, early_us, is_next=is_next),)
 
     def _look_at_delay(
-        self, life: Life, settled: SettleEntry, announced: Announced, attempt: int
+        self, life: ProcessLife, settled: SettleEntry, announced: Announced, attempt: int
     ) -> None:
         """A retry that was announced is settled: with the announced delay."""
         is_its = settled.t_us - announced.t_us <= self._contract.slack_us

@@ -56,7 +56,7 @@ def owed_of(entry: OfEvent) -> Owed:
     return entry.group, entry.event_id
 
 
-class Ack(NamedTuple):
+class AckSeen(NamedTuple):
     """An acknowledgement that the process's own earlier entries do not account for."""
 
     group: str
@@ -140,7 +140,7 @@ class Case:
     parked: tuple[AppendedEntry, ...] = ()
     committed_again: tuple[Owed, ...] = ()
     suppressed: tuple[Owed, ...] = ()
-    acks: tuple[Ack, ...] = ()
+    acks: tuple[AckSeen, ...] = ()
     disorders: tuple[Disorder, ...] = ()
     started_again: tuple[HandleBeginEntry, ...] = ()
     attempts_over: tuple[Owed, ...] = ()

@@ -14,7 +14,7 @@ from lab.history.entries import Entry
 _NOWHERE: Final = 2**62
 
 
-class Progress:
+class GroupProgress:
     """One member's way through one partition under one epoch, by the member's own entries.
 
     Attributes:
@@ -87,8 +87,8 @@ class Track:
         self.epoch = 0
         self.superseded: tuple[tuple[int, int], ...] = ()
         self.widest = (0, "")
-        self._members: dict[str, Progress] = {}
-        self._past: list[Progress] = []
+        self._members: dict[str, GroupProgress] = {}
+        self._past: list[GroupProgress] = []
         # Offsets at or above `passed`: the settlement of the latest epoch that acknowledged one,
         # the last delivery, and the highest epoch of a delivery. Most entries are never looked at,
         # so they are kept as they were written.
@@ -186,12 +186,12 @@ class Track:
                 self.ahead += ((progress.process, progress.first, reached),)
             reached = max(reached, progress.reported)
 
-    def _begin(self, process: str, epoch: int) -> Progress:
+    def _begin(self, process: str, epoch: int) -> GroupProgress:
         before = self._members.get(process)
         if before is not None:
             self._past.append(before)
             before.acked = set()
-        progress = self._members[process] = Progress(process, epoch)
+        progress = self._members[process] = GroupProgress(process, epoch)
         return progress
 
     # ---- by the bus

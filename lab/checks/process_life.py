@@ -59,7 +59,7 @@ class Announced(NamedTuple):
     delay_us: int
 
 
-class Life:
+class ProcessLife:
     """One life of one process, such as `payment-1#2`.
 
     Attributes:
@@ -204,11 +204,11 @@ class Life:
         )
 
 
-class Lives(dict[str, Life]):
+class Lives(dict[str, ProcessLife]):
     """All lives of a run by name, in the order of their first entry; a missing one is made."""
 
-    def __missing__(self, name: str) -> Life:
-        life = self[name] = Life(name)
+    def __missing__(self, name: str) -> ProcessLife:
+        life = self[name] = ProcessLife(name)
         return life
 
 

@@ -23,9 +23,9 @@ from lab.checks.promises.orders import (
     OutboxAtomic,
     RefusedLeavesNothing,
 )
-from lab.checks.promises.positions import CommitPrefix, Fenced
+from lab.checks.promises.positions import CommitPrefix, FencingHolds
 from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoLeak
-from lab.checks.promises.retries import BreakerLaw, RetryBudget, RetryLaw
+from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryLaw
 
 PROMISES: Final[tuple[type[Check], ...]] = (
     NoDoubleCharge,
@@ -43,11 +43,11 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     AckAfterEffect,
     PerKeyOrder,
     CommitPrefix,
-    Fenced,
+    FencingHolds,
     DlqSound,
     DlqComplete,
     RetryLaw,
-    RetryBudget,
+    RetryBudgetKept,
     BreakerLaw,
     Bounded,
     Deadline,

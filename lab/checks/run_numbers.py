@@ -11,7 +11,7 @@ from typing import Final
 
 from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case
-from lab.checks.process_life import Life, group_of
+from lab.checks.process_life import ProcessLife, group_of
 from lab.checks.tables import LIMITER, SHED, TERMINAL, WRITER, is_refusal
 from lab.history.calls import (
     ActedEntry,
@@ -191,7 +191,7 @@ class Acted:
         """The fold for the entries of each kind, as plain tuples."""
         return {"acted": self._acted}
 
-    def conclude(self, lives: Sequence[Life]) -> None:
+    def conclude(self, lives: Sequence[ProcessLife]) -> None:
         """The history is complete: add up the work of the processes."""
         self.deliveries = sum(life.delivered for life in lives)
         self.attempts = sum(life.runs for life in lives)

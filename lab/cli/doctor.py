@@ -25,7 +25,7 @@ _DEBIAN_POSTGRES: Final = Path("/usr/lib/postgresql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at.
 
     Attributes:
@@ -63,32 +63,32 @@ def doctor(*, json: options.Json = False, no_color: options.NoColor = False) -> 
     return ExitCode.PASS if is_ready else ExitCode.NOT_READY
 
 
-def _machine() -> Iterator[Finding]:
+def _machine() -> Iterator[Diagnosis]:
     python = f"{platform.python_version()} ({platform.python_implementation()}), lab {__version__}"
-    yield Finding(name="Python", answer="ok", found=python)
+    yield Diagnosis(name="Python", answer="ok", found=python)
     yield _docker()
     yield _programs()
 
 
-def _docker() -> Finding:
+def _docker() -> Diagnosis:
     from lab.cli import docker
     from lab.domain.errors import EnvironmentNotReady
 
     try:
         version = docker.need_docker()
     except EnvironmentNotReady as error:
-        return Finding(name="Docker", answer="missing", found=error.what, remedy=error.remedy)
-    return Finding(name="Docker", answer="ok", found=f"engine {version}")
+        return Diagnosis(name="Docker", answer="missing", found=error.what, remedy=error.remedy)
+    return Diagnosis(name="Docker", answer="ok", found=f"engine {version}")
 
 
-def _programs() -> Finding:
+def _programs() -> Diagnosis:
     """Whether `scripts/servers` finds everything that it starts."""
     from lab.resources import servers_command
 
     missing = [name for name in PROGRAMS if not _is_there(name)]
     if not missing:
-        return Finding(name="Programs", answer="ok", found=", ".join(PROGRAMS))
-    return Finding(
+        return Diagnosis(name="Programs", answer="ok", found=", ".join(PROGRAMS))
+    return Diagnosis(
         name="Programs",
         answer="missing",
         found=f"no {', '.join(missing)}",
@@ -102,17 +102,17 @@ def _is_there(program: str) -> bool:
     return program == "initdb" and any(_DEBIAN_POSTGRES.glob("*/bin/initdb"))
 
 
-def _servers() -> Iterable[Finding]:
+def _servers() -> Iterable[Diagnosis]:
     from lab.settings import environment
     from lab.wiring.backends.readiness import look_at_servers
 
     for state in look_at_servers(environment()):
         found = f"{state.version or state.problem}, at {state.address}"
         answer: Answer = "wrong" if state.problem else "ok"
-        yield Finding(name=state.name, answer=answer, found=found, remedy=state.remedy)
+        yield Diagnosis(name=state.name, answer=answer, found=found, remedy=state.remedy)
 
 
-def _simulator() -> Finding:
+def _simulator() -> Diagnosis:
     from lab.cli.determinism import compare_runs
 
     found = compare_runs()
@@ -120,9 +120,9 @@ def _simulator() -> Finding:
     if found.is_same:
         digest = next(iter(found.digests.values()))
         text = f"{len(found.digests)} processes, one digest {digest[:8]}{left_out}"
-        return Finding(name="Simulator", answer="ok", found=text)
+        return Diagnosis(name="Simulator", answer="ok", found=text)
     each = ", ".join(f"{name}: {digest[:8] or 'failed'}" for name, digest in found.digests.items())
-    return Finding(
+    return Diagnosis(
         name="Simulator",
         answer="wrong",
         found=f"one seed gave several runs: {each}{left_out}",
@@ -130,17 +130,17 @@ def _simulator() -> Finding:
     )
 
 
-def _agreement() -> Finding:
+def _agreement() -> Diagnosis:
     """Whether the simulator and the real servers say the same."""
     from lab.cli.world_agreement import compare_worlds
 
     results = compare_worlds()
     if results.is_same:
-        return Finding(name="Agreement", answer="ok", found=f"both worlds: {results.real}")
+        return Diagnosis(name="Agreement", answer="ok", found=f"both worlds: {results.real}")
     found = f"simulated: {results.simulated}; real: {results.real}"
     if results.differs:
         found += f"; broken in one only: {', '.join(results.differs)}"
-    return Finding(
+    return Diagnosis(
         name="Agreement",
         answer="wrong",
         found=found,
@@ -149,7 +149,7 @@ def _agreement() -> Finding:
     )
 
 
-def _page(findings: Sequence[Finding], *, is_plain: bool) -> str:
+def _page(findings: Sequence[Diagnosis], *, is_plain: bool) -> str:
     from lab.cli import render
 
     rows = [(one.name, one.answer, one.found) for one in findings]

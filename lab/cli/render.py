@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.cli.page_lines import length, lines_of
-from lab.report.result import Check, Result
+from lab.report.result import CheckResult, Result
 from lab.report.seeds import SeedRun, SeedsResult
 
 PIPE_WIDTH: Final = 100
@@ -159,14 +159,14 @@ def _promises(result: Result, *, width: int) -> Iterable[RenderableType]:
     return [*([table] if shown else []), *([labelled(below)] if below and not last else [])]
 
 
-def _verdict(check: Check) -> Text:
+def _verdict(check: CheckResult) -> Text:
     if check.expected:
         return Text("expected", _STYLES["UNKNOWN"])
     shown = check.verdict if check.verdict == "FAIL" else check.verdict.lower()
     return Text(shown, _STYLES[check.verdict])
 
 
-def _unexercised(check: Check) -> str:
+def _unexercised(check: CheckResult) -> str:
     return "not exercised" if check.verdict == "UNKNOWN" else ""
 
 

@@ -7,7 +7,7 @@ from lab.faults.plan.plan import FaultPlan, Firing, Site
 from lab.faults.table.row import CLIENT
 
 
-class ClientFaults:
+class ClientInjector:
     """The `client.*` faults of one run; each question is one visit of the order."""
 
     def __init__(self, plan: FaultPlan) -> None:

@@ -10,17 +10,10 @@ import msgspec
 
 from lab.faults.clock import CLOCK_KINDS
 from lab.faults.plan.plan import FaultPlan, Firing
+from lab.ports.clock import Timer
 
 
-class Timer(Protocol):
-    """A timer that was set."""
-
-    def cancel(self) -> None:
-        """Drop it."""
-        ...
-
-
-class Timers(Protocol):
+class NemesisTimers(Protocol):
     """The loop of the supervisor."""
 
     def call_after_us(
@@ -45,7 +38,9 @@ class Nemesis:
         end: ends the effect of `begin`, when the last firing of that kind and site is over.
     """
 
-    def __init__(self, plan: FaultPlan, *, timers: Timers, begin: Strike, end: Strike) -> None:
+    def __init__(
+        self, plan: FaultPlan, *, timers: NemesisTimers, begin: Strike, end: Strike
+    ) -> None:
         self._plan = plan
         self._timers = timers
         self._begin = begin

@@ -45,7 +45,7 @@ _AGAIN_US: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class StruckStatement:
     """One method of a port of the order store.
 
     Attributes:
@@ -89,12 +89,12 @@ def _unnamed(_given: Sequence[object], _subject_of: SubjectOf) -> Sequence[str]:
     return ()
 
 
-def _change(port: PortType[object], method: str, whose: Whose) -> Statement:
-    return Statement(port=port, method=method, changes=True, whose=whose)
+def _change(port: PortType[object], method: str, whose: Whose) -> StruckStatement:
+    return StruckStatement(port=port, method=method, changes=True, whose=whose)
 
 
-def _look(port: PortType[object], method: str, whose: Whose) -> Statement:
-    return Statement(port=port, method=method, changes=False, whose=whose)
+def _look(port: PortType[object], method: str, whose: Whose) -> StruckStatement:
+    return StruckStatement(port=port, method=method, changes=False, whose=whose)
 
 
 STATEMENTS: Final = (
@@ -190,7 +190,7 @@ class StoreFaults:
         """The counter of visits; None if the run does not want that kind here."""
         return self._sites.get(kind)
 
-    def subjects(self, statement: Statement, given: Sequence[object]) -> Sequence[str]:
+    def subjects(self, statement: StruckStatement, given: Sequence[object]) -> Sequence[str]:
         """The orders whose visit a call is."""
         named = statement.whose(given, self._subject_of)
         return [name or _SUBJECT.get() for name in named] or (_SUBJECT.get(),)
@@ -212,7 +212,7 @@ _SUBJECT: ContextVar[str] = ContextVar("subject", default="")
 """The order that the running task, or one that started it, handles."""
 
 
-def _struck(faults: StoreFaults, statement: Statement, call: Method) -> Method:
+def _struck(faults: StoreFaults, statement: StruckStatement, call: Method) -> Method:
     """One statement with all faults that can strike it."""
     possible = FAILURES if statement.changes else (EXHAUSTED,)
     sites = [site for kind in possible if (site := faults.site(kind)) is not None]

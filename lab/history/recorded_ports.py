@@ -17,7 +17,7 @@ from lab.history.pen import Pen
 from lab.ports.bus import Consumer, Outgoing, Publisher, TopicPartition
 from lab.ports.dedupe import Claim, DedupeStore
 from lab.ports.pass_through import PassThroughConsumer, PassThroughStore
-from lab.ports.store import OrderStore, Unit, Verdict
+from lab.ports.store import OrderStore, Unit, UnitVerdict
 
 Failure = (LabError, CancelledError)
 """The exceptions that end a call without a result. Any other is a bug and leaves the call open."""
@@ -36,7 +36,7 @@ class RecordedStore(PassThroughStore):
         self._commit = inner.commit
         self._process, self._now, self._write = pen.process, pen.now, pen.writing
 
-    async def commit(self, unit: Unit) -> Verdict:
+    async def commit(self, unit: Unit) -> UnitVerdict:
         write, now, process = self._write, self._now, self._process
         subject, group, cause, outcome = unit.lab_subject, unit.by, unit.cause, unit.outcome
         settles = unit.settles and (outcome is None or not outcome.is_dead)

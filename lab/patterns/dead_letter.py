@@ -43,7 +43,7 @@ from lab.ports.bus import (
 )
 from lab.ports.parking import origin_of
 from lab.ports.service import OnDead
-from lab.ports.store import Committer, OutcomeRow, Unit, Verdict
+from lab.ports.store import Committer, OutcomeRow, Unit, UnitVerdict
 
 REPEATED: Final = "repeated"
 """Reason of a dead letter that is published again: why it died stands in its first copy, if any."""
@@ -232,15 +232,15 @@ class DeadLetters:
             return Release("dead_letters", pause_us)
         try:
             verdict = await self._commit(delivery)
-            if verdict is Verdict.CONFLICT:
+            if verdict is UnitVerdict.CONFLICT:
                 return Retry(self._again_us, counts=False)
-            if verdict is not Verdict.DONE:
+            if verdict is not UnitVerdict.DONE:
                 self._dead.add(key)
                 await self._queue.publish(delivery, dead)
         except LabError as error:
             return give_back(error, self._again_us)
         self._forget(key)
-        if verdict is Verdict.DONE:
+        if verdict is UnitVerdict.DONE:
             return DONE
         self._limiter.died()
         self._buried(delivery, dead)
@@ -250,14 +250,14 @@ class DeadLetters:
         self._pending.pop(key, None)
         self._dead.discard(key)
 
-    async def _commit(self, delivery: Delivery) -> Verdict:
+    async def _commit(self, delivery: Delivery) -> UnitVerdict:
         """Commit `dead` with the service's unit; CONFLICT if others were faster too many times."""
         group, event_id, kind = delivery.group, delivery.event_id, delivery.event_type
         order_id = delivery.record.key.decode(errors="replace")
         outcome = OutcomeRow(
             group=group, event_id=event_id, is_dead=True, redrives=delivery.redrives
         )
-        verdict = Verdict.CONFLICT
+        verdict = UnitVerdict.CONFLICT
         for _ in range(_CONFLICTS_MAX):
             unit = await self._on_dead(order_id, kind) if kind in self._reads else Unit()
             verdict = await self._store.commit(
@@ -270,7 +270,7 @@ class DeadLetters:
                     outcome=outcome,
                 )
             )
-            if verdict is not Verdict.CONFLICT:
+            if verdict is not UnitVerdict.CONFLICT:
                 break
         return verdict
 

@@ -26,7 +26,7 @@ DRAIN_PERCENT: Final = 60
 """Share of the grace for work; the rest is for cancelling, committing, flushing and closing."""
 
 
-class Subscription(Protocol):
+class Drainable(Protocol):
     """A consumer with its deliveries in hand; the delivery loop is one."""
 
     async def stop(self, grace_us: int) -> StopReport:
@@ -92,7 +92,7 @@ class Drain(Shutdown):
         self,
         *,
         unready: Callable[[], None],
-        subscriptions: Sequence[Subscription],
+        subscriptions: Sequence[Drainable],
         background: Sequence[Background],
         close: Sequence[Callable[[], Awaitable[None]]],
         now: Callable[[], int],

@@ -19,7 +19,7 @@ import msgspec
 
 from lab.domain.errors import Down, Indeterminate, Transient
 from lab.history.pen import Pen
-from lab.ports.store import HttpKeyRow, OrderStore, Unit, Verdict
+from lab.ports.store import HttpKeyRow, OrderStore, Unit, UnitVerdict
 from lab.ports.strategies import HttpIdempotency, KeyRefusal, StoredAnswer
 
 
@@ -57,9 +57,9 @@ class StoredKeys(HttpIdempotency):
             verdict = await self._store.commit(msgspec.structs.replace(unit, http_key=row))
         except Indeterminate:
             return await self._look(unit, key, sha256)
-        if verdict is Verdict.COMMITTED:
+        if verdict is UnitVerdict.COMMITTED:
             return answer
-        if verdict is Verdict.KEY_TAKEN:
+        if verdict is UnitVerdict.KEY_TAKEN:
             return await self._look(unit, key, sha256)
         return KeyRefusal.EXISTS
 
@@ -120,4 +120,4 @@ async def _commit_plain(
             # Not "nothing was stored", which these would mean to the caller.
             pass
         raise Indeterminate("nobody knows whether the order was stored") from None
-    return answer if verdict is Verdict.COMMITTED else KeyRefusal.EXISTS
+    return answer if verdict is UnitVerdict.COMMITTED else KeyRefusal.EXISTS

@@ -20,7 +20,7 @@ from lab.domain.errors import AlreadyDead, AlreadyDone, LabError
 from lab.history.pen import Pen
 from lab.patterns.retry import give_back
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
-from lab.ports.store import Committer, Outcome, OutcomeRow, Unit, Verdict
+from lab.ports.store import Committer, Outcome, OutcomeRow, Unit, UnitVerdict
 
 DONE: Final = Ack("done")
 DEAD: Final = Ack("dead")
@@ -86,7 +86,7 @@ class Inbox:
 
         return inbox
 
-    async def save(self, delivery: Delivery, unit: Unit) -> Verdict:
+    async def save(self, delivery: Delivery, unit: Unit) -> UnitVerdict:
         """Commit an intermediate step: no outcome."""
         return await self._store.commit(
             msgspec.structs.replace(
@@ -94,7 +94,7 @@ class Inbox:
             )
         )
 
-    async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
+    async def settle(self, delivery: Delivery, unit: Unit) -> UnitVerdict:
         """Commit the end of a run with the event's `done` row.
 
         Raises:
@@ -111,9 +111,9 @@ class Inbox:
                 outcome=OutcomeRow(group=group, event_id=event_id, redrives=delivery.redrives),
             )
         )
-        if verdict is Verdict.DONE:
+        if verdict is UnitVerdict.DONE:
             raise AlreadyDone(f"{event_id} was handled by another run")
-        if verdict is Verdict.DEAD:
+        if verdict is UnitVerdict.DEAD:
             raise AlreadyDead(f"{event_id} is dead")
         return verdict
 
@@ -148,15 +148,15 @@ class NoInbox:
 
         return no_inbox
 
-    async def save(self, delivery: Delivery, unit: Unit) -> Verdict:
+    async def save(self, delivery: Delivery, unit: Unit) -> UnitVerdict:
         """Commit an intermediate step."""
         return await self._commit(delivery, unit, settles=False)
 
-    async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
+    async def settle(self, delivery: Delivery, unit: Unit) -> UnitVerdict:
         """Commit the end of a run, without a row that says so."""
         return await self._commit(delivery, unit, settles=True)
 
-    async def _commit(self, delivery: Delivery, unit: Unit, *, settles: bool) -> Verdict:
+    async def _commit(self, delivery: Delivery, unit: Unit, *, settles: bool) -> UnitVerdict:
         return await self._store.commit(
             msgspec.structs.replace(
                 unit,

@@ -20,7 +20,7 @@ from lab.history.pen import Pen
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.clock import Clock
 from lab.ports.pass_through import PassThroughStore
-from lab.ports.store import OrderStore, OutboxStore, Unit, Verdict
+from lab.ports.store import OrderStore, OutboxStore, Unit, UnitVerdict
 
 BACKOFF_US: Final = 50_000
 BACKOFF_MAX_US: Final = 2_000_000
@@ -163,12 +163,12 @@ class DirectPublish(PassThroughStore):
         super().__init__(inner)
         self._publisher = publisher
 
-    async def commit(self, unit: Unit) -> Verdict:
+    async def commit(self, unit: Unit) -> UnitVerdict:
         events = unit.events
         if not events:
             return await self._inner.commit(unit)
         verdict = await self._inner.commit(msgspec.structs.replace(unit, outboxed=False))
-        if verdict is Verdict.COMMITTED:
+        if verdict is UnitVerdict.COMMITTED:
             try:
                 await self._publisher.publish([to_record(event) for event in events])
             except Transient as error:

@@ -17,3 +17,11 @@ class Clock(Protocol):
     async def sleep_us(self, us: int) -> None:
         """Wait for at least `us`; zero or less still suspends once. Cancellation ends the wait."""
         ...
+
+
+class Timer(Protocol):
+    """A callback that is due at an instant."""
+
+    def cancel(self) -> object:
+        """Never run it, and do not keep a virtual clock waiting for it. Idempotent."""
+        ...

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from lab.domain.order import Order
 from lab.ports.bus import Consumer, Listener, Record, TopicPartition
 from lab.ports.clock import Clock
-from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Outcome, Unit, Verdict
+from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Outcome, Unit, UnitVerdict
 
 T = TypeVar("T")
 Awaited = Coroutine[Any, Any, T]
@@ -74,7 +74,7 @@ class PassThroughStore(OrderStore):
     def __init__(self, inner: OrderStore) -> None:
         self._inner = inner
 
-    def commit(self, unit: Unit) -> Awaited[Verdict]:
+    def commit(self, unit: Unit) -> Awaited[UnitVerdict]:
         return self._inner.commit(unit)
 
     def load(self, order_id: str) -> Awaited[Loaded | None]:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from lab.domain.envelope import Envelope
 from lab.domain.events import Payload
-from lab.ports.store import Unit, Verdict
+from lab.ports.store import Unit, UnitVerdict
 
 
 class Context(Protocol):
@@ -16,14 +16,14 @@ class Context(Protocol):
     redrives: int
     deadline_us: int
 
-    async def save(self, unit: Unit) -> Verdict:
+    async def save(self, unit: Unit) -> UnitVerdict:
         """Commit an intermediate step, such as an intent: COMMITTED or CONFLICT.
 
         Raises: as `Committer.commit`.
         """
         ...
 
-    async def settle(self, unit: Unit) -> Verdict:
+    async def settle(self, unit: Unit) -> UnitVerdict:
         """Commit the end of the run, together with the event's `done` outcome.
 
         Returns COMMITTED, or CONFLICT: then nothing was written, read again and decide again.

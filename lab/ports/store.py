@@ -115,7 +115,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     http_key: HttpKeyRow | None = None
 
 
-class Verdict(StrEnum):
+class UnitVerdict(StrEnum):
     """The fate of a unit. Anything but COMMITTED means that it was rolled back."""
 
     COMMITTED = "committed"
@@ -143,7 +143,7 @@ class Outcome(StrEnum):
 class Committer(Protocol):
     """The part of the order store that patterns wrap."""
 
-    async def commit(self, unit: Unit) -> Verdict:
+    async def commit(self, unit: Unit) -> UnitVerdict:
         """Apply `unit` in one transaction; durable when this returns COMMITTED.
 
         Checked in this order: outcome (DONE, DEAD), HTTP key (KEY_TAKEN), order version, states

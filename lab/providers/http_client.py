@@ -99,7 +99,7 @@ class HttpLine:
         if answer.status == 200:
             try:
                 return wire.read_answer(request.action, answer.body)
-            except wire.Malformed as malformed:
+            except wire.MalformedExchange as malformed:
                 what = str(malformed)
         message = f"{self._provider} gave an answer that cannot be read: {what}"
         raise Indeterminate(message) if request.action in wire.MOVES else Transient(message)

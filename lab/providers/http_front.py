@@ -24,7 +24,7 @@ from lab.ports.faults import CallFaults
 from lab.providers import wire
 from lab.providers.core import NO_ANSWER, UNREADABLE, Answer, Refused, Request, Server
 from lab.providers.ledger_file import LedgerFile, ledger_entries
-from lab.providers.simulated_wire import NO_DEADLINE_US, Line, OtherEnd
+from lab.providers.simulated_wire import NO_DEADLINE_US, OtherEnd, SimulatedWire
 
 Ts = TypeVarTuple("Ts")
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -133,7 +133,7 @@ class _Desk:
 
     async def carry_out(self, server: Server, request: Request, deadline_us: int) -> Answer:
         """The answer, `NO_ANSWER` if there is to be none. Raises Transient if it came too late."""
-        line = Line(
+        line = SimulatedWire(
             _Punctual(server, self.ledger, self.now_us, deadline_us),
             caller=self,
             timers=self,
@@ -202,7 +202,7 @@ class _Endpoint:
             request = _request(self._action, asked, key, subject)
         except _Gone:
             return
-        except wire.Malformed as malformed:
+        except wire.MalformedExchange as malformed:
             await _send_problem(send, 400, str(malformed))
             return
         except _Bad as bad:

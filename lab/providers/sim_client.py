@@ -11,7 +11,7 @@ from lab.providers.clients import ProviderClients
 from lab.providers.core import Server
 from lab.providers.mailer import MailerServer
 from lab.providers.payment_gateway import GatewayServer
-from lab.providers.simulated_wire import Caller, Line, Timers
+from lab.providers.simulated_wire import Caller, SimulatedWire, WireTimers
 from lab.providers.warehouse import WarehouseServer
 
 
@@ -20,7 +20,7 @@ class SimProviders(ProviderClients):
 
     Args:
         warehouse, antifraud, gateway, mailer: the servers of the world.
-        caller, timers, subject_of, faults: as of `Line`.
+        caller, timers, subject_of, faults: as of `SimulatedWire`.
     """
 
     def __init__(
@@ -31,12 +31,14 @@ class SimProviders(ProviderClients):
         gateway: GatewayServer,
         mailer: MailerServer,
         caller: Caller,
-        timers: Timers,
+        timers: WireTimers,
         subject_of: Callable[[str], str],
         faults: CallFaults | None = None,
     ) -> None:
-        def line(server: Server) -> Line:
-            return Line(server, caller=caller, timers=timers, subject_of=subject_of, faults=faults)
+        def line(server: Server) -> SimulatedWire:
+            return SimulatedWire(
+                server, caller=caller, timers=timers, subject_of=subject_of, faults=faults
+            )
 
         super().__init__(
             warehouse=line(warehouse),

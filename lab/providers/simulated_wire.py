@@ -30,7 +30,7 @@ NO_DEADLINE_US: Final = 3_650 * DAY_US
 """A call with ten years left has no deadline: no timer is set, and without an answer it hangs."""
 
 
-class Timers(Protocol):
+class WireTimers(Protocol):
     """The loop of the harness, on which a request lives."""
 
     def call_after_us(
@@ -86,7 +86,7 @@ class OtherEnd(Protocol):
         ...
 
 
-class Line:
+class SimulatedWire:
     """One process's line to one provider.
 
     Args:
@@ -106,7 +106,7 @@ class Line:
         server: OtherEnd,
         *,
         caller: Caller,
-        timers: Timers,
+        timers: WireTimers,
         subject_of: Callable[[str], str],
         faults: CallFaults | None = None,
         is_remote: bool = False,

@@ -71,7 +71,7 @@ class AllKnown(msgspec.Struct, frozen=True, gc=False):
     known: tuple[Known, ...]
 
 
-class Malformed(Exception):
+class MalformedExchange(Exception):
     """A body that is none of the above."""
 
 
@@ -104,7 +104,7 @@ def _reader(kind: type[T]) -> Callable[[bytes], T]:
         try:
             return decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise Malformed(str(error)) from None
+            raise MalformedExchange(str(error)) from None
 
     return read
 

@@ -13,7 +13,7 @@ VerdictName = Literal["PASS", "FAIL", "UNKNOWN"]
 Mode = Literal["simulated", "wall-clock", "real"]
 
 
-class Orders(msgspec.Struct, frozen=True, kw_only=True):
+class OrderCounts(msgspec.Struct, frozen=True, kw_only=True):
     """How many orders there were.
 
     Attributes:
@@ -35,14 +35,14 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     by_state: dict[str, int]
 
 
-class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+class UnreadableOrder(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the orders file that could not be read; the first ten are listed."""
 
     line: int
     reason: str
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """One promise: how often it was checked, and how often it was broken.
 
     Attributes:
@@ -142,9 +142,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     verdict: VerdictName
     why: str
     partial: bool
-    orders: Orders
-    unreadable_lines: tuple[Unreadable, ...]
-    checks: tuple[Check, ...]
+    orders: OrderCounts
+    unreadable_lines: tuple[UnreadableOrder, ...]
+    checks: tuple[CheckResult, ...]
     not_exercised: tuple[str, ...]
     faults: tuple[Fault, ...]
     notes: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ _SCALE: Final = 2.0**-53
 _UNSIGNED: Final = Struct("<Q").unpack
 
 
-class Chance:
+class KeyedChance:
     """Draws for one seed. Parts of a key are told apart: ``("a", "bc")`` is not ``("ab", "c")``.
 
     Use ordinals, names of sites and event types as keys; an id or a time would make the draw depend

@@ -28,7 +28,7 @@ _LOOKUP_THREADS: Final = 4
 _WAKE_BYTES: Final = 4096
 
 
-class Machine:
+class OperatingSystem:
     """The events to wait for when nothing can run: of files, and answers of threads."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from lab.runtime.errors import DeadlockError, TimeLimitError
 from lab.runtime.process_loop import Kernel, ProcessLoop
 from lab.runtime.scheduler import AnyScheduler
 from lab.runtime.scheduling import FifoQueue, SimHandle, Timeline
-from lab.runtime.wall_io import Machine, OwnSockets, sockets_noted
+from lab.runtime.wall_io import OperatingSystem, OwnSockets, sockets_noted
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -56,7 +56,7 @@ class WallLoop(ProcessLoop, asyncio.SelectorEventLoop):  # type: ignore[misc]  #
     """
 
     def __init__(
-        self, kernel: Kernel, name: str, *, skew_us: int, harness: bool, machine: Machine
+        self, kernel: Kernel, name: str, *, skew_us: int, harness: bool, machine: OperatingSystem
     ) -> None:
         self._machine = machine
         self._part = machine.part(self._process_events)  # type: ignore[attr-defined]  # asyncio's own hand-over of ready files
@@ -160,7 +160,7 @@ class WallScheduler(AnyScheduler):
     time_is = "time"
 
     def __init__(self, *, on_instant: Callable[[], None] | None = None) -> None:
-        self._machine = Machine()
+        self._machine = OperatingSystem()
         epoch_us = time.time_ns() // 1000
         super().__init__(Kernel(WallTimeline(), FifoQueue(), epoch_us=epoch_us), on_instant)
 

@@ -52,10 +52,10 @@ class Problem(msgspec.Struct, frozen=True):
     """The part of a problem+json body that a client reads."""
 
     type: str = ""
-    errors: tuple["Reason", ...] = ()
+    errors: tuple["ProblemReason", ...] = ()
 
 
-class Reason(msgspec.Struct, frozen=True):
+class ProblemReason(msgspec.Struct, frozen=True):
     """One reason of a refusal."""
 
     reason: str = ""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.scenarios.scenario import Spike
 from lab.scenarios.workload import PlannedOrder, Workload, idempotency_key
 
@@ -44,7 +44,7 @@ def made_up(seed: int, orders: int, rate: float, spike: Spike | None = None) -> 
 def _make_orders(
     workload: Workload, seed: int, orders: int, rate: float, spike: Spike | None
 ) -> Iterator[PlannedOrder]:
-    bits = Chance(seed).bits
+    bits = KeyedChance(seed).bits
     heads, items, senders = _customers(), _catalogue(seed), _senders(seed)
     gap_us = 1_000_000 / rate
     jitter_us = gap_us / (1 << _JITTER_BITS)
@@ -88,7 +88,7 @@ def _customers() -> list[bytes]:
 @lru_cache(maxsize=4)
 def _catalogue(seed: int) -> list[bytes]:
     """Every item that can be ordered: 64 goods with a price of their own, in 8 quantities."""
-    chance = Chance(seed)
+    chance = KeyedChance(seed)
     goods = [f"{good}-{colour}" for good in _GOODS for colour in _COLOURS]
     return [
         b'{"sku":"%b","quantity":%d,"unit_price_cents":%d}'

@@ -18,7 +18,7 @@ from lab.faults.table.crash_points import ANY, CRASH_POINTS, MID_DRAIN
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.providers import NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.scenarios.scenario import REAL, SIMULATED
 
 CRASH: Final = "proc.crash"
@@ -135,7 +135,7 @@ def draw_swarm(seed: int, world: str) -> Swarm:
         seed: of the run.
         world: `simulated` or `real`; only faults of that world are drawn.
     """
-    chance = Chance(seed)
+    chance = KeyedChance(seed)
     breadth = chance.choice(BREADTHS, "swarm", "breadth")
     pens = [_Pen(chance, name, _SCALE[world]) for name in fault_names(world)]
     chosen = [pen for pen in pens if pen.u("in") < breadth.share]
@@ -165,7 +165,7 @@ def _names(world: str) -> Iterator[str]:
 class _Pen:
     """Writes the text of one fault, out of coins of its own."""
 
-    def __init__(self, chance: Chance, name: str, scale: float) -> None:
+    def __init__(self, chance: KeyedChance, name: str, scale: float) -> None:
         self._chance = chance
         self._name = name
         self._scale = scale

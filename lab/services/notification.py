@@ -13,7 +13,7 @@ from lab.domain.events import READS, OrderConfirmed, Payload
 from lab.ports.clock import Clock
 from lab.ports.providers import Mailer
 from lab.ports.service import Context, Handler
-from lab.ports.store import Revenue, Unit, Verdict
+from lab.ports.store import Revenue, Unit, UnitVerdict
 from lab.ports.strategies import ProviderKeys
 
 _TEMPLATES: Final[Mapping[str, str]] = {
@@ -62,5 +62,5 @@ class Notification:
         if isinstance(payload, OrderConfirmed):
             revenue = Revenue(currency=payload.currency, amount_cents=payload.amount_cents)
         unit = Unit(lab_subject=envelope.lab_subject, revenue=revenue)
-        if await context.settle(unit) is not Verdict.COMMITTED:
+        if await context.settle(unit) is not UnitVerdict.COMMITTED:
             raise Transient(f"the store refused to note that a mail about {envelope.id} was sent")

@@ -24,7 +24,7 @@ from lab.ports.bus import MAIN_RECORD_BYTES
 from lab.ports.clock import Clock
 from lab.ports.ids import Ids
 from lab.ports.service import Context, Handler
-from lab.ports.store import Change, Create, Loaded, OrderStore, Unit, Verdict
+from lab.ports.store import Change, Create, Loaded, OrderStore, Unit, UnitVerdict
 from lab.ports.strategies import HttpIdempotency, KeyRefusal, Note, StoredAnswer
 
 _ROUNDS: Final = 8
@@ -142,7 +142,7 @@ class OrdersUseCases:
                 return Cancelled.TOO_LATE
             unit = _closing(loaded, OrderCancelled(order_id=order_id), OrderState.CANCELLED, "api")
             try:
-                if await self.store.commit(unit) is Verdict.COMMITTED:
+                if await self.store.commit(unit) is UnitVerdict.COMMITTED:
                     return Cancelled.CANCELLED
             except Transient:
                 continue
@@ -195,7 +195,7 @@ class Orders:
         version = context.envelope.sequence
         for _ in range(_ROUNDS):
             unit = self._confirmation(payload, context, version)
-            if await context.settle(unit) is Verdict.COMMITTED:
+            if await context.settle(unit) is UnitVerdict.COMMITTED:
                 return
             loaded = await self.store.load(payload.order_id)
             if loaded is None or loaded.order.state in _BEFORE_PAID:

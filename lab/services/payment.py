@@ -34,7 +34,7 @@ from lab.domain.order import (
 from lab.ports.clock import Clock
 from lab.ports.providers import ChargeState, GatewayAnswer, PaymentGateway
 from lab.ports.service import Context, Handler
-from lab.ports.store import Change, IntentChange, IntentOp, Loaded, OrderStore, Unit, Verdict
+from lab.ports.store import Change, IntentChange, IntentOp, Loaded, OrderStore, Unit, UnitVerdict
 from lab.ports.strategies import Compensation, Note, ProviderKeys
 
 S = OrderState
@@ -114,7 +114,7 @@ class Payment:
                 unit = self._charged(loaded, finding, context)
             else:
                 unit = self._nothing(loaded, "stale")
-            if await context.settle(unit) is Verdict.COMMITTED:
+            if await context.settle(unit) is UnitVerdict.COMMITTED:
                 return
         raise Transient(f"order {payload.order_id} kept changing while it was charged")
 
@@ -142,7 +142,7 @@ class Payment:
                 unit = self._move(loaded, S.REFUNDED, event, finding, context)
             else:
                 unit = self._nothing(loaded, "stale")
-            if await context.settle(unit) is Verdict.COMMITTED:
+            if await context.settle(unit) is UnitVerdict.COMMITTED:
                 return
         raise Transient(f"order {payload.order_id} kept changing while it was refunded")
 
@@ -227,7 +227,7 @@ class Payment:
             order_id=loaded.order.id,
             intents=(*before, promise),
         )
-        if await context.save(unit) is not Verdict.COMMITTED:
+        if await context.save(unit) is not UnitVerdict.COMMITTED:
             return None
         intent = promise.intent
         if self.clock.now_us() >= deadline_us:

@@ -16,7 +16,7 @@ from lab.ports.clock import Clock
 from lab.ports.processes import Tasks
 from lab.ports.providers import Antifraud, Warehouse
 from lab.ports.service import Context, Handler
-from lab.ports.store import Change, CustomerStore, Loaded, OrderStore, Unit, Verdict
+from lab.ports.store import Change, CustomerStore, Loaded, OrderStore, Unit, UnitVerdict
 from lab.ports.strategies import Note
 
 _ROUNDS: Final = 8
@@ -68,7 +68,7 @@ class Validation:
                 if verdict is None:
                     verdict = await self._ask(payload, context)
                 unit = self._move(loaded, verdict, context)
-            if await context.settle(unit) is Verdict.COMMITTED:
+            if await context.settle(unit) is UnitVerdict.COMMITTED:
                 return
         raise Transient(f"order {payload.order_id} kept changing while it was validated")
 

@@ -17,15 +17,15 @@ from lab.faults.plan.plan import FaultPlan
 from lab.faults.table.spec import ordinal_of
 from lab.report.result import (
     SCHEMA_VERSION,
-    Check,
+    CheckResult,
     Costs,
     Fault,
     GoalResult,
-    Orders,
+    OrderCounts,
     PatternUse,
     Result,
     Times,
-    Unreadable,
+    UnreadableOrder,
     VerdictName,
     Versions,
 )
@@ -183,15 +183,15 @@ def _instead(off: Sequence[str]) -> str:
     return "; ".join(f"{name} is off: {weak[name]}" for name in off)
 
 
-def _unreadable(workload: Workload) -> tuple[Unreadable, ...]:
+def _unreadable(workload: Workload) -> tuple[UnreadableOrder, ...]:
     return tuple(
-        Unreadable(line=bad.line, reason=bad.reason)
+        UnreadableOrder(line=bad.line, reason=bad.reason)
         for bad in workload.unreadable_lines[:_UNREADABLE_SHOWN]
     )
 
 
-def _check(finding: Finding, spec: RunSpec) -> Check:
-    return Check(
+def _check(finding: Finding, spec: RunSpec) -> CheckResult:
+    return CheckResult(
         name=finding.name,
         kind=finding.kind.value,
         verdict=finding.verdict.value,
@@ -260,7 +260,7 @@ def _goals(judged: RunVerdict) -> tuple[GoalResult, ...]:
     )
 
 
-def _orders(ran: Ran) -> Orders:
+def _orders(ran: Ran) -> OrderCounts:
     """The tally; intents that were not answered are settled by the stored orders."""
     tally, survey = ran.tally, ran.end.survey
     accepted, refused = tally.accepted, tally.refused
@@ -274,7 +274,7 @@ def _orders(ran: Ran) -> Orders:
             else:
                 refused += 1
                 reasons["unanswered"] = reasons.get("unanswered", 0) + 1
-    return Orders(
+    return OrderCounts(
         read=ran.workload.read,
         unreadable=ran.workload.unreadable,
         submitted=tally.submitted,

@@ -28,7 +28,7 @@ from lab.patterns.provider_key import KeyPerAttempt, KeyPerIntent
 from lab.patterns.redrive import Redrive
 from lab.patterns.retry import NoRetry, Retrying
 from lab.patterns.timeout import NoTimeout, Timeout
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.settings import Settings
 
 S = TypeVar("S")
@@ -93,7 +93,7 @@ class Policy:
 
     settings: Settings
     off: tuple[str, ...]
-    chance: Chance
+    chance: KeyedChance
     plan: FaultPlan
 
     def part(self, switch: Switch[S, W]) -> S | W:

@@ -31,7 +31,7 @@ from lab.history.recorded_providers import (
     RecordedWarehouse,
 )
 from lab.ports.bus import Consumer, Publisher
-from lab.ports.clock import Clock
+from lab.ports.clock import Clock, Timer
 from lab.ports.dedupe import DedupeStore
 from lab.ports.every_call import PortType
 from lab.ports.key_retry import KeyRetryStore
@@ -55,14 +55,6 @@ class Host(Protocol):
 
     def call_after_us(self, delay_us: int, callback: Callable[[], object], /) -> "Timer":
         """Run `callback` in `delay_us` from now."""
-        ...
-
-
-class Timer(Protocol):
-    """A timer that was set."""
-
-    def cancel(self) -> object:
-        """Drop it."""
         ...
 
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lab.cli import page_lines, render
-from lab.report.result import Costs, Orders, Result, Unreadable
+from lab.report.result import Costs, OrderCounts, Result, UnreadableOrder
 from lab.report.seeds import seed_run, sum_up
 from tests.kit.results import make_fail, make_result, make_unknown
 
@@ -118,7 +118,7 @@ def test_a_partial_page_says_so_first() -> None:
 
 
 def test_refused_orders_and_unreadable_lines_are_counted_by_reason() -> None:
-    orders = Orders(
+    orders = OrderCounts(
         read=4_765,
         unreadable=4,
         submitted=4_761,
@@ -127,7 +127,10 @@ def test_refused_orders_and_unreadable_lines_are_counted_by_reason() -> None:
         refused_by_reason={"sku_empty": 221, "quantity_below_1": 973},
         by_state={"CONFIRMED": 3_361},
     )
-    lines = (Unreadable(line=17, reason="not JSON"), Unreadable(line=20, reason="not UTF-8"))
+    lines = (
+        UnreadableOrder(line=17, reason="not JSON"),
+        UnreadableOrder(line=20, reason="not UTF-8"),
+    )
 
     told = page(replace(make_result(), orders=orders, unreadable_lines=lines))
 

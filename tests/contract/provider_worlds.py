@@ -27,7 +27,7 @@ from lab.providers.mailer import MailerServer
 from lab.providers.payment_gateway import GatewayServer
 from lab.providers.sim_client import SimProviders
 from lab.providers.warehouse import WarehouseServer
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock, VirtualClock
 from lab.runtime.http_caller import HttpxCaller, http_caller
 from lab.runtime.http_server import HttpServer, http_server, reserved_port
@@ -108,7 +108,7 @@ def make_third_parties(
     refused_percent: float = 0,
 ) -> tuple[WarehouseServer, AntifraudServer, GatewayServer, MailerServer]:
     every: dict[str, Any] = {
-        "chance": Chance(SEED), "now_us": now_us, "latency_us": latency_us, "write": write,
+        "chance": KeyedChance(SEED), "now_us": now_us, "latency_us": latency_us, "write": write,
     }  # fmt: skip
     shares: dict[str, Any] = {"refused_percent": refused_percent}
     return (

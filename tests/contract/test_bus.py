@@ -35,7 +35,7 @@ from lab.ports.bus import (
     record_bytes,
     retry_topic,
 )
-from lab.ports.store import Unit, Verdict
+from lab.ports.store import Unit, UnitVerdict
 from tests.contract.bus_world import (
     ACK,
     IN_EVERY_OUTAGE,
@@ -650,8 +650,8 @@ async def test_a_stale_settlement_is_ignored(world: BusWorld) -> None:
 class _NoStore:
     """Stands for the order store behind the dead-letter link: commits anything."""
 
-    async def commit(self, _unit: Unit) -> Verdict:
-        return Verdict.COMMITTED
+    async def commit(self, _unit: Unit) -> UnitVerdict:
+        return UnitVerdict.COMMITTED
 
 
 class _Failing(Publisher):

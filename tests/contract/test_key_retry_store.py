@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from lab.ports.key_retry import Arrival, KeyRetryStore
-from lab.ports.store import Unit, Verdict
+from lab.ports.store import Unit, UnitVerdict
 from tests.contract.store_worlds import (
     MS,
     STORES,
@@ -90,7 +90,7 @@ async def test_an_event_with_an_outcome_does_not_wait_again(world: World) -> Non
     await store.park(make_waiting("head"))
     for event_id, dead_at in (("done", None), ("dead", 1)):
         outcome = make_outcome(event_id, group=GROUP, dead_at=dead_at)
-        assert await process.orders.commit(Unit(outcome=outcome)) is Verdict.COMMITTED
+        assert await process.orders.commit(Unit(outcome=outcome)) is UnitVerdict.COMMITTED
     assert await store.arrive(make_waiting("done")) == (A.DONE, None)
     assert await store.arrive(make_waiting("dead")) == (A.DONE, None)
     assert await store.arrive(make_waiting("dead", redrives=1)) == (A.DONE, None)

@@ -12,7 +12,7 @@ from lab.history.calls import ActedEntry
 from lab.history.pen import Pen
 from lab.patterns.outbox import Relay, to_record
 from lab.ports.bus import Outgoing, Publisher
-from lab.ports.store import OutboxRow, OutboxStore, Verdict
+from lab.ports.store import OutboxRow, OutboxStore, UnitVerdict
 from tests.contract.store_worlds import (
     MS,
     SHARDS,
@@ -136,7 +136,7 @@ async def test_who_waits_for_events_is_told_by_the_commit(world: World) -> None:
 async def test_events_that_their_caller_publishes_are_not_owed(world: World) -> None:
     process = world.process("api")
     unit = replace(make_create(), outboxed=False)
-    assert await process.orders.commit(unit) is Verdict.COMMITTED
+    assert await process.orders.commit(unit) is UnitVerdict.COMMITTED
     assert await owed(process.outbox) == []
 
 
@@ -201,7 +201,7 @@ async def commit_three_versions(process: Process, names: Sequence[str]) -> list[
     units += [make_change(S.VALIDATED, order_id=name) for name in names]
     units += [make_change(S.PAID, version=2, order_id=name) for name in names]
     for unit in units:
-        assert await process.orders.commit(unit) is Verdict.COMMITTED
+        assert await process.orders.commit(unit) is UnitVerdict.COMMITTED
         await process.clock.sleep_us(50)
     return [event for unit in units for event in unit.events]
 

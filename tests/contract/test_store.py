@@ -14,7 +14,7 @@ from lab.ports.store import (
     Outcome,
     Revenue,
     Unit,
-    Verdict,
+    UnitVerdict,
 )
 from tests.contract.store_worlds import (
     BLOCKED,
@@ -31,7 +31,7 @@ from tests.contract.store_worlds import (
 )
 
 S = OrderState
-V = Verdict
+V = UnitVerdict
 replace = msgspec.structs.replace
 
 

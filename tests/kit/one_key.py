@@ -29,11 +29,11 @@ from lab.patterns.retry import RetryBudget, Retrying, RetryPolicy
 from lab.ports.bus import Ack, Delivery, Record, Release, Retry, Settlement, retry_topic
 from lab.ports.dedupe import Claim
 from lab.ports.key_retry import WaitingRow
-from lab.ports.store import Outcome, OutcomeRow, Unit, Verdict
+from lab.ports.store import Outcome, OutcomeRow, Unit, UnitVerdict
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.stores.memory.key_retry import KeyRetryTable, MemoryKeyRetry
 from lab.stores.memory.outage import Outage
-from lab.stores.memory.outcomes import DONE, Outcomes
+from lab.stores.memory.outcomes import DONE, OutcomeTable
 from tests.kit.stepping import (
     AskedDedupe,
     AskedKeyRetry,
@@ -507,14 +507,14 @@ class Explorer:
             answer = at_once(getattr(MemoryKeyRetry(servers.table, servers.outage), name)(*given))
         return answer, servers.read(state)
 
-    def _commit(self, state: State, outcomes: Outcomes, row: OutcomeRow) -> Verdict:
+    def _commit(self, state: State, outcomes: OutcomeTable, row: OutcomeRow) -> UnitVerdict:
         overruled = outcomes.overruled(row)
         if overruled is not None:
             return overruled
         if not row.is_dead:
             self._check_earlier(state.outcomes, _number(row.event_id), "done")
         outcomes.put(row, 0)
-        return Verdict.COMMITTED
+        return UnitVerdict.COMMITTED
 
     # ---- promises
 
@@ -556,7 +556,7 @@ class Servers:
 
     def __init__(self, state: State, table: type[KeyRetryTable]) -> None:
         self._now = state.now
-        self.outcomes = Outcomes(LONG_US)
+        self.outcomes = OutcomeTable(LONG_US)
         self.table = table(self.outcomes, self.now_us, None)
         self.outage = Outage("postgres")
         for place, row in enumerate(state.rows):

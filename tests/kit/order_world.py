@@ -29,6 +29,7 @@ from lab.patterns.http_idempotency import StoredKeys
 from lab.patterns.inbox import Inbox
 from lab.patterns.provider_key import KeyPerIntent
 from lab.ports.bus import Delivery, Record
+from lab.ports.clock import Timer
 from lab.ports.service import Context, Service
 from lab.ports.store import (
     Change,
@@ -37,15 +38,15 @@ from lab.ports.store import (
     OrderStore,
     OutcomeRow,
     Unit,
-    Verdict,
+    UnitVerdict,
 )
 from lab.ports.strategies import StoredAnswer
 from lab.providers.core import KeyMode
 from lab.providers.payment_gateway import GatewayServer
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.services.orders import Orders, OrdersUseCases
 from lab.services.payment import Payment
-from lab.stores.memory.base import Timer, crossing
+from lab.stores.memory.base import crossing
 from lab.stores.memory.store import MemoryOrderStore, MemoryStoreServer
 from tests.kit.entries import of_type
 from tests.kit.scripted import SUBJECT, Gateway
@@ -84,12 +85,12 @@ class StrictServer(MemoryStoreServer):
         self._world = world
         self.conflicts = 0
 
-    def commit(self, unit: Unit) -> Verdict:
+    def commit(self, unit: Unit) -> UnitVerdict:
         if any(self._is_refused(unit.order_id, step) for step in unit.intents):
             self.conflicts += 1
-            return Verdict.CONFLICT
+            return UnitVerdict.CONFLICT
         verdict = super().commit(unit)
-        if verdict is Verdict.COMMITTED:
+        if verdict is UnitVerdict.COMMITTED:
             if unit.change is not None and unit.change.to is OrderState.CANCELLED:
                 row = self.rows.get(unit.order_id)
                 assert row is not None
@@ -139,10 +140,10 @@ class Run(Context):
         self.redrives = delivery.redrives
         self.deadline_us = deadline
 
-    async def save(self, unit: Unit) -> Verdict:
+    async def save(self, unit: Unit) -> UnitVerdict:
         return await self._inbox.save(self._delivery, unit)
 
-    async def settle(self, unit: Unit) -> Verdict:
+    async def settle(self, unit: Unit) -> UnitVerdict:
         return await self._inbox.settle(self._delivery, unit)
 
 
@@ -158,7 +159,7 @@ class World:
         self.server = StrictServer(self)
         self.store = MemoryOrderStore(self.server, Life())
         self.ledger = GatewayServer(
-            chance=Chance(1),
+            chance=KeyedChance(1),
             now_us=self.now_us,
             latency_us=0,
             write=self.entries.append,
@@ -233,7 +234,7 @@ class World:
         unit = Unit(
             by="test", order_id=ID, change=Change(version=order.version, to=to), events=(event,)
         )
-        assert self.server.commit(unit) is Verdict.COMMITTED
+        assert self.server.commit(unit) is UnitVerdict.COMMITTED
         return event
 
     def cancel(self) -> None:
@@ -308,7 +309,7 @@ class World:
                 return
         raise AssertionError(f"{event.type} was never settled")
 
-    def die(self, service: Service, event: Envelope, redrives: int = 0) -> Verdict:
+    def die(self, service: Service, event: Envelope, redrives: int = 0) -> UnitVerdict:
         """Commit an event's dead letter, as the pattern does."""
         unit = run(service.on_dead(event.subject, event.type))
         row = OutcomeRow(group=service.group, event_id=event.id, is_dead=True, redrives=redrives)

@@ -5,10 +5,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from lab.report.result import (
-    Check,
+    CheckResult,
     Fault,
     GoalResult,
-    Orders,
+    OrderCounts,
     PatternUse,
     Result,
     Times,
@@ -42,7 +42,7 @@ def make_result() -> Result:
         verdict="PASS",
         why="",
         partial=False,
-        orders=Orders(
+        orders=OrderCounts(
             read=500,
             unreadable=0,
             submitted=500,
@@ -75,9 +75,9 @@ def make_result() -> Result:
     )
 
 
-def make_check(name: str) -> Check:
+def make_check(name: str) -> CheckResult:
     """A promise that held."""
-    return Check(
+    return CheckResult(
         name=name,
         kind="liveness" if name == "converges" else "safety",
         verdict="PASS",

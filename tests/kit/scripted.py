@@ -6,7 +6,7 @@ from lab.domain.errors import Indeterminate, Transient
 from lab.ports.clock import Clock
 from lab.ports.pass_through import PassThroughStore
 from lab.ports.providers import ChargeState, GatewayAnswer, Known, PaymentGateway
-from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Unit, Verdict
+from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Unit, UnitVerdict
 from lab.providers.core import Answer, Refused, Request, error_of
 from lab.providers.payment_gateway import CHARGE, QUERY, REFUND, GatewayServer
 from lab.stores.memory.base import crossing
@@ -113,7 +113,7 @@ class Flaky(PassThroughStore):
         self.commits: list[Exception | tuple[str, Exception] | None] = []
         self.looks: list[Exception | None] = []
 
-    async def commit(self, unit: Unit) -> Verdict:
+    async def commit(self, unit: Unit) -> UnitVerdict:
         wrong = self.commits.pop(0) if self.commits else None
         if isinstance(wrong, Exception):
             raise wrong

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.dedupe import Claim, DedupeStore
 from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow
-from lab.ports.store import Outcome, Unit, Verdict
+from lab.ports.store import Outcome, Unit, UnitVerdict
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ class AskedOrders:
     async def outcome(self, group: str, event_id: str) -> tuple[Outcome, int] | None:
         return await ask(("outcome", group, event_id))
 
-    async def commit(self, unit: Unit) -> Verdict:
+    async def commit(self, unit: Unit) -> UnitVerdict:
         return await ask(("commit", unit))
 
 

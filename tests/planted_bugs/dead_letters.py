@@ -16,7 +16,7 @@ from lab.patterns.retry import Retrying
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Outgoing, Settlement, retry_topic
 from lab.ports.key_retry import key_of
 from lab.ports.parking import is_discard
-from lab.ports.store import Verdict
+from lab.ports.store import UnitVerdict
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -78,8 +78,8 @@ class TimeOfDeath(DeadLetterQueue):
 class LetterWithoutAnOutcome(DeadLetters):
     """The letter is published and the record acknowledged; the store hears nothing of it."""
 
-    async def _commit(self, delivery: Delivery) -> Verdict:  # noqa: ARG002 - the shape of what it replaces
-        return Verdict.COMMITTED
+    async def _commit(self, delivery: Delivery) -> UnitVerdict:  # noqa: ARG002 - the shape of what it replaces
+        return UnitVerdict.COMMITTED
 
 
 @BUGS.plant(

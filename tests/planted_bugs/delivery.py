@@ -17,7 +17,7 @@ from lab.ports.bus import Ack, DeadLetter, Delivery, Ordering, Settlement
 from lab.ports.dedupe import Claim
 from lab.ports.key_retry import Arrival, WaitingRow
 from lab.ports.service import Context
-from lab.ports.store import Revenue, Unit, Verdict
+from lab.ports.store import Revenue, Unit, UnitVerdict
 from lab.services.notification import Notification
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.stores.memory.key_retry import KeyRetryTable
@@ -167,12 +167,12 @@ def nobody_stops_duplicates() -> None:
 class InboxRowInItsOwnTransaction(Inbox):
     """First the effect is committed, then the `done` row: a crash in between forgets the row."""
 
-    async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
+    async def settle(self, delivery: Delivery, unit: Unit) -> UnitVerdict:
         group, event_id = delivery.group, delivery.event_id
         verdict = await self._store.commit(
             replace(unit, by=group, cause=event_id, lab_subject=delivery.subject)
         )
-        if verdict is Verdict.COMMITTED:
+        if verdict is UnitVerdict.COMMITTED:
             return await super().settle(delivery, Unit())
         return verdict
 
@@ -186,9 +186,9 @@ class InboxRowInItsOwnTransaction(Inbox):
 class SettlesTwice(Inbox):
     """The framework commits at the end of a handler that has committed already."""
 
-    async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
+    async def settle(self, delivery: Delivery, unit: Unit) -> UnitVerdict:
         verdict = await super().settle(delivery, unit)
-        if verdict is Verdict.COMMITTED:
+        if verdict is UnitVerdict.COMMITTED:
             await super().save(delivery, unit)
         return verdict
 
@@ -218,10 +218,10 @@ class _WithoutRevenue(Context):
         self.deadline_us = inner.deadline_us
         self._inner = inner
 
-    async def save(self, unit: Unit) -> Verdict:
+    async def save(self, unit: Unit) -> UnitVerdict:
         return await self._inner.save(unit)
 
-    async def settle(self, unit: Unit) -> Verdict:
+    async def settle(self, unit: Unit) -> UnitVerdict:
         return await self._inner.settle(replace(unit, revenue=None))
 
 
@@ -278,9 +278,9 @@ class RevenueInAnotherCurrency(Notification):
 class CommitInTheBackground(Inbox):
     """The transaction is committed by a task; the handler returns, and the record is acked."""
 
-    async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
+    async def settle(self, delivery: Delivery, unit: Unit) -> UnitVerdict:
         in_background(super().settle(delivery, unit))
-        return Verdict.COMMITTED
+        return UnitVerdict.COMMITTED
 
 
 @BUGS.plant(

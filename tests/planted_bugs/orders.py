@@ -14,12 +14,12 @@ from lab.patterns.http_idempotency import StoredKeys
 from lab.patterns.outbox import DirectPublish, Relay, to_record
 from lab.ports.providers import ChargeState
 from lab.ports.service import Context
-from lab.ports.store import HttpKeyRow, Loaded, OutboxRow, OutboxStore, Unit, Verdict
+from lab.ports.store import HttpKeyRow, Loaded, OutboxRow, OutboxStore, Unit, UnitVerdict
 from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.runtime.asgi_call import AsgiApp, Message
 from lab.services.orders import Cancelled, OrdersUseCases
 from lab.services.payment import Payment, _Finding
-from lab.stores.memory.base import Life
+from lab.stores.memory.base import OwnerLife
 from lab.stores.memory.store import MemoryStore, MemoryStoreServer
 from tests.planted_bugs.planting import Bugs, Setup, in_background
 
@@ -289,7 +289,7 @@ def no_outbox() -> None:
 class PublishThenCommit(DirectPublish):
     """Publish, then commit: a crash in between tells of what never happened."""
 
-    async def commit(self, unit: Unit) -> Verdict:
+    async def commit(self, unit: Unit) -> UnitVerdict:
         if unit.events:
             await self._publisher.publish([to_record(event) for event in unit.events])
         return await self._inner.commit(replace(unit, outboxed=False))
@@ -327,7 +327,7 @@ class _TakesAway(OutboxStore):
 class DeleteReturning(MemoryStoreServer):
     """The relay takes its batch with DELETE ... RETURNING, and dies with it in its hands."""
 
-    def connect(self, life: Life) -> MemoryStore:
+    def connect(self, life: OwnerLife) -> MemoryStore:
         made = super().connect(life)
         return MemoryStore(
             orders=made.orders,

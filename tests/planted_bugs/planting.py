@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from lab import run
-from lab.report.result import Check, Result
+from lab.report.result import CheckResult, Result
 from lab.wiring.policy import Switches
 
 P = TypeVar("P", bound=Callable[..., object])
@@ -169,6 +169,6 @@ def run_without(setup: Setup) -> Result:
     return setup.run(settings={})
 
 
-def failed(result: Result) -> dict[str, Check]:
+def failed(result: Result) -> dict[str, CheckResult]:
     """The broken promises of a run."""
     return {check.name: check for check in result.checks if check.verdict == "FAIL"}

@@ -28,7 +28,7 @@ from lab.ports.store import (
     Outcome,
     Revenue,
     Unit,
-    Verdict,
+    UnitVerdict,
 )
 from lab.stores.postgres import facts as postgres_facts
 from lab.stores.postgres import schema as postgres_schema
@@ -55,7 +55,7 @@ from tests.kit.real_servers import need
 pytestmark = pytest.mark.real
 
 S = OrderState
-V = Verdict
+V = UnitVerdict
 SECRET = "s3cr3t-p@ss/w:rd"
 
 

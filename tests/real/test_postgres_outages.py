@@ -12,7 +12,7 @@ from lab.domain.order import OrderState
 from lab.history.pen import Pen
 from lab.patterns.outbox import Relay
 from lab.ports.bus import Outgoing, Publisher
-from lab.ports.store import OutboxRow, Revenue, Unit, Verdict
+from lab.ports.store import OutboxRow, Revenue, Unit, UnitVerdict
 from lab.stores.postgres import facts as postgres_facts
 from lab.stores.postgres.link import PostgresServer, connect
 from lab.stores.postgres.store import PostgresStore, open_store
@@ -32,7 +32,7 @@ from tests.real.cut_line import CutLine
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 S = OrderState
-V = Verdict
+V = UnitVerdict
 
 
 @pytest.fixture

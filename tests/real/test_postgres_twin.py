@@ -23,7 +23,7 @@ from lab.ports.store import (
     OrderStore,
     Revenue,
     Unit,
-    Verdict,
+    UnitVerdict,
 )
 from lab.stores.postgres import facts as postgres_facts
 from lab.stores.postgres.link import connect
@@ -96,11 +96,11 @@ def draw_step(chance: Random, order_id: str, n: int) -> IntentChange:
     )
 
 
-async def one_by_one(orders: OrderStore, units: Sequence[Unit]) -> list[Verdict]:
+async def one_by_one(orders: OrderStore, units: Sequence[Unit]) -> list[UnitVerdict]:
     return [await orders.commit(unit) for unit in units]
 
 
-def in_memory(units: Sequence[Unit]) -> tuple[list[Verdict], list[tuple[object, ...]]]:
+def in_memory(units: Sequence[Unit]) -> tuple[list[UnitVerdict], list[tuple[object, ...]]]:
     with memory_world() as twin:
         return twin.run(one_by_one(twin.process("p").orders, units)), twin.facts
 
@@ -122,7 +122,7 @@ def test_the_same_units_get_the_same_verdicts_and_leave_the_same_facts(
     assert world.run(one_by_one(world.process("p").orders, units)) == verdicts
     gathered = world.run(facts_of(world))
     assert list(map(without_time, gathered)) == list(map(without_time, told))
-    assert set(verdicts) == set(Verdict)
+    assert set(verdicts) == set(UnitVerdict)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -136,7 +136,7 @@ def test_units_that_are_asked_for_at_once_leave_what_some_order_of_them_would(
         for number, paid in enumerate([Revenue(currency="GBP", amount_cents=1)] * 400)
     ]
 
-    async def at_once() -> list[Verdict]:
+    async def at_once() -> list[UnitVerdict]:
         stores = [world.process(f"p{number}").orders for number in range(3)]
         return list(
             await asyncio.gather(
@@ -149,12 +149,12 @@ def test_units_that_are_asked_for_at_once_leave_what_some_order_of_them_would(
     # Every unit adds revenue under a cause of its own, the last but one of its facts.
     causes = [added.event_id for added in of_type(gathered, RevenueEntry)]
     order = [int(cause.removeprefix("unit-")) for cause in causes]
-    assert sorted(order) == [n for n, each in enumerate(verdicts) if each is Verdict.COMMITTED]
+    assert sorted(order) == [n for n, each in enumerate(verdicts) if each is UnitVerdict.COMMITTED]
     by_order: dict[object, list[tuple[object, ...]]] = {}
     for entry in gathered:
         by_order.setdefault(subject_of(entry), []).append(without_time(entry))
     again, told = in_memory([units[number] for number in order])
-    assert set(again) == {Verdict.COMMITTED}
+    assert set(again) == {UnitVerdict.COMMITTED}
     expected: dict[object, list[tuple[object, ...]]] = {}
     for entry in told:
         expected.setdefault(subject_of(entry), []).append(without_time(entry))

@@ -11,7 +11,7 @@ from lab.bus.kafka.publisher import KafkaBus
 from lab.bus.kafka.topics import KafkaTopics
 from lab.ports.bus import Consumer, Listener, Outgoing, TopicPartition
 from lab.ports.dedupe import Claim, ClaimState
-from lab.ports.store import Verdict
+from lab.ports.store import UnitVerdict
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import suspend
 from lab.runtime.wall_loop import WallScheduler
@@ -76,7 +76,7 @@ def test_a_shard_of_a_killed_relay_is_free_for_the_next_one() -> None:
     async def main(world: WallScheduler) -> None:
         async with schema() as server:
 
-            async def commits() -> Verdict:
+            async def commits() -> UnitVerdict:
                 store = open_store(server, shards=SHARDS, poll_us=POLL_US)
                 verdict = await store.orders.commit(make_create())
                 await store.close()
@@ -94,7 +94,7 @@ def test_a_shard_of_a_killed_relay_is_free_for_the_next_one() -> None:
                 told.set_result(None)
                 await asyncio.get_running_loop().create_future()
 
-            assert await call(world.process("api"), commits()) == Verdict.COMMITTED
+            assert await call(world.process("api"), commits()) == UnitVerdict.COMMITTED
             lives: list[list[int]] = [[], []]
             for name, owned in zip(("one", "two"), lives, strict=True):
                 told = world.root.create_future()
@@ -124,7 +124,7 @@ def test_two_processes_share_the_order_store() -> None:
                 return result
 
             found = [await call(world.process(f"p{n}"), writes_or_reads(n)) for n in range(2)]
-        assert found == [{Verdict.COMMITTED}, True]
+        assert found == [{UnitVerdict.COMMITTED}, True]
 
     run(main)
 

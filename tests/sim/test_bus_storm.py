@@ -34,7 +34,7 @@ from lab.ports.bus import (
     retry_topic,
 )
 from lab.ports.pass_through import PassThroughConsumer
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 from tests.kit.entries import of_type
@@ -51,7 +51,7 @@ Place = tuple[str, int, int]
 class Duplicating(PassThroughConsumer):
     """Hands out some records twice, and some late, when the assignment may be another one."""
 
-    def __init__(self, inner: Consumer, chance: Chance) -> None:
+    def __init__(self, inner: Consumer, chance: KeyedChance) -> None:
         super().__init__(inner)
         self._chance = chance
 
@@ -85,7 +85,7 @@ class Storm:
 
     def __init__(self, scheduler: Scheduler, seed: int) -> None:
         self.scheduler = scheduler
-        self.chance = Chance(seed)
+        self.chance = KeyedChance(seed)
         self.facts: list[Entry] = []
         self.members: list[Member] = []
         self.log = MemoryLog(

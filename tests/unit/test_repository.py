@@ -386,3 +386,20 @@ def test_every_decision_has_the_four_parts() -> None:
 
     assert incomplete == []
     assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))
+
+
+# ---- one name, one class
+
+
+def public_classes() -> dict[str, list[str]]:
+    """The files in which a public class of each name stands."""
+    found: dict[str, list[str]] = {}
+    for path in modules():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(str(path.relative_to(TOP)))
+    return found
+
+
+def test_a_name_of_a_class_has_one_meaning() -> None:
+    assert {name: places for name, places in public_classes().items() if len(places) > 1} == {}

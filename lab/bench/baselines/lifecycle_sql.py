@@ -113,7 +113,7 @@ class Statement(NamedTuple):
     gives_number: bool = False
 
 
-class Raw(NamedTuple):
+class RawLifecycle(NamedTuple):
     """The rate of a baseline, and the program that measured it."""
 
     rate: float
@@ -192,7 +192,7 @@ def _flat(sql: str) -> str:
     return " ".join(sql.split())
 
 
-def orders_a_second(dsn: str, schema: str, *, event_bytes: int, seconds: int) -> Raw:
+def orders_a_second(dsn: str, schema: str, *, event_bytes: int, seconds: int) -> RawLifecycle:
     """Orders a second that live through all statements, by as many clients as do best.
 
     Args:
@@ -209,8 +209,8 @@ def orders_a_second(dsn: str, schema: str, *, event_bytes: int, seconds: int) ->
     todo = statements(event_bytes)
     if pgbench is None:
         done = asyncio.run(_by_asyncpg(dsn, schema, todo, seconds))
-        return Raw(done / seconds, f"asyncpg (no pgbench here), {CLIENTS} connections")
-    return Raw(
+        return RawLifecycle(done / seconds, f"asyncpg (no pgbench here), {CLIENTS} connections")
+    return RawLifecycle(
         _by_pgbench(pgbench, dsn, schema, todo, seconds), f"pgbench, {CLIENTS} prepared clients"
     )
 

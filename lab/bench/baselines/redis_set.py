@@ -19,14 +19,14 @@ _VALUE: Final = "xxx"
 _TIMEOUT_S: Final = 60
 
 
-class Raw(NamedTuple):
+class RawSets(NamedTuple):
     """The rate of a baseline, and the program that measured it."""
 
     rate: float
     by: str
 
 
-def sets_a_second(url: str, prefix: str, count: int) -> Raw:
+def sets_a_second(url: str, prefix: str, count: int) -> RawSets:
     """Keys a second, one SET each, no client before its answer.
 
     Args:
@@ -41,9 +41,9 @@ def sets_a_second(url: str, prefix: str, count: int) -> Raw:
     parts = urlsplit(url)
     program = shutil.which("redis-benchmark")
     if program is None:
-        return Raw(_by_client(url, prefix, count), "redis-py SET (no redis-benchmark here)")
+        return RawSets(_by_client(url, prefix, count), "redis-py SET (no redis-benchmark here)")
     if parts.password or parts.scheme != "redis":
-        return Raw(_by_client(url, prefix, count), "redis-py SET (the server wants a password)")
+        return RawSets(_by_client(url, prefix, count), "redis-py SET (the server wants a password)")
     database = parts.path.strip("/") or "0"
     done = subprocess.run(  # noqa: S603 - found beside the server's own programs
         [
@@ -58,7 +58,7 @@ def sets_a_second(url: str, prefix: str, count: int) -> Raw:
         timeout=_TIMEOUT_S,
     )
     *_, row = csv.reader(done.stdout.splitlines())
-    return Raw(float(row[1]), f"redis-benchmark SET, {CLIENTS} clients")
+    return RawSets(float(row[1]), f"redis-benchmark SET, {CLIENTS} clients")
 
 
 def _by_client(url: str, prefix: str, count: int) -> float:

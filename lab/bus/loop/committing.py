@@ -20,7 +20,7 @@ BACKOFF_US: Final = 100_000
 BACKOFF_CAP_US: Final = 5_000_000
 
 
-class Committer:
+class PositionCommitter:
     """Keeps the committed offsets of one member near those that it settled.
 
     Attributes:

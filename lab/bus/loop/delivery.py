@@ -21,8 +21,8 @@ from enum import Enum
 from math import inf
 from typing import Final
 
-from lab.bus.loop.committing import NOT_REACHED, Committer, Position
-from lab.bus.loop.draining import Drain, Waiting
+from lab.bus.loop.committing import NOT_REACHED, Position, PositionCommitter
+from lab.bus.loop.draining import LoopDrain, Waiting
 from lab.bus.loop.intake import Intake
 from lab.bus.loop.lanes import Lanes
 from lab.bus.loop.settling import Accepts, Settling
@@ -139,7 +139,7 @@ class DeliveryLoop(Listener):
         self._revoked_us: float = inf
         self._waiting = Waiting(self._now)
         self._lanes = Lanes(limits.ordering, self._now)
-        self._committer = Committer(
+        self._committer = PositionCommitter(
             self._consumer,
             self._position,
             every=limits.commit_every,
@@ -255,7 +255,7 @@ class DeliveryLoop(Listener):
         elif self._phase is _Phase.RUNNING:
             self._phase = _Phase.STOPPING
             self._report = StopReport(is_committed=False)
-            drain = Drain(deadline_us, move, is_stop=True)
+            drain = LoopDrain(deadline_us, move, is_stop=True)
             self._be_done_before_revoked(drain)
             try:
                 self._report = await self._drain_and_leave(drain)
@@ -263,14 +263,14 @@ class DeliveryLoop(Listener):
                 self._tear_down()
         return self._report
 
-    def _be_done_before_revoked(self, drain: Drain) -> None:
+    def _be_done_before_revoked(self, drain: LoopDrain) -> None:
         """Nothing can be moved any more once the partitions are gone."""
         by_us = self._revoked_us - self._limits.rest_us // 4
         if by_us < drain.deadline_us:
             drain.deadline_us = int(by_us)
             self._waiting.notify()
 
-    async def _drain_and_leave(self, drain: Drain) -> StopReport:
+    async def _drain_and_leave(self, drain: LoopDrain) -> StopReport:
         workers = self._workers
         waiting = self._waiting
         self._intake.finish()
@@ -297,7 +297,7 @@ class DeliveryLoop(Listener):
             self._write(("drained", self._now(), self._process, "", self._group, *counts))
         return report
 
-    async def _cancel_running(self, drain: Drain) -> None:
+    async def _cancel_running(self, drain: LoopDrain) -> None:
         """Start nothing more, cancel the handlers that still run."""
         workers = self._workers
         drain.is_over = True
@@ -340,7 +340,7 @@ class DeliveryLoop(Listener):
         intake.is_closed = True
         self._revoked_us = deadline_us
         if settling.drain is None:
-            settling.begin_drain(Drain(deadline_us, None, is_stop=False))
+            settling.begin_drain(LoopDrain(deadline_us, None, is_stop=False))
         else:
             self._be_done_before_revoked(settling.drain)
         await self._waiting.until(self._has_given_up, lambda: deadline_us)

@@ -12,7 +12,7 @@ from lab.bus.loop.lanes import Held
 from lab.ports.bus import Handle, StopReport
 
 
-class Drain:
+class LoopDrain:
     """The drain under way, and the fate of its deliveries.
 
     Attributes:

@@ -14,7 +14,7 @@ from lab.history.pen import Pen
 from lab.ports.bus import Ack, Delivery, Handle, Record, Settlement, main_topic
 from lab.ports.parking import is_parked, origin_of
 from lab.ports.service import Context, Handler
-from lab.ports.store import Unit, Verdict
+from lab.ports.store import Unit, UnitVerdict
 
 HANDLED: Final = Ack("handled")
 UNREAD: Final = Ack("unread")
@@ -68,11 +68,11 @@ async def _unread() -> Settlement:
 class Settler(Protocol):
     """Commits the decisions of a handler; the pattern `inbox` and its weak part are such."""
 
-    async def save(self, delivery: Delivery, unit: Unit) -> Verdict:
+    async def save(self, delivery: Delivery, unit: Unit) -> UnitVerdict:
         """Commit an intermediate step. See `lab.ports.service.Context.save`."""
         ...
 
-    async def settle(self, delivery: Delivery, unit: Unit) -> Verdict:
+    async def settle(self, delivery: Delivery, unit: Unit) -> UnitVerdict:
         """Commit the end of the run. See `lab.ports.service.Context.settle`."""
         ...
 
@@ -90,7 +90,7 @@ class Watch(Protocol):
         ...
 
 
-class Run(Context):
+class HandlerRun(Context):
     """One run of a handler, as the handler sees it.
 
     Attributes:
@@ -118,13 +118,13 @@ class Run(Context):
         self._delivery = delivery
         self._settler = settler
 
-    async def save(self, unit: Unit) -> Verdict:
+    async def save(self, unit: Unit) -> UnitVerdict:
         return await self._settler.save(self._delivery, unit)
 
-    async def settle(self, unit: Unit) -> Verdict:
+    async def settle(self, unit: Unit) -> UnitVerdict:
         assert not self.is_settled, "a handler settles once"
         verdict = await self._settler.settle(self._delivery, unit)
-        self.is_settled = verdict is Verdict.COMMITTED
+        self.is_settled = verdict is UnitVerdict.COMMITTED
         return verdict
 
 
@@ -167,7 +167,7 @@ class Invoke:
             raise Poison(f"no handler for events of type {ascii(envelope.type)[:80]}")
         payload = self._decode(envelope.type, envelope.data)
         watch = self._watch()
-        run = Run(delivery, envelope, self._settler, watch.deadline_us)
+        run = HandlerRun(delivery, envelope, self._settler, watch.deadline_us)
         if self._write is not None:
             self._began(delivery, envelope, watch.deadline_us)
         result = "ok"

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from lab.bus.loop.committing import BACKOFF_CAP_US, BACKOFF_US, NOT_REACHED, Committer
+from lab.bus.loop.committing import BACKOFF_CAP_US, BACKOFF_US, NOT_REACHED, PositionCommitter
 from lab.bus.loop.lanes import Held, Lanes
 from lab.bus.loop.offsets import OffsetTracker
 from lab.domain.envelope import H_ATTEMPT, H_ID, H_REDRIVES, H_SUBJECT, H_TYPE, text_header
@@ -35,7 +35,7 @@ class Intake:
         self,
         consumer: Consumer,
         lanes: Lanes,
-        committer: Committer,
+        committer: PositionCommitter,
         *,
         skips: Callable[[Record], bool],
         max_in_flight: int,

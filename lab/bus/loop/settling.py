@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from lab.bus.loop.committing import Committer
-from lab.bus.loop.draining import Drain, Waiting, needed
+from lab.bus.loop.committing import PositionCommitter
+from lab.bus.loop.draining import LoopDrain, Waiting, needed
 from lab.bus.loop.intake import Intake
 from lab.bus.loop.lanes import PARKED, Held, Lane, Lanes
 from lab.history.recorder import Write
@@ -39,7 +39,7 @@ class Settling:
         *,
         lanes: Lanes,
         intake: Intake,
-        committer: Committer,
+        committer: PositionCommitter,
         waiting: Waiting,
         accepts: Accepts,
         group: str,
@@ -47,7 +47,7 @@ class Settling:
         now: Callable[[], int],
         write: Write | None,
     ) -> None:
-        self.drain: Drain | None = None
+        self.drain: LoopDrain | None = None
         self.stale = 0
         self._lanes = lanes
         self._intake = intake
@@ -126,7 +126,7 @@ class Settling:
             self._lanes.park(lane, RELEASED_US)
 
     def _settle_in_stop(
-        self, drain: Drain, lane: Lane, held: Held, settlement: Settlement, after_us: int
+        self, drain: LoopDrain, lane: Lane, held: Held, settlement: Settlement, after_us: int
     ) -> None:
         if settlement is CANCELLED or drain.is_over:
             drain.cancelled.append(held.event_id)
@@ -145,7 +145,7 @@ class Settling:
 
     # ---- drains
 
-    def begin_drain(self, drain: Drain) -> None:
+    def begin_drain(self, drain: LoopDrain) -> None:
         """Drop deliveries that need not run. The rest starts; or waits, or at a stop is moved."""
         self.drain = drain
         lanes = self._lanes
@@ -158,12 +158,12 @@ class Settling:
             drain.moves_all = True
             lanes.open()
 
-    def give_up(self, drain: Drain) -> None:
+    def give_up(self, drain: LoopDrain) -> None:
         """Nothing more is run: every delivery that is needed and still there is abandoned."""
         for lane in self._lanes.all():
             self._abandon(drain, lane)
 
-    def _give_away(self, drain: Drain, lane: Lane) -> None:
+    def _give_away(self, drain: LoopDrain, lane: Lane) -> None:
         """The head cannot be finished in time: move it, and go on with the next one."""
         if drain.move is None:
             self._abandon(drain, lane)
@@ -171,7 +171,7 @@ class Settling:
             lane.is_moving = True
             self._lanes.make_ready(lane)
 
-    def _abandon(self, drain: Drain, lane: Lane) -> None:
+    def _abandon(self, drain: LoopDrain, lane: Lane) -> None:
         """Nothing of the lane is finished: the others must not overtake its head."""
         drain.abandoned += [held.event_id for held in needed(lane.queue)]
         self._drop(lane)

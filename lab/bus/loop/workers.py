@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from lab.bus.loop.draining import Drain, Waiting
+from lab.bus.loop.draining import LoopDrain, Waiting
 from lab.bus.loop.lanes import PARKED, READY, RUNNING, Held, Lane, Lanes
 from lab.bus.loop.settling import CANCELLED, Settling
 from lab.history.pen import Pen
@@ -167,7 +167,7 @@ class Workers:
         except BaseException:  # noqa: BLE001 - it is tried again, as if nobody could bury
             return dead
 
-    def move_all(self, drain: Drain) -> None:
+    def move_all(self, drain: LoopDrain) -> None:
         """The time is up: cancel the handlers that run; move theirs and all that is behind them."""
         drain.moves_all = True
         lanes = self._lanes.all()

@@ -12,14 +12,9 @@ from typing import Any, Final, Literal, Protocol
 
 from lab.domain.errors import Fenced
 from lab.ports.bus import TopicPartition
+from lab.ports.clock import Timer
 
 Assignor = Literal["range", "roundrobin"]
-
-
-class Timer(Protocol):
-    """A timer that was set."""
-
-    def cancel(self) -> None: ...
 
 
 class SimLoop(Protocol):
@@ -35,7 +30,7 @@ class SimLoop(Protocol):
     def call_after_us(self, delay_us: int, callback: Callable[[], object], /) -> Timer: ...
 
 
-class Client(Protocol):
+class GroupClient(Protocol):
     """A member's own side, as the group sees it. None of these calls waits."""
 
     def rejoin_wanted(self) -> None:
@@ -47,12 +42,14 @@ class Client(Protocol):
         ...
 
 
-class Member:
+class GroupMember:
     """One membership; a process that joins again is another member."""
 
     __slots__ = ("client", "has_joined", "id", "is_silent", "session", "topics")
 
-    def __init__(self, client: Client, member_id: tuple[str, int], topics: Sequence[str]) -> None:
+    def __init__(
+        self, client: GroupClient, member_id: tuple[str, int], topics: Sequence[str]
+    ) -> None:
         self.client = client
         self.id = member_id
         self.topics = tuple(topics)
@@ -87,7 +84,7 @@ class Group:
         self._session_us = session_us
         self._rebalance_us = rebalance_us
         self._assign: Final = _assign_range if assignor == "range" else _assign_round_robin
-        self._members: dict[tuple[str, int], Member] = {}
+        self._members: dict[tuple[str, int], GroupMember] = {}
         self._joined = 0
         self._is_rebalancing = False
         self._timer: Timer | None = None
@@ -97,15 +94,15 @@ class Group:
         """Names of the present members, in the order of joining."""
         return [name for name, _ in self._members]
 
-    def join(self, client: Client, name: str, topics: Sequence[str]) -> Member:
+    def join(self, client: GroupClient, name: str, topics: Sequence[str]) -> GroupMember:
         """A new member; the others give up their partitions."""
         self._joined += 1
-        member = Member(client, (name, self._joined), topics)
+        member = GroupMember(client, (name, self._joined), topics)
         self._members[member.id] = member
         self._rebalance(newcomer=member)
         return member
 
-    def rejoin(self, member: Member) -> bool:
+    def rejoin(self, member: GroupMember) -> bool:
         """The member gave up and is ready for the next generation; False if it was expelled."""
         if member.id not in self._members:
             return False
@@ -113,27 +110,27 @@ class Group:
         self._complete_if_ready()
         return True
 
-    def leave(self, member: Member) -> None:
+    def leave(self, member: GroupMember) -> None:
         """The member is gone. Nothing happens if it is no member."""
         if self._members.pop(member.id, None) is not None:
             if member.session is not None:
                 member.session.cancel()
             self._rebalance()
 
-    def silent(self, member: Member) -> None:
+    def silent(self, member: GroupMember) -> None:
         """Nothing is heard of the member's process any more."""
         if member.id in self._members and not member.is_silent:
             member.is_silent = True
             member.session = self._root.call_after_us(self._session_us, lambda: self._expel(member))
 
-    def heard(self, member: Member) -> None:
+    def heard(self, member: GroupMember) -> None:
         """The member's process is back."""
         member.is_silent = False
         if member.session is not None:
             member.session.cancel()
             member.session = None
 
-    def check_commit(self, member: Member | None, epoch: int) -> None:
+    def check_commit(self, member: GroupMember | None, epoch: int) -> None:
         """Whether a commit under `epoch` is accepted.
 
         Raises:
@@ -146,12 +143,12 @@ class Group:
                 f"group {self.name}: a commit of generation {epoch}, now is {self.generation}"
             )
 
-    def _expel(self, member: Member) -> None:
+    def _expel(self, member: GroupMember) -> None:
         if self._members.pop(member.id, None) is not None:
             member.client.rejoin_wanted()
             self._rebalance()
 
-    def _rebalance(self, newcomer: Member | None = None) -> None:
+    def _rebalance(self, newcomer: GroupMember | None = None) -> None:
         if not self._is_rebalancing:
             self._is_rebalancing = True
             self._timer = self._root.call_after_us(self._rebalance_us, self._give_up_waiting)
@@ -186,7 +183,7 @@ class Group:
 Owned = Mapping[tuple[str, int], Sequence[TopicPartition]]
 
 
-def _assign_range(members: Sequence[Member], partitions_of: Callable[[str], int]) -> Owned:
+def _assign_range(members: Sequence[GroupMember], partitions_of: Callable[[str], int]) -> Owned:
     """Per topic, a contiguous share each; so a topic and its retry topics stay together."""
     owned: dict[tuple[str, int], list[TopicPartition]] = {member.id: [] for member in members}
     for topic in _topics(members):
@@ -200,7 +197,9 @@ def _assign_range(members: Sequence[Member], partitions_of: Callable[[str], int]
     return owned
 
 
-def _assign_round_robin(members: Sequence[Member], partitions_of: Callable[[str], int]) -> Owned:
+def _assign_round_robin(
+    members: Sequence[GroupMember], partitions_of: Callable[[str], int]
+) -> Owned:
     """All partitions in turn over the readers of the topic."""
     owned: dict[tuple[str, int], list[TopicPartition]] = {member.id: [] for member in members}
     turn = 0
@@ -213,5 +212,5 @@ def _assign_round_robin(members: Sequence[Member], partitions_of: Callable[[str]
     return owned
 
 
-def _topics(members: Sequence[Member]) -> Sequence[str]:
+def _topics(members: Sequence[GroupMember]) -> Sequence[str]:
     return sorted({topic for member in members for topic in member.topics})

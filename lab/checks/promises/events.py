@@ -5,7 +5,7 @@ Not here: positions and epochs (`positions`), retries (`retries`), dead letters 
 
 from lab.checks.check import Check, Seen, times
 from lab.checks.contract import Contract
-from lab.checks.order_case import Ack, Case, Owed, owed_of
+from lab.checks.order_case import AckSeen, Case, Owed, owed_of
 from lab.checks.tables import MAILER, REVENUE_EVENT, TOPIC_OF
 
 
@@ -212,7 +212,7 @@ def _revenue(case: Case) -> str:
     return ""
 
 
-def _is_accounted(case: Case, ack: Ack) -> bool:
+def _is_accounted(case: Case, ack: AckSeen) -> bool:
     """Whether something durable stands behind an acknowledgement."""
     owed = (ack.group, ack.event_id)
     if has_outcome(case, owed) and ack.why != "handled":

@@ -34,7 +34,7 @@ class CommitPrefix(Check):
                 )
 
 
-class Fenced(Check):
+class FencingHolds(Check):
     """Nothing of a superseded epoch or fence is accepted. Overlap itself breaks nothing."""
 
     name = "fenced"

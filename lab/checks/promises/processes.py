@@ -10,7 +10,7 @@ from typing import Final
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
-from lab.checks.process_life import Ended, Life, Overdue, group_of
+from lab.checks.process_life import Ended, Overdue, ProcessLife, group_of
 from lab.checks.tables import DRAINED
 from lab.history.calls import AdmittedEntry, DeliverEntry
 
@@ -84,7 +84,7 @@ class Deadline(Check):
                     f"order {ordinal}: {overdue.what} in {life.name} {ending}", overdue.subject
                 )
 
-    def _stood_still(self, life: Life, overdue: Overdue) -> bool:
+    def _stood_still(self, life: ProcessLife, overdue: Overdue) -> bool:
         """Whether it would have been in time, had its process not stood still."""
         if not life.stalls and not life.pauses:
             return False
@@ -120,7 +120,9 @@ class GracefulShutdown(Check):
             if wrong:
                 self.broken(f"{life.name} was told to stop and {wrong}", subject)
 
-    def _wrong(self, life: Life, seen: Seen, redone: Sequence[DeliverEntry]) -> tuple[str, str]:
+    def _wrong(
+        self, life: ProcessLife, seen: Seen, redone: Sequence[DeliverEntry]
+    ) -> tuple[str, str]:
         assert life.term_us is not None
         if life.end_us is None:
             return "never ended", ""
@@ -152,7 +154,7 @@ class GracefulShutdown(Check):
         return "", ""
 
 
-def _redone(life: Life) -> Sequence[DeliverEntry]:
+def _redone(life: ProcessLife) -> Sequence[DeliverEntry]:
     """Records that are started again because of the way a life left, in the order of their starts.
 
     Its acknowledgements before its last rebalance have nothing to do with that; nor have any, if

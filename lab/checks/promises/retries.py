@@ -105,7 +105,7 @@ class RetryLaw(Check):
         return ""
 
 
-class RetryBudget(Check):
+class RetryBudgetKept(Check):
     """Retries in place cost tokens per process and dependency, given back by successes only."""
 
     name = "retry-budget"

@@ -14,7 +14,7 @@ from lab.ports.bus import Consumer, Publisher
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
 from lab.ports.every_call import PortType
 from lab.ports.providers import Mailer, PaymentGateway
-from lab.ports.store import OrderStore, OutboxRow, OutboxStore, Unit, Verdict
+from lab.ports.store import OrderStore, OutboxRow, OutboxStore, Unit, UnitVerdict
 
 
 class Role(StrEnum):
@@ -70,7 +70,7 @@ def _unit(call: Call) -> Sequence[str] | None:
 
 
 def _committed(call: Call) -> Sequence[str] | None:
-    return _unit(call) if call.result is Verdict.COMMITTED else _NOBODY
+    return _unit(call) if call.result is UnitVerdict.COMMITTED else _NOBODY
 
 
 def _settling(call: Call) -> Sequence[str] | None:
@@ -79,7 +79,7 @@ def _settling(call: Call) -> Sequence[str] | None:
 
 
 def _settled(call: Call) -> Sequence[str] | None:
-    return _settling(call) if call.result is Verdict.COMMITTED else _NOBODY
+    return _settling(call) if call.result is UnitVerdict.COMMITTED else _NOBODY
 
 
 def _rows(call: Call) -> Sequence[str]:

@@ -29,7 +29,7 @@ _CHUNK: Final = 65_536
 T = TypeVar("T")
 
 
-class Ask(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True, gc=False):
+class Question(msgspec.Struct, array_like=True, omit_defaults=True, frozen=True, gc=False):
     """One question.
 
     Attributes:
@@ -95,7 +95,7 @@ class RemotePlan(FaultPlan):
             self._socket = _connect(address, wait_us)
         except OSError:
             self._is_over = True
-        answer = self.ask(Ask("sites"))
+        answer = self.ask(Question("sites"))
         self._infos = {(info.kind, info.name): info for info in answer.sites}
         self._known: dict[tuple[str, str], RemoteSite] = {}
 
@@ -127,14 +127,14 @@ class RemotePlan(FaultPlan):
         asked = tuple((site.kind, site.name) for site in sites if _may_hit(site, subject))
         if not asked or self._is_over:
             return None
-        return self.ask(Ask("first", asked, (subject,))).firing
+        return self.ask(Question("first", asked, (subject,))).firing
 
     def record(self, firing: Firing) -> None:
-        self.ask(Ask("strike", firing=firing))
+        self.ask(Question("strike", firing=firing))
 
     def pause(self, member: str, for_us: int) -> None:
         """Have this process, which is `member`, stopped for `for_us`."""
-        self.ask(Ask("pause", subjects=(member,), occurrence=for_us))
+        self.ask(Question("pause", subjects=(member,), occurrence=for_us))
 
     # ---- for sites
 
@@ -143,7 +143,7 @@ class RemotePlan(FaultPlan):
         """Whether no fault will fire any more, as far as this process has heard."""
         return self._is_over
 
-    def ask(self, question: Ask) -> Answer:
+    def ask(self, question: Question) -> Answer:
         """The supervisor's answer; an empty one if there is no supervisor any more."""
         link = self._socket
         if link is None:
@@ -190,7 +190,7 @@ class RemoteSite(Site):
     def is_active(self) -> bool:
         if self._remote.is_over:
             return False
-        return bool(self._remote.ask(Ask("is_active")).number)
+        return bool(self._remote.ask(Question("is_active")).number)
 
     def may_hit(self, subject: str) -> bool:
         """Whether a fault can fire here for this subject at any visit."""
@@ -208,7 +208,7 @@ class RemoteSite(Site):
         asked = tuple(filter(self.may_hit, subjects))
         if not asked or self._remote.is_over:
             return None
-        return self._remote.ask(Ask("fires_once", self._key, asked)).firing
+        return self._remote.ask(Question("fires_once", self._key, asked)).firing
 
     def tosses(self, subject: str) -> Firing | None:
         return self._ask("tosses", subject)
@@ -217,23 +217,23 @@ class RemoteSite(Site):
         # Asked after heal too: a subject that is marked stays marked.
         if not self.may_hit(subject):
             return None
-        return self._remote.ask(Ask("marks", self._key, (subject,))).firing
+        return self._remote.ask(Question("marks", self._key, (subject,))).firing
 
     def visit(self, subject: str) -> int:
         # An order that no fault can hit needs no number.
         if self._remote.is_over or not self.may_hit(subject):
             return 0
-        return self._remote.ask(Ask("visit", self._key, (subject,))).number
+        return self._remote.ask(Question("visit", self._key, (subject,))).number
 
     def toss(self, subject: str, occurrence: int) -> Firing | None:
         if not self.may_hit(subject):
             return None
-        return self._remote.ask(Ask("toss", self._key, (subject,), occurrence)).firing
+        return self._remote.ask(Question("toss", self._key, (subject,), occurrence)).firing
 
     def _ask(self, what: str, subject: str) -> Firing | None:
         if self._remote.is_over or not self.may_hit(subject):
             return None
-        return self._remote.ask(Ask(what, self._key, (subject,))).firing
+        return self._remote.ask(Question(what, self._key, (subject,))).firing
 
 
 _NO_ANSWER: Final = Answer(is_over=True)

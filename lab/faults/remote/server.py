@@ -15,13 +15,13 @@ from typing import Final
 import msgspec
 
 from lab.faults.plan.plan import FaultPlan, Firing, Site
-from lab.faults.remote.plan import TCP, UNIX, Answer, Ask, SiteInfo
+from lab.faults.remote.plan import TCP, UNIX, Answer, Question, SiteInfo
 from lab.faults.table.kinds import KINDS
 
 _PATH_MAX: Final = 100
 """Addresses of Unix sockets are short: 108 bytes on Linux, 104 elsewhere."""
 
-_decode: Final = msgspec.json.Decoder(Ask).decode
+_decode: Final = msgspec.json.Decoder(Question).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -70,7 +70,7 @@ class PlanServer:
             link.close()
         self._links.clear()
 
-    def answer(self, question: Ask) -> Answer:
+    def answer(self, question: Question) -> Answer:
         """The answer of the plan."""
         number, firing = 0, None
         plan = self._plan
@@ -106,7 +106,9 @@ class PlanServer:
 class _Link(asyncio.Protocol):
     """The connection of one process."""
 
-    def __init__(self, answer: Callable[[Ask], Answer], links: set[asyncio.BaseTransport]) -> None:
+    def __init__(
+        self, answer: Callable[[Question], Answer], links: set[asyncio.BaseTransport]
+    ) -> None:
         self._answer = answer
         self._links = links
         self._buffer = b""

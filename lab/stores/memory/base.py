@@ -11,6 +11,8 @@ from itertools import chain
 from types import coroutine
 from typing import Final, Generic, Protocol, TypeVar
 
+from lab.ports.clock import Timer
+
 V = TypeVar("V")
 
 KEPT_AT_LEAST: Final = 10_000
@@ -29,14 +31,6 @@ def waiter(what: object) -> "asyncio.Future[None]":
     return future
 
 
-class Timer(Protocol):
-    """A callback that is due at an instant."""
-
-    def cancel(self) -> None:
-        """Never run it, and do not keep the clock waiting for it."""
-        ...
-
-
 class Harness(Protocol):
     """The process that never dies: servers take their time and their timers from it."""
 
@@ -53,7 +47,7 @@ class Harness(Protocol):
         ...
 
 
-class Life(Protocol):
+class OwnerLife(Protocol):
     """The process that a client belongs to.
 
     Attributes:

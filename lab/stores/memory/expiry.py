@@ -8,7 +8,8 @@ import asyncio
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from lab.stores.memory.base import Harness, Life, Timer, crossing, waiter
+from lab.ports.clock import Timer
+from lab.stores.memory.base import Harness, OwnerLife, crossing, waiter
 
 _REBUILD_MIN: Final = 64
 
@@ -26,7 +27,7 @@ class Expiries:
         self._added = 0
         self._open: dict[str, None] = {}
         self._heap: list[tuple[int, int, str]] = []
-        self._waiters: dict[asyncio.Future[None], Life] = {}
+        self._waiters: dict[asyncio.Future[None], OwnerLife] = {}
         self._timer: Timer | None = None
         self._armed: tuple[int, int, str] | None = None
 
@@ -61,7 +62,7 @@ class Expiries:
             heappush(self._heap, entry)
         return [order_id for _, _, order_id in taken]
 
-    async def wait(self, life: Life) -> None:
+    async def wait(self, life: OwnerLife) -> None:
         """Return when an order is due, at once if one is now."""
         earliest = self._earliest()
         if earliest is not None and earliest[0] <= self._harness.wall_us():
@@ -77,7 +78,7 @@ class Expiries:
             if self._waiters.pop(future, None) is not None and not self._waiters:
                 self._arm()
 
-    def forget(self, life: Life) -> None:
+    def forget(self, life: OwnerLife) -> None:
         """The process died: its waits are over."""
         self._waiters = {future: owner for future, owner in self._waiters.items() if owner != life}
         if not self._waiters:

@@ -12,7 +12,7 @@ from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow
 from lab.stores.memory.base import crossing
 from lab.stores.memory.facts import Facts
 from lab.stores.memory.outage import Line, Outage
-from lab.stores.memory.outcomes import Outcomes
+from lab.stores.memory.outcomes import OutcomeTable
 
 _Key = tuple[str, str]
 
@@ -26,7 +26,9 @@ class KeyRetryTable:
         facts: takes the facts, or None.
     """
 
-    def __init__(self, outcomes: Outcomes, now_us: Callable[[], int], facts: Facts | None) -> None:
+    def __init__(
+        self, outcomes: OutcomeTable, now_us: Callable[[], int], facts: Facts | None
+    ) -> None:
         self.now_us = now_us
         self._outcomes = outcomes
         self._facts = facts

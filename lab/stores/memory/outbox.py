@@ -13,7 +13,7 @@ from zlib import crc32
 
 from lab.domain.envelope import Envelope
 from lab.ports.store import OutboxRow, OutboxStore
-from lab.stores.memory.base import Life, crossing, waiter
+from lab.stores.memory.base import OwnerLife, crossing, waiter
 from lab.stores.memory.outage import Line, Outage
 
 
@@ -28,7 +28,7 @@ class OutboxTable:
         self.published = 0
         self._number = 0
         self._rows: list[dict[int, OutboxRow]] = [{} for _ in range(shards)]
-        self._owners: list[Life | None] = [None] * shards
+        self._owners: list[OwnerLife | None] = [None] * shards
         self._readers: list[list[asyncio.Future[None]]] = [[] for _ in range(shards)]
         self._candidates: list[asyncio.Future[None]] = []
 
@@ -66,7 +66,7 @@ class OutboxTable:
         for rows in self._rows:
             rows.clear()
 
-    def lock(self, life: Life) -> int | None:
+    def lock(self, life: OwnerLife) -> int | None:
         """Give the lowest shard without owner to `life`; None if there is none."""
         for shard, owner in enumerate(self._owners):
             if owner is None:
@@ -74,7 +74,7 @@ class OutboxTable:
                 return shard
         return None
 
-    def unlock_all(self, life: Life) -> None:
+    def unlock_all(self, life: OwnerLife) -> None:
         """The owner is gone: its shards are free, and those who wait for one wake up."""
         freed = False
         for shard, owner in enumerate(self._owners):
@@ -96,7 +96,7 @@ class OutboxTable:
 class MemoryOutbox(OutboxStore):
     """One process's way to the outbox."""
 
-    def __init__(self, table: OutboxTable, life: Life, outage: Outage) -> None:
+    def __init__(self, table: OutboxTable, life: OwnerLife, outage: Outage) -> None:
         self._table = table
         self._life = life
         self._outage = outage

@@ -6,14 +6,14 @@ stay, because they may be redriven.
 
 from typing import Final
 
-from lab.ports.store import OutcomeRow, Verdict
+from lab.ports.store import OutcomeRow, UnitVerdict
 from lab.stores.memory.base import Aged
 
 DONE: Final = -1
-"""The answer of `Outcomes.find` for a done event; a dead one has its redrives, 0 or more."""
+"""The answer of `OutcomeTable.find` for a done event; a dead one has its redrives, 0 or more."""
 
 
-class Outcomes:
+class OutcomeTable:
     """Outcomes of all groups."""
 
     def __init__(self, retention_us: int) -> None:
@@ -29,14 +29,14 @@ class Outcomes:
         dead = self._dead.get(group)
         return None if dead is None else dead.get(event_id)
 
-    def overruled(self, row: OutcomeRow) -> Verdict | None:
+    def overruled(self, row: OutcomeRow) -> UnitVerdict | None:
         """Why `row` must not be written: DONE or DEAD; None if it may."""
         found = self.find(row.group, row.event_id)
         if found is None:
             return None
         if found == DONE:
-            return Verdict.DONE
-        return Verdict.DEAD if found >= row.redrives else None
+            return UnitVerdict.DONE
+        return UnitVerdict.DEAD if found >= row.redrives else None
 
     def settled(self, group: str, event_id: str, redrives: int) -> bool:
         """Whether the event is done, or dead at `redrives` or more."""

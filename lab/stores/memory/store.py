@@ -25,22 +25,22 @@ from lab.ports.store import (
     Outcome,
     StartStore,
     Unit,
-    Verdict,
+    UnitVerdict,
 )
-from lab.stores.memory.base import Aged, Harness, Life, crossing
+from lab.stores.memory.base import Aged, Harness, OwnerLife, crossing
 from lab.stores.memory.expiry import Expiries
 from lab.stores.memory.facts import Facts
 from lab.stores.memory.key_retry import KeyRetryTable, MemoryKeyRetry
 from lab.stores.memory.outage import Line, Outage
 from lab.stores.memory.outbox import MemoryOutbox, OutboxTable
-from lab.stores.memory.outcomes import DONE, Outcomes
+from lab.stores.memory.outcomes import DONE, OutcomeTable
 from lab.stores.memory.rows import OrderRows, Row, stepped
 from lab.stores.unit_rules import check_unit
 
 _OPEN = (OrderState.PENDING, OrderState.VALIDATED)
 _PENDING = OrderState.PENDING
-_COMMITTED = Verdict.COMMITTED
-_CONFLICT = Verdict.CONFLICT
+_COMMITTED = UnitVerdict.COMMITTED
+_CONFLICT = UnitVerdict.CONFLICT
 
 
 class MemoryStoreServer:
@@ -81,14 +81,14 @@ class MemoryStoreServer:
         self.is_blocked = is_blocked
         self.rows = OrderRows(retention_us)
         self.outbox = OutboxTable(shards)
-        self.outcomes = Outcomes(retention_us)
+        self.outcomes = OutcomeTable(retention_us)
         self.key_retry = KeyRetryTable(self.outcomes, self.now_us, self._facts)
         self.expiries = Expiries(harness)
         self.revenue: dict[str, int] = {}
         self.starts: dict[tuple[str, str, int], int] = {}
         self._http_keys: Aged[bytes] = Aged(retention_us)
 
-    def connect(self, life: Life) -> "MemoryStore":
+    def connect(self, life: OwnerLife) -> "MemoryStore":
         """A client for one life of a process; it ends with it."""
         return MemoryStore(
             orders=MemoryOrderStore(self, life),
@@ -131,7 +131,7 @@ class MemoryStoreServer:
 
     # ---- transactions and reads, each in one step
 
-    def commit(self, unit: Unit) -> Verdict:
+    def commit(self, unit: Unit) -> UnitVerdict:
         """See `Committer.commit`.
 
         Raises:
@@ -189,14 +189,14 @@ class MemoryStoreServer:
 
     # ---- the parts of a transaction
 
-    def _overruled(self, unit: Unit) -> Verdict | None:
+    def _overruled(self, unit: Unit) -> UnitVerdict | None:
         """The verdict that an earlier commit of the same event or key leaves; None without one."""
         if unit.outcome is not None:
             verdict = self.outcomes.overruled(unit.outcome)
             if verdict is not None:
                 return verdict
         if unit.http_key is not None and self._http_keys.get(unit.http_key.key) is not None:
-            return Verdict.KEY_TAKEN
+            return UnitVerdict.KEY_TAKEN
         return None
 
     def _create(self, unit: Unit, create: Create) -> bool:
@@ -301,7 +301,7 @@ class MemoryStoreServer:
 class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
     """One process's way to the orders. Answers at once, unless there is an outage."""
 
-    def __init__(self, server: MemoryStoreServer, life: Life) -> None:
+    def __init__(self, server: MemoryStoreServer, life: OwnerLife) -> None:
         self._server = server
         self._life = life
         self._outage = server.outage
@@ -311,7 +311,7 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
     def _on_kill(self) -> None:
         self._server.expiries.forget(self._life)
 
-    async def commit(self, unit: Unit) -> Verdict:
+    async def commit(self, unit: Unit) -> UnitVerdict:
         await crossing()
         if self._outage.is_on:
             self._line.cut(partial(self._server.commit, unit))

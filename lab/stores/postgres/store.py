@@ -21,7 +21,7 @@ from lab.ports.store import (
     Outcome,
     StartStore,
     Unit,
-    Verdict,
+    UnitVerdict,
 )
 from lab.stores.group_commit import Batcher
 from lab.stores.postgres.errors import DEPENDENCY
@@ -101,7 +101,7 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
         self._links = links
         self._shards = shards
         self._poll_us = poll_us
-        self._units: Batcher[Unit, Verdict] = Batcher(
+        self._units: Batcher[Unit, UnitVerdict] = Batcher(
             self._commit_all, size=UNITS_MAX, lanes=COMMITS_AT_ONCE, rivals=claims
         )
         self._loads: Batcher[str, Loaded | None] = Batcher(self._load_all, size=LOOKS_MAX)
@@ -110,11 +110,11 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
 
     # ---- units of work
 
-    async def commit(self, unit: Unit) -> Verdict:
+    async def commit(self, unit: Unit) -> UnitVerdict:
         check_unit(unit)
         return await self._units.put(unit)
 
-    async def _commit_all(self, units: Sequence[Unit]) -> Sequence[Verdict | LabError]:
+    async def _commit_all(self, units: Sequence[Unit]) -> Sequence[UnitVerdict | LabError]:
         try:
             return await self._commit_together(units)
         except (Down, Indeterminate):
@@ -123,7 +123,7 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
             if len(units) == 1:
                 raise
         # Nothing was applied, and nobody but one of them need be to blame.
-        answers: list[Verdict | LabError] = []
+        answers: list[UnitVerdict | LabError] = []
         for unit in units:
             try:
                 answers += await self._commit_together((unit,))
@@ -134,7 +134,7 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
                 answers.append(error)
         return answers
 
-    async def _commit_together(self, units: Sequence[Unit]) -> list[Verdict]:
+    async def _commit_together(self, units: Sequence[Unit]) -> list[UnitVerdict]:
         arguments = to_arguments(units, self._shards)
         return to_verdicts(len(units), await self._links.change(COMMIT, *arguments))
 

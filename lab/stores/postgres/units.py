@@ -13,7 +13,7 @@ import msgspec
 
 from lab.domain.envelope import Envelope
 from lab.domain.order import OrderState
-from lab.ports.store import IntentOp, Unit, Verdict
+from lab.ports.store import IntentOp, Unit, UnitVerdict
 
 _PENDING: Final = OrderState.PENDING._value_
 _to_json: Final = msgspec.json.Encoder().encode
@@ -89,11 +89,11 @@ def to_arguments(units: Sequence[Unit], shards: int) -> list[Any]:
     return arguments
 
 
-def to_verdicts(units: int, refused: Sequence[Any]) -> list[Verdict]:
+def to_verdicts(units: int, refused: Sequence[Any]) -> list[UnitVerdict]:
     """The verdict of each unit from the rows of `COMMIT`."""
-    verdicts = [Verdict.COMMITTED] * units
+    verdicts = [UnitVerdict.COMMITTED] * units
     for place, verdict in refused:
-        verdicts[place] = Verdict(verdict)
+        verdicts[place] = UnitVerdict(verdict)
     return verdicts
 
 

@@ -13,7 +13,7 @@ from lab.providers.core import KeyMode, Server
 from lab.providers.mailer import MailerServer
 from lab.providers.payment_gateway import GatewayServer
 from lab.providers.warehouse import WarehouseServer
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.scheduler import AnyScheduler
 from lab.settings import Settings
@@ -102,7 +102,7 @@ class ThirdServers:
 
 
 def make_third_parties(
-    settings: Settings, chance: Chance, *, now_us: Callable[[], int], write: Write | None
+    settings: Settings, chance: KeyedChance, *, now_us: Callable[[], int], write: Write | None
 ) -> ThirdServers:
     """The third parties of one run; `write` takes their ledgers' entries."""
 
@@ -133,7 +133,7 @@ def make_third_parties(
     )
 
 
-def is_blocked(settings: Settings, chance: Chance, customer: str) -> bool:
+def is_blocked(settings: Settings, chance: KeyedChance, customer: str) -> bool:
     """Whether the orders of a customer are refused for his record."""
     return chance.u("blocked", customer) * 100 < _refused_percent(settings)
 

@@ -12,7 +12,7 @@ from lab.faults.plan.plan import FaultPlan
 from lab.history.entries import Entry
 from lab.history.recorder import Recorder
 from lab.report.run_folder import RunFolder
-from lab.runner import Limits, Progress, World, drive
+from lab.runner import Progress, RunLimits, World, drive
 from lab.scenarios.operator import ScriptedOperator
 from lab.scenarios.workload import Workload
 from lab.wiring.judging import Sinks
@@ -40,7 +40,7 @@ async def drive_to_end(
         world,
         iter(workload),
         total=workload.total or 0,
-        limits=Limits(tail_us=TAIL_US, drain_us=world.spec.settings.us("run.drain_ms")),
+        limits=RunLimits(tail_us=TAIL_US, drain_us=world.spec.settings.us("run.drain_ms")),
         operator=world.operator,
         progress=on_progress,
     )

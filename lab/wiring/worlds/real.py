@@ -15,14 +15,14 @@ from typing import Any, Final
 import msgspec
 
 from lab.domain.events import READS
-from lab.faults.client import ClientFaults
+from lab.faults.client import ClientInjector
 from lab.faults.clock import CLOCK_KINDS, Step, steps_of
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.remote.server import PlanServer
 from lab.history.entries import FIELDS, Entry
 from lab.history.journal import merged, read_journal
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock
 from lab.runtime.errors import SimulationError
 from lab.runtime.http_caller import http_caller
@@ -38,7 +38,7 @@ from lab.wiring.spec import RunSpec
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.operator import make_operator
 from lab.wiring.worlds.outages import OUTAGES, Outages, check_can_strike
-from lab.wiring.worlds.real_member import Member
+from lab.wiring.worlds.real_member import RealMember
 from lab.wiring.worlds.real_process import AsyncHost, make_backends
 
 CLIENT_CONNECTIONS: Final = 256
@@ -66,7 +66,7 @@ class RealWorld:
         self.clock = SystemClock()
         self.entries: list[Entry] = []
         self.write = self.entries.append
-        chance = Chance(spec.seed)
+        chance = KeyedChance(spec.seed)
         self.plan = FaultPlan(
             spec.faults,
             seed=spec.seed,
@@ -83,7 +83,7 @@ class RealWorld:
             epoch_us=self.clock.wall_us() - self.clock.now_us(),
             blocked=lambda: [one for one in customers if is_blocked(spec.settings, chance, one)],
         )
-        self.members: tuple[Member, ...] = ()
+        self.members: tuple[RealMember, ...] = ()
         self.left: list[str] = []
         self.is_cut = False
         self._servers_script = environment().get("SERVERS", "")
@@ -137,7 +137,7 @@ class RealWorld:
         self.client = Client(
             http=http,
             clock=self.clock,
-            faults=ClientFaults(self.plan),
+            faults=ClientInjector(self.plan),
             write=self.write,
             timeout_us=settings.us("client.timeout_ms"),
             retry_us=settings.us("client.retry_ms"),
@@ -251,8 +251,8 @@ class RealWorld:
         grace_us = self.spec.settings.us("drain.grace_ms") + _END_SPARE_US
         await asyncio.gather(*[member.end(grace_us) for member in self.members])
 
-    def _member(self, assignment: Assignment) -> Member:
-        return Member(
+    def _member(self, assignment: Assignment) -> RealMember:
+        return RealMember(
             assignment,
             folder=self.folder,
             note_life=self._note_life,
@@ -310,7 +310,7 @@ class RealWorld:
             if member.name == name:
                 member.pause(for_us)
 
-    def _chosen(self, site: str) -> list[Member]:
+    def _chosen(self, site: str) -> list[RealMember]:
         return [member for member in self.members if site in (member.name, member.group)]
 
 

@@ -32,7 +32,7 @@ _EXPECTED: Final = (0, -signal.SIGTERM, -signal.SIGKILL, _NOT_READY_CODE)
 _COMMANDS: Final = {"api": "serve", "relay": "relay", "providers": "providers"}
 
 
-class Member:
+class RealMember:
     """One process of the lab through all its lives.
 
     Args:

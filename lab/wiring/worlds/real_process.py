@@ -32,7 +32,7 @@ from lab.ports.clock import Clock
 from lab.ports.ids import Ids
 from lab.providers.http_front import make_front
 from lab.providers.ledger_file import ledger_file
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import http_server
 from lab.runtime.ids import SeededIds, TimeOrderedIds
@@ -203,7 +203,7 @@ async def _be_third_parties(assignment: Assignment, log: logging.Logger) -> None
         ledger = stack.enter_context(ledger_file(Path(assignment.ledger), clock=clock))
         third = make_third_parties(
             assignment.policies(),
-            Chance(assignment.seed or 0),
+            KeyedChance(assignment.seed or 0),
             now_us=clock.now_us,
             write=ledger.write,
         )
@@ -254,17 +254,17 @@ def _make_plan(assignment: Assignment, clock: Clock, stack: AsyncExitStack) -> F
     """The supervisor's plan from here, or one without faults."""
     if assignment.control:
         seed = assignment.seed or 0
-        plan = RemotePlan(assignment.control, seed=seed, coin=Chance(seed).u)
+        plan = RemotePlan(assignment.control, seed=seed, coin=KeyedChance(seed).u)
         stack.callback(plan.close)
         return plan
-    return FaultPlan(seed=0, coin=Chance(0).u, now_us=clock.now_us)
+    return FaultPlan(seed=0, coin=KeyedChance(0).u, now_us=clock.now_us)
 
 
 def _make_policy(assignment: Assignment, plan: FaultPlan) -> Policy:
     return Policy(
         settings=assignment.policies(),
         off=assignment.off,
-        chance=Chance(assignment.seed or 0),
+        chance=KeyedChance(assignment.seed or 0),
         plan=plan,
     )
 

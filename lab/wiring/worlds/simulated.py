@@ -10,14 +10,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from lab.domain.events import READS
-from lab.faults.client import ClientFaults
+from lab.faults.client import ClientInjector
 from lab.faults.clock import CLOCK_KINDS, steps_of
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.processes.crash_sites import Role
 from lab.history.pen import Pen
 from lab.history.recorder import Write
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import VirtualClock
 from lab.runtime.errors import SimulationError
 from lab.runtime.ids import SeededIds
@@ -44,7 +44,7 @@ OUTAGES: Final = {"bus.down": "log", "redis.down": "dedupe", "pg.shutdown": "sto
 """Which server an outage takes down: a field of `Servers`."""
 
 
-class Member:
+class SimulatedMember:
     """One process of the lab through all its lives, under its supervisor."""
 
     def __init__(self, world: "SimulatedWorld", name: str, group: str, role: Role) -> None:
@@ -192,7 +192,7 @@ class SimulatedWorld:
         root = self.scheduler.root
         self.now_us = root.now_us
         self.clock = VirtualClock(root)
-        chance = Chance(spec.seed)
+        chance = KeyedChance(spec.seed)
         self.plan = FaultPlan(
             spec.faults, seed=spec.seed, coin=chance.u, now_us=root.now_us, write=write
         )
@@ -206,7 +206,7 @@ class SimulatedWorld:
         self.client = Client(
             http=SimulatedHttp(root, self.members[-1]),
             clock=self.clock,
-            faults=ClientFaults(self.plan),
+            faults=ClientInjector(self.plan),
             write=self.write,
             timeout_us=settings.us("client.timeout_ms"),
             retry_us=settings.us("client.retry_ms"),
@@ -327,14 +327,14 @@ def _forget(_entry: object) -> None:
     """Nobody looks."""
 
 
-def _members(world: SimulatedWorld, members: int) -> tuple[Member, ...]:
+def _members(world: SimulatedWorld, members: int) -> tuple[SimulatedMember, ...]:
     """Every process; the API is the last."""
     return (
         *(
-            Member(world, f"{group}-{number}", group, Role.CONSUMER)
+            SimulatedMember(world, f"{group}-{number}", group, Role.CONSUMER)
             for number in range(1, members + 1)
             for group in GROUPS
         ),
-        Member(world, "relay-1", "relay", Role.RELAY),
-        Member(world, "api-1", "api", Role.API),
+        SimulatedMember(world, "relay-1", "relay", Role.RELAY),
+        SimulatedMember(world, "api-1", "api", Role.API),
     )

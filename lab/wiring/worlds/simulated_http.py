@@ -12,7 +12,7 @@ from lab.runtime.process_loop import ProcessLoop
 from lab.wiring.process.roles import Api
 
 
-class Server(Protocol):
+class ApiServer(Protocol):
     """A process that serves the API, in whichever of its lives."""
 
     @property
@@ -34,7 +34,7 @@ class SimulatedHttp(HttpCaller):
         server: the process that answers.
     """
 
-    def __init__(self, root: ProcessLoop, server: Server) -> None:
+    def __init__(self, root: ProcessLoop, server: ApiServer) -> None:
         self._root = root
         self._server = server
 

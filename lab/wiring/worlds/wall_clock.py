@@ -15,7 +15,7 @@ from lab.history.journal import merged
 from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Progress
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.wall_loop import WallScheduler
 from lab.scenarios.workload import Workload
 from lab.settings import environment
@@ -132,7 +132,7 @@ class _RealParts:
         return self.put_in(*self._given)
 
     def _blocked(self) -> list[str]:
-        chance, settings = Chance(self._spec.seed), self._spec.settings
+        chance, settings = KeyedChance(self._spec.seed), self._spec.settings
         return [one for one in customers(self._spec) if is_blocked(settings, chance, one)]
 
 

@@ -15,7 +15,7 @@ from lab.bench import simulated_figures as figures
 from lab.bench.baselines.bare_start import start_s
 from lab.bench.baselines.queue_hop import hop_us
 from lab.bench.baselines.skeleton import skeleton_us
-from lab.bench.figures import Figure, Goal, make_figure
+from lab.bench.figures import BenchGoal, Figure, make_figure
 from lab.bench.interpreter import this_machine
 from lab.bench.long_run import LongRun
 from lab.bench.report import SCHEMA_VERSION, encode_report, report_schema
@@ -71,14 +71,14 @@ def test_a_figure_without_a_measured_baseline_is_refused(pairs: list[tuple[float
 @pytest.mark.parametrize(
     ("goal", "reached"),
     [
-        (Goal(of="ratio", bound="at most", limit=10), True),
-        (Goal(of="ratio", bound="at most", limit=9.9), False),
-        (Goal(of="ratio", bound="at least", limit=10), True),
-        (Goal(of="value", bound="at most", limit=29), False),
-        (Goal(of="value", bound="at least", limit=30), True),
+        (BenchGoal(of="ratio", bound="at most", limit=10), True),
+        (BenchGoal(of="ratio", bound="at most", limit=9.9), False),
+        (BenchGoal(of="ratio", bound="at least", limit=10), True),
+        (BenchGoal(of="value", bound="at most", limit=29), False),
+        (BenchGoal(of="value", bound="at least", limit=30), True),
     ],
 )
-def test_a_goal_is_about_the_number_that_it_names(goal: Goal, *, reached: bool) -> None:
+def test_a_goal_is_about_the_number_that_it_names(goal: BenchGoal, *, reached: bool) -> None:
     figure = make_figure("x", [(30.0, 3.0)], unit="us", against="a hop", how="so", goal=goal)
 
     assert figure.reached is reached

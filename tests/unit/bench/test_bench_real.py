@@ -20,7 +20,7 @@ from lab.bench.interpreter import this_machine
 from lab.bench.real_http import NullStore, _lab_app, posts_a_second
 from lab.bench.real_kafka import Orderliness, same_bytes
 from lab.bench.real_rounds import RealRound, RealSizes
-from lab.bench.real_verdict import Verdict
+from lab.bench.real_verdict import VerdictTime
 from lab.bench.report import encode_report, report_schema
 from lab.bench.sample_orders import all_events, make_created
 from lab.bench.work_until import work_until
@@ -55,7 +55,7 @@ def make_round(**changes: float) -> RealRound:
 
 def all_figures(*rounds: RealRound, orders: int = 200, real_s: float = 9.0) -> list[Figure]:
     """Every figure of these rounds."""
-    verdict = Verdict(real_s=real_s, simulated_s=3.0, orders=orders, rate=20.0)
+    verdict = VerdictTime(real_s=real_s, simulated_s=3.0, orders=orders, rate=20.0)
     return list(real_figures.all_of(rounds, verdict))
 
 
@@ -226,7 +226,7 @@ def test_a_password_of_redis_is_on_no_command_line(monkeypatch: pytest.MonkeyPat
 
     raw = redis_set.sets_a_second("redis://:secret@127.0.0.1:6379/0", "p", 10)
 
-    assert raw == redis_set.Raw(5.0, "redis-py SET (the server wants a password)")
+    assert raw == redis_set.RawSets(5.0, "redis-py SET (the server wants a password)")
 
 
 # ---- HTTP

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from lab.bus.loop.committing import Committer
+from lab.bus.loop.committing import PositionCommitter
 from lab.bus.loop.offsets import OffsetTracker
 from lab.domain.errors import Fenced, LabError, Transient
 from lab.patterns.commit_prefix import commit_prefix
@@ -48,7 +48,7 @@ class Bench:
 
     def __init__(self, scheduler: Scheduler, consumer: Answers) -> None:
         self.consumer = consumer
-        self.committer = Committer(
+        self.committer = PositionCommitter(
             consumer,
             commit_prefix,
             every=3,

@@ -6,7 +6,7 @@ import pytest
 
 from lab.checks.check import Verdict
 from lab.checks.checker import Checker
-from lab.checks.process_life import Life
+from lab.checks.process_life import ProcessLife
 from lab.history.calls import HttpBeginEntry
 from lab.history.entries import Entry, time_of
 from lab.history.facts import RowEntry
@@ -59,7 +59,7 @@ def test_a_process_that_stood_still_has_longer_to_stop() -> None:
 
 
 def test_a_process_stands_still_for_every_pause_and_for_nothing_else() -> None:
-    one = Life("payment-1")
+    one = ProcessLife("payment-1")
     one.pauses = [(10, 20), (30, None)]
 
     assert one.stood_still_us(0, 5) == 0

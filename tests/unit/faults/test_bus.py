@@ -28,7 +28,7 @@ from lab.ports.bus import (
     TopicPartition,
     Unread,
 )
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import VirtualClock
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 
@@ -91,7 +91,7 @@ class World:
         self.loop = scheduler.root
         self.clock = VirtualClock(self.loop)
         self.plan = FaultPlan(
-            parse_faults(faults), seed=7, coin=Chance(7).u, now_us=lambda: scheduler.now_us
+            parse_faults(faults), seed=7, coin=KeyedChance(7).u, now_us=lambda: scheduler.now_us
         )
         self.plan.begin()
         self.owner = Owner()

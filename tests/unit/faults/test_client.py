@@ -5,13 +5,13 @@ from collections.abc import Coroutine
 import msgspec
 import pytest
 
-from lab.faults.client import ClientFaults
+from lab.faults.client import ClientInjector
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.table.spec import parse_faults
 from lab.history.calls import HttpBeginEntry, HttpEndEntry
 from lab.history.entries import Entry
 from lab.ports.http import HttpAnswer, HttpCaller
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import VirtualClock
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 from lab.scenarios.client import Client, Tally
@@ -60,12 +60,12 @@ def placed(shop: Shop, *faults: str, of: int = 1) -> tuple[Tally, list[Entry], i
     history: list[Entry] = []
     with Scheduler() as scheduler:
         root = scheduler.root
-        plan = FaultPlan(parse_faults(faults), seed=7, coin=Chance(7).u, now_us=root.now_us)
+        plan = FaultPlan(parse_faults(faults), seed=7, coin=KeyedChance(7).u, now_us=root.now_us)
         plan.begin()
         client = Client(
             http=shop,
             clock=VirtualClock(root),
-            faults=ClientFaults(plan),
+            faults=ClientInjector(plan),
             write=history.append,
             timeout_us=TIMEOUT_US,
             retry_us=100 * MS,
@@ -79,11 +79,11 @@ def test_a_client_does_what_the_plan_asks_for_this_order() -> None:
     plan = FaultPlan(
         parse_faults(["client.same_key_new_body#1", "client.abandon#2 after=9ms"]),
         seed=7,
-        coin=Chance(7).u,
+        coin=KeyedChance(7).u,
         now_us=lambda: 0,
     )
     plan.begin()
-    faults = ClientFaults(plan)
+    faults = ClientInjector(plan)
 
     assert [faults.changes_body(f"{n}.1") for n in (1, 2, 3)] == [True, False, False]
     assert [faults.abandons_after_us(f"{n}.1") for n in (1, 2, 3)] == [None, 9 * MS, None]

@@ -6,7 +6,7 @@ from lab.faults.clock import CLOCK_KINDS, Step, SteppedClock, steps_of, wrong_by
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.table.spec import FaultError, parse_fault, parse_faults
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import VirtualClock
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 
@@ -16,7 +16,7 @@ MINUTE = 60 * SECOND
 
 
 def make_plan(*texts: str) -> FaultPlan:
-    return FaultPlan(parse_faults(texts), seed=1, coin=Chance(1).u, now_us=lambda: 0)
+    return FaultPlan(parse_faults(texts), seed=1, coin=KeyedChance(1).u, now_us=lambda: 0)
 
 
 def steps(*texts: str, member: str = "payment-1", started_us: int = 0) -> list[tuple[int, int]]:
@@ -79,7 +79,7 @@ def test_the_nemesis_tells_when_a_clock_goes_wrong() -> None:
         plan = FaultPlan(
             parse_faults(["clock.jump@payment at=2s", "clock.skew@api by=1s"]),
             seed=1,
-            coin=Chance(1).u,
+            coin=KeyedChance(1).u,
             now_us=root.now_us,
         )
 

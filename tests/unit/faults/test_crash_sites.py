@@ -8,7 +8,7 @@ import pytest
 from lab.domain.envelope import Envelope, to_headers
 from lab.domain.order import Order
 from lab.faults.bus.records import GARBAGE, DuplicatingConsumer, PoisoningPublisher, drop_acks
-from lab.faults.client import ClientFaults
+from lab.faults.client import ClientInjector
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.processes.crash_sites import HOOKS, Role
 from lab.faults.processes.strikes import ProcessFaults
@@ -46,9 +46,9 @@ from lab.ports.store import (
     Outcome,
     StartStore,
     Unit,
-    Verdict,
+    UnitVerdict,
 )
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.processes import AsyncTasks
 from lab.runtime.virtual_loop import Scheduler, sleep_us, suspend
 
@@ -71,7 +71,11 @@ PORTS: Sequence[PortType[object]] = (
 
 def make_plan(*texts: str, seed: int = 7, explicit: Sequence[Firing] | None = None) -> FaultPlan:
     plan = FaultPlan(
-        parse_faults(texts), seed=seed, coin=Chance(seed).u, now_us=lambda: 0, explicit=explicit
+        parse_faults(texts),
+        seed=seed,
+        coin=KeyedChance(seed).u,
+        now_us=lambda: 0,
+        explicit=explicit,
     )
     plan.begin()
     return plan
@@ -147,11 +151,11 @@ class Log(Consumer, Publisher):
 class Store(OrderStore):
     """Counts what was committed; nobody looks."""
 
-    def __init__(self, verdict: Verdict = Verdict.COMMITTED) -> None:
+    def __init__(self, verdict: UnitVerdict = UnitVerdict.COMMITTED) -> None:
         self.verdict = verdict
         self.units: list[Unit] = []
 
-    async def commit(self, unit: Unit) -> Verdict:
+    async def commit(self, unit: Unit) -> UnitVerdict:
         await suspend()
         self.units.append(unit)
         return self.verdict
@@ -346,7 +350,7 @@ def test_without_faults_of_third_parties_none_are_wanted() -> None:
 
 
 def test_a_client_does_what_the_plan_asks_for_this_order() -> None:
-    faults = ClientFaults(
+    faults = ClientInjector(
         make_plan("client.retry_same_key#1", "client.double_submit#2", "client.cancel#3 after=5ms")
     )
 
@@ -403,7 +407,7 @@ def test_no_crash_point_of_the_handler_lies_at_an_intermediate_commit() -> None:
 
 def test_no_crash_lies_after_a_commit_that_did_not_happen() -> None:
     world = World(make_plan("proc.crash@handler.after_commit rate=1"))
-    port = world.faults.around(OrderStore, Store(Verdict.CONFLICT))
+    port = world.faults.around(OrderStore, Store(UnitVerdict.CONFLICT))
 
     async def chain(_delivery: Delivery) -> Settlement:
         await port.commit(Unit(by="payment", settles=True))
@@ -643,7 +647,7 @@ def test_any_counts_calls_that_run_side_by_side() -> None:
     world = World(make_plan("proc.crash@any#1"))
     port = world.faults.around(OrderStore, Store())
 
-    async def call() -> Verdict:
+    async def call() -> UnitVerdict:
         return await port.commit(Unit())
 
     async def chain(_delivery: Delivery) -> Settlement:

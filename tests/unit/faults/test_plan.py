@@ -11,7 +11,7 @@ from lab.faults.plan import plan as plan_module
 from lab.faults.plan.plan import FaultPlan, Firing, PlanError, read_plan
 from lab.faults.table.spec import FaultError, parse_faults
 from lab.history.entries import Entry
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 
 Visit = tuple[str, str, str]
 
@@ -45,7 +45,7 @@ def make_plan(
     plan = FaultPlan(
         parse_faults(texts),
         seed=seed,
-        coin=Chance(seed).u,
+        coin=KeyedChance(seed).u,
         now_us=(time or Time()).now_us,
         write=None if history is None else history.append,
         explicit=explicit,

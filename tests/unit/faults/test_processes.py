@@ -19,8 +19,8 @@ from lab.faults.table.spec import parse_faults
 from lab.ports.bus import Ack, Delivery, Record, Settlement
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
 from lab.ports.service import Context, Handler
-from lab.ports.store import Unit, Verdict
-from lab.runtime.chance import Chance
+from lab.ports.store import Unit, UnitVerdict
+from lab.runtime.chance import KeyedChance
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.processes import AsyncTasks
 from lab.runtime.virtual_loop import Scheduler, sleep_us, suspend
@@ -31,7 +31,11 @@ PAUSE_US = 5_000_000
 
 def make_plan(*texts: str, seed: int = 7, explicit: Sequence[Firing] | None = None) -> FaultPlan:
     plan = FaultPlan(
-        parse_faults(texts), seed=seed, coin=Chance(seed).u, now_us=lambda: 0, explicit=explicit
+        parse_faults(texts),
+        seed=seed,
+        coin=KeyedChance(seed).u,
+        now_us=lambda: 0,
+        explicit=explicit,
     )
     plan.begin()
     return plan
@@ -292,10 +296,10 @@ class Told(Context):
             lab_subject=subject,
         )
 
-    async def save(self, unit: Unit) -> Verdict:
+    async def save(self, unit: Unit) -> UnitVerdict:
         raise AssertionError(unit)
 
-    async def settle(self, unit: Unit) -> Verdict:
+    async def settle(self, unit: Unit) -> UnitVerdict:
         raise AssertionError(unit)
 
 

@@ -9,7 +9,7 @@ from lab.faults.provider import KINDS_BY_NAME, ProviderFaults
 from lab.faults.table.row import PROVIDERS
 from lab.faults.table.spec import FaultError, parse_fault, parse_faults
 from lab.ports.faults import CallFault, CallFaultKind
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 
 MS = 1_000
 SECOND = 1_000_000
@@ -24,7 +24,7 @@ class Run:
         self.plan = FaultPlan(
             parse_faults(texts),
             seed=7,
-            coin=Chance(7).u,
+            coin=KeyedChance(7).u,
             now_us=lambda: self.t_us,
             explicit=explicit,
         )

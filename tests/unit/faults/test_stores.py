@@ -21,9 +21,9 @@ from lab.ports.store import (
     OutboxStore,
     StartStore,
     Unit,
-    Verdict,
+    UnitVerdict,
 )
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.ids import subject_of
 from tests.contract.store_worlds import MS, MemoryProcess, MemoryWorld, make_create, memory_world
 
@@ -33,7 +33,7 @@ ORDER = "0123456789abcdef-7.1"
 
 
 def make_plan(*texts: str) -> FaultPlan:
-    plan = FaultPlan(parse_faults(texts), seed=7, coin=Chance(7).u, now_us=lambda: 0)
+    plan = FaultPlan(parse_faults(texts), seed=7, coin=KeyedChance(7).u, now_us=lambda: 0)
     plan.begin()
     return plan
 
@@ -83,7 +83,7 @@ def test_a_commit_fails_as_the_port_says_and_is_applied_only_if_its_answer_is_lo
         assert type(await raised(orders.commit(make_create()))) is error
         assert (world.store.load("order-1") is not None) is is_applied
         again = await orders.commit(make_create())
-        assert again is (Verdict.CONFLICT if is_applied else Verdict.COMMITTED)
+        assert again is (UnitVerdict.CONFLICT if is_applied else UnitVerdict.COMMITTED)
 
     in_memory(main)
 
@@ -127,7 +127,7 @@ def test_a_slow_statement_takes_its_time_and_is_carried_out() -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         plan = make_plan("pg.slow by=300ms")
         orders = make_faults(process, plan).around(OrderStore, process.orders)
-        assert await orders.commit(make_create()) is Verdict.COMMITTED
+        assert await orders.commit(make_create()) is UnitVerdict.COMMITTED
         assert process.clock.now_us() == 300 * MS
 
     in_memory(main)
@@ -346,7 +346,7 @@ def test_the_wrapped_store_is_whole() -> None:
         faults = make_faults(process, make_plan("pg.deadlock rate=1"))
         orders: OrderStore = faults.around(OrderStore, process.orders)
         assert await raised(orders.commit(make_create())) is not None
-        assert (await process.orders.commit(make_create())) is Verdict.COMMITTED
+        assert (await process.orders.commit(make_create())) is UnitVerdict.COMMITTED
         loaded = await orders.load("order-1")
         assert loaded is not None
         assert loaded.order.id == OrderId("order-1")

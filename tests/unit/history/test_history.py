@@ -36,13 +36,13 @@ from lab.history.recorded_providers import RecordedGateway, RecordedMailer
 from lab.history.recorder import BATCH, Recorder
 from lab.patterns.fencing import accept_present
 from lab.ports.bus import Outgoing
-from lab.ports.store import OutcomeRow, Unit, Verdict
+from lab.ports.store import OutcomeRow, Unit, UnitVerdict
 from lab.providers.antifraud import AntifraudServer
 from lab.providers.mailer import MailerServer
 from lab.providers.payment_gateway import GatewayServer
 from lab.providers.sim_client import SimProviders
 from lab.providers.warehouse import WarehouseServer
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.virtual_loop import Scheduler
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.stores.memory.store import MemoryStoreServer
@@ -260,7 +260,7 @@ def test_a_commit_has_a_begin_and_an_end_with_its_verdict(scheduler: Scheduler) 
     store = make_store(scheduler, world)
 
     async def main() -> None:
-        assert await store.commit(make_create("order-1")) is Verdict.COMMITTED
+        assert await store.commit(make_create("order-1")) is UnitVerdict.COMMITTED
         assert await store.load("order-1") is not None
 
     begin, end = world.run(main)
@@ -317,7 +317,9 @@ def test_a_claim_is_recorded_with_its_fence_and_its_end_with_whether_it_was_acce
 
 def make_providers(scheduler: Scheduler, world: World) -> SimProviders:
     def server(kind: type[Any]) -> Any:
-        return kind(chance=Chance(1), now_us=scheduler.root.now_us, latency_us=120_000, write=None)
+        return kind(
+            chance=KeyedChance(1), now_us=scheduler.root.now_us, latency_us=120_000, write=None
+        )
 
     return SimProviders(
         warehouse=server(WarehouseServer),

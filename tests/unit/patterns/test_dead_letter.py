@@ -12,7 +12,7 @@ from lab.domain.errors import Down, Indeterminate, LabError, Transient
 from lab.domain.events import derived_id
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
 from lab.ports.bus import Ack, DeadLetter, Delivery, Release, Retry
-from lab.ports.store import Outcome, OutcomeRow, Revenue, Unit, Verdict
+from lab.ports.store import Outcome, OutcomeRow, Revenue, Unit, UnitVerdict
 from tests.kit.chain_parts import (
     GROUP,
     PROCESS,
@@ -105,7 +105,7 @@ def test_the_units_commit_says_who_gives_up_what_and_that_it_is_settled() -> Non
     orders = bench.stores.store.orders
     commit, units = orders.commit, []
 
-    async def noted(unit: Unit) -> Verdict:
+    async def noted(unit: Unit) -> UnitVerdict:
         units.append(unit)
         return await commit(unit)
 
@@ -271,10 +271,10 @@ def test_a_conflict_asks_the_service_again() -> None:
     orders = bench.stores.store.orders
     commit, conflicts = orders.commit, 3
 
-    async def conflicting(unit: Unit) -> Verdict:
+    async def conflicting(unit: Unit) -> UnitVerdict:
         nonlocal conflicts
         conflicts -= 1
-        return Verdict.CONFLICT if conflicts >= 0 else await commit(unit)
+        return UnitVerdict.CONFLICT if conflicts >= 0 else await commit(unit)
 
     orders.commit = conflicting  # type: ignore[method-assign]  # in this test only
 
@@ -285,8 +285,8 @@ def test_a_conflict_asks_the_service_again() -> None:
 def test_endless_conflicts_are_given_back_without_an_attempt() -> None:
     bench = Bench()
 
-    async def conflicting(unit: Unit) -> Verdict:  # noqa: ARG001 - the port's shape
-        return Verdict.CONFLICT
+    async def conflicting(unit: Unit) -> UnitVerdict:  # noqa: ARG001 - the port's shape
+        return UnitVerdict.CONFLICT
 
     bench.stores.store.orders.commit = conflicting  # type: ignore[method-assign]  # in this test only
 

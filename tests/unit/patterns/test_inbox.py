@@ -9,7 +9,7 @@ import pytest
 from lab.domain.errors import AlreadyDead, AlreadyDone, Down, Indeterminate, LabError, Transient
 from lab.patterns.inbox import AGAIN_US, Inbox, NoInbox, Republish
 from lab.ports.bus import Ack, Delivery, Release, Retry, Settlement
-from lab.ports.store import Outcome, OutcomeRow, Revenue, Unit, Verdict
+from lab.ports.store import Outcome, OutcomeRow, Revenue, Unit, UnitVerdict
 from lab.stores.memory.base import crossing
 from tests.kit.chain_parts import GROUP, PROCESS, Entries, Inner, Stores, make_delivery, make_pen
 from tests.kit.entries import without_time
@@ -35,7 +35,7 @@ def make_inbox(
 
 def put_outcome(stores: Stores, *, is_dead: bool, redrives: int = 0) -> None:
     row = OutcomeRow(group=GROUP, event_id="e1", is_dead=is_dead, redrives=redrives)
-    assert at_once(stores.store.orders.commit(Unit(outcome=row))) is Verdict.COMMITTED
+    assert at_once(stores.store.orders.commit(Unit(outcome=row))) is UnitVerdict.COMMITTED
 
 
 def test_an_event_that_is_done_reaches_no_handler() -> None:
@@ -105,7 +105,7 @@ def test_a_redrive_of_a_dead_event_is_handled() -> None:
     verdict = at_once(inbox.settle(make_delivery(redrives=1), Unit()))
 
     assert len(inner.seen) == 1
-    assert verdict is Verdict.COMMITTED
+    assert verdict is UnitVerdict.COMMITTED
     assert at_once(stores.store.orders.outcome(GROUP, "e1")) == (Outcome.DONE, 0)
 
 
@@ -184,10 +184,10 @@ class Units:
     async def outcome(self, group: str, event_id: str) -> None:  # noqa: ARG002 - the port's shape
         return None
 
-    async def commit(self, unit: Unit) -> Verdict:
+    async def commit(self, unit: Unit) -> UnitVerdict:
         await crossing()
         self.units.append(unit)
-        return Verdict.COMMITTED
+        return UnitVerdict.COMMITTED
 
 
 @pytest.mark.parametrize("has_inbox", [True, False])

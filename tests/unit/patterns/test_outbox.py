@@ -12,7 +12,7 @@ from lab.history.facts import RowEntry
 from lab.history.pen import Pen
 from lab.patterns.outbox import DirectPublish, Relay, to_record
 from lab.ports.bus import Outgoing, Publisher
-from lab.ports.store import Unit, Verdict
+from lab.ports.store import Unit, UnitVerdict
 from tests.contract.store_worlds import (
     MemoryProcess,
     MemoryWorld,
@@ -45,7 +45,7 @@ def test_an_event_is_published_by_its_caller_once_it_is_committed() -> None:
         process = world.process("api")
         log = Log(process)
         direct = DirectPublish(process.orders, log)
-        assert await process.call(direct.commit(make_create())) is Verdict.COMMITTED
+        assert await process.call(direct.commit(make_create())) is UnitVerdict.COMMITTED
         return log
 
     with memory_world() as world:
@@ -62,10 +62,12 @@ def test_nothing_is_published_for_a_unit_that_was_rolled_back() -> None:
         process = world.process("payment")
         log = Log(process)
         direct = DirectPublish(process.orders, log)
-        assert await process.call(direct.commit(make_change(S.PAID))) is Verdict.CONFLICT
-        assert await process.call(direct.commit(Unit(outcome=make_outcome()))) is Verdict.COMMITTED
+        assert await process.call(direct.commit(make_change(S.PAID))) is UnitVerdict.CONFLICT
+        assert (
+            await process.call(direct.commit(Unit(outcome=make_outcome()))) is UnitVerdict.COMMITTED
+        )
         again = replace(make_create(), outcome=make_outcome())
-        assert await process.call(direct.commit(again)) is Verdict.DONE
+        assert await process.call(direct.commit(again)) is UnitVerdict.DONE
         assert log.records == []
 
     with memory_world() as world:

@@ -28,7 +28,7 @@ from lab.providers.payment_gateway import QUERY, GatewayServer
 from lab.providers.sim_client import SimProviders
 from lab.providers.simulated_wire import NO_DEADLINE_US
 from lab.providers.warehouse import WarehouseServer
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.errors import DeadlockError
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import Scheduler, sleep_us
@@ -82,7 +82,7 @@ class World:
         self.history: list[Entry] = []
         self.faults = Scripted(*faults)
         self.timers = CountingTimers(self.scheduler.root)
-        now, chance, write = self.scheduler.root.now_us, Chance(3), self.history.append
+        now, chance, write = self.scheduler.root.now_us, KeyedChance(3), self.history.append
         self.warehouse = WarehouseServer(
             chance=chance, now_us=now, latency_us=latency_us, write=write,
             refused_percent=refused_percent,

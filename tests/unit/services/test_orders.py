@@ -4,7 +4,7 @@ import pytest
 
 from lab.domain.errors import Down, Indeterminate, TooLarge, Transient
 from lab.domain.order import OrderState
-from lab.ports.store import Verdict
+from lab.ports.store import UnitVerdict
 from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.services.orders import Cancelled, Orders
 from tests.kit.order_world import EXPIRY, ID, TRACE, WANTED, World, make_desk
@@ -211,7 +211,7 @@ def test_two_rivals_confirm_once_in_every_order_of_their_steps() -> None:
 def test_a_dead_confirmation_changes_nothing() -> None:
     world = captured_world()
     event = world.events[-1]
-    assert world.die(world.orders, event) is Verdict.COMMITTED
+    assert world.die(world.orders, event) is UnitVerdict.COMMITTED
     assert (world.state, world.outcome(world.orders, event)) == (S.PAID, "dead")
 
 

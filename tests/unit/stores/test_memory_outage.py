@@ -7,7 +7,7 @@ import pytest
 
 from lab.domain.errors import Down, Indeterminate, LabError
 from lab.ports.dedupe import ClaimState
-from lab.ports.store import Outcome, Unit, Verdict
+from lab.ports.store import Outcome, Unit, UnitVerdict
 from tests.contract.store_worlds import (
     MS,
     MemoryProcess,
@@ -103,7 +103,7 @@ def test_who_comes_during_an_outage_has_nothing_under_way() -> None:
         process = world.process("payment")
         assert await raised(process.orders.commit(make_create())) is Down
         world.store.end_outage()
-        assert await process.orders.commit(make_create()) is Verdict.COMMITTED
+        assert await process.orders.commit(make_create()) is UnitVerdict.COMMITTED
 
     in_memory(main)
 

@@ -22,7 +22,7 @@ from lab.ports.store import (
     IntentOp,
     Revenue,
     Unit,
-    Verdict,
+    UnitVerdict,
 )
 from lab.runtime.errors import DeadlockError
 from lab.runtime.virtual_loop import Scheduler
@@ -314,7 +314,7 @@ def finished(number: int) -> list[Unit]:
 async def finish(world: MemoryWorld, process: MemoryProcess, numbers: range) -> None:
     for number in numbers:
         for unit in finished(number):
-            assert await process.orders.commit(unit) is Verdict.COMMITTED
+            assert await process.orders.commit(unit) is UnitVerdict.COMMITTED
         for shard in range(4):
             await process.outbox.mark_published(await process.outbox.unpublished(shard, 100))
         await world.sleep_us(10 * MS)
@@ -331,8 +331,8 @@ def test_a_finished_order_is_read_and_changed_as_before_when_it_is_packed() -> N
         assert packed is not None
         assert (packed.order, packed.intents) == (fresh.order, fresh.intents)
         late = make_change(S.REFUND_PENDING, version=4, order_id=f"{0:032x}")
-        assert await process.orders.commit(late) is Verdict.COMMITTED
-        assert await process.orders.commit(make_create(f"{0:032x}")) is Verdict.CONFLICT
+        assert await process.orders.commit(late) is UnitVerdict.COMMITTED
+        assert await process.orders.commit(make_create(f"{0:032x}")) is UnitVerdict.CONFLICT
         assert len(list(world.store.orders())) == 400
 
     with memory_world() as world:

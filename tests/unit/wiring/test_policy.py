@@ -11,7 +11,7 @@ from lab.bus.loop.ends import Invoke
 from lab.faults.plan.plan import FaultPlan
 from lab.patterns.fencing import accept_any, accept_present
 from lab.ports.bus import Delivery, Settlement
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.settings import SIMULATED, settings_for
 from lab.wiring.policy import Place, Policy, Switch, Switches
 
@@ -21,11 +21,11 @@ NAMES = [row.name for row in TABLE]
 
 
 def make_policy(*off: str) -> Policy:
-    coin = Chance(1).u
+    coin = KeyedChance(1).u
     return Policy(
         settings=settings_for(SIMULATED),
         off=off,
-        chance=Chance(1),
+        chance=KeyedChance(1),
         plan=FaultPlan(seed=1, coin=coin, now_us=int),
     )
 
