@@ -119,7 +119,7 @@ class _Desk:
     def call_after_us(
         self, delay_us: int, callback: Callable[[Unpack[Ts]], object], *args: *Ts
     ) -> object:
-        """See `lab.providers.simulated_wire.Timers`."""
+        """See `lab.providers.simulated_wire.WireTimers`."""
         return asyncio.get_running_loop().call_later(delay_us / 1e6, callback, *args)
 
     def deadline_us(self, timeout_ms: int | None, deadline_ms: int | None) -> int:

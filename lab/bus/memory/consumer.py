@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Generator, Mapping, Sequence
 
-    from lab.bus.memory.groups import Group, GroupMember, SimLoop
+    from lab.bus.memory.groups import Group, MemoryMember, SimLoop
     from lab.bus.memory.topics import PartitionLog
 
 
@@ -43,7 +43,7 @@ class Broker(Protocol):
     def commit(
         self,
         group: Group,
-        member: GroupMember | None,
+        member: MemoryMember | None,
         offsets: Mapping[TopicPartition, int],
         epoch: int,
     ) -> None:
@@ -64,7 +64,7 @@ class MemoryConsumer(Consumer):
         self._unread = unread
         self._topics: Sequence[str] = ()
         self._listener: Listener | None = None
-        self._member: GroupMember | None = None
+        self._member: MemoryMember | None = None
         self._fetches: dict[TopicPartition, Fetch] = {}
         self._ready: dict[Fetch, None] = {}
         self._waiter: asyncio.Future[None] | None = None

@@ -42,7 +42,7 @@ class GroupClient(Protocol):
         ...
 
 
-class GroupMember:
+class MemoryMember:
     """One membership; a process that joins again is another member."""
 
     __slots__ = ("client", "has_joined", "id", "is_silent", "session", "topics")
@@ -84,7 +84,7 @@ class Group:
         self._session_us = session_us
         self._rebalance_us = rebalance_us
         self._assign: Final = _assign_range if assignor == "range" else _assign_round_robin
-        self._members: dict[tuple[str, int], GroupMember] = {}
+        self._members: dict[tuple[str, int], MemoryMember] = {}
         self._joined = 0
         self._is_rebalancing = False
         self._timer: Timer | None = None
@@ -94,15 +94,15 @@ class Group:
         """Names of the present members, in the order of joining."""
         return [name for name, _ in self._members]
 
-    def join(self, client: GroupClient, name: str, topics: Sequence[str]) -> GroupMember:
+    def join(self, client: GroupClient, name: str, topics: Sequence[str]) -> MemoryMember:
         """A new member; the others give up their partitions."""
         self._joined += 1
-        member = GroupMember(client, (name, self._joined), topics)
+        member = MemoryMember(client, (name, self._joined), topics)
         self._members[member.id] = member
         self._rebalance(newcomer=member)
         return member
 
-    def rejoin(self, member: GroupMember) -> bool:
+    def rejoin(self, member: MemoryMember) -> bool:
         """The member gave up and is ready for the next generation; False if it was expelled."""
         if member.id not in self._members:
             return False
@@ -110,27 +110,27 @@ class Group:
         self._complete_if_ready()
         return True
 
-    def leave(self, member: GroupMember) -> None:
+    def leave(self, member: MemoryMember) -> None:
         """The member is gone. Nothing happens if it is no member."""
         if self._members.pop(member.id, None) is not None:
             if member.session is not None:
                 member.session.cancel()
             self._rebalance()
 
-    def silent(self, member: GroupMember) -> None:
+    def silent(self, member: MemoryMember) -> None:
         """Nothing is heard of the member's process any more."""
         if member.id in self._members and not member.is_silent:
             member.is_silent = True
             member.session = self._root.call_after_us(self._session_us, lambda: self._expel(member))
 
-    def heard(self, member: GroupMember) -> None:
+    def heard(self, member: MemoryMember) -> None:
         """The member's process is back."""
         member.is_silent = False
         if member.session is not None:
             member.session.cancel()
             member.session = None
 
-    def check_commit(self, member: GroupMember | None, epoch: int) -> None:
+    def check_commit(self, member: MemoryMember | None, epoch: int) -> None:
         """Whether a commit under `epoch` is accepted.
 
         Raises:
@@ -143,12 +143,12 @@ class Group:
                 f"group {self.name}: a commit of generation {epoch}, now is {self.generation}"
             )
 
-    def _expel(self, member: GroupMember) -> None:
+    def _expel(self, member: MemoryMember) -> None:
         if self._members.pop(member.id, None) is not None:
             member.client.rejoin_wanted()
             self._rebalance()
 
-    def _rebalance(self, newcomer: GroupMember | None = None) -> None:
+    def _rebalance(self, newcomer: MemoryMember | None = None) -> None:
         if not self._is_rebalancing:
             self._is_rebalancing = True
             self._timer = self._root.call_after_us(self._rebalance_us, self._give_up_waiting)
@@ -183,7 +183,7 @@ class Group:
 Owned = Mapping[tuple[str, int], Sequence[TopicPartition]]
 
 
-def _assign_range(members: Sequence[GroupMember], partitions_of: Callable[[str], int]) -> Owned:
+def _assign_range(members: Sequence[MemoryMember], partitions_of: Callable[[str], int]) -> Owned:
     """Per topic, a contiguous share each; so a topic and its retry topics stay together."""
     owned: dict[tuple[str, int], list[TopicPartition]] = {member.id: [] for member in members}
     for topic in _topics(members):
@@ -198,7 +198,7 @@ def _assign_range(members: Sequence[GroupMember], partitions_of: Callable[[str],
 
 
 def _assign_round_robin(
-    members: Sequence[GroupMember], partitions_of: Callable[[str], int]
+    members: Sequence[MemoryMember], partitions_of: Callable[[str], int]
 ) -> Owned:
     """All partitions in turn over the readers of the topic."""
     owned: dict[tuple[str, int], list[TopicPartition]] = {member.id: [] for member in members}
@@ -212,5 +212,5 @@ def _assign_round_robin(
     return owned
 
 
-def _topics(members: Sequence[GroupMember]) -> Sequence[str]:
+def _topics(members: Sequence[MemoryMember]) -> Sequence[str]:
     return sorted({topic for member in members for topic in member.topics})

@@ -12,7 +12,7 @@ from typing import Final
 
 from lab.bus.facts import appended_fact
 from lab.bus.memory.consumer import MemoryConsumer, suspend
-from lab.bus.memory.groups import Assignor, Group, GroupMember, SimLoop
+from lab.bus.memory.groups import Assignor, Group, MemoryMember, SimLoop
 from lab.bus.memory.topics import PartitionLog
 from lab.domain.errors import Fenced, Permanent, TooLarge, Transient
 from lab.domain.partitioner import partition_of
@@ -206,7 +206,7 @@ class MemoryLog:
     def commit(
         self,
         group: Group,
-        member: GroupMember | None,
+        member: MemoryMember | None,
         offsets: Mapping[TopicPartition, int],
         epoch: int,
     ) -> None:
