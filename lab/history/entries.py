@@ -65,7 +65,7 @@ head are left out. Owed work is `outbox`, `lag` (records not committed, over all
 CALLS: Final[dict[str, tuple[str, ...]]] = {
     "http.begin": ("op", "key", "body_sha256", "send"),
     "http.end": ("op", "key", "body_sha256", "send", "status", "problem", "answer"),
-    "publish.begin": ("topic", "event_ids"),
+    "publish.begin": ("topic", "event_ids", "cause_ids", "subjects"),
     "publish.end": ("topic", "event_ids", "result"),
     "deliver": (
         "group",
