@@ -71,9 +71,7 @@ class RecordedPublisher(Publisher):
         topic, ids, subject = _about(records)
         causes = tuple([_text(record, "ce_causationid") for record in records])
         subjects = (
-            (subject,)
-            if len(ids) == 1
-            else tuple([_text(record, H_SUBJECT) for record in records])
+            (subject,) if len(ids) == 1 else tuple([_text(record, H_SUBJECT) for record in records])
         )
         write(("publish.begin", now(), process, subject, topic, ids, causes, subjects))
         try:
