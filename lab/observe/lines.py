@@ -46,6 +46,8 @@ class Lines:
         self._epoch_us = epoch_us
         self._traces = traces
         self._emit = emit
+        self._moment_us = -1
+        self._said: dict[str, int] = {}
         self._makes: Mapping[object, Callable[[Any, OpenSpans], None]] = {
             "buried": self._buried,
             "retrying": self._retrying,
@@ -270,11 +272,15 @@ class Lines:
         attributes: Attributes | None = None,
     ) -> None:
         at_us = self._epoch_us + t_us
+        identity = span_id(self._process, at_us, action, subject, message)
+        if t_us != self._moment_us:
+            self._moment_us, self._said = t_us, {}
+        number = self._said[identity] = self._said.get(identity, 0) + 1
         trace = self._traces.of(subject)
         self._emit(
             LogLine(
                 at_us=at_us,
-                id=span_id(self._process, at_us, action, subject, message),
+                id=identity if number == 1 else span_id(identity, number),
                 level=level,
                 message=message,
                 action=action,

@@ -34,6 +34,8 @@ API: Final = "api"
 SENT_MAX: Final = 50_000
 _CREATE: Final = "create"
 _ROUTES: Final = {"create": "POST /orders", "cancel": "POST /orders/{id}/cancel"}
+_UNNAMED: Final = "request"
+"""In the simulated world the API does not say which of its routes it serves."""
 _ENDS: Final[Mapping[str, tuple[Outcome, str]]] = {
     "kill": ("failure", "process.killed"),
     "aborted": ("failure", "process.aborted"),
@@ -161,7 +163,7 @@ class ProcessView:
             trace_id=trace,
             span=root_span(trace) if is_root else span_id(trace, "request", self.process, t_us),
             parent="" if is_root else root_span(trace),
-            name=_ROUTES[op],
+            name=_ROUTES.get(op, op),
             kind=Kind.SERVER,
             subject=subject,
         )
@@ -177,7 +179,7 @@ class ProcessView:
         if inside is None and self.service == API:
             inside = self._spans.find(("request", subject))
             if inside is None:
-                inside = self._begin_request(t_us, subject, trace, _CREATE)
+                inside = self._begin_request(t_us, subject, trace, _UNNAMED)
         parent = message_span(trace, event_id) if inside is None else inside.span_id
         self._spans.begin(
             ("commit", subject, group, event_id, settles),
@@ -272,7 +274,7 @@ class ProcessView:
             self._spans.note(span, t_us, f"{pattern}.{what}")
         elif self.service == API and (trace := self._traces.of(subject)):
             # Answered without a commit, such as a repeated request.
-            span = self._begin_request(t_us, subject, trace, _CREATE)
+            span = self._begin_request(t_us, subject, trace, _UNNAMED)
             self._spans.note(span, t_us, f"{pattern}.{what}")
             if not self._traces.sees_requests:
                 self._spans.end(("request", subject), t_us)
