@@ -14,6 +14,7 @@ from lab.observe.model import Kind, Span
 from lab.observe.traces import span_id
 
 KILLED: Final = "process.killed"
+SUPPRESSED_BY: Final = ("dedupe", "inbox")
 _AGENT: Final = "opentelemetry/python"
 
 
@@ -29,7 +30,11 @@ def _span_document(span: Span, origin: Origin) -> Document:
     event = "transaction" if span.is_entry else "span"
     document = _base(span, origin, dataset="apm", at_us=span.start_us)
     document["processor"] = {"event": event, "name": "transaction"}
-    document["event"] = {"id": span_id(span.trace_id, span.span_id), "outcome": span.outcome}
+    document["event"] = {
+        "id": span_id(span.trace_id, span.span_id),
+        "action": span.action,
+        "outcome": span.outcome,
+    }
     took = {"us": span.end_us - span.start_us}
     if span.is_entry:
         document["span"] = {"id": span.span_id}
@@ -61,13 +66,22 @@ def _span_document(span: Span, origin: Origin) -> Document:
         document["error"] = {"type": span.error}
     document = merged(document, tree(span.attributes))
     if span.moments:
-        lab = _object(document.get("lab", {}))
-        lab["moments"] = [moment.name for moment in span.moments]
-        faults = [str(m.attributes["lab.fault"]) for m in span.moments if m.name == "lab.fault"]
-        if faults:
-            lab["faults"] = faults
-        document["lab"] = lab
+        _add_moments(document, span)
     return document
+
+
+def _add_moments(document: Document, span: Span) -> None:
+    """The APM schema has no events of a span: their names, and what is searched for."""
+    names = [moment.name for moment in span.moments]
+    lab = _object(document.get("lab", {}))
+    lab["moments"] = names
+    faults = [str(m.attributes["lab.fault.kind"]) for m in span.moments if m.name == "lab.fault"]
+    if faults:
+        lab["faults"] = faults
+    document["lab"] = lab
+    suppressed = [by for by in SUPPRESSED_BY if f"{by}.suppressed" in names]
+    if suppressed:
+        document["labels"] = {**_object(document["labels"]), "suppressed_by": suppressed[0]}
 
 
 def _base(span: Span, origin: Origin, *, dataset: str, at_us: int) -> Document:
@@ -84,6 +98,7 @@ def _base(span: Span, origin: Origin, *, dataset: str, at_us: int) -> Document:
             "node": {"name": span.node},
             "language": {"name": "python"},
         },
+        "host": {"name": span.node},
         "trace": {"id": span.trace_id},
         "labels": {**origin.labels, "order_id": span.subject},
     }

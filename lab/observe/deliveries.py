@@ -79,7 +79,7 @@ class Deliveries:
         trace = self._traces.of(subject)
         if not trace:
             return
-        key = ("delivery", group, topic, partition, offset, epoch)
+        key = ("deliver", group, topic, partition, offset, epoch)
         delivery = self._spans.find(key)
         message = message_span(trace, event_id)
         if delivery is None:
@@ -126,7 +126,7 @@ class Deliveries:
         _, t_us, _, _, group, topic, partition, offset, epoch, event_id, settlement, why, after = (
             entry
         )
-        key = ("delivery", group, topic, partition, offset, epoch)
+        key = ("deliver", group, topic, partition, offset, epoch)
         delivery = self._spans.find(key)
         if delivery is None:
             return
@@ -228,7 +228,7 @@ class Deliveries:
             return
         span.error = span.error or error_class
         told: Attributes = {
-            "lab.where": where,
+            "lab.tier": where,
             "lab.delay_ms": delay_us // 1000,
             "lab.error_class": error_class,
         }

@@ -10,7 +10,7 @@ from typing import Final
 from lab.observe.fields import ECS_VERSION, NAMESPACE, Document, Origin, at, merged, tree
 from lab.observe.model import LogLine
 
-DATASET: Final = "lab.app"
+DATASET: Final = "orders.lab"
 
 
 def line_document(line: LogLine, origin: Origin) -> Document:
@@ -32,6 +32,7 @@ def line_document(line: LogLine, origin: Origin) -> Document:
         "ecs": {"version": ECS_VERSION},
         "data_stream": {"type": "logs", "dataset": DATASET, "namespace": NAMESPACE},
         "event": event,
+        "host": {"name": line.node},
         "service": {
             "name": line.service,
             "version": origin.version,

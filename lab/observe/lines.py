@@ -111,7 +111,7 @@ class Lines:
                 "messaging.consumer.group.name": group,
                 "messaging.message.id": event_id,
                 "lab.attempt": attempt,
-                "lab.where": where,
+                "lab.tier": where,
                 "lab.delay_ms": delay_us // 1000,
             },
         )
@@ -141,11 +141,11 @@ class Lines:
                 t_us,
                 "warning" if level == "warning" else "info",
                 message,
-                f"{pattern}-{what}",
+                what,
                 outcome="failure",
                 subject=subject,
                 span=spans.latest(subject),
-                attributes={"lab.pattern": pattern},
+                attributes={"labels.pattern": pattern},
             )
 
     def _fault(self, entry: Any, spans: OpenSpans) -> None:
@@ -159,8 +159,8 @@ class Lines:
             subject=subject,
             span=spans.latest(subject),
             attributes={
-                "lab.fault": kind,
-                "lab.fault_site": site,
+                "lab.fault.kind": kind,
+                "lab.fault.site": site,
                 "lab.occurrence": occurrence,
                 "lab.lasts_ms": lasts_us // 1000,
             },
@@ -176,7 +176,7 @@ class Lines:
             f"the breaker of {dependency} is {state}",
             "breaker",
             outcome="success" if state == "closed" else "failure",
-            attributes={"lab.dependency": dependency, "lab.breaker_state": state},
+            attributes={"lab.dependency": dependency, "lab.breaker": state},
         )
 
     def _owned(self, entry: Any, _: OpenSpans) -> None:
@@ -233,7 +233,9 @@ class Lines:
     def _life(self, entry: Any, _: OpenSpans) -> None:
         _, t_us, _, _, event = entry
         level, outcome, message = _LIFE[event]
-        self._say(t_us, level, message, f"process-{event}", outcome=outcome)
+        self._say(
+            t_us, level, message, "process", outcome=outcome, attributes={"lab.process": event}
+        )
 
     def _stalled(self, entry: Any, _: OpenSpans) -> None:
         _, t_us, _, _, for_us = entry
@@ -248,7 +250,7 @@ class Lines:
 
     def _fault_end(self, entry: Any, _: OpenSpans) -> None:
         _, t_us, _, _, kind, site = entry
-        attributes: Attributes = {"lab.fault": kind, "lab.fault_site": site}
+        attributes: Attributes = {"lab.fault.kind": kind, "lab.fault.site": site}
         self._say(
             t_us, "info", f"the fault is over: {kind} at {site}", "fault-end", attributes=attributes
         )

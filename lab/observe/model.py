@@ -61,6 +61,7 @@ class Span(msgspec.Struct, kw_only=True, gc=False):
         parent_id: of the span that led to it; "" for the root of the trace.
         entry_id: the outermost span of the same process that contains it, itself if it is that one:
             what APM calls its transaction.
+        action: what was done, in one searchable word, such as `attempt`.
         name: such as `process orders`; few different ones.
         service: the role of the process, such as `payment`.
         node: the process life, such as `payment-1#2`.
@@ -74,6 +75,7 @@ class Span(msgspec.Struct, kw_only=True, gc=False):
     span_id: str
     parent_id: str
     entry_id: str
+    action: str
     name: str
     kind: Kind
     service: str

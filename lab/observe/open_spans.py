@@ -12,6 +12,9 @@ from lab.observe.traces import span_id
 Emit = Callable[[Span | LogLine], object]
 """Takes what can be seen, each once, when it is complete."""
 
+Key = tuple[str, *tuple[Hashable, ...]]
+"""What is done, and whatever tells it from others of its kind."""
+
 OPEN_MAX: Final = 100_000
 """Beyond this the oldest is closed: a process that runs for weeks must not grow by lost ends."""
 
@@ -31,14 +34,14 @@ class OpenSpans:
         self._service = service
         self._epoch_us = epoch_us
         self._emit = emit
-        self._open: dict[Hashable, Span] = {}
+        self._open: dict[Key, Span] = {}
         self._of_subject: dict[str, list[Span]] = {}
         self._moment_us = -1
         self._begun: dict[str, int] = {}
 
     def begin(
         self,
-        key: Hashable,
+        key: Key,
         t_us: int,
         *,
         trace_id: str,
@@ -54,7 +57,7 @@ class OpenSpans:
         """Begin a span; one that is open under the same key ends without an outcome.
 
         Args:
-            key: finds it again.
+            key: finds it again; begins with what is done.
             t_us: the history's clock.
             trace_id: see `Span`, as for the arguments without a word here.
             span: its id.
@@ -77,6 +80,7 @@ class OpenSpans:
             span_id=span,
             parent_id=parent,
             entry_id=span if inside is None else inside.entry_id,
+            action=str(key[0]),
             name=name,
             kind=kind,
             service=self._service,
@@ -100,7 +104,7 @@ class OpenSpans:
         number = self._begun[span] = self._begun.get(span, 0) + 1
         return span if number == 1 else span_id(span, number)
 
-    def find(self, key: Hashable) -> Span | None:
+    def find(self, key: Key) -> Span | None:
         """The open span of this key."""
         return self._open.get(key)
 
@@ -111,7 +115,7 @@ class OpenSpans:
 
     def end(
         self,
-        key: Hashable,
+        key: Key,
         t_us: int,
         *,
         outcome: Outcome = "success",
@@ -151,7 +155,7 @@ class OpenSpans:
             (span for span in reversed(spans) if span.attributes.get("lab.provider") == site),
             spans[-1],
         )
-        self.note(struck, t_us, "lab.fault", {"lab.fault": kind, "lab.fault_site": site})
+        self.note(struck, t_us, "lab.fault", {"lab.fault.kind": kind, "lab.fault.site": site})
         return True
 
     def close_all(self, t_us: int, *, outcome: Outcome, error: str) -> None:

@@ -108,7 +108,7 @@ class ProcessView:
             return
         is_root = op == _CREATE
         span = self._spans.begin(
-            ("http", subject, op, send),
+            ("request", "client", subject, op, send),
             t_us,
             trace_id=trace,
             span=root_span(trace) if is_root else span_id(trace, "http", op, send, t_us),
@@ -130,7 +130,7 @@ class ProcessView:
         if problem:
             told["lab.problem"] = problem
         self._spans.end(
-            ("http", subject, op, send),
+            ("request", "client", subject, op, send),
             t_us,
             outcome="unknown" if not status else "failure" if status >= 500 else "success",
             error="" if status else "no_answer",
@@ -235,7 +235,7 @@ class ProcessView:
             span = span_id(parent, "send", topic, self.process, t_us)
             is_first = False
         self._spans.begin(
-            ("send", topic, event_id),
+            ("publish", topic, event_id),
             t_us,
             trace_id=trace,
             span=span,
@@ -259,7 +259,7 @@ class ProcessView:
         failed = is_failure(result)
         for event_id in event_ids:
             self._spans.end(
-                ("send", topic, event_id),
+                ("publish", topic, event_id),
                 t_us,
                 outcome="failure" if failed else "success",
                 error=result if failed else "",
