@@ -22,6 +22,7 @@ from lab.cli import (
     relay,
     run,
     serve,
+    ship,
     status,
     up,
     work,
@@ -48,7 +49,8 @@ USAGE_ERRORS: Final = frozenset(
         "lab.faults.table.spec.FaultError",
         "lab.report.run_folder.RunFolderError",
         "lab.scenarios.loader.ScenarioError",
-        "lab.scenarios.orders_file.OrdersFileError",
+        "lab.history.history_reader.HistoryError",
+        "lab.scenarios.orders_lines.OrdersFileError",
         "lab.settings.SettingError",
     )
 )
@@ -68,6 +70,7 @@ app.command("list")(list_.list_)
 app.command("run")(run.run)
 app.command("chaos")(chaos.chaos)
 app.command("bench")(bench.bench)
+app.command("ship")(ship.ship)
 app.command("serve")(serve.serve)
 app.command("relay")(relay.relay)
 app.command("work")(work.work)

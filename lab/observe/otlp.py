@@ -66,7 +66,7 @@ def export(
             sent += len(batch)
             on_progress(sent)
     finally:
-        exporter.shutdown()  # type: ignore[no-untyped-call] - the library has no type here
+        exporter.shutdown()  # type: ignore[no-untyped-call]  # the library gives no type
     return sent
 
 
