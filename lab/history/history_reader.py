@@ -4,7 +4,8 @@ Whoever changes a line, cuts the file or adds to it is told so by line, or by th
 Not here: journals of real processes (`journal`), which are cut off by a kill and may be.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ import msgspec
 from lab.history.digest import Digest
 from lab.history.entries import FIELDS, Entry
 from lab.history.journal import frozen
+from lab.history.recorder import Sink
 
 _BATCH: Final = 1_000
 _decode = msgspec.json.Decoder(dict[str, object]).decode
@@ -38,22 +40,23 @@ def read_history(path: Path) -> Iterator[Entry]:
         ) from None
 
 
-def digest_of(path: Path) -> tuple[str, int]:
+def digest_of(path: Path, *sinks: Sink) -> tuple[str, int]:
     """The digest of the entries in a file, and how many there are.
+
+    Args:
+        path: of the file.
+        sinks: take the entries on the way, so that the file need not be read again.
 
     Raises:
         HistoryError: see `read_history`.
     """
     digest, count = Digest(), 0
-    batch: list[Entry] = []
-    for entry in read_history(path):
-        batch.append(entry)
-        count += 1
-        if len(batch) == _BATCH:
-            digest.take(batch)
-            batch = []
-    if batch:
-        digest.take(batch)
+    takers: tuple[Sink, ...] = (digest, *sinks)
+    entries = read_history(path)
+    while batch := list(islice(entries, _BATCH)):
+        count += len(batch)
+        for sink in takers:
+            sink.take(batch)
     return digest.hexdigest(), count
 
 
@@ -61,12 +64,16 @@ def _entry(path: Path, number: int, line: bytes) -> Entry:
     if not line.endswith(b"\n"):
         raise HistoryError(f"{path}, line {number}: the file breaks off here; run it again")
     try:
-        found: Mapping[str, object] = _decode(line)
+        found = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as bad:
         raise HistoryError(f"{path}, line {number}: not JSON ({bad}); run it again") from None
-    fields = FIELDS.get(str(found.get("kind")))
-    if fields is None or found.keys() != set(fields):
-        raise HistoryError(
-            f"{path}, line {number}: no entry of this version of the lab; run it again"
-        )
-    return tuple([frozen(found[name]) for name in fields])
+    fields = FIELDS.get(str(found.get("kind")), ())
+    # As the lab writes it, the names stand in their order.
+    values = list(found.values())
+    if tuple(found) != fields:
+        if not fields or found.keys() != set(fields):
+            raise HistoryError(
+                f"{path}, line {number}: no entry of this version of the lab; run it again"
+            )
+        values = [found[name] for name in fields]
+    return tuple(map(frozen, values)) if list in map(type, values) else tuple(values)

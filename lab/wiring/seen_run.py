@@ -4,7 +4,7 @@ Everything that is made of a kept run starts here: shipping, reports, stories. N
 (`lab.observe`), and which folder a name means (`lab.cli`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ import msgspec
 from lab.history.entries import Entry
 from lab.history.history_file import WHOLE_UP_TO
 from lab.history.history_reader import HistoryError, digest_of, read_history
+from lab.history.recorder import Sink
 from lab.observe.apm import span_documents
 from lab.observe.ecs_line import line_document
 from lab.observe.fields import Document, Origin
@@ -32,6 +33,7 @@ class SeenRun:
 
     Args:
         folder: such as `runs/duplicates/20250101T120000Z-s7`.
+        sinks: take its entries while the history is checked, so that it need not be read again.
 
     Attributes:
         result: what the run found.
@@ -41,10 +43,10 @@ class SeenRun:
         HistoryError: the folder is none of a run, or of another version, or was tampered with.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *sinks: Sink) -> None:
         self.folder = folder
         self.result = _read_result(folder)
-        self.is_whole = self._check()
+        self.is_whole = self._check(sinks)
 
     @property
     def run_id(self) -> str:
@@ -71,13 +73,26 @@ class SeenRun:
         """Its history, as far as it was kept."""
         return read_history(self.folder / "history.ndjson")
 
-    def view(self, emit: Callable[[Span | LogLine], object]) -> None:
-        """Hand out every span and log line of it."""
+    def view(
+        self,
+        emit: Callable[[Span | LogLine], object],
+        *,
+        about: Collection[int] | None = None,
+    ) -> None:
+        """Hand out every span and log line of it.
+
+        Args:
+            emit: takes them.
+            about: only what has to do with these orders, by their ordinals, and with the run;
+                spans of other orders come along where one call was about several.
+        """
         ids = SeededIds(self.result.seed)
         traces = TracesOfRun(ids.traceparent, sees_requests=self.result.mode == "real")
         view = RunView(traces=traces, epoch_us=self.epoch_us, emit=emit)
+        wanted = None if about is None else {"", *map(str, about)}
         for entry in self.entries():
-            view.take(entry)
+            if wanted is None or str(entry[3]).partition(".")[0] in wanted:
+                view.take(entry)
         view.close()
 
     def documents(self) -> Iterator[Document]:
@@ -95,10 +110,11 @@ class SeenRun:
         view.close()
         yield from _documents(found, origin)
 
-    def _check(self) -> bool:
-        digest, count = digest_of(self.folder / "history.ndjson")
+    def _check(self, sinks: tuple[Sink, ...]) -> bool:
+        digest, count = digest_of(self.folder / "history.ndjson", *sinks)
         if count == self.result.history_entries:
-            if digest != self.result.digest:
+            # A run on the wall clock has no digest: it is like no other.
+            if self.result.digest and digest != self.result.digest:
                 raise HistoryError(
                     f"{self.folder}: the history is not the one that was judged (digest {digest}, "
                     f"its result says {self.result.digest}); run it again"
