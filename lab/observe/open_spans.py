@@ -143,18 +143,21 @@ class OpenSpans:
         """Something happened at one moment of an open span."""
         span.moments.append(Moment(self._epoch_us + t_us, name, attributes or {}))
 
+    def calling(self, subject: str, provider: str) -> Span | None:
+        """The open call to a third party about this order, the last one if there are several."""
+        for span in reversed(self._of_subject.get(subject, ())):
+            if span.attributes.get("lab.provider") == provider:
+                return span
+        return None
+
     def strike(self, t_us: int, subject: str, kind: str, site: str) -> bool:
         """A fault struck the open work of an order; False if none is open here.
 
         It belongs to the call of the third party where it struck, else to what was begun last.
         """
-        spans = self._of_subject.get(subject)
-        if not spans:
+        struck = self.calling(subject, site) or self.latest(subject)
+        if struck is None:
             return False
-        struck = next(
-            (span for span in reversed(spans) if span.attributes.get("lab.provider") == site),
-            spans[-1],
-        )
         self.note(struck, t_us, "lab.fault", {"lab.fault.kind": kind, "lab.fault.site": site})
         return True
 

@@ -91,6 +91,10 @@ class ProcessView:
             fold(entry)
         self._lines.take(entry, self._spans)
 
+    def calls(self, subject: str, provider: str) -> bool:
+        """Whether a call to this third party is open here, about this order."""
+        return self._spans.calling(subject, provider) is not None
+
     def strike(self, t_us: int, subject: str, kind: str, site: str) -> bool:
         """A fault struck here; False if no open work of this process has to do with it."""
         return self._spans.strike(t_us, subject, kind, site)

@@ -61,8 +61,10 @@ class RunView:
 
     def _strike(self, t_us: int, subject: str, kind: str, site: str) -> None:
         """Note a fault at the open work that it struck, in whichever process that is."""
-        named = [view for view in self._views.values() if view.service == site]
-        for view in (*named, *reversed(self._views.values())):
+        views = list(reversed(self._views.values()))
+        # The site is a third party that somebody calls just now, or a process.
+        first = [view for view in views if view.calls(subject, site) or view.service == site]
+        for view in (*first, *views):
             if view.service != "client" and view.strike(t_us, subject, kind, site):
                 return
         client = self._views.get("client")
