@@ -20,6 +20,7 @@ from lab.cli import (
     list_,
     providers,
     relay,
+    report,
     run,
     serve,
     ship,
@@ -70,6 +71,7 @@ app.command("list")(list_.list_)
 app.command("run")(run.run)
 app.command("chaos")(chaos.chaos)
 app.command("bench")(bench.bench)
+app.command("report")(report.report)
 app.command("ship")(ship.ship)
 app.command("serve")(serve.serve)
 app.command("relay")(relay.relay)

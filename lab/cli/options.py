@@ -142,6 +142,20 @@ BeyondContract = Annotated[
         help="Allow what the design does not promise to survive; the verdict is UNKNOWN then.",
     ),
 ]
+Html = Annotated[
+    str | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Write the report of the run too; see `lab report`."
+    ),
+]
+Junit = Annotated[
+    str | None,
+    typer.Option(
+        "--junit",
+        metavar="FILE",
+        help="Write JUnit XML for build servers too: a test case a promise, or a seed.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[
     bool,
@@ -201,6 +215,8 @@ class Asked:
     out: Path | None
     history: HistoryKept
     beyond_contract: bool
+    html: Path | None
+    junit: Path | None
     json: bool
     quiet: bool
     no_color: bool
@@ -226,6 +242,9 @@ def ask(scenario: str, flags: Flags) -> Asked:
     seeds, orders_from = flags.get("seeds"), given.text("orders-from")
     if seeds is not None and given.switch("keep"):
         raise OptionError("--keep is of one run, whose page names what it left: use --seed N")
+    html, junit = given.text("html"), given.text("junit")
+    if seeds is not None and html is not None:
+        raise OptionError(f"{html[0]} is of one run: use --seed N (--junit takes many seeds)")
     return Asked(
         scenario=scenario,
         **_makes(given),
@@ -243,6 +262,8 @@ def ask(scenario: str, flags: Flags) -> Asked:
         out=None if out is None else Path(out[1]),
         history="all" if given.word("history", ("all", "witnesses")) == "all" else "witnesses",
         beyond_contract=given.switch("beyond-contract"),
+        html=None if html is None else Path(html[1]),
+        junit=None if junit is None else Path(junit[1]),
         json=given.switch("json"),
         quiet=given.switch("quiet"),
         no_color=given.switch("no-color"),

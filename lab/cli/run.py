@@ -3,11 +3,11 @@
 Not here: how a run is made (`engine`), how it looks (`render`).
 """
 
-from lab.cli import options
+from lab.cli import options, report
 from lab.cli import runs as engine
 from lab.cli.exit_codes import ExitCode, code_of, worst
 from lab.cli.flag_values import flags_of
-from lab.cli.output import put, tell
+from lab.cli.output import check_file, put, tell, write_file
 
 
 def run(
@@ -33,6 +33,8 @@ def run(
     out: options.Out = None,
     history: options.History = None,
     beyond_contract: options.BeyondContract = False,
+    html: options.Html = None,
+    junit: options.Junit = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     no_color: options.NoColor = False,
@@ -55,6 +57,8 @@ def run(
 
 def run_asked(asked: options.Asked) -> int:
     """Run what was asked for, print what was found, and return the exit code."""
+    check_file(asked.html)
+    check_file(asked.junit)
     if asked.seeds is not None:
         return _run_seeds(asked, options.parse_seeds(asked.seeds))
     return _run_one(asked)
@@ -73,8 +77,9 @@ def _run_one(asked: options.Asked) -> int:
     from lab.cli import render
     from lab.report.result import encode_result
 
+    watch = report.counting() if asked.html is not None else None
     with render.ProgressBar(asked.scenario, is_wanted=not (asked.quiet or asked.json)) as told:
-        result = engine.run_one(asked, told)
+        result = engine.run_one(asked, told, watch)
     if asked.json:
         put(encode_result(result))
     else:
@@ -85,6 +90,12 @@ def _run_one(asked: options.Asked) -> int:
             else render.result_page(result, width=width)
         )
         put(render.to_text(page, width=width, is_plain=asked.no_color))
+    if asked.html is not None and watch is not None:
+        report.write_html(asked.html, result, watch)
+    if asked.junit is not None:
+        from lab.report.junit import junit_of_run
+
+        write_file(asked.junit, junit_of_run(result))
     return code_of(result.verdict, is_partial=result.partial)
 
 
@@ -117,5 +128,9 @@ def _run_seeds(asked: options.Asked, seeds: tuple[int, ...]) -> int:
         page = [*map(render.seed_line, shown), *render.seeds_summary(summary)]
         width = render.width_of_output()
         put(render.to_text(page, width=width, is_plain=asked.no_color))
+    if asked.junit is not None:
+        from lab.report.junit import junit_of_seeds
+
+        write_file(asked.junit, junit_of_seeds(summary))
     codes = [code_of(one.verdict, is_partial=False) for one in runs]
     return ExitCode.INTERRUPTED if is_partial else worst(codes)

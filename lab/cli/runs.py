@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from lab.history.recorder import Sink
     from lab.report.result import Mode, Result
     from lab.report.seeds import SeedRun
 
@@ -21,18 +22,26 @@ RUNS_A_PROCESS: Final = 100
 of many seeds are spread over processes that come and go."""
 
 
-def run_one(asked: Asked, on_progress: "OnProgress | None" = None) -> "Result":
+def run_one(
+    asked: Asked, on_progress: "OnProgress | None" = None, watch: "Sink | None" = None
+) -> "Result":
     """Run what was asked for under its own seed; files go to `--out` or `runs`.
 
     Raises:
         ScenarioError, SettingError, FaultError, OrdersFileError, RunFolderError: before anything
             is run or written.
     """
-    return run_seed(asked, asked.seed, out=asked.out or DEFAULT_OUT, on_progress=on_progress)
+    out = asked.out or DEFAULT_OUT
+    return run_seed(asked, asked.seed, out=out, on_progress=on_progress, watch=watch)
 
 
 def run_seed(
-    asked: Asked, seed: int, *, out: "Path | None", on_progress: "OnProgress | None" = None
+    asked: Asked,
+    seed: int,
+    *,
+    out: "Path | None",
+    on_progress: "OnProgress | None" = None,
+    watch: "Sink | None" = None,
 ) -> "Result":
     """Run it under another seed; with `out` None no file is written."""
     from lab.wiring.run import run
@@ -59,6 +68,7 @@ def run_seed(
             history=asked.history,
             out=out,
             beyond_contract=asked.beyond_contract,
+            watch=watch,
             on_progress=on_progress,
         )
 

@@ -36,18 +36,20 @@ class Sinks:
     checker: Checker
     digest: Digest
     file: HistoryFile | None
+    watch: Sink | None
 
     def __init__(self, spec: RunSpec, folder: RunFolder | None) -> None:
         self.checker = Checker(contract_of(spec.settings, spec.faults), only=spec.only)
         self.digest = Digest()
+        self.watch = spec.watch
         self.file = None
         if folder is not None:
             self.file = HistoryFile(folder.stage("history.ndjson"), keep_all=spec.history == "all")
 
     @property
     def all(self) -> tuple[Sink, ...]:
-        judges: tuple[Sink, ...] = (self.checker, self.digest)
-        return judges if self.file is None else (*judges, self.file)
+        others = (self.file, self.watch)
+        return (self.checker, self.digest, *(sink for sink in others if sink is not None))
 
 
 def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contract:

@@ -8,13 +8,14 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from lab.checks.verdict import parse_goal
-from lab.history.recorder import Recorder
+from lab.history.recorder import Recorder, Sink
 from lab.report.result import Result, encode_result
 from lab.report.run_folder import RunFolder, RunFolderError
 from lab.runner import Limits, Progress, drive
@@ -57,6 +58,7 @@ def run(
     history: HistoryKept = "witnesses",
     out: Path | None = None,
     beyond_contract: bool = False,
+    watch: Sink | None = None,
     on_progress: Progress | None = None,
 ) -> Result:
     """Run a scenario, in the simulated world if nothing else is asked for, and judge its promises.
@@ -83,6 +85,7 @@ def run(
         out: folder for the run's files; None: nothing is written.
         beyond_contract: allow what the design does not promise to survive; broken promises are
             expected then, and the verdict is UNKNOWN.
+        watch: takes every entry of the run, in order.
         on_progress: called now and then with (orders placed, orders in all, phase).
 
     Raises:
@@ -110,7 +113,7 @@ def run(
         out=out,
         beyond_contract=beyond_contract,
     )
-    return run_spec(spec, on_progress=on_progress)
+    return run_spec(replace(spec, watch=watch), on_progress=on_progress)
 
 
 def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:

@@ -12,6 +12,7 @@ from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import FaultError, FaultSpec, parse_fault
+from lab.history.recorder import Sink
 from lab.scenarios.loader import (
     MAX_ORDERS,
     MAX_RATE,
@@ -99,6 +100,7 @@ class RunSpec:
         out: folder of run folders; None: nothing is written.
         beyond: what of it the design does not promise to survive; broken promises are expected.
         drawn: what the seed added to the scenario; None: nothing is left to it.
+        watch: takes every entry of the run, beside those who judge it; None: nobody does.
     """
 
     scenario: Scenario
@@ -117,6 +119,7 @@ class RunSpec:
     out: Path | None
     beyond: tuple[str, ...] = ()
     drawn: Swarm | None = None
+    watch: Sink | None = None
 
 
 def make_spec(
@@ -184,6 +187,7 @@ def without_faults(spec: RunSpec) -> RunSpec:
         faults=(),
         out=None,
         beyond=(),
+        watch=None,
     )
 
 
