@@ -4,20 +4,39 @@ Whoever changes a line, cuts the file or adds to it is told so by line, or by th
 Not here: journals of real processes (`journal`), which are cut off by a kill and may be.
 """
 
+import operator
 from collections.abc import Iterator
+from functools import reduce
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from lab.history.digest import Digest
 from lab.history.entries import FIELDS, Entry
-from lab.history.journal import frozen
 from lab.history.recorder import Sink
 
 _BATCH: Final = 1_000
-_decode = msgspec.json.Decoder(dict[str, object]).decode
+
+_Scalar = bool | int | float | str | None
+_VALUE: Final = _Scalar | tuple[_Scalar | tuple[Any, ...], ...]
+"""What a field may hold; a list becomes a tuple."""
+
+_TYPES: Final = [
+    msgspec.defstruct(
+        kind.title().replace(".", ""),
+        [(name, _VALUE) for name in fields[1:]],
+        tag_field=fields[0],
+        tag=kind,
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    for kind, fields in FIELDS.items()
+]
+_KIND_OF: Final = dict(zip(_TYPES, FIELDS, strict=True))
+_decode: Final = msgspec.json.Decoder(reduce(operator.or_, _TYPES)).decode
+_values: Final = msgspec.structs.astuple
 
 
 class HistoryError(ValueError):
@@ -65,15 +84,10 @@ def _entry(path: Path, number: int, line: bytes) -> Entry:
         raise HistoryError(f"{path}, line {number}: the file breaks off here; run it again")
     try:
         found = _decode(line)
+    except msgspec.ValidationError as bad:
+        raise HistoryError(
+            f"{path}, line {number}: no entry of this version of the lab ({bad}); run it again"
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as bad:
         raise HistoryError(f"{path}, line {number}: not JSON ({bad}); run it again") from None
-    fields = FIELDS.get(str(found.get("kind")), ())
-    # As the lab writes it, the names stand in their order.
-    values = list(found.values())
-    if tuple(found) != fields:
-        if not fields or found.keys() != set(fields):
-            raise HistoryError(
-                f"{path}, line {number}: no entry of this version of the lab; run it again"
-            )
-        values = [found[name] for name in fields]
-    return tuple(map(frozen, values)) if list in map(type, values) else tuple(values)
+    return _KIND_OF[type(found)], *_values(found)
