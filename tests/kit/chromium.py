@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,15 @@ _FLAGS: Final = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+
+_BECOME: Final = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Becomes the browser, with the ends of the pipe where it expects them."""
 
 
 def need_chromium() -> str:
@@ -110,6 +120,14 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def press(self, key: str) -> None:
+        """Press a key and let it go."""
+        code = {"Tab": 9, "Enter": 13}[key]
+        text = {"Enter": "\r"}.get(key, "")
+        down = {"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code}
+        self._call("Input.dispatchKeyEvent", **down, text=text)
+        self._call("Input.dispatchKeyEvent", **{**down, "type": "keyUp"})
+
     def picture(self, path: Path, *, top: int = 0, height: int = 0, scale: float = 1) -> None:
         """A PNG of the page, whole or `height` pixels of it."""
         size = self._call("Page.getLayoutMetrics")["cssContentSize"]
@@ -166,10 +184,9 @@ def browser(profile: Path) -> Iterator[Browser]:
     path = need_chromium()
     to_child, write = os.pipe()
     read, from_child = os.pipe()
-    # A shell gives both ends the numbers that the browser expects.
-    command = f'exec "$0" "$@" 3<&{to_child} 4>&{from_child}'
+    ends = str(to_child), str(from_child)
     child = subprocess.Popen(
-        ["sh", "-c", command, path, *_FLAGS, f"--user-data-dir={profile}"],
+        [sys.executable, "-c", _BECOME, *ends, path, *_FLAGS, f"--user-data-dir={profile}"],
         pass_fds=(to_child, from_child),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -168,7 +168,7 @@ def orders(result: Result) -> list[Element]:
     if told.unreadable:
         lines = [f"line {bad.line}: {bad.reason}" for bad in result.unreadable_lines]
         words.append(f"{told.unreadable:,} of {told.read:,} lines unreadable ({listed(lines)})")
-    heads = ("State at the end", "Orders", "Share", "")
+    heads = ("State at the end", "Orders", "Share", "Drawn")
     caption = "Orders by their state at the end"
     drawn = [table(caption, heads, rows, numbers=(1, 2))] if rows else []
     return [el("p", sentence("; ".join(words))), *drawn]
