@@ -57,19 +57,19 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     shutil.rmtree(profile, ignore_errors=True)
 
 
-@pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
 def test_a_report_fits_the_page_and_shuts_nobody_out(
     name: str,
     width: int,
-    is_dark: bool,
+    theme: str,
     pages: dict[str, Path],
     chromium: Browser,
     pytestconfig: pytest.Config,
 ) -> None:
-    axe = need_axe(pytestconfig.cache.mkdir("axe"))  # type: ignore[union-attr] # pytest's own
-    chromium.open(pages[name], width=width, is_dark=is_dark)
+    axe = need_axe(pytestconfig.cache.mkdir("axe"))
+    chromium.open(pages[name], width=width, is_dark=theme == "dark")
 
     wide = chromium.ask("document.documentElement.scrollWidth")
     # What is folded away is to be read as well.

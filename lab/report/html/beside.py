@@ -14,7 +14,15 @@ from lab.report.html.charts import Chart, Series, chart, lane
 from lab.report.html.markup import Child, el
 from lab.report.html.page import RunPage, document
 from lab.report.html.timeline import bands_of, latency_range, per_of, rates
-from lab.report.html.words import count, length, number, proof, round_length, verdict_sentence
+from lab.report.html.words import (
+    count,
+    length,
+    number,
+    proof,
+    round_length,
+    sentence,
+    verdict_sentence,
+)
 from lab.report.result import Check, Result
 
 NAMES: Final = ("A", "B")
@@ -94,8 +102,8 @@ def _promises(one: Result, other: Result) -> list[Element]:
     rows: list[Sequence[Child]] = []
     for pair in _different(one, other):
         name = next(check.name for check in pair if check is not None)
-        told = el("span", sections.SENTENCES.get(name, ""), class_="what-it-says")
-        rows.append(([el("code", name), told], *map(_judged, pair)))
+        told = sentence(sections.SENTENCES.get(name, ""))
+        rows.append((sections.named(name, told), *map(_judged, pair)))
     if not rows:
         return [el("p", "Each promise has the same verdict in both runs.")]
     return [table_of("Promises with different verdicts", "Promise", rows)]
@@ -108,6 +116,7 @@ def _judged(check: Check | None) -> Child:
     witness = check.witness if check.verdict == "FAIL" else ""
     return [
         sections.verdict_mark(check.verdict),
+        " ",
         el("span", witness or told, class_="witness") if witness or told else None,
     ]
 

@@ -95,6 +95,12 @@ def table(
     )
 
 
+def named(name: str, told: str, *more: Child) -> Child:
+    """A name of the lab with what it means, and what else there is to say."""
+    about = el("span", told, class_="what-it-says") if told else None
+    return [el("code", name), " ", about, [(" ", one) for one in more]]
+
+
 def promises(result: Result) -> list[Element]:
     """What is broken or was at risk, with its witness; then what held beside it."""
     first = broken(result)
@@ -113,11 +119,7 @@ def promises(result: Result) -> list[Element]:
 def _promise_table(caption: str, checks: Iterable[Check]) -> Element:
     rows = [
         (
-            [
-                el("code", check.name),
-                el("span", sentence(SENTENCES.get(check.name, "")), class_="what-it-says"),
-                _witness(check),
-            ],
+            named(check.name, sentence(SENTENCES.get(check.name, "")), _witness(check)),
             verdict_mark(check.verdict, "expected" if check.expected else ""),
             f"{check.violations:,} of {check.checked:,}",
         )
@@ -144,8 +146,8 @@ def faults(result: Result) -> list[Element]:
         kind = KINDS.get(fault.name)
         more = ", ..." if fault.orders and fault.fired > len(fault.orders) else ""
         hit = ", ".join(map(str, fault.orders)) + more
-        about = el("span", sentence(kind.summary), class_="what-it-says") if kind else None
-        rows.append(([el("code", fault.name), about], f"{fault.fired:,}", hit))
+        told = named(fault.name, sentence(kind.summary) if kind else "")
+        rows.append((told, f"{fault.fired:,}", hit))
     heads = ("Fault", "Struck", "First orders hit")
     parts = [table("Faults that struck", heads, rows, numbers=(1,))]
     return [*parts, *(el("p", sentence(note), class_="muted") for note in result.notes)]
@@ -181,9 +183,9 @@ def patterns(result: Result) -> list[Element]:
         return [el("p", "No pattern was provoked: nothing had to be dealt with.")]
     rows = []
     for use in shown:
-        against = el("span", f"Against {PREVENTS.get(use.name, '')}.", class_="what-it-says")
-        name = el("code", use.name)
-        rows.append(([name, None if use.on else el("b", " switched off"), against], _deeds(use)))
+        told = f"Against {PREVENTS[use.name]}." if use.name in PREVENTS else ""
+        off = None if use.on else el("b", "switched off", class_="witness")
+        rows.append((named(use.name, told, off), _deeds(use)))
     return [table("Patterns that acted or were off", ("Pattern", "Did"), rows)]
 
 
@@ -259,10 +261,7 @@ def settings(result: Result, changed: Sequence[tuple[str, str, str, str]]) -> li
     parts = [table("Options", ("Option", "Value"), list(asked(result).items()), look="free")]
     if not changed:
         return [*parts, el("p", "Every policy has its default.", class_="muted")]
-    rows = [
-        ([el("code", name), el("span", meaning, class_="what-it-says")], value, default)
-        for name, value, default, meaning in changed
-    ]
+    rows = [(named(name, meaning), value, default) for name, value, default, meaning in changed]
     heads = ("Policy", "Here", "Default")
     return [*parts, table("Policies that differ from their defaults", heads, rows, numbers=(1, 2))]
 

@@ -110,7 +110,7 @@ def _head(time: TimeAxis, grid: str) -> Element:
 def _row(step: Step, time: TimeAxis, grid: str) -> Element:
     took = step.end_us - step.start_us
     notes = [el("span", text, class_=f"note {look}") for text, look in _notes(step)]
-    below = el("span", notes, class_="notes") if notes else None
+    below = el("span", [(note, " ") for note in notes], class_="notes") if notes else None
     is_moment = not took and bool(step.marks) and step.text == step.marks[0].text
     return el(
         "tr",
@@ -123,6 +123,7 @@ def _row(step: Step, time: TimeAxis, grid: str) -> Element:
                 step.text,
                 class_=f"depth-{min(step.depth, 4)}",
             ),
+            " ",
             below,
             scope="row",
             class_="what",
