@@ -246,7 +246,8 @@ class _Tree:
                 topic = str(told.get("messaging.destination.name", ""))
                 if topic.endswith(".dlq"):
                     return f"puts it into the dead-letter queue {topic}"
-                return f"publishes {event or 'an event'} to {topic}"
+                to = f" to {topic}" if topic else ""
+                return f"publishes {event or 'an event'}{to}"
             case _:
                 return span.name
 
@@ -341,7 +342,8 @@ def _meanwhile(line: LogLine) -> Step | None:
         text = f"{_where(told['lab.fault.kind'], told)} is over"
         return _moment(line, FAULT, Sign.NOTE, text)
     if line.action == "breaker":
-        text = f"its breaker for {told['lab.dependency']} is {told['lab.breaker']}"
+        state = str(told["lab.breaker"]).replace("_", " ")
+        text = f"its breaker for {told['lab.dependency']} is {state}"
         return _moment(line, line.service, Sign.NOTE, text)
     return None
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from lab.history.entries import Entry
+from lab.history.entries import FIELDS, Entry
 from lab.history.history_file import WHOLE_UP_TO
 from lab.history.history_reader import HistoryError, digest_of, read_history
 from lab.history.recorder import Sink
@@ -24,6 +24,8 @@ from lab.observe.traces import TracesOfRun
 from lab.report.result import Result
 from lab.runtime.ids import SeededIds
 
+_ANSWERED: Final = "request"
+"""The kind of entry with which an API says that it has answered."""
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _decode: Final = msgspec.json.Decoder(Result).decode
 
@@ -86,9 +88,7 @@ class SeenRun:
             about: only what has to do with these orders, by their ordinals, and with the run;
                 spans of other orders come along where one call was about several.
         """
-        ids = SeededIds(self.result.seed)
-        traces = TracesOfRun(ids.traceparent, sees_requests=self.result.mode == "real")
-        view = RunView(traces=traces, epoch_us=self.epoch_us, emit=emit)
+        view = RunView(traces=self._traces(), epoch_us=self.epoch_us, emit=emit)
         wanted = None if about is None else {"", *map(str, about)}
         for entry in self.entries():
             if wanted is None or str(entry[3]).partition(".")[0] in wanted:
@@ -98,9 +98,7 @@ class SeenRun:
     def documents(self) -> Iterator[Document]:
         """Every span and log line of it as documents, in the order in which they are complete."""
         found: list[Span | LogLine] = []
-        ids = SeededIds(self.result.seed)
-        traces = TracesOfRun(ids.traceparent, sees_requests=self.result.mode == "real")
-        view = RunView(traces=traces, epoch_us=self.epoch_us, emit=found.append)
+        view = RunView(traces=self._traces(), epoch_us=self.epoch_us, emit=found.append)
         origin = self.origin
         for entry in self.entries():
             view.take(entry)
@@ -109,6 +107,12 @@ class SeenRun:
                 found.clear()
         view.close()
         yield from _documents(found, origin)
+
+    def _traces(self) -> TracesOfRun:
+        # Where the API does not say when it has answered, its commit ends the request; to wait for
+        # what never comes would keep the span open until the run is over.
+        sees_requests = self.result.mode == "real" and _ANSWERED in FIELDS
+        return TracesOfRun(SeededIds(self.result.seed).traceparent, sees_requests=sees_requests)
 
     def _check(self, sinks: tuple[Sink, ...]) -> bool:
         digest, count = digest_of(self.folder / "history.ndjson", *sinks)

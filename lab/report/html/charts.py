@@ -149,8 +149,8 @@ def times(time: TimeAxis, y: float, steps: int = 8) -> Iterable[Element]:
     ticks = time.ticks(steps)
     for place, moment in enumerate(ticks):
         x = time.at(moment)
-        # A narrow page shows every second one, a narrow column of it every fourth.
-        less = " less" if place % 2 else " least" if place % 4 else ""
+        # A narrow page shows every second one, a narrow column of it two or three of many.
+        less = " less" if place % 2 else " least" if place % 4 and len(ticks) > 5 else ""
         yield el("line", x1=f"{x:.2f}%", x2=f"{x:.2f}%", y1=y, y2=y + 4, class_=f"axis{less}")
         yield el(
             "text",

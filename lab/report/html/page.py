@@ -216,7 +216,7 @@ def _tiles(result: Result) -> Element:
     fired = sum(fault.fired for fault in result.faults)
     tiles = [
         (number(result.orders.accepted), "orders accepted"),
-        (number(fired), "faults struck"),
+        (number(fired), "fault struck" if fired == 1 else "faults struck"),
         (number(metrics.get("deliveries", 0)), "deliveries"),
     ]
     if metrics.get("duplicates"):

@@ -12,7 +12,7 @@ from lab.checks.run_numbers import DEEDS
 from lab.faults.table.kinds import KINDS
 from lab.patterns import PATTERNS
 from lab.report.html.markup import Child, el
-from lab.report.html.words import broken, count, length, listed, number, percent, sentence
+from lab.report.html.words import broken, count, length, listed, number, often, percent, sentence
 from lab.report.result import Check, PatternUse, Result
 
 SENTENCES: Final[Mapping[str, str]] = {one.name: one.sentence for one in PROMISES}
@@ -117,20 +117,29 @@ def promises(result: Result) -> list[Element]:
 
 
 def _promise_table(caption: str, checks: Iterable[Check]) -> Element:
-    rows = [
+    rows: list[Sequence[Child]] = [
         (
             named(check.name, sentence(SENTENCES.get(check.name, "")), _witness(check)),
-            verdict_mark(check.verdict, "expected" if check.expected else ""),
-            f"{check.violations:,} of {check.checked:,}",
+            [
+                verdict_mark(check.verdict, "expected" if check.expected else ""),
+                " ",
+                el("span", _checked(check), class_="what-it-says"),
+            ],
         )
         for check in checks
     ]
-    return table(caption, ("Promise", "Verdict", "Broken"), rows, numbers=(2,))
+    return table(caption, ("Promise", "Verdict"), rows, look="verdicts")
+
+
+def _checked(check: Check) -> str:
+    if not check.checked:
+        return "not exercised"
+    if not check.violations:
+        return f"checked {often(check.checked)}"
+    return f"broken {check.violations:,} of {count(check.checked, 'time')}"
 
 
 def _witness(check: Check) -> Element | None:
-    if check.verdict == "UNKNOWN":
-        return el("span", "Not put to the test: its subject never occurred.", class_="witness")
     if not check.witness:
         return None
     what = "Witness: " if check.verdict == "FAIL" else ""

@@ -11,7 +11,7 @@ from lab.report.course import Course, Lane
 from lab.report.html.axis import TimeAxis
 from lab.report.html.charts import Chart, Dots, Series, chart, lane
 from lab.report.html.markup import el
-from lab.report.html.words import count, length, listed, number, round_length
+from lab.report.html.words import count, length, listed, number, often, round_length
 
 LANES_MAX: Final = 8
 LOG_FROM: Final = 25
@@ -38,7 +38,12 @@ def bands_of(course: Course) -> list[tuple[float, float]]:
     """When faults were at work: what lasted, and columns in which something struck."""
     width = course.width_us
     found = [span for one in course.lanes for span in one.spans]
-    found += [(one.start_us, one.start_us + width) for one in course.columns if one.faults]
+    lasting = {one.kind for one in course.lanes if one.spans}
+    found += [
+        (max(one.start_us, 0), one.start_us + width)
+        for one in course.columns
+        if one.faults.keys() - lasting
+    ]
     bands: list[tuple[float, float]] = []
     for begin, end in sorted(found):
         if bands and begin <= bands[-1][1] + width:
@@ -234,7 +239,7 @@ def _lanes(course: Course, time: TimeAxis) -> Iterable[Element]:
 
 
 def _struck(one: Lane) -> str:
-    told = f"struck {count(one.fired, 'time')}"
+    told = f"struck {often(one.fired)}"
     if len(one.spans) == 1:
         begin, end = one.spans[0]
         told = f"from {length(begin)} to {length(end)}"

@@ -55,6 +55,11 @@ def count(many: int, noun: str, plural: str = "") -> str:
     return f"{many:,} {noun if many == 1 else plural or noun + 's'}"
 
 
+def often(many: int) -> str:
+    """`once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(many, f"{many:,} times")
+
+
 def listed(names: Sequence[str], most: int = LISTED_MAX) -> str:
     """`a`, `a and b`, `a, b and c`, `a, b, c and 4 more`."""
     shown, more = list(names[:most]), len(names) - most
@@ -110,7 +115,7 @@ def _against(result: Result) -> str:
     if not fired:
         return "; nothing was made to go wrong"
     if len(result.faults) == 1:
-        return f", while {result.faults[0].name} struck {count(fired, 'time')}"
+        return f", while {result.faults[0].name} struck {often(fired)}"
     return f", while {fired:,} faults of {len(result.faults)} kinds struck"
 
 

@@ -137,6 +137,7 @@ def test_promises_that_broke_come_first_with_their_witness_then_those_at_risk() 
 
     assert rows[0].startswith("no-double-charge")
     assert "Witness: Order 37: 2 captures, at 4.210s and 9.730s." in rows[0]
+    assert rows[0].endswith("FAIL broken 3 of 500 times")
     assert [row.split()[0] for row in rows[1:3]] == ["effect-once", "dedupe-sound"]
     assert len(rows) == 10
 

@@ -8,6 +8,7 @@ from lab.report.html.words import (
     length,
     listed,
     number,
+    often,
     percent,
     proof,
     round_length,
@@ -63,6 +64,7 @@ def test_small_words() -> None:
         "123.5",
     )
     assert (percent(1, 3), percent(1, 300), percent(0, 0)) == ("33 %", "0.3 %", "0 %")
+    assert [often(n) for n in (0, 1, 2, 3_000)] == ["0 times", "once", "twice", "3,000 times"]
     assert (count(1, "order"), count(2, "order"), count(0, "stretch", "stretches")) == (
         "1 order",
         "2 orders",
