@@ -20,8 +20,10 @@ from lab.cli import (
     list_,
     providers,
     relay,
+    report,
     run,
     serve,
+    ship,
     status,
     up,
     work,
@@ -48,6 +50,7 @@ USAGE_ERRORS: Final = frozenset(
         "lab.faults.table.spec.FaultError",
         "lab.report.run_folder.RunFolderError",
         "lab.scenarios.loader.ScenarioError",
+        "lab.history.history_reader.HistoryError",
         "lab.scenarios.orders_lines.OrdersFileError",
         "lab.settings.SettingError",
     )
@@ -75,6 +78,8 @@ app.command("list")(list_.list_)
 app.command("run")(run.Run)
 app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
+app.command("report")(report.report)
+app.command("ship")(ship.ship)
 app.command("serve")(serve.serve)
 app.command("relay")(relay.relay)
 app.command("work")(work.work)

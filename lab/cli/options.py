@@ -183,6 +183,23 @@ class RunFlags(ABC):
             help="Allow more than the design promises to survive; the verdict is UNKNOWN then.",
         ),
     ] = False
+    html: Annotated[
+        str | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write the report of the run too; see `lab report`."
+        ),
+    ] = None
+    junit: Annotated[
+        str | None,
+        typer.Option(
+            "--junit",
+            metavar="FILE",
+            help="Write JUnit XML for build servers too: a test case a promise, or a seed.",
+        ),
+    ] = None
+    ship: Annotated[
+        bool, typer.Option("--ship", help="Ship logs and spans too; see `lab ship`.")
+    ] = False
     json: Json = False
     quiet: Annotated[
         bool,
@@ -204,11 +221,17 @@ class Display(NamedTuple):
         json: as JSON, for programs.
         quiet: the verdict only, and no progress bar.
         no_color: without colours.
+        html: the file that gets the report; None: no report.
+        junit: the file that gets the promises as test cases; None: no file.
+        ship: logs and spans go to Elasticsearch.
     """
 
     json: bool
     quiet: bool
     no_color: bool
+    html: Path | None = None
+    junit: Path | None = None
+    ship: bool = False
 
     @property
     def wants_progress(self) -> bool:
@@ -223,10 +246,18 @@ def read_display(flags: RunFlags) -> Display:
         OptionError: a variable cannot be used.
     """
     values = FlagValues()
+    html, junit = values.text("html", flags.html), values.text("junit", flags.junit)
+    ship = values.switch("ship", flag=flags.ship)
+    if flags.seeds is not None and (html is not None or ship):
+        name = "--html" if html is not None else "--ship"
+        raise OptionError(f"{name} is of one run: use --seed N (--junit takes many seeds)")
     return Display(
         json=values.switch("json", flag=flags.json),
         quiet=values.switch("quiet", flag=flags.quiet),
         no_color=values.switch("no-color", flag=flags.no_color),
+        html=None if html is None else Path(html),
+        junit=None if junit is None else Path(junit),
+        ship=ship,
     )
 
 

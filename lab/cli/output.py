@@ -2,10 +2,11 @@
 
 import os
 import sys
+from pathlib import Path
 
 
 class OutputError(ValueError):
-    """Standard output takes nothing, because a disk is full or the like."""
+    """What was found cannot be written, because a disk is full or the like."""
 
 
 def print_result(text: str | bytes) -> None:
@@ -29,6 +30,38 @@ def print_result(text: str | bytes) -> None:
     except OSError as bad:
         _silence()
         raise OutputError(f"cannot write to standard output: {bad.strerror}") from None
+
+
+def check_file(path: Path | None) -> None:
+    """See to it that a file can be written there, before there is anything to write.
+
+    Raises:
+        OutputError: it is a folder, or stands in none.
+    """
+    if path is not None and path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; name a file in it")
+    if path is not None and not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; what is no plain file, such as a pipe, is written to.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        try:
+            aside.write_bytes(data)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except OSError as bad:
+        raise OutputError(f"cannot write {path}: {bad.strerror}; name another file") from None
 
 
 def print_message(text: str) -> None:

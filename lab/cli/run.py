@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.cli import runs
+from lab.cli import report, runs, ship
 from lab.cli.exit_codes import ExitCode, code_of, worst
 from lab.cli.options import (
     Display,
@@ -18,7 +18,7 @@ from lab.cli.options import (
     read_display,
     read_options,
 )
-from lab.cli.output import print_message, print_result
+from lab.cli.output import check_file, print_message, print_result, write_file
 
 if TYPE_CHECKING:
     from lab.report.seeds import SeedRun
@@ -53,6 +53,8 @@ def run_and_show(options: "RunOptions", seeds: str | None, display: Display) -> 
         seeds: as of `--seeds`: one run for each of them; None: one run under the options' seed.
         display: how the result is shown.
     """
+    check_file(display.html)
+    check_file(display.junit)
     if seeds is None:
         return _run_one(options, display)
     return _run_seeds(options, parse_seeds(seeds), display)
@@ -71,8 +73,9 @@ def _run_one(options: "RunOptions", display: Display) -> int:
     from lab.cli import render
     from lab.report.result import encode_result
 
+    watch = report.counting() if display.html is not None else None
     with render.ProgressBar(runs.name_of(options), is_wanted=display.wants_progress) as on_progress:
-        result = runs.run_one(options, on_progress)
+        result = runs.run_one(options, on_progress, watch)
     if display.json:
         print_result(encode_result(result))
     else:
@@ -83,6 +86,14 @@ def _run_one(options: "RunOptions", display: Display) -> int:
             else render.result_page(result, width=width)
         )
         print_result(render.to_text(page, width=width, is_plain=display.no_color))
+    if display.html is not None and watch is not None:
+        report.write_html(display.html, result, watch)
+    if display.junit is not None:
+        from lab.report.junit import junit_of_run
+
+        write_file(display.junit, junit_of_run(result))
+    if display.ship:
+        ship.ship_result(result, is_quiet=not display.wants_progress)
     return code_of(result.verdict, is_partial=result.partial)
 
 
@@ -115,5 +126,9 @@ def _run_seeds(options: "RunOptions", seeds: Sequence[int], display: Display) ->
         page = [*map(render.seed_line, shown), *render.seeds_summary(summary)]
         width = render.width_of_output()
         print_result(render.to_text(page, width=width, is_plain=display.no_color))
+    if display.junit is not None:
+        from lab.report.junit import junit_of_seeds
+
+        write_file(display.junit, junit_of_seeds(summary))
     codes = [code_of(one.verdict, is_partial=False) for one in done]
     return ExitCode.INTERRUPTED if is_partial else worst(codes)

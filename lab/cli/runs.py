@@ -10,6 +10,7 @@ from lab.cli.stopping import ended_as_by_ctrl_c
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lab.history.recorder import Sink
     from lab.report.result import Mode, Result
     from lab.report.seeds import SeedRun
     from lab.scenarios.run_options import RunOptions
@@ -35,14 +36,18 @@ def mode_of(options: "RunOptions") -> "Mode":
     return choose_world(options).mode
 
 
-def run_one(options: "RunOptions", on_progress: "OnProgress | None" = None) -> "Result":
+def run_one(
+    options: "RunOptions",
+    on_progress: "OnProgress | None" = None,
+    watch: "Sink | None" = None,
+) -> "Result":
     """One run; its files go to `runs` if `--out` was not given.
 
     Raises:
         ScenarioError, SettingError, FaultError, OrdersFileError, RunFolderError: before anything
             is run or written.
     """
-    return _run(replace(options, out=options.out or DEFAULT_OUT), on_progress)
+    return _run(replace(options, out=options.out or DEFAULT_OUT), on_progress, watch)
 
 
 def run_seeds(options: "RunOptions", seeds: Sequence[int]) -> "Iterator[SeedRun]":
@@ -95,9 +100,13 @@ def _run_seed(options: "RunOptions", seed: int) -> "SeedRun | None":
     return None if result.partial else seed_run(result)
 
 
-def _run(options: "RunOptions", on_progress: "OnProgress | None" = None) -> "Result":
+def _run(
+    options: "RunOptions",
+    on_progress: "OnProgress | None" = None,
+    watch: "Sink | None" = None,
+) -> "Result":
     from lab.wiring.run import run_spec
     from lab.wiring.spec import make_spec
 
     with ended_as_by_ctrl_c():
-        return run_spec(make_spec(options), on_progress=on_progress)
+        return run_spec(replace(make_spec(options), watch=watch), on_progress=on_progress)

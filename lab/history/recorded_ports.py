@@ -61,7 +61,13 @@ class RecordedPublisher(Publisher):
     async def publish(self, records: Sequence[Outgoing]) -> None:
         write, now, process = self._write, self._now, self._process
         topic, ids, subject = _about(records)
-        write(("publish.begin", now(), process, subject, topic, ids))
+        causes = tuple([text_header(record.headers, "ce_causationid") for record in records])
+        subjects = (
+            (subject,)
+            if len(ids) == 1
+            else tuple([text_header(record.headers, H_SUBJECT) for record in records])
+        )
+        write(("publish.begin", now(), process, subject, topic, ids, causes, subjects))
         try:
             await self._publish(records)
         except Failure as failure:

@@ -105,10 +105,16 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """How long it took; `wall_ms` is from the first order to the last check."""
+    """How long it took.
+
+    Attributes:
+        wall_ms: from the first order to the last check.
+        epoch: the instant (RFC 3339, UTC) at which the history's clock showed 0.
+    """
 
     virtual_ms: int
     wall_ms: int
+    epoch: str = "1970-01-01T00:00:00Z"
 
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,10 +39,12 @@ class Sinks:
     checker: Checker
     digest: Digest | None
     file: HistoryFile | None
+    watch: Sink | None
 
     def __init__(self, spec: RunSpec, folder: RunFolder | None) -> None:
         self.checker = Checker(contract_of(spec.settings, spec.faults), only=spec.only)
         self.digest = None if spec.world.is_live else Digest()
+        self.watch = spec.watch
         self.file = None
         if folder is not None:
             keep_all = spec.options.history == "all"
@@ -51,7 +53,7 @@ class Sinks:
     @property
     def all(self) -> tuple[Sink, ...]:
         """Every reader that there is, in the order in which they get an entry."""
-        readers: tuple[Sink | None, ...] = (self.checker, self.digest, self.file)
+        readers: tuple[Sink | None, ...] = (self.checker, self.digest, self.file, self.watch)
         return tuple(one for one in readers if one is not None)
 
 

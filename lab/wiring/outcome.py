@@ -13,6 +13,7 @@ from lab.checks.check import Finding
 from lab.checks.checker import Checker
 from lab.checks.run_numbers import Acted
 from lab.checks.verdict import Goal, RunVerdict, judge_run
+from lab.domain.envelope import format_time
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.table.spec import ordinal_of
 from lab.report.result import (
@@ -47,11 +48,16 @@ SAVED_BY: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """A world at the end of its run: the contents of its store, its debts, and the time."""
+    """A world at the end of its run: the contents of its store, its debts, and the time.
+
+    Attributes:
+        epoch_us: microseconds since 1970 at which the history's clock showed 0.
+    """
 
     survey: Survey
     owed: Mapping[str, int]
     now_us: int
+    epoch_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +123,11 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         patterns=_patterns(acted, spec),
         goals=_goals(judged),
         metrics=_metrics(ran, acted),
-        time=Times(virtual_ms=ran.end.now_us // 1_000, wall_ms=ran.wall_ms),
+        time=Times(
+            virtual_ms=ran.end.now_us // 1_000,
+            wall_ms=ran.wall_ms,
+            epoch=format_time(ran.end.epoch_us).decode(),
+        ),
         history_entries=ran.entries,
         digest=ran.digest,
         reproduce=reproduce_line(spec),

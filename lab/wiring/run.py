@@ -7,12 +7,14 @@ Everything that can be refused is refused before anything is run or written. Not
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from lab.checks.verdict import parse_goal
+from lab.history.recorder import Sink
 from lab.report.result import Result, encode_result
 from lab.report.run_folder import RunFolder, RunFolderError
 from lab.runner import Progress
@@ -47,6 +49,7 @@ def run(
     history: HistoryKept = "witnesses",
     out: Path | None = None,
     beyond_contract: bool = False,
+    watch: Sink | None = None,
     on_progress: Progress | None = None,
 ) -> Result:
     """Run a scenario, in the simulated world if nothing else is asked for, and judge its promises.
@@ -73,6 +76,7 @@ def run(
         out: folder for the run's files; None: nothing is written.
         beyond_contract: allow faults and policies that the design does not promise to survive;
             broken promises are expected then, and the verdict is UNKNOWN.
+        watch: takes every entry of the run, in order.
         on_progress: called now and then with (orders placed, orders in all, phase).
 
     Raises:
@@ -103,7 +107,7 @@ def run(
         out=out,
         beyond_contract=beyond_contract,
     )
-    return run_spec(make_spec(options), on_progress=on_progress)
+    return run_spec(replace(make_spec(options), watch=watch), on_progress=on_progress)
 
 
 def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:

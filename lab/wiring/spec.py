@@ -12,6 +12,7 @@ from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.did_you_mean import did_you_mean
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import FaultError, FaultSpec, parse_fault
+from lab.history.recorder import Sink
 from lab.scenarios.loader import (
     MAX_ORDERS,
     MAX_RATE,
@@ -90,6 +91,7 @@ class RunSpec:
             are expected then.
         drawn: faults and policies that the seed added to the scenario; None: the scenario is no
             swarm.
+        watch: takes every entry of the run, beside those that judge it; None: nobody does.
     """
 
     options: RunOptions
@@ -105,6 +107,7 @@ class RunSpec:
     only: tuple[str, ...]
     beyond: tuple[str, ...] = ()
     drawn: Swarm | None = None
+    watch: Sink | None = None
 
 
 def make_spec(options: RunOptions) -> RunSpec:
@@ -149,6 +152,7 @@ def without_faults(spec: RunSpec) -> RunSpec:
         scenario=replace(spec.scenario, goals=(), promises=(), compares=False),
         faults=(),
         beyond=(),
+        watch=None,
     )
 
 

@@ -202,6 +202,7 @@ class RealWorld:
             survey=await self.backends.store.survey(),
             owed=await self.backends.owed(),
             now_us=self.clock.now_us() - self.origin_us,
+            epoch_us=self.clock.wall_us() - self.clock.now_us() + self.origin_us,
         )
 
     async def history(self) -> Iterator[Entry]:

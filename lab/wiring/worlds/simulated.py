@@ -274,6 +274,7 @@ class SimulatedWorld:
             survey=await self.backends.store.survey(),
             owed=await self.backends.owed(),
             now_us=self.now_us(),
+            epoch_us=self.scheduler.root.wall_us() - self.scheduler.root.now_us(),
         )
 
     def raise_errors(self) -> None:

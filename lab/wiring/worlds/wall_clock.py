@@ -164,6 +164,7 @@ async def _after_all(world: SimulatedWorld, real: _RealParts) -> tuple[End, list
             survey=await backends.store.survey(),
             owed=await backends.owed(),
             now_us=world.now_us(),
+            epoch_us=world.scheduler.root.wall_us() - world.scheduler.root.now_us(),
         )
         return end, await _facts(backends)
 
