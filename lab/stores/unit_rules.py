@@ -22,7 +22,7 @@ def check_unit(unit: Unit) -> None:
     """
     if unit.events:
         _check_events(unit)
-    if len(unit.intents) > 1:
+    if unit.intents and len(unit.intents) > 1:
         named = {(step.intent.kind, step.intent.n) for step in unit.intents}
         if len(named) < len(unit.intents):
             raise ValueError(f"a unit of {unit.by!r} takes two steps of one intent")

@@ -15,6 +15,7 @@ import asyncio, hashlib, random, sys
 from lab.runtime.chance import Chance
 from lab.runtime.processes import AsyncTasks, SimProcess
 from lab.runtime.virtual_loop import Scheduler, sleep_us, suspend
+from tests.kit.process_ends import crash_here
 
 order, noise = sys.argv[1], int(sys.argv[2])
 if noise:
