@@ -6,6 +6,7 @@ RUN useradd --uid 10001 --no-create-home lab && install --directory --owner=lab 
 
 COPY pyproject.toml README.md LICENSE scenarios.toml docker-compose.yml /src/
 COPY scripts /src/scripts
+COPY elk /src/elk
 COPY lab /src/lab
 RUN pip install --no-cache-dir /src && rm -r /src
 

@@ -118,7 +118,7 @@ def test_a_server_that_no_run_needs_is_named_only_while_it_runs(tmp_path: Path) 
     assert "export LAB_ELASTICSEARCH_URL=http://127.0.0.1:9211" in told.splitlines()
 
 
-def test_the_port_of_the_search_server_is_one_that_its_runner_takes(tmp_path: Path) -> None:
+def test_the_port_of_the_search_server_is_one_that_its_runner_takes() -> None:
     text = (SCRIPTS / "servers").read_text("utf-8")
     port = re.search(r"search_port=.*\$\(\((\d+) \+ hash % (\d+)\)\)", text)
     assert port is not None
