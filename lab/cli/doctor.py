@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from lab import __version__
 from lab.cli import options
@@ -17,6 +17,9 @@ from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import Given
 from lab.cli.output import put
 from lab.settings import environment
+
+if TYPE_CHECKING:
+    from lab.wiring.backends.readiness import ServerState
 
 Answer = Literal["ok", "missing", "wrong"]
 
@@ -50,7 +53,7 @@ def doctor(*, json: options.Json = False, no_color: options.NoColor = False) -> 
     given = Given({"json": json, "no-color": no_color})
     as_json, is_plain = given.switch("json"), given.switch("no-color")
     servers = tuple(_servers())
-    findings = [*_machine(), *servers, _simulator()]
+    findings = [*_machine(), *servers, *_elk(), _simulator()]
     if all(one.answer == "ok" for one in servers):
         findings.append(_agreement())
     is_ready = all(one.answer != "wrong" for one in findings)
@@ -106,10 +109,20 @@ def _is_there(program: str) -> bool:
 def _servers() -> Iterable[Finding]:
     from lab.wiring.backends.readiness import look_at_servers
 
-    for state in look_at_servers(environment()):
-        found = f"{state.version or state.problem}, at {state.address}"
-        answer: Answer = "wrong" if state.problem else "ok"
-        yield Finding(name=state.name, answer=answer, found=found, remedy=state.remedy)
+    return map(_server, look_at_servers(environment()))
+
+
+def _elk() -> Iterable[Finding]:
+    """What no run needs: looked at only if a variable names it."""
+    from lab.wiring.backends.elk_readiness import look_at_elk
+
+    return map(_server, look_at_elk(environment()))
+
+
+def _server(state: "ServerState") -> Finding:
+    found = f"{state.version or state.problem}, at {state.address}"
+    answer: Answer = "wrong" if state.problem else "ok"
+    return Finding(name=state.name, answer=answer, found=found, remedy=state.remedy)
 
 
 def _simulator() -> Finding:

@@ -1,14 +1,12 @@
 """`elk/setup` against a server that answers as Elasticsearch and Kibana would, and against none."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.kit.http_stand_in import StandIn
 from tests.kit.search_server import SETUP, run_setup
 
 pytestmark = pytest.mark.slow
@@ -19,57 +17,12 @@ IMPORT = "/api/saved_objects/_import?overwrite=true"
 STREAM = "/_data_stream/logs-orders.lab-default"
 
 
-class StandIn(ThreadingHTTPServer):
-    """Answers what is set in `answers` by method and path, else 200; keeps what it was sent."""
-
-    def __init__(self) -> None:
-        self.answers: dict[tuple[str, str], tuple[int, object]] = {}
-        self.asked: list[tuple[str, str, bytes]] = []
-        self.headers: dict[str, str] = {}
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def sent(self, path: str) -> Any:
-        """The JSON that was put to a path."""
-        (body,) = (body for method, asked, body in self.asked if (method, asked) == ("PUT", path))
-        return json.loads(body)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-    def _answer(self) -> None:
-        assert isinstance(self.server, StandIn)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.asked.append((self.command, self.path, body))
-        if self.path == IMPORT:
-            self.server.headers = dict(self.headers)
-        usual = (200, {"success": True}) if self.path == IMPORT else (200, {})
-        code, told = self.server.answers.get((self.command, self.path), usual)
-        text = json.dumps(told, separators=(",", ":")).encode()
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    do_GET = do_PUT = do_POST = _answer  # noqa: N815 - the names that the library looks for
-
-
 @pytest.fixture
 def elastic() -> Iterator[StandIn]:
     """A server that is Elasticsearch and Kibana at one address."""
-    server = StandIn()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with StandIn() as server:
+        server.answers[("POST", IMPORT)] = (200, {"success": True})
+        yield server
 
 
 def files() -> dict[str, Path]:
@@ -107,7 +60,7 @@ def test_the_saved_objects_are_imported_as_kibana_wants_them(elastic: StandIn) -
     run_setup(elastic.url, f"{elastic.url}/")
 
     (sent,) = (body for method, path, body in elastic.asked if path == IMPORT)
-    assert elastic.headers["kbn-xsrf"] == "true"
+    assert elastic.headers[IMPORT]["kbn-xsrf"] == "true"
     assert 'filename="lab.ndjson"' in sent.decode()
     assert (SETUP.parent / "kibana" / "lab.ndjson").read_bytes() in sent
 
