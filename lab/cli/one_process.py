@@ -95,7 +95,8 @@ def _assigned(
     from lab.wiring.worlds.assignment import Assignment
 
     given = Given(flags)
-    at = addresses(environment())
+    variables = environment()
+    at = addresses(variables)
     chosen = given.whole(port)
     if chosen is not None and chosen > PORT_MAX:
         raise OptionError(f"--{port} must be from 0 to {PORT_MAX}, not {chosen}")
@@ -113,6 +114,7 @@ def _assigned(
         settings=given.changes(),
         host=_text(given, "host", "127.0.0.1"),
         port=usual_port if chosen is None else chosen,
+        telemetry=variables.get("TELEMETRY", "").strip(),
         ledger=_text(given, "ledger", "lab-ledger.ndjson") if role == "providers" else "",
     )
 

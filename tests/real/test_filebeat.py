@@ -5,7 +5,11 @@ Skipped by name where Go is missing, and in CI: Filebeat is built from its sourc
 
 import hashlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -273,3 +277,29 @@ def test_a_record_that_is_right_by_the_list_is_stored_as_it_is(place: Place) -> 
 
     for record in records:
         assert place.server.documents(stream_of(record)) == {document_id(record): record}
+
+
+def test_what_a_process_of_the_lab_logs_arrives(place: Place) -> None:
+    variables = {**os.environ, "LAB_TELEMETRY": str(place.telemetry)}  # noqa: TID251 - handed on
+    name = place.namespace
+    command = ["providers", "--port", "0", "--ledger", str(place.folder / "ledger.ndjson")]
+    place.filebeat()
+    with subprocess.Popen(
+        [sys.executable, "-m", "lab", *command],
+        env={**variables, "LAB_NAME": name},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+    ours = {"term": {"labels.run_id": name}}
+    _wait(1, lambda: place.server.count("logs-orders.lab-default", ours))
+
+    (found,) = place.server.documents("logs-orders.lab-default", ours).values()
+    assert found["event"]["action"] == "ready"
+    assert found["service"]["name"] == "lab-providers"
+    (file,) = place.telemetry.iterdir()
+    (line,) = file.read_text("utf-8").splitlines()
+    assert found["message"] == json.loads(line)["message"]
+    place.server.ask("POST", "/logs-orders.lab-default/_delete_by_query", {"query": ours})
