@@ -24,7 +24,7 @@ from tests.kit.telemetry import Record, faults_of, make_log, make_span, make_tra
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(2_000)]
 
-WAIT_S_MAX = 90
+WAIT_S_MAX = 300
 LINES = 20_000
 KILLS = 3
 UNPARSED = "logs-lab.unparsed-default"
