@@ -102,7 +102,7 @@ def unready_services() -> Sequence[str]:
     found = []
     for one in _objects(told.stdout):
         state, health = str(one.get("State", "")), str(one.get("Health", ""))
-        if one.get("Service") == _ENDS and one.get("ExitCode") == 0:
+        if one.get("Service") == _ENDS and state == "exited" and one.get("ExitCode") == 0:
             continue
         if state != "running" or health not in ("", "healthy"):
             found.append(f"{one.get('Service', '?')} ({health if state == 'running' else state})")
