@@ -187,3 +187,8 @@ def environment() -> dict[str, str]:
         for name, value in found
         if name.startswith(_PREFIX) and value.strip()
     }
+
+
+def environment_of_a_program(changes: Mapping[str, str]) -> dict[str, str]:
+    """All variables that a program is started with, `changes` (by their whole names) on top."""
+    return {**os.environ, **changes}  # noqa: TID251 - the one reader of the environment

@@ -8,19 +8,26 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab.domain.errors import EnvironmentNotReady
 from lab.resources import resource_path, servers_command
+from lab.settings import environment_of_a_program
 
 COMPOSE_MIN: Final = (2, 20)
 ANSWER_S_MAX: Final = 30
 UP_S_MAX: Final = 1_800
 """Fetching images takes its time; and there must be an end to it."""
 HEALTHY_S_MAX: Final = 180
+HEALTHY_ELK_S_MAX: Final = 600
+"""Elasticsearch and Kibana take a minute or two, on a busy machine several."""
 DOWN_S_MAX: Final = 300
+PROFILES: Final = ("app", "elk")
+"""What is started on demand; whatever was started stops too."""
 _STDERR: Final = 2
+_ENDS: Final = "elk-setup"
+"""The service that does its work and ends."""
 
 
 def need_docker() -> str:
@@ -58,15 +65,28 @@ def compose(*arguments: str) -> list[str]:
     return ["docker", "compose", "--file", file, *arguments]
 
 
-def run_compose(arguments: Sequence[str], *, limit_s: int) -> bool:
+def run_compose(
+    arguments: Sequence[str], *, limit_s: int, variables: Mapping[str, str] | None = None
+) -> bool:
     """Run Compose with our file; whether it succeeded.
+
+    Args:
+        arguments: what follows the file.
+        limit_s: it is killed after this.
+        variables: what the file is told, by their whole names, on top of the environment.
 
     Raises:
         EnvironmentNotReady: it has not ended after `limit_s`, and was killed.
     """
     command = compose(*arguments)
     try:
-        done = subprocess.run(command, stdout=_STDERR, check=False, timeout=limit_s)  # noqa: S603 - a fixed program with our own arguments
+        done = subprocess.run(  # noqa: S603 - a fixed program with our own arguments
+            command,
+            stdout=_STDERR,
+            env=environment_of_a_program(variables or {}),
+            check=False,
+            timeout=limit_s,
+        )
     except subprocess.TimeoutExpired:
         raise _not_ready(
             f"Compose has not ended after {limit_s} s", f"see what it does: {' '.join(command)}"
@@ -82,6 +102,8 @@ def unready_services() -> Sequence[str]:
     found = []
     for one in _objects(answer.stdout):
         state, health = str(one.get("State", "")), str(one.get("Health", ""))
+        if one.get("Service") == _ENDS and state == "exited" and one.get("ExitCode") == 0:
+            continue
         if state != "running" or health not in ("", "healthy"):
             found.append(f"{one.get('Service', '?')} ({health if state == 'running' else state})")
     return sorted(found)

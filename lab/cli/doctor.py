@@ -9,13 +9,16 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from lab import __version__
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues
 from lab.cli.output import print_result
+
+if TYPE_CHECKING:
+    from lab.wiring.backends.readiness import ServerState
 
 Answer = Literal["ok", "missing", "wrong"]
 
@@ -49,7 +52,7 @@ def doctor(*, json: options.Json = False, no_color: options.NoColor = False) -> 
     values = FlagValues()
     is_json, is_plain = values.switch("json", flag=json), values.switch("no-color", flag=no_color)
     servers = tuple(_servers())
-    findings = [*_machine(), *servers, _simulator()]
+    findings = [*_machine(), *servers, *_elk(), _simulator()]
     if all(one.answer == "ok" for one in servers):
         findings.append(_agreement())
     is_ready = all(one.answer != "wrong" for one in findings)
@@ -106,10 +109,21 @@ def _servers() -> Iterable[Diagnosis]:
     from lab.settings import environment
     from lab.wiring.backends.readiness import look_at_servers
 
-    for state in look_at_servers(environment()):
-        found = f"{state.version or state.problem}, at {state.address}"
-        answer: Answer = "wrong" if state.problem else "ok"
-        yield Diagnosis(name=state.name, answer=answer, found=found, remedy=state.remedy)
+    return map(_server, look_at_servers(environment()))
+
+
+def _elk() -> Iterable[Diagnosis]:
+    """Servers that no run needs: looked at only if a variable names them."""
+    from lab.settings import environment
+    from lab.wiring.backends.elk_readiness import look_at_elk
+
+    return map(_server, look_at_elk(environment()))
+
+
+def _server(state: "ServerState") -> Diagnosis:
+    found = f"{state.version or state.problem}, at {state.address}"
+    answer: Answer = "wrong" if state.problem else "ok"
+    return Diagnosis(name=state.name, answer=answer, found=found, remedy=state.remedy)
 
 
 def _simulator() -> Diagnosis:

@@ -25,8 +25,8 @@ def down(
     from lab.domain.errors import EnvironmentNotReady
 
     docker.need_docker()
-    # With the profile: processes that were started with `--app` stop too.
-    arguments = ("--profile", "app", "down", *(("--volumes",) if volumes else ()))
+    profiles = [word for name in docker.PROFILES for word in ("--profile", name)]
+    arguments = (*profiles, "down", *(("--volumes",) if volumes else ()))
     if not docker.run_compose(arguments, limit_s=docker.DOWN_S_MAX):
         raise EnvironmentNotReady(
             "not everything has stopped",

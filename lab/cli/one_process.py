@@ -101,7 +101,8 @@ def _assigned(role: ProcessRole, group: str, flags: ProcessFlags) -> "Assignment
     from lab.wiring.worlds.assignment import Assignment
 
     values = FlagValues()
-    at = addresses(environment())
+    variables = environment()
+    at = addresses(variables)
     port = values.whole(flags.port_name, flags.port)
     if port is not None and port > PORT_MAX:
         raise OptionError(f"--{flags.port_name} must be from 0 to {PORT_MAX}, not {port}")
@@ -118,6 +119,7 @@ def _assigned(role: ProcessRole, group: str, flags: ProcessFlags) -> "Assignment
         settings=values.policies(flags.set_),
         host=values.text_or("host", flags.host, "127.0.0.1"),
         port=flags.usual_port if port is None else port,
+        telemetry=variables.get("TELEMETRY", "").strip(),
         ledger=""
         if role != "providers"
         else values.text_or("ledger", flags.ledger, "lab-ledger.ndjson"),

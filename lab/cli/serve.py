@@ -16,7 +16,8 @@ def serve(
     """Serve POST /orders and its like until told to stop (usual port: 8000).
 
     SIGTERM drains, a second one aborts. The servers are those of LAB_POSTGRES_DSN, LAB_REDIS_URL
-    and LAB_KAFKA_BOOTSTRAP, or where `lab up` starts them. Logs go to standard error as ECS.
+    and LAB_KAFKA_BOOTSTRAP, or where `lab up` starts them. Logs go to standard error as ECS, and to
+    a file in the folder LAB_TELEMETRY if that is set.
     """
     flags = one_process.ProcessFlags(
         host=host, port=port, usual_port=8000, name=name, member=member, off=off, set_=set_

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 def status(*, json: options.Json = False, no_color: options.NoColor = False) -> int:
     """Show which real servers can be used: those of LAB_* variables, else where `lab up` puts them.
 
+    Elasticsearch and Kibana only if LAB_ELASTICSEARCH_URL and LAB_KIBANA_URL name them.
+
     Exit code: 0 all can be used, 4 one cannot.
     """
     values = FlagValues()
     is_json, is_plain = values.switch("json", flag=json), values.switch("no-color", flag=no_color)
     from lab.settings import environment
+    from lab.wiring.backends.elk_readiness import look_at_elk
     from lab.wiring.backends.readiness import look_at_servers
 
-    states = look_at_servers(environment())
+    variables = environment()
+    states = [*look_at_servers(variables), *look_at_elk(variables)]
     if is_json:
         import msgspec
 

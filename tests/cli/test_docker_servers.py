@@ -31,6 +31,7 @@ case "$*" in
   *) exit 1 ;;
   esac ;;
 *" up "*)
+  echo "LAB_RUNS=$LAB_RUNS" >"${STUB_LOG%/*}/variables"
   echo "from standard output"
   echo "Container pulse-lab-kafka-1  Waiting" >&2
   case "$STUB_PLAYS" in "unhealthy" | "port taken") exit 1 ;; esac ;;
@@ -138,8 +139,51 @@ def test_up_with_the_own_processes_adds_their_profile_and_says_where_orders_go(
     assert "http://127.0.0.1:8100" in told.err
 
 
+def test_up_with_elk_names_elasticsearch_and_kibana_and_waits_longer(docker: Stub) -> None:
+    told = docker.lab("up", "--elk", LAB_KIBANA_PORT="15601")
+
+    assert told.code == 0, told.err
+    assert told.out.splitlines()[3:] == [
+        "export LAB_ELASTICSEARCH_URL=http://127.0.0.1:9200",
+        "export LAB_KIBANA_URL=http://127.0.0.1:15601",
+    ]
+    asked = docker.asked[-1][3:]
+    assert asked[:3] == ["--profile", "elk", "up"]
+    assert int(asked[asked.index("--wait-timeout") + 1]) > 180
+    assert "http://127.0.0.1:15601/app/dashboards#/view/orders-lab" in told.err
+
+
+def test_elk_and_the_own_processes_go_together(docker: Stub) -> None:
+    assert docker.lab("up", "--elk", "--app").code == 0
+    assert docker.asked[-1][3:8] == ["--profile", "app", "--profile", "elk", "up"]
+
+
+@pytest.mark.parametrize(("out", "folder"), [("", "runs"), ("kept/here", "kept/here")])
+def test_filebeat_reads_the_folder_that_runs_are_kept_in_which_is_the_users_own(
+    docker: Stub, out: str, folder: str
+) -> None:
+    told = docker.lab("up", "--elk", **({"LAB_OUT": out} if out else {}))
+
+    assert (docker.folder / folder).is_dir()
+    assert f"Filebeat reads {docker.folder / folder}" in told.err
+    variables = (docker.folder / "variables").read_text("utf-8").split()
+    assert variables == [f"LAB_RUNS={docker.folder / folder}"]
+
+
+def test_a_folder_of_runs_that_cannot_be_made_is_said_before_docker_starts_anything(
+    docker: Stub,
+) -> None:
+    (docker.folder / "taken").write_text("a file", "utf-8")
+
+    told = docker.lab("up", "--elk", LAB_OUT="taken/runs")
+
+    assert told.code == 2
+    assert "LAB_OUT" in told.err
+    assert not any("up" in call for call in docker.asked)
+
+
 def test_an_option_that_is_not_built_is_unknown(docker: Stub) -> None:
-    assert docker.lab("up", "--elk").code == 2
+    assert docker.lab("up", "--moon").code == 2
 
 
 def test_without_docker_up_names_what_starts_the_servers_without_it(tmp_path: Path) -> None:
@@ -190,6 +234,21 @@ def test_a_server_that_does_not_become_healthy_is_named(docker: Stub) -> None:
     assert "redis (" not in told.err
 
 
+def test_a_job_that_has_done_its_work_is_not_named_but_one_that_failed_is(docker: Stub) -> None:
+    ended = '{"Service":"elk-setup","State":"exited","Health":"","ExitCode":0}'
+
+    told = docker.lab("up", "--elk", STUB_PLAYS="unhealthy", STUB_PS=f"{LINES}\n{ended}")
+    assert_not_ready(told, "kafka (unhealthy)", "LAB_ELASTICSEARCH_PORT", "LAB_KIBANA_PORT")
+    assert "elk-setup" not in told.err
+
+    for other, state in (
+        (ended.replace(":0}", ":1}"), "exited"),
+        (ended.replace("exited", "created"), "created"),
+    ):
+        told = docker.lab("up", "--elk", STUB_PLAYS="unhealthy", STUB_PS=other)
+        assert_not_ready(told, f"elk-setup ({state})")
+
+
 def test_an_older_compose_that_prints_one_array_is_understood(docker: Stub) -> None:
     told = docker.lab("up", STUB_PLAYS="unhealthy", STUB_PS=ARRAY)
 
@@ -210,7 +269,7 @@ def test_down_stops_the_own_processes_too_and_keeps_the_data(docker: Stub) -> No
 
     assert told.code == 0, told.err
     assert told.out == ""
-    assert docker.asked[-1][3:] == ["--profile", "app", "down"]
+    assert docker.asked[-1][3:] == ["--profile", "app", "--profile", "elk", "down"]
     assert "data is kept" in told.err
 
 
@@ -218,7 +277,7 @@ def test_down_forgets_the_data_only_when_it_is_asked_to(docker: Stub) -> None:
     told = docker.lab("down", "--volumes")
 
     assert told.code == 0, told.err
-    assert docker.asked[-1][3:] == ["--profile", "app", "down", "--volumes"]
+    assert docker.asked[-1][3:] == ["--profile", "app", "--profile", "elk", "down", "--volumes"]
 
 
 def test_a_down_that_fails_is_no_success(docker: Stub) -> None:
@@ -275,6 +334,24 @@ def test_an_address_that_cannot_be_read_is_not_shown(docker: Stub, odd: Mapping[
     assert told.code == 4
     assert SECRET not in told.out + told.err
     assert "mistake of the lab" not in told.err
+
+
+def test_status_shows_elasticsearch_and_kibana_only_when_they_are_named(docker: Stub) -> None:
+    named = {
+        "LAB_ELASTICSEARCH_URL": f"http://lab:{SECRET}@127.0.0.1:9",
+        "LAB_KIBANA_URL": "http://127.0.0.1:9",
+    }
+
+    told = docker.lab("status", "--json", **NOWHERE, **named)
+
+    assert told.code == 4
+    servers = json.loads(told.out)["servers"]
+    assert [one["name"] for one in servers[3:]] == ["Elasticsearch", "Kibana"]
+    for one in servers[3:]:
+        assert one["problem"] == "it does not answer"
+        assert "lab up --elk" in one["remedy"]
+        assert one["address"] == "http://127.0.0.1:9"
+    assert SECRET not in told.out + told.err
 
 
 def test_status_looks_where_up_puts_the_servers_when_nothing_is_named(docker: Stub) -> None:

@@ -7,6 +7,7 @@ imported by an interpreter that sees nothing else of ours.
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,10 @@ def build(target: str, folder: Path) -> Path:
     return installed
 
 
-def ask(installed: Path, script: str = ASK) -> str:
+def ask(installed: Path, script: str = ASK, arguments: Sequence[str] = ()) -> str:
     """What an interpreter without our environment prints when `installed` is its site-packages."""
     answer = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script, str(installed)],
+        [sys.executable, "-I", "-S", "-c", script, str(installed), *arguments],
         cwd=installed,
         check=True,
         capture_output=True,
@@ -77,14 +78,20 @@ def test_a_wheel_holds_every_file_of_the_package_and_no_test(tmp_path: Path) -> 
     assert not (installed / "tests").exists()
 
 
-RESOURCES = ("docker-compose.yml", "scripts/poms/kafka.xml", "scripts/servers")
+RESOURCES = (
+    "docker-compose.yml",
+    *("elk/fields.csv", "elk/filebeat.yml", "elk/kibana/lab.ndjson", "elk/setup"),
+    *(str(file.relative_to(TOP)) for file in sorted((TOP / "elk" / "server").rglob("*.json"))),
+    *("scripts/filebeat/main.go", "scripts/poms/kafka.xml", "scripts/poms/search.xml"),
+    "scripts/servers",
+)
 
 ASK_SERVERS = """
 import site, sys
 site.addsitedir(sys.argv[1])
 from lab.resources import is_checkout, resource_path, servers_command
 print(is_checkout())
-for name in ("docker-compose.yml", "scripts/poms/kafka.xml", "scripts/servers"):
+for name in sys.argv[2:]:
     print(resource_path(name))
 print(servers_command("status"))
 """
@@ -94,7 +101,7 @@ def test_an_installed_wheel_carries_what_starts_the_servers(tmp_path: Path) -> N
     installed = build("wheel", tmp_path)
     data = installed / "lab" / "_data"
 
-    is_checkout, *found, command = ask(installed, ASK_SERVERS).splitlines()
+    is_checkout, *found, command = ask(installed, ASK_SERVERS, RESOURCES).splitlines()
 
     assert is_checkout == "False"
     assert [Path(path) for path in found] == [data / name for name in RESOURCES]
@@ -102,13 +109,14 @@ def test_an_installed_wheel_carries_what_starts_the_servers(tmp_path: Path) -> N
     # What a message names exists here and runs, though it lies in no checkout.
     script = ["env", f"LAB_SERVERS_DIR={tmp_path / 'state'}", "bash", "-c", command]
     told = subprocess.run(script, capture_output=True, text=True, check=True).stdout
-    assert told.split() == ["postgres", "down", "redis", "down", "kafka", "down"]
+    servers = ("postgres", "redis", "kafka", "search")
+    assert told.splitlines() == [f"{server} down" for server in servers]
 
 
 def test_an_editable_install_names_the_scripts_of_the_checkout(tmp_path: Path) -> None:
     installed = build("wheel:editable", tmp_path)
 
-    is_checkout, *found, command = ask(installed, ASK_SERVERS).splitlines()
+    is_checkout, *found, command = ask(installed, ASK_SERVERS, RESOURCES).splitlines()
 
     assert is_checkout == "True"
     assert [Path(path) for path in found] == [TOP / name for name in RESOURCES]

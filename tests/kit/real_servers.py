@@ -16,6 +16,7 @@ _VARIABLES = {
     "kafka": "LAB_KAFKA_BOOTSTRAP",
     "postgres": "LAB_POSTGRES_DSN",
     "redis": "LAB_REDIS_URL",
+    "search": "LAB_ELASTICSEARCH_URL",
 }
 
 
@@ -41,6 +42,17 @@ def control(command: str, server: str) -> None:
         [SCRIPT, command, server], check=False, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, f"scripts/servers {command} {server}: {done.stderr}"
+
+
+def need_filebeat() -> Path:
+    """A real Filebeat, built once with Go; ends the test where there is no Go, and in CI."""
+    done = subprocess.run(
+        [SCRIPT, "filebeat"], check=False, capture_output=True, text=True, timeout=1_800
+    )
+    if done.returncode == 3:
+        pytest.skip(f"no filebeat: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
 
 
 def _missing(reason: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from lab.wiring.backends.elk_readiness import look_at_elk
 from lab.wiring.backends.readiness import ServerState, look_at_servers
 from tests.kit.real_servers import need
 
@@ -50,3 +51,10 @@ def test_another_program_at_the_address_is_no_server() -> None:
 
     assert states["Kafka"].problem
     assert states["PostgreSQL"].problem
+
+
+def test_the_search_server_is_ready_and_says_what_it_is() -> None:
+    (state,) = look_at_elk({"ELASTICSEARCH_URL": need("search")})
+
+    assert state.problem == ""
+    assert state.version == "7.10.2, OpenSearch"

@@ -17,6 +17,8 @@ TOP = Path(__file__).resolve().parents[2]
 COMPOSE = TOP / "docker-compose.yml"
 SERVERS = {"kafka", "postgres", "redis"}
 GROUPS = ("validation", "payment", "orders", "notification")
+ELK = {"elasticsearch", "kibana", "elk-setup", "filebeat"}
+ENDS = "elk-setup"
 OWN = {"providers", "api", "relay", *(f"work-{group}" for group in GROUPS)}
 
 
@@ -30,6 +32,11 @@ def services() -> dict[str, dict[str, Any]]:
 def own() -> dict[str, dict[str, Any]]:
     """The lab's own processes."""
     return {name: one for name, one in services().items() if "app" in one.get("profiles", ())}
+
+
+def elk() -> dict[str, dict[str, Any]]:
+    """What shows the others."""
+    return {name: one for name, one in services().items() if "elk" in one.get("profiles", ())}
 
 
 def obeys_the_schema(file: Path) -> bool:
@@ -71,13 +78,14 @@ def test_the_schema_finds_what_is_wrong(right: str, wrong: str, tmp_path: Path) 
     assert not obeys_the_schema(changed)
 
 
-def test_the_servers_start_by_default_and_the_own_processes_only_with_their_profile() -> None:
+def test_the_servers_start_by_default_and_everything_else_only_with_its_profile() -> None:
     assert set(own()) == OWN
+    assert set(elk()) == ELK
     assert {name for name, one in services().items() if "profiles" not in one} == SERVERS
 
 
 def test_every_image_is_pinned_to_a_version() -> None:
-    images = {name: services()[name]["image"] for name in SERVERS}
+    images = {name: services()[name]["image"] for name in SERVERS | ELK}
 
     loose = {name: image for name, image in images.items() if not re.search(r":\d+\.\d+", image)}
 
@@ -94,6 +102,8 @@ def test_kafka_is_of_the_version_that_scripts_servers_starts() -> None:
 
 def test_every_service_says_when_it_is_healthy() -> None:
     for name, one in services().items():
+        if name == ENDS:
+            continue
         check = one["healthcheck"]
         assert check["test"][0] in ("CMD", "CMD-SHELL"), name
         assert check["retries"] >= 3, name
@@ -105,19 +115,38 @@ def test_every_port_is_bound_to_loopback_only() -> None:
 
     assert sorted(map(with_defaults, published)) == [
         "127.0.0.1:5432:5432",
+        "127.0.0.1:5601:5601",
         "127.0.0.1:6379:6379",
         "127.0.0.1:8000:8000",
         "127.0.0.1:9092:9092",
+        "127.0.0.1:9200:9200",
     ]
 
 
-def test_every_volume_is_a_named_one_and_every_server_has_one() -> None:
+def test_every_server_keeps_its_data_in_a_volume_of_its_own() -> None:
     declared = YAML(typ="safe", pure=True).load(COMPOSE.read_text("utf-8"))["volumes"]
     used = {name: one["volumes"] for name, one in services().items() if "volumes" in one}
-    mounts = [mount.partition(":")[0] for mounts in used.values() for mount in mounts]
+    named = {
+        name: [m for m in map(with_defaults, mounts) if m[0] != "."]
+        for name, mounts in used.items()
+    }
+    sources = {
+        name: {mount.partition(":")[0] for mount in mounts} for name, mounts in named.items()
+    }
 
-    assert set(mounts) == set(declared)
-    assert set(used) == {*SERVERS, "providers"}
+    assert set().union(*sources.values()) == set(declared)
+    for name in (*SERVERS, "elasticsearch", "filebeat", "providers"):
+        others = set().union(*(found for other, found in sources.items() if other != name))
+        assert sources[name] - others, name
+
+
+def test_what_is_mounted_of_this_machine_is_read_only_and_exists() -> None:
+    mounts = [with_defaults(m) for one in services().values() for m in one.get("volumes", ())]
+    outside = [mount for mount in mounts if mount.startswith(".")]
+
+    assert {mount.split(":")[0] for mount in outside} == {"./elk", "./elk/filebeat.yml", "./runs"}
+    assert all(mount.endswith(":ro") for mount in outside)
+    assert all((TOP / mount.split(":")[0]).exists() for mount in outside if "runs" not in mount)
 
 
 def test_nothing_in_the_file_looks_like_a_password() -> None:
@@ -198,6 +227,88 @@ def test_every_command_of_the_own_processes_exists_with_its_options() -> None:
         assert {word for word in words if word.startswith("--")} <= known, name
 
 
+# ---- what shows them
+
+
+def test_elastics_images_are_of_one_version() -> None:
+    images = {one["image"] for one in elk().values()}
+
+    assert {image.rpartition(":")[2] for image in images} == {"9.5.1"}
+    assert {image.partition("/")[0] for image in images} == {"docker.elastic.co"}
+
+
+def test_each_part_waits_for_what_it_needs() -> None:
+    waits = {name: one.get("depends_on", {}) for name, one in elk().items()}
+
+    assert waits == {
+        "elasticsearch": {},
+        "kibana": {"elasticsearch": {"condition": "service_healthy"}},
+        "elk-setup": {
+            "elasticsearch": {"condition": "service_healthy"},
+            "kibana": {"condition": "service_healthy"},
+        },
+        # Also what makes `--wait` wait for the job's end, and not for its health.
+        "filebeat": {"elk-setup": {"condition": "service_completed_successfully"}},
+    }
+
+
+def test_no_part_takes_more_memory_than_it_is_given() -> None:
+    given = {name: one["mem_limit"] for name, one in elk().items()}
+
+    assert given == {
+        "elasticsearch": "2g",
+        "kibana": "1500m",
+        "elk-setup": "256m",
+        "filebeat": "400m",
+    }
+    heap = re.search(r"-Xmx(\d+)g", elk()["elasticsearch"]["environment"]["ES_JAVA_OPTS"])
+    assert heap is not None
+    # As much again is for what it keeps outside of the heap.
+    assert int(heap[1]) * 2 <= 2
+
+
+def test_a_health_check_of_what_starts_slowly_is_rare_and_starts_no_program_but_curl() -> None:
+    for name, one in elk().items():
+        if name == ENDS:
+            continue
+        check = one["healthcheck"]
+        assert check["interval"] == "10s", name
+        assert check["test"][-1].startswith(("curl ", "exec 3<>/dev/tcp/")), name
+
+
+def test_filebeat_reads_what_the_others_write_under_the_names_that_it_is_told() -> None:
+    filebeat = elk()["filebeat"]
+    mounts = dict(with_defaults(mount).split(":")[:2] for mount in filebeat["volumes"])
+    told = filebeat["environment"]
+    config = (TOP / "elk" / "filebeat.yml").read_text("utf-8")
+
+    assert mounts["./runs"] == told["LAB_RUNS"]
+    assert mounts["telemetry"] == told["LAB_TELEMETRY"]
+    for name in ("LAB_RUNS", "LAB_TELEMETRY", "LAB_ELASTICSEARCH_URL"):
+        assert f"${{{name}:{told[name]}}}" in config
+    port = re.search(r"http\.port: (\d+)", config)
+    assert port is not None
+    assert filebeat["healthcheck"]["test"][-1].endswith(f"/{port[1]}")
+    for name, one in own().items():
+        assert one["environment"]["LAB_TELEMETRY"] == "/telemetry", name
+        assert "telemetry:/telemetry" in one["volumes"], name
+
+
+def test_the_job_is_the_one_that_is_tried_and_starts_once() -> None:
+    job = elk()[ENDS]
+    (mount,) = job["volumes"]
+    source, inside, _ = mount.split(":")
+
+    assert job["image"] == elk()["elasticsearch"]["image"]
+    assert job["restart"] == "no"
+    assert job["entrypoint"] == ["bash", f"{inside}/setup"]
+    assert (TOP / source / "setup").is_file()
+    assert job["environment"] == {
+        "LAB_ELASTICSEARCH_URL": "http://elasticsearch:9200",
+        "LAB_KIBANA_URL": "http://kibana:5601",
+    }
+
+
 # ---- the image
 
 
@@ -211,6 +322,9 @@ def test_the_image_runs_as_a_user_without_rights() -> None:
     lines = (TOP / "Dockerfile").read_text("utf-8").splitlines()
 
     assert "USER lab" in lines
+    # A volume that is new takes the owner of the folder that it is put on.
+    (made,) = (line for line in lines if line.startswith("RUN useradd"))
+    assert made.endswith("install --directory --owner=lab /lab /telemetry")
     assert lines.index("USER lab") < lines.index('ENTRYPOINT ["lab"]')
     assert re.fullmatch(r"FROM python:3\.\d+-slim", next(x for x in lines if x.startswith("FROM")))
 

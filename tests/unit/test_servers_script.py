@@ -1,6 +1,7 @@
 """`scripts/servers` as far as it can be tried without starting a server."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ TOOLS = [
 def make_checkout(folder: Path) -> Path:
     """A copy of the scripts in a checkout of its own."""
     (folder / "scripts").mkdir(parents=True)
-    for name in ("servers", "poms"):
+    for name in ("servers", "poms", "filebeat"):
         source = SCRIPTS / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, folder / "scripts" / name)
@@ -74,9 +75,13 @@ def test_what_is_missing_is_named_with_the_one_command_and_nothing_is_installed(
     installer.write_text(f"#!/bin/sh\necho called >>{tmp_path}/installed\n")
     installer.chmod(0o755)
     done = run(
-        make_checkout(tmp_path / "c"), "up", "redis", "kafka", state=tmp_path / "s", PATH=str(tools)
+        make_checkout(tmp_path / "c"),
+        *("up", "redis", "kafka", "search"),
+        state=tmp_path / "s",
+        PATH=str(tools),
     )
     assert done.returncode == 3
+    assert "search cannot be started" in done.stderr
     assert "apt-get install -y --no-install-recommends redis-server" in done.stderr
     assert "apt-get install -y --no-install-recommends maven default-jre-headless" in done.stderr
     assert done.stdout.strip() == ""
@@ -90,6 +95,7 @@ def test_a_server_that_does_not_run_is_down_and_cannot_be_paused(tmp_path: Path)
         "postgres down",
         "redis down",
         "kafka down",
+        "search down",
     ]
     assert run(script, "status", "redis", state=state).returncode == 1
     paused = run(script, "pause", "redis", state=state)
@@ -99,3 +105,44 @@ def test_a_server_that_does_not_run_is_down_and_cannot_be_paused(tmp_path: Path)
     (state / "run").mkdir(exist_ok=True)
     (state / "run" / "redis.pid").write_text(f"{os.getpid()} 1\n")
     assert run(script, "kill", "redis", state=state).returncode == 0
+
+
+def test_a_server_that_no_run_needs_is_named_only_while_it_runs(tmp_path: Path) -> None:
+    script = make_checkout(tmp_path / "c")
+    state = tmp_path / "state"
+    assert "ELASTICSEARCH" not in run(script, "env", state=state).stdout
+    # Field 22 of its line: when a process was started. This one stands in for the server.
+    started = Path("/proc/self/stat").read_text("utf-8").rpartition(") ")[2].split()[19]
+    (state / "run" / "search.pid").write_text(f"{os.getpid()} {started}\n")
+    told = run(script, "env", state=state, LAB_SERVERS_SEARCH_PORT="9211").stdout
+    assert "export LAB_ELASTICSEARCH_URL=http://127.0.0.1:9211" in told.splitlines()
+
+
+def test_the_port_of_the_search_server_is_one_that_its_runner_takes() -> None:
+    text = (SCRIPTS / "servers").read_text("utf-8")
+    port = re.search(r"search_port=.*\$\(\((\d+) \+ hash % (\d+)\)\)", text)
+    assert port is not None
+    assert int(port[1]) + int(port[2]) <= 9_300
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [({"CI": "1"}, "not built with CI set"), ({"PATH": ""}, "Go 1.24 or later is missing")],
+)
+def test_filebeat_is_not_built_in_ci_or_without_go_and_nothing_is_installed(
+    tmp_path: Path, environment: dict[str, str], said: str
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in TOOLS:
+        (tools / name).symlink_to(str(shutil.which(name)))
+    paths = {"PATH": str(tools)} if "PATH" in environment else {}
+    done = run(
+        make_checkout(tmp_path / "c"),
+        "filebeat",
+        state=tmp_path / "s",
+        **{**environment, **paths},
+    )
+    assert done.returncode == 3
+    assert said in done.stderr
+    assert done.stdout == ""

@@ -32,6 +32,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         host, port: where it answers over HTTP; port None: it does not, 0: any free one.
         control: socket of the supervisor that decides about faults; "" without one.
         journal: file that takes its history; "" if nobody looks.
+        telemetry: folder that takes its logs too, for Filebeat; "" if there is none.
         ledger: file of the third parties.
         clock_steps: instants of the machine's monotonic clock, and by how much its wall clock is
             further ahead from then on.
@@ -56,6 +57,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     port: int | None = None
     control: str = ""
     journal: str = ""
+    telemetry: str = ""
     ledger: str = ""
     clock_steps: tuple[tuple[int, int], ...] = ()
     is_healed: bool = False

@@ -94,7 +94,12 @@ def run_process(assignment: Assignment) -> None:
         SettingError, FaultError: the assignment is impossible.
     """
     assignment.check()
-    log = log_to_stderr(service=assignment.service, process=assignment.process)
+    log = log_to_stderr(
+        service=assignment.service,
+        process=assignment.process,
+        run_id=assignment.name,
+        folder=Path(assignment.telemetry) if assignment.telemetry else None,
+    )
     main = _be_third_parties if assignment.role == PROVIDERS else _be_process
     try:
         asyncio.run(main(assignment, log))
@@ -183,6 +188,7 @@ async def _end(program: Program, signals: "_Signals | None", log: logging.Logger
     log.info(
         "stopped",
         extra={
+            "event.action": "drain",
             "event.outcome": "success" if report.is_clean else "failure",
             "lab.drained": len(report.drained),
             "lab.cancelled": len(report.cancelled),
