@@ -18,6 +18,7 @@ from lab.cli.list_ import beyond_of
 from lab.faults.table.crash_points import CRASH_POINTS
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.row import FaultKind
+from lab.openapi import openapi_document
 from lab.patterns import PATTERNS
 from lab.report.result import result_schema
 from lab.scenarios.loader import load_catalogue
@@ -47,6 +48,7 @@ def pages() -> Mapping[str, str]:
             ),
         ),
         "faults.md": _faults(),
+        "openapi.json": openapi_document().decode(),
         "patterns.md": _page(
             "Patterns",
             "Each is a file in `lab/patterns/` and a switch of `--off`; `lab list --patterns`.",
@@ -83,6 +85,7 @@ def _index() -> str:
         ("exit-codes.md", "what the exit code of a command says"),
         ("bench.schema.json", "JSON Schema of what `lab bench --json` prints"),
         ("bench-real.schema.json", "JSON Schema of what `lab bench --real --json` prints"),
+        ("openapi.json", "OpenAPI document of the orders API, as `GET /openapi.json` answers it"),
         ("result.schema.json", "JSON Schema of `result.json`, which `--json` prints too"),
     )
     lines = [f"- [{name}]({name}): {what}" for name, what in links]

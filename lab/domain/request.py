@@ -17,6 +17,8 @@ BODY_BYTES_MAX: Final = 256 * 1024
 ITEMS_MAX: Final = 1_000
 TEXT_MAX: Final = 64
 AMOUNT_CENTS_MAX: Final = 10**12
+KEY_LENGTH_MAX: Final = 255
+"""Of an Idempotency-Key, in characters."""
 
 
 class Reason(StrEnum):
@@ -99,8 +101,8 @@ def checked_order(body: bytes) -> NewOrder | list[Refusal]:
     )
 
 
-class _Body(msgspec.Struct, gc=False):
-    """What nearly every body is."""
+class OrderRequest(msgspec.Struct, gc=False):
+    """An order as a client asks for it. Further fields are ignored."""
 
     customer_id: str
     currency: str
@@ -108,7 +110,7 @@ class _Body(msgspec.Struct, gc=False):
     country: str | None = None
 
 
-_decode: Final = msgspec.json.Decoder(_Body).decode
+_decode: Final = msgspec.json.Decoder(OrderRequest).decode
 
 
 def _plain_order(body: bytes) -> NewOrder | None:

@@ -7,7 +7,7 @@ Not here: what is counted (`metrics`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any, Final, Generic, TypeVar
@@ -15,15 +15,15 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from prometheus_client import make_asgi_app
 
+from lab.domain.answers import PROBLEM, SHED
 from lab.domain.errors import LabError
 from lab.observe import metric_table as table
 from lab.observe.metrics import ProcessMetrics, make_registry
+from lab.runtime.asgi_call import AsgiApp, Message
 
 T = TypeVar("T")
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 PATH: Final = "/metrics"
 OTHER: Final = "other"
@@ -36,8 +36,6 @@ WAIT_S: Final = 1.0
 KEPT_S: Final = 15.0
 """An older value is none."""
 
-_SHED: Final = "urn:lab:problem:shed"
-_PROBLEM: Final = "urn:lab:problem:"
 _ASKED_ONLY: Final = ("/ready",)
 """Routes whose refusal costs nobody an order."""
 
@@ -94,9 +92,11 @@ class Sampled(Generic[T]):
             self._asking = None
 
 
-def with_metrics(app: App, metrics: ProcessMetrics, sampled: Sequence[Sampled[Any]] = ()) -> App:
+def with_metrics(
+    app: AsgiApp, metrics: ProcessMetrics, sampled: Sequence[Sampled[Any]] = ()
+) -> AsgiApp:
     """`app`, and beside it `/metrics`, in either of Prometheus' text formats."""
-    exposition: App = make_asgi_app(make_registry(metrics))
+    exposition: AsgiApp = make_asgi_app(make_registry(metrics))
 
     async def scraped(scope: Message, receive: Receive, send: Send) -> None:
         if scope.get("path") != PATH:
@@ -109,7 +109,7 @@ def with_metrics(app: App, metrics: ProcessMetrics, sampled: Sequence[Sampled[An
     return scraped
 
 
-def timed(app: App, metrics: ProcessMetrics) -> App:
+def timed(app: AsgiApp, metrics: ProcessMetrics) -> AsgiApp:
     """`app`, each of whose requests is timed and counted under its route.
 
     An endpoint names its route by an attribute `route`, such as `/orders/{id}`.
@@ -149,7 +149,7 @@ def _count_problem(metrics: ProcessMetrics, route: str, body: bytes) -> None:
     """Count a problem that we made; an answer that a fault has spoiled is none."""
     try:
         name = _problem(body).type
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return
-    is_shed = name == _SHED and route not in _ASKED_ONLY
-    metrics.refused(route, name.removeprefix(_PROBLEM), is_shed=is_shed)
+    is_shed = name == SHED and route not in _ASKED_ONLY
+    metrics.refused(route, name.removeprefix(PROBLEM), is_shed=is_shed)

@@ -58,16 +58,36 @@ class KafkaWatch:
         Raises:
             Transient: the broker was not reached in time.
         """
-        behind = 0
         committed = {group: await self._topics.committed(group) for group in self._groups}
         ends = await self._ends()
-        for group, topics in self._groups.items():
-            done = committed[group]
-            for topic in topics:
-                for number in range(self._partitions):
-                    place = TopicPartition(topic, number)
-                    behind += ends[place] - done.get(place, 0)
-        return behind
+        return sum(
+            sum(self._behind(topics, committed[group], ends).values())
+            for group, topics in self._groups.items()
+        )
+
+    async def of_group(self, group: str) -> Mapping[str, int]:
+        """The same of one group, by topic.
+
+        Raises:
+            Transient: the broker was not reached in time.
+        """
+        committed = await self._topics.committed(group)
+        return self._behind(self._groups[group], committed, await self._ends())
+
+    def _behind(
+        self,
+        topics: Sequence[str],
+        committed: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
+    ) -> Mapping[str, int]:
+        return {
+            topic: sum(
+                ends[place] - committed.get(place, 0)
+                for number in range(self._partitions)
+                for place in (TopicPartition(topic, number),)
+            )
+            for topic in topics
+        }
 
     async def _ends(self) -> Mapping[TopicPartition, int]:
         settings = self._settings
