@@ -39,6 +39,7 @@ BOUNDS_US: Final = tuple(
 
 REASONS: Final = ("poison", "permanent", "exhausted", "starts", "expired")
 BY: Final = ("dedupe", "inbox")
+CLAIMS: Final = ("acquired", "takeover", "busy", "done")
 STATES: Final = ("closed", "half_open", "open")
 _NO_TIER: Final = ("in_place", "throttled", "unparked")
 
@@ -244,6 +245,7 @@ class ProcessMetrics(Collector):
         self.begin_at_0(table.RETRIES, ((group, tier) for tier in where))
         self.begin_at_0(table.DEAD_LETTERS, ((group, reason) for reason in REASONS))
         self.begin_at_0(table.SUPPRESSED, ((group, by) for by in BY))
+        self.begin_at_0(table.CLAIMS, ((group, state) for state in CLAIMS))
 
     def _breaker_states(self) -> Mapping[Labels, float]:
         called = {dependency for dependency, _, _ in self._spreads[table.CALL_SECONDS]}
