@@ -40,21 +40,24 @@ class Meter:
             self.metrics.begin_at_0(table.SHED, ((route,) for route in _CAN_SHED))
         self._sampled: list[Sampled[Any]] = []
 
-    def watch(self, program: Program) -> None:
-        """Show what the program has in hand, and that its standing still is watched."""
-        self.metrics.begin_at_0(table.STALLED, [()])
-        if program.worker is not None:
-            loop, group = program.worker.subscription.loop, program.life.group
-            self.metrics.read(table.IN_FLIGHT, lambda: {(group,): loop.in_flight})
-
-    def ask(self, program: Program, backends: RealBackends, stack: AsyncExitStack) -> None:
-        """Ask the servers, which are prepared, how much work waits there.
+    def watch(self, program: Program, backends: RealBackends | None, stack: AsyncExitStack) -> None:
+        """Show what the program has in hand, and what waits for it on the servers.
 
         The API tells of the outbox too: so it is known as long as somebody fills it.
+
+        Args:
+            program: of the process. That it stands still is noticed by whoever runs it.
+            backends: prepared; None if the servers are somebody else's to look at.
+            stack: ends the questions.
         """
+        self.metrics.begin_at_0(table.STALLED, [()])
+        group = program.life.group
         if program.worker is not None:
-            self._ask_lag(program.life.group, backends, stack)
-        else:
+            loop = program.worker.subscription.loop
+            self.metrics.read(table.IN_FLIGHT, lambda: {(group,): loop.in_flight})
+            if backends is not None:
+                self._ask_lag(group, backends, stack)
+        elif backends is not None:
             self._ask_outbox(backends, stack)
 
     def around(self, app: AsgiApp, *, is_timed: bool) -> AsgiApp:

@@ -142,9 +142,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
                 await backend.prepare(stack)
         program = await make_program(life, assignment.as_role, backends, policy, _ids(assignment))
         if meter is not None:
-            meter.watch(program)
-            if not assignment.is_supervised:
-                meter.ask(program, backends, stack)
+            meter.watch(program, None if assignment.is_supervised else backends, stack)
             await _answer(assignment, program, meter, signals, stack)
         if assignment.is_healed:
             program.healed()
