@@ -122,6 +122,8 @@ def test_every_problem_has_the_status_that_the_code_gives_it() -> None:
                 func=ast.Name("_Problem"), args=[ast.Constant(status), ast.Name(name), *_]
             ):
                 given[names[name]] = status
+            case _:
+                pass
 
     assert given == {name: status for name, (status, _) in PROBLEMS.items()}
 
