@@ -4,9 +4,11 @@ One connection that stays, and one request for the ends of all partitions. Not h
 reading topics (`kafka_topics.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+
+from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka.client import KAFKA_ERRORS, KafkaSettings, mapped, within
 from lab.bus.kafka.reader import Reader
@@ -59,7 +61,7 @@ class KafkaWatch:
             Transient: the broker was not reached in time.
         """
         committed = {group: await self._topics.committed(group) for group in self._groups}
-        ends = await self._ends()
+        ends = await self._ends(self._groups)
         return sum(
             sum(self._behind(topics, committed[group], ends).values())
             for group, topics in self._groups.items()
@@ -72,7 +74,7 @@ class KafkaWatch:
             Transient: the broker was not reached in time.
         """
         committed = await self._topics.committed(group)
-        return self._behind(self._groups[group], committed, await self._ends())
+        return self._behind(self._groups[group], committed, await self._ends([group]))
 
     def _behind(
         self,
@@ -89,25 +91,29 @@ class KafkaWatch:
             for topic in topics
         }
 
-    async def _ends(self) -> Mapping[TopicPartition, int]:
+    async def _ends(self, groups: Iterable[str]) -> Mapping[TopicPartition, int]:
         settings = self._settings
-        names = dict.fromkeys(topic for topics in self._groups.values() for topic in topics)
-        places = [
-            settings.partition(TopicPartition(name, number))
-            for name in names
-            for number in range(self._partitions)
-        ]
         try:
             if self._reader is None:
-                reader = Reader(settings, places)
+                reader = Reader(settings, self._places(self._groups))
                 self._client = await reader.__aenter__()
                 # Only now: one that did not come to be is no reader for the next look.
                 self._reader = reader
-            ends = await within(settings.connect_us, self._client.end_offsets(places))
+            asked = self._client.end_offsets(self._places(groups))
+            ends = await within(settings.connect_us, asked)
         except KAFKA_ERRORS as error:
             await self._drop()
             raise mapped(error, "lag") from error
         return {settings.own(place): offset for place, offset in ends.items()}
+
+    def _places(self, groups: Iterable[str]) -> list[BrokerPartition]:
+        """Every partition that one of the groups reads."""
+        names = dict.fromkeys(topic for group in groups for topic in self._groups[group])
+        return [
+            self._settings.partition(TopicPartition(name, number))
+            for name in names
+            for number in range(self._partitions)
+        ]
 
     async def _drop(self) -> None:
         reader, self._reader = self._reader, None
