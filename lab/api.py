@@ -18,19 +18,13 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lab.domain.answers import INDETERMINATE, PROBLEM, SHED, CancelledOrder, OrderView, Problem
 from lab.domain.errors import Down, Indeterminate, TooLarge, Transient
-from lab.domain.request import BODY_BYTES_MAX, Malformed, Refusal, parse_order
+from lab.domain.request import BODY_BYTES_MAX, KEY_LENGTH_MAX, Malformed, Refusal, parse_order
+from lab.openapi import openapi_document
 from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.services.orders import Cancelled, OrdersUseCases
 
-PROBLEM: Final = "urn:lab:problem:"
-"""Every problem type begins with it."""
-SHED: Final = PROBLEM + "shed"
-"""Type of a 503 that says: nothing was stored."""
-INDETERMINATE: Final = PROBLEM + "indeterminate"
-"""Type of a 503 that says: it may have been stored; ask again under the same key."""
-
-KEY_LENGTH_MAX: Final = 255
 _ID_LENGTH_MAX: Final = 64
 _SECOND_US: Final = 1_000_000
 
@@ -59,14 +53,13 @@ class _Problem(Exception):
         headers: Headers = (),
     ) -> None:
         super().__init__(detail)
-        problem: dict[str, object] = {
-            "type": name if name.startswith(PROBLEM) else PROBLEM + name,
-            "title": name.removeprefix(PROBLEM).replace("-", " "),
-            "status": status,
-            "detail": detail,
-        }
-        if refusals is not None:
-            problem["errors"] = refusals
+        problem = Problem(
+            type=name if name.startswith(PROBLEM) else PROBLEM + name,
+            title=name.removeprefix(PROBLEM).replace("-", " "),
+            status=status,
+            detail=detail,
+            errors=msgspec.UNSET if refusals is None else refusals,
+        )
         self.reply = _Reply(status, _encode(problem), (_PROBLEM_JSON, *headers))
 
 
@@ -105,15 +98,20 @@ def make_app(
     """
     front = _Front(orders, is_ready, admits, subject_header.lower().encode())
     routes = [
-        Route("/orders", _Endpoint(front.create), methods=["POST"], name="create"),
-        Route("/orders/{id}", _Endpoint(front.get), methods=["GET"], name="get"),
-        Route("/orders/{id}/cancel", _Endpoint(front.cancel), methods=["POST"], name="cancel"),
-        Route("/health", _Endpoint(front.health), methods=["GET"], name="health"),
-        Route("/ready", _Endpoint(front.ready), methods=["GET"], name="ready"),
+        _route("POST", "/orders", front.create),
+        _route("GET", "/orders/{id}", front.get),
+        _route("POST", "/orders/{id}/cancel", front.cancel),
+        _route("GET", "/health", front.health),
+        _route("GET", "/ready", front.ready),
+        _route("GET", "/openapi.json", front.openapi),
     ]
     # A redirect would answer 307 in place of 404.
     router = Router(routes, redirect_slashes=False)
     return ServerErrorMiddleware(_Refusing(router), handler=_on_bug)
+
+
+def _route(method: str, path: str, handle: _Handle) -> Route:
+    return Route(path, _Endpoint(path, handle), methods=[method])
 
 
 class _Refusing:
@@ -132,9 +130,10 @@ class _Refusing:
 
 
 class _Endpoint:
-    """Turns the result or the error of a handler into messages."""
+    """Turns the result or the error of a handler into messages; `route` is its name in counts."""
 
-    def __init__(self, handle: _Handle) -> None:
+    def __init__(self, route: str, handle: _Handle) -> None:
+        self.route = route
         self._handle = handle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -196,13 +195,13 @@ class _Front:
         order = await self._orders.get(order_id)
         if order is None:
             raise _unknown(order_id)
-        shown = {
-            "order_id": order.id,
-            "state": order.state,
-            "version": order.version,
-            "currency": order.currency,
-            "amount_cents": order.amount_cents,
-        }
+        shown = OrderView(
+            order_id=order.id,
+            state=order.state,
+            version=order.version,
+            currency=order.currency,
+            amount_cents=order.amount_cents,
+        )
         return _Reply(200, _encode(shown))
 
     async def cancel(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
@@ -215,7 +214,7 @@ class _Front:
             raise _unknown(order_id)
         if met is Cancelled.TOO_LATE:
             raise _Problem(409, "too-late", f"order {order_id} can be cancelled no more")
-        return _Reply(200, _encode({"order_id": order_id, "state": "CANCELLED"}))
+        return _Reply(200, _encode(CancelledOrder(order_id)))
 
     async def health(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
         """GET /health: the process runs."""
@@ -226,6 +225,10 @@ class _Front:
         if not self._is_ready():
             raise _unready()
         return _Reply(200, b'{"status":"ready"}')
+
+    async def openapi(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
+        """GET /openapi.json: all of this, for programs."""
+        return _Reply(200, openapi_document())
 
     def _read_headers(self, scope: Scope) -> _Asked:
         asked = _Asked()

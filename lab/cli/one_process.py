@@ -38,7 +38,9 @@ Member = Annotated[
 HealthPort = Annotated[
     str | None,
     typer.Option(
-        "--health-port", metavar="N", help="Answer /health and /ready there; 0: any free port."
+        "--health-port",
+        metavar="N",
+        help="Answer /health, /ready and /metrics there; 0: any free port.",
     ),
 ]
 Host = Annotated[

@@ -19,6 +19,7 @@ from lab.cli.list_ import beyond_of
 from lab.faults.table.crash_points import CRASH_POINTS
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.row import FaultKind
+from lab.openapi import openapi_document
 from lab.patterns import PATTERNS
 from lab.report.result import result_schema
 from lab.scenarios.loader import load_catalogue
@@ -48,6 +49,7 @@ def pages() -> Mapping[str, str]:
             ),
         ),
         "faults.md": _faults(),
+        "openapi.json": openapi_document().decode(),
         "patterns.md": _page(
             "Patterns",
             "Each is a file in `lab/patterns/` and a switch of `--off`; `lab list --patterns`.",
@@ -84,6 +86,7 @@ def _index() -> str:
         ("exit-codes.md", "exit codes of the commands"),
         ("bench.schema.json", "JSON Schema of the output of `lab bench --json`"),
         ("bench-real.schema.json", "JSON Schema of the output of `lab bench --real --json`"),
+        ("openapi.json", "OpenAPI document of the orders API, as `GET /openapi.json` answers it"),
         ("result.schema.json", "JSON Schema of `result.json`, which `--json` prints too"),
     )
     lines = [f"- [{name}]({name}): {contents}" for name, contents in links]

@@ -16,6 +16,8 @@ BODY_BYTES_MAX: Final = 256 * 1024
 ITEMS_MAX: Final = 1_000
 TEXT_MAX: Final = 64
 AMOUNT_CENTS_MAX: Final = 10**12
+KEY_LENGTH_MAX: Final = 255
+"""Of an Idempotency-Key, in characters."""
 
 _CODES: Final = """
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD
@@ -117,8 +119,8 @@ def checked_order(body: bytes) -> NewOrder | list[Refusal]:
     )
 
 
-class _Body(msgspec.Struct, gc=False):
-    """The shape of nearly every body."""
+class OrderRequest(msgspec.Struct, gc=False):
+    """An order as a client asks for it. Further fields are ignored."""
 
     customer_id: str
     currency: str
@@ -126,7 +128,7 @@ class _Body(msgspec.Struct, gc=False):
     country: str | None = None
 
 
-_decode: Final = msgspec.json.Decoder(_Body).decode
+_decode: Final = msgspec.json.Decoder(OrderRequest).decode
 
 
 def _plain_order(body: bytes) -> NewOrder | None:

@@ -65,7 +65,6 @@ def make_front(
     """
     ledger.restore(servers)
     desk = _Desk(ledger, clock, faults)
-    health = _Health(ledger)
     routes = [
         Route(
             wire.path_of(server.name, action),
@@ -78,8 +77,8 @@ def make_front(
     ]
     routes += [
         Route("/ledger", _Ledger(ledger), methods=["GET"], name="ledger"),
-        Route("/health", health, methods=["GET"], name="health"),
-        Route("/ready", health, methods=["GET"], name="ready"),
+        Route("/health", _Health(ledger, "/health"), methods=["GET"], name="health"),
+        Route("/ready", _Health(ledger, "/ready"), methods=["GET"], name="ready"),
     ]
     app = Starlette(routes=routes)
     app.router.redirect_slashes = False
@@ -187,9 +186,10 @@ class _Punctual(OtherEnd):
 
 
 class _Endpoint:
-    """One action of one provider."""
+    """One action of one provider; `route` is what its requests are counted under."""
 
     def __init__(self, desk: _Desk, server: Server, action: str) -> None:
+        self.route = wire.path_of(server.name, action)
         self._desk = desk
         self._server = server
         self._action = action
@@ -244,6 +244,8 @@ class _Endpoint:
 class _Ledger:
     """Everything that was done, oldest first."""
 
+    route: Final = "/ledger"
+
     def __init__(self, ledger: LedgerFile) -> None:
         self._path = ledger.path
 
@@ -259,7 +261,8 @@ class _Ledger:
 class _Health:
     """Whether requests can be carried out."""
 
-    def __init__(self, ledger: LedgerFile) -> None:
+    def __init__(self, ledger: LedgerFile, route: str) -> None:
+        self.route = route
         self._ledger = ledger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the shape of any ASGI app

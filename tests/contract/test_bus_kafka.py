@@ -14,6 +14,7 @@ from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient
 
 from lab.bus.kafka.client import CLASSES, KafkaSettings, mapped
+from lab.bus.kafka.lag import KafkaWatch
 from lab.bus.kafka.publisher import KafkaBus
 from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import EnvironmentNotReady, Fenced, Indeterminate, TooLarge, Transient
@@ -244,6 +245,23 @@ async def test_lag_is_what_a_group_has_not_committed(world: KafkaBusWorld) -> No
     assert await world.topics.committed("group") == {
         place: end for place, end in (await world.topics.ends(["orders"])).items() if end
     }
+
+
+@pytest.mark.real
+@in_world
+async def test_the_lag_of_one_group_is_told_by_topic(world: KafkaBusWorld) -> None:
+    retry = retry_topic("orders", "group", 1)
+    await world.make_topics({"orders": 2, retry: 2})
+    await publish(world, "a", "b", "c")
+    await publish(world, "a", topic=retry)
+    groups = {"group": ["orders", retry], "idle": ["orders"]}
+    async with KafkaWatch(world.settings, world.topics, groups, partitions=2) as watch:
+        assert await watch.of_group("group") == {"orders": 3, retry: 1}
+        await world.start("m", Journal(world).handler("m"))
+        await world.until_committed("orders", 3)
+        assert await watch.of_group("group") == {"orders": 0, retry: 1}
+        assert await watch.of_group("idle") == {"orders": 3}
+        assert await watch.lag() == 4
 
 
 @pytest.mark.real

@@ -34,6 +34,7 @@ from lab.stores.postgres.link import PostgresServer
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisServer
 from tests.kit.real_servers import need
+from tests.kit.scraped import Shown, samples_in, total, value
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -154,10 +155,9 @@ def call(url: str, body: object = None) -> dict[str, Any]:
     raise AssertionError(f"{url}: no answer to {CALLS_MAX} calls") from refused
 
 
-def test_the_processes_of_the_compose_file_bring_an_order_to_its_end_and_stop_when_told(
-    tmp_path: Path,
-) -> None:
-    name = f"compose_{os.getpid()}"
+@contextmanager
+def running_system(name: str, folder: Path) -> Iterator[Mapping[str, Own]]:
+    """Every service of the file, healthy; removed in the end with all that it made."""
     with ExitStack() as stack:
         # Seven at once: none may be given what another one is about to take.
         ports = {service: stack.enter_context(reserved_port()) for service in own_services()}
@@ -168,26 +168,86 @@ def test_the_processes_of_the_compose_file_bring_an_order_to_its_end_and_stop_wh
             "LAB_KAFKA_BOOTSTRAP": need("kafka"),
             "LAB_PROVIDERS_URL": f"http://127.0.0.1:{ports['providers']}",
         }
-        api = f"http://127.0.0.1:{ports['api']}/orders"
         stack.callback(remove_all_of, name)
-        running = [
-            stack.enter_context(start(service, one, variables, ports[service], tmp_path))
+        running = {
+            service: stack.enter_context(start(service, one, variables, ports[service], folder))
             for service, one in own_services().items()
-        ]
-        for own in running:
+        }
+        for own in running.values():
             until(f"{own.service} is healthy", own.is_healthy, READY_S_MAX)
+        yield running
 
-        order = call(api, ORDER)
-        until(
-            "the order is confirmed",
-            lambda: call(f"{api}/{order['order_id']}")["state"] == "CONFIRMED",
-            ORDER_S_MAX,
-        )
 
-        for own in running:
+def order_to_its_end(api: Own) -> None:
+    """Post the order and wait until it is confirmed."""
+    orders = f"http://127.0.0.1:{api.port}/orders"
+    order = call(orders, ORDER)
+    until(
+        "the order is confirmed",
+        lambda: call(f"{orders}/{order['order_id']}")["state"] == "CONFIRMED",
+        ORDER_S_MAX,
+    )
+
+
+def test_the_processes_of_the_compose_file_bring_an_order_to_its_end_and_stop_when_told(
+    tmp_path: Path,
+) -> None:
+    with running_system(f"compose_{os.getpid()}", tmp_path) as running:
+        order_to_its_end(running["api"])
+
+        for own in running.values():
             own.process.send_signal(signal.SIGTERM)
-        ended = {own.service: own.process.wait(timeout=30) for own in running}
+        ended = {service: own.process.wait(timeout=30) for service, own in running.items()}
         assert ended == dict.fromkeys(own_services(), 0)
+
+
+def scrape(own: Own) -> Shown:
+    """What a scraper reads of a process."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{own.port}/metrics", timeout=10) as answer:
+        return samples_in(answer.read().decode())
+
+
+def test_every_process_tells_in_its_metrics_what_became_of_an_order(tmp_path: Path) -> None:
+    with running_system(f"metrics_{os.getpid()}", tmp_path) as running:
+        order_to_its_end(running["api"])
+
+        worker = running["work-payment"]
+        lag = "lab_consumer_lag_records"
+        until("payment is done", lambda: total(scrape(worker), lag) == 0, ORDER_S_MAX)
+        outbox = "lab_outbox_events"
+        until("nothing is owed", lambda: value(scrape(running["relay"]), outbox) == 0, ORDER_S_MAX)
+        shown = {service: scrape(own) for service, own in running.items()}
+
+    api, relay, payment = shown["api"], shown["relay"], shown["work-payment"]
+    count = "lab_http_request_duration_seconds_count"
+    assert value(api, count, route="/orders", status="201") == 1
+    assert total(api, count, route="/orders/{id}", status="200")
+    assert value(api, "lab_unit_commits_total", group="api", result="committed") == 1
+    assert value(api, "lab_shed_requests_total", route="/orders") == 0
+    assert value(api, outbox) == 0
+
+    assert total(relay, "lab_published_records_total", result="ok") == 4
+    assert value(relay, "lab_outbox_oldest_age_seconds") == 0
+    assert value(relay, lag, group="relay", topic="orders") is None
+
+    assert value(payment, "lab_attempts_total", group="payment", result="ok") == 1
+    assert value(payment, "lab_attempt_duration_seconds_count", group="payment") == 1
+    called = {"dependency": "payment_gateway", "action": "charge", "result": "captured"}
+    assert value(payment, "lab_call_duration_seconds_count", **called) == 1
+    state = {"dependency": "payment_gateway", "state": "closed"}
+    assert value(payment, "lab_breaker_state", **state) == 1
+    assert value(payment, "lab_claims_total", group="payment", state="acquired") == 1
+    assert value(payment, "lab_records_in_flight", group="payment") == 0
+    assert total(payment, "lab_partitions_owned")
+    assert total(payment, "lab_offset_commits_total", topic="validation")
+    assert total(payment, "lab_dead_letters_total") == 0
+    assert value(payment, lag, group="payment", topic="validation") == 0
+    assert value(payment, outbox) is None
+
+    moved = {"provider": "payment_gateway", "action": "capture"}
+    assert value(shown["providers"], "lab_ledger_entries_total", **moved) == 1
+    assert value(shown["providers"], count, route="/payment_gateway/charge", status="200") == 1
+    assert all(total(one, "lab_build_info") == 1 for one in shown.values())
 
 
 class _NoText(str):

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp
 
-from lab.api import INDETERMINATE, PROBLEM, SHED, make_app
+from lab.api import make_app
+from lab.domain.answers import INDETERMINATE, PROBLEM, SHED
 from lab.domain.errors import Down, Indeterminate, Transient
 from lab.domain.order import OrderState
 from lab.domain.request import BODY_BYTES_MAX

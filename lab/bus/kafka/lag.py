@@ -4,10 +4,12 @@ One connection that stays, and one request for the ends of all partitions. Not h
 reading topics (`topics.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any
+
+from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka.client import KAFKA_ERRORS, KafkaSettings, mapped, within
 from lab.bus.kafka.reader import reading
@@ -56,34 +58,58 @@ class KafkaWatch(AbstractAsyncContextManager["KafkaWatch"]):
         Raises:
             Transient: the broker was not reached in time.
         """
-        behind = 0
         committed = {group: await self._topics.committed(group) for group in self._groups}
-        ends = await self._ends()
-        for group, topics in self._groups.items():
-            done = committed[group]
-            for topic in topics:
-                for number in range(self._partitions):
-                    place = TopicPartition(topic, number)
-                    behind += ends[place] - done.get(place, 0)
-        return behind
+        ends = await self._ends(self._groups)
+        return sum(
+            sum(self._behind(topics, committed[group], ends).values())
+            for group, topics in self._groups.items()
+        )
 
-    async def _ends(self) -> Mapping[TopicPartition, int]:
+    async def of_group(self, group: str) -> Mapping[str, int]:
+        """The same of one group, by topic.
+
+        Raises:
+            Transient: the broker was not reached in time.
+        """
+        committed = await self._topics.committed(group)
+        return self._behind(self._groups[group], committed, await self._ends([group]))
+
+    def _behind(
+        self,
+        topics: Sequence[str],
+        committed: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
+    ) -> Mapping[str, int]:
+        return {
+            topic: sum(
+                ends[place] - committed.get(place, 0)
+                for number in range(self._partitions)
+                for place in (TopicPartition(topic, number),)
+            )
+            for topic in topics
+        }
+
+    async def _ends(self, groups: Iterable[str]) -> Mapping[TopicPartition, int]:
         settings = self._settings
-        names = dict.fromkeys(topic for topics in self._groups.values() for topic in topics)
-        places = [
-            settings.partition(TopicPartition(name, number))
-            for name in names
-            for number in range(self._partitions)
-        ]
         try:
             if self._reader is None:
-                reader = reading(settings, places)
+                reader = reading(settings, self._places(self._groups))
                 self._reader = await self._connection.enter_async_context(reader)
-            ends = await within(settings.connect_us, self._reader.end_offsets(places))
+            asked = self._reader.end_offsets(self._places(groups))
+            ends = await within(settings.connect_us, asked)
         except KAFKA_ERRORS as error:
             await self._drop()
             raise mapped(error, "lag") from error
         return {settings.own(place): offset for place, offset in ends.items()}
+
+    def _places(self, groups: Iterable[str]) -> list[BrokerPartition]:
+        """Every partition that one of the groups reads."""
+        names = dict.fromkeys(topic for group in groups for topic in self._groups[group])
+        return [
+            self._settings.partition(TopicPartition(name, number))
+            for name in names
+            for number in range(self._partitions)
+        ]
 
     async def _drop(self) -> None:
         """Disconnect; the next look connects anew."""

@@ -43,6 +43,10 @@ select 'transaction', count(*) from pg_stat_activity
         and state like 'idle in transaction%' and backend_type = 'client backend'
 """
 
+_BACKLOG: Final = """
+select count(*), coalesce(now_us() - min(time_us), 0) from outbox where published_us is null
+"""
+
 _rows_of: Final = msgspec.json.Decoder(list[Any]).decode
 
 
@@ -87,3 +91,9 @@ async def stored_subjects(connection: Any) -> AsyncIterator[str]:
     async with connection.transaction(readonly=True):
         async for row in connection.cursor("select lab_subject from orders", prefetch=2_000):
             yield row[0]
+
+
+async def outbox_backlog(connection: Any) -> tuple[int, int]:
+    """How many events are not published, and how old the oldest is by the server's clock, in us."""
+    count, age_us = await connection.fetchrow(_BACKLOG)
+    return count, max(age_us, 0)

@@ -31,12 +31,13 @@ from lab.runtime.ids import subject_of
 from lab.settings import Settings
 from lab.stores.postgres import facts as postgres_facts
 from lab.stores.postgres import schema as postgres_schema
-from lab.stores.postgres.errors import VendorErrors
+from lab.stores.postgres.errors import Stage, VendorErrors, to_lab_error
 from lab.stores.postgres.link import PostgresServer, connect, not_ready
 from lab.stores.postgres.store import open_store
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisDedupe, RedisServer
 from lab.wiring.backends.interface import (
+    Backends,
     BusBackend,
     BusClients,
     DedupeBackend,
@@ -125,6 +126,14 @@ class KafkaBackend(BusBackend):
             return await self._watch.lag()
         except LabError:
             return _MANY
+
+    async def lag_of(self, group: str) -> Mapping[str, int]:
+        """Records that the group has not committed, by topic. Used after `prepare`.
+
+        Raises:
+            Transient: the broker was not reached in time.
+        """
+        return await self._watch.of_group(group)
 
     def reader(self) -> TopicReader:
         return self._topics
@@ -216,6 +225,18 @@ class PostgresBackend(StoreBackend):
             await self._hang_up()
             return {"outbox": _MANY, "waiting": _MANY}
         return {"outbox": left["outbox"], "waiting": left["waiting"]}
+
+    async def outbox_backlog(self) -> tuple[int, int]:
+        """Events that are not published, and the age of the oldest in us.
+
+        Raises:
+            Transient, Down: the server cannot be asked now.
+        """
+        try:
+            return await postgres_facts.outbox_backlog(await self._look())
+        except VendorErrors as error:
+            await self._hang_up()
+            raise to_lab_error(error, Stage.READ, self._server.where) from error
 
     async def survey(self) -> Survey:
         try:
@@ -328,3 +349,11 @@ class HttpThirdParties(ThirdPartiesBackend):
 
     async def remove(self) -> None:
         """Nothing: its file belongs to the folder of the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealBackends(Backends):
+    """All parts of one run, none of them in this process; more is known of those made here."""
+
+    bus: KafkaBackend
+    store: PostgresBackend

@@ -1,6 +1,6 @@
 """How a process is, over HTTP: alive, and ready for work.
 
-Not here: the API's own answers to the same questions (`lab.api`).
+Not here: the API's own answers to the same questions (`lab.api`), metrics (`process_metrics`).
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping

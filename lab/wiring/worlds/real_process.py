@@ -27,6 +27,7 @@ from lab.history.journal import Journal
 from lab.history.pen import Pen
 from lab.history.recorder import Write
 from lab.observe.ecs import log_to_stderr
+from lab.observe.live import Live
 from lab.patterns.drain import ExitAtOnce, ShutdownReport
 from lab.ports.clock import Clock
 from lab.ports.ids import Ids
@@ -36,14 +37,20 @@ from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import http_server
 from lab.runtime.ids import SeededIds, TimeOrderedIds
-from lab.wiring.backends.interface import Backends
 from lab.wiring.backends.memory_servers import make_third_parties
-from lab.wiring.backends.real import HttpThirdParties, KafkaBackend, PostgresBackend, RedisBackend
+from lab.wiring.backends.real import (
+    HttpThirdParties,
+    KafkaBackend,
+    PostgresBackend,
+    RealBackends,
+    RedisBackend,
+)
 from lab.wiring.policy import Policy
 from lab.wiring.ports import make_life
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import counted, health_app
+from lab.wiring.worlds.process_metrics import Meter
 from lab.wiring.worlds.stall_watch import write_stalls
 
 READY: Final = "ready"
@@ -113,11 +120,8 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
     signals = _Signals(assignment)
     async with AsyncExitStack() as stack:
         clock, host = SystemClock(), AsyncHost(signals.fail)
-        write: Write | None = None
-        if assignment.journal:
-            journal = Journal(Path(assignment.journal), on_failure=signals.fail)
-            stack.callback(journal.close)
-            write = journal.write
+        meter = None if assignment.port is None else Meter(assignment)
+        write = _make_live(assignment, signals, stack, meter).write
         pen = Pen(process=assignment.process, now=clock.now_us, write=write)
         plan = _make_plan(assignment, clock, stack)
         policy = _make_policy(assignment, plan)
@@ -139,7 +143,9 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
             for backend in backends.all:
                 await backend.prepare(stack)
         program = await make_program(life, assignment.as_role, backends, policy, _ids(assignment))
-        await _answer(assignment, program, signals, stack)
+        if meter is not None:
+            meter.watch(program, None if assignment.is_supervised else backends, stack)
+            await _answer(assignment, program, meter, signals, stack)
         if assignment.is_healed:
             program.healed()
         signals.on_heal(program.healed)
@@ -158,6 +164,18 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         again = None if assignment.is_supervised else signals
         report = await _end(program, again, log)
         _note_life(pen, "aborted" if report.is_aborted else "stopped")
+
+
+def _make_live(
+    assignment: Assignment, signals: "_Signals", stack: AsyncExitStack, meter: Meter | None
+) -> Live:
+    """Who is handed the entries of this process while it works."""
+    journal: Write | None = None
+    if assignment.journal:
+        file = Journal(Path(assignment.journal), on_failure=signals.fail)
+        stack.callback(file.close)
+        journal = file.write
+    return Live(journal, [] if meter is None else [meter.metrics])
 
 
 def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
@@ -207,16 +225,18 @@ async def _be_third_parties(assignment: Assignment, log: logging.Logger) -> None
     async with AsyncExitStack() as stack:
         plan = _make_plan(assignment, clock, stack)
         ledger = stack.enter_context(ledger_file(Path(assignment.ledger), clock=clock))
+        meter = Meter(assignment)
         third = make_third_parties(
             assignment.policies(),
             KeyedChance(assignment.seed or 0),
             now_us=clock.now_us,
-            write=ledger.write,
+            write=Live(ledger.write, [meter.metrics]).write,
         )
         faults = ProviderFaults(plan) if ProviderFaults.is_wanted(plan) else None
         front = make_front(third.all, ledger=ledger, clock=clock, faults=faults)
+        app = meter.around(front, is_timed=True)
         server = await stack.enter_async_context(
-            http_server(front, host=assignment.host, port=assignment.port or 0)
+            http_server(app, host=assignment.host, port=assignment.port or 0)
         )
         signals.url = server.url
         _say_ready(assignment, log, signals.url)
@@ -230,11 +250,11 @@ def make_backends(
     *,
     epoch_us: int = 0,
     blocked: Callable[[], Sequence[str]] = tuple,
-) -> Backends:
+) -> RealBackends:
     """The real servers, as a process or its supervisor uses them."""
     where, settings = assignment.where, policy.settings
     ledger = Path(assignment.ledger) if assignment.ledger else None
-    return Backends(
+    return RealBackends(
         bus=KafkaBackend(where, settings, epoch_us=epoch_us),
         store=PostgresBackend(where, settings, epoch_us=epoch_us, blocked=blocked),
         dedupe=RedisBackend(where, compares_fences=policy.compares_fences),
@@ -243,15 +263,18 @@ def make_backends(
 
 
 async def _answer(
-    assignment: Assignment, program: Program, signals: "_Signals", stack: AsyncExitStack
+    assignment: Assignment,
+    program: Program,
+    meter: Meter,
+    signals: "_Signals",
+    stack: AsyncExitStack,
 ) -> None:
-    """Answer over HTTP, if that was asked for: orders, or how the process is."""
-    if assignment.port is None:
-        return
+    """Answer over HTTP: orders, or how the process is."""
     api = program.api
     app = health_app(lambda: signals.is_ready) if api is None else counted(api)
+    app = meter.around(app, is_timed=api is not None)
     server = await stack.enter_async_context(
-        http_server(app, host=assignment.host, port=assignment.port)
+        http_server(app, host=assignment.host, port=assignment.port or 0)
     )
     signals.url = server.url
 

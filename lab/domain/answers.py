@@ -1,0 +1,76 @@
+"""The bodies of the API's answers, and every problem that it may answer with.
+
+Not here: the body of a request (`request`), HTTP itself (`lab.api`), the document that describes
+both (`lab.openapi`).
+
+Source: RFC 9457 (problem details).
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from lab.domain.order import OrderState
+from lab.domain.request import Refusal
+
+PROBLEM: Final = "urn:lab:problem:"
+"""Every problem type begins with it."""
+SHED: Final = PROBLEM + "shed"
+"""Type of a 503 that says: nothing was stored."""
+INDETERMINATE: Final = PROBLEM + "indeterminate"
+"""Type of a 503 that says: it may have been stored; ask again under the same key."""
+
+PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
+    "malformed-json": (400, "the body is no JSON in UTF-8"),
+    "idempotency-key-invalid": (400, "the Idempotency-Key is none, or there are two"),
+    "subject-invalid": (400, "the subject of a lab run is none"),
+    "not-found": (404, "there is no such order, or nothing at this path"),
+    "method-not-allowed": (405, "the method is not for this path; Allow names those that are"),
+    "too-late": (409, "the order can be cancelled no more"),
+    "idempotency-key-running": (409, "a request with this Idempotency-Key is running"),
+    "order-exists": (409, "there is an order of this id"),
+    "body-too-large": (413, "the body has too many bytes"),
+    "order-too-large": (413, "the order's event would be too large to be published"),
+    "media-type": (415, "the body is not application/json in UTF-8"),
+    "order-refused": (422, "the order is none; `errors` has every reason"),
+    "idempotency-key-reused": (422, "this Idempotency-Key was used for another body"),
+    "internal": (500, "a mistake of ours; it may have been stored"),
+    "shed": (503, "nothing was stored; ask again after Retry-After"),
+    "indeterminate": (503, "it may have been stored; ask again under the same Idempotency-Key"),
+}
+"""Status and meaning of each problem, by its type without `PROBLEM`."""
+
+
+class CreatedOrder(msgspec.Struct, frozen=True, gc=False):
+    """An order was taken."""
+
+    order_id: str
+    state: Literal["PENDING"]
+
+
+class OrderView(msgspec.Struct, frozen=True, gc=False):
+    """An order as it stands now. `version` begins at 1 and grows by 1 with each change of state."""
+
+    order_id: str
+    state: OrderState
+    version: int
+    currency: str
+    amount_cents: int
+
+
+class CancelledOrder(msgspec.Struct, frozen=True, gc=False):
+    """An order is cancelled, by this request or an earlier one."""
+
+    order_id: str
+    state: Literal["CANCELLED"] = "CANCELLED"
+
+
+class Problem(msgspec.Struct, frozen=True, gc=False):
+    """An answer other than success. `errors` are the reasons against an order, field by field."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Refusal] | msgspec.UnsetType = msgspec.UNSET

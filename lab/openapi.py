@@ -1,0 +1,282 @@
+"""The orders API as a document for programs: OpenAPI 3.1, made from the types that it speaks.
+
+Shapes come from the types of requests and answers, limits from the constants that refuse what is
+beyond them. What no schema can say (a sum of items, a body in bytes) stands in a description. Not
+here: serving it (`lab.api`).
+
+Source: OpenAPI Specification 3.1.1, RFC 9457.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from lab.domain.answers import (
+    PROBLEM,
+    PROBLEMS,
+    CancelledOrder,
+    CreatedOrder,
+    OrderView,
+    Problem,
+)
+from lab.domain.order import Item
+from lab.domain.request import (
+    AMOUNT_CENTS_MAX,
+    BODY_BYTES_MAX,
+    CURRENCIES,
+    ITEMS_MAX,
+    KEY_LENGTH_MAX,
+    TEXT_MAX,
+    OrderRequest,
+    Refusal,
+)
+
+VERSION: Final = "1"
+"""Of the API; a change that a client could notice raises it."""
+
+Schema = dict[str, Any]
+
+# No NUL; and not blank: Python's blanks and those of a regular expression are not quite the same.
+_TEXT: Final = r"^[^\u0000]*$"
+_FILLED: Final = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
+
+_WHOLE: Final = "Written without fraction or exponent: 2, not 2.0."
+
+_LIMITS: Final[Mapping[str, Mapping[str, Schema]]] = {
+    "OrderRequest": {
+        "customer_id": {"minLength": 1, "maxLength": TEXT_MAX, "pattern": _FILLED},
+        "country": {"maxLength": TEXT_MAX, "pattern": _TEXT},
+        "currency": {"enum": sorted(CURRENCIES), "description": "A code of ISO 4217."},
+        "items": {
+            "minItems": 1,
+            "maxItems": ITEMS_MAX,
+            "description": f"Together they cost at most {AMOUNT_CENTS_MAX} minor units.",
+        },
+    },
+    "Item": {
+        "sku": {"minLength": 1, "maxLength": TEXT_MAX, "pattern": _FILLED},
+        "quantity": {"minimum": 1, "maximum": AMOUNT_CENTS_MAX, "description": _WHOLE},
+        "unit_price_cents": {"minimum": 1, "maximum": AMOUNT_CENTS_MAX, "description": _WHOLE},
+    },
+    "OrderView": {"version": {"minimum": 1}, "amount_cents": {"minimum": 1}},
+}
+"""What the types do not say, by schema and property."""
+
+_KEY: Final[Schema] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Names this wish: sent again under the same key it gets the same answer, and "
+    "there is one order. Without it every request is a wish of its own.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": KEY_LENGTH_MAX,
+        "pattern": r"^[!-~]([ -~]*[!-~])?$",
+    },
+}
+_SUBJECT: Final[Schema] = {
+    "name": "lab-subject",
+    "in": "header",
+    "description": "For runs of the lab only: which order of the workload this is.",
+    "schema": {"type": "string", "maxLength": 32, "pattern": r"^([0-9]+\.[0-9]+)?$"},
+}
+_ID: Final[Schema] = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "The `order_id` of the answer that took the order.",
+    "schema": {"type": "string", "maxLength": 64, "pattern": r"^[0-9A-Za-z-][0-9A-Za-z.-]*$"},
+}
+_RETRY_AFTER: Final[Schema] = {
+    "description": "Seconds until it is worth asking again.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+_LOCATION: Final[Schema] = {
+    "description": "Where the order can be looked at.",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^/orders/"},
+}
+_LINKS: Final[Schema] = {
+    name: {"operationId": name, "parameters": {"id": "$response.body#/order_id"}}
+    for name in ("getOrder", "cancelOrder")
+}
+
+
+class Operation(NamedTuple):
+    """One route: what it takes, and all that it may answer. The name is its operationId."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    status: int
+    answer: Schema
+    problems: Sequence[str]
+    parameters: Sequence[Schema] = ()
+    takes_order: bool = False
+
+
+def _ref(type_: type) -> Schema:
+    return {"$ref": f"#/components/schemas/{type_.__name__}"}
+
+
+def _status(word: str) -> Schema:
+    return {
+        "type": "object",
+        "properties": {"status": {"const": word}},
+        "required": ["status"],
+    }
+
+
+_STORE: Final = ("internal", "shed", "indeterminate")
+
+OPERATIONS: Final = (
+    Operation(
+        "createOrder",
+        "post",
+        "/orders",
+        "Take an order",
+        201,
+        _ref(CreatedOrder),
+        (
+            "malformed-json",
+            "idempotency-key-invalid",
+            "subject-invalid",
+            "idempotency-key-running",
+            "order-exists",
+            "body-too-large",
+            "order-too-large",
+            "media-type",
+            "order-refused",
+            "idempotency-key-reused",
+            *_STORE,
+        ),
+        parameters=(_KEY, _SUBJECT),
+        takes_order=True,
+    ),
+    Operation(
+        "getOrder",
+        "get",
+        "/orders/{id}",
+        "Look at an order",
+        200,
+        _ref(OrderView),
+        ("not-found", *_STORE),
+        parameters=(_ID,),
+    ),
+    Operation(
+        "cancelOrder",
+        "post",
+        "/orders/{id}/cancel",
+        "Cancel an order that is not paid; asking again changes nothing",
+        200,
+        _ref(CancelledOrder),
+        ("not-found", "too-late", *_STORE),
+        parameters=(_ID,),
+    ),
+    Operation("isAlive", "get", "/health", "Ask whether it runs", 200, _status("ok"), ()),
+    Operation(
+        "isReady",
+        "get",
+        "/ready",
+        "Ask whether new orders are taken",
+        200,
+        _status("ready"),
+        ("shed",),
+    ),
+    Operation(
+        "getOpenapi",
+        "get",
+        "/openapi.json",
+        "Get this document",
+        200,
+        {"type": "object", "required": ["openapi", "info", "paths"]},
+        (),
+    ),
+)
+
+
+@cache
+def openapi_document() -> bytes:
+    """The document, with line ends for people."""
+    paths: dict[str, Schema] = {}
+    for one in OPERATIONS:
+        paths.setdefault(one.path, {})[one.method] = _operation(one)
+    document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Orders of the pulse-lab",
+            "version": VERSION,
+            "description": "Takes orders, and tells what became of them. Every refusal is a "
+            "problem (RFC 9457) whose `type` says what to do.",
+        },
+        "paths": paths,
+        "components": {"schemas": _schemas(), "headers": {"RetryAfter": _RETRY_AFTER}},
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def _schemas() -> Mapping[str, Schema]:
+    """The schema of every type by its name, with the limits in it."""
+    types = (OrderRequest, Item, CreatedOrder, OrderView, CancelledOrder, Problem, Refusal)
+    _, found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    for name, limits in _LIMITS.items():
+        properties = found[name]["properties"]
+        for field, limit in limits.items():
+            properties[field] |= limit
+    return found
+
+
+def _operation(one: Operation) -> Schema:
+    answers: dict[str, Schema] = {str(one.status): _success(one)}
+    by_status: dict[int, list[str]] = {}
+    for problem in one.problems:
+        by_status.setdefault(PROBLEMS[problem][0], []).append(problem)
+    for status, problems in sorted(by_status.items()):
+        answers[str(status)] = _refusal(status, problems)
+    operation: Schema = {"operationId": one.name, "summary": one.summary}
+    if one.parameters:
+        operation["parameters"] = list(one.parameters)
+    if one.takes_order:
+        operation["requestBody"] = {
+            "required": True,
+            "description": f"At most {BODY_BYTES_MAX} bytes of UTF-8.",
+            "content": {"application/json": {"schema": _ref(OrderRequest)}},
+        }
+    return operation | {"responses": answers}
+
+
+def _success(one: Operation) -> Schema:
+    response: Schema = {
+        "description": "Done.",
+        "content": {"application/json": {"schema": one.answer}},
+    }
+    if one.takes_order:
+        response |= {"description": "Taken.", "headers": {"Location": _LOCATION}, "links": _LINKS}
+    return response
+
+
+def _refusal(status: int, problems: Sequence[str]) -> Schema:
+    response: Schema = {
+        "description": "; ".join(f"`{one}`: {PROBLEMS[one][1]}" for one in problems) + ".",
+        "content": {
+            "application/problem+json": {
+                "schema": {
+                    "allOf": [
+                        _ref(Problem),
+                        {
+                            "properties": {
+                                "type": {"enum": [PROBLEM + one for one in problems]},
+                                "status": {"const": status},
+                            }
+                        },
+                    ]
+                }
+            }
+        },
+    }
+    if status in (409, 503):
+        response["headers"] = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
+    return response

@@ -1,0 +1,197 @@
+"""The document of the API, and the running API driven from it: what it says is what happens."""
+
+import ast
+import asyncio
+import inspect
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import CHECKS
+
+import lab.api
+from lab.api import make_app
+from lab.cli.reference import FOLDER
+from lab.domain.answers import PROBLEM, PROBLEMS
+from lab.domain.request import parse_order
+from lab.openapi import OPERATIONS, openapi_document
+from lab.runtime.asgi_call import call
+from lab.runtime.http_server import http_server
+from lab.runtime.ids import TimeOrderedIds
+from tests.kit.order_world import World, make_desk
+from tests.kit.virtual_steps import run
+
+DOCUMENT: dict[str, Any] = json.loads(openapi_document())
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+FRACTION = "not a number with a fraction or exponent"
+CLIENT = schemathesis.openapi.from_dict(DOCUMENT)
+"""The same, for a client that asks for nothing that is forbidden."""
+CLIENT.config.generation.update(modes=[schemathesis.GenerationMode.POSITIVE])
+EXAMPLES = 30
+CHOSEN = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+def make_orders_app() -> Any:
+    """The app over stores in memory, with ids as in the standing system."""
+    return make_app(
+        make_desk(World(), ids=TimeOrderedIds()),
+        is_ready=lambda: True,
+        admits=lambda: True,
+        subject_header="lab-subject",
+    )
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The API on loopback, in a thread of its own; its address."""
+    url: list[str] = []
+    is_up = threading.Event()
+    over: list[Any] = []
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        over.extend((asyncio.get_running_loop(), stop))
+        async with http_server(make_orders_app()) as server:
+            url.append(server.url)
+            is_up.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert is_up.wait(10)
+        yield url[0]
+    finally:
+        loop, stop = over
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[str]:
+    with served() as url:
+        yield url
+
+
+def routes() -> set[tuple[str, str]]:
+    """Method and path of every route of the running app."""
+    router = make_orders_app().app._router
+    return {
+        (method.lower(), route.path)
+        for route in router.routes
+        for method in route.methods - {"HEAD"}
+    }
+
+
+def test_the_document_names_every_route_and_no_other() -> None:
+    named = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+
+    assert named == routes()
+
+
+def test_every_problem_is_an_answer_of_some_route() -> None:
+    answered = {problem for one in OPERATIONS for problem in one.problems}
+
+    # The router answers it for any other method.
+    assert answered | {"method-not-allowed"} == set(PROBLEMS)
+
+
+def test_every_problem_has_the_status_that_the_code_gives_it() -> None:
+    tree = ast.parse(inspect.getsource(lab.api))
+    names = {"SHED": "shed", "INDETERMINATE": "indeterminate"}
+    given = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Name("_Problem"), args=[ast.Constant(status), ast.Constant(name), *_]
+            ):
+                given[name] = status
+            case ast.Call(
+                func=ast.Name("_Problem"), args=[ast.Constant(status), ast.Name(name), *_]
+            ):
+                given[names[name]] = status
+            case _:
+                pass
+
+    assert given == {name: status for name, (status, _) in PROBLEMS.items()}
+
+
+def test_the_document_is_served_as_it_is_committed() -> None:
+    answer = run(call(make_orders_app(), "GET", "/openapi.json"))
+
+    assert (answer.status, dict(answer.headers)["content-type"]) == (200, "application/json")
+    assert answer.body == (FOLDER / "openapi.json").read_bytes()
+
+
+def test_the_limits_are_those_that_refuse() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    text, items = (
+        schemas["Item"]["properties"]["sku"],
+        schemas["OrderRequest"]["properties"]["items"],
+    )
+    line = {"sku": "x" * text["maxLength"], "quantity": 1, "unit_price_cents": 1}
+    order = {"customer_id": "C1", "currency": "EUR", "items": [line] * items["maxItems"]}
+
+    def refused(**changes: Any) -> bool:
+        return isinstance(parse_order(json.dumps(order | changes).encode()), list)
+
+    assert not refused()
+    assert refused(items=[line] * (items["maxItems"] + 1))
+    assert refused(items=[line | {"sku": line["sku"] + "x"}])
+
+
+def is_beyond_a_schema(answer: Any) -> bool:
+    """Whether it refuses only what no schema can: a sum, a used key, 2.0 for the integer 2."""
+    if answer.status_code != 422:
+        return False
+    problem = answer.json()
+    return problem["type"] == PROBLEM + "idempotency-key-reused" or all(
+        refusal["reason"] == "amount_too_large" or refusal["message"].endswith(FRACTION)
+        for refusal in problem["errors"]
+    )
+
+
+def unsaid_of(answer: Any) -> list[Any]:
+    """The checks that do not hold for this answer."""
+    return [CHECKS.get_one("positive_data_acceptance")] if is_beyond_a_schema(answer) else []
+
+
+@pytest.mark.slow
+@SCHEMA.parametrize()
+@CHOSEN
+def test_what_the_document_allows_and_forbids_is_what_the_api_does(
+    case: schemathesis.Case[Any], api: str
+) -> None:
+    answer = case.call(base_url=api)
+    case.validate_response(answer, excluded_checks=unsaid_of(answer))
+
+
+@pytest.mark.slow
+def test_an_order_is_looked_at_and_cancelled_by_the_links_of_its_answer(api: str) -> None:
+    met: Counter[tuple[str, int]] = Counter()
+
+    class Client(CLIENT.as_state_machine()):  # type: ignore[misc] # made from the document
+        def get_call_kwargs(self, case: schemathesis.Case[Any]) -> dict[str, Any]:  # noqa: ARG002
+            return {"base_url": api}
+
+        def validate_response(self, response: Any, case: schemathesis.Case[Any], **_: Any) -> None:
+            met[case.operation.label, response.status_code] += 1
+            case.validate_response(response, excluded_checks=unsaid_of(response))
+
+    Client.run(settings=settings(CHOSEN, max_examples=8, stateful_step_count=8))
+
+    assert met["GET /orders/{id}", 200]
+    assert met["POST /orders/{id}/cancel", 200]
