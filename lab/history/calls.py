@@ -53,6 +53,24 @@ class HttpEndEntry(NamedTuple):
     answer: str
 
 
+class RequestEntry(NamedTuple):
+    """The API has answered a request, or will not any more. Only real processes write it.
+
+    Attributes:
+        op: `create`, `cancel`, or another route.
+        status: of the answer, 0 without one.
+        took_us: since the request came.
+    """
+
+    kind: Literal["request"]
+    t_us: int
+    process: str
+    subject: str
+    op: str
+    status: int
+    took_us: int
+
+
 # ---- publishing
 
 

@@ -81,6 +81,7 @@ CALLS: Final[Mapping[str, type[NamedTuple]]] = {
     "breaker": calls.BreakerEntry,
     "drained": calls.DrainedEntry,
     "acted": calls.ActedEntry,
+    "request": calls.RequestEntry,
     "stalled": calls.StalledEntry,
 }
 """The type of each kind of call."""

@@ -1,4 +1,4 @@
-"""What can be seen of a process while it works: documents in a file, lines on standard error.
+"""What can be seen of a process while it works: spans in a file, lines in its log.
 
 The spans of one piece of work are written together, in one `write(2)`, when the outermost of them
 has ended: a SIGKILL costs what was open and nothing else, and a trace never holds a span whose
@@ -7,9 +7,7 @@ parent died with its process. Not here: the fold (`process_view`), and the reade
 """
 
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -30,17 +28,25 @@ _LEVELS: Final[dict[Level, int]] = {
 }
 _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
+_OF_THE_HANDLER: Final = frozenset(
+    {"@timestamp", "data_stream", "ecs", "host", "log", "message", "service"}
+)
+"""Fields that the handler of the log writes itself: a field given twice loses the line."""
+_INSIDE_OF_THE_HANDLER: Final = {"event": "dataset", "labels": "run_id"}
+
 
 class LiveView:
     """A sink of the entries of one real process.
 
+    Orders that go well leave no line in the log; their spans go to `write` alone.
+
     Args:
         process: the process life.
+        service: its role.
         traces: see `Traces`.
         epoch_us: microseconds since 1970 at which the history's clock showed 0.
         origin: of every document.
-        write: takes the bytes of one or more whole lines; None: spans and lines go nowhere else
-            but to the log.
+        write: takes the spans, one or more whole lines at a time; None: nobody wants them.
         log: says the log lines.
     """
 
@@ -48,17 +54,20 @@ class LiveView:
         self,
         process: str,
         *,
+        service: str,
         traces: Traces,
         epoch_us: int,
         origin: Origin,
-        write: Callable[[bytes], object] | None,
+        write: Callable[[str], object] | None,
         log: logging.Logger,
     ) -> None:
         self._origin = origin
         self._write = write
         self._log = log
         self._inside: dict[str, list[Span]] = {}
-        self._view = ProcessView(process, traces=traces, epoch_us=epoch_us, emit=self._seen)
+        self._view = ProcessView(
+            process, service=service, traces=traces, epoch_us=epoch_us, emit=self._seen
+        )
 
     def take(self, entry: Entry) -> None:
         """The next entry."""
@@ -81,49 +90,13 @@ class LiveView:
 
     def _say(self, line: LogLine) -> None:
         document = line_document(line, self._origin)
-        if self._write is not None:
-            self._put([document])
         fields = {name: value for name, value in document.items() if name not in _OF_THE_HANDLER}
+        for name, inside in _INSIDE_OF_THE_HANDLER.items():
+            part = fields.get(name)
+            if isinstance(part, dict):
+                fields[name] = {key: value for key, value in part.items() if key != inside}
         self._log.log(_LEVELS[line.level], line.message, extra=fields)
 
     def _put(self, documents: list[Document]) -> None:
         assert self._write is not None
-        self._write(_encode_lines(documents))
-
-
-_OF_THE_HANDLER: Final = frozenset({"@timestamp", "log", "message", "ecs", "service"})
-"""Fields that the handler of the log writes itself."""
-
-
-class TelemetryFile:
-    """A file of documents, appended to with one `write(2)` at a time.
-
-    A disk that is full costs documents and not the process; that is said once.
-
-    Args:
-        path: a new file: a path is given to one process life only.
-        log: says that documents are lost.
-    """
-
-    def __init__(self, path: Path, log: logging.Logger) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._path = path
-        self._log = log
-        self._lost = False
-
-    def write(self, lines: bytes) -> None:
-        """Append whole lines."""
-        try:
-            written = os.write(self._file, lines)
-        except OSError as bad:
-            written = 0
-            why = str(bad.strerror)
-        else:
-            why = "only a part of it was written"
-        if written != len(lines) and not self._lost:
-            self._lost = True
-            self._log.error("spans and log lines are lost: cannot write %s: %s", self._path, why)
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        self._write(_encode_lines(documents).decode())

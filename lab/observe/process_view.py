@@ -48,6 +48,7 @@ class ProcessView:
 
     Args:
         process: its name, such as `payment-1#2`.
+        service: its role; "": as its name says.
         traces: see `Traces`.
         epoch_us: microseconds since 1970 at which the history's clock showed 0.
         emit: see `Emit`.
@@ -58,13 +59,14 @@ class ProcessView:
         self,
         process: str,
         *,
+        service: str = "",
         traces: Traces,
         epoch_us: int,
         emit: Emit,
         sent: "Sent | None" = None,
     ) -> None:
         self.process = process
-        self.service = service_of(process)
+        self.service = service or service_of(process)
         self._epoch_us = epoch_us
         self._traces = traces
         self._sent = sent or Sent()

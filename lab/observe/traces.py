@@ -6,7 +6,6 @@ agree on it, and the same history gives the same spans each time.
 Source: W3C Trace Context, `traceparent`.
 """
 
-from collections import OrderedDict
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Protocol
@@ -38,47 +37,31 @@ class Traces(Protocol):
 
 
 class TraceparentOf(Protocol):
-    """The traceparent under which an order of a lab run is created."""
+    """The traceparent under which an order is created."""
 
     def __call__(self, lab_subject: str, /) -> str:
         """See `lab.ports.ids.Ids.traceparent`."""
         ...
 
 
-class TracesOfRun(Traces):
-    """The traces of a lab run: there a traceparent is a function of seed and subject."""
+class ComputedTraces(Traces):
+    """The traces of orders: their traceparent is a function of their subject.
 
-    has_client = True
+    Args:
+        traceparent_of: of a lab run, where it depends on the seed, or of a standing system.
+        has_client: see `Traces`.
+        sees_requests: see `Traces`.
+    """
 
-    def __init__(self, traceparent_of: TraceparentOf, *, sees_requests: bool) -> None:
+    def __init__(
+        self, traceparent_of: TraceparentOf, *, has_client: bool, sees_requests: bool
+    ) -> None:
+        self.has_client = has_client
         self.sees_requests = sees_requests
         self._of = lru_cache(maxsize=REMEMBERED_MAX)(lambda who: trace_of(traceparent_of(who)))
 
     def of(self, subject: str) -> str:
         return self._of(subject) if subject else ""
-
-
-class LearnedTraces(Traces):
-    """The traces of a standing system: read off the events that come by; the youngest are kept."""
-
-    has_client = False
-    sees_requests = True
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[str, str] = OrderedDict()
-
-    def learn(self, subject: str, traceparent: str) -> None:
-        """Remember the trace of an order."""
-        known = self._known
-        if subject in known:
-            known.move_to_end(subject)
-        elif trace_id := trace_of(traceparent):
-            known[subject] = trace_id
-            if len(known) > REMEMBERED_MAX:
-                known.popitem(last=False)
-
-    def of(self, subject: str) -> str:
-        return self._known.get(subject, "")
 
 
 def trace_of(traceparent: str) -> str:

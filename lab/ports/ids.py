@@ -16,5 +16,9 @@ class Ids(Protocol):
         ...
 
     def traceparent(self, lab_subject: str) -> str:
-        """A new W3C traceparent."""
+        """The W3C traceparent of an order: a function of its subject, so anybody can compute it.
+
+        Args:
+            lab_subject: `ordinal.send` in a lab run, else the order's id.
+        """
         ...

@@ -5,6 +5,7 @@ Outside of lab runs ids are the usual ones.
 """
 
 import hashlib
+import re
 import secrets
 import time
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from lab.domain.order import OrderId
 from lab.ports.ids import Ids
 
+_UUID: Final = re.compile("[0-9a-f]{32}")
 _DIGITS: Final = 16
 """Of the part of an order id before its subject; a UUID has half as many before its first dash."""
 
@@ -50,9 +52,12 @@ class TimeOrderedIds(Ids):
         text = f"{bits:032x}"
         return OrderId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
 
-    def traceparent(self, lab_subject: str) -> str:  # noqa: ARG002 - as above
-        drawn = secrets.token_hex(24)
-        return f"00-{drawn[:32]}-{drawn[32:]}-01"
+    def traceparent(self, lab_subject: str) -> str:
+        digits = lab_subject.replace("-", "").lower()
+        hashed = hashlib.blake2b(lab_subject.encode("utf-8", "replace"), digest_size=24).hexdigest()
+        # A UUID is a trace id as it is: whoever holds an order finds its trace.
+        trace = digits if _UUID.fullmatch(digits) else hashed[:32]
+        return f"00-{trace}-{hashed[32:]}-01"
 
 
 def subject_of(order_id: str) -> str:

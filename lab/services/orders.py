@@ -68,7 +68,7 @@ class OrdersUseCases:
             order: as `body` asks for it.
             body: of the request, verbatim; the key stands for it.
             key: the client's Idempotency-Key, "" if it sent none.
-            lab_subject: `ordinal.send` in a lab run, else "".
+            lab_subject: `ordinal.send` in a lab run, else "": then the order's id is its subject.
 
         Raises:
             TooLarge: its event would not fit a record; nothing was stored.
@@ -76,7 +76,8 @@ class OrdersUseCases:
             Indeterminate: it may have been stored.
         """
         order_id = self.ids.order_id(lab_subject)
-        traceparent = self.ids.traceparent(lab_subject)
+        subject = lab_subject or order_id
+        traceparent = self.ids.traceparent(subject)
         event = derive(
             OrderCreated(
                 order_id=order_id,
@@ -91,17 +92,17 @@ class OrdersUseCases:
             traceparent=traceparent,
             sequence=1,
             time_us=self.clock.wall_us(),
-            lab_subject=lab_subject,
+            lab_subject=subject,
         )
         self._refuse_too_large(len(event.data))
         unit = Unit(
             by="api",
             order_id=order_id,
-            lab_subject=lab_subject,
+            lab_subject=subject,
             create=Create(
                 id=order_id,
                 order=order,
-                lab_subject=lab_subject,
+                lab_subject=subject,
                 expiry_us=self.expiry_us,
                 traceparent=traceparent,
             ),

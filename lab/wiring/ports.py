@@ -184,11 +184,16 @@ def _recorded(ports: Ports, pen: Pen) -> Ports:
         outbox=ports.outbox,
         starts=ports.starts,
         key_retry=ports.key_retry,
-        customers=RecordedCustomers(ports.customers, pen=pen, subject_of=subject_of),
+        customers=RecordedCustomers(ports.customers, pen=pen, subject_of=_named_in_history),
         dedupe=RecordedDedupe(ports.dedupe, pen=pen),
         publisher=RecordedPublisher(ports.publisher, pen=pen),
-        warehouse=RecordedWarehouse(ports.warehouse, pen=pen, subject_of=subject_of),
-        antifraud=RecordedAntifraud(ports.antifraud, pen=pen, subject_of=subject_of),
-        gateway=RecordedGateway(ports.gateway, pen=pen, subject_of=subject_of),
-        mailer=RecordedMailer(ports.mailer, pen=pen, subject_of=subject_of),
+        warehouse=RecordedWarehouse(ports.warehouse, pen=pen, subject_of=_named_in_history),
+        antifraud=RecordedAntifraud(ports.antifraud, pen=pen, subject_of=_named_in_history),
+        gateway=RecordedGateway(ports.gateway, pen=pen, subject_of=_named_in_history),
+        mailer=RecordedMailer(ports.mailer, pen=pen, subject_of=_named_in_history),
     )
+
+
+def _named_in_history(order_id: str) -> str:
+    """The order as entries name it: `ordinal.send` in a lab run, elsewhere its id."""
+    return subject_of(order_id) or order_id

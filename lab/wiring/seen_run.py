@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from lab.history.entries import FIELDS, Entry
+from lab.history.entries import Entry
 from lab.history.history_file import WHOLE_UP_TO
 from lab.history.history_reader import HistoryError, digest_of, read_history
 from lab.history.recorder import Sink
@@ -20,12 +20,10 @@ from lab.observe.ecs_line import line_document
 from lab.observe.fields import Document, Origin
 from lab.observe.model import LogLine, Span
 from lab.observe.run_view import RunView
-from lab.observe.traces import TracesOfRun
+from lab.observe.traces import ComputedTraces
 from lab.report.result import Result
 from lab.runtime.ids import SeededIds
 
-_ANSWERED: Final = "request"
-"""The kind of entry with which an API says that it has answered."""
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _decode: Final = msgspec.json.Decoder(Result).decode
 
@@ -108,11 +106,12 @@ class SeenRun:
         view.close()
         yield from _documents(found, origin)
 
-    def _traces(self) -> TracesOfRun:
-        # Where the API does not say when it has answered, its commit ends the request; to wait for
-        # what never comes would keep the span open until the run is over.
-        sees_requests = self.result.mode == "real" and _ANSWERED in FIELDS
-        return TracesOfRun(SeededIds(self.result.seed).traceparent, sees_requests=sees_requests)
+    def _traces(self) -> ComputedTraces:
+        return ComputedTraces(
+            SeededIds(self.result.seed).traceparent,
+            has_client=True,
+            sees_requests=self.result.mode == "real",
+        )
 
     def _check(self, sinks: tuple[Sink, ...]) -> bool:
         digest, count = digest_of(self.folder / "history.ndjson", *sinks)

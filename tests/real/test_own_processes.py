@@ -156,8 +156,14 @@ def call(url: str, body: object = None) -> dict[str, Any]:
 
 
 @contextmanager
-def running_system(name: str, folder: Path) -> Iterator[Mapping[str, Own]]:
-    """Every service of the file, healthy; removed in the end with all that it made."""
+def running_system(name: str, folder: Path, **more: str) -> Iterator[Mapping[str, Own]]:
+    """Every service of the file, healthy; removed in the end with all that it made.
+
+    Args:
+        name: of the system on the servers.
+        folder: takes the logs.
+        more: further variables.
+    """
     with ExitStack() as stack:
         # Seven at once: none may be given what another one is about to take.
         ports = {service: stack.enter_context(reserved_port()) for service in own_services()}
@@ -167,6 +173,7 @@ def running_system(name: str, folder: Path) -> Iterator[Mapping[str, Own]]:
             "LAB_REDIS_URL": need("redis"),
             "LAB_KAFKA_BOOTSTRAP": need("kafka"),
             "LAB_PROVIDERS_URL": f"http://127.0.0.1:{ports['providers']}",
+            **more,
         }
         stack.callback(remove_all_of, name)
         running = {

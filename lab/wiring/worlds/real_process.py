@@ -18,7 +18,9 @@ from typing import Any, Final
 
 import msgspec
 
+import lab
 from lab.bus.loop.workers import SUBSCRIPTION
+from lab.domain.envelope import H_SUBJECT
 from lab.faults.clock import Step
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.provider import ProviderFaults
@@ -27,7 +29,11 @@ from lab.history.journal import Journal
 from lab.history.pen import Pen
 from lab.history.recorder import Write
 from lab.observe.ecs import log_to_stderr
+from lab.observe.fields import Origin
 from lab.observe.live import Live
+from lab.observe.live_view import LiveView
+from lab.observe.numbered_file import NumberedFile
+from lab.observe.traces import ComputedTraces
 from lab.patterns.drain import ExitAtOnce, ShutdownReport
 from lab.ports.clock import Clock
 from lab.ports.ids import Ids
@@ -51,6 +57,7 @@ from lab.wiring.process.life import Program, make_program
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import counted, health_app
 from lab.wiring.worlds.process_metrics import Meter
+from lab.wiring.worlds.recorded_requests import recorded_requests
 from lab.wiring.worlds.stall_watch import write_stalls
 
 READY: Final = "ready"
@@ -121,7 +128,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
     async with AsyncExitStack() as stack:
         clock, host = SystemClock(), AsyncHost(signals.fail)
         meter = None if assignment.port is None else Meter(assignment)
-        write = _make_live(assignment, signals, stack, meter).write
+        write = _make_live(assignment, signals, stack, meter, log).write
         pen = Pen(process=assignment.process, now=clock.now_us, write=write)
         plan = _make_plan(assignment, clock, stack)
         policy = _make_policy(assignment, plan)
@@ -145,7 +152,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         program = await make_program(life, assignment.as_role, backends, policy, _ids(assignment))
         if meter is not None:
             meter.watch(program, None if assignment.is_supervised else backends, stack)
-            await _answer(assignment, program, meter, signals, stack)
+            await _answer(assignment, program, meter, signals, stack, pen)
         if assignment.is_healed:
             program.healed()
         signals.on_heal(program.healed)
@@ -167,15 +174,40 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
 
 
 def _make_live(
-    assignment: Assignment, signals: "_Signals", stack: AsyncExitStack, meter: Meter | None
+    assignment: Assignment,
+    signals: "_Signals",
+    stack: AsyncExitStack,
+    meter: Meter | None,
+    log: logging.Logger,
 ) -> Live:
-    """Who is handed the entries of this process while it works."""
+    """The readers of the entries of this process while it works."""
     journal: Write | None = None
     if assignment.journal:
         file = Journal(Path(assignment.journal), on_failure=signals.fail)
         stack.callback(file.close)
         journal = file.write
-    return Live(journal, [] if meter is None else [meter.metrics])
+    view = _make_view(assignment, stack, log)
+    return Live(journal, [*([] if meter is None else [meter.metrics]), view])
+
+
+def _make_view(assignment: Assignment, stack: AsyncExitStack, log: logging.Logger) -> LiveView:
+    """Its spans and log lines; spans are kept where a folder for them was named."""
+    clock, spans = SystemClock(), None
+    if assignment.telemetry:
+        spans = NumberedFile(Path(assignment.telemetry), f"{assignment.process}.spans")
+        stack.callback(spans.close)
+    is_run = assignment.seed is not None
+    view = LiveView(
+        assignment.process,
+        service=assignment.group,
+        traces=ComputedTraces(_ids(assignment).traceparent, has_client=is_run, sees_requests=True),
+        epoch_us=clock.wall_us() - clock.now_us(),
+        origin=Origin(run_id=assignment.name, environment="real", version=lab.__version__),
+        write=None if spans is None else spans.write,
+        log=log,
+    )
+    stack.callback(lambda: view.close(clock.now_us()))
+    return view
 
 
 def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
@@ -268,10 +300,14 @@ async def _answer(
     meter: Meter,
     signals: "_Signals",
     stack: AsyncExitStack,
+    pen: Pen,
 ) -> None:
     """Answer over HTTP: orders, or how the process is."""
     api = program.api
-    app = health_app(lambda: signals.is_ready) if api is None else counted(api)
+    if api is None:
+        app = health_app(lambda: signals.is_ready)
+    else:
+        app = recorded_requests(counted(api), pen, H_SUBJECT)
     app = meter.around(app, is_timed=api is not None)
     server = await stack.enter_async_context(
         http_server(app, host=assignment.host, port=assignment.port or 0)

@@ -1,0 +1,164 @@
+"""Traces of the standing system: written by each process while it works, whole in the end."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.observe.ship import ship
+from lab.runtime.clock import SystemClock
+from lab.runtime.http_caller import http_caller
+from tests.kit.real_servers import need
+from tests.real.test_own_processes import (
+    ORDER,
+    ORDER_S_MAX,
+    Own,
+    own_services,
+    running_system,
+    until,
+)
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
+
+TOP = Path(__file__).resolve().parents[2]
+ORDERS = 50
+SERVICES = {"api", "relay", "validation", "payment", "orders", "notification"}
+THIRD_PARTIES = {"warehouse", "antifraud", "payment_gateway", "mailer"}
+Document = dict[str, Any]
+
+
+def post(api: Own, number: int) -> str:
+    """The id of a new order."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{api.port}/orders",
+        json.dumps(ORDER).encode(),
+        {"content-type": "application/json", "idempotency-key": f"order-{number}"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        order_id = json.load(answer)["order_id"]
+    assert isinstance(order_id, str)
+    return order_id
+
+
+def state(api: Own, order_id: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{api.port}/orders/{order_id}", timeout=10) as it:
+        found = json.load(it)["state"]
+    assert isinstance(found, str)
+    return found
+
+
+def spans_in(folder: Path) -> list[Document]:
+    """Every span that the processes have written."""
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob("*.spans.*.ndjson"))
+        for line in path.read_text("utf-8").splitlines()
+    ]
+
+
+def orphans(spans: list[Document]) -> list[str]:
+    """Names of the spans whose parent is not there."""
+    known = {(one["trace"]["id"], one["span"]["id"]) for one in spans if "span" in one}
+    return [
+        str(one.get("transaction", {}).get("name") or one["span"].get("name"))
+        for one in spans
+        if "parent" in one and (one["trace"]["id"], one["parent"]["id"]) not in known
+    ]
+
+
+def restart_of(own: Own, variables: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """The same command once more, as whoever looks after containers would start it."""
+    command = own.process.args
+    assert isinstance(command, list)
+    said = log.open("wb")
+    return subprocess.Popen(
+        [sys.executable, *command[1:]],
+        cwd=log.parent,
+        env={**os.environ, "PYTHONPATH": str(TOP), **variables},  # noqa: TID251 - a shell's part
+        stdin=subprocess.DEVNULL,
+        stdout=said,
+        stderr=said,
+    )
+
+
+def test_each_order_is_one_whole_trace_over_every_process_although_a_worker_was_killed(
+    tmp_path: Path,
+) -> None:
+    telemetry = tmp_path / "telemetry"
+    telemetry.mkdir()
+    name = f"traces_{os.getpid()}"
+    with running_system(name, tmp_path, LAB_TELEMETRY=str(telemetry)) as running:
+        api, worker = running["api"], running["work-payment"]
+        placed = [post(api, number) for number in range(ORDERS // 2)]
+        worker.process.send_signal(signal.SIGKILL)
+        worker.process.wait(timeout=10)
+        placed += [post(api, number) for number in range(ORDERS // 2, ORDERS)]
+        variables = {
+            "LAB_NAME": name,
+            "LAB_POSTGRES_DSN": need("postgres"),
+            "LAB_REDIS_URL": need("redis"),
+            "LAB_KAFKA_BOOTSTRAP": need("kafka"),
+            "LAB_PROVIDERS_URL": f"http://127.0.0.1:{running['providers'].port}",
+            "LAB_TELEMETRY": str(telemetry),
+        }
+        again = restart_of(worker, variables, tmp_path / "again.log")
+        try:
+            until(
+                "every order is confirmed",
+                lambda: all(state(api, one) == "CONFIRMED" for one in placed),
+                ORDER_S_MAX,
+            )
+            for own in running.values():
+                if own is not worker:
+                    own.process.send_signal(signal.SIGTERM)
+            again.send_signal(signal.SIGTERM)
+            for process in (again, *(own.process for own in running.values())):
+                process.wait(timeout=30)
+        finally:
+            again.kill()
+            again.wait()
+
+    spans = spans_in(telemetry)
+    traces = {one.replace("-", "") for one in placed}
+    mine = [one for one in spans if one["trace"]["id"] in traces]
+    roots = Counter(one["trace"]["id"] for one in mine if "parent" not in one)
+    assert roots == dict.fromkeys(traces, 1)
+    assert orphans(mine) == []
+    for trace in traces:
+        of_one = [one for one in mine if one["trace"]["id"] == trace]
+        assert {one["service"]["name"] for one in of_one} == SERVICES
+        called = {one["service"]["target"]["name"] for one in of_one if "target" in one["service"]}
+        assert called >= THIRD_PARTIES
+    assert set(own_services()) >= {"api", "relay"}
+    asyncio.run(shipped_whole(mine))
+
+
+async def shipped_whole(spans: list[Document]) -> None:
+    """The same spans in a search server: each once, one trace queried back whole."""
+    async with http_caller(need("search"), connections_max=1) as caller:
+        shipped = await ship(spans, caller, address="search", sleep_us=SystemClock().sleep_us)
+        assert (shipped.refused, shipped.created + shipped.existing) == (0, len(spans))
+        trace = spans[0]["trace"]["id"]
+        await caller.send(
+            "POST", "/traces-apm-default/_refresh", headers=(), body=b"", timeout_us=30_000_000
+        )
+        body = json.dumps({"size": 500, "query": {"term": {"trace.id": trace}}}).encode()
+        answer = await caller.send(
+            "POST",
+            "/traces-apm-default/_search",
+            headers=(("content-type", "application/json"),),
+            body=body,
+            timeout_us=30_000_000,
+        )
+        found = [hit["_source"] for hit in json.loads(answer.body)["hits"]["hits"]]
+    assert len(found) == sum(one["trace"]["id"] == trace for one in spans)
+    assert orphans(found) == []
