@@ -53,16 +53,30 @@ class HttpEndEntry(NamedTuple):
     answer: str
 
 
-class RequestEntry(NamedTuple):
-    """The API has answered a request, or will not any more. Only real processes write it.
+class RequestBeginEntry(NamedTuple):
+    """The API begins to answer a request about an order that it can name. Real processes only.
 
     Attributes:
-        op: `create`, `cancel`, or another route.
-        status: of the answer, 0 without one.
-        took_us: since the request came.
+        op: `create` or `cancel`.
     """
 
-    kind: Literal["request"]
+    kind: Literal["request.begin"]
+    t_us: int
+    process: str
+    subject: str
+    op: str
+
+
+class RequestEndEntry(NamedTuple):
+    """The API has answered a request about an order, or will not any more. Real processes only.
+
+    Attributes:
+        op: `create` or `cancel`.
+        status: of the answer, 0 without one.
+        took_us: since the request came; an order that was unnamed until then has no begin.
+    """
+
+    kind: Literal["request.end"]
     t_us: int
     process: str
     subject: str
@@ -79,6 +93,8 @@ class PublishBeginEntry(NamedTuple):
 
     Attributes:
         topic: "" if the records of one call go to several topics.
+        cause_ids: for each event, the one that caused it.
+        subjects: for each event, the order that it is about.
     """
 
     kind: Literal["publish.begin"]
@@ -87,6 +103,8 @@ class PublishBeginEntry(NamedTuple):
     subject: str
     topic: str
     event_ids: tuple[str, ...]
+    cause_ids: tuple[str, ...]
+    subjects: tuple[str, ...]
 
 
 class PublishEndEntry(NamedTuple):

@@ -81,7 +81,8 @@ CALLS: Final[Mapping[str, type[NamedTuple]]] = {
     "breaker": calls.BreakerEntry,
     "drained": calls.DrainedEntry,
     "acted": calls.ActedEntry,
-    "request": calls.RequestEntry,
+    "request.begin": calls.RequestBeginEntry,
+    "request.end": calls.RequestEndEntry,
     "stalled": calls.StalledEntry,
 }
 """The type of each kind of call."""

@@ -12,6 +12,8 @@ from lab.observe.model import Attributes, Level, LogLine, Outcome, Span
 from lab.observe.open_spans import Emit, OpenSpans
 from lab.observe.traces import Traces, span_id
 
+STALL_US: Final = 1_000_000
+"""A busy machine lets every process stand still for less than this, all day long."""
 _LIFE: Final[Mapping[str, tuple[Level, Outcome, str]]] = {
     "start": ("info", "success", "the process starts"),
     "kill": ("error", "failure", "the process was killed"),
@@ -239,6 +241,8 @@ class Lines:
 
     def _stalled(self, entry: Any, _: OpenSpans) -> None:
         _, t_us, _, _, for_us = entry
+        if for_us < STALL_US:
+            return
         self._say(
             t_us,
             "warning",

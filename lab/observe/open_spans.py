@@ -15,7 +15,7 @@ Emit = Callable[[Span | LogLine], object]
 Key = tuple[str, *tuple[Hashable, ...]]
 """What is done, and whatever tells it from others of its kind."""
 
-OPEN_MAX: Final = 100_000
+OPEN_MAX: Final = 20_000
 """Beyond this the oldest is closed: a process that runs for weeks must not grow by lost ends."""
 
 

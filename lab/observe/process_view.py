@@ -76,7 +76,8 @@ class ProcessView:
         self._folds: Mapping[object, Callable[[Any], None]] = {
             "http.begin": self._http_begin,
             "http.end": self._http_end,
-            "request": self._request,
+            "request.begin": self._request_begin,
+            "request.end": self._request_end,
             "commit.begin": self._commit_begin,
             "commit.end": self._commit_end,
             "publish.begin": self._publish_begin,
@@ -143,26 +144,33 @@ class ProcessView:
             attributes=told,
         )
 
-    def _request(self, entry: Any) -> None:
-        """A request of the API is answered; only real processes write this down."""
+    def _request_begin(self, entry: Any) -> None:
+        _, t_us, _, subject, op = entry
+        trace = self._traces.of(subject)
+        if trace:
+            self._begin_request(t_us, subject, trace, op)
+
+    def _request_end(self, entry: Any) -> None:
         _, t_us, _, subject, op, status, took_us = entry
         trace = self._traces.of(subject)
         if not trace:
             return
         span = self._spans.find(("request", subject))
         if span is None:
+            # Nothing was stored for it, such as for a request that was repeated.
             span = self._begin_request(t_us - took_us, subject, trace, op)
         span.name = _ROUTES.get(op, op)
         span.start_us = min(span.start_us, self._epoch_us + t_us - took_us)
         self._spans.end(
             ("request", subject),
             t_us,
-            outcome="failure" if status >= 500 else "success",
+            outcome="failure" if status >= 500 or not status else "success",
             attributes={"http.request.method": "POST", "http.response.status_code": status},
         )
 
-    def _begin_request(self, t_us: int, subject: str, trace: str, op: str) -> Span:
-        is_root = not self._traces.has_client and op == _CREATE
+    def _begin_request(
+        self, t_us: int, subject: str, trace: str, op: str, *, is_root: bool = False
+    ) -> Span:
         return self._spans.begin(
             ("request", subject),
             t_us,
@@ -185,7 +193,10 @@ class ProcessView:
         if inside is None and self.service == API:
             inside = self._spans.find(("request", subject))
             if inside is None:
-                inside = self._begin_request(t_us, subject, trace, _UNNAMED)
+                # An order that has no name before it is stored is created here.
+                is_root = not self._traces.has_client
+                op = _CREATE if is_root else _UNNAMED
+                inside = self._begin_request(t_us, subject, trace, op, is_root=is_root)
         parent = message_span(trace, event_id) if inside is None else inside.span_id
         self._spans.begin(
             ("commit", subject, group, event_id, settles),

@@ -79,15 +79,15 @@ def restart_of(own: Own, variables: Mapping[str, str], log: Path) -> "subprocess
     """The same command once more, as whoever looks after containers would start it."""
     command = own.process.args
     assert isinstance(command, list)
-    said = log.open("wb")
-    return subprocess.Popen(
-        [sys.executable, *command[1:]],
-        cwd=log.parent,
-        env={**os.environ, "PYTHONPATH": str(TOP), **variables},  # noqa: TID251 - a shell's part
-        stdin=subprocess.DEVNULL,
-        stdout=said,
-        stderr=said,
-    )
+    with log.open("wb") as said:
+        return subprocess.Popen(
+            [sys.executable, *command[1:]],
+            cwd=log.parent,
+            env={**os.environ, "PYTHONPATH": str(TOP), **variables},  # noqa: TID251 - a shell's part
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
 
 
 def test_each_order_is_one_whole_trace_over_every_process_although_a_worker_was_killed(
@@ -115,7 +115,7 @@ def test_each_order_is_one_whole_trace_over_every_process_although_a_worker_was_
             until(
                 "every order is confirmed",
                 lambda: all(state(api, one) == "CONFIRMED" for one in placed),
-                ORDER_S_MAX,
+                2 * ORDER_S_MAX,
             )
             for own in running.values():
                 if own is not worker:

@@ -1,4 +1,4 @@
-"""Requests of a real API in its history: one entry each, when it is answered.
+"""Requests of a real API in its history: an entry before, if the order is known, and one after.
 
 Not here: the client's side of them (`lab.scenarios.client`), and their metrics (`lab.observe`).
 """
@@ -35,6 +35,10 @@ def recorded_requests(app: AsgiApp, pen: Pen, subject_header: str) -> AsgiApp:
             await app(scope, receive, send)
             return
         begun_us, status, location = pen.now(), 0, b""
+        given = _header(scope["headers"], name).decode("latin-1")
+        named = given or _subject(scope["path"], b"")
+        if pen.write is not None and named:
+            pen.write(("request.begin", begun_us, pen.process, named, op))
 
         async def seen(message: Message) -> None:
             nonlocal status, location
@@ -48,12 +52,11 @@ def recorded_requests(app: AsgiApp, pen: Pen, subject_header: str) -> AsgiApp:
         try:
             await app(scope, receive, seen)
         finally:
-            given = _header(scope["headers"], name)
-            subject = given.decode("latin-1") or _subject(scope["path"], location)
+            subject = named or _subject(scope["path"], location)
             if pen.write is not None and subject:
                 ended_us = pen.now()
                 took_us = ended_us - begun_us
-                pen.write(("request", ended_us, pen.process, subject, op, status, took_us))
+                pen.write(("request.end", ended_us, pen.process, subject, op, status, took_us))
 
     return recorded
 
