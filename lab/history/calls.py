@@ -144,8 +144,8 @@ class SettleEntry(NamedTuple):
 
     Attributes:
         settlement: `ack`, `retry`, `dead`, `release`, or `stale` (of an old epoch: dropped).
-        why: the reason of an `ack`, as in `lab.ports.bus`.
-        after_us: the delay of a `retry`.
+        why: the reason that the settlement carries, as in `lab.ports.bus`; "" if it carries none.
+        after_us: the delay of a `retry`, the pause after a `release`, else 0.
     """
 
     kind: Literal["settle"]
