@@ -33,7 +33,7 @@ from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.link import PostgresServer
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisServer
-from tests.kit.real_servers import need
+from tests.kit.real_servers import control, need, need_control
 from tests.kit.scraped import Shown, samples_in, total, value
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -255,6 +255,45 @@ def test_every_process_tells_in_its_metrics_what_became_of_an_order(tmp_path: Pa
     assert value(shown["providers"], "lab_ledger_entries_total", **moved) == 1
     assert value(shown["providers"], count, route="/payment_gateway/charge", status="200") == 1
     assert all(total(one, "lab_build_info") == 1 for one in shown.values())
+
+
+def goes_unknown_and_comes_back(own: Own, metric: str, server: str) -> None:
+    """Scrape over an outage of the server that knows the metric."""
+    until("it is ready", own.is_healthy, READY_S_MAX)
+    until("it is known", lambda: total(scrape(own), metric) == 0, READY_S_MAX)
+    control("stop", server)
+    until("nobody knows it", lambda: total(scrape(own), metric) is None, READY_S_MAX)
+    assert total(scrape(own), "lab_build_info") == 1
+    control("start", server)
+    until("it is known again", lambda: total(scrape(own), metric) == 0, READY_S_MAX)
+
+
+def test_what_a_server_cannot_be_asked_is_absent_until_it_is_back(tmp_path: Path) -> None:
+    for server in ("kafka", "postgres"):
+        need_control(server)
+    name = f"absent_{os.getpid()}"
+    check = {"test": ["CMD", "python", "-c", _ASK_READY]}
+    commands = {"notification": ["work", "notification"], "relay": ["relay"]}
+    asked = {
+        "kafka": ("notification", "lab_consumer_lag_records"),
+        "postgres": ("relay", "lab_outbox_events"),
+    }
+    variables = {
+        "LAB_NAME": name,
+        "LAB_POSTGRES_DSN": need("postgres"),
+        "LAB_REDIS_URL": need("redis"),
+        "LAB_KAFKA_BOOTSTRAP": need("kafka"),
+    }
+    with ExitStack() as stack:
+        stack.callback(remove_all_of, name)
+        running = {}
+        for service, command in commands.items():
+            one = {"command": [*command, "--health-port", INSIDE], "healthcheck": check}
+            port = stack.enter_context(reserved_port())
+            running[service] = stack.enter_context(start(service, one, variables, port, tmp_path))
+        for server, (service, metric) in asked.items():
+            stack.callback(control, "start", server)
+            goes_unknown_and_comes_back(running[service], metric, server)
 
 
 class _NoText(str):
