@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab import run
+from lab.observe.model import Span
 from lab.report.course import CourseFold
 from lab.report.result import Result
 from lab.wiring.reporting import RunReport
@@ -166,3 +167,19 @@ def test_a_run_on_the_wall_clock_has_a_report_too(tmp_path: Path) -> None:
     assert result.digest == ""
     assert report.course.accepted == 20
     assert "inbox" in section(report, "orders-followed").text
+
+
+def test_a_fault_at_a_third_party_stands_at_the_call_of_it(tmp_path: Path) -> None:
+    _, report = make_report(tmp_path, "timeouts", orders=100)
+    spans: list[Span] = []
+    report.run.view(lambda seen: spans.append(seen) if isinstance(seen, Span) else None)
+
+    struck = [
+        (span.attributes.get("lab.provider"), moment.attributes["lab.fault.site"])
+        for span in spans
+        for moment in span.moments
+        if moment.name == "lab.fault"
+    ]
+
+    assert len(struck) > 20
+    assert [pair for pair in struck if pair[0] != pair[1]] == []
