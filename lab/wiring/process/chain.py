@@ -18,6 +18,7 @@ from lab.faults.bus.records import delay_deliveries, drop_acks
 from lab.patterns.dead_letter import DeadLetterQueue, Limiter
 from lab.patterns.dedupe import MarkBefore
 from lab.patterns.drain import DRAIN_PERCENT
+from lab.patterns.key_lanes import KeyParking, PlainParking
 from lab.patterns.poison_guard import SoloGate
 from lab.patterns.retry import RetryBudget, RetryPolicy
 from lab.patterns.timeout import NoTimeout, Timeout
@@ -88,13 +89,7 @@ def make_subscription(
         now=life.clock.now_us,
     )
     store = committing_store(ports, policy)
-    parking = policy.part(Switches.key_lanes)(
-        store=ports.key_retry,
-        publisher=ports.publisher,
-        group=group,
-        tiers_us=settings.many_us("retry.tiers_ms"),
-        wall=life.clock.wall_us,
-    )
+    parking = _make_parking(life, ports, policy)
     inner = _make_inner(
         life,
         ports,
@@ -122,6 +117,17 @@ def make_subscription(
     lanes = parking.link(inner, republish=queue.publish_again, again_us=_AGAIN_US, pen=life.pen)
     edge = TypeFilter(lanes, reads=frozenset(READS[group]), move=lanes.move)
     return Subscription(loop=_make_loop(life, policy, consumer, edge, bury), limiter=limiter)
+
+
+def _make_parking(life: Life, ports: Ports, policy: Policy) -> KeyParking | PlainParking:
+    """Where events wait between their attempts; it brings the link that they come back to."""
+    return policy.part(Switches.key_lanes)(
+        store=ports.key_retry,
+        publisher=ports.publisher,
+        group=life.group,
+        tiers_us=policy.settings.many_us("retry.tiers_ms"),
+        wall=life.clock.wall_us,
+    )
 
 
 def _make_loop(
