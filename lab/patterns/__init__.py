@@ -66,7 +66,7 @@ PATTERNS: Final = (
     Pattern(
         "dedupe",
         "most duplicates, before they reach the order store",
-        "no claim is made (`--set dedupe.phases=1`: the mark is set before the effect)",
+        "no claim is made (another weak part: `dedupe.phases=1`)",
     ),
     Pattern(
         "inbox",

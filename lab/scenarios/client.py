@@ -48,17 +48,17 @@ class ClientFaults(Protocol):
         ...
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """The part of a problem+json body that a client reads."""
-
-    type: str = ""
-    errors: tuple["ProblemReason", ...] = ()
-
-
 class ProblemReason(msgspec.Struct, frozen=True):
     """One reason of a refusal."""
 
     reason: str = ""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """The part of a problem+json body that a client reads."""
+
+    type: str = ""
+    errors: tuple[ProblemReason, ...] = ()
 
 
 class _Accepted(msgspec.Struct, frozen=True):

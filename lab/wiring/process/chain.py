@@ -104,7 +104,7 @@ def make_subscription(
 
 
 def _make_parking(life: Life, ports: Ports, policy: Policy) -> KeyParking | PlainParking:
-    """The way on which events wait between attempts."""
+    """The place where events wait between their attempts, and the link that brings them back."""
     return policy.part(Switches.key_lanes)(
         store=ports.key_retry,
         publisher=ports.publisher,
