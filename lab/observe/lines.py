@@ -1,7 +1,7 @@
 """The log lines of one process life: what an operator must see, one line each.
 
 Orders that go well leave no line. Not here: lines that a process writes by itself, such as at its
-start (`ecs`), and how often the same line may be repeated (`limits`).
+start (`ecs`), and how often the same line may be repeated (`ecs`).
 """
 
 from collections.abc import Callable, Mapping

@@ -141,7 +141,7 @@ class ProcessMetrics(Collector):
 
     def take(self, entry: Entry, /) -> None:
         """See `lab.observe.live.Sink`."""
-        fold = self._folds.get(entry[0])  # type: ignore[call-overload] # a kind is a text
+        fold = self._folds.get(entry[0])  # type: ignore[call-overload]  # a kind is a text
         if fold is not None:
             fold(entry)
 

@@ -7,7 +7,7 @@ Source: OpenTelemetry trace data model; semantic conventions for messaging, 1.44
 """
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -17,9 +17,6 @@ Value = str | int | bool
 Attributes = dict[str, Value]
 Outcome = Literal["success", "failure", "unknown"]
 Level = Literal["debug", "info", "warning", "error"]
-
-NO_SPAN: Final = ""
-"""The parent of a root."""
 
 
 class Kind(StrEnum):
@@ -44,7 +41,7 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         at_us: microseconds since 1970.
-        name: such as `dedupe.suppressed` or `lab.fault`.
+        name: such as `dedupe.suppressed`.
     """
 
     at_us: int

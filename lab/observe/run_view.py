@@ -3,7 +3,6 @@
 Not here: the fold of one process (`process_view`), and reading a history (`lab.history`).
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from lab.history.entries import Entry
@@ -70,10 +69,3 @@ class RunView:
         client = self._views.get("client")
         if client is not None:
             client.strike(t_us, subject, kind, site)
-
-
-def view_of(entries: Iterable[Entry], view: RunView) -> None:
-    """Take a whole history."""
-    for entry in entries:
-        view.take(entry)
-    view.close()

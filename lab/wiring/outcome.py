@@ -123,11 +123,7 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         patterns=_patterns(acted, spec),
         goals=_goals(judged),
         metrics=_metrics(ran, acted),
-        time=Times(
-            virtual_ms=ran.end.now_us // 1_000,
-            wall_ms=ran.wall_ms,
-            epoch=format_time(ran.end.epoch_us).decode(),
-        ),
+        time=_times(ran),
         history_entries=ran.entries,
         digest=ran.digest,
         reproduce=reproduce_line(spec),
@@ -145,6 +141,14 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         run_dir=None,
         kept=ran.kept,
         versions=Versions(lab=lab.__version__, python=platform.python_version()),
+    )
+
+
+def _times(ran: Ran) -> Times:
+    return Times(
+        virtual_ms=ran.end.now_us // 1_000,
+        wall_ms=ran.wall_ms,
+        epoch=format_time(ran.end.epoch_us).decode(),
     )
 
 

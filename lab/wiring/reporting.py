@@ -144,7 +144,7 @@ def _story(result: Result) -> str:
 
 def _changed(result: Result) -> Iterable[tuple[str, str, str, str]]:
     profile = WALL_CLOCK if result.settings_profile == WALL_CLOCK else SIMULATED
-    defaults = settings_for(profile).values  # type: ignore[arg-type] # one of two words
+    defaults = settings_for(profile).values  # type: ignore[arg-type]  # one of two words
     for setting in SETTINGS:
         here, default = result.settings.get(setting.name), defaults[setting.name]
         if here is not None and here != default:

@@ -18,7 +18,7 @@ from tests.kit.html_page import Node, read_page
 
 
 def make_report(folder: Path, scenario: str, **asked: object) -> tuple[Result, RunReport]:
-    result = run(scenario, out=folder, **asked)  # type: ignore[arg-type] # of `run`
+    result = run(scenario, out=folder, **asked)  # type: ignore[arg-type]  # of `run`
     return result, RunReport(Path(str(result.run_dir)))
 
 

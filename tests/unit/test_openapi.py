@@ -183,8 +183,8 @@ def test_what_the_document_allows_and_forbids_is_what_the_api_does(
 def test_an_order_is_looked_at_and_cancelled_by_the_links_of_its_answer(api: str) -> None:
     met: Counter[tuple[str, int]] = Counter()
 
-    class Client(CLIENT.as_state_machine()):  # type: ignore[misc] # made from the document
-        def get_call_kwargs(self, case: schemathesis.Case[Any]) -> dict[str, Any]:  # noqa: ARG002
+    class Client(CLIENT.as_state_machine()):  # type: ignore[misc]  # made from the document
+        def get_call_kwargs(self, case: schemathesis.Case[Any]) -> dict[str, Any]:  # noqa: ARG002 - the shape that the library calls
             return {"base_url": api}
 
         def validate_response(self, response: Any, case: schemathesis.Case[Any], **_: Any) -> None:

@@ -4,8 +4,10 @@ Not here: what the generated pages say (`cli/test_reference.py`), and the files 
 """
 
 import ast
+import csv
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
@@ -26,8 +28,17 @@ LINK: Final = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 DECISION: Final = re.compile(r"\bADR (\d+)")
 
 
+@cache
+def fields() -> frozenset[str]:
+    """The fields of spans and log lines, some of which are called as a module could be."""
+    rows = csv.reader((TOP / "elk" / "fields.csv").read_text(encoding="utf-8").splitlines()[1:])
+    return frozenset(name for name, *_ in rows)
+
+
 def is_module(name: str) -> bool:
     """Whether `lab.a.b` or something in it, such as `lab.a.b.Class.method`, exists."""
+    if name in fields():
+        return True
     try:
         resolve_name(name)
     except (ImportError, AttributeError):
@@ -47,7 +58,9 @@ def is_file(name: str, folder: Path) -> bool:
 def is_below(name: str) -> bool:
     """Whether something of the package has this name or ends in it, as a map may call it."""
     return any(
-        path.is_dir() is name.endswith("/") for path in (TOP / "lab").rglob(name.rstrip("/"))
+        path.is_dir() is name.endswith("/")
+        for house in ("lab", "elk")
+        for path in (TOP / house).rglob(name.rstrip("/"))
     )
 
 

@@ -169,7 +169,7 @@ def _side(x: float) -> str:
 def _stretched(*children: object, height: float, y: float = 0) -> Element:
     return el(
         "svg",
-        *children,  # type: ignore[arg-type] # elements and lists of them
+        *children,  # type: ignore[arg-type]  # elements and lists of them
         y=y,
         width="100%",
         height=height,

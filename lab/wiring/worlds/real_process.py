@@ -18,31 +18,22 @@ from typing import Any, Final
 
 import msgspec
 
-import lab
 from lab.bus.loop.workers import SUBSCRIPTION
 from lab.domain.envelope import H_SUBJECT
 from lab.faults.clock import Step
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.provider import ProviderFaults
 from lab.faults.remote.plan import RemotePlan
-from lab.history.journal import Journal
 from lab.history.pen import Pen
-from lab.history.recorder import Write
 from lab.observe.ecs import log_to_stderr
-from lab.observe.fields import Origin
 from lab.observe.live import Live
-from lab.observe.live_view import LiveView
-from lab.observe.numbered_file import NumberedFile
-from lab.observe.traces import ComputedTraces
 from lab.patterns.drain import ExitAtOnce, ShutdownReport
 from lab.ports.clock import Clock
-from lab.ports.ids import Ids
 from lab.providers.http_front import make_front
 from lab.providers.ledger_file import ledger_file
 from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import http_server
-from lab.runtime.ids import SeededIds, TimeOrderedIds
 from lab.wiring.backends.memory_servers import make_third_parties
 from lab.wiring.backends.real import (
     HttpThirdParties,
@@ -56,6 +47,7 @@ from lab.wiring.ports import make_life
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import counted, health_app
+from lab.wiring.worlds.onlookers import make_ids, make_live
 from lab.wiring.worlds.process_metrics import Meter
 from lab.wiring.worlds.recorded_requests import recorded_requests
 from lab.wiring.worlds.stall_watch import write_stalls
@@ -128,7 +120,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
     async with AsyncExitStack() as stack:
         clock, host = SystemClock(), AsyncHost(signals.fail)
         meter = None if assignment.port is None else Meter(assignment)
-        write = _make_live(assignment, signals, stack, meter, log).write
+        write = make_live(assignment, signals.fail, stack, meter, log).write
         pen = Pen(process=assignment.process, now=clock.now_us, write=write)
         plan = _make_plan(assignment, clock, stack)
         policy = _make_policy(assignment, plan)
@@ -149,7 +141,9 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         if not assignment.is_supervised:
             for backend in backends.all:
                 await backend.prepare(stack)
-        program = await make_program(life, assignment.as_role, backends, policy, _ids(assignment))
+        program = await make_program(
+            life, assignment.as_role, backends, policy, make_ids(assignment)
+        )
         if meter is not None:
             meter.watch(program, None if assignment.is_supervised else backends, stack)
             await _answer(assignment, program, meter, signals, stack, pen)
@@ -171,43 +165,6 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         again = None if assignment.is_supervised else signals
         report = await _end(program, again, log)
         _note_life(pen, "aborted" if report.is_aborted else "stopped")
-
-
-def _make_live(
-    assignment: Assignment,
-    signals: "_Signals",
-    stack: AsyncExitStack,
-    meter: Meter | None,
-    log: logging.Logger,
-) -> Live:
-    """The readers of the entries of this process while it works."""
-    journal: Write | None = None
-    if assignment.journal:
-        file = Journal(Path(assignment.journal), on_failure=signals.fail)
-        stack.callback(file.close)
-        journal = file.write
-    view = _make_view(assignment, stack, log)
-    return Live(journal, [*([] if meter is None else [meter.metrics]), view])
-
-
-def _make_view(assignment: Assignment, stack: AsyncExitStack, log: logging.Logger) -> LiveView:
-    """Its spans and log lines; spans are kept where a folder for them was named."""
-    clock, spans = SystemClock(), None
-    if assignment.telemetry:
-        spans = NumberedFile(Path(assignment.telemetry), f"{assignment.process}.spans")
-        stack.callback(spans.close)
-    is_run = assignment.seed is not None
-    view = LiveView(
-        assignment.process,
-        service=assignment.group,
-        traces=ComputedTraces(_ids(assignment).traceparent, has_client=is_run, sees_requests=True),
-        epoch_us=clock.wall_us() - clock.now_us(),
-        origin=Origin(run_id=assignment.name, environment="real", version=lab.__version__),
-        write=None if spans is None else spans.write,
-        log=log,
-    )
-    stack.callback(lambda: view.close(clock.now_us()))
-    return view
 
 
 def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
@@ -332,10 +289,6 @@ def _make_policy(assignment: Assignment, plan: FaultPlan) -> Policy:
         chance=KeyedChance(assignment.seed or 0),
         plan=plan,
     )
-
-
-def _ids(assignment: Assignment) -> Ids:
-    return TimeOrderedIds() if assignment.seed is None else SeededIds(assignment.seed)
 
 
 def _say_ready(assignment: Assignment, log: logging.Logger, url: str = "") -> None:

@@ -46,7 +46,7 @@ def test_a_result_holds_every_field_that_was_promised() -> None:
     assert set(told["checks"][0]) >= {"name", "kind", "verdict", "checked", "violations", "witness"}
     assert set(told["faults"][0]) >= {"name", "fired"}
     assert set(told["patterns"][0]) >= {"name", "on", "acted"}
-    assert set(told["time"]) == {"virtual_ms", "wall_ms"}
+    assert set(told["time"]) == {"virtual_ms", "wall_ms", "epoch"}
 
 
 def test_an_encoded_result_is_one_object_that_reads_back() -> None:

@@ -67,7 +67,7 @@ def line(action: str, at: int, node: str = "run", subject: str = "", **told: str
 
 def deliver(ident: str, start: int, end: int, **more: object) -> Span:
     told = {"event": "e1", "group": "payment", "event_type": "OrderCreated", **more}
-    return span("deliver", "payment", start, end, ident=ident, parent="p", **told)  # type: ignore[arg-type] # strings
+    return span("deliver", "payment", start, end, ident=ident, parent="p", **told)  # type: ignore[arg-type]  # strings
 
 
 def texts(steps: tuple[Step, ...]) -> list[str]:
