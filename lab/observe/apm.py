@@ -9,7 +9,16 @@ spans to APM events.
 
 from typing import Final
 
-from lab.observe.fields import NAMESPACE, Document, Origin, at, merged, tree
+from lab.observe.fields import (
+    ECS_VERSION,
+    NAMESPACE,
+    Document,
+    Origin,
+    at,
+    merged,
+    service_name,
+    tree,
+)
 from lab.observe.model import Kind, Span
 from lab.observe.traces import span_id
 
@@ -89,10 +98,11 @@ def _base(span: Span, origin: Origin, *, dataset: str, at_us: int) -> Document:
     return {
         "@timestamp": at(at_us),
         "timestamp": {"us": at_us},
+        "ecs": {"version": ECS_VERSION},
         "data_stream": {"type": kind, "dataset": dataset, "namespace": NAMESPACE},
         "agent": {"name": _AGENT, "version": origin.version},
         "service": {
-            "name": span.service,
+            "name": service_name(span.service),
             "version": origin.version,
             "environment": origin.environment,
             "node": {"name": span.node},
@@ -109,7 +119,7 @@ def _error_document(span: Span, origin: Origin) -> Document:
     document = _base(span, origin, dataset="apm.error", at_us=span.end_us)
     document["processor"] = {"event": "error", "name": "error"}
     error_id = span_id(span.trace_id, span.span_id, "error")
-    document["event"] = {"id": error_id}
+    document["event"] = {"id": error_id, "action": "kill"}
     document["parent"] = {"id": span.span_id}
     document["transaction"] = {"id": span.entry_id}
     document["error"] = {
