@@ -23,7 +23,6 @@ from lab.observe.model import Kind, Span
 from lab.observe.traces import span_id
 
 KILLED: Final = "process.killed"
-SUPPRESSED_BY: Final = ("dedupe", "inbox")
 _AGENT: Final = "opentelemetry/python"
 
 
@@ -88,9 +87,6 @@ def _add_moments(document: Document, span: Span) -> None:
     if faults:
         lab["faults"] = faults
     document["lab"] = lab
-    suppressed = [by for by in SUPPRESSED_BY if f"{by}.suppressed" in names]
-    if suppressed:
-        document["labels"] = {**_object(document["labels"]), "suppressed_by": suppressed[0]}
 
 
 def _base(span: Span, origin: Origin, *, dataset: str, at_us: int) -> Document:

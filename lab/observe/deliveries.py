@@ -11,6 +11,7 @@ from lab.observe.model import Attributes, Kind, Link, Outcome, Span
 from lab.observe.open_spans import OpenSpans
 from lab.observe.traces import Traces, message_span, span_id
 
+SUPPRESSED_BY: Final = "labels.suppressed_by"
 _STAYS: Final = ("retry", "release")
 """Settlements after which the delivery is handed over again."""
 _OUTCOMES: Final[Mapping[str, Outcome]] = {
@@ -40,6 +41,8 @@ class Deliveries:
         """The span of the first attempt of each open delivery, by the delivery's span."""
         self._running: dict[str, list[Span]] = {}
         """The running attempts at the events of an order, by its subject."""
+        self._delivery_of: dict[str, Span] = {}
+        """The delivery of each running attempt, by the attempt's span."""
 
     def folds(self) -> Mapping[object, Callable[[Any], None]]:
         """What to call with the entries of each kind."""
@@ -66,8 +69,15 @@ class Deliveries:
                 return span
         return None
 
+    def suppressed(self, subject: str, by: str) -> None:
+        """A duplicate was stopped: the delivery that is at work says by which pattern."""
+        running = self._running.get(subject)
+        if running:
+            self._delivery_of[running[-1].span_id].attributes.setdefault(SUPPRESSED_BY, by)
+
     def forget(self) -> None:
         """The process has ended: nothing of it runs."""
+        self._delivery_of.clear()
         self._attempts.clear()
         self._running.clear()
         self._first.clear()
@@ -120,6 +130,7 @@ class Deliveries:
         )
         self._first.setdefault(delivery.span_id, span.span_id)
         self._attempts[group, event_id] = span
+        self._delivery_of[span.span_id] = delivery
         self._running.setdefault(delivery.subject, []).append(span)
 
     def _settle(self, entry: Any) -> None:
@@ -147,6 +158,7 @@ class Deliveries:
             self._spans.end(key, t_us, outcome=outcome, attributes=told)
 
     def _stop_running(self, attempt: Span) -> None:
+        del self._delivery_of[attempt.span_id]
         running = self._running[attempt.subject]
         running.remove(attempt)
         if not running:
