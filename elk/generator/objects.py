@@ -136,9 +136,7 @@ def _charts() -> Sequence[tuple[str, Json]]:
             lens.chart(
                 view=LOGS,
                 measures=[
-                    Measure(
-                        label="p95", operation="percentile", field="event.duration", percent=95
-                    )
+                    Measure(label="p95", operation="percentile", field="event.duration", percent=95)
                 ],
                 series="line",
                 split=("lab.state", "State"),

@@ -27,9 +27,7 @@ class RunView:
         is_whole: every entry of the run comes by, so that its consumers' lag can be told.
     """
 
-    def __init__(
-        self, *, traces: Traces, epoch_us: int, emit: Emit, is_whole: bool = True
-    ) -> None:
+    def __init__(self, *, traces: Traces, epoch_us: int, emit: Emit, is_whole: bool = True) -> None:
         self._traces = traces
         self._epoch_us = epoch_us
         self._emit = emit

@@ -228,7 +228,7 @@ def _item(document: Document) -> _Item:
 
 
 def document_id(event_id: str) -> str:
-    """The id of a document, as Filebeat makes it by `elk/filebeat.yml`: whoever ships, it is one."""
+    """The id that Filebeat gives a document by `elk/filebeat.yml`: whoever ships it, it is one."""
     return sha256(f"|event.id|{event_id}|".encode()).hexdigest()
 
 
