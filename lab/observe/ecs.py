@@ -87,7 +87,7 @@ class _Formatter(ecs_logging.StdlibFormatter):
     def _id(self, record: logging.LogRecord) -> str:
         """Of process and number of the line.
 
-        A standing system gives a process its old name again, so the first line's time is part of it.
+        A standing system gives a process its old name again: the first line's time belongs to it.
         """
         if not self._born:
             self._born = record.process, record.created

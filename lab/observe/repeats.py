@@ -1,4 +1,4 @@
-"""Holds back log lines that say the same again and again: a failure that lasts is one line a second.
+"""Holds back log lines that say the same again: a failure that lasts is one line a second.
 
 Where a server is away every client of it complains forty times a second, each in the words of its
 library. The first line of a kind is written at once; for a second the others of that kind are held

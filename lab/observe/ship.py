@@ -1,8 +1,9 @@
 """Ships documents to Elasticsearch or OpenSearch: in bounded batches, each document once.
 
 A document's id is a function of what it says, and it is only ever created: shipped twice, or by
-Filebeat too, it is stored once. A batch without an answer is sent again; a document that is refused is named, and the
-rest goes on. Not here: which documents there are (`apm`, `ecs_line`), and other ways out (`otlp`).
+Filebeat too, it is stored once. A batch without an answer is sent again; a document that is refused
+is named, and the rest goes on. Not here: which documents there are (`apm`, `ecs_line`), and other
+ways out (`otlp`).
 
 Source: Elasticsearch, bulk API: `create` in data streams, a status for each item.
 """

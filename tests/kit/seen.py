@@ -1,5 +1,4 @@
-"""What can be seen of simulated runs: their entries, the spans and lines made of them, and the
-checks that hold for every run.
+"""What can be seen of simulated runs: entries, spans and lines, and checks that hold for them all.
 
 Not here: the fields of documents (`telemetry`).
 """
@@ -22,6 +21,8 @@ from lab.runtime.ids import SeededIds
 
 EPOCH_US: Final = 1_735_689_600_000_000
 ORDERS: Final = 20
+_STAYS: Final = ("retry", "release")
+"""After these a delivery waits in the hand of its process."""
 _ENDS: Final = ("kill", "aborted", "stopped")
 
 
@@ -134,15 +135,30 @@ def _life_faults(
 
 def killed_at_work(entries: Collection[Entry]) -> Counter[str]:
     """How many deliveries each killed process had in hand, by the entries alone."""
-    held: dict[str, set[tuple[object, ...]]] = defaultdict(set)
+    at_work: dict[str, set[tuple[object, ...]]] = defaultdict(set)
+    waiting: dict[str, set[tuple[object, ...]]] = defaultdict(set)
+    revoked: set[tuple[object, ...]] = set()
     found: Counter[str] = Counter()
     for entry in entries:
-        kind, _, process, subject, *rest = entry
-        place = tuple(rest[:5])
-        if kind == "deliver" and subject:
-            held[str(process)].add(place)
-        elif kind == "settle":
-            held[str(process)].discard(place)
-        elif kind == "life" and entry[4] == "kill" and held[str(process)]:
-            found[str(process)] = len(held.pop(str(process)))
-    return found
+        kind, process, place = str(entry[0]), str(entry[2]), entry[4:9]
+        if kind == "deliver" and entry[3]:
+            at_work[process].add(place)
+            waiting[process].discard(place)
+        elif kind == "settle" and place in at_work[process]:
+            at_work[process].remove(place)
+            if entry[10] in _STAYS and (process, place) not in revoked:
+                waiting[process].add(place)
+        elif kind == "revoked":
+            gone = {place for place in waiting[process] if _is_in(place, entry)}
+            waiting[process] -= gone
+            revoked |= {(process, place) for place in at_work[process] if _is_in(place, entry)}
+        elif kind == "life" and entry[4] == "kill":
+            found[process] = len(at_work.pop(process, ())) + len(waiting.pop(process, ()))
+    return +found
+
+
+def _is_in(place: tuple[object, ...], revoked: Entry) -> bool:
+    """Whether a delivery is of a partition that was taken away."""
+    group, topic, partition, _, _ = place
+    assert isinstance(revoked[6], tuple)
+    return group == revoked[4] and f"{topic}/{partition}" in revoked[6]

@@ -154,7 +154,7 @@ def test_a_fold_that_forgets_a_kill_is_found(monkeypatch: pytest.MonkeyPatch) ->
     )
     close_all = OpenSpans.close_all
 
-    def forget(self: OpenSpans, t_us: int, *, outcome: str, error: str) -> None:
+    def forget(self: OpenSpans, t_us: int, *, outcome: str, error: str) -> None:  # noqa: ARG001 - as the method that it stands for
         if error != "process.killed":
             close_all(self, t_us, outcome="unknown", error=error)
 
