@@ -15,8 +15,6 @@ MAPPINGS_FILE: Final = ELK / "server" / "_component_template" / "orders-lab@mapp
 
 KEYWORD_CHARACTERS_MAX: Final = 1024
 """Of a longer text nothing is indexed; it still stands in the document."""
-LABEL_DIGITS: Final = 1_000_000
-"""A numeric label is kept to this fraction, as Elastic's own template does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +25,7 @@ class Field:
         name: with dots, such as `event.action`.
         type: of the mapping.
         origin: `ecs`, `apm`, `otel` or `lab`.
-        required: the kinds of record that always have it: `log`, `transaction`, `span`.
+        required: the kinds of record that always have it: `log`, `transaction`, `span`, `error`.
         values: the only values that it takes; () if any.
         meaning: in a few words.
     """
@@ -62,11 +60,7 @@ def component_template(fields: Mapping[str, Field]) -> Mapping[str, object]:
     for field in fields.values():
         _place(properties, field.name.split("."), _mapping(field))
     text = {"type": "keyword", "ignore_above": KEYWORD_CHARACTERS_MAX}
-    number = {"type": "scaled_float", "scaling_factor": LABEL_DIGITS}
-    dynamic = [
-        {"numeric_labels": {"path_match": "numeric_labels.*", "mapping": number}},
-        {"texts": {"match_mapping_type": "string", "mapping": text}},
-    ]
+    dynamic = [{"texts": {"match_mapping_type": "string", "mapping": text}}]
     mappings = {
         "date_detection": False,
         "dynamic_templates": dynamic,
@@ -83,8 +77,6 @@ def _mapping(field: Field) -> dict[str, object]:
     mapping: dict[str, object] = {"type": field.type.removeprefix("constant_")}
     if mapping["type"] == "keyword":
         mapping["ignore_above"] = KEYWORD_CHARACTERS_MAX
-    if field.type == "scaled_float":
-        mapping["scaling_factor"] = LABEL_DIGITS
     return mapping
 
 

@@ -48,7 +48,9 @@ GUIDE: Final = """\
 **Orders of the lab.** Choose a run, and a time range that holds it: the time of a simulated run
 counts from an epoch of its own. Red lines are faults, grey ones phases of the run. One order, step
 by step: *Applications*, *Traces*, or the saved search *Order lab: one order*. Lines that are no
-records of the lab: the saved search *Order lab: unparsed lines*.
+records of the lab: the saved search *Order lab: unparsed lines*. No process sees the states of
+orders or the lag of groups: they are told once a run is shipped; of a standing system, `/metrics`
+tells the lag.
 """
 
 
@@ -88,16 +90,18 @@ def as_ndjson(objects: Iterator[Json]) -> str:
 
 def panels() -> Iterator[Panel]:
     """The panels of the dashboard, from top to bottom."""
-    yield Panel(x=0, y=0, w=COLUMNS, h=4, title="", attributes={}, text=GUIDE)
+    yield Panel(x=0, y=0, w=COLUMNS, h=5, title="", attributes={}, text=GUIDE)
     for place, (view, measure) in enumerate(_NUMBERS):
         attributes = lens.number(view=view, measure=measure)
-        yield Panel(x=8 * place, y=4, w=8, h=5, title="", attributes=attributes)
+        yield Panel(x=8 * place, y=5, w=8, h=4, title="", attributes=attributes)
     charts = iter(_charts())
     for y in (9, 21, 33):
         for x in (0, COLUMNS // 2):
             title, attributes = next(charts)
             yield Panel(x=x, y=y, w=COLUMNS // 2, h=12, title=title, attributes=attributes)
-    for y, search in ((45, "orders-lab-dead-letters"), (57, "orders-lab-faults")):
+    title, attributes = next(charts)
+    yield Panel(x=0, y=45, w=COLUMNS, h=12, title=title, attributes=attributes)
+    for y, search in ((57, "orders-lab-dead-letters"), (69, "orders-lab-faults")):
         yield Panel(x=0, y=y, w=COLUMNS, h=12, title="", attributes={}, search=search)
 
 
@@ -116,7 +120,7 @@ def _charts() -> Sequence[tuple[str, Json]]:
     attempt = "event.action:attempt AND "
     return (
         (
-            "Orders by state",
+            "Orders by state (of runs)",
             lens.chart(
                 view=LOGS,
                 measures=[
@@ -128,14 +132,27 @@ def _charts() -> Sequence[tuple[str, Json]]:
             ),
         ),
         (
+            "From creation to a state (of runs), 95 of 100 below",
+            lens.chart(
+                view=LOGS,
+                measures=[
+                    Measure(label="p95", operation="percentile", field="event.duration", percent=95)
+                ],
+                series="line",
+                split=("lab.state", "State"),
+                query="event.action:order-state",
+                marks=MARKS,
+            ),
+        ),
+        (
             "Attempts",
             lens.chart(
                 view=TRACES,
                 measures=[
                     Measure(label=label, operation="count", query=attempt + query)
                     for label, query in (
-                        ("first, succeeded", "event.outcome:success AND numeric_labels.attempt:1"),
-                        ("later, succeeded", "event.outcome:success AND numeric_labels.attempt:>1"),
+                        ("first, succeeded", "event.outcome:success AND lab.attempt:1"),
+                        ("later, succeeded", "event.outcome:success AND lab.attempt:>1"),
                         ("failed", "event.outcome:failure"),
                         ("unknown", "event.outcome:unknown"),
                     )
@@ -145,7 +162,7 @@ def _charts() -> Sequence[tuple[str, Json]]:
             ),
         ),
         (
-            "Latency, 95 of 100 below",
+            "Latency of services, 95 of 100 below",
             lens.chart(
                 view=TRACES,
                 measures=[
@@ -163,7 +180,7 @@ def _charts() -> Sequence[tuple[str, Json]]:
             ),
         ),
         (
-            "Consumer lag",
+            "Consumer lag (of simulated runs)",
             lens.chart(
                 view=LOGS,
                 measures=[Measure(label="records behind", operation="max", field="lab.lag")],
@@ -201,26 +218,35 @@ def _charts() -> Sequence[tuple[str, Json]]:
 
 
 def _data_views() -> Iterator[Json]:
-    duration = {
-        "id": "duration",
-        "params": {
-            "inputFormat": "microseconds",
-            "outputFormat": "asMilliseconds",
-            "outputPrecision": 1,
-            "showSuffix": True,
-            "useShortSuffix": True,
-        },
+    formats = {
+        LOGS: {"event.duration": _duration("nanoseconds")},
+        TRACES: dict.fromkeys(
+            ("span.duration.us", "transaction.duration.us"), _duration("microseconds")
+        ),
     }
-    formats = {"span.duration.us": duration, "transaction.duration.us": duration}
     for name, title, label in (
         (LOGS, "logs-orders.*-*", "Order lab: logs"),
         (TRACES, "traces-apm-*", "Order lab: traces"),
         (UNPARSED, "logs-lab.unparsed-*", "Order lab: unparsed lines"),
     ):
         attributes = {"name": label, "timeFieldName": "@timestamp", "title": title}
-        if name == TRACES:
-            attributes["fieldFormatMap"] = _text(formats)
+        if name in formats:
+            attributes["fieldFormatMap"] = _text(formats[name])
         yield _object("index-pattern", name, attributes, {})
+
+
+def _duration(unit: str) -> Json:
+    """Show a number of these as milliseconds."""
+    return {
+        "id": "duration",
+        "params": {
+            "inputFormat": unit,
+            "outputFormat": "asMilliseconds",
+            "outputPrecision": 1,
+            "showSuffix": True,
+            "useShortSuffix": True,
+        },
+    }
 
 
 def _searches() -> Iterator[Json]:

@@ -9,12 +9,20 @@ spans to APM events.
 
 from typing import Final
 
-from lab.observe.fields import NAMESPACE, Document, Origin, at, merged, tree
+from lab.observe.fields import (
+    ECS_VERSION,
+    NAMESPACE,
+    Document,
+    Origin,
+    at,
+    merged,
+    service_name,
+    tree,
+)
 from lab.observe.model import Kind, Span
 from lab.observe.traces import span_id
 
 KILLED: Final = "process.killed"
-SUPPRESSED_BY: Final = ("dedupe", "inbox")
 _AGENT: Final = "opentelemetry/python"
 
 
@@ -79,9 +87,6 @@ def _add_moments(document: Document, span: Span) -> None:
     if faults:
         lab["faults"] = faults
     document["lab"] = lab
-    suppressed = [by for by in SUPPRESSED_BY if f"{by}.suppressed" in names]
-    if suppressed:
-        document["labels"] = {**_object(document["labels"]), "suppressed_by": suppressed[0]}
 
 
 def _base(span: Span, origin: Origin, *, dataset: str, at_us: int) -> Document:
@@ -89,10 +94,11 @@ def _base(span: Span, origin: Origin, *, dataset: str, at_us: int) -> Document:
     return {
         "@timestamp": at(at_us),
         "timestamp": {"us": at_us},
+        "ecs": {"version": ECS_VERSION},
         "data_stream": {"type": kind, "dataset": dataset, "namespace": NAMESPACE},
         "agent": {"name": _AGENT, "version": origin.version},
         "service": {
-            "name": span.service,
+            "name": service_name(span.service),
             "version": origin.version,
             "environment": origin.environment,
             "node": {"name": span.node},
@@ -109,7 +115,7 @@ def _error_document(span: Span, origin: Origin) -> Document:
     document = _base(span, origin, dataset="apm.error", at_us=span.end_us)
     document["processor"] = {"event": "error", "name": "error"}
     error_id = span_id(span.trace_id, span.span_id, "error")
-    document["event"] = {"id": error_id}
+    document["event"] = {"id": error_id, "action": "kill"}
     document["parent"] = {"id": span.span_id}
     document["transaction"] = {"id": span.entry_id}
     document["error"] = {

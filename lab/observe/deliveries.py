@@ -11,6 +11,8 @@ from lab.observe.model import Attributes, Kind, Link, Outcome, Span
 from lab.observe.open_spans import OpenSpans
 from lab.observe.traces import Traces, message_span, span_id
 
+SUPPRESSED_BY: Final = "labels.suppressed_by"
+_Place = tuple[str, str, str, int, int, int]
 _STAYS: Final = ("retry", "release")
 """Settlements after which the delivery is handed over again."""
 _OUTCOMES: Final[Mapping[str, Outcome]] = {
@@ -40,6 +42,12 @@ class Deliveries:
         """The span of the first attempt of each open delivery, by the delivery's span."""
         self._running: dict[str, list[Span]] = {}
         """The running attempts at the events of an order, by its subject."""
+        self._open: dict[_Place, str] = {}
+        """The deliveries in hand, and the event of each."""
+        self._lost: set[_Place] = set()
+        """Of these, those at work in a partition that was given to another member meanwhile."""
+        self._delivery_of: dict[str, Span] = {}
+        """The delivery of each running attempt, by the attempt's span."""
 
     def folds(self) -> Mapping[object, Callable[[Any], None]]:
         """What to call with the entries of each kind."""
@@ -53,6 +61,7 @@ class Deliveries:
             "claim": self._claim,
             "retrying": self._retrying,
             "buried": self._buried,
+            "revoked": self._revoked,
         }
 
     def attempt(self, group: str, event_id: str) -> Span | None:
@@ -66,8 +75,17 @@ class Deliveries:
                 return span
         return None
 
+    def suppressed(self, subject: str, by: str) -> None:
+        """A duplicate was stopped: the delivery that is at work says by which pattern."""
+        running = self._running.get(subject)
+        if running:
+            self._delivery_of[running[-1].span_id].attributes.setdefault(SUPPRESSED_BY, by)
+
     def forget(self) -> None:
         """The process has ended: nothing of it runs."""
+        self._delivery_of.clear()
+        self._open.clear()
+        self._lost.clear()
         self._attempts.clear()
         self._running.clear()
         self._first.clear()
@@ -79,7 +97,8 @@ class Deliveries:
         trace = self._traces.of(subject)
         if not trace:
             return
-        key = ("deliver", group, topic, partition, offset, epoch)
+        key: _Place = ("deliver", group, topic, partition, offset, epoch)
+        self._open[key] = event_id
         delivery = self._spans.find(key)
         message = message_span(trace, event_id)
         if delivery is None:
@@ -120,13 +139,14 @@ class Deliveries:
         )
         self._first.setdefault(delivery.span_id, span.span_id)
         self._attempts[group, event_id] = span
+        self._delivery_of[span.span_id] = delivery
         self._running.setdefault(delivery.subject, []).append(span)
 
     def _settle(self, entry: Any) -> None:
         _, t_us, _, _, group, topic, partition, offset, epoch, event_id, settlement, why, after = (
             entry
         )
-        key = ("deliver", group, topic, partition, offset, epoch)
+        key: _Place = ("deliver", group, topic, partition, offset, epoch)
         delivery = self._spans.find(key)
         if delivery is None:
             return
@@ -142,11 +162,33 @@ class Deliveries:
             if attempt.error:
                 outcome = "failure"
             self._spans.end(("attempt", group, event_id), t_us, outcome=outcome, attributes=told)
-        if settlement not in _STAYS:
-            self._first.pop(delivery.span_id, None)
-            self._spans.end(key, t_us, outcome=outcome, attributes=told)
+        if settlement not in _STAYS or key in self._lost:
+            self._end(key, delivery, t_us, outcome, told)
+
+    def _end(
+        self, key: "_Place", delivery: Span, t_us: int, outcome: Outcome, told: Attributes
+    ) -> None:
+        self._first.pop(delivery.span_id, None)
+        self._open.pop(key, None)
+        self._lost.discard(key)
+        self._spans.end(key, t_us, outcome=outcome, attributes=told)
+
+    def _revoked(self, entry: Any) -> None:
+        """Nothing waits here any more for partitions that others work on now."""
+        _, t_us, _, _, group, _, partitions = entry
+        gone = set(partitions)
+        for key, event_id in list(self._open.items()):
+            _, of_group, topic, partition, _, _ = key
+            if of_group != group or f"{topic}/{partition}" not in gone:
+                continue
+            delivery = self._spans.find(key)
+            if (group, event_id) in self._attempts:
+                self._lost.add(key)
+            elif delivery is not None:
+                self._end(key, delivery, t_us, "unknown", {"lab.settlement_reason": "revoked"})
 
     def _stop_running(self, attempt: Span) -> None:
+        del self._delivery_of[attempt.span_id]
         running = self._running[attempt.subject]
         running.remove(attempt)
         if not running:

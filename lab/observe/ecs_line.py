@@ -7,7 +7,16 @@ Source: Elastic Common Schema 9.4, the fields of `log`, `event`, `service`, `tra
 
 from typing import Final
 
-from lab.observe.fields import ECS_VERSION, NAMESPACE, Document, Origin, at, merged, tree
+from lab.observe.fields import (
+    ECS_VERSION,
+    NAMESPACE,
+    Document,
+    Origin,
+    at,
+    merged,
+    service_name,
+    tree,
+)
 from lab.observe.model import LogLine
 
 DATASET: Final = "orders.lab"
@@ -34,7 +43,7 @@ def line_document(line: LogLine, origin: Origin) -> Document:
         "event": event,
         "host": {"name": line.node},
         "service": {
-            "name": line.service,
+            "name": service_name(line.service),
             "version": origin.version,
             "environment": origin.environment,
             "node": {"name": line.node},

@@ -38,11 +38,16 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         return {"run_id": self.run_id} if self.run_id else {}
 
 
+def service_name(role: str) -> str:
+    """A service as documents name it, such as `lab-payment`."""
+    return f"lab-{role}"
+
+
 def at(at_us: int) -> str:
-    """RFC 3339 in UTC, with microseconds."""
+    """RFC 3339 in UTC, to the millisecond: no more is kept of a date."""
     return (
         (_EPOCH + timedelta(microseconds=at_us))
-        .isoformat(timespec="microseconds")
+        .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z")
     )
 

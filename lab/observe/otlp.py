@@ -16,7 +16,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from lab.domain.errors import EnvironmentNotReady
-from lab.observe.fields import Origin
+from lab.observe.fields import Origin, service_name
 from lab.observe.model import Kind, Span
 
 BATCH_SPANS: Final = 2_000
@@ -90,7 +90,7 @@ def _readable(
     if resource is None:
         resource = resources[key] = Resource(
             {
-                "service.name": span.service,
+                "service.name": service_name(span.service),
                 "service.instance.id": span.node,
                 "service.version": origin.version,
                 "deployment.environment.name": origin.environment,

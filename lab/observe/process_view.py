@@ -34,6 +34,7 @@ API: Final = "api"
 SENT_MAX: Final = 50_000
 _CREATE: Final = "create"
 _ROUTES: Final = {"create": "POST /orders", "cancel": "POST /orders/{id}/cancel"}
+_DEDUPLICATES: Final = ("dedupe", "inbox")
 _UNNAMED: Final = "request"
 """In the simulated world the API does not say which of its routes it serves."""
 _ENDS: Final[Mapping[str, tuple[Outcome, str]]] = {
@@ -286,6 +287,8 @@ class ProcessView:
 
     def _acted(self, entry: Any) -> None:
         _, t_us, _, subject, pattern, what = entry
+        if what == "suppressed" and pattern in _DEDUPLICATES:
+            self._deliveries.suppressed(subject, pattern)
         span = self._spans.latest(subject)
         if span is not None:
             self._spans.note(span, t_us, f"{pattern}.{what}")

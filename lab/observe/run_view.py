@@ -1,6 +1,7 @@
 """The spans and log lines of a whole run: each entry goes to the view of its process.
 
-Not here: the fold of one process (`process_view`), and reading a history (`lab.history`).
+Not here: the fold of one process (`process_view`), what witnesses tell (`witnesses`), and reading a
+history (`lab.history`).
 """
 
 from typing import Final
@@ -9,8 +10,9 @@ from lab.history.entries import Entry
 from lab.observe.open_spans import Emit
 from lab.observe.process_view import ProcessView, Sent
 from lab.observe.traces import Traces
+from lab.observe.witnesses import BUS, STORE, Lag, OrderStates
 
-WITNESSES: Final = frozenset({"store", "bus", "ledger"})
+WITNESSES: Final = frozenset({STORE, BUS, "ledger"})
 """They tell facts; what led to a fact is told by the process that did it."""
 
 
@@ -21,14 +23,17 @@ class RunView:
         traces: see `Traces`.
         epoch_us: microseconds since 1970 at which the history's clock showed 0.
         emit: see `Emit`.
+        is_whole: every entry of the run comes by, so that its consumers' lag can be told.
     """
 
-    def __init__(self, *, traces: Traces, epoch_us: int, emit: Emit) -> None:
+    def __init__(self, *, traces: Traces, epoch_us: int, emit: Emit, is_whole: bool = True) -> None:
         self._traces = traces
         self._epoch_us = epoch_us
         self._emit = emit
         self._views: dict[str, ProcessView] = {}
         self._sent = Sent()
+        self._states = OrderStates(traces=traces, epoch_us=epoch_us, emit=emit)
+        self._lag = Lag(epoch_us=epoch_us, emit=emit) if is_whole else None
         self._now_us = 0
 
     def take(self, entry: Entry) -> None:
@@ -38,7 +43,11 @@ class RunView:
         assert isinstance(process, str)
         assert isinstance(subject, str)
         self._now_us = max(self._now_us, t_us)
+        if self._lag is not None:
+            self._lag.take(entry)
         if process in WITNESSES:
+            if process == STORE:
+                self._states.take(entry)
             return
         view = self._views.get(process)
         if view is None:

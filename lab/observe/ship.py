@@ -1,13 +1,15 @@
 """Ships documents to Elasticsearch or OpenSearch: in bounded batches, each document once.
 
-A document's id is a function of what it says, and it is only ever created: shipped twice it is
-stored once. A batch without an answer is sent again; a document that is refused is named, and the
-rest goes on. Not here: which documents there are (`apm`, `ecs_line`), and other ways out (`otlp`).
+A document's id is a function of what it says, and it is only ever created: shipped twice, or by
+Filebeat too, it is stored once. A batch without an answer is sent again; a document that is refused
+is named, and the rest goes on. Not here: which documents there are (`apm`, `ecs_line`), and other
+ways out (`otlp`).
 
 Source: Elasticsearch, bulk API: `create` in data streams, a status for each item.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -221,9 +223,14 @@ def _item(document: Document) -> _Item:
     assert isinstance(stream, dict)
     assert isinstance(event, dict)
     target = f"{stream['type']}-{stream['dataset']}-{stream['namespace']}"
-    identity = str(event["id"])
+    identity = document_id(str(event["id"]))
     head = _encode({"create": {"_index": target, "_id": identity}})
     return _Item(identity, target, head + b"\n" + _encode(document) + b"\n")
+
+
+def document_id(event_id: str) -> str:
+    """The id that Filebeat gives a document by `elk/filebeat.yml`: whoever ships it, it is one."""
+    return sha256(f"|event.id|{event_id}|".encode()).hexdigest()
 
 
 def _start(body: bytes) -> str:

@@ -86,7 +86,12 @@ class SeenRun:
             about: only what has to do with these orders, by their ordinals, and with the run;
                 spans of other orders come along where one call was about several.
         """
-        view = RunView(traces=self._traces(), epoch_us=self.epoch_us, emit=emit)
+        view = RunView(
+            traces=self._traces(),
+            epoch_us=self.epoch_us,
+            emit=emit,
+            is_whole=self.is_whole and about is None,
+        )
         wanted = None if about is None else {"", *map(str, about)}
         for entry in self.entries():
             if wanted is None or str(entry[3]).partition(".")[0] in wanted:
@@ -96,7 +101,12 @@ class SeenRun:
     def documents(self) -> Iterator[Document]:
         """Every span and log line of it as documents, in the order in which they are complete."""
         found: list[Span | LogLine] = []
-        view = RunView(traces=self._traces(), epoch_us=self.epoch_us, emit=found.append)
+        view = RunView(
+            traces=self._traces(),
+            epoch_us=self.epoch_us,
+            emit=found.append,
+            is_whole=self.is_whole,
+        )
         origin = self.origin
         for entry in self.entries():
             view.take(entry)

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 
 LOGS = "logs-orders.lab-default"
 TRACES = "traces-apm-default"
-TEMPLATES = ("logs-orders.lab", "logs-lab.unparsed", "traces-apm.lab")
+TEMPLATES = ("logs-orders.lab", "logs-lab.unparsed", "logs-apm.error.lab", "traces-apm.lab")
 
 
 @pytest.fixture
@@ -92,7 +92,6 @@ def example(type_of_field: str) -> Any:
     """A value of the type."""
     numbers: dict[str, Any] = {
         "long": 7,
-        "scaled_float": 1.5,
         "boolean": True,
         "date": "2026-01-01T00:00:00.000Z",
     }
@@ -141,7 +140,13 @@ def sample() -> list[Record]:
     group = {"messaging__consumer__group__name": "payment"}
     states = [(1, "NEW"), (1, "CONFIRMED"), (2, "NEW"), (2, "CONFIRMED"), (3, "NEW")]
     logs = [
-        make_log(n, action="order-state", labels__order_id=f"o{order}", lab__state=state)
+        make_log(
+            n,
+            action="order-state",
+            labels__order_id=f"o{order}",
+            lab__state=state,
+            event__duration=n * 1_000_000,
+        )
         for n, (order, state) in enumerate(states)
     ]
     logs += [
@@ -163,7 +168,7 @@ def sample() -> list[Record]:
         ),
     ]
     attempts = [
-        make_span(21 + n, numeric_labels__attempt=ordinal, event__outcome=outcome)
+        make_span(21 + n, lab__attempt=ordinal, event__outcome=outcome)
         for n, (ordinal, outcome) in enumerate([(1, "failure"), (2, "success"), (1, "success")])
     ]
     return [*logs, *deliveries, *attempts]
@@ -176,12 +181,16 @@ SHOWN: dict[str, Shown] = {
     "Duplicates suppressed": {(): {"Duplicates suppressed": 1}},
     "Dead letters, all": {(): {"Dead letters": 2}},
     "Faults": {(): {"Faults": 1}},
-    "Orders by state": {("NEW",): {"Orders": 3}, ("CONFIRMED",): {"Orders": 2}},
+    "Orders by state (of runs)": {("NEW",): {"Orders": 3}, ("CONFIRMED",): {"Orders": 2}},
     "Attempts": {
         (): {"first, succeeded": 1, "later, succeeded": 1, "failed": 1, "unknown": 0},
     },
-    "Latency, 95 of 100 below": {("lab-payment",): {"p95": 900}},
-    "Consumer lag": {("payment",): {"records behind": 9}},
+    "From creation to a state (of runs), 95 of 100 below": {
+        ("NEW",): {"p95": 4_000_000},
+        ("CONFIRMED",): {"p95": 3_000_000},
+    },
+    "Latency of services, 95 of 100 below": {("lab-payment",): {"p95": 900}},
+    "Consumer lag (of simulated runs)": {("payment",): {"records behind": 9}},
     "Suppressed duplicates": {(): {"dedupe": 0, "inbox": 1}},
     "Dead letters": {
         ("payment", "permanent"): {"Dead letters": 1, "Attempts, most": 6},

@@ -8,9 +8,22 @@ import pytest
 
 from elk.generator.__main__ import made_files
 from elk.generator.fields import FIELDS_FILE, component_template, read_fields
-from tests.kit.telemetry import FIELDS, Record, faults_of, make_log, make_span, make_transaction
+from tests.kit.telemetry import (
+    FIELDS,
+    Record,
+    faults_of,
+    make_error,
+    make_log,
+    make_span,
+    make_transaction,
+)
 
-KINDS = {"log": make_log(1), "transaction": make_transaction(1), "span": make_span(2)}
+KINDS = {
+    "log": make_log(1),
+    "transaction": make_transaction(1),
+    "span": make_span(2),
+    "error": make_error(2),
+}
 
 
 @pytest.mark.parametrize("file", made_files(), ids=lambda file: file.name)

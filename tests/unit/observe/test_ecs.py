@@ -4,16 +4,29 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.domain.errors import EnvironmentNotReady
 from lab.observe.ecs import log_to_stderr
-from lab.observe.numbered_file import NumberedFile
+from lab.observe.ecs_line import line_document
+from lab.observe.fields import Origin
+from lab.observe.model import LogLine
 from tests.kit.telemetry import faults_of
 
-# No library tells these of a line: what writes the history down does.
-ABSENT = {"event.action is missing in a log", "event.id is missing in a log"}
+
+def close_file() -> None:
+    """Close the file that the root logger writes to."""
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.stream.close()
+
+
+def lines_of(folder: Path) -> list[Any]:
+    """The records in the file of the process."""
+    text = (folder / "payment-1.logs.1.ndjson").read_text("utf-8")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.fixture
@@ -24,9 +37,7 @@ def restored() -> Iterator[None]:
     yield
     for handler in root.handlers[:]:
         if handler not in handlers:
-            stream = getattr(handler, "stream", None)
-            if isinstance(stream, NumberedFile):
-                stream.close()
+            close_file()
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)
@@ -57,13 +68,85 @@ def test_every_field_of_a_line_is_on_the_list_and_says_where_it_belongs(
 
     (line,) = (tmp_path / "payment-1.logs.1.ndjson").read_text("utf-8").splitlines()
     record = json.loads(line)
-    assert set(faults_of(record)) <= ABSENT
+    assert faults_of(record) == []
+    assert record["event"]["action"] == "failure"
     assert record["labels"]["run_id"] == "r1"
     assert record["data_stream"] == {
         "dataset": "orders.lab",
         "namespace": "default",
         "type": "logs",
     }
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_line_of_a_library_is_a_whole_record_with_an_id_of_its_own(tmp_path: Path) -> None:
+    log_to_stderr(service="lab-payment", process="payment-1", run_id="r1", folder=tmp_path)
+    for number in range(3):
+        logging.getLogger(f"aiokafka.part{number}").error("away")
+
+    records = lines_of(tmp_path)
+    assert [faults_of(record) for record in records] == [[]] * 3
+    assert {record["event"]["action"] for record in records} == {"log"}
+    assert len({record["event"]["id"] for record in records}) == 3
+    assert all("original" not in record["log"] for record in records)
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_process_that_comes_again_under_its_old_name_gives_other_ids(tmp_path: Path) -> None:
+    for _ in range(2):
+        log = log_to_stderr(service="s", process="payment-1", run_id="r1", folder=tmp_path)
+        log.warning("ready")
+        close_file()
+
+    first, second = lines_of(tmp_path)
+    assert first["event"]["id"] != second["event"]["id"]
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_line_of_the_fold_keeps_what_it_says_and_its_id(tmp_path: Path) -> None:
+    line = LogLine(
+        at_us=0,
+        id="00ff",
+        level="error",
+        message="dead letter",
+        action="dead-letter",
+        service="payment",
+        node="payment-1",
+        subject="1.1",
+        attributes={"lab.reason": "poison"},
+    )
+    origin = Origin(run_id="r1", environment="real", version="1")
+    document = line_document(line, origin)
+    own = {"@timestamp", "log", "message", "ecs", "service"}
+    log = log_to_stderr(service="lab-payment", process="payment-1", run_id="r1", folder=tmp_path)
+
+    log.error(line.message, extra={name: one for name, one in document.items() if name not in own})
+
+    (record,) = lines_of(tmp_path)
+    assert faults_of(record) == []
+    assert record["event"] == document["event"]
+    assert record["labels"] == {"order_id": "1.1", "run_id": "r1"}
+    assert record["lab"] == {"reason": "poison"}
+
+
+@pytest.mark.usefixtures("restored")
+def test_what_repeats_within_a_second_is_one_line_there_and_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_to_stderr(service="s", process="payment-1", run_id="r1", folder=tmp_path)
+    library = logging.getLogger("aiokafka.client")
+    for second in (0.0, 0.1, 0.2, 1.5):
+        record = library.makeRecord(
+            library.name, logging.ERROR, "client.py", 1, "node %s is away", (second,), None
+        )
+        record.created = 1_000 + second
+        library.handle(record)
+
+    first, next_one = lines_of(tmp_path)
+    assert "lab" not in first
+    assert next_one["lab"] == {"repeated": 2}
+    assert faults_of(next_one) == []
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 @pytest.mark.usefixtures("restored")
