@@ -105,8 +105,7 @@ class Packed(NamedTuple):
     currency: str
     ledger: tuple[LedgerEntry, ...]
     key: str
-    trace: str
-    order_id: str
+    first: tuple[str, str] | None
 
 
 class Case:
@@ -127,7 +126,7 @@ class Case:
         attempts_over: deliveries with an attempt beyond the declared maximum.
         failures: handler runs that did not end well.
         died: commits whose process was killed before it saw the answer.
-        trace, order_id: of a case that was packed: see `root`.
+        first: see `root`, of a case that was packed.
         has_ended: the run is over, so that nothing more is to be expected.
         state: of the last row, "" without one. owed, done, dead: see `weigh`.
     """
@@ -164,8 +163,7 @@ class Case:
     is_finished = False
     has_ended = False
     state = ""
-    trace = ""
-    order_id = ""
+    first: tuple[str, str] | None = None
     owed: Sequence[Owed]
     done: set[Owed]
     dead: dict[Owed, int]
@@ -270,15 +268,13 @@ class Case:
         locked_us = [change.t_us for change in self.waiting if owed_of(change) == owed]
         return bool(died_us) and (not locked_us or died_us[0] < locked_us[0])
 
-    def root(self) -> tuple[str, str]:
+    def root(self) -> tuple[str, str] | None:
         """The order's trace (`00-` and 32 digits) and its id, as its first event has them.
 
-        Both are "" if the first event was not published yet.
+        None while that was not published.
         """
         first = self.published.get(self.rows[0].event_id) if self.rows else None
-        if first is None:
-            return self.trace, self.order_id
-        return first.traceparent[:TRACE_END], first.cause_id
+        return self.first if first is None else (first.traceparent[:TRACE_END], first.cause_id)
 
     def event_type(self, event_id: str) -> str:
         """Type of one of its events, "" if no row owes it."""
@@ -312,7 +308,7 @@ class Case:
             # A mail under the id of its event need not be remembered: the event is.
             tuple([line for line in self.ledger if line.key not in event_ids]),
             self.begun[0].key if self.begun else "",
-            *self.root(),
+            self.root(),
         )
 
     @classmethod
@@ -320,7 +316,7 @@ class Case:
         """The case of an order that was clean, with the entries that can still matter."""
         case = cls(subject)
         case.is_revived = True
-        case.trace, case.order_id = packed.trace, packed.order_id
+        case.first = packed.first
         case.begun = (
             HttpBeginEntry("http.begin", 0, "client", subject, "create", packed.key, "", 1),
         )

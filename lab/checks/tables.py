@@ -94,7 +94,7 @@ CAUSED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "RefundFailed": ("",),
     "OrderConfirmed": ("PaymentCaptured",),
 }
-"""The events that may lead to each; "" for the order itself: a request, the clock, a dead letter."""
+"""The events that may lead to each; "" for the order: a request, the clock, a dead letter."""
 
 MAILER: Final = "notification"
 REVENUE_EVENT: Final = "OrderConfirmed"

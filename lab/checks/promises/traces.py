@@ -13,8 +13,9 @@ from lab.checks.tables import CAUSED_BY
 from lab.history.facts import AppendedEntry
 
 _SPAN: Final = 16
-_IS_TRACE: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}").fullmatch
-_IS_FLAGS: Final = re.compile(r"-[0-9a-f]{2}").fullmatch
+_SPAN_END: Final = TRACE_END + len("-") + _SPAN
+_FLAGS: Final = frozenset([f"-{flags:02x}" for flags in range(256)])
+_is_trace: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}").fullmatch
 
 
 class TraceComplete(Check):
@@ -27,7 +28,7 @@ class TraceComplete(Check):
     """
 
     name = "trace-complete"
-    sentence = "every event of an order is in its one trace, under its own span, and names its cause"
+    sentence = "each event of an order is in the order's one trace, and names what caused it"
 
     def judge(self, case: Case) -> None:
         records = [record for record in case.published.values() if record is not None]
@@ -37,61 +38,49 @@ class TraceComplete(Check):
             # A record without a subject is not the lab's.
             return
         self.checked += len(records)
-        trace, order_id = case.root()
-        if not trace:
-            # Its first event was never published: `outbox-atomic` and others judge that.
-            trace = records[0].traceparent[:TRACE_END]
+        # If its first event was never published, `outbox-atomic` judges that.
+        trace, order_id = case.root() or (records[0].traceparent[:TRACE_END], "")
+        is_sound = _is_trace(trace)
         for record in records:
-            wrong = (
-                _strays(case, record)
-                or _wrong_place(record, trace)
-                or _wrong_cause(case, record, order_id)
-            )
+            given = record.traceparent
+            wrong = ""
+            if (
+                not is_sound
+                or given[:_SPAN_END] != f"{trace}-{record.event_id[:_SPAN]}"
+                or given[_SPAN_END:] not in _FLAGS
+            ):
+                wrong = _misplaced(case, record, trace)
+            wrong = wrong or _wrong_cause(case, record, order_id)
             if wrong:
-                kind = record.event_type or "an event"
-                self.breaks(case, f"{kind} in {record.topic} {wrong}")
+                self.breaks(case, f"{record.event_type or 'an event'} in {record.topic} {wrong}")
                 return
 
 
-def _strays(case: Case, record: AppendedEntry) -> str:
-    """The difference between a record and the first one of its event, in words; "" if none."""
-    first = case.published.get(record.event_id)
-    if first is None or first is record:
-        return ""
-    if record.traceparent != first.traceparent:
-        return f"has {_named(record)}, and in {first.topic} {_named(first)}"
-    if record.cause_id != first.cause_id:
-        return f"names another cause than in {first.topic}"
-    return ""
-
-
-def _named(record: AppendedEntry) -> str:
-    return f"the traceparent {record.traceparent}" if record.traceparent else "no traceparent"
-
-
-def _wrong_place(record: AppendedEntry, trace: str) -> str:
-    """The fault in a record's place in the trace of its order, in words; "" if there is none."""
-    given, span_end = record.traceparent, TRACE_END + 1 + _SPAN
+def _misplaced(case: Case, record: AppendedEntry, trace: str) -> str:
+    """The fault in the place that a record has in its order's trace, in words."""
+    given, first = record.traceparent, case.published.get(record.event_id)
     if not given:
         return "has no traceparent"
-    is_in_form = _IS_TRACE(given, 0, TRACE_END) and _IS_FLAGS(given, span_end)
-    if not is_in_form or given[TRACE_END] != "-":
+    if first is not None and first.traceparent != given:
+        return f"has another traceparent than in {first.topic}"
+    if not _is_trace(given, 0, TRACE_END) or given[_SPAN_END:] not in _FLAGS:
         return f"has a malformed traceparent: {given}"
-    if not given.startswith(trace):
+    if not given.startswith(f"{trace}-"):
         return "is in another trace than the first event of its order"
-    if given[TRACE_END + 1 : span_end] != record.event_id[:_SPAN]:
-        return "is published under a span that is not its own"
-    return ""
+    return "is published under a span that is not its own"
 
 
 def _wrong_cause(case: Case, record: AppendedEntry, order_id: str) -> str:
     """The fault in the cause that a record names, in words; "" if there is none."""
     cause_id, may_be = record.cause_id, CAUSED_BY.get(record.event_type, ("",))
+    first = case.published.get(record.event_id)
+    if first is not None and first.cause_id != cause_id:
+        return f"names another cause than in {first.topic}"
     if not cause_id:
         return "names no cause"
     if cause_id in case.published:
         cause = case.published[cause_id]
-        led = cause.event_type if cause is not None else case.event_type(cause_id)
+        led = case.event_type(cause_id) if cause is None else cause.event_type
         return "" if led in may_be else f"names {led} as its cause"
     if "" not in may_be:
         return "names a cause that stands in no topic" if case.is_whole else ""
