@@ -1,4 +1,4 @@
-"""Bugs about traces: one that begins anew, one that is lost on the way, a cause that is not true."""
+"""Bugs about traces: one begins anew, one is lost on the way, a cause is forged or forgotten."""
 
 from typing import Any, Final
 
