@@ -44,6 +44,8 @@ def appended_fact(record: Record, t_us: int) -> Entry:
         found.get(H_TYPE, b"").decode("utf-8", "replace"),
         event_digest(record.key, record.value, record.headers),
         int(attempt) if attempt.isdigit() else 0,
+        found.get("traceparent", b"").decode("utf-8", "replace"),
+        found.get("ce_causationid", b"").decode("utf-8", "replace"),
     )
 
 

@@ -172,12 +172,16 @@ class FactFolds:
     # ---- the bus and the third parties
 
     def _appended(self, entry: AppendedEntry) -> None:
-        _, _, _, subject, topic, _, _, event_id, _, _, _ = entry
+        _, _, _, subject, topic, _, _, event_id, _, _, _, traceparent, cause_id = entry
         case = self._open.get(subject) or self._book.case(subject)
         if "." in topic:
             case.parked += (AppendedEntry._make(entry),)
         elif event_id not in case.published:
             case.published[event_id] = AppendedEntry._make(entry)
+        else:
+            first = case.published[event_id]
+            if first is None or (first.traceparent, first.cause_id) != (traceparent, cause_id):
+                case.copies += (AppendedEntry._make(entry),)
 
     def _committed(self, entry: CommittedEntry) -> None:
         _, _, _, _, group, topic, partition, position, epoch, accepted = entry

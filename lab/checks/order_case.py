@@ -33,6 +33,9 @@ from lab.history.facts import (
     WaitingEntry,
 )
 
+TRACE_END: Final = len("00-") + 32
+"""The end of version and trace id in a traceparent. Source: W3C Trace Context."""
+
 Owed = tuple[str, str]
 """(group, event id): the group owes the event an outcome."""
 
@@ -102,7 +105,7 @@ class Packed(NamedTuple):
     currency: str
     ledger: tuple[LedgerEntry, ...]
     key: str
-    answer: str
+    first: tuple[str, str] | None
 
 
 class Case:
@@ -110,6 +113,8 @@ class Case:
 
     Attributes:
         published: first record on a main topic, by event id; None if only its id is left of it.
+        copies: further records on main topics that differ from the first in trace or cause, or
+            whose first is forgotten.
         parked: records on retry topics and dead-letter queues.
         cancels: answers with status 200 to a cancel.
         sent: the key of each charge or refund that was asked for, with any result.
@@ -121,6 +126,7 @@ class Case:
         attempts_over: deliveries with an attempt beyond the declared maximum.
         failures: handler runs that did not end well.
         died: commits whose process was killed before it saw the answer.
+        first: see `root`, of a case that was packed.
         has_ended: the run is over, so that nothing more is to be expected.
         state: of the last row, "" without one. owed, done, dead: see `weigh`.
     """
@@ -137,6 +143,7 @@ class Case:
     revenue: tuple[RevenueEntry, ...] = ()
     http_keys: tuple[HttpKeyEntry, ...] = ()
     waiting: tuple[WaitingEntry, ...] = ()
+    copies: tuple[AppendedEntry, ...] = ()
     parked: tuple[AppendedEntry, ...] = ()
     committed_again: tuple[Owed, ...] = ()
     suppressed: tuple[Owed, ...] = ()
@@ -156,6 +163,7 @@ class Case:
     is_finished = False
     has_ended = False
     state = ""
+    first: tuple[str, str] | None = None
     owed: Sequence[Owed]
     done: set[Owed]
     dead: dict[Owed, int]
@@ -260,6 +268,14 @@ class Case:
         locked_us = [change.t_us for change in self.waiting if owed_of(change) == owed]
         return bool(died_us) and (not locked_us or died_us[0] < locked_us[0])
 
+    def root(self) -> tuple[str, str] | None:
+        """The order's trace (`00-` and 32 digits) and its id, as its first event has them.
+
+        None while that was not published.
+        """
+        first = self.published.get(self.rows[0].event_id) if self.rows else None
+        return self.first if first is None else (first.traceparent[:TRACE_END], first.cause_id)
+
     def event_type(self, event_id: str) -> str:
         """Type of one of its events, "" if no row owes it."""
         for row in self.rows:
@@ -292,7 +308,7 @@ class Case:
             # A mail under the id of its event need not be remembered: the event is.
             tuple([line for line in self.ledger if line.key not in event_ids]),
             self.begun[0].key if self.begun else "",
-            self.answers[-1].answer if self.answers else "",
+            self.root(),
         )
 
     @classmethod
@@ -300,6 +316,7 @@ class Case:
         """The case of an order that was clean, with the entries that can still matter."""
         case = cls(subject)
         case.is_revived = True
+        case.first = packed.first
         case.begun = (
             HttpBeginEntry("http.begin", 0, "client", subject, "create", packed.key, "", 1),
         )

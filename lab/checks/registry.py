@@ -26,6 +26,7 @@ from lab.checks.promises.orders import (
 from lab.checks.promises.positions import CommitPrefix, FencingHolds
 from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoLeak
 from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryLaw
+from lab.checks.promises.traces import TraceComplete
 
 PROMISES: Final[tuple[type[Check], ...]] = (
     NoDoubleCharge,
@@ -42,6 +43,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     DedupeSound,
     AckAfterEffect,
     PerKeyOrder,
+    TraceComplete,
     CommitPrefix,
     FencingHolds,
     DlqSound,

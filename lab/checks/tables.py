@@ -80,6 +80,22 @@ READERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The groups to which each event is owed."""
 
+CAUSED_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "OrderCreated": ("",),
+    "OrderCancelled": ("",),
+    "OrderExpired": ("",),
+    "OrderValidated": ("OrderCreated",),
+    "OrderRejected": ("OrderCreated",),
+    "PaymentCaptured": ("OrderValidated",),
+    "PaymentDeclined": ("OrderValidated",),
+    "PaymentUnknown": ("",),
+    "RefundRequested": ("OrderValidated",),
+    "PaymentRefunded": ("RefundRequested",),
+    "RefundFailed": ("",),
+    "OrderConfirmed": ("PaymentCaptured",),
+}
+"""The events that may lead to each; "" for the order: a request, the clock, a dead letter."""
+
 MAILER: Final = "notification"
 REVENUE_EVENT: Final = "OrderConfirmed"
 

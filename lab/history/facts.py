@@ -115,6 +115,8 @@ class AppendedEntry(NamedTuple):
 
     Attributes:
         digest: short hash of key, value and the event's own headers (`ce_*`, content-type).
+        traceparent: the event's place in its order's trace; cause_id: what led to it. Each is "" in
+            a record that has no such header.
     """
 
     kind: Literal["appended"]
@@ -128,6 +130,8 @@ class AppendedEntry(NamedTuple):
     event_type: str
     digest: str
     attempt: int
+    traceparent: str
+    cause_id: str
 
 
 class CommittedEntry(NamedTuple):

@@ -201,7 +201,7 @@ class CourseFold:
     # ---- records
 
     def _appended(self, entry: Any) -> None:
-        _, t_us, _, _, topic, partition, offset, event_id, _, _, _ = entry
+        _, t_us, _, _, topic, partition, offset, event_id, *_ = entry
         self._owed.end(event_id, t_us)
         for group in self._readers.get(topic, ()):
             self._records.begin((group, topic, partition, offset), t_us)

@@ -55,6 +55,15 @@ STATE_EVENTS: Final = {
     "REFUND_PENDING": "RefundRequested",
     "REFUNDED": "PaymentRefunded",
 }
+CAUSES: Final = {
+    "OrderValidated": "OrderCreated",
+    "PaymentCaptured": "OrderValidated",
+    "OrderConfirmed": "PaymentCaptured",
+    "RefundRequested": "OrderValidated",
+    "PaymentRefunded": "RefundRequested",
+}
+"""The event that led to each; the others have their order as their cause."""
+
 AMOUNT: Final = 1_020
 
 
@@ -116,7 +125,8 @@ class Story:
     def publish(self, subject: str, kind: str) -> None:
         """The relay publishes an event."""
         topic, event = TOPICS[kind], event_id(subject, kind)
-        self.write("publish.begin", "relay-1", subject, topic, (event,))
+        causes = (cause_id(subject, kind),)
+        self.write("publish.begin", "relay-1", subject, topic, (event,), causes, (subject,))
         self.append(subject, kind, topic)
         self._where[event] = (topic, self._offsets[topic] - 1)
         self.write("publish.end", "relay-1", subject, topic, (event,), "ok")
@@ -126,7 +136,8 @@ class Story:
         offset = self._offsets.get(topic, 0)
         self._offsets[topic] = offset + 1
         event = event_id(subject, kind)
-        self.write("appended", "bus", subject, topic, 0, offset, event, kind, f"d-{event}", attempt)
+        fields = (event, kind, f"d-{event}", attempt, traceparent(subject, kind))
+        self.write("appended", "bus", subject, topic, 0, offset, *fields, cause_id(subject, kind))
         return offset
 
     def money(self, subject: str, action: str, key: str, about: str = "") -> None:
@@ -329,6 +340,17 @@ class Story:
 def event_id(subject: str, kind: str) -> str:
     """The id of an order's event."""
     return f"{kind}:{subject}"
+
+
+def cause_id(subject: str, kind: str) -> str:
+    """The cause of an order's event."""
+    return event_id(subject, CAUSES[kind]) if kind in CAUSES else f"id-{subject}"
+
+
+def traceparent(subject: str, kind: str) -> str:
+    """The place of an order's event in the order's trace."""
+    ordinal, send = map(int, subject.split("."))
+    return f"00-{ordinal:016x}{send:016x}-{event_id(subject, kind)[:16]}-01"
 
 
 def charge_key(subject: str) -> str:

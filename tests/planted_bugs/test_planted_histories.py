@@ -33,6 +33,7 @@ from tests.kit.histories import (
     repeated_request,
     retried,
     stopped,
+    traceparent,
     where,
     without,
 )
@@ -423,6 +424,134 @@ def an_event_is_buried_after_it_was_done() -> History:
     return after(entries, index, changed(entries[index], outcome="dead"))
 
 
+# ---- traces
+
+
+TRACE: Final = traceparent(SUBJECT, "OrderCreated")
+OTHER: Final = traceparent("1.1", "OrderCreated")
+
+
+def _published(change: dict[str, object], kind: str = "PaymentCaptured") -> History:
+    return spoiled(plain(), "appended", change, subject=SUBJECT, event_type=kind)
+
+
+@bug("trace-complete", "order 37: PaymentCaptured in payments is in another trace than the first")
+def a_service_starts_a_trace_of_its_own() -> History:
+    trace_id = f"{1:032x}"
+    given = traceparent(SUBJECT, "PaymentCaptured")
+    return _published({"traceparent": f"00-{trace_id}{given[35:]}"})
+
+
+@bug("trace-complete", "PaymentCaptured in payments is published under a span that is not its own")
+def an_event_has_the_span_of_its_cause() -> History:
+    return _published({"traceparent": traceparent(SUBJECT, "OrderValidated")})
+
+
+@bug("trace-complete", "order 37: PaymentCaptured in payments has no traceparent")
+def an_event_has_no_traceparent() -> History:
+    return _published({"traceparent": ""})
+
+
+@bug("trace-complete", "order 37: OrderCreated in orders has a malformed traceparent: 00-000")
+def a_trace_id_is_all_zeros() -> History:
+    return _published({"traceparent": f"00-{0:032x}{TRACE[35:]}"}, "OrderCreated")
+
+
+@bug("trace-complete", "order 37: OrderCreated in orders has a malformed traceparent: 01-")
+def a_traceparent_of_a_version_that_nobody_knows() -> History:
+    return _published({"traceparent": f"01{TRACE[2:]}"}, "OrderCreated")
+
+
+@bug("trace-complete", "order 37: PaymentCaptured in payments has a malformed traceparent: 00-")
+def a_traceparent_has_no_flags() -> History:
+    return _published({"traceparent": traceparent(SUBJECT, "PaymentCaptured")[:-3]})
+
+
+@bug("trace-complete", "order 37: PaymentCaptured in payments names no cause")
+def an_event_has_no_cause() -> History:
+    return _published({"cause_id": ""})
+
+
+@bug(
+    "trace-complete", "order 37: PaymentCaptured in payments names a cause that stands in no topic"
+)
+def an_event_names_what_never_happened() -> History:
+    return _published({"cause_id": "forged"})
+
+
+@bug(
+    "trace-complete", "order 37: PaymentCaptured in payments names a cause that stands in no topic"
+)
+def an_event_names_its_order_for_its_cause() -> History:
+    return _published({"cause_id": f"id-{SUBJECT}"})
+
+
+@bug(
+    "trace-complete", "order 37: PaymentCaptured in payments names a cause that stands in no topic"
+)
+def an_event_names_the_event_of_another_order() -> History:
+    return _published({"cause_id": event_id("1.1", "OrderValidated")})
+
+
+@bug("trace-complete", "order 37: PaymentCaptured in payments names OrderCreated as its cause")
+def an_event_names_the_cause_of_its_cause() -> History:
+    return _published({"cause_id": event_id(SUBJECT, "OrderCreated")})
+
+
+@bug("trace-complete", "order 37: OrderCreated in orders names a cause that is not its order")
+def an_order_is_created_for_another_one() -> History:
+    return _published({"cause_id": "id-1.1"}, "OrderCreated")
+
+
+@bug("trace-complete", "order 37: OrderCancelled in orders names a cause that is not its order")
+def a_request_about_an_order_names_another_one() -> History:
+    entries = [entry for entry in cancelled() if entry[0] != "http.end"]
+    return spoiled(entries, "appended", {"cause_id": "id-1.1"}, event_type="OrderCancelled")
+
+
+@bug("trace-complete", "order 37: OrderValidated in validation has another traceparent than in val")
+def an_event_is_published_again_in_another_trace() -> History:
+    return _again({"traceparent": OTHER})
+
+
+@bug("trace-complete", "order 37: OrderValidated in validation names another cause than in valida")
+def an_event_is_published_again_for_another_reason() -> History:
+    return _again({"cause_id": f"id-{SUBJECT}"})
+
+
+def _again(change: dict[str, object]) -> History:
+    entries = plain()
+    index = where(entries, "appended", subject=SUBJECT, event_type="OrderValidated")
+    return after(entries, index, changed(entries[index], offset=99, **change))
+
+
+def _long_after(kind: str, change: dict[str, object]) -> History:
+    """A copy of an event, published when its order has been judged and packed."""
+    entries = plain()
+    copy = entries[where(entries, "appended", subject=SUBJECT, event_type=kind)]
+    ticks = [("phase", at * S, "run", "", "faults") for at in (300, 600, 900)]
+    copy = changed(copy, offset=99, t_us=900 * S, **change)
+    return after(entries, where(entries, "phase", name="heal") - 1, *ticks, copy)
+
+
+@bug("trace-complete", "order 37: OrderCreated in orders.validation.dlq has no traceparent")
+def a_dead_letter_has_lost_its_trace() -> History:
+    return spoiled(buried(), "appended", {"traceparent": ""}, topic="orders.validation.dlq")
+
+
+@bug(
+    "trace-complete", "OrderCreated in orders.validation.retry.1 has another traceparent than in o"
+)
+def a_retry_starts_a_trace_of_its_own() -> History:
+    return spoiled(retried(), "appended", {"traceparent": OTHER}, topic="orders.validation.retry.1")
+
+
+@bug("trace-complete", "OrderCreated in orders.validation.retry.1 names another cause than in ord")
+def a_retry_names_itself_for_its_cause() -> History:
+    cause = {"cause_id": event_id(SUBJECT, "OrderCreated")}
+    return spoiled(retried(), "appended", cause, topic="orders.validation.retry.1")
+
+
 @bug("dlq-sound", "order 37: a dead letter tells of 6 attempts; 1 were seen")
 def a_dead_letter_tells_of_attempts_that_were_never_made() -> History:
     return spoiled(buried(), "buried", {"attempts": 6}, group="validation")
@@ -672,6 +801,36 @@ def test_a_healthy_history_breaks_no_promise(name: str) -> None:
 def test_every_promise_holds_in_a_healthy_history_that_is_about_it(name: str) -> None:
     verdicts = {judge(story())[name].verdict for story in HEALTHY.values()}
     assert "PASS" in verdicts
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "witness"),
+    [
+        ("OrderValidated", {}, ""),
+        ("OrderValidated", {"traceparent": OTHER}, "in validation is in another trace than the"),
+        ("OrderValidated", {"cause_id": ""}, "names no cause"),
+        ("OrderValidated", {"cause_id": "OrderConfirmed:37.1"}, "names OrderConfirmed as its"),
+        ("OrderCreated", {}, ""),
+        ("OrderCreated", {"cause_id": "id-1.1"}, "names a cause that is not its order"),
+    ],
+)
+def test_a_copy_that_comes_when_its_order_was_judged_is_held_against_what_is_left_of_it(
+    kind: str, change: dict[str, object], witness: str
+) -> None:
+    found = judge(_long_after(kind, change), batch=1)["trace-complete"]
+
+    assert found.verdict == ("FAIL" if witness else "PASS")
+    assert witness in found.witness
+
+
+def test_a_record_that_is_no_order_of_the_lab_is_in_no_trace() -> None:
+    entries = plain()
+    index = where(entries, "appended", subject=SUBJECT)
+    foreign = {"subject": "", "event_id": "", "traceparent": "", "cause_id": "", "offset": 99}
+    found = judge(after(entries, index, changed(entries[index], **foreign)))["trace-complete"]
+
+    assert found.verdict == "PASS"
+    assert found.checked == judge(entries)["trace-complete"].checked
 
 
 def test_a_handler_that_had_to_be_cancelled_excuses_nothing_that_is_done_again() -> None:

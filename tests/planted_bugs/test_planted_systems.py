@@ -25,6 +25,7 @@ from tests.planted_bugs import (
     positions,
     processes,
     retries,
+    traces,
 )
 from tests.planted_bugs.planting import NAMED, Bug, Setup, failed, run_with, run_without
 
@@ -32,6 +33,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *money.BUGS,
     *orders.BUGS,
     *delivery.BUGS,
+    *traces.BUGS,
     *positions.BUGS,
     *dead_letters.BUGS,
     *retries.BUGS,
