@@ -61,6 +61,8 @@ class PublishBeginEntry(NamedTuple):
 
     Attributes:
         topic: "" if the records of one call go to several topics.
+        cause_ids: for each event, the one that caused it.
+        subjects: for each event, the order that it is about.
     """
 
     kind: Literal["publish.begin"]
@@ -69,6 +71,8 @@ class PublishBeginEntry(NamedTuple):
     subject: str
     topic: str
     event_ids: tuple[str, ...]
+    cause_ids: tuple[str, ...]
+    subjects: tuple[str, ...]
 
 
 class PublishEndEntry(NamedTuple):
