@@ -128,10 +128,9 @@ async def count_stored(
     query = _encode({"query": {"term": {"labels.run_id": run_id}}})
     total = 0
     for target in sorted(targets):
-        for path, body in ((f"/{target}/_refresh", b""), (f"/{target}/_count", query)):
-            answer = await _ask(sender, path, _JSON, body, address, sleep_us)
-            if answer.status >= 300:
-                raise _strange(answer, path, address)
+        await _ask(sender, f"/{target}/_refresh", _JSON, b"", address, sleep_us)
+        path = f"/{target}/_count"
+        answer = await _ask(sender, path, _JSON, query, address, sleep_us)
         try:
             total += msgspec.json.decode(answer.body, type=_Count).count
         except msgspec.DecodeError:
