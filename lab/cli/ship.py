@@ -226,7 +226,8 @@ def template_lines(states: "Sequence[TemplateState]") -> list[str]:
 
 def lines_of(report: "ShipReport") -> list[str]:
     """What a shipment came to, for people."""
-    lines = [f"{report.run}: {report.sent:,} documents to {report.to}"]
+    kind = "spans" if report.stored is None else "documents"
+    lines = [f"{report.run}: {report.sent:,} {kind} to {report.to}"]
     if report.files is not None:
         lines = [
             f"{report.run}: {many:,} lines in {report.to}/{name}"

@@ -1,8 +1,7 @@
 """Spans over OTLP into a receiver that decodes what it gets with OpenTelemetry's own classes."""
 
-import gzip
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -10,20 +9,13 @@ import pytest
 from lab.domain.errors import EnvironmentNotReady
 from lab.observe.fields import Origin
 from lab.observe.model import Kind, Link, Moment, Span
+from lab.observe.otlp import BATCH_SPANS, export
 from tests.kit.http_stand_in import StandIn
-
-pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="no pulse-lab[otlp]")
-
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: E402 - an extra
-    ExportTraceServiceRequest,
-)
-
-from lab.observe.otlp import BATCH_SPANS, export  # noqa: E402 - needs the extra
+from tests.kit.otlp_backend import PATH, plain, requests_of, spans_of
 
 pytestmark = pytest.mark.slow
 
 ORIGIN: Final = Origin(run_id="duplicates/now-s7", environment="simulated", version="0.1.0")
-PATH: Final = "/v1/traces"
 TRACE: Final = f"{7:032x}"
 
 
@@ -52,33 +44,6 @@ def make_span(number: int, **fields: Any) -> Span:
         **fields,
     }
     return Span(**made)
-
-
-def requests_of(backend: StandIn) -> list[Any]:
-    """What came, decoded."""
-    found = []
-    for method, path, body in backend.asked:
-        assert (method, path) == ("POST", PATH)
-        packed = backend.headers[PATH].get("content-encoding") == "gzip"
-        found.append(
-            ExportTraceServiceRequest.FromString(gzip.decompress(body) if packed else body)
-        )
-    return found
-
-
-def spans_of(backend: StandIn) -> dict[str, tuple[dict[str, object], Any]]:
-    """Each span by its id, with the attributes of its resource."""
-    return {
-        span.span_id.hex(): (plain(group.resource.attributes), span)
-        for request in requests_of(backend)
-        for group in request.resource_spans
-        for scope in group.scope_spans
-        for span in scope.spans
-    }
-
-
-def plain(attributes: Sequence[Any]) -> dict[str, object]:
-    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
 
 
 def test_a_span_arrives_with_everything_that_is_known_of_it(backend: StandIn) -> None:

@@ -26,7 +26,7 @@ LOGS: Final = "logs-orders.lab-default"
 
 T = TypeVar("T")
 Step = int | bytes | Exception
-"""A status, a body of an answer of 200, or no answer. Of `NoAnswer` everything was stored before."""
+"""A status, a body of an answer of 200, or no answer. Of `NoAnswer` all was stored before."""
 
 
 class Server(HttpSender):
