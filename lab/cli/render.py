@@ -62,8 +62,16 @@ def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def result_page(result: Result, *, width: int) -> list[RenderableType]:
-    """One run on one page, the verdict first."""
+def result_page(
+    result: Result, *, width: int, links: Sequence[tuple[str, str]] = ()
+) -> list[RenderableType]:
+    """One run on one page, the verdict first.
+
+    Args:
+        result: of the run.
+        width: of the page, in columns.
+        links: labels and addresses of what shows more of it.
+    """
     page: list[RenderableType] = [headline(result, width=width), Text(_second_line(result), "dim")]
     page.extend(_promises(result, width=width))
     tables = [table for table in (_faults(result), _patterns(result)) if table is not None]
@@ -74,6 +82,8 @@ def result_page(result: Result, *, width: int) -> list[RenderableType]:
     else:
         page.extend(tables)
     page.append(labelled(lines_of(result)))
+    for label, url in links:
+        page.extend(command_lines(label, [url]))
     page.extend(command_lines("Again", [result.reproduce]))
     page.extend(command_lines("Next", _next(result)))
     return page
@@ -220,7 +230,7 @@ def labelled(pairs: Iterable[tuple[str, str]]) -> RenderableType:
 
 
 def command_lines(label: str, commands: Iterable[str]) -> Iterable[RenderableType]:
-    """Commands to copy, one a line, never broken."""
+    """Commands or addresses to copy, one a line, never broken."""
     labels = (label, *[""] * 99)
     return [
         Text.assemble((f"{name:<{_LABEL}}", "bold"), one, no_wrap=True)

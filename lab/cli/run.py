@@ -21,6 +21,7 @@ from lab.cli.options import (
 from lab.cli.output import check_file, print_message, print_result, write_file
 
 if TYPE_CHECKING:
+    from lab.report.result import Result
     from lab.report.seeds import SeedRun
     from lab.scenarios.run_options import RunOptions
 
@@ -30,7 +31,8 @@ class Run(RunFlags):
     """Run one scenario and print which promises held.
 
     Exit code: 0 PASS, 1 FAIL, 2 wrong usage, 3 UNKNOWN, 4 a server is
-    missing, 70 a mistake of the lab, 130 interrupted.
+    missing, 70 a mistake of the lab, 130 interrupted. With --ship a run that passed
+    ends with 4 if it could not be shipped whole.
 
     A flag goes before its variable (LAB_SEED, LAB_ORDERS, LAB_OFF, LAB_SET_RETRY_ATTEMPTS_MAX,
     ...), and that before the scenario.
@@ -83,7 +85,7 @@ def _run_one(options: "RunOptions", display: Display) -> int:
         page = (
             [render.headline(result, width=width)]
             if display.quiet
-            else render.result_page(result, width=width)
+            else render.result_page(result, width=width, links=_links(result))
         )
         print_result(render.to_text(page, width=width, is_plain=display.no_color))
     if display.html is not None and watch is not None:
@@ -92,9 +94,17 @@ def _run_one(options: "RunOptions", display: Display) -> int:
         from lab.report.junit import junit_of_run
 
         write_file(display.junit, junit_of_run(result))
-    if display.ship:
-        ship.ship_result(result, is_quiet=not display.wants_progress)
-    return code_of(result.verdict, is_partial=result.partial)
+    code = code_of(result.verdict, is_partial=result.partial)
+    if display.ship and not ship.ship_result(result, is_quiet=not display.wants_progress):
+        return code or ExitCode.NOT_READY
+    return code
+
+
+def _links(result: "Result") -> "Sequence[tuple[str, str]]":
+    """Where Kibana shows the run."""
+    if result.run_dir is None:
+        return ()
+    return ship.link_lines(ship.links_of(result, Path(result.run_dir)))
 
 
 def _run_seeds(options: "RunOptions", seeds: Sequence[int], display: Display) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from lab.observe.model import Value
+from lab.observe.traces import span_id
 
 ECS_VERSION: Final = "9.4.0"
 NAMESPACE: Final = "default"
@@ -41,6 +42,19 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 def service_name(role: str) -> str:
     """A service as documents name it, such as `lab-payment`."""
     return f"lab-{role}"
+
+
+def of_this_run(document: Document, origin: Origin) -> Document:
+    """The document with an `event.id` that no other run has.
+
+    The ids of spans and lines are functions of the seed, so two runs of one seed share them; what
+    is stored under one id is stored once.
+    """
+    event = document["event"]
+    assert isinstance(event, dict)
+    if origin.run_id:
+        event["id"] = span_id(origin.run_id, event["id"])
+    return document
 
 
 def at(at_us: int) -> str:

@@ -1,9 +1,9 @@
 """Ships documents to Elasticsearch or OpenSearch: in bounded batches, each document once.
 
-A document's id is a function of what it says, and it is only ever created: shipped twice, or by
-Filebeat too, it is stored once. A batch without an answer is sent again; a document that is refused
-is named, and the rest goes on. Not here: which documents there are (`apm`, `ecs_line`), and other
-ways out (`otlp`).
+A document's id is a function of what it says, and it is only ever created: shipped twice it is
+stored once, by Filebeat too, which makes the same ids. A batch without an answer is sent again; a
+document that is refused is named, and the rest goes on. Not here: which documents there are (`apm`,
+`ecs_line`), and other ways out (`otlp`).
 
 Source: Elasticsearch, bulk API: `create` in data streams, a status for each item.
 """
@@ -20,6 +20,7 @@ from lab.ports.http import HttpAnswer, HttpSender, NoAnswer, NotSent
 
 BATCH_DOCUMENTS: Final = 2_000
 BATCH_BYTES: Final = 8 << 20
+BULK: Final = "/_bulk"
 TRIES_MAX: Final = 6
 FIRST_WAIT_US: Final = 250_000
 TIMEOUT_US: Final = 60_000_000
@@ -28,6 +29,7 @@ REFUSED_LISTED: Final = 10
 _CREATED: Final = 201
 _EXISTS: Final = 409
 _BUSY: Final = frozenset({429, 502, 503, 504})
+_JSON: Final = (("content-type", "application/json"),)
 _NDJSON: Final = (("content-type", "application/x-ndjson"),)
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -37,7 +39,7 @@ Sleep = Callable[[int], Awaitable[object]]
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """A document that the server will never take, and why."""
+    """A document (`event.id`) that the server will never take, and why."""
 
     id: str
     target: str
@@ -66,7 +68,7 @@ class Shipped(msgspec.Struct, kw_only=True):
 class _Item(msgspec.Struct, frozen=True, gc=False):
     """One document on its way: its two lines of the bulk request."""
 
-    id: str
+    event_id: str
     target: str
     lines: bytes
 
@@ -111,7 +113,12 @@ async def ship(
 
 
 async def count_stored(
-    sender: HttpSender, targets: Iterable[str], *, run_id: str, address: str
+    sender: HttpSender,
+    targets: Iterable[str],
+    *,
+    run_id: str,
+    address: str,
+    sleep_us: Sleep,
 ) -> int:
     """How many documents of a run the data streams hold.
 
@@ -121,9 +128,13 @@ async def count_stored(
     query = _encode({"query": {"term": {"labels.run_id": run_id}}})
     total = 0
     for target in sorted(targets):
-        await _ask(sender, "POST", f"/{target}/_refresh", b"", address)
-        answer = await _ask(sender, "POST", f"/{target}/_count", query, address)
-        total += msgspec.json.decode(answer.body, type=_Count).count
+        await _ask(sender, f"/{target}/_refresh", _JSON, b"", address, sleep_us)
+        path = f"/{target}/_count"
+        answer = await _ask(sender, path, _JSON, query, address, sleep_us)
+        try:
+            total += msgspec.json.decode(answer.body, type=_Count).count
+        except msgspec.DecodeError:
+            raise _strange(answer, path, address) from None
     return total
 
 
@@ -131,17 +142,31 @@ class _Count(msgspec.Struct):
     count: int
 
 
-async def _ask(sender: HttpSender, method: str, path: str, body: bytes, address: str) -> HttpAnswer:
-    headers = (("content-type", "application/json"),)
-    try:
-        answer = await sender.send(method, path, headers=headers, body=body, timeout_us=TIMEOUT_US)
-    except (NotSent, NoAnswer) as lost:
-        raise _away(address, str(lost)) from None
-    if answer.status >= 300:
-        raise _away(
-            address, f"it answers {answer.status} to {method} {path}: {_start(answer.body)}"
-        )
-    return answer
+async def _ask(
+    sender: HttpSender,
+    path: str,
+    headers: tuple[tuple[str, str], ...],
+    body: bytes,
+    address: str,
+    sleep_us: Sleep,
+) -> HttpAnswer:
+    """The answer of a server that is not busy; what got no answer is asked again."""
+    wait_us, why = FIRST_WAIT_US, ""
+    for number in range(TRIES_MAX):
+        if number:
+            await sleep_us(wait_us)
+            wait_us *= 2
+        try:
+            answer = await sender.send(
+                "POST", path, headers=headers, body=body, timeout_us=TIMEOUT_US
+            )
+        except (NotSent, NoAnswer) as lost:
+            why = str(lost)
+            continue
+        if answer.status not in _BUSY:
+            return answer
+        why = f"it answers {answer.status}: {start_of(answer.body)}"
+    raise away(address, f"{why} ({TRIES_MAX} tries)")
 
 
 async def _ship_batch(
@@ -150,30 +175,18 @@ async def _ship_batch(
     for item in batch:
         shipped.targets[item.target] = shipped.targets.get(item.target, 0) + 1
     shipped.sent += len(batch)
-    left, wait_us, why = batch, FIRST_WAIT_US, ""
+    left, wait_us = batch, FIRST_WAIT_US
     for number in range(TRIES_MAX):
         if number:
             await sleep_us(wait_us)
             wait_us *= 2
-        try:
-            answer = await sender.send(
-                "POST",
-                "/_bulk",
-                headers=_NDJSON,
-                body=b"".join([item.lines for item in left]),
-                timeout_us=TIMEOUT_US,
-            )
-        except (NotSent, NoAnswer) as lost:
-            why = str(lost)
-            continue
-        if answer.status in _BUSY:
-            why = f"it answers {answer.status}"
-            continue
+        body = b"".join([item.lines for item in left])
+        answer = await _ask(sender, BULK, _NDJSON, body, address, sleep_us)
         left = _settle(left, answer, address, shipped)
         if not left:
             return
-        why = f"{len(left)} documents were put off again and again"
-    raise _away(address, f"{why}, {TRIES_MAX} times")
+    what = f"it puts {len(left):,} documents off again and again ({TRIES_MAX} tries)"
+    raise away(address, what)
 
 
 def _settle(
@@ -185,7 +198,7 @@ def _settle(
     except msgspec.DecodeError:
         answers = None
     if answers is None or len(answers) != len(items):
-        raise _away(address, f"it answers {answer.status} to a bulk request: {_start(answer.body)}")
+        raise _strange(answer, BULK, address)
     again = []
     for item, by_action in zip(items, answers, strict=True):
         (found,) = by_action.values()
@@ -198,8 +211,10 @@ def _settle(
         else:
             shipped.refused += 1
             if len(shipped.refusals) < REFUSED_LISTED:
-                reason = f"{found.status}: {_start(_encode(found.error))}"
-                shipped.refusals.append(Refused(id=item.id, target=item.target, reason=reason))
+                reason = f"{found.status}: {start_of(_encode(found.error))}"
+                shipped.refusals.append(
+                    Refused(id=item.event_id, target=item.target, reason=reason)
+                )
     return again
 
 
@@ -225,20 +240,25 @@ def _item(document: Document) -> _Item:
     target = f"{stream['type']}-{stream['dataset']}-{stream['namespace']}"
     identity = document_id(str(event["id"]))
     head = _encode({"create": {"_index": target, "_id": identity}})
-    return _Item(identity, target, head + b"\n" + _encode(document) + b"\n")
+    return _Item(str(event["id"]), target, head + b"\n" + _encode(document) + b"\n")
 
 
 def document_id(event_id: str) -> str:
-    """The id that Filebeat gives a document by `elk/filebeat.yml`: whoever ships it, it is one."""
+    """The id under which a server keeps a document: Filebeat's fingerprint of `event.id`."""
     return sha256(f"|event.id|{event_id}|".encode()).hexdigest()
 
 
-def _start(body: bytes) -> str:
+def start_of(body: bytes) -> str:
     """The beginning of an answer, on one line."""
     return " ".join(body[:300].decode("utf-8", "replace").split())
 
 
-def _away(address: str, what: str) -> EnvironmentNotReady:
+def _strange(answer: HttpAnswer, path: str, address: str) -> EnvironmentNotReady:
+    return away(address, f"it answers {answer.status} to {path}: {start_of(answer.body)}")
+
+
+def away(address: str, what: str) -> EnvironmentNotReady:
+    """The error of a server that is not there, or is none of this kind."""
     return EnvironmentNotReady(
         what,
         server="Elasticsearch",

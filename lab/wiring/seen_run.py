@@ -17,7 +17,7 @@ from lab.history.history_reader import HistoryError, digest_of, read_history
 from lab.history.recorder import Sink
 from lab.observe.apm import span_documents
 from lab.observe.ecs_line import line_document
-from lab.observe.fields import Document, Origin
+from lab.observe.fields import Document, Origin, of_this_run
 from lab.observe.model import LogLine, Span
 from lab.observe.run_view import RunView
 from lab.observe.traces import ComputedTraces
@@ -157,7 +157,10 @@ def _read_result(folder: Path) -> Result:
 
 def _documents(found: list[Span | LogLine], origin: Origin) -> Iterator[Document]:
     for seen in found:
-        if isinstance(seen, Span):
-            yield from span_documents(seen, origin)
-        else:
-            yield line_document(seen, origin)
+        made = (
+            span_documents(seen, origin)
+            if isinstance(seen, Span)
+            else (line_document(seen, origin),)
+        )
+        for document in made:
+            yield of_this_run(document, origin)

@@ -5,7 +5,7 @@ Elasticsearch (or OpenSearch), any OpenTelemetry backend, or a folder. Not here:
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import urlsplit
@@ -16,12 +16,16 @@ from lab.domain.errors import EnvironmentNotReady
 from lab.observe.fields import Document
 from lab.observe.model import Span
 from lab.observe.ship import Shipped, count_stored, ship
+from lab.observe.templates import TemplateState, load_templates, need_templates, read_templates
+from lab.resources import resource_path
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_caller import http_caller
+from lab.wiring.kibana_links import KibanaLinks
 from lab.wiring.seen_run import SeenRun
 
 ELASTICSEARCH: Final = "http://127.0.0.1:9200"
 OTLP: Final = "http://127.0.0.1:4318"
+BESIDE_TEMPLATES: Final = "elk/setup"
 FILES: Final = {"traces": "spans.ndjson", "logs": "logs.ndjson"}
 
 OnProgress = Callable[[int], object]
@@ -39,6 +43,8 @@ class ShipReport(msgspec.Struct, frozen=True, kw_only=True):
         documents: what the server said of them; null where it says nothing.
         files: lines by file, of a folder.
         is_whole: the history has every order; else only some were kept.
+        templates: what became of each, if they were loaded first; else null.
+        links: where to look, if LAB_KIBANA_URL says where Kibana is; else null.
     """
 
     run: str
@@ -49,6 +55,30 @@ class ShipReport(msgspec.Struct, frozen=True, kw_only=True):
     documents: Shipped | None = None
     files: dict[str, int] | None = None
     is_whole: bool = True
+    templates: Sequence[TemplateState] | None = None
+    links: KibanaLinks | None = None
+
+
+class TemplatesReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the templates, as `lab ship --templates --json` prints it."""
+
+    to: str
+    templates: Sequence[TemplateState]
+
+
+def load_templates_at(url: str) -> Sequence[TemplateState]:
+    """Put the lab's templates into a server.
+
+    Raises:
+        EnvironmentNotReady: it is away.
+    """
+    return asyncio.run(_load_templates(url, address_of(url)))
+
+
+async def _load_templates(url: str, address: str) -> Sequence[TemplateState]:
+    templates = read_templates(resource_path(BESIDE_TEMPLATES).parent / "server")
+    async with http_caller(url, connections_max=1) as caller:
+        return await load_templates(templates, caller, address=address)
 
 
 def to_elasticsearch(run: SeenRun, url: str, on_progress: OnProgress) -> ShipReport:
@@ -63,7 +93,7 @@ def to_elasticsearch(run: SeenRun, url: str, on_progress: OnProgress) -> ShipRep
         to=address,
         sent=shipped.sent,
         stored=stored,
-        missing=shipped.sent - stored,
+        missing=max(shipped.sent - stored, 0),
         documents=shipped,
         is_whole=run.is_whole,
     )
@@ -72,17 +102,26 @@ def to_elasticsearch(run: SeenRun, url: str, on_progress: OnProgress) -> ShipRep
 async def _to_elasticsearch(
     run: SeenRun, url: str, on_progress: OnProgress
 ) -> tuple[Shipped, int, str]:
-    address = urlsplit(url).netloc.rpartition("@")[2]
+    address = address_of(url)
+    sleep_us = SystemClock().sleep_us
     async with http_caller(url, connections_max=1) as caller:
+        await need_templates(caller, address=address)
         shipped = await ship(
             run.documents(),
             caller,
             address=address,
-            sleep_us=SystemClock().sleep_us,
+            sleep_us=sleep_us,
             on_progress=on_progress,
         )
-        stored = await count_stored(caller, shipped.targets, run_id=run.run_id, address=address)
+        stored = await count_stored(
+            caller, shipped.targets, run_id=run.run_id, address=address, sleep_us=sleep_us
+        )
     return shipped, stored, address
+
+
+def address_of(url: str) -> str:
+    """Host and port, without user and password."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def to_otlp(run: SeenRun, endpoint: str, on_progress: OnProgress) -> ShipReport:

@@ -16,7 +16,7 @@ from lab.observe.fields import Document, Origin
 from lab.observe.model import LogLine, Span
 from lab.observe.process_view import ProcessView
 from lab.observe.run_view import WITNESSES, RunView
-from lab.observe.traces import TracesOfRun
+from lab.observe.traces import ComputedTraces
 from lab.runtime.ids import SeededIds
 
 EPOCH_US: Final = 1_735_689_600_000_000
@@ -56,7 +56,7 @@ class Seen:
     def __init__(self, entries: Collection[Entry], seed: int, *, process: str = "") -> None:
         self.spans: list[Span] = []
         self.lines: list[LogLine] = []
-        traces = TracesOfRun(SeededIds(seed).traceparent, sees_requests=False)
+        traces = ComputedTraces(SeededIds(seed).traceparent, has_client=True, sees_requests=False)
         if not process:
             whole = RunView(traces=traces, epoch_us=EPOCH_US, emit=self._take)
             for entry in entries:

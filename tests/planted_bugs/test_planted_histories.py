@@ -548,7 +548,7 @@ def a_retry_starts_a_trace_of_its_own() -> History:
 
 @bug("trace-complete", "OrderCreated in orders.validation.retry.1 names another cause than in ord")
 def a_retry_names_itself_for_its_cause() -> History:
-    cause = {"cause_id": event_id(SUBJECT, "OrderCreated")}
+    cause: dict[str, object] = {"cause_id": event_id(SUBJECT, "OrderCreated")}
     return spoiled(retried(), "appended", cause, topic="orders.validation.retry.1")
 
 
