@@ -19,7 +19,7 @@ from lab.observe.fields import (
     service_name,
     tree,
 )
-from lab.observe.model import Kind, Span
+from lab.observe.model import Span, SpanKind
 from lab.observe.traces import span_id
 
 KILLED: Final = "process.killed"
@@ -127,19 +127,21 @@ def _error_document(span: Span, origin: Origin) -> Document:
 
 
 def _transaction_type(span: Span) -> str:
-    if span.kind in (Kind.CONSUMER, Kind.PRODUCER):
+    if span.kind in (SpanKind.CONSUMER, SpanKind.PRODUCER):
         return "messaging"
     return (
-        "request" if "http.request.method" in span.attributes or span.kind is Kind.SERVER else "app"
+        "request"
+        if "http.request.method" in span.attributes or span.kind is SpanKind.SERVER
+        else "app"
     )
 
 
 def _span_type(span: Span) -> Document:
     if "db.system.name" in span.attributes:
         return {"type": "db", "subtype": span.attributes["db.system.name"], "action": "commit"}
-    if span.kind is Kind.PRODUCER:
+    if span.kind is SpanKind.PRODUCER:
         return {"type": "messaging", "subtype": "kafka", "action": "send"}
-    if span.kind is Kind.CLIENT:
+    if span.kind is SpanKind.CLIENT:
         return {"type": "external", "subtype": "http"}
     return {"type": "app", "subtype": "internal"}
 
@@ -149,7 +151,7 @@ def _target(span: Span) -> Document:
     attributes = span.attributes
     if "db.system.name" in attributes:
         kind, name = str(attributes["db.system.name"]), "orders"
-    elif span.kind is Kind.PRODUCER:
+    elif span.kind is SpanKind.PRODUCER:
         kind, name = "kafka", str(attributes["messaging.destination.name"])
     elif "lab.provider" in attributes:
         kind, name = "http", str(attributes["lab.provider"])

@@ -7,7 +7,7 @@ hand-over: from `deliver` to `settle`. Not here: the rest of a process (`process
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from lab.observe.model import Attributes, Kind, Link, Outcome, Span
+from lab.observe.model import Attributes, Outcome, Span, SpanKind, SpanLink
 from lab.observe.open_spans import OpenSpans
 from lab.observe.traces import Traces, message_span, span_id
 
@@ -109,10 +109,10 @@ class Deliveries:
                 span=span_id(trace, event_id, *key, t_us),
                 parent=message,
                 name=f"process {topic}",
-                kind=Kind.CONSUMER,
+                kind=SpanKind.CONSUMER,
                 subject=subject,
                 attributes=_message(group, topic, partition, offset, event_id, kind),
-                links=(Link(trace, message),),
+                links=(SpanLink(trace, message),),
             )
         self._begin_attempt(t_us, delivery, group, event_id, attempt)
 
@@ -127,7 +127,7 @@ class Deliveries:
             span=span_id(delivery.span_id, "attempt", number, t_us),
             parent=delivery.span_id,
             name=f"attempt {number}",
-            kind=Kind.INTERNAL,
+            kind=SpanKind.INTERNAL,
             subject=delivery.subject,
             inside=delivery,
             attributes={
@@ -135,7 +135,7 @@ class Deliveries:
                 "messaging.consumer.group.name": group,
                 "messaging.message.id": event_id,
             },
-            links=() if first is None else (Link(delivery.trace_id, first),),
+            links=() if first is None else (SpanLink(delivery.trace_id, first),),
         )
         self._first.setdefault(delivery.span_id, span.span_id)
         self._attempts[group, event_id] = span
@@ -226,7 +226,7 @@ class Deliveries:
             span=span_id(inside.span_id, provider, action, key, t_us),
             parent=inside.span_id,
             name=f"{action} {provider}",
-            kind=Kind.CLIENT,
+            kind=SpanKind.CLIENT,
             subject=subject,
             inside=inside,
             attributes={"lab.provider": provider, "lab.action": action}
@@ -284,7 +284,7 @@ class Deliveries:
                 span=span_id(span.span_id, "wait", where),
                 parent=span.parent_id,
                 name=f"wait {where}",
-                kind=Kind.INTERNAL,
+                kind=SpanKind.INTERNAL,
                 subject=subject,
                 inside=span,
                 attributes={**told, "lab.attempt": attempt},

@@ -29,7 +29,7 @@ _PATTERNS_SAID: Final = {
 _HOW_TO_LOOK: Final = "lab dlq show"
 
 
-class Lines:
+class LineMaker:
     """Makes lines of the entries that deserve one.
 
     Args:

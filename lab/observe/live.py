@@ -15,7 +15,7 @@ from lab.history.recorder import Write
 _log: Final = logging.getLogger("lab")
 
 
-class Sink(Protocol):
+class EntrySink(Protocol):
     """Looks on at one process. Called on the way of every order, so it is quick and never waits."""
 
     def take(self, entry: Entry, /) -> None:
@@ -31,7 +31,7 @@ class Live:
         sinks: whoever looks on.
     """
 
-    def __init__(self, journal: Write | None, sinks: Sequence[Sink]) -> None:
+    def __init__(self, journal: Write | None, sinks: Sequence[EntrySink]) -> None:
         self._journal = journal
         self._sinks = tuple(sinks)
 
@@ -49,7 +49,7 @@ class Live:
             except Exception:  # noqa: BLE001 - an order must not fail because somebody counts it
                 self._drop(sink)
 
-    def _drop(self, failed: Sink) -> None:
+    def _drop(self, failed: EntrySink) -> None:
         self._sinks = tuple(sink for sink in self._sinks if sink is not failed)
         name = type(failed).__name__
         _log.exception(

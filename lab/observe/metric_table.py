@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """The type of a metric, as Prometheus names it."""
 
     COUNTER = "counter"
@@ -22,7 +22,7 @@ class Metric(NamedTuple):
     """One metric. The name of a counter stands here with its `_total`."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     labels: tuple[str, ...]
     meaning: str
 
@@ -57,7 +57,7 @@ LEDGER: Final = "lab_ledger_entries_total"
 STALLED: Final = "lab_stalled_seconds_total"
 BUILD: Final = "lab_build_info"
 
-_C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
+_C, _G, _H = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM
 
 METRICS: Final[Mapping[str, Metric]] = {
     metric.name: metric

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from lab.history.entries import FIELDS, Entry
 from lab.observe import metric_table as table
-from lab.observe.metric_table import METRICS, Kind
+from lab.observe.metric_table import METRICS, MetricKind
 
 Labels = tuple[str, ...]
 Cells = dict[Labels, int]
@@ -112,10 +112,10 @@ class ProcessMetrics(Collector):
         self._group = group
         self._guarded = guarded
         self._cells: dict[str, Cells] = {
-            name: {} for name, metric in METRICS.items() if metric.kind is Kind.COUNTER
+            name: {} for name, metric in METRICS.items() if metric.kind is MetricKind.COUNTER
         }
         self._spreads: dict[str, dict[Labels, Spread]] = {
-            name: {} for name, metric in METRICS.items() if metric.kind is Kind.HISTOGRAM
+            name: {} for name, metric in METRICS.items() if metric.kind is MetricKind.HISTOGRAM
         }
         self._gauges: dict[str, list[Read]] = {}
         self._begun: dict[str, int] = {}
@@ -224,15 +224,15 @@ class ProcessMetrics(Collector):
         for name, metric in METRICS.items():
             family = _family(name)
             match metric.kind:
-                case Kind.COUNTER:
+                case MetricKind.COUNTER:
                     scale = 1e6 if name == table.STALLED else 1
                     for labels, count in self._cells[name].items():
                         family.add_metric(labels, count / scale)
-                case Kind.HISTOGRAM:
+                case MetricKind.HISTOGRAM:
                     for labels, spread in self._spreads[name].items():
                         total = spread.total_us / 1e6
                         family.add_metric(labels, buckets=spread.buckets(), sum_value=total)
-                case Kind.GAUGE:
+                case MetricKind.GAUGE:
                     for read in self._gauges.get(name, ()):
                         for labels, value in read().items():
                             family.add_metric(labels, value)
@@ -295,9 +295,9 @@ def _both(first: Fold, second: Fold) -> Fold:
 def _family(name: str) -> Any:
     metric = METRICS[name]
     match metric.kind:
-        case Kind.COUNTER:
+        case MetricKind.COUNTER:
             return CounterMetricFamily(name, metric.meaning, labels=metric.labels)
-        case Kind.GAUGE:
+        case MetricKind.GAUGE:
             return GaugeMetricFamily(name, metric.meaning, labels=metric.labels)
-        case Kind.HISTOGRAM:
+        case MetricKind.HISTOGRAM:
             return HistogramMetricFamily(name, metric.meaning, labels=metric.labels)

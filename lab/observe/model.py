@@ -19,7 +19,7 @@ Outcome = Literal["success", "failure", "unknown"]
 Level = Literal["debug", "info", "warning", "error"]
 
 
-class Kind(StrEnum):
+class SpanKind(StrEnum):
     """The role of a span, in OpenTelemetry's words."""
 
     SERVER = "server"
@@ -29,14 +29,14 @@ class Kind(StrEnum):
     INTERNAL = "internal"
 
 
-class Link(msgspec.Struct, frozen=True, gc=False):
+class SpanLink(msgspec.Struct, frozen=True, gc=False):
     """Another span that this one has to do with, beside its parent."""
 
     trace_id: str
     span_id: str
 
 
-class Moment(msgspec.Struct, frozen=True, gc=False):
+class SpanMoment(msgspec.Struct, frozen=True, gc=False):
     """Something that happened at one moment of a span: a span event.
 
     Attributes:
@@ -74,7 +74,7 @@ class Span(msgspec.Struct, kw_only=True, gc=False):
     entry_id: str
     action: str
     name: str
-    kind: Kind
+    kind: SpanKind
     service: str
     node: str
     subject: str
@@ -83,8 +83,8 @@ class Span(msgspec.Struct, kw_only=True, gc=False):
     outcome: Outcome = "success"
     error: str = ""
     attributes: Attributes = msgspec.field(default_factory=dict)
-    moments: list[Moment] = msgspec.field(default_factory=list)
-    links: list[Link] = msgspec.field(default_factory=list)
+    moments: list[SpanMoment] = msgspec.field(default_factory=list)
+    links: list[SpanLink] = msgspec.field(default_factory=list)
 
     @property
     def is_entry(self) -> bool:

@@ -6,7 +6,16 @@ Not here: which entries begin and end them (`process_view`, `deliveries`).
 from collections.abc import Callable, Hashable, Mapping
 from typing import Final
 
-from lab.observe.model import Attributes, Kind, Link, LogLine, Moment, Outcome, Span, Value
+from lab.observe.model import (
+    Attributes,
+    LogLine,
+    Outcome,
+    Span,
+    SpanKind,
+    SpanLink,
+    SpanMoment,
+    Value,
+)
 from lab.observe.traces import span_id
 
 Emit = Callable[[Span | LogLine], object]
@@ -48,11 +57,11 @@ class OpenSpans:
         span: str,
         parent: str,
         name: str,
-        kind: Kind,
+        kind: SpanKind,
         subject: str,
         inside: Span | None = None,
         attributes: Attributes | None = None,
-        links: tuple[Link, ...] = (),
+        links: tuple[SpanLink, ...] = (),
     ) -> Span:
         """Begin a span; one that is open under the same key ends without an outcome.
 
@@ -141,7 +150,7 @@ class OpenSpans:
 
     def note(self, span: Span, t_us: int, name: str, attributes: Attributes | None = None) -> None:
         """Something happened at one moment of an open span."""
-        span.moments.append(Moment(self._epoch_us + t_us, name, attributes or {}))
+        span.moments.append(SpanMoment(self._epoch_us + t_us, name, attributes or {}))
 
     def calling(self, subject: str, provider: str) -> Span | None:
         """The open call to a third party about this order, the last one if there are several."""

@@ -8,26 +8,27 @@ Source: OpenTelemetry protocol 1.x; `OTEL_EXPORTER_OTLP_*` variables as the expo
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from opentelemetry import trace as otel
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from lab.domain.errors import EnvironmentNotReady
 from lab.observe.fields import Origin, service_name
-from lab.observe.model import Kind, Span
+from lab.observe.model import Span, SpanKind
 
 BATCH_SPANS: Final = 2_000
 _NS: Final = 1_000
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _KINDS: Final = {
-    Kind.SERVER: SpanKind.SERVER,
-    Kind.CLIENT: SpanKind.CLIENT,
-    Kind.PRODUCER: SpanKind.PRODUCER,
-    Kind.CONSUMER: SpanKind.CONSUMER,
-    Kind.INTERNAL: SpanKind.INTERNAL,
+    SpanKind.SERVER: otel.SpanKind.SERVER,
+    SpanKind.CLIENT: otel.SpanKind.CLIENT,
+    SpanKind.PRODUCER: otel.SpanKind.PRODUCER,
+    SpanKind.CONSUMER: otel.SpanKind.CONSUMER,
+    SpanKind.INTERNAL: otel.SpanKind.INTERNAL,
 }
 
 
@@ -113,7 +114,7 @@ def _readable(
             Event(moment.name, attributes=moment.attributes, timestamp=moment.at_us * _NS)
             for moment in span.moments
         ],
-        links=[Link(_context(link.trace_id, link.span_id)) for link in span.links],
+        links=[otel.Link(_context(link.trace_id, link.span_id)) for link in span.links],
         kind=_KINDS[span.kind],
         status=Status(StatusCode.ERROR, span.error or None) if failed else Status(),
         start_time=span.start_us * _NS,

@@ -25,8 +25,8 @@ from typing import Any, Final
 
 from lab.history.entries import Entry
 from lab.observe.deliveries import Deliveries, is_failure
-from lab.observe.lines import Lines
-from lab.observe.model import Attributes, Kind, Link, Outcome, Span
+from lab.observe.lines import LineMaker
+from lab.observe.model import Attributes, Outcome, Span, SpanKind, SpanLink
 from lab.observe.open_spans import Emit, OpenSpans
 from lab.observe.traces import Traces, message_span, root_span, span_id
 
@@ -73,7 +73,7 @@ class ProcessView:
         self._sent = sent or Sent()
         self._spans = OpenSpans(process, self.service, epoch_us=epoch_us, emit=emit)
         self._deliveries = Deliveries(self._spans, traces)
-        self._lines = Lines(process, self.service, epoch_us=epoch_us, traces=traces, emit=emit)
+        self._lines = LineMaker(process, self.service, epoch_us=epoch_us, traces=traces, emit=emit)
         self._folds: Mapping[object, Callable[[Any], None]] = {
             "http.begin": self._http_begin,
             "http.end": self._http_end,
@@ -122,7 +122,7 @@ class ProcessView:
             span=root_span(trace) if is_root else span_id(trace, "http", op, send, t_us),
             parent="" if is_root else root_span(trace),
             name=_ROUTES[op],
-            kind=Kind.CLIENT,
+            kind=SpanKind.CLIENT,
             subject=subject,
         )
         span.attributes = {
@@ -179,7 +179,7 @@ class ProcessView:
             span=root_span(trace) if is_root else span_id(trace, "request", self.process, t_us),
             parent="" if is_root else root_span(trace),
             name=_ROUTES.get(op, op),
-            kind=Kind.SERVER,
+            kind=SpanKind.SERVER,
             subject=subject,
         )
 
@@ -206,7 +206,7 @@ class ProcessView:
             span=span_id(parent, "commit", self.process, settles, t_us),
             parent=parent,
             name="commit",
-            kind=Kind.CLIENT,
+            kind=SpanKind.CLIENT,
             subject=subject,
             inside=inside,
             attributes={
@@ -259,7 +259,7 @@ class ProcessView:
             span=span,
             parent=parent,
             name=f"send {topic}",
-            kind=Kind.PRODUCER,
+            kind=SpanKind.PRODUCER,
             subject=subject,
             inside=inside,
             attributes={
@@ -269,7 +269,7 @@ class ProcessView:
                 "messaging.destination.name": topic,
                 "messaging.message.id": event_id,
             },
-            links=() if is_first else (Link(trace, message),),
+            links=() if is_first else (SpanLink(trace, message),),
         )
 
     def _publish_end(self, entry: Any) -> None:

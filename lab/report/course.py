@@ -28,7 +28,7 @@ _REFUNDING: Final = "REFUND_PENDING"
 _SETTLED: Final = frozenset({"ack", "dead"})
 
 
-class Lane(msgspec.Struct, frozen=True, kw_only=True):
+class CourseLane(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of fault in time.
 
     Attributes:
@@ -61,7 +61,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     end_us: int
     width_us: int
     columns: tuple[Column, ...]
-    lanes: tuple[Lane, ...]
+    lanes: tuple[CourseLane, ...]
     phases: dict[str, int]
     dots: tuple[tuple[int, int], ...]
     open_since: tuple[int, ...]
@@ -239,14 +239,14 @@ class CourseFold:
         if lane is not None and site in lane.last_us:
             lane.cut(lane.last_us.pop(site), t_us, self._bins.width_us)
 
-    def _lane(self, kind: str, lane: "_Lane", start_us: int) -> Lane:
+    def _lane(self, kind: str, lane: "_Lane", start_us: int) -> CourseLane:
         heal_us = self._phases.get("heal", self._last_us)
         spans = [
             (begin - start_us, min(end, heal_us) - start_us)
             for begin, end in lane.spans
             if begin < heal_us
         ]
-        return Lane(kind=kind, fired=lane.fired, spans=tuple(spans))
+        return CourseLane(kind=kind, fired=lane.fired, spans=tuple(spans))
 
 
 class _Waiting:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from lab.observe.model import Attributes, LogLine, Moment, Span
+from lab.observe.model import Attributes, LogLine, Span, SpanMoment
 from lab.observe.process_view import service_of
 
 MEANWHILE_MAX: Final = 12
@@ -78,7 +78,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class StoryStep(msgspec.Struct, frozen=True, kw_only=True):
     """One line.
 
     Attributes:
@@ -101,7 +101,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[Mark, ...] = ()
 
 
-def steps_of(spans: Sequence[Span], lines: Iterable[LogLine] = ()) -> tuple[Step, ...]:
+def steps_of(spans: Sequence[Span], lines: Iterable[LogLine] = ()) -> tuple[StoryStep, ...]:
     """The steps of one order by time, each followed by what it consists of.
 
     Args:
@@ -112,13 +112,13 @@ def steps_of(spans: Sequence[Span], lines: Iterable[LogLine] = ()) -> tuple[Step
         return ()
     tree = _Tree(spans)
     around = _around(spans, lines)
-    blocks: list[tuple[int, tuple[Step, ...]]] = [(step.start_us, (step,)) for step in around]
+    blocks: list[tuple[int, tuple[StoryStep, ...]]] = [(step.start_us, (step,)) for step in around]
     blocks += [(entry.start_us, tuple(tree.steps(entry, 0))) for entry in tree.entries()]
     blocks.sort(key=lambda block: block[0])
     return tuple(step for _, steps in blocks for step in steps)
 
 
-def _around(spans: Sequence[Span], lines: Iterable[LogLine]) -> Iterator[Step]:
+def _around(spans: Sequence[Span], lines: Iterable[LogLine]) -> Iterator[StoryStep]:
     """What struck the order beside its work, and what happened to processes that work for it."""
     begin_us = min(span.start_us for span in spans)
     end_us = max(span.end_us for span in spans)
@@ -192,7 +192,7 @@ class _Tree:
             ]
             waiting += sorted(followers, key=_start)[::-1]
 
-    def steps(self, span: Span, depth: int) -> Iterator[Step]:
+    def steps(self, span: Span, depth: int) -> Iterator[StoryStep]:
         """The step of a span, and those inside of it."""
         inside = sorted(self._inside.get(span.span_id, ()), key=_start)
         marks = [mark for moment in span.moments if (mark := _mark(moment)) is not None]
@@ -208,8 +208,8 @@ class _Tree:
             if not _is_plain_commit(part):
                 yield from self.steps(part, depth + 1)
 
-    def _step(self, span: Span, depth: int, marks: Iterable[Mark]) -> Step:
-        return Step(
+    def _step(self, span: Span, depth: int, marks: Iterable[Mark]) -> StoryStep:
+        return StoryStep(
             depth=depth,
             service=span.service,
             text=self._text(span),
@@ -299,7 +299,7 @@ def _failure(span: Span) -> str:
     return {"release": "given back", "stale": "no longer its own"}.get(settlement, "")
 
 
-def _mark(moment: Moment) -> Mark | None:
+def _mark(moment: SpanMoment) -> Mark | None:
     """The mark of what happened at one moment; None if that says nothing new."""
     name, told = moment.name, moment.attributes
     if name in _SILENT:
@@ -326,7 +326,7 @@ def _length(ms: int) -> str:
     return f"{ms} ms" if ms < 1_000 else f"{ms / 1_000:g} s"
 
 
-def _meanwhile(line: LogLine) -> Step | None:
+def _meanwhile(line: LogLine) -> StoryStep | None:
     """What happened to a process of the run, or to a server; None if it is about something else."""
     told = line.attributes
     if line.action == "process" and told.get("lab.process") in _LIVES:
@@ -354,9 +354,9 @@ def _where(kind: object, told: Attributes) -> str:
     return str(kind) if site == ANYWHERE else f"{kind} at {site}"
 
 
-def _moment(line: LogLine, service: str, sign: Sign, text: str) -> Step:
+def _moment(line: LogLine, service: str, sign: Sign, text: str) -> StoryStep:
     mark = Mark(at_us=line.at_us, sign=sign, text=text)
-    return Step(
+    return StoryStep(
         depth=0,
         service=service,
         text=text,

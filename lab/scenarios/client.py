@@ -54,7 +54,7 @@ class ProblemReason(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Problem(msgspec.Struct, frozen=True):
+class ProblemBody(msgspec.Struct, frozen=True):
     """The part of a problem+json body that a client reads."""
 
     type: str = ""
@@ -76,7 +76,7 @@ class Tally:
     open: dict[str, str] = field(default_factory=dict)
 
 
-_problem = msgspec.json.Decoder(Problem, strict=False).decode
+_problem = msgspec.json.Decoder(ProblemBody, strict=False).decode
 _accepted = msgspec.json.Decoder(_Accepted, strict=False).decode
 
 

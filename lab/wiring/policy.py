@@ -5,7 +5,7 @@ from here, and only from here. Not here: the purpose of a pattern (`lab.patterns
 which the parts are put together (`process`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -112,3 +112,8 @@ class Policy:
     def compares_fences(self) -> bool:
         """Whether an old fence is refused, for a server that compares by itself."""
         return not self.accepts(0, 1)
+
+
+def calls_are_guarded(off: Collection[str]) -> bool:
+    """Whether calls to third parties go through a breaker, which then has a state to show."""
+    return Switches.breaker.name not in off

@@ -1,9 +1,9 @@
 """Pages about runs made by hand: every part of a page has something to show."""
 
-from lab.report.course import Course, Lane
+from lab.report.course import Course, CourseLane
 from lab.report.html.page import OrderWay, RunPage
 from lab.report.result import Result
-from lab.report.steps import Mark, Sign, Step
+from lab.report.steps import Mark, Sign, StoryStep
 from lab.report.time_bins import Column
 
 S = 1_000_000
@@ -16,8 +16,8 @@ def make_course(columns: int = 20) -> Course:
         width_us=S,
         columns=tuple(make_column(number) for number in range(columns)),
         lanes=(
-            Lane(kind="bus.down", fired=1, spans=((2 * S, 5 * S),)),
-            Lane(kind="bus.duplicate", fired=2, spans=()),
+            CourseLane(kind="bus.down", fired=1, spans=((2 * S, 5 * S),)),
+            CourseLane(kind="bus.duplicate", fired=2, spans=()),
         ),
         phases={"faults": 0, "heal": 8 * S, "drain": 8 * S, "end": columns * S},
         dots=((S, 300_000), (2 * S, 900_000)),
@@ -48,20 +48,22 @@ def make_column(number: int) -> Column:
     )
 
 
-def make_steps(text: str = "gets OrderCreated") -> tuple[Step, ...]:
+def make_steps(text: str = "gets OrderCreated") -> tuple[StoryStep, ...]:
     """The way of an order with every sign, a wait, a failure, and a service that has no colour."""
     marks = tuple(
         Mark(at_us=place * S // 10, sign=sign, text=f"{sign.value} {text}")
         for place, sign in enumerate(Sign)
     )
     return (
-        Step(depth=0, service="client", text="sends POST /orders", start_us=0, end_us=0),
-        Step(depth=0, service="payment", text=text, start_us=0, end_us=S, marks=marks),
-        Step(
+        StoryStep(depth=0, service="client", text="sends POST /orders", start_us=0, end_us=0),
+        StoryStep(depth=0, service="payment", text=text, start_us=0, end_us=S, marks=marks),
+        StoryStep(
             depth=1, service="payment", text=text, start_us=0, end_us=S, failure=f"failed: {text}"
         ),
-        Step(depth=1, service="payment", text="waits", start_us=S, end_us=90 * S, is_wait=True),
-        Step(depth=0, service=f"else {text}"[:40], text=text, start_us=90 * S, end_us=91 * S),
+        StoryStep(
+            depth=1, service="payment", text="waits", start_us=S, end_us=90 * S, is_wait=True
+        ),
+        StoryStep(depth=0, service=f"else {text}"[:40], text=text, start_us=90 * S, end_us=91 * S),
     )
 
 

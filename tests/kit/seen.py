@@ -9,7 +9,9 @@ from functools import lru_cache
 from typing import Final
 
 from lab import run
-from lab.history.entries import Entry
+from lab.history.calls import DeliverEntry, RevokedEntry, SettleEntry
+from lab.history.entries import KINDS, Entry, kind_of, process_of, time_of
+from lab.history.facts import LifeEntry
 from lab.observe.apm import span_documents
 from lab.observe.ecs_line import line_document
 from lab.observe.fields import Document, Origin
@@ -18,6 +20,7 @@ from lab.observe.process_view import ProcessView
 from lab.observe.run_view import WITNESSES, RunView
 from lab.observe.traces import ComputedTraces
 from lab.runtime.ids import SeededIds
+from tests.kit.entries import of_type
 
 EPOCH_US: Final = 1_735_689_600_000_000
 ORDERS: Final = 20
@@ -65,9 +68,9 @@ class Seen:
             return
         view = ProcessView(process, traces=traces, epoch_us=EPOCH_US, emit=self._take)
         for entry in entries:
-            if entry[2] == process:
+            if process_of(entry) == process:
                 view.take(entry)
-        view.close(max(int(str(entry[1])) for entry in entries))
+        view.close(max(map(time_of, entries)))
 
     def _take(self, seen: Span | LogLine) -> None:
         if isinstance(seen, Span):
@@ -84,7 +87,7 @@ class Seen:
 
 def processes_of(entries: Collection[Entry]) -> list[str]:
     """The process lives of a run; the run itself tells of faults that strike others."""
-    return sorted({str(entry[2]) for entry in entries} - WITNESSES - {"run"})
+    return sorted({process_of(entry) for entry in entries} - WITNESSES - {"run"})
 
 
 def tree_faults(spans: Collection[Span]) -> list[str]:
@@ -107,13 +110,11 @@ def life_faults(entries: Collection[Entry], spans: Collection[Span]) -> list[str
     """Spans that begin before their process or end after it; what a kill has not ended."""
     begun: dict[str, int] = {}
     ended: dict[str, tuple[int, str]] = {}
-    for entry in entries:
-        if entry[0] == "life":
-            at_us, process, event = EPOCH_US + int(str(entry[1])), str(entry[2]), str(entry[4])
-            if event == "start":
-                begun.setdefault(process, at_us)
-            elif event in _ENDS:
-                ended[process] = at_us, event
+    for _, t_us, process, _, event in of_type(entries, LifeEntry):
+        if event == "start":
+            begun.setdefault(process, EPOCH_US + t_us)
+        elif event in _ENDS:
+            ended[process] = EPOCH_US + t_us, event
     return list(_life_faults(begun, ended, spans))
 
 
@@ -140,25 +141,31 @@ def killed_at_work(entries: Collection[Entry]) -> Counter[str]:
     revoked: set[tuple[object, ...]] = set()
     found: Counter[str] = Counter()
     for entry in entries:
-        kind, process, place = str(entry[0]), str(entry[2]), entry[4:9]
-        if kind == "deliver" and entry[3]:
-            at_work[process].add(place)
-            waiting[process].discard(place)
-        elif kind == "settle" and place in at_work[process]:
-            at_work[process].remove(place)
-            if entry[10] in _STAYS and (process, place) not in revoked:
-                waiting[process].add(place)
-        elif kind == "revoked":
-            gone = {place for place in waiting[process] if _is_in(place, entry)}
-            waiting[process] -= gone
-            revoked |= {(process, place) for place in at_work[process] if _is_in(place, entry)}
-        elif kind == "life" and entry[4] == "kill":
-            found[process] = len(at_work.pop(process, ())) + len(waiting.pop(process, ()))
+        process = process_of(entry)
+        match KINDS[kind_of(entry)]._make(entry):
+            case DeliverEntry(subject=subject) as delivery if subject:
+                at_work[process].add(_place(delivery))
+                waiting[process].discard(_place(delivery))
+            case SettleEntry() as settled if _place(settled) in at_work[process]:
+                at_work[process].remove(_place(settled))
+                stays = settled.settlement in _STAYS
+                if stays and (process, _place(settled)) not in revoked:
+                    waiting[process].add(_place(settled))
+            case RevokedEntry() as gone:
+                waiting[process] -= {one for one in waiting[process] if _is_in(one, gone)}
+                revoked |= {(process, one) for one in at_work[process] if _is_in(one, gone)}
+            case LifeEntry(event="kill"):
+                found[process] = len(at_work.pop(process, ())) + len(waiting.pop(process, ()))
+            case _:
+                pass
     return +found
 
 
-def _is_in(place: tuple[object, ...], revoked: Entry) -> bool:
+def _place(entry: DeliverEntry | SettleEntry) -> tuple[object, ...]:
+    return entry.group, entry.topic, entry.partition, entry.offset, entry.epoch
+
+
+def _is_in(place: tuple[object, ...], revoked: RevokedEntry) -> bool:
     """Whether a delivery is of a partition that was taken away."""
     group, topic, partition, _, _ = place
-    assert isinstance(revoked[6], tuple)
-    return group == revoked[4] and f"{topic}/{partition}" in revoked[6]
+    return group == revoked.group and f"{topic}/{partition}" in revoked.partitions

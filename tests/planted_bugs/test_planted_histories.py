@@ -14,7 +14,7 @@ import pytest
 
 from lab.checks.registry import NAMES
 from lab.history.calls import DeliverEntry
-from lab.history.entries import Entry, time_of
+from lab.history.entries import Entry, kind_of, time_of
 from tests.kit.histories import (
     HEALTHY,
     MS,
@@ -505,7 +505,7 @@ def an_order_is_created_for_another_one() -> History:
 
 @bug("trace-complete", "order 37: OrderCancelled in orders names a cause that is not its order")
 def a_request_about_an_order_names_another_one() -> History:
-    entries = [entry for entry in cancelled() if entry[0] != "http.end"]
+    entries = [entry for entry in cancelled() if kind_of(entry) != "http.end"]
     return spoiled(entries, "appended", {"cause_id": "id-1.1"}, event_type="OrderCancelled")
 
 

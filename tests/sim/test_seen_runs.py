@@ -8,11 +8,14 @@ from collections.abc import Collection
 
 import pytest
 
+from lab.history.calls import DeliverEntry, PublishBeginEntry
 from lab.history.entries import Entry
+from lab.history.facts import FaultEntry
 from lab.observe.model import Span
 from lab.observe.open_spans import OpenSpans
 from lab.observe.run_view import WITNESSES
 from lab.scenarios.loader import load_catalogue
+from tests.kit.entries import of_type
 from tests.kit.seen import (
     Seen,
     entries_of,
@@ -47,19 +50,20 @@ def attempts_of(spans: Collection[Span]) -> Counter[tuple[object, ...]]:
 def deliveries_of(entries: Collection[Entry]) -> Counter[tuple[object, ...]]:
     """How often each process was handed an event of an order, by the entries alone."""
     return Counter(
-        (entry[2], entry[4], entry[9]) for entry in entries if entry[0] == "deliver" and entry[3]
+        (one.process, one.group, one.event_id)
+        for one in of_type(entries, DeliverEntry)
+        if one.subject
     )
 
 
 def copied_events(entries: Collection[Entry]) -> set[object]:
     """Events that several processes published: `Sent` knows of the copies, a process alone not."""
     first: dict[object, object] = {}
-    found = set()
-    for entry in entries:
-        if entry[0] == "publish.begin" and "." not in str(entry[4]):
-            assert isinstance(entry[5], tuple)
-            for event_id in entry[5]:
-                if first.setdefault(event_id, entry[2]) != entry[2]:
+    found: set[object] = set()
+    for published in of_type(entries, PublishBeginEntry):
+        if "." not in published.topic:
+            for event_id in published.event_ids:
+                if first.setdefault(event_id, published.process) != published.process:
                     found.add(event_id)
     return found
 
@@ -86,7 +90,9 @@ def test_every_trace_of_a_run_is_one_tree(scenario: str, seed: int) -> None:
 def test_every_fault_is_seen(scenario: str, seed: int) -> None:
     entries = entries_of(scenario, seed)
     seen = Seen(entries, seed)
-    struck = Counter((entry[3], entry[4], entry[5]) for entry in entries if entry[0] == "fault")
+    struck = Counter(
+        (one.subject, one.kind_of_fault, one.site) for one in of_type(entries, FaultEntry)
+    )
 
     told = Counter(
         (line.subject, line.attributes["lab.fault.kind"], line.attributes["lab.fault.site"])

@@ -230,7 +230,7 @@ def test_outside_of_a_lab_run_nobody_chooses_a_subject() -> None:
     app = make_app(world.desk, is_ready=lambda: True, admits=lambda: True)
     answer = run(call(app, "POST", "/orders", (JSON, ("lab-subject", "7.1")), GOOD))
     assert answer.status == 201
-    assert world.order().lab_subject == ""
+    assert world.order().lab_subject == world.order().id
 
 
 # ---- get and cancel

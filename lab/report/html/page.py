@@ -22,7 +22,7 @@ from lab.report.html.timeline import timeline
 from lab.report.html.waterfall import waterfall
 from lab.report.html.words import broken, length, number, proof, sentence, verdict_sentence
 from lab.report.result import Result
-from lab.report.steps import Step
+from lab.report.steps import StoryStep
 
 
 class OrderWay(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class OrderWay(msgspec.Struct, frozen=True, kw_only=True):
 
     ordinal: int
     why: str
-    steps: tuple[Step, ...]
+    steps: tuple[StoryStep, ...]
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):

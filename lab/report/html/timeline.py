@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from lab.report.course import Course, Lane
+from lab.report.course import Course, CourseLane
 from lab.report.html.axis import TimeAxis
 from lab.report.html.charts import Chart, Dots, Series, chart, lane
 from lab.report.html.markup import el
@@ -238,7 +238,7 @@ def _lanes(course: Course, time: TimeAxis) -> Iterable[Element]:
         yield el("p", f"And {count(len(hidden), 'more kind')}: {names}.", class_="muted")
 
 
-def _struck(one: Lane) -> str:
+def _struck(one: CourseLane) -> str:
     told = f"struck {often(one.fired)}"
     if len(one.spans) == 1:
         begin, end = one.spans[0]

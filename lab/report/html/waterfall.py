@@ -12,7 +12,7 @@ from lab.report.html.axis import TimeAxis
 from lab.report.html.charts import times
 from lab.report.html.markup import el
 from lab.report.html.words import count, length
-from lab.report.steps import Mark, Sign, Step
+from lab.report.steps import Mark, Sign, StoryStep
 
 SERVICES: Final = (
     "client", "api", "relay", "orders", "validation", "payment", "notification", "fault",
@@ -40,7 +40,7 @@ _ROW: Final = 26
 _MIDDLE: Final = 13
 
 
-def waterfall(name: str, caption: str, steps: Sequence[Step]) -> list[Element]:
+def waterfall(name: str, caption: str, steps: Sequence[StoryStep]) -> list[Element]:
     """The table, and what its shapes mean.
 
     Args:
@@ -107,7 +107,7 @@ def _head(time: TimeAxis, grid: str) -> Element:
     )
 
 
-def _row(step: Step, time: TimeAxis, grid: str) -> Element:
+def _row(step: StoryStep, time: TimeAxis, grid: str) -> Element:
     took = step.end_us - step.start_us
     notes = [el("span", text, class_=f"note {look}") for text, look in _notes(step)]
     below = el("span", [(note, " ") for note in notes], class_="notes") if notes else None
@@ -134,7 +134,7 @@ def _row(step: Step, time: TimeAxis, grid: str) -> Element:
     )
 
 
-def _notes(step: Step) -> Iterable[tuple[str, str]]:
+def _notes(step: StoryStep) -> Iterable[tuple[str, str]]:
     """What stands below the text of a step; commits are drawn and not worth a line each."""
     if step.failure:
         yield step.failure, "alarm"
@@ -143,7 +143,7 @@ def _notes(step: Step) -> Iterable[tuple[str, str]]:
             yield mark.text, mark.sign.value
 
 
-def _drawing(step: Step, time: TimeAxis, grid: str, *, is_moment: bool) -> Element:
+def _drawing(step: StoryStep, time: TimeAxis, grid: str, *, is_moment: bool) -> Element:
     begin, end = time.at(step.start_us), time.at(step.end_us)
     look = f"work {_service(step)}{' failed' if step.failure else ''}"
     if step.is_wait:
@@ -183,11 +183,11 @@ def _sign(mark: Mark, x: float) -> Element:
     return el("svg", shape, x=f"{x:.2f}%", y=_MIDDLE, class_="place")
 
 
-def _service(step: Step) -> str:
+def _service(step: StoryStep) -> str:
     return f"s-{step.service}" if step.service in SERVICES else "s-other"
 
 
-def _key(steps: Sequence[Step], time: TimeAxis) -> Element:
+def _key(steps: Sequence[StoryStep], time: TimeAxis) -> Element:
     """What the shapes of this waterfall mean."""
     used = {mark.sign for step in steps for mark in step.marks}
     keys = [

@@ -14,6 +14,7 @@ from lab.observe.scrape import Sampled, timed, with_metrics
 from lab.providers import wire
 from lab.runtime.asgi_call import AsgiApp
 from lab.wiring.backends.real import RealBackends
+from lab.wiring.policy import calls_are_guarded
 from lab.wiring.process.life import Program
 from lab.wiring.worlds.assignment import Assignment
 
@@ -34,7 +35,7 @@ class Meter:
             version=lab.__version__,
             group=assignment.group if is_member else "",
             tiers=len(assignment.policies().many_us("retry.tiers_ms")),
-            guarded=() if "breaker" in assignment.off else tuple(wire.ACTIONS),
+            guarded=tuple(wire.ACTIONS) if calls_are_guarded(assignment.off) else (),
         )
         if assignment.role == "api":
             self.metrics.begin_at_0(table.SHED, ((route,) for route in _CAN_SHED))

@@ -7,7 +7,7 @@ import pytest
 
 from lab.history.entries import Entry
 from lab.observe import metric_table as table
-from lab.observe.metric_table import METRICS, Kind
+from lab.observe.metric_table import METRICS, MetricKind
 from lab.observe.metrics import ProcessMetrics
 from tests.kit.scraped import shown_of, value
 
@@ -198,8 +198,8 @@ def test_an_entry_of_which_nothing_is_counted_changes_nothing() -> None:
 def test_names_follow_prometheus() -> None:
     for name, metric in METRICS.items():
         assert re.fullmatch(r"lab_[a-z]+(_[a-z]+)*", name)
-        assert name.endswith("_total") == (metric.kind is Kind.COUNTER), name
-        assert metric.kind is not Kind.HISTOGRAM or name.endswith("_seconds")
+        assert name.endswith("_total") == (metric.kind is MetricKind.COUNTER), name
+        assert metric.kind is not MetricKind.HISTOGRAM or name.endswith("_seconds")
         assert "us" not in name.split("_")
         assert metric.meaning
         assert not {"le", "job", "instance"} & set(metric.labels)

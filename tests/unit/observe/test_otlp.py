@@ -8,7 +8,7 @@ import pytest
 
 from lab.domain.errors import EnvironmentNotReady
 from lab.observe.fields import Origin
-from lab.observe.model import Kind, Link, Moment, Span
+from lab.observe.model import Span, SpanKind, SpanLink, SpanMoment
 from lab.observe.otlp import BATCH_SPANS, export
 from tests.kit.http_stand_in import StandIn
 from tests.kit.otlp_backend import PATH, plain, requests_of, spans_of
@@ -32,7 +32,7 @@ def make_span(number: int, **fields: Any) -> Span:
         "span_id": f"{number:016x}",
         "parent_id": f"{number - 1:016x}" if number > 1 else "",
         "name": "attempt",
-        "kind": Kind.INTERNAL,
+        "kind": SpanKind.INTERNAL,
         "action": "attempt",
         "outcome": "success",
         "service": "payment",
@@ -50,14 +50,14 @@ def test_a_span_arrives_with_everything_that_is_known_of_it(backend: StandIn) ->
     other = f"{9:032x}"
     span = make_span(
         2,
-        kind=Kind.CONSUMER,
+        kind=SpanKind.CONSUMER,
         name="process orders",
         outcome="failure",
         error="process.killed",
         attributes={"messaging.system": "kafka", "numeric.attempt": 2, "lab.late": True},
-        links=[Link(trace_id=other, span_id=f"{5:016x}")],
+        links=[SpanLink(trace_id=other, span_id=f"{5:016x}")],
         moments=[
-            Moment(
+            SpanMoment(
                 at_us=1_735_689_600_000_500,
                 name="lab.fault",
                 attributes={"lab.fault.kind": "bus.duplicate"},

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from lab.observe.model import Attributes, Kind, LogLine, Moment, Outcome, Span
-from lab.report.steps import Sign, Step, steps_of
+from lab.observe.model import Attributes, LogLine, Outcome, Span, SpanKind, SpanMoment
+from lab.report.steps import Sign, StoryStep, steps_of
 
 MS = 1_000
 
@@ -30,7 +30,7 @@ def span(
         entry_id=entry or ident,
         action=action,
         name=f"{action} of {service}",
-        kind=Kind.INTERNAL,
+        kind=SpanKind.INTERNAL,
         service=service,
         node=f"{service}-1",
         subject="1.1",
@@ -39,7 +39,7 @@ def span(
         outcome=outcome,
         error=error,
         attributes={_ATTRIBUTES.get(name, f"lab.{name}"): one for name, one in attributes.items()},
-        moments=[Moment(at * MS, name, told) for at, (name, told) in (moments or {}).items()],
+        moments=[SpanMoment(at * MS, name, told) for at, (name, told) in (moments or {}).items()],
     )
 
 
@@ -70,7 +70,7 @@ def deliver(ident: str, start: int, end: int, **more: object) -> Span:
     return span("deliver", "payment", start, end, ident=ident, parent="p", **told)  # type: ignore[arg-type]  # strings
 
 
-def texts(steps: tuple[Step, ...]) -> list[str]:
+def texts(steps: tuple[StoryStep, ...]) -> list[str]:
     return [f"{'  ' * step.depth}{step.service} {step.text}" for step in steps]
 
 

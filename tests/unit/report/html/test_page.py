@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lab.report.html.page import OrderWay, RunPage, run_page
 from lab.report.html.waterfall import FIRST_STEPS, LAST_STEPS
 from lab.report.result import Costs, Fault, PatternUse, Result, UnreadableOrder
-from lab.report.steps import Step
+from lab.report.steps import StoryStep
 from tests.kit.html_page import Node, read_page
 from tests.kit.report_pages import make_course, make_page, make_steps
 from tests.kit.results import make_fail, make_result, make_unknown
@@ -25,7 +25,7 @@ def page_of(page: RunPage) -> Node:
     return read_page(run_page(page))
 
 
-def with_way(steps: tuple[Step, ...]) -> RunPage:
+def with_way(steps: tuple[StoryStep, ...]) -> RunPage:
     """A page that follows one order."""
     return replace(make_page(make_result()), ways=(OrderWay(ordinal=1, why="", steps=steps),))
 
@@ -205,7 +205,7 @@ def test_whatever_others_wrote_is_text() -> None:
 
 
 def test_a_service_that_nobody_knows_names_no_class() -> None:
-    steps = (Step(depth=0, service='"><b>', text="x", start_us=0, end_us=1),)
+    steps = (StoryStep(depth=0, service='"><b>', text="x", start_us=0, end_us=1),)
     page = page_of(with_way(steps))
 
     looks = [node.attributes.get("class", "") for node in page.all("span")]
@@ -214,7 +214,7 @@ def test_a_service_that_nobody_knows_names_no_class() -> None:
 
 def test_of_a_very_long_way_the_begin_and_the_end_are_shown() -> None:
     steps = tuple(
-        Step(depth=0, service="payment", text=f"step {n}", start_us=n, end_us=n + 1)
+        StoryStep(depth=0, service="payment", text=f"step {n}", start_us=n, end_us=n + 1)
         for n in range(500)
     )
     page = page_of(with_way(steps))
