@@ -19,7 +19,16 @@ from tests.kit.entries import of_type
 from tests.kit.histories import HEALTHY, judge
 
 NESTED: Entry = ("owned", 3, "payment-1", "", "payment", 2, (("orders", 0), ("orders", 1)))
-PUBLISH: Entry = ("publish.begin", 1, "relay-1", "1.1", "orders", ("a", "b"))
+PUBLISH: Entry = (
+    "publish.begin",
+    1,
+    "relay-1",
+    "1.1",
+    "orders",
+    ("a", "b"),
+    ("c", "a"),
+    ("1.1", "1.1"),
+)
 PHASE: Entry = ("phase", 2, "run", "", "heal")
 
 
