@@ -3,7 +3,6 @@
 Skipped by name where Go is missing, and in CI: Filebeat is built from its source.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -17,10 +16,11 @@ from typing import Any
 
 import pytest
 
+from lab.observe import ship
 from tests.kit.filebeat_process import CONFIG, Filebeat
 from tests.kit.real_servers import need, need_filebeat
 from tests.kit.search_server import SearchServer, run_setup, stream_of
-from tests.kit.telemetry import Record, faults_of, make_log, make_span, make_transaction
+from tests.kit.telemetry import Record, faults_of, make_error, make_log, make_span, make_transaction
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(2_000)]
 
@@ -31,8 +31,8 @@ UNPARSED = "logs-lab.unparsed-default"
 
 
 def document_id(record: Record) -> str:
-    """The id of a record's document, as `elk/filebeat.yml` makes it out of `event.id`."""
-    return hashlib.sha256(f"|event.id|{record['event']['id']}|".encode()).hexdigest()
+    """The id under which the lab itself would ship it: Filebeat must have made the same."""
+    return ship.document_id(record["event"]["id"])
 
 
 class Place:
@@ -47,7 +47,10 @@ class Place:
         self.state = folder / "state"
         for one in (self.run, self.telemetry, self.state):
             one.mkdir(parents=True)
-        self.streams = [f"{name}-{self.namespace}" for name in ("logs-orders.lab", "traces-apm")]
+        self.streams = [
+            f"{name}-{self.namespace}"
+            for name in ("logs-orders.lab", "traces-apm", "logs-apm.error")
+        ]
         self._started: list[Filebeat] = []
 
     def filebeat(self, config: Path = CONFIG) -> Filebeat:
@@ -264,6 +267,7 @@ def test_a_record_that_is_right_by_the_list_is_stored_as_it_is(place: Place) -> 
             make_log(1, labels__order_id="o1", lab__state="NEW", message="ünï\n\t\x1b[0m ❤")
         ),
         place.ours(make_span(2, span__links=links, error__type="Transient", agent__version="1")),
+        place.ours(make_error(2)),
     ]
     for record in records:
         assert (
@@ -273,7 +277,7 @@ def test_a_record_that_is_right_by_the_list_is_stored_as_it_is(place: Place) -> 
     (place.run / "logs.ndjson").write_text(written(records[:1]), "utf-8")
     (place.run / "spans.ndjson").write_text(written(records[1:]), "utf-8")
     place.filebeat()
-    place.wait_stored(2)
+    place.wait_stored(3)
 
     for record in records:
         assert place.server.documents(stream_of(record)) == {document_id(record): record}
