@@ -3,6 +3,7 @@
 Skipped by name where Go is missing, and in CI: Filebeat is built from its source.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -17,9 +18,11 @@ from typing import Any
 import pytest
 
 from lab.observe import ship
+from lab.runtime.http_caller import http_caller
 from tests.kit.filebeat_process import CONFIG, Filebeat
 from tests.kit.real_servers import need, need_filebeat
 from tests.kit.search_server import SearchServer, run_setup, stream_of
+from tests.kit.seen import Seen, entries_of
 from tests.kit.telemetry import Record, faults_of, make_error, make_log, make_span, make_transaction
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(2_000)]
@@ -281,6 +284,35 @@ def test_a_record_that_is_right_by_the_list_is_stored_as_it_is(place: Place) -> 
 
     for record in records:
         assert place.server.documents(stream_of(record)) == {document_id(record): record}
+
+
+def test_a_run_that_filebeat_has_shipped_is_there_already_for_the_lab(place: Place) -> None:
+    documents = [place.ours(one) for one in Seen(entries_of("everything", 2), 2).documents()]
+    killed = [one for one in documents if one["data_stream"]["dataset"] == "apm.error"]
+    assert killed
+    spans = [one for one in documents if one["data_stream"]["dataset"] == "apm"]
+    logs = [one for one in documents if one["data_stream"]["dataset"] != "apm"]
+    (place.run / "spans.ndjson").write_text(written(spans), "utf-8")
+    (place.run / "logs.ndjson").write_text(written(logs), "utf-8")
+    place.filebeat()
+    place.wait_stored(len(documents))
+    assert place.unparsed() == {}
+
+    shipped = asyncio.run(_ship(documents, place.server.url))
+
+    assert (shipped.created, shipped.existing, shipped.refused) == (0, len(documents), 0)
+    assert place.stored() == len(documents)
+    by_id = {document_id(one): one for one in documents}
+    for stream in place.streams:
+        found = place.server.documents(stream)
+        assert found == {name: by_id[name] for name in found}, stream
+
+
+async def _ship(documents: list[Record], url: str) -> ship.Shipped:
+    async with http_caller(url, connections_max=1) as caller:
+        return await ship.ship(
+            documents, caller, address=url, sleep_us=lambda us: asyncio.sleep(us / 1e6)
+        )
 
 
 def test_what_a_process_of_the_lab_logs_arrives(place: Place) -> None:
