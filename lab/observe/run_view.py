@@ -66,6 +66,8 @@ class RunView:
         """The history is over."""
         for view in self._views.values():
             view.close(self._now_us)
+        if self._lag is not None:
+            self._lag.close(self._now_us)
 
     def _strike(self, t_us: int, subject: str, kind: str, site: str) -> None:
         """Note a fault at the open work that it struck, in whichever process that is."""

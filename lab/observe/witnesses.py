@@ -94,6 +94,10 @@ class Lag:
         elif kind == "committed":
             self._committed(entry)
 
+    def close(self, t_us: int) -> None:
+        """The history is over: what was left."""
+        self._tell(t_us)
+
     def _appended(self, entry: Any) -> None:
         _, _, _, _, topic, partition, offset, _, _, _, _ = entry
         ends = self._ends.setdefault(topic, {})
@@ -120,7 +124,7 @@ class Lag:
         self._emit(
             LogLine(
                 at_us=self._epoch_us + t_us,
-                id=span_id("lag", group, t_us),
+                id=span_id("lag", group, t_us, lag),
                 level="debug",
                 message=f"group {group} is {lag} records behind",
                 action="lag",

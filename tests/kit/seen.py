@@ -30,10 +30,10 @@ _ENDS: Final = ("kill", "aborted", "stopped")
 
 
 @lru_cache(maxsize=4)
-def entries_of(scenario: str, seed: int) -> tuple[Entry, ...]:
-    """The whole history of a small run."""
+def entries_of(scenario: str, seed: int, *off: str) -> tuple[Entry, ...]:
+    """The whole history of a small run, with some patterns switched off."""
     kept = _Kept()
-    run(scenario, seed=seed, orders=ORDERS, watch=kept)
+    run(scenario, seed=seed, orders=ORDERS, watch=kept, off=off)
     return tuple(kept.entries)
 
 

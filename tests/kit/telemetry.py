@@ -80,7 +80,7 @@ def make_error(number: int, **fields: object) -> Record:
 def faults_of(record: Mapping[str, object]) -> list[str]:
     """Everything that is wrong with a record; [] if nothing is."""
     flat: dict[str, list[object]] = {}
-    for name, value in _leaves(record, ""):
+    for name, value in leaves_of(record, ""):
         flat.setdefault(name, []).append(value)
     found = [f"{name} is not on the list" for name in flat if name not in FIELDS]
     for name in flat.keys() & FIELDS.keys():
@@ -109,13 +109,13 @@ def _fault(field: Field, value: object) -> str:
     return ""
 
 
-def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:
+def leaves_of(value: object, name: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping):
         for key, below in value.items():
-            yield from _leaves(below, f"{name}.{key}" if name else key)
+            yield from leaves_of(below, f"{name}.{key}" if name else key)
     elif isinstance(value, list) and (name in _LISTS or any(isinstance(v, Mapping) for v in value)):
         for one in value:
-            yield from _leaves(one, name)
+            yield from leaves_of(one, name)
     else:
         yield name, value
 

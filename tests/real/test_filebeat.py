@@ -3,7 +3,7 @@
 Skipped by name where Go is missing, and in CI: Filebeat is built from its source.
 """
 
-import hashlib
+import asyncio
 import json
 import os
 import re
@@ -17,10 +17,13 @@ from typing import Any
 
 import pytest
 
+from lab.observe import ship
+from lab.runtime.http_caller import http_caller
 from tests.kit.filebeat_process import CONFIG, Filebeat
 from tests.kit.real_servers import need, need_filebeat
 from tests.kit.search_server import SearchServer, run_setup, stream_of
-from tests.kit.telemetry import Record, faults_of, make_log, make_span, make_transaction
+from tests.kit.seen import Seen, entries_of
+from tests.kit.telemetry import Record, faults_of, make_error, make_log, make_span, make_transaction
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(2_000)]
 
@@ -31,8 +34,8 @@ UNPARSED = "logs-lab.unparsed-default"
 
 
 def document_id(record: Record) -> str:
-    """The id of a record's document, as `elk/filebeat.yml` makes it out of `event.id`."""
-    return hashlib.sha256(f"|event.id|{record['event']['id']}|".encode()).hexdigest()
+    """The id under which the lab itself would ship it: Filebeat must have made the same."""
+    return ship.document_id(record["event"]["id"])
 
 
 class Place:
@@ -47,7 +50,10 @@ class Place:
         self.state = folder / "state"
         for one in (self.run, self.telemetry, self.state):
             one.mkdir(parents=True)
-        self.streams = [f"{name}-{self.namespace}" for name in ("logs-orders.lab", "traces-apm")]
+        self.streams = [
+            f"{name}-{self.namespace}"
+            for name in ("logs-orders.lab", "traces-apm", "logs-apm.error")
+        ]
         self._started: list[Filebeat] = []
 
     def filebeat(self, config: Path = CONFIG) -> Filebeat:
@@ -264,6 +270,7 @@ def test_a_record_that_is_right_by_the_list_is_stored_as_it_is(place: Place) -> 
             make_log(1, labels__order_id="o1", lab__state="NEW", message="ünï\n\t\x1b[0m ❤")
         ),
         place.ours(make_span(2, span__links=links, error__type="Transient", agent__version="1")),
+        place.ours(make_error(2)),
     ]
     for record in records:
         assert (
@@ -273,10 +280,39 @@ def test_a_record_that_is_right_by_the_list_is_stored_as_it_is(place: Place) -> 
     (place.run / "logs.ndjson").write_text(written(records[:1]), "utf-8")
     (place.run / "spans.ndjson").write_text(written(records[1:]), "utf-8")
     place.filebeat()
-    place.wait_stored(2)
+    place.wait_stored(3)
 
     for record in records:
         assert place.server.documents(stream_of(record)) == {document_id(record): record}
+
+
+def test_a_run_that_filebeat_has_shipped_is_there_already_for_the_lab(place: Place) -> None:
+    documents = [place.ours(one) for one in Seen(entries_of("everything", 2), 2).documents()]
+    killed = [one for one in documents if one["data_stream"]["dataset"] == "apm.error"]
+    assert killed
+    spans = [one for one in documents if one["data_stream"]["dataset"] == "apm"]
+    logs = [one for one in documents if one["data_stream"]["dataset"] != "apm"]
+    (place.run / "spans.ndjson").write_text(written(spans), "utf-8")
+    (place.run / "logs.ndjson").write_text(written(logs), "utf-8")
+    place.filebeat()
+    place.wait_stored(len(documents))
+    assert place.unparsed() == {}
+
+    shipped = asyncio.run(_ship(documents, place.server.url))
+
+    assert (shipped.created, shipped.existing, shipped.refused) == (0, len(documents), 0)
+    assert place.stored() == len(documents)
+    by_id = {document_id(one): one for one in documents}
+    for stream in place.streams:
+        found = place.server.documents(stream)
+        assert found == {name: by_id[name] for name in found}, stream
+
+
+async def _ship(documents: list[Record], url: str) -> ship.Shipped:
+    async with http_caller(url, connections_max=1) as caller:
+        return await ship.ship(
+            documents, caller, address=url, sleep_us=lambda us: asyncio.sleep(us / 1e6)
+        )
 
 
 def test_what_a_process_of_the_lab_logs_arrives(place: Place) -> None:
