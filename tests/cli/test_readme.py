@@ -11,6 +11,7 @@ import pytest
 from lab.scenarios.loader import load_file
 from tests.cli.examples import steady
 from tests.kit.real_servers import need
+from tests.kit.search_server import SearchServer, run_setup
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -29,6 +30,16 @@ def is_real(command: str) -> bool:
     return bool(re.search(r"--(real|bus|store|dedupe)\b", command))
 
 
+def is_shipped(command: str) -> bool:
+    """Whether it needs a search server."""
+    return command.startswith("lab ship") or "--ship" in command
+
+
+def expected_code(command: str) -> int:
+    """A FAIL where every line of defence is taken away."""
+    return int("--off" in command and not command.endswith("--off dedupe"))
+
+
 def lab(command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["env", "COLUMNS=100", sys.executable, "-m", "lab", *shlex.split(command)[1:]],
@@ -39,12 +50,28 @@ def lab(command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize("command", [one for one in commands() if not is_real(one)])
+@pytest.mark.parametrize(
+    "command", [one for one in commands() if not is_real(one) and not is_shipped(one)]
+)
 def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
     ended = lab(command, tmp_path)
 
-    breaks = "--off" in command and not command.endswith("--off dedupe")
-    assert ended.returncode == int(breaks), ended.stdout + ended.stderr
+    assert ended.returncode == expected_code(command), ended.stdout + ended.stderr
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("command", [one for one in commands() if is_shipped(one)])
+def test_a_command_of_the_readme_that_ships_finds_its_server(command: str, tmp_path: Path) -> None:
+    with SearchServer(need("search")) as server:
+        run_setup(server.url)
+
+        ended = lab(command, tmp_path)
+
+        server.forget("logs-orders.lab-default", "traces-apm-default", "logs-apm.error-default")
+    assert ended.returncode == expected_code(command), ended.stdout + ended.stderr
+    assert "not shipped" not in ended.stderr
 
 
 @pytest.mark.real

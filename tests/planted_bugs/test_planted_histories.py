@@ -14,7 +14,7 @@ import pytest
 
 from lab.checks.registry import NAMES
 from lab.history.calls import DeliverEntry
-from lab.history.entries import Entry, kind_of, time_of
+from lab.history.entries import Entry, time_of
 from tests.kit.histories import (
     HEALTHY,
     MS,

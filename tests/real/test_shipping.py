@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,17 +11,19 @@ import pytest
 
 from lab.cli import app
 from lab.observe.fields import Document
-from lab.observe.ship import Shipped, ship
+from lab.observe.ship import Shipped, document_id, ship
 from lab.ports.http import HttpAnswer, HttpSender, NoAnswer
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_caller import http_caller
-from tests.kit.real_servers import need
+from tests.kit.filebeat_process import Filebeat
+from tests.kit.real_servers import need, need_filebeat
 from tests.kit.search_server import SearchServer, stream_of
 from tests.kit.telemetry import make_log
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 
 STREAMS: Final = ("logs-orders.lab-default", "traces-apm-default", "logs-apm.error-default")
+WAIT_S_MAX: Final = 100
 
 Call = Callable[..., str]
 
@@ -210,3 +213,38 @@ def test_one_document_that_does_not_fit_is_named_and_the_others_are_stored(
     assert "labels" in refusal.reason
     assert (shipped.created, shipped.refused) == (2, 1)
     assert server.count(STREAMS[0]) == 2
+
+
+def test_a_run_is_stored_once_whoever_ships_it(
+    server: SearchServer, call: Call, tmp_path: Path
+) -> None:
+    run_id = kept_run(call)
+    folder = Path("runs", run_id)
+    call("ship", "--to", str(folder))
+    written = {one["event"]["id"]: one for one in lines_of(str(folder))}
+    assert "apm.error" in {one["data_stream"]["dataset"] for one in written.values()}
+    for name in ("telemetry", "state"):
+        Path(name).mkdir()
+    filebeat = Filebeat(
+        need_filebeat(),
+        url=server.url,
+        runs=tmp_path / "runs",
+        telemetry=tmp_path / "telemetry",
+        state=tmp_path / "state",
+    )
+    filebeat.start()
+    try:
+        end = time.monotonic() + WAIT_S_MAX
+        while (now := sum(map(server.count, STREAMS))) < len(written):
+            assert time.monotonic() < end, f"{now} of {len(written)} after {WAIT_S_MAX} s"
+            time.sleep(0.05)
+    finally:
+        filebeat.stop()
+    by_filebeat = stored_of(server, run_id)
+
+    report = json.loads(call("ship", "--json"))
+
+    assert report["documents"]["created"] == 0
+    assert report["documents"]["existing"] == report["stored"] == len(written)
+    assert stored_of(server, run_id) == by_filebeat
+    assert by_filebeat.keys() == {document_id(name) for name in written}
