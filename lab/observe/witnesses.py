@@ -99,7 +99,7 @@ class Lag:
         self._tell(t_us)
 
     def _appended(self, entry: Any) -> None:
-        _, _, _, _, topic, partition, offset, _, _, _, _ = entry
+        _, _, _, _, topic, partition, offset, *_ = entry
         ends = self._ends.setdefault(topic, {})
         ends[partition] = max(ends.get(partition, 0), offset + 1)
 

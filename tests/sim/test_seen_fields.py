@@ -13,9 +13,13 @@ import msgspec
 import pytest
 
 from lab import run
+from lab.history.calls import ActedEntry
+from lab.history.entries import Entry
+from lab.history.facts import AppendedEntry, CommittedEntry, RowEntry
 from lab.observe.fields import Document
 from lab.scenarios.loader import load_catalogue
 from lab.wiring.seen_run import SeenRun
+from tests.kit.entries import of_type
 from tests.kit.saved_objects import fields_of, read_objects
 from tests.kit.seen import Seen, entries_of
 from tests.kit.telemetry import faults_of, leaves_of
@@ -97,30 +101,28 @@ def test_every_field_and_value_that_a_panel_names_is_in_some_run() -> None:
 
 
 def test_the_states_of_orders_are_those_of_their_rows() -> None:
-    rows = [entry for entry in entries_of("cancellation", 1) if entry[0] == "row"]
+    rows = of_type(entries_of("cancellation", 1), RowEntry)
     states = [
         one
         for one in documents_of("cancellation", 1)
         if text_of(one, "event.action") == "order-state"
     ]
 
-    assert [text_of(one, "lab.state") for one in states] == [row[5] for row in rows]
-    assert [text_of(one, "labels.order_id") for one in states] == [row[3] for row in rows]
-    created: dict[object, object] = {}
+    assert [text_of(one, "lab.state") for one in states] == [row.state for row in rows]
+    assert [text_of(one, "labels.order_id") for one in states] == [row.subject for row in rows]
+    created: dict[str, int] = {}
     for row, state in zip(rows, states, strict=True):
-        begun = created.setdefault(row[3], row[1])
-        assert isinstance(row[1], int)
-        assert isinstance(begun, int)
-        assert text_of(state, "event.duration") == 1_000 * (row[1] - begun)
+        begun = created.setdefault(row.subject, row.t_us)
+        assert text_of(state, "event.duration") == 1_000 * (row.t_us - begun)
 
 
 @pytest.mark.parametrize(("off", "by"), [((), "dedupe"), (("dedupe",), "inbox")])
 def test_a_suppressed_duplicate_is_said_of_its_delivery(off: tuple[str, ...], by: str) -> None:
     entries = entries_of("duplicates", 1, *off)
     stopped = Counter(
-        str(entry[4])
-        for entry in entries
-        if entry[0] == "acted" and entry[5] == "suppressed" and entry[4] in ("dedupe", "inbox")
+        acted.pattern
+        for acted in of_type(entries, ActedEntry)
+        if acted.what == "suppressed" and acted.pattern in ("dedupe", "inbox")
     )
     told = Counter(
         str(text_of(one, "labels.suppressed_by"))
@@ -146,16 +148,14 @@ def test_the_lag_of_a_group_is_what_is_appended_and_not_committed() -> None:
         assert text_of(last, "lab.lag") == behind(entries, group), group
 
 
-def behind(entries: Collection[tuple[object, ...]], group: object) -> int:
+def behind(entries: Collection[Entry], group: object) -> int:
     """How far a group is behind at the end of a run."""
-    ends: Counter[tuple[object, object]] = Counter()
-    done: dict[tuple[object, object], int] = {}
-    for entry in entries:
-        if entry[0] == "appended":
-            ends[entry[4], entry[5]] += 1
-        elif entry[0] == "committed" and entry[4] == group and entry[9]:
-            assert isinstance(entry[7], int)
-            done[entry[5], entry[6]] = entry[7]
+    ends = Counter((one.topic, one.partition) for one in of_type(entries, AppendedEntry))
+    done = {
+        (one.topic, one.partition): one.offset
+        for one in of_type(entries, CommittedEntry)
+        if one.group == group and one.accepted
+    }
     topics = {topic for topic, _ in done}
     return sum(end - done.get(place, 0) for place, end in ends.items() if place[0] in topics)
 
