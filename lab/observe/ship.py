@@ -38,7 +38,7 @@ Sleep = Callable[[int], Awaitable[object]]
 """Waits so many microseconds."""
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
+class RefusedDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A document (`event.id`) that the server will never take, and why."""
 
     id: str
@@ -61,7 +61,7 @@ class Shipped(msgspec.Struct, kw_only=True):
     created: int = 0
     existing: int = 0
     refused: int = 0
-    refusals: list[Refused] = msgspec.field(default_factory=list)
+    refusals: list[RefusedDocument] = msgspec.field(default_factory=list)
     targets: dict[str, int] = msgspec.field(default_factory=dict)
 
 
@@ -213,7 +213,7 @@ def _settle(
             if len(shipped.refusals) < REFUSED_LISTED:
                 reason = f"{found.status}: {start_of(_encode(found.error))}"
                 shipped.refusals.append(
-                    Refused(id=item.event_id, target=item.target, reason=reason)
+                    RefusedDocument(id=item.event_id, target=item.target, reason=reason)
                 )
     return again
 
