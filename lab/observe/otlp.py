@@ -5,6 +5,8 @@ Needs the extra `pulse-lab[otlp]`. Not here: log lines, which OTLP backends get 
 Source: OpenTelemetry protocol 1.x; `OTEL_EXPORTER_OTLP_*` variables as the exporter reads them.
 """
 
+import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -21,6 +23,7 @@ from lab.observe.fields import Origin, service_name
 from lab.observe.model import Span, SpanKind
 
 BATCH_SPANS: Final = 2_000
+_WHY_MAX: Final = 300
 _NS: Final = 1_000
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _KINDS: Final = {
@@ -57,9 +60,12 @@ def export(
     try:
         for batch in _batches(spans):
             found = [_readable(span, origin, resources) for span in batch]
-            if exporter.export(found) is not SpanExportResult.SUCCESS:
+            with _complaints() as heard:
+                is_taken = exporter.export(found) is SpanExportResult.SUCCESS
+            if not is_taken:
+                why = f" ({' '.join(heard[0].split())[:_WHY_MAX]})" if heard else ""
                 raise EnvironmentNotReady(
-                    f"it took {sent:,} spans and not the next {len(batch):,}",
+                    f"it took {sent:,} spans and not the next {len(batch):,}{why}",
                     server="the OpenTelemetry backend",
                     address=url,
                     remedy="start one that takes OTLP over HTTP, or name it: --endpoint URL",
@@ -69,6 +75,31 @@ def export(
     finally:
         exporter.shutdown()  # type: ignore[no-untyped-call]  # the library gives no type
     return sent
+
+
+class _Keeper(logging.Handler):
+    def __init__(self, heard: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._heard.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """The exporter says why it failed to its log only, once a try: kept, and printed by nobody."""
+    heard: list[str] = []
+    keeper = _Keeper(heard)
+    log = logging.getLogger("opentelemetry")
+    was_handed_on = log.propagate
+    log.addHandler(keeper)
+    log.propagate = False
+    try:
+        yield heard
+    finally:
+        log.removeHandler(keeper)
+        log.propagate = was_handed_on
 
 
 def _batches(spans: Iterable[Span]) -> Iterator[list[Span]]:
