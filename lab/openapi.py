@@ -21,6 +21,7 @@ from lab.domain.answers import (
     OrderView,
     Problem,
 )
+from lab.domain.json_schema import with_clean_texts
 from lab.domain.order import Item
 from lab.domain.request import (
     AMOUNT_CENTS_MAX,
@@ -215,7 +216,8 @@ def openapi_document() -> bytes:
         "paths": paths,
         "components": {"schemas": _schemas(), "headers": {"RetryAfter": _RETRY_AFTER}},
     }
-    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    clean = with_clean_texts(dict(document))
+    return msgspec.json.format(msgspec.json.encode(clean), indent=2) + b"\n"
 
 
 def _schemas() -> Mapping[str, Schema]:

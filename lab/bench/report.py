@@ -10,6 +10,7 @@ import msgspec
 
 from lab.bench.figures import Figure
 from lab.bench.interpreter import Machine
+from lab.domain.json_schema import with_clean_texts
 
 SCHEMA_VERSION: Final = 1
 
@@ -38,6 +39,6 @@ def report_schema(kind: type[Report], command: str) -> bytes:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"{command}, schema_version {SCHEMA_VERSION}",
-        **msgspec.json.schema(kind),
+        **with_clean_texts(msgspec.json.schema(kind)),
     }
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"

@@ -15,7 +15,7 @@ import msgspec
 from lab.history.entries import Entry
 from lab.observe.apm import span_documents
 from lab.observe.ecs_line import line_document
-from lab.observe.fields import Document, Origin
+from lab.observe.fields import Document, Origin, of_this_run
 from lab.observe.model import Level, LogLine, Span
 from lab.observe.process_view import ProcessView
 from lab.observe.traces import Traces
@@ -89,7 +89,7 @@ class LiveView:
             self._inside.setdefault(seen.entry_id, []).append(seen)
 
     def _say(self, line: LogLine) -> None:
-        document = line_document(line, self._origin)
+        document = of_this_run(line_document(line, self._origin), self._origin)
         fields = {name: value for name, value in document.items() if name not in _OF_THE_HANDLER}
         for name, inside in _INSIDE_OF_THE_HANDLER.items():
             part = fields.get(name)
@@ -99,4 +99,5 @@ class LiveView:
 
     def _put(self, documents: list[Document]) -> None:
         assert self._write is not None
-        self._write(_encode_lines(documents).decode())
+        own = [of_this_run(document, self._origin) for document in documents]
+        self._write(_encode_lines(own).decode())

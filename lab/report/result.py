@@ -7,6 +7,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from lab.domain.json_schema import with_clean_texts
+
 SCHEMA_VERSION: Final = 1
 
 VerdictName = Literal["PASS", "FAIL", "UNKNOWN"]
@@ -178,7 +180,7 @@ def encode_result(result: Result) -> bytes:
 
 def result_schema() -> bytes:
     """The JSON Schema of `result.json`."""
-    schema = msgspec.json.schema(Result)
+    schema = with_clean_texts(msgspec.json.schema(Result))
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"lab result, schema_version {SCHEMA_VERSION}",

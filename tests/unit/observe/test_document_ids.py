@@ -64,7 +64,7 @@ def test_a_document_is_shipped_under_the_id_that_filebeat_gives_it() -> None:
 
     assert shipped.created == len(documents)
     assert {
-        one["event"]["id"]: name  # type: ignore[index] # of a JSON document
+        one["event"]["id"]: name  # type: ignore[index]  # of a JSON document
         for name, one in server.stored.items()
     } == MADE_BY_FILEBEAT
 
