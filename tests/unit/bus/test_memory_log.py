@@ -243,6 +243,18 @@ def test_the_facts_are_complete_and_say_what_was_accepted() -> None:
     assert answers == [(1, True), (9, False)]
 
 
+def test_a_record_tells_its_place_in_the_trace_and_its_cause_and_a_foreign_one_neither() -> None:
+    async def main() -> list[tuple[str, str]]:
+        world = World(scheduler)
+        traced = (*HEADERS, ("traceparent", b"00-1-2-01"), ("ce_causationid", b"e-0"))
+        records = [Outgoing("orders", b"k", b"v", headers) for headers in (traced, ())]
+        await world.log.publisher(scheduler.root).publish(records)
+        return [(fact.traceparent, fact.cause_id) for fact in of_type(world.facts, AppendedEntry)]
+
+    with Scheduler() as scheduler:
+        assert scheduler.run(main()) == [("00-1-2-01", "e-0"), ("", "")]
+
+
 def test_the_digest_covers_key_value_and_event_headers_and_nothing_else() -> None:
     async def main() -> list[str]:
         world = World(scheduler)
