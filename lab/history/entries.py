@@ -97,7 +97,6 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 kind_of: Final[Callable[[Entry], str]] = itemgetter(0)
 time_of: Final[Callable[[Entry], int]] = itemgetter(1)
-process_of: Final[Callable[[Entry], str]] = itemgetter(2)
 subject_of: Final[Callable[[Entry], str]] = itemgetter(3)
 
 

@@ -32,7 +32,6 @@ _OF_THE_HANDLER: Final = frozenset(
     {"@timestamp", "data_stream", "ecs", "host", "log", "message", "service"}
 )
 """Fields that the handler of the log writes itself: a field given twice loses the line."""
-_INSIDE_OF_THE_HANDLER: Final = {"event": "dataset", "labels": "run_id"}
 
 
 class LiveView:
@@ -91,10 +90,6 @@ class LiveView:
     def _say(self, line: LogLine) -> None:
         document = of_this_run(line_document(line, self._origin), self._origin)
         fields = {name: value for name, value in document.items() if name not in _OF_THE_HANDLER}
-        for name, inside in _INSIDE_OF_THE_HANDLER.items():
-            part = fields.get(name)
-            if isinstance(part, dict):
-                fields[name] = {key: value for key, value in part.items() if key != inside}
         self._log.log(_LEVELS[line.level], line.message, extra=fields)
 
     def _put(self, documents: list[Document]) -> None:

@@ -140,7 +140,7 @@ class ProcessMetrics(Collector):
             self._begin_group(tiers)
 
     def take(self, entry: Entry, /) -> None:
-        """See `lab.observe.live.Sink`."""
+        """See `lab.observe.live.EntrySink`."""
         fold = self._folds.get(entry[0])  # type: ignore[call-overload]  # a kind is a text
         if fold is not None:
             fold(entry)

@@ -3,7 +3,8 @@
 Not here: histories written by hand (`histories`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
 from lab.history.entries import KINDS, Entry, kind_of
@@ -13,6 +14,9 @@ E = TypeVar("E", bound=NamedTuple)
 _KIND_OF: Final[dict[type[NamedTuple], str]] = {
     entry_type: kind for kind, entry_type in KINDS.items()
 }
+
+
+process_of: Final[Callable[[Entry], str]] = itemgetter(2)
 
 
 def of_type(entries: Iterable[Entry], entry_type: type[E]) -> list[E]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from lab import run
 from lab.history.calls import DeliverEntry, RevokedEntry, SettleEntry
-from lab.history.entries import KINDS, Entry, kind_of, process_of, time_of
+from lab.history.entries import KINDS, Entry, kind_of, time_of
 from lab.history.facts import LifeEntry
 from lab.observe.apm import span_documents
 from lab.observe.ecs_line import line_document
@@ -20,7 +20,7 @@ from lab.observe.process_view import ProcessView
 from lab.observe.run_view import WITNESSES, RunView
 from lab.observe.traces import ComputedTraces
 from lab.runtime.ids import SeededIds
-from tests.kit.entries import of_type
+from tests.kit.entries import of_type, process_of
 
 EPOCH_US: Final = 1_735_689_600_000_000
 ORDERS: Final = 20

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lab.observe.fields import service_name
 from lab.observe.ship import ship
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_caller import http_caller
@@ -135,7 +136,9 @@ def test_each_order_is_one_whole_trace_over_every_process_although_a_worker_was_
     assert orphans(mine) == []
     for trace in traces:
         of_one = [one for one in mine if one["trace"]["id"] == trace]
-        assert {one["service"]["name"] for one in of_one} == SERVICES
+        assert {one["service"]["name"] for one in of_one} == {
+            service_name(role) for role in SERVICES
+        }
         called = {one["service"]["target"]["name"] for one in of_one if "target" in one["service"]}
         assert called >= THIRD_PARTIES
     assert set(own_services()) >= {"api", "relay"}

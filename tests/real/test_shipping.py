@@ -146,7 +146,7 @@ def test_every_order_is_read_back_as_one_tree(server: SearchServer, call: Call) 
         assert parents.count(None) == 1, trace_id
         assert [one for one in parents if one and one not in ids] == [], trace_id
     services = {one["service"]["name"] for one in max(traces.values(), key=len)}
-    assert {"relay", "validation", "payment", "notification"} <= services
+    assert {"lab-relay", "lab-validation", "lab-payment", "lab-notification"} <= services
 
 
 class LosesAnswers(HttpSender):

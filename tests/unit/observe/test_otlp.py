@@ -68,7 +68,7 @@ def test_a_span_arrives_with_everything_that_is_known_of_it(backend: StandIn) ->
 
     ((resource, came),) = spans_of(backend).values()
     assert resource == {
-        "service.name": "payment",
+        "service.name": "lab-payment",
         "service.instance.id": "payment-1",
         "service.version": "0.1.0",
         "deployment.environment.name": "simulated",
