@@ -144,7 +144,7 @@ def test_two_runs_beside_each_other_show_what_differs(tmp_path: Path) -> None:
     assert page.one("h1").text.startswith("A is FAIL B is PASS They differ in 2 promises.")
     rows = [row.text for row in page.one("section", id="differences").one("tbody").all("tr")]
     assert [row.split()[0] for row in rows] == ["effect-once", "dedupe-sound"]
-    assert "switched off inbox, dedupe nothing" in page.one("section", id="settings").text
+    assert "switched off dedupe, inbox nothing" in page.one("section", id="settings").text
     assert "orders accepted 40 40 same" in page.one("section", id="numbers").text
     assert len(list(page.all("figure"))) == 3
 
