@@ -152,7 +152,7 @@ def _target(span: Span) -> Document:
     if "db.system.name" in attributes:
         kind, name = str(attributes["db.system.name"]), "orders"
     elif span.kind is SpanKind.PRODUCER:
-        kind, name = "kafka", str(attributes["messaging.destination.name"])
+        kind, name = "kafka", str(attributes.get("messaging.destination.name", "several"))
     elif "lab.provider" in attributes:
         kind, name = "http", str(attributes["lab.provider"])
     else:

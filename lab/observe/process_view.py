@@ -258,7 +258,8 @@ class ProcessView:
             trace_id=trace,
             span=span,
             parent=parent,
-            name=f"send {topic}",
+            # A relay that sends to several topics at once says no topic.
+            name=f"send {topic}" if topic else "send",
             kind=SpanKind.PRODUCER,
             subject=subject,
             inside=inside,
@@ -266,7 +267,7 @@ class ProcessView:
                 "messaging.system": "kafka",
                 "messaging.operation.name": "send",
                 "messaging.operation.type": "send",
-                "messaging.destination.name": topic,
+                **({"messaging.destination.name": topic} if topic else {}),
                 "messaging.message.id": event_id,
             },
             links=() if is_first else (SpanLink(trace, message),),

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from lab.cli import app
 from lab.observe.fields import service_name
-from lab.observe.ship import ship
+from lab.observe.ship import Shipped, ship
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_caller import http_caller
 from tests.kit.real_servers import need
+from tests.kit.search_server import SearchServer
 from tests.real.test_own_processes import (
     ORDER,
     ORDER_S_MAX,
@@ -34,6 +36,7 @@ TOP = Path(__file__).resolve().parents[2]
 ORDERS = 50
 SERVICES = {"api", "relay", "validation", "payment", "orders", "notification"}
 THIRD_PARTIES = {"warehouse", "antifraud", "payment_gateway", "mailer"}
+STREAM = "traces-apm-default"
 Document = dict[str, Any]
 
 
@@ -142,26 +145,24 @@ def test_each_order_is_one_whole_trace_over_every_process_although_a_worker_was_
         called = {one["service"]["target"]["name"] for one in of_one if "target" in one["service"]}
         assert called >= THIRD_PARTIES
     assert set(own_services()) >= {"api", "relay"}
-    asyncio.run(shipped_whole(mine))
+    shipped_whole(mine)
 
 
-async def shipped_whole(spans: list[Document]) -> None:
+def shipped_whole(spans: list[Document]) -> None:
     """The same spans in a search server: each once, one trace queried back whole."""
-    async with http_caller(need("search"), connections_max=1) as caller:
-        shipped = await ship(spans, caller, address="search", sleep_us=SystemClock().sleep_us)
-        assert (shipped.refused, shipped.created + shipped.existing) == (0, len(spans))
+    url = need("search")
+    assert app.run_command(["ship", "--templates"]) == 0
+    with SearchServer(url) as server:
+        server.forget(STREAM)
+        shipped = asyncio.run(_ship(spans, url))
+        assert (shipped.refused, shipped.created) == (0, len(spans))
         trace = spans[0]["trace"]["id"]
-        await caller.send(
-            "POST", "/traces-apm-default/_refresh", headers=(), body=b"", timeout_us=30_000_000
-        )
-        body = json.dumps({"size": 500, "query": {"term": {"trace.id": trace}}}).encode()
-        answer = await caller.send(
-            "POST",
-            "/traces-apm-default/_search",
-            headers=(("content-type", "application/json"),),
-            body=body,
-            timeout_us=30_000_000,
-        )
-        found = [hit["_source"] for hit in json.loads(answer.body)["hits"]["hits"]]
+        found = list(server.documents(STREAM, {"term": {"trace.id": trace}}).values())
+        server.forget(STREAM)
     assert len(found) == sum(one["trace"]["id"] == trace for one in spans)
     assert orphans(found) == []
+
+
+async def _ship(spans: list[Document], url: str) -> Shipped:
+    async with http_caller(url, connections_max=1) as caller:
+        return await ship(spans, caller, address="search", sleep_us=SystemClock().sleep_us)
