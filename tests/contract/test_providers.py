@@ -36,6 +36,7 @@ from tests.contract.provider_worlds import (
 from tests.kit.entries import without_time
 from tests.kit.took import assert_took
 
+QUERY_ROUNDS_MAX = 10
 KEY = "charge:o1.1:1"
 
 
@@ -312,20 +313,26 @@ async def test_a_query_tells_what_was_executed(world: ProviderWorld) -> None:
 
 @in_world(latency_us=200 * MS)
 async def test_a_query_tells_what_is_in_flight(world: ProviderWorld) -> None:
-    orders = [f"o{n}.1" for n in range(30)]
-    charges = [world.start(charge(world, f"c{order}", order=order)) for order in orders]
-    await wait_handed_over(world, len(orders))
-    queries = [world.start(query(world, order)) for order in orders]
+    """A busy machine may have executed every charge before the first query of a round is heard."""
+    seen: set[str] = set()
+    for number in range(QUERY_ROUNDS_MAX):
+        orders = [f"o{number}-{n}.1" for n in range(30)]
+        charges = [world.start(charge(world, f"c{order}", order=order)) for order in orders]
+        await wait_handed_over(world, len(orders) * (2 * number + 1))
+        queries = [world.start(query(world, order)) for order in orders]
 
-    told = [await each for each in queries]
-    for each in charges:
-        await each
+        told = [await each for each in queries]
+        for each in charges:
+            await each
 
-    assert all(
-        len(known) == 1 and known[0][0] == f"c{order}"
-        for order, known in zip(orders, told, strict=True)
-    )
-    assert {known[0][1] for known in told} == {"pending", "captured"}
+        assert all(
+            len(known) == 1 and known[0][0] == f"c{order}"
+            for order, known in zip(orders, told, strict=True)
+        )
+        seen |= {known[0][1] for known in told}
+        if len(seen) > 1:
+            break
+    assert seen == {"pending", "captured"}
 
 
 @in_world()
