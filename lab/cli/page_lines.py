@@ -53,7 +53,11 @@ def _about_promises(result: Result) -> Iterable[tuple[str, str]]:
     if unused:
         yield "Not exercised", ", ".join(unused)
     if idle:
-        yield "Not provoked", ", ".join(idle)
+        is_every_one = len(idle) == len(result.patterns)
+        yield (
+            "Not provoked",
+            f"any of the {len(idle)} patterns" if is_every_one else ", ".join(idle),
+        )
 
 
 def _about_orders(result: Result) -> Iterable[tuple[str, str]]:

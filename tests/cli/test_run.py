@@ -128,7 +128,7 @@ def test_a_flag_goes_before_its_variable_and_that_before_the_scenario(
         assert isinstance(settings, dict)
         return result["seed"], orders["read"], result["off"], settings["retry.attempts_max"]
 
-    assert what(by_variable) == (5, 15, ["breaker", "drain"], 4)
+    assert what(by_variable) == (5, 15, ["drain", "breaker"], 4)
     assert what(by_flag) == (7, 15, ["timeout"], 3)
 
 

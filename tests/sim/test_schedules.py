@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 WORLD = """
 import asyncio, hashlib, random, sys
-from lab.runtime.chance import Chance
+from lab.runtime.chance import KeyedChance
 from lab.runtime.processes import AsyncTasks, SimProcess
 from lab.runtime.virtual_loop import Scheduler, sleep_us, suspend
 from tests.kit.process_ends import crash_here
@@ -25,7 +25,7 @@ if noise:
     kept += [[] for _ in range(draw.randrange(3000))]
     del kept[::2]
 
-chance = Chance(7)
+chance = KeyedChance(7)
 scheduler = Scheduler(seed=7, order=order)
 trace = []
 
