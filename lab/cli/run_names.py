@@ -33,7 +33,8 @@ def find_run(name: str | None, out: Path) -> Path:
     if head == LATEST and (not tilde or back.isdigit()):
         number = int(back or 0)
         if number >= len(runs):
-            raise OptionError(f"there are only {len(runs)} runs in {out}, so there is no {asked}")
+            many = "is only 1 run" if len(runs) == 1 else f"are only {len(runs)} runs"
+            raise OptionError(f"there {many} in {out}, so there is no {asked}")
         return runs[number]
     found = [run for run in runs if _is_meant(run, asked)]
     same = [run for run in found if asked in (run.name, f"{run.parent.name}/{run.name}")]
