@@ -10,7 +10,7 @@ from typing import Any, Final
 from lab.checks.order_case import Packed
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
-from lab.checks.tables import CUT_OFF, OUTAGES, REFUSALS
+from lab.checks.tables import CANCEL, CUT_OFF, OUTAGES, REFUSALS
 from lab.history.calls import HttpBeginEntry, HttpEndEntry, RedrivenEntry
 from lab.history.facts import (
     AppendedEntry,
@@ -63,7 +63,7 @@ class FactFolds:
     Attributes:
         asks: requests that came more than once under their key, by key.
         left: counts of leftovers at the end, by `LeftEntry.what`.
-        repeats: injected repetitions of a delivery, by order.
+        repeats: injected repetitions of a delivery, by order. cancels: the same of cancellations.
         outages: of broker and order store: from and (None: it still is) until.
         cuts: members of a group were cut off from the broker: the group, from and until.
     """
@@ -77,6 +77,7 @@ class FactFolds:
         self.asks: dict[str, Ask] = {}
         self.left: dict[str, list[LeftEntry]] = {}
         self.repeats: dict[str, int] = {}
+        self.cancels: dict[str, int] = {}
         self.outages: list[tuple[int, int | None]] = []
         self._out: dict[str, int] = {}
         self.cuts: list[tuple[str, int, int]] = []
@@ -211,6 +212,8 @@ class FactFolds:
         # Faults that give an event more attempts than one record copy may have.
         if kind in ("bus.duplicate", "bus.drop_ack"):
             self.repeats[entry.subject] = self.repeats.get(entry.subject, 0) + 1
+        elif kind == CANCEL:
+            self.cancels[entry.subject] = self.cancels.get(entry.subject, 0) + 1
         elif kind in OUTAGES and kind not in self._out:
             self._out[kind] = len(self.outages)
             self.outages.append((t_us, None))

@@ -154,6 +154,9 @@ LIMITER: Final = "dead_letters"
 OUTAGES: Final = ("bus.down", "pg.shutdown")
 """Faults that leave a process no way to bring its work to an end, or to hand it on."""
 
+CANCEL: Final = "proc.cancel"
+"""A fault that has one delivery given back, in the middle of its work."""
+
 CUT_OFF: Final = "bus.partition"
 """A fault that does so to the members of one group."""
 

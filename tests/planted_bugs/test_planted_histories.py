@@ -622,6 +622,18 @@ def a_retry_that_counts_from_the_beginning_each_time() -> History:
     return after(entries, where(entries, "handle.end", attempt=1), *[failed] * 11)
 
 
+@bug("retry-law", "order 37: validation made 8 attempts at one event")
+def one_cancelled_delivery_is_an_excuse_for_two_attempts() -> History:
+    return _cancelled_once(failures=8)
+
+
+def _cancelled_once(*, failures: int) -> History:
+    entries = retried()
+    index = where(entries, "handle.end", attempt=1)
+    cancel = ("fault", time_of(entries[index]), "run", SUBJECT, "proc.cancel", "validation", 1, 0)
+    return after(entries, index, *[entries[index]] * (failures - 2), cancel)
+
+
 @bug("retry-budget", "retries in place that its budget did not cover")
 def retries_in_place_without_a_budget() -> History:
     entries = retried()
@@ -831,6 +843,28 @@ def test_a_record_that_is_no_order_of_the_lab_is_in_no_trace() -> None:
 
     assert found.verdict == "PASS"
     assert found.checked == judge(entries)["trace-complete"].checked
+
+
+def test_a_run_that_had_failed_when_its_delivery_was_cancelled_was_no_attempt() -> None:
+    assert judge(_cancelled_once(failures=7))["retry-law"].verdict == "PASS"
+
+
+def test_a_process_that_stood_still_while_it_stopped_had_no_time_to_hand_its_work_on() -> None:
+    entries = a_process_throws_its_work_away()
+    place = where(entries, "life", event="term")
+    told_us = time_of(entries[place])
+    still = [
+        ("life", told_us + at_us, "validation-1", "", event)
+        for event, at_us in (("pause", 0), ("resume", 1))
+    ]
+
+    assert judge(after(entries, place, *still))["graceful-shutdown"].verdict == "PASS"
+    assert (
+        judge(after(entries, place - 1, *still[:1], changed(still[1], t_us=told_us)))[
+            "graceful-shutdown"
+        ].verdict
+        == "FAIL"
+    )
 
 
 def test_a_handler_that_had_to_be_cancelled_excuses_nothing_that_is_done_again() -> None:
