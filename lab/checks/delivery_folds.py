@@ -6,9 +6,10 @@ and its settlement (`call_folds`), and the positions that the bus has (`fact_fol
 
 from collections.abc import Mapping
 
+from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
-from lab.checks.order_case import AckSeen, Again
+from lab.checks.order_case import AckSeen, Again, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
 from lab.checks.process_life import Announced, Due, Early, Lives, ProcessLife
@@ -20,6 +21,7 @@ from lab.history.calls import (
     RevokedEntry,
     SettleEntry,
 )
+from lab.history.entries import Entry
 
 
 class DeliveryFolds:
@@ -27,17 +29,22 @@ class DeliveryFolds:
 
     Args:
         contract: the limits beyond which something is noted.
+        claims: of the same run.
 
     Attributes:
         epochs: highest epoch, by group.
     """
 
-    def __init__(self, contract: Contract, book: Casebook, tracks: Tracks, lives: Lives) -> None:
+    def __init__(
+        self, contract: Contract, book: Casebook, tracks: Tracks, lives: Lives, claims: Claims
+    ) -> None:
         self._contract = contract
         self._book = book
         self._open = book.open
         self._tracks = tracks
         self._lives = lives
+        self._claims = claims
+        self._claimed = claims.held
         self.epochs: dict[str, int] = {}
 
     def folds(self) -> Mapping[str, Fold]:
@@ -75,6 +82,8 @@ class DeliveryFolds:
         _, _, process, subject, group, topic, partition, offset, epoch, event, how, why, _ = entry
         life, place = self._lives[process], (topic, partition, offset)
         delivered = life.in_hand.pop(place, None)
+        if (process, group, event) in self._claimed:
+            self._claims.settled(SettleEntry._make(entry))
         if (epoch < life.epoch or epoch <= life.lost_epoch) and how not in ("stale", "release"):
             life.stale += (SettleEntry._make(entry),)
         if how == "ack":
@@ -94,10 +103,7 @@ class DeliveryFolds:
             attempt = 1 if delivered is None else DeliverEntry._make(delivered).attempt
             life.not_before[place] = self._note_retry(SettleEntry._make(entry), attempt)
         if life.announced:
-            announced = life.announced.pop((group, event), None)
-            if announced is not None and how == "retry" and delivered is not None:
-                attempt = DeliverEntry._make(delivered).attempt
-                self._look_at_delay(life, SettleEntry._make(entry), announced, attempt)
+            self._end_announced(life, SettleEntry._make(entry), delivered)
 
     def _note_retry(self, settled: SettleEntry, attempt: int) -> Due:
         """A delivery was settled with a retry; when the next attempt is due."""
@@ -116,6 +122,15 @@ class DeliveryFolds:
         if delivered.attempt >= due.attempt and early_us > self._contract.skew_us:
             is_next = delivered.attempt > due.attempt
             life.early += (Early(delivered.subject, early_us, is_next=is_next),)
+
+    def _end_announced(
+        self, life: ProcessLife, settled: SettleEntry, delivered: Entry | None
+    ) -> None:
+        """A delivery is settled in a process that has announced retries, perhaps its own."""
+        announced = life.announced.pop(owed_of(settled), None)
+        if announced is not None and settled.settlement == "retry" and delivered is not None:
+            attempt = DeliverEntry._make(delivered).attempt
+            self._look_at_delay(life, settled, announced, attempt)
 
     def _look_at_delay(
         self, life: ProcessLife, settled: SettleEntry, announced: Announced, attempt: int

@@ -27,6 +27,7 @@ from lab.history.facts import (
     HttpKeyEntry,
     IntentEntry,
     LedgerEntry,
+    LetterEntry,
     OutcomeEntry,
     RevenueEntry,
     RowEntry,
@@ -88,6 +89,15 @@ class Again(NamedTuple):
     after_us: int
 
 
+class MoneySent(NamedTuple):
+    """A charge or a refund that a process asked for, at `t_us`, with any result."""
+
+    t_us: int
+    process: str
+    action: str
+    key: str
+
+
 class Died(NamedTuple):
     """A commit in whose middle a process was killed, and between which instants it was made."""
 
@@ -116,13 +126,14 @@ class Case:
         copies: further records on main topics that differ from the first in trace or cause, or
             whose first is forgotten.
         parked: records on retry topics and dead-letter queues.
+        letters: dead letters, by what their headers tell.
         cancels: answers with status 200 to a cancel.
-        sent: the key of each charge or refund that was asked for, with any result.
+        sent: see `MoneySent`.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, with
             each such process. committed_again: those for which that was not the first unit.
         suppressed: (group, event id) that were acknowledged as done already.
         lanes: highest sequence that a handler was started with, by (process, group, topic).
-        started_again: handler runs of attempt 2 and later.
+        started_again: handler runs of attempt 2 and later, and of events that were sent back.
         attempts_over: deliveries with an attempt beyond the declared maximum.
         failures: handler runs that did not end well.
         died: commits whose process was killed before it saw the answer.
@@ -134,11 +145,12 @@ class Case:
     # Most orders never need most of these: a default that is shared costs nothing.
     begun: tuple[HttpBeginEntry, ...] = ()
     answers: tuple[HttpEndEntry, ...] = ()
+    letters: tuple[LetterEntry, ...] = ()
     cancels: tuple[HttpEndEntry, ...] = ()
     rows: tuple[RowEntry, ...] = ()
     outcomes: tuple[OutcomeEntry, ...] = ()
     intents: tuple[IntentEntry, ...] = ()
-    sent: tuple[str, ...] = ()
+    sent: tuple[MoneySent, ...] = ()
     ledger: tuple[LedgerEntry, ...] = ()
     revenue: tuple[RevenueEntry, ...] = ()
     http_keys: tuple[HttpKeyEntry, ...] = ()

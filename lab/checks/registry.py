@@ -5,6 +5,7 @@ from typing import Final
 
 from lab.checks.check import Check
 from lab.checks.contract import Contract
+from lab.checks.promises.claims import ClaimReturned
 from lab.checks.promises.dead_letters import DlqComplete, DlqSound
 from lab.checks.promises.events import (
     AckAfterEffect,
@@ -13,6 +14,7 @@ from lab.checks.promises.events import (
     NoLostEvent,
     PerKeyOrder,
 )
+from lab.checks.promises.expiry import ExpiryInTime
 from lab.checks.promises.liveness import Converges, Drains
 from lab.checks.promises.money import ChargeAfterValidation, MoneyMatches, NoDoubleCharge
 from lab.checks.promises.orders import (
@@ -37,10 +39,12 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     NoPhantom,
     IdempotencyKey,
     LegalTransitions,
+    ExpiryInTime,
     OutboxAtomic,
     NoLostEvent,
     EffectOnce,
     DedupeSound,
+    ClaimReturned,
     AckAfterEffect,
     PerKeyOrder,
     TraceComplete,

@@ -22,6 +22,7 @@ _GOAL: Final = re.compile(
 
 SUBJECTS: Final[Mapping[str, tuple[str, ...]]] = {
     "dedupe-sound": ("dedupe", "inbox"),
+    "claim-returned": ("dedupe",),
     "dlq-sound": ("dead_letter",),
     "dlq-complete": ("dead_letter",),
     "retry-law": ("retry",),

@@ -245,6 +245,7 @@ class HandleBeginEntry(NamedTuple):
 
     Attributes:
         sequence: the version of the order that the event is about.
+        redrives: how often an operator had sent the event back before.
     """
 
     kind: Literal["handle.begin"]
@@ -258,6 +259,7 @@ class HandleBeginEntry(NamedTuple):
     sequence: int
     deadline_us: int
     topic: str
+    redrives: int
 
 
 class HandleEndEntry(NamedTuple):
@@ -265,6 +267,7 @@ class HandleEndEntry(NamedTuple):
 
     Attributes:
         result: `ok`, the name of an error class, `crash` or `cancelled`.
+        redrives: as at its begin.
     """
 
     kind: Literal["handle.end"]
@@ -276,6 +279,7 @@ class HandleEndEntry(NamedTuple):
     event_type: str
     attempt: int
     result: str
+    redrives: int
 
 
 class CommitBeginEntry(NamedTuple):

@@ -173,11 +173,11 @@ class ProcessMetrics(Collector):
             yield kind, _count(self._cells[counter], itemgetter(*places))
 
     def _handle_begins(self, entry: Any) -> None:
-        _, t_us, _, _, _, event_id, _, _, _, _, _ = entry
+        _, t_us, _, _, _, event_id, *_ = entry
         self._begun[event_id] = t_us
 
     def _handle_ends(self, entry: Any) -> None:
-        _, t_us, _, _, group, event_id, _, _, _ = entry
+        _, t_us, _, _, group, event_id, _, _, _, _ = entry
         begun_us = self._begun.pop(event_id, None)
         # Without key lanes two runs of one event may overlap: only one of them is measured then.
         if begun_us is not None:

@@ -17,8 +17,11 @@ from lab.report.result import Result
 from lab.settings import SIMULATED, settings_for
 from lab.wiring.judging import contract_of
 from tests.planted_bugs import (
+    attempts,
+    claims,
     dead_letters,
     delivery,
+    expiry,
     liveness,
     money,
     orders,
@@ -37,6 +40,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     *positions.BUGS,
     *dead_letters.BUGS,
     *retries.BUGS,
+    *attempts.BUGS,
+    *claims.BUGS,
+    *expiry.BUGS,
     *processes.BUGS,
     *liveness.BUGS,
 )
@@ -44,6 +50,7 @@ BUGS: Final[tuple[Bug, ...]] = (
 QUIET: Final = (
     "refused-leaves-nothing",
     "idempotency-key",
+    "expiry-in-time",
     "dedupe-sound",
     "dlq-sound",
     "dlq-complete",

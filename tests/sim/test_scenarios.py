@@ -19,7 +19,7 @@ ABLATIONS = (
         (),
         {"no-lost-event", "outbox-atomic", "converges"},
     ),
-    ("timeouts", ("retry",), (), {"converges"}),
+    ("timeouts", ("retry",), (), {"converges", "retry-law"}),
     ("graceful-shutdown", ("drain",), (), {"graceful-shutdown"}),
     ("poison-message", ("dead_letter",), (), {"converges", "drains", "dlq-complete"}),
     ("lost-acks", ("inbox", "dedupe"), (), {"effect-once"}),

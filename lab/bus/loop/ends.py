@@ -213,6 +213,7 @@ class Invoke:
                 envelope.sequence,
                 deadline_us,
                 main_topic(delivery.record.topic),
+                delivery.redrives,
             )
         )
 
@@ -229,5 +230,6 @@ class Invoke:
                 delivery.event_type,
                 delivery.attempt,
                 result,
+                delivery.redrives,
             )
         )
