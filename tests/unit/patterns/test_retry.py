@@ -104,8 +104,8 @@ def test_a_failure_on_the_way_to_the_handler_is_no_attempt(
     entries, budget = Entries(), RetryBudget(1, 0.1)
     retrying = make_retrying(claims_nothing, kind, entries=entries, budget=budget)
 
+    delivery = make_delivery(attempt=POLICY.attempts_max)
     for _ in range(3):
-        delivery = make_delivery(attempt=POLICY.attempts_max)
         assert at_once(retrying(delivery)) == Retry(POLICY.again_us, counts=False)
     assert delivery.failures == ()
     assert entries == []
