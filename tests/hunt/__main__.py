@@ -17,6 +17,7 @@ from pathlib import Path
 from tests import hunt
 from tests.hunt.equivalents import outlived, reason_for
 from tests.hunt.judging import (
+    KILLED,
     SURVIVED,
     UNREACHED,
     Baseline,
@@ -29,7 +30,7 @@ from tests.hunt.judging import (
     take_baseline,
     to_json,
 )
-from tests.hunt.mutants import Mutant, all_mutants, real_mutants, sample
+from tests.hunt.mutants import SLIPS, Mutant, all_mutants, real_mutants, sample
 from tests.hunt.runs import Run, all_runs, parse_runs
 from tests.hunt.targets import GROUPS, LAB
 
@@ -39,7 +40,11 @@ _KEEP_EVERY = 20
 def main() -> int:
     """Hunt; 2 if the lab breaks a promise without any mutant."""
     given = _arguments().parse_args()
-    mutants = [one for one in all_mutants(given.only) if given.match in f"{one.name}\n{one.key}"]
+    mutants = [
+        one
+        for one in all_mutants(given.only)
+        if one.slip in given.slips and given.match in f"{one.name}\n{one.key}"
+    ]
     if given.sample:
         mutants = sample(mutants, given.sample, given.seed)
     if given.list:
@@ -61,7 +66,7 @@ def main() -> int:
             sys.stderr.write(f"without any mutant: {broken}\n")
             return 2
     if given.again:
-        mutants = [one for one in mutants if kept.status(one.key) == SURVIVED]
+        mutants = [one for one in mutants if kept.status(one.key) not in ("", KILLED)]
     else:
         mutants = [one for one in mutants if not kept.status(one.key)]
     _hunt(mutants, runs, kept, jobs=given.jobs, minutes=given.minutes)
@@ -143,7 +148,7 @@ def _sum_up(found: Sequence[Fate], by_key: Mapping[str, Mutant], asked: int, too
     tell(f"{len(found):,} of {asked:,} mutants in {took:,.0f} s: {counts or 'none'}")
     if explained:
         tell(f"{explained:,} survivors are known to change nothing (tests/hunt/equivalents.toml)")
-    killers = Counter(each.by[0] for each in found if each.status == "killed")
+    killers = Counter(each.by[0] for each in found if each.status == KILLED)
     for promise, many in killers.most_common():
         tell(f"{many:>6,}  {promise}")
     for row in outlived(all_mutants()):
@@ -164,6 +169,7 @@ def _arguments() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     asked.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
+    asked.add_argument("--slips", nargs="+", choices=SLIPS, default=list(SLIPS))
     asked.add_argument("--match", default="", help="mutants with this text in name or key")
     asked.add_argument("--sample", type=int, default=0, metavar="N", help="N of them")
     asked.add_argument("--seed", type=int, default=1, help="which N")
@@ -172,7 +178,9 @@ def _arguments() -> argparse.ArgumentParser:
     asked.add_argument("--runs", default="", help="such as 'happy-path:1 everything:7'")
     asked.add_argument("--json", type=Path, metavar="FILE", help="keep what was found")
     asked.add_argument("--resume", type=Path, metavar="FILE", help="go on where it ended, keep too")
-    asked.add_argument("--again", action="store_true", help="judge the survivors of FILE again")
+    asked.add_argument(
+        "--again", action="store_true", help="judge what FILE has, but was not killed"
+    )
     asked.add_argument("--list", action="store_true", help="names and keys only")
     asked.add_argument("--show", default="", metavar="TEXT", help="changes with it in the name")
     return asked

@@ -21,6 +21,8 @@ _COUNTS: Final = frozenset(
     }
 )
 _FAR_US: Final = 1 << 60
+_LIMITS: Final = ("before", "deadline", "expected", "expires", "expiry", "timeout", "until")
+_ANY_ORDER: Final = ("min", "max")
 _SPEAKING: Final = (ast.Compare, ast.IfExp, ast.Return, ast.Assign, ast.keyword, ast.Call)
 """Where a word means something."""
 
@@ -163,8 +165,9 @@ def wrong_time(place: Place) -> Iterator[Change]:
         shorter = arithmetic(node.value, ast.FloorDiv(), 1000)
         yield Change(f"{node.arg} in ms", ((path, shorter),))
         yield Change(f"{node.arg} 1000 times", ((path, arithmetic(node.value, ast.Mult(), 1000)),))
-        yield Change(f"{node.arg} has no end", ((path, constant(_FAR_US)),))
-    elif isinstance(node, ast.Call) and text(node.func) in ("min", "max") and len(node.args) > 1:
+        if node.arg.startswith(_LIMITS):
+            yield Change(f"{node.arg} has no end", ((path, constant(_FAR_US)),))
+    elif isinstance(node, ast.Call) and text(node.func) in _ANY_ORDER and len(node.args) > 1:
         for part in node.args:
             yield becomes(place, part)
 
@@ -172,7 +175,7 @@ def wrong_time(place: Place) -> Iterator[Change]:
 def swapped(place: Place) -> Iterator[Change]:
     """Two arguments in each other's place."""
     node = place.node
-    if isinstance(node, ast.Call) and not _is_raised(place):
+    if isinstance(node, ast.Call) and text(node.func) not in _ANY_ORDER and not _is_raised(place):
         for at in range(len(node.args) - 1):
             left, right = node.args[at], node.args[at + 1]
             if _is_other_kind(place, left, right):
