@@ -13,8 +13,8 @@ import pytest
 from tests.hunt.changes import Change
 from tests.hunt.equivalents import outlived, reason_for
 from tests.hunt.in_child import hunt_first, hunt_fresh
-from tests.hunt.judging import fate_of
-from tests.hunt.mutants import all_mutants, changed
+from tests.hunt.judging import Baseline, fate_of
+from tests.hunt.mutants import Mutant, all_mutants, changed, sample
 from tests.hunt.runs import all_runs
 from tests.hunt.targets import LAB, TOP
 
@@ -112,6 +112,24 @@ def test_a_survivor_under_which_one_history_differs_is_not_marked() -> None:
     ]  # fmt: skip
 
     assert not fate_of("key", told, ["1", "2"], was_stopped=False).same
+
+
+def at_line(line: int) -> Mutant:
+    return Mutant("f.py", line, line, "", "none", f"line {line}", Change("", ()))
+
+
+def test_a_mutant_is_judged_by_the_runs_that_come_by_its_line_and_a_constant_by_all() -> None:
+    lines = {"f.py": {"1": ["import"], "3": ["1"], "5": ["import", "0"]}}
+    baseline = Baseline("", ("a", "b"), lines)
+
+    assert [baseline.runs_by(at_line(line)) for line in (1, 3, 5, 7)] == [[0, 1], [1], [0], []]
+
+
+def test_a_sample_is_the_same_again_and_another_one_by_another_seed() -> None:
+    mutants = [at_line(line) for line in range(100)]
+
+    assert sample(mutants, 10, 1) == sample(mutants, 10, 1) != sample(mutants, 10, 2)
+    assert len(sample(mutants, 10, 1)) == 10
 
 
 def test_every_scenario_is_run_and_the_mixture_last() -> None:
