@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests import hunt
@@ -66,7 +67,7 @@ def main() -> int:
             sys.stderr.write(f"without any mutant: {broken}\n")
             return 2
     if given.again:
-        mutants = [one for one in mutants if kept.status(one.key) not in ("", KILLED)]
+        mutants = [one for one in mutants if kept.is_open(one.key)]
     else:
         mutants = [one for one in mutants if not kept.status(one.key)]
     _hunt(mutants, runs, kept, jobs=given.jobs, minutes=given.minutes)
@@ -90,6 +91,14 @@ class Kept:
     def status(self, key: str) -> str:
         """Empty if it was not judged yet."""
         return self.fates[key].status if key in self.fates else ""
+
+    def is_open(self, key: str) -> bool:
+        """Whether it was judged, not killed, and the lab has changed since."""
+        assert self.baseline is not None
+        known = self.fates.get(key)
+        if known is None or known.status == KILLED:
+            return False
+        return known.lab != self.baseline.fingerprint
 
     def write(self) -> None:
         """Keep it: whole or not at all."""
@@ -124,7 +133,7 @@ def _hunt(
         goes_on=lambda: time.perf_counter() - began < minutes * 60,
     ):
         found.append(fate)
-        kept.fates[fate.key] = fate
+        kept.fates[fate.key] = replace(fate, lab=kept.baseline.fingerprint)
         if fate.status == SURVIVED and not reason_for(fate.key):
             tell(f"survived  {by_key[fate.key].name}{'  (same histories)' * fate.same}")
         if len(found) % _KEEP_EVERY == 0:
@@ -179,7 +188,9 @@ def _arguments() -> argparse.ArgumentParser:
     asked.add_argument("--json", type=Path, metavar="FILE", help="keep what was found")
     asked.add_argument("--resume", type=Path, metavar="FILE", help="go on where it ended, keep too")
     asked.add_argument(
-        "--again", action="store_true", help="judge what FILE has, but was not killed"
+        "--again",
+        action="store_true",
+        help="of FILE, what was not killed, once more, as the lab has changed since",
     )
     asked.add_argument("--list", action="store_true", help="names and keys only")
     asked.add_argument("--show", default="", metavar="TEXT", help="changes with it in the name")

@@ -34,6 +34,7 @@ class Fate:
         by: the promises that did not hold, or the error.
         runs: how many runs came by its line and were made.
         same: of a survivor: whether every history stayed the same.
+        lab: fingerprint of the lab that was changed.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Fate:
     witness: str = ""
     runs: int = 0
     same: bool = False
+    lab: str = ""
 
 
 @dataclass(frozen=True, slots=True)
