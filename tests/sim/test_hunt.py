@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.hunt.__main__ import Kept
 from tests.hunt.changes import Change
 from tests.hunt.equivalents import outlived, reason_for
 from tests.hunt.in_child import hunt_first, hunt_fresh
-from tests.hunt.judging import Baseline, fate_of
+from tests.hunt.judging import Baseline, Fate, fate_of
 from tests.hunt.mutants import Mutant, all_mutants, changed, sample
 from tests.hunt.runs import all_runs
 from tests.hunt.targets import LAB, TOP
@@ -66,7 +67,8 @@ def test_a_mutant_that_a_promise_sees_is_killed_and_the_file_is_as_it_was(tmp_pa
 @pytest.mark.slow
 def test_a_mutant_that_changes_nothing_survives_with_the_same_histories() -> None:
     nothing = """if True:
-        from tests.hunt.changes import Change
+        from tests.hunt.__main__ import Kept
+from tests.hunt.changes import Change
         from tests.hunt.judging import judge_all, take_baseline, to_json
         from tests.hunt.mutants import Mutant
         from tests.hunt.runs import parse_runs
@@ -123,6 +125,19 @@ def test_a_mutant_is_judged_by_the_runs_that_come_by_its_line_and_a_constant_by_
     baseline = Baseline("", ("a", "b"), lines)
 
     assert [baseline.runs_by(at_line(line)) for line in (1, 3, 5, 7)] == [[0, 1], [1], [0], []]
+
+
+def test_what_was_not_killed_is_open_again_once_the_lab_has_changed(tmp_path: Path) -> None:
+    kept = Kept(None, tmp_path / "hunt.json")
+    kept.baseline = Baseline("new", (), {})
+    for status, lab in (("killed", "old"), ("survived", "old"), ("error", "new")):
+        kept.fates[status] = Fate(status, status, by=("why",), lab=lab)
+    kept.write()
+
+    again = Kept(tmp_path / "hunt.json", None)
+
+    assert again.fates == kept.fates
+    assert [key for key in again.fates if again.is_open(key)] == ["survived"]
 
 
 def test_a_sample_is_the_same_again_and_another_one_by_another_seed() -> None:
