@@ -167,5 +167,5 @@ def test_every_row_of_the_table_of_equivalents_fits_a_mutant() -> None:
 
 
 def test_a_row_with_a_star_explains_all_that_begin_so() -> None:
-    assert reason_for("patterns/provider_key.py KeyPerAttempt.of_send wrong-field x")
-    assert not reason_for("patterns/provider_key.py KeyPerIntent.of_send wrong-field x")
+    assert reason_for("patterns/retry.py NoRetry._again wrong-field x")
+    assert not reason_for("patterns/retry.py Retrying._again wrong-field x")
