@@ -10,7 +10,7 @@ from typing import Any, Final
 from lab.checks.order_case import Packed
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
-from lab.checks.tables import CUT_OFF, OUTAGES, REFUSALS
+from lab.checks.tables import CUT_OFF, OUTAGES, POISON, REFUSALS
 from lab.history.calls import HttpBeginEntry, HttpEndEntry, RedrivenEntry
 from lab.history.facts import (
     AppendedEntry,
@@ -44,15 +44,16 @@ class Ask:
     """The requests under one Idempotency-Key, once there are two.
 
     Attributes:
-        bodies: hash of the body, by order (`ordinal.send`).
+        bodies: hash of the body, by order (`ordinal.send`). begun_us: when each was sent.
         answers: answers to any of them. created: the orders that got a row.
     """
 
-    __slots__ = ("answers", "bodies", "created", "key")
+    __slots__ = ("answers", "begun_us", "bodies", "created", "key")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.bodies: dict[str, str] = {}
+        self.begun_us: dict[str, int] = {}
         self.answers: tuple[HttpEndEntry, ...] = ()
         self.created: dict[str, None] = {}
 
@@ -113,6 +114,7 @@ class FactFolds:
 
     def _http_begin(self, entry: HttpBeginEntry) -> None:
         if entry.op != "create":
+            self._book.case(entry.subject).cancel_begun += (entry,)
             return
         subject, key = entry.subject, entry.key
         case = self._book.case(subject)
@@ -122,6 +124,7 @@ class FactFolds:
             if first != subject:
                 ask = self._asked[subject] = self._ask(key, first)
                 ask.bodies[subject] = entry.body_sha256
+                ask.begun_us[subject] = entry.t_us
                 if case.rows:
                     ask.created[subject] = None
 
@@ -142,7 +145,9 @@ class FactFolds:
             case.answers += (entry,)
             if entry.key in self.asks:
                 self.asks[entry.key].answers += (entry,)
-        elif entry.status == 200:
+            return
+        case.cancel_answers += (entry,)
+        if entry.status == 200:
             case.cancels += (entry,)
 
     # ---- the order store
@@ -172,7 +177,7 @@ class FactFolds:
     # ---- the bus and the third parties
 
     def _appended(self, entry: AppendedEntry) -> None:
-        _, _, _, subject, topic, _, _, event_id, _, _, _, traceparent, cause_id = entry
+        _, _, _, subject, topic, _, _, event_id, _, _, _, traceparent, cause_id, *_ = entry
         case = self._open.get(subject) or self._book.case(subject)
         if "." in topic:
             case.parked += (AppendedEntry._make(entry),)
@@ -214,6 +219,8 @@ class FactFolds:
         elif kind in OUTAGES and kind not in self._out:
             self._out[kind] = len(self.outages)
             self.outages.append((t_us, None))
+        elif kind == POISON and entry.subject:
+            self._book.case(entry.subject).is_poisoned = True
         elif kind == CUT_OFF:
             self.cuts.append((site, t_us, t_us + entry.lasts_us))
         elif kind in REFUSALS:

@@ -5,6 +5,7 @@ from typing import Final
 
 from lab.checks.check import Check
 from lab.checks.contract import Contract
+from lab.checks.promises.asked import AsOrdered, CancelGranted, GatewayAgrees, MailsOwed
 from lab.checks.promises.dead_letters import DlqComplete, DlqSound
 from lab.checks.promises.events import (
     AckAfterEffect,
@@ -31,8 +32,11 @@ from lab.checks.promises.traces import TraceComplete
 PROMISES: Final[tuple[type[Check], ...]] = (
     NoDoubleCharge,
     MoneyMatches,
+    GatewayAgrees,
     ChargeAfterValidation,
+    AsOrdered,
     AcceptedIsDurable,
+    CancelGranted,
     RefusedLeavesNothing,
     NoPhantom,
     IdempotencyKey,
@@ -40,6 +44,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     OutboxAtomic,
     NoLostEvent,
     EffectOnce,
+    MailsOwed,
     DedupeSound,
     AckAfterEffect,
     PerKeyOrder,

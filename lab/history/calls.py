@@ -19,6 +19,8 @@ class HttpBeginEntry(NamedTuple):
         op: `create` or `cancel`.
         key: the Idempotency-Key, "" without one.
         send: the ordinal of this request for its order, from 1.
+        amount_cents, currency, buyer, items: what a `create` asks for, by the client's own count;
+            see `lab.history.contents`. buyer is "" of a body that the client itself cannot read.
     """
 
     kind: Literal["http.begin"]
@@ -29,6 +31,10 @@ class HttpBeginEntry(NamedTuple):
     key: str
     body_sha256: str
     send: int
+    amount_cents: int
+    currency: str
+    buyer: str
+    items: str
 
 
 class HttpEndEntry(NamedTuple):
@@ -38,6 +44,7 @@ class HttpEndEntry(NamedTuple):
         status: 0 without an answer.
         problem: the problem type, "" without one.
         answer: the order id or "".
+        answer_digest: short hash of the answer's bytes, "" without one.
     """
 
     kind: Literal["http.end"]
@@ -51,6 +58,7 @@ class HttpEndEntry(NamedTuple):
     status: int
     problem: str
     answer: str
+    answer_digest: str
 
 
 class RequestBeginEntry(NamedTuple):

@@ -17,6 +17,7 @@ from lab.report.result import Result
 from lab.settings import SIMULATED, settings_for
 from lab.wiring.judging import contract_of
 from tests.planted_bugs import (
+    asked,
     dead_letters,
     delivery,
     liveness,
@@ -32,6 +33,7 @@ from tests.planted_bugs.planting import NAMED, Bug, Setup, failed, run_with, run
 BUGS: Final[tuple[Bug, ...]] = (
     *money.BUGS,
     *orders.BUGS,
+    *asked.BUGS,
     *delivery.BUGS,
     *traces.BUGS,
     *positions.BUGS,
@@ -42,6 +44,7 @@ BUGS: Final[tuple[Bug, ...]] = (
 )
 
 QUIET: Final = (
+    "cancel-granted",
     "refused-leaves-nothing",
     "idempotency-key",
     "dedupe-sound",

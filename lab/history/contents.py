@@ -1,0 +1,119 @@
+"""What the text of an order or an event holds, as the ids and numbers of an entry.
+
+The client notes what it asked for, the bus what an event tells, the order store whose order it has:
+all in the same few words, so that a check can compare them. Nothing here is shared with the parts
+that take an order in or make an event: they are judged by it. Not here: judging (`lab.checks`).
+"""
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+
+NO_AMOUNT: Final = -1
+"""An amount that is no whole number, or that no entry can hold."""
+
+_AMOUNT_MAX: Final = 2**63 - 1
+_DIGEST_BYTES: Final = 8
+
+
+class Contents(NamedTuple):
+    """What a text holds; each field is "" or 0 if the text has no such thing.
+
+    Attributes:
+        amount_cents: `NO_AMOUNT` if it is no whole number, or the text cannot be read.
+        buyer: short hash of customer and country; items: of every sku, quantity and price.
+        order_id: the order that an event is about; "" of one that cannot be read.
+        charge_key: the charge that an event is about.
+    """
+
+    amount_cents: int
+    currency: str
+    buyer: str
+    items: str
+    order_id: str = ""
+    charge_key: str = ""
+
+
+UNREADABLE: Final = Contents(NO_AMOUNT, "", "", "")
+NOTHING: Final = Contents(0, "", "", "")
+"""What a text holds that nobody reads."""
+
+
+class _Item(msgspec.Struct, frozen=True, gc=False):
+    sku: str
+    quantity: int
+    unit_price_cents: int
+
+
+class _Request(msgspec.Struct, frozen=True, gc=False):
+    customer_id: str
+    currency: str
+    items: list[_Item]
+    country: str | None = None
+
+
+class _Event(msgspec.Struct, frozen=True, gc=False):
+    order_id: str
+    customer_id: str = ""
+    country: str | None = None
+    currency: str = ""
+    amount_cents: int | float | None = 0
+    items: list[_Item] | None = None
+    charge_key: str = ""
+
+
+_BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_request: Final = msgspec.json.Decoder(_Request).decode
+_event: Final = msgspec.json.Decoder(_Event).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def asked_by(body: bytes) -> Contents:
+    """What the body of `POST /orders` asks for; the amount is the sum over its items."""
+    try:
+        asked = _request(body)
+    except _BROKEN:
+        return UNREADABLE
+    cents = 0
+    for item in asked.items:
+        cents += item.quantity * item.unit_price_cents
+    buyer = buyer_of(asked.customer_id, asked.country)
+    return Contents(_held(cents), asked.currency, buyer, _digest(_encode(asked.items)))
+
+
+def told_by(value: bytes) -> Contents:
+    """What the payload of an event tells."""
+    try:
+        told = _event(value)
+    except _BROKEN:
+        return UNREADABLE
+    return Contents(
+        _held(told.amount_cents),
+        told.currency,
+        buyer_of(told.customer_id, told.country) if told.customer_id else "",
+        "" if told.items is None else _digest(_encode(told.items)),
+        told.order_id,
+        told.charge_key,
+    )
+
+
+@lru_cache(maxsize=8_192)
+def buyer_of(customer_id: str, country: str | None) -> str:
+    """Short hash of a customer and the country."""
+    return _digest(_encode((customer_id, country)))
+
+
+def answer_digest(body: bytes) -> str:
+    """Short hash of the bytes of an answer."""
+    return _digest(body)
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _held(amount: float | None) -> int:
+    """The amount as an entry holds it."""
+    return amount if type(amount) is int and abs(amount) <= _AMOUNT_MAX else NO_AMOUNT
