@@ -353,11 +353,8 @@ class Case:
                     case.ledger += (LedgerEntry("ledger", 0, "ledger", subject, "", *mail),)
         case.ledger += packed.ledger
         if not packed.states:
-            case.answers = (
-                HttpEndEntry(
-                    "http.end", 0, "client", subject, "create", packed.key, "", 1, 422, "", "", ""
-                ),
-            )
+            refusal = ("create", packed.key, "", 1, 422, "", "", "", False)
+            case.answers = (HttpEndEntry("http.end", 0, "client", subject, *refusal),)
         return case
 
 

@@ -22,6 +22,7 @@ from lab.checks.promises.orders import (
     LegalTransitions,
     NoPhantom,
     OutboxAtomic,
+    RefusedForAReason,
     RefusedLeavesNothing,
 )
 from lab.checks.promises.positions import CommitPrefix, FencingHolds
@@ -38,6 +39,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     AcceptedIsDurable,
     CancelGranted,
     RefusedLeavesNothing,
+    RefusedForAReason,
     NoPhantom,
     IdempotencyKey,
     LegalTransitions,

@@ -110,6 +110,9 @@ TELLS_CHARGE: Final = frozenset({"PaymentCaptured", "RefundRequested", "PaymentR
 AMOUNT_MAX: Final = 10**12
 """The largest amount of an order, in minor units."""
 
+KEY_REUSED: Final = "idempotency-key-reused"
+"""Problem type of the refusal of another body under a key."""
+
 OPEN: Final = ("PENDING", "VALIDATED")
 """States in which a customer may cancel."""
 

@@ -45,6 +45,7 @@ class HttpEndEntry(NamedTuple):
         problem: the problem type, "" without one.
         answer: the order id or "".
         answer_digest: short hash of the answer's bytes, "" without one.
+        is_unfair: it refuses an order in which the client itself finds no fault.
     """
 
     kind: Literal["http.end"]
@@ -59,6 +60,7 @@ class HttpEndEntry(NamedTuple):
     problem: str
     answer: str
     answer_digest: str
+    is_unfair: bool
 
 
 class RequestBeginEntry(NamedTuple):

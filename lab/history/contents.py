@@ -14,7 +14,7 @@ import msgspec
 NO_AMOUNT: Final = -1
 """An amount that is no whole number, or that no entry can hold."""
 
-_AMOUNT_MAX: Final = 2**63 - 1
+_HELD_MAX: Final = 2**63 - 1
 _DIGEST_BYTES: Final = 8
 
 
@@ -64,6 +64,13 @@ class _Event(msgspec.Struct, frozen=True, gc=False):
     charge_key: str = ""
 
 
+_BODY_MAX: Final = 256 * 1024
+_ITEMS_MAX: Final = 1_000
+_TEXT_MAX: Final = 64
+_AMOUNT_MAX: Final = 10**12
+_CURRENCIES: Final = frozenset({"EUR", "USD", "GBP", "JPY", "NOK", "SEK", "DKK", "CHF", "PLN"})
+"""Some that nobody can refuse."""
+
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _request: Final = msgspec.json.Decoder(_Request).decode
 _event: Final = msgspec.json.Decoder(_Event).decode
@@ -81,6 +88,31 @@ def asked_by(body: bytes) -> Contents:
         cents += item.quantity * item.unit_price_cents
     buyer = buyer_of(asked.customer_id, asked.country)
     return Contents(_held(cents), asked.currency, buyer, _digest(_encode(asked.items)))
+
+
+def is_sound(body: bytes) -> bool:
+    """Whether the body of `POST /orders` surely breaks no rule; if in doubt, it does.
+
+    Source: the rules that the shop tells its clients, read by a client.
+    """
+    try:
+        asked = _request(body)
+    except _BROKEN:
+        return False
+    items = asked.items
+    return (
+        len(body) <= _BODY_MAX
+        and 0 < len(items) <= _ITEMS_MAX
+        and all(item.quantity > 0 and item.unit_price_cents > 0 for item in items)
+        and sum(item.quantity * item.unit_price_cents for item in items) <= _AMOUNT_MAX
+        and asked.currency in _CURRENCIES
+        and all(map(_is_plain, (asked.customer_id, *(item.sku for item in items))))
+        and (asked.country is None or _is_plain(asked.country))
+    )
+
+
+def _is_plain(text: str) -> bool:
+    return len(text) <= _TEXT_MAX and text.isprintable() and not text.isspace() and text != ""
 
 
 def told_by(value: bytes) -> Contents:
@@ -116,4 +148,4 @@ def _digest(data: bytes) -> str:
 
 def _held(amount: float | None) -> int:
     """The amount as an entry holds it."""
-    return amount if type(amount) is int and abs(amount) <= _AMOUNT_MAX else NO_AMOUNT
+    return amount if type(amount) is int and abs(amount) <= _HELD_MAX else NO_AMOUNT

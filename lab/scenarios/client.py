@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from lab.history.contents import answer_digest, asked_by
+from lab.history.contents import answer_digest, asked_by, is_sound
 from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
@@ -186,7 +186,10 @@ class Client:
         if leaves_us is not None:
             answer = None
         told = _told(answer)
-        write(("http.end", now(), "client", subject, "create", key, digest, send, *told))
+        # Hardly any is refused, so hardly any is read once more.
+        is_unfair = 400 <= told[0] < 500 and is_sound(order.body)
+        sent = ("create", key, digest, send)
+        write(("http.end", now(), "client", subject, *sent, *told, is_unfair))
         return answer
 
     async def _cancel(self, order: PlannedOrder, order_id: str) -> None:
@@ -205,7 +208,7 @@ class Client:
                 body=b"",
                 timeout_us=self._timeout_us,
             )
-            write(("http.end", now(), "client", subject, *asked, *_told(answer)))
+            write(("http.end", now(), "client", subject, *asked, *_told(answer), False))
             if answer is not None and answer.status < 500:
                 return
             await self._clock.sleep_us(self._retry_us)

@@ -111,7 +111,7 @@ class Story:
             self.write("http_key", "store", subject, key, body, status)
             self.write("commit.end", "api-1", subject, "api", "", False, "committed")
         problem = "" if status < 300 else "invalid"
-        fields = ("create", key, body, send, status, problem, answer, f"a-{answer}")
+        fields = ("create", key, body, send, status, problem, answer, f"a-{answer}", False)
         self.write("http.end", "client", subject, *fields)
         if status < 300:
             self.publish(subject, "OrderCreated")
@@ -120,7 +120,7 @@ class Story:
         """The client cancels, and may."""
         self.write("http.begin", "client", subject, "cancel", "", "", 1, 0, "", "", "")
         self.row(subject, version, "CANCELLED")
-        fields = ("cancel", "", "", 1, 200, "", f"id-{subject}", f"c-{subject}")
+        fields = ("cancel", "", "", 1, 200, "", f"id-{subject}", f"c-{subject}", False)
         self.write("http.end", "client", subject, *fields)
         self.publish(subject, "OrderCancelled")
 
@@ -411,7 +411,7 @@ def repeated_request() -> list[Entry]:
     story = Story()
     story.order("37.1")
     story.write("http.begin", "client", "37.100", "create", "key-37.1", "b0", 100, *ASKED)
-    fields = ("create", "key-37.1", "b0", 100, 201, "", "id-37.1", "a-id-37.1")
+    fields = ("create", "key-37.1", "b0", 100, 201, "", "id-37.1", "a-id-37.1", False)
     story.write("http.end", "client", "37.100", *fields)
     return story.end()
 

@@ -180,6 +180,20 @@ def revenue_in_one_currency(*, currency: str, amount_cents: int) -> Any:
     return Revenue(currency="EUR", amount_cents=amount_cents)
 
 
+# ---- refused-for-a-reason
+
+
+@BUGS.plant(
+    "refused-for-a-reason",
+    "lab.domain.request.ITEMS_MAX",
+    value=2,
+    setup=PLAIN,
+    witness="it breaks no rule, and was refused with 422",
+)
+def a_limit_of_a_test() -> None:
+    """The limit was lowered to try it out, and the change went along."""
+
+
 # ---- gateway-agrees
 
 

@@ -147,7 +147,9 @@ def a_charge_leaves_no_durable_trace() -> History:
 def an_accepted_order_is_not_stored() -> History:
     story = Story()
     story.write("http.begin", "client", SUBJECT, "create", "", "b0", 1, *ASKED)
-    story.write("http.end", "client", SUBJECT, "create", "", "b0", 1, 201, "", "id-37.1", "a")
+    story.write(
+        "http.end", "client", SUBJECT, "create", "", "b0", 1, 201, "", "id-37.1", "a", False
+    )
     return story.end()
 
 
@@ -157,7 +159,7 @@ def the_answer_of_a_request_that_was_never_executed() -> History:
     for send in (1, 2):
         subject = f"37.{send}"
         story.write("http.begin", "client", subject, "create", "k", "b0", send, *ASKED)
-        answer = ("create", "k", "b0", send, 201, "", "id-37.1", "a")
+        answer = ("create", "k", "b0", send, 201, "", "id-37.1", "a", False)
         story.write("http.end", "client", subject, *answer)
     return story.end()
 
@@ -165,7 +167,7 @@ def the_answer_of_a_request_that_was_never_executed() -> History:
 @bug("accepted-is-durable", "order 37: its cancel was granted, and it is CONFIRMED")
 def a_cancel_is_granted_and_forgotten() -> History:
     entries = plain()
-    answer = ("cancel", "", "", 1, 200, "", "id-37.1", "c")
+    answer = ("cancel", "", "", 1, 200, "", "id-37.1", "c", False)
     return after(entries, where(entries, "phase"), fact("http.end", "client", *answer))
 
 
@@ -853,6 +855,11 @@ def the_row_and_the_charge_agree_on_half_of_what_was_asked() -> History:
     return spoiled(plain(), "http.begin", {"amount_cents": 2_040}, subject=SUBJECT)
 
 
+@bug("refused-for-a-reason", "order 36: it breaks no rule, and was refused with 422")
+def an_order_is_refused_in_which_there_is_no_fault() -> History:
+    return spoiled(refused(), "http.end", {"is_unfair": True}, subject="36.1")
+
+
 @bug("gateway-agrees", "order 37: it became PAID, and the ledger has no capture")
 def an_order_is_paid_that_was_declined() -> History:
     return spoiled(plain(), "ledger", {"action": "decline"}, subject=SUBJECT, action="capture")
@@ -901,7 +908,7 @@ def _cancel(entries: History, index: int, status: int, **change: object) -> Hist
     """Behind that entry the client asks to cancel, and is answered a millisecond later."""
     t_us = time_of(entries[index])
     begun = ("http.begin", t_us + 1, "client", SUBJECT, "cancel", "", "", 7, 0, "", "", "")
-    fields = ("cancel", "", "", 7, status, "", "", "c")
+    fields = ("cancel", "", "", 7, status, "", "", "c", False)
     ended = changed(("http.end", t_us + 2, "client", SUBJECT, *fields), **change)
     return after(entries, index, begun, ended)
 
@@ -1129,7 +1136,7 @@ def test_a_conflict_is_right_while_a_request_without_an_answer_may_still_run() -
     for send, status in ((2, 0), (3, 409)):
         subject = f"37.{send}"
         story.write("http.begin", "client", subject, "create", "k", "b0", send, *ASKED)
-        answer = ("create", "k", "b0", send, status, "", "", "")
+        answer = ("create", "k", "b0", send, status, "", "", "", False)
         story.write("http.end", "client", subject, *answer)
 
     assert judge(story.end())["idempotency-key"].verdict == "PASS"

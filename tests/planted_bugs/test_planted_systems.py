@@ -46,6 +46,7 @@ BUGS: Final[tuple[Bug, ...]] = (
 QUIET: Final = (
     "cancel-granted",
     "refused-leaves-nothing",
+    "refused-for-a-reason",
     "idempotency-key",
     "dedupe-sound",
     "dlq-sound",
@@ -57,7 +58,7 @@ QUIET: Final = (
 )
 """Promises about what does not happen in a run in which nothing goes wrong."""
 
-IDLE: Final = ("refused-leaves-nothing", "bounded", "no-leak", "drains")
+IDLE: Final = ("refused-leaves-nothing", "refused-for-a-reason", "bounded", "no-leak", "drains")
 """Promises about something that is there although no order was ever accepted."""
 
 

@@ -7,7 +7,7 @@ from lab.checks.check import Check, Seen
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Ask
 from lab.checks.order_case import Case
-from lab.checks.tables import EVENT_OF, NEXT, TOPIC_OF, is_refusal
+from lab.checks.tables import EVENT_OF, KEY_REUSED, NEXT, TOPIC_OF, is_refusal
 from lab.history.calls import HttpEndEntry
 from lab.history.facts import RowEntry
 
@@ -58,6 +58,25 @@ class RefusedLeavesNothing(Check):
         left = _traces(case)
         if left:
             self.breaks(case, f"it was refused with {refused[0].status}, and there is {left}")
+
+
+class RefusedForAReason(Check):
+    """By the client's own reading of the rules; where it is in doubt, the refusal is right.
+
+    Whether another body under an Idempotency-Key is refused is judged by `idempotency-key`.
+    """
+
+    name = "refused-for-a-reason"
+    sentence = "an order is refused only if it breaks a rule"
+
+    def judge(self, case: Case) -> None:
+        for answer in case.answers:
+            if not 400 <= answer.status < 500 or answer.status == 409:
+                continue
+            self.checked += 1
+            if answer.is_unfair and answer.problem != KEY_REUSED:
+                self.breaks(case, f"it breaks no rule, and was refused with {answer.status}")
+                return
 
 
 class NoPhantom(Check):

@@ -11,7 +11,7 @@ from lab.domain.codec import encode
 from lab.domain.events import OrderCancelled, OrderCreated, PaymentCaptured
 from lab.domain.order import Item
 from lab.domain.request import checked_order
-from lab.history.contents import NO_AMOUNT, UNREADABLE, asked_by, buyer_of, told_by
+from lab.history.contents import NO_AMOUNT, UNREADABLE, asked_by, buyer_of, is_sound, told_by
 
 TWO = (
     Item(sku="mug", quantity=2, unit_price_cents=350),
@@ -104,3 +104,34 @@ def test_an_amount_of_an_event_that_is_no_whole_number_is_none(amount: str) -> N
     told = told_by(b'{"order_id":"id-1","amount_cents":%b}' % amount.encode())
 
     assert (told.amount_cents, told.order_id) == (NO_AMOUNT, "id-1")
+
+
+@pytest.mark.parametrize(
+    ("change", "surely"),
+    [
+        ({}, True),
+        ({"country": None}, True),
+        ({"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 10**12}]}, True),
+        ({"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 10**12 + 1}]}, False),
+        ({"items": [{"sku": "mug", "quantity": 0, "unit_price_cents": 1}]}, False),
+        ({"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 0}]}, False),
+        ({"items": [{"sku": " ", "quantity": 1, "unit_price_cents": 1}]}, False),
+        ({"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 1}] * 1_000}, True),
+        ({"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 1}] * 1_001}, False),
+        ({"items": []}, False),
+        ({"customer_id": ""}, False),
+        ({"customer_id": "C" * 64}, True),
+        ({"customer_id": "C" * 65}, False),
+        ({"country": "N" * 65}, False),
+        ({"currency": "QQQ"}, False),
+        ({"comment": "x" * 256 * 1024}, False),
+    ],
+)
+def test_an_order_is_sound_only_if_the_shop_takes_it(
+    change: dict[str, object], *, surely: bool
+) -> None:
+    text = body(**change)
+
+    assert is_sound(text) is surely
+    if surely:
+        assert not isinstance(checked_order(text), list)
