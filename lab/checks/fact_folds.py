@@ -11,7 +11,7 @@ from lab.checks.order_case import Packed
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
 from lab.checks.tables import CUT_OFF, OUTAGES, POISON, REFUSALS
-from lab.history.calls import HttpBeginEntry, HttpEndEntry, RedrivenEntry
+from lab.history.calls import RedrivenEntry
 from lab.history.facts import (
     AppendedEntry,
     CommittedEntry,
@@ -27,6 +27,7 @@ from lab.history.facts import (
     RowEntry,
     WaitingEntry,
 )
+from lab.history.requests import HttpBeginEntry, HttpEndEntry
 
 Fold = Callable[[Any], None]
 """Takes an entry of the kind that it is registered for.

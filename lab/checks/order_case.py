@@ -25,8 +25,6 @@ from lab.history.calls import (
     BuriedEntry,
     HandleBeginEntry,
     HandleEndEntry,
-    HttpBeginEntry,
-    HttpEndEntry,
     RedrivenEntry,
     RetryingEntry,
 )
@@ -40,6 +38,7 @@ from lab.history.facts import (
     RowEntry,
     WaitingEntry,
 )
+from lab.history.requests import HttpBeginEntry, HttpEndEntry
 
 TRACE_END: Final = len("00-") + 32
 """The end of version and trace id in a traceparent. Source: W3C Trace Context."""

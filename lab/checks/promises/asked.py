@@ -19,8 +19,8 @@ from lab.checks.tables import (
     TELLS_CHARGE,
     TEMPLATE_OF,
 )
-from lab.history.calls import HttpBeginEntry, HttpEndEntry
 from lab.history.facts import AppendedEntry
+from lab.history.requests import HttpBeginEntry, HttpEndEntry
 
 
 class AsOrdered(Check):

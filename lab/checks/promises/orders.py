@@ -8,8 +8,8 @@ from lab.checks.contract import Contract
 from lab.checks.fact_folds import Ask
 from lab.checks.order_case import Case
 from lab.checks.tables import EVENT_OF, KEY_REUSED, NEXT, TOPIC_OF, is_refusal
-from lab.history.calls import HttpEndEntry
 from lab.history.facts import RowEntry
+from lab.history.requests import HttpEndEntry
 
 
 class AcceptedIsDurable(Check):
