@@ -146,6 +146,6 @@ def _digest(data: bytes) -> str:
     return blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def _held(amount: float | None) -> int:
+def _held(amount: object) -> int:
     """The amount as an entry holds it."""
     return amount if type(amount) is int and abs(amount) <= _HELD_MAX else NO_AMOUNT

@@ -44,8 +44,8 @@ class ClientFaults(Protocol):
         """Send it twice at once, without a key: two intents as far as anybody can tell."""
         ...
 
-    def cancels_after_us(self, subject: str) -> int | None:
-        """Cancel the order so long after it was accepted; None: never."""
+    def cancels(self, subject: str) -> tuple[int, int] | None:
+        """Cancel the order so long after it was accepted, so many times; None: never."""
         ...
 
 
@@ -125,10 +125,11 @@ class Client:
             await self._send(order, key=order.key, send=_RETRY_SEND)
         if self._faults.changes_body(subject):
             await self._send(_changed(order), key=order.key, send=_OTHER_SEND)
-        after_us = self._faults.cancels_after_us(subject)
-        if after_us is not None:
+        cancel = self._faults.cancels(subject)
+        if cancel is not None:
+            after_us, times = cancel
             await self._clock.sleep_us(after_us)
-            await self._cancel(order, accepted)
+            await self._cancel(order, accepted, times)
 
     async def _intent(self, order: PlannedOrder, *, key: str, first_send: int) -> str | None:
         """The id of the accepted order; None if it was refused or never answered."""
@@ -192,8 +193,8 @@ class Client:
         write(("http.end", now(), "client", subject, *sent, *told, is_unfair))
         return answer
 
-    async def _cancel(self, order: PlannedOrder, order_id: str) -> None:
-        """Ask for the cancellation until there is an answer to it."""
+    async def _cancel(self, order: PlannedOrder, order_id: str, times: int) -> None:
+        """Ask for the cancellation until there are so many answers to it."""
         now, write = self._clock.now_us, self._write
         send = 0
         while not self._give_up:
@@ -210,7 +211,10 @@ class Client:
             )
             write(("http.end", now(), "client", subject, *asked, *_told(answer), False))
             if answer is not None and answer.status < 500:
-                return
+                times -= 1
+                if times < 1:
+                    return
+                continue
             await self._clock.sleep_us(self._retry_us)
 
 

@@ -6,7 +6,7 @@ order. Not here: bugs planted in the running system.
 
 # ruff: noqa: FBT003 - the fields of an entry are what they are
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,7 +71,7 @@ def after(entries: History, index: int, *new: Entry) -> History:
     return [*entries[: index + 1], *new, *entries[index + 1 :]]
 
 
-def spoiled(entries: History, kind: str, change: dict[str, object], **which: object) -> History:
+def spoiled(entries: History, kind: str, change: Mapping[str, object], **which: object) -> History:
     """Change one entry."""
     index = where(entries, kind, **which)
     return [*entries[:index], changed(entries[index], **change), *entries[index + 1 :]]
