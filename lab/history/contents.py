@@ -86,8 +86,10 @@ def asked_by(body: bytes) -> Contents:
     cents = 0
     for item in asked.items:
         cents += item.quantity * item.unit_price_cents
+    if abs(cents) > _HELD_MAX:
+        cents = NO_AMOUNT
     buyer = buyer_of(asked.customer_id, asked.country)
-    return Contents(_held(cents), asked.currency, buyer, _digest(_encode(asked.items)))
+    return Contents(cents, asked.currency, buyer, short_digest(_encode(asked.items)))
 
 
 def is_sound(body: bytes) -> bool:
@@ -121,31 +123,22 @@ def told_by(value: bytes) -> Contents:
         told = _event(value)
     except _BROKEN:
         return UNREADABLE
-    return Contents(
-        _held(told.amount_cents),
-        told.currency,
-        buyer_of(told.customer_id, told.country) if told.customer_id else "",
-        "" if told.items is None else _digest(_encode(told.items)),
-        told.order_id,
-        told.charge_key,
-    )
+    cents, items = told.amount_cents, told.items
+    if type(cents) is not int or abs(cents) > _HELD_MAX:
+        cents = NO_AMOUNT
+    buyer = buyer_of(told.customer_id, told.country) if told.customer_id else ""
+    digest = "" if items is None else short_digest(_encode(items))
+    fields = (cents, told.currency, buyer, digest, told.order_id, told.charge_key)
+    # `Contents(...)` would cost one frame more, for each event.
+    return tuple.__new__(Contents, fields)
 
 
 @lru_cache(maxsize=8_192)
 def buyer_of(customer_id: str, country: str | None) -> str:
     """Short hash of a customer and the country."""
-    return _digest(_encode((customer_id, country)))
+    return short_digest(_encode((customer_id, country)))
 
 
-def answer_digest(body: bytes) -> str:
-    """Short hash of the bytes of an answer."""
-    return _digest(body)
-
-
-def _digest(data: bytes) -> str:
+def short_digest(data: bytes) -> str:
+    """Short hash of some bytes, such as those of an answer."""
     return blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
-
-
-def _held(amount: object) -> int:
-    """The amount as an entry holds it."""
-    return amount if type(amount) is int and abs(amount) <= _HELD_MAX else NO_AMOUNT

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from lab.history.contents import answer_digest, asked_by, is_sound
+from lab.history.contents import asked_by, is_sound, short_digest
 from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
@@ -262,7 +262,7 @@ def _told(answer: HttpAnswer | None) -> tuple[int, str, str, str]:
     """Status, problem type, order id and digest of an answer, as the history keeps them."""
     if answer is None:
         return 0, "", "", ""
-    digest = answer_digest(answer.body)
+    digest = short_digest(answer.body)
     if answer.status < 300:
         return answer.status, "", _order_id(answer), digest
     return answer.status, _problem_type(answer), "", digest

@@ -804,7 +804,7 @@ def an_order_of_more_than_is_taken_is_stored() -> History:
     return spoiled(plain(), "http.begin", {"amount_cents": 10**12 + 1}, subject=SUBJECT)
 
 
-@bug("as-ordered", "order 37: a charge of 510 minor units of EUR was announced; it is 1020")
+@bug("as-ordered", "order 37: a charge of 510 minor units of EUR was announced; the client asked")
 def half_is_announced() -> History:
     return spoiled(plain(), "intent", {"amount_cents": 510}, subject=SUBJECT, op="open")
 
