@@ -302,6 +302,15 @@ def a_mail_is_sent_twice_under_two_keys() -> History:
     return after(entries, index, changed(entries[index], key="attempt-2"))
 
 
+@bug("effect-once", "order 37: 2 mails of 1 template")
+def a_mail_is_sent_twice_and_another_one_never() -> History:
+    """The number of mails is that of events."""
+    entries = a_mail_is_sent_twice_under_two_keys()
+    return without(
+        entries, lambda e: e.get("charge_key") == "confirmed" and e["subject"] == SUBJECT
+    )
+
+
 @bug("effect-once", "order 37: orders committed its unit of work for PaymentCaptured 2 times")
 def a_unit_of_work_is_committed_twice() -> History:
     entries = plain()
