@@ -10,8 +10,8 @@ from typing import Any, Final
 from lab.checks.order_case import Packed
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
-from lab.checks.tables import CANCEL, CUT_OFF, OUTAGES, REFUSALS
-from lab.history.calls import HttpBeginEntry, HttpEndEntry, RedrivenEntry
+from lab.checks.tables import CANCEL, CUT_OFF, OUTAGES, POISON, REFUSALS
+from lab.history.calls import RedrivenEntry
 from lab.history.facts import (
     AppendedEntry,
     CommittedEntry,
@@ -27,6 +27,7 @@ from lab.history.facts import (
     RowEntry,
     WaitingEntry,
 )
+from lab.history.requests import HttpBeginEntry, HttpEndEntry
 
 Fold = Callable[[Any], None]
 """Takes an entry of the kind that it is registered for.
@@ -44,15 +45,16 @@ class Ask:
     """The requests under one Idempotency-Key, once there are two.
 
     Attributes:
-        bodies: hash of the body, by order (`ordinal.send`).
+        bodies: hash of the body, by order (`ordinal.send`). begun_us: when each was sent.
         answers: answers to any of them. created: the orders that got a row.
     """
 
-    __slots__ = ("answers", "bodies", "created", "key")
+    __slots__ = ("answers", "begun_us", "bodies", "created", "key")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.bodies: dict[str, str] = {}
+        self.begun_us: dict[str, int] = {}
         self.answers: tuple[HttpEndEntry, ...] = ()
         self.created: dict[str, None] = {}
 
@@ -114,6 +116,7 @@ class FactFolds:
 
     def _http_begin(self, entry: HttpBeginEntry) -> None:
         if entry.op != "create":
+            self._book.case(entry.subject).cancel_begun += (entry,)
             return
         subject, key = entry.subject, entry.key
         case = self._book.case(subject)
@@ -123,6 +126,7 @@ class FactFolds:
             if first != subject:
                 ask = self._asked[subject] = self._ask(key, first)
                 ask.bodies[subject] = entry.body_sha256
+                ask.begun_us[subject] = entry.t_us
                 if case.rows:
                     ask.created[subject] = None
 
@@ -143,7 +147,9 @@ class FactFolds:
             case.answers += (entry,)
             if entry.key in self.asks:
                 self.asks[entry.key].answers += (entry,)
-        elif entry.status == 200:
+            return
+        case.cancel_answers += (entry,)
+        if entry.status == 200:
             case.cancels += (entry,)
 
     # ---- the order store
@@ -173,7 +179,7 @@ class FactFolds:
     # ---- the bus and the third parties
 
     def _appended(self, entry: AppendedEntry) -> None:
-        _, _, _, subject, topic, _, _, event_id, _, _, _, traceparent, cause_id = entry
+        _, _, _, subject, topic, _, _, event_id, _, _, _, traceparent, cause_id, *_ = entry
         case = self._open.get(subject) or self._book.case(subject)
         if "." in topic:
             case.parked += (AppendedEntry._make(entry),)
@@ -217,6 +223,8 @@ class FactFolds:
         elif kind in OUTAGES and kind not in self._out:
             self._out[kind] = len(self.outages)
             self.outages.append((t_us, None))
+        elif kind == POISON and entry.subject:
+            self._book.case(entry.subject).is_poisoned = True
         elif kind == CUT_OFF:
             self.cuts.append((site, t_us, t_us + entry.lasts_us))
         elif kind in REFUSALS:
