@@ -30,6 +30,7 @@ class DeliveryFolds:
 
     Attributes:
         epochs: highest epoch, by group.
+        owners: of the partitions.
     """
 
     def __init__(self, contract: Contract, book: Casebook, tracks: Tracks, lives: Lives) -> None:
@@ -39,6 +40,7 @@ class DeliveryFolds:
         self._tracks = tracks
         self._lives = lives
         self.epochs: dict[str, int] = {}
+        self.owners = tracks.owners
 
     def folds(self) -> Mapping[str, Fold]:
         """The fold for the entries of each kind, as their type."""
@@ -54,7 +56,21 @@ class DeliveryFolds:
             track.conclude()
 
     def _deliver(self, entry: DeliverEntry) -> None:
-        _, _, process, subject, group, topic, partition, offset, epoch, event_id, _, attempt = entry
+        (
+            _,
+            _,
+            process,
+            subject,
+            group,
+            topic,
+            partition,
+            offset,
+            epoch,
+            event_id,
+            _,
+            attempt,
+            digest,
+        ) = entry
         life = self._lives[process]
         life.delivered += 1
         in_hand, place = life.in_hand, (topic, partition, offset)
@@ -67,7 +83,19 @@ class DeliveryFolds:
             due = life.not_before.pop(place, None)
             if due is not None:
                 self._look_at_time(life, DeliverEntry._make(entry), due)
-        acked = self._tracks[group, topic, partition].start(process, offset, epoch, entry)
+        given = life.given
+        if subject in given:
+            given[subject] += 1
+        else:
+            given[subject] = 1
+        track = self._tracks[group, topic, partition]
+        records = track.records
+        if offset in records.digests:
+            if records.digests[offset] != digest:
+                records.differ(entry)
+        elif offset >= records.low:
+            records.wait(offset, entry)
+        acked = track.start(process, offset, epoch, entry)
         if acked is not None:
             self._started_again(acked, DeliverEntry._make(entry))
 
@@ -75,6 +103,12 @@ class DeliveryFolds:
         _, _, process, subject, group, topic, partition, offset, epoch, event, how, why, _ = entry
         life, place = self._lives[process], (topic, partition, offset)
         delivered = life.in_hand.pop(place, None)
+        if delivered is not None:
+            given = life.given
+            if subject in given and given[subject] > 1:
+                given[subject] -= 1
+            elif subject in given:
+                del given[subject]
         if (epoch < life.epoch or epoch <= life.lost_epoch) and how not in ("stale", "release"):
             life.stale += (SettleEntry._make(entry),)
         if how == "ack":
@@ -135,6 +169,7 @@ class DeliveryFolds:
         life.held_max = max(life.held_max, entry.records)
 
     def _owned(self, entry: OwnedEntry) -> None:
+        self.owners.own(entry)
         life = self._lives[entry.process]
         life.epoch = entry.epoch
         self.epochs[entry.group] = max(self.epochs.get(entry.group, 0), entry.epoch)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from lab.checks.order_case import Packed
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
-from lab.checks.tables import CUT_OFF, OUTAGES, REFUSALS
+from lab.checks.tables import CUT_OFF, OUTAGES, POISON, REFUSALS
 from lab.history.calls import HttpBeginEntry, HttpEndEntry, RedrivenEntry
 from lab.history.facts import (
     AppendedEntry,
@@ -72,6 +72,7 @@ class FactFolds:
         self._book = book
         self._open = book.open
         self._tracks = tracks
+        self._topics = tracks.topics
         self._keys: dict[str, str] = {}
         self._asked: dict[str, Ask] = {}
         self.asks: dict[str, Ask] = {}
@@ -172,7 +173,22 @@ class FactFolds:
     # ---- the bus and the third parties
 
     def _appended(self, entry: AppendedEntry) -> None:
-        _, _, _, subject, topic, _, _, event_id, _, _, _, traceparent, cause_id = entry
+        (
+            _,
+            _,
+            _,
+            subject,
+            topic,
+            partition,
+            offset,
+            event_id,
+            _,
+            digest,
+            _,
+            traceparent,
+            cause_id,
+        ) = entry
+        self._topics[topic, partition].append(offset, digest, entry)
         case = self._open.get(subject) or self._book.case(subject)
         if "." in topic:
             case.parked += (AppendedEntry._make(entry),)
@@ -180,13 +196,20 @@ class FactFolds:
             case.published[event_id] = AppendedEntry._make(entry)
         else:
             first = case.published[event_id]
-            if first is None or (first.traceparent, first.cause_id) != (traceparent, cause_id):
+            same = (digest, partition, topic, traceparent, cause_id)
+            if first is None or same != (
+                first.digest,
+                first.partition,
+                first.topic,
+                first.traceparent,
+                first.cause_id,
+            ):
                 case.copies += (AppendedEntry._make(entry),)
 
     def _committed(self, entry: CommittedEntry) -> None:
-        _, _, _, _, group, topic, partition, position, epoch, accepted = entry
+        _, t_us, _, _, group, topic, partition, position, epoch, accepted = entry
         if accepted:
-            self._tracks[group, topic, partition].commit(position, epoch)
+            self._tracks[group, topic, partition].commit(position, epoch, t_us)
 
     def _ledger(self, entry: LedgerEntry) -> None:
         self._book.case(entry.subject).ledger += (entry,)
@@ -216,6 +239,8 @@ class FactFolds:
             self.outages.append((t_us, None))
         elif kind == CUT_OFF:
             self.cuts.append((site, t_us, t_us + entry.lasts_us))
+        elif kind == POISON:
+            self._book.case(entry.subject).poisoned += (site,)
         elif kind in REFUSALS:
             self._refused[site, t_us // _SPELL_US] = None
 

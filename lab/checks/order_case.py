@@ -113,14 +113,18 @@ class Case:
 
     Attributes:
         published: first record on a main topic, by event id; None if only its id is left of it.
-        copies: further records on main topics that differ from the first in trace or cause, or
-            whose first is forgotten.
+        copies: further records on main topics that differ from the first in bytes, place, trace or
+            cause, or whose first is forgotten.
+        poisoned: types of its events whose records a fault has replaced in the log.
         parked: records on retry topics and dead-letter queues.
         cancels: answers with status 200 to a cancel.
         sent: the key of each charge or refund that was asked for, with any result.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, with
             each such process. committed_again: those for which that was not the first unit.
         suppressed: (group, event id) that were acknowledged as done already.
+        runs: handler runs. unmatched: those whose event was not known to stand, as it was given to
+            the handler, in its topic. ungiven: those of a process that had no delivery of the order
+            in hand. overlaps: those begun while another of the order ran under the same epoch.
         lanes: highest sequence that a handler was started with, by (process, group, topic).
         started_again: handler runs of attempt 2 and later.
         attempts_over: deliveries with an attempt beyond the declared maximum.
@@ -145,6 +149,11 @@ class Case:
     waiting: tuple[WaitingEntry, ...] = ()
     copies: tuple[AppendedEntry, ...] = ()
     parked: tuple[AppendedEntry, ...] = ()
+    poisoned: tuple[str, ...] = ()
+    runs = 0
+    unmatched: tuple[HandleBeginEntry, ...] = ()
+    ungiven: tuple[HandleBeginEntry, ...] = ()
+    overlaps: tuple[HandleBeginEntry, ...] = ()
     committed_again: tuple[Owed, ...] = ()
     suppressed: tuple[Owed, ...] = ()
     acks: tuple[AckSeen, ...] = ()

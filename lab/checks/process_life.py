@@ -67,6 +67,9 @@ class ProcessLife:
             place (topic, partition, offset), as written. A drain settles others too, which it only
             moved.
         held_max: most records that it had fetched and not settled, by its own count.
+        given: how many deliveries of an order it has in hand, at least; those of an assignment that
+            it lost may be counted for ever. running: epoch of the handler that runs, by (group,
+            order).
         handlers: running, by (group, event id), as written. runs: handlers started.
         committing: since when it waits for the answer to a commit, by (order, group, event id).
         called: calls to third parties that have ended. unanswered: those that got no answer.
@@ -105,6 +108,7 @@ class ProcessLife:
         "end_us",
         "epoch",
         "failing_spells",
+        "given",
         "handlers",
         "handlers_max",
         "health",
@@ -120,6 +124,7 @@ class ProcessLife:
         "not_before",
         "overdue",
         "pauses",
+        "running",
         "runs",
         "stale",
         "stalls",
@@ -135,6 +140,8 @@ class ProcessLife:
         self.delivered = 0
         self.in_hand: dict[tuple[str, int, int], Entry] = {}
         self.in_hand_max = 0
+        self.given: dict[str, int] = {}
+        self.running: dict[tuple[str, str], int] = {}
         self.held_max = 0
         self.handlers: dict[tuple[str, str], Entry] = {}
         self.handlers_max = 0
@@ -168,6 +175,8 @@ class ProcessLife:
         """It has ended and holds nothing any more."""
         self.committing.clear()
         self.in_hand.clear()
+        self.given.clear()
+        self.running.clear()
         self.handlers.clear()
         self.not_before.clear()
         self.announced.clear()

@@ -123,7 +123,11 @@ class PublishEndEntry(NamedTuple):
 
 
 class DeliverEntry(NamedTuple):
-    """A record is handed to the chain of its group."""
+    """A record is handed to the chain of its group.
+
+    Attributes:
+        digest: of the record in the hand of the process, made as `AppendedEntry.digest`.
+    """
 
     kind: Literal["deliver"]
     t_us: int
@@ -137,6 +141,7 @@ class DeliverEntry(NamedTuple):
     event_id: str
     event_type: str
     attempt: int
+    digest: str
 
 
 class SettleEntry(NamedTuple):
@@ -245,6 +250,9 @@ class HandleBeginEntry(NamedTuple):
 
     Attributes:
         sequence: the version of the order that the event is about.
+        topic: the main topic of the event.
+        epoch: of the delivery that the handler runs for.
+        digest: of the record that the handler is given, made as `AppendedEntry.digest`.
     """
 
     kind: Literal["handle.begin"]
@@ -258,6 +266,8 @@ class HandleBeginEntry(NamedTuple):
     sequence: int
     deadline_us: int
     topic: str
+    epoch: int
+    digest: str
 
 
 class HandleEndEntry(NamedTuple):
