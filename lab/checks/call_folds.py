@@ -173,8 +173,7 @@ class CallFolds:
         running[key] = epoch
         if subject not in life.given:
             case.ungiven += (HandleBeginEntry._make(entry),)
-        published = case.published
-        first = published[event_id] if event_id in published else None
+        first = case.published.get(event_id)
         if first is None or first.digest != digest or first.topic != topic:
             case.unmatched += (HandleBeginEntry._make(entry),)
         lane, lanes = (process, group, topic), case.lanes

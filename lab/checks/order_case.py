@@ -66,6 +66,24 @@ class AckSeen(NamedTuple):
     event_id: str
     why: str
     topic: str
+    t_us: int
+
+
+class Turn(NamedTuple):
+    """A record of a retry topic was handed over, for the first time under an epoch.
+
+    Attributes:
+        outrun_us: since then many records of main topics were handed over before it; see
+            `ProcessLife.outrun_since`.
+    """
+
+    process: str
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    t_us: int
+    outrun_us: int
 
 
 class Disorder(NamedTuple):
@@ -128,7 +146,7 @@ class Case:
         lanes: highest sequence that a handler was started with, by (process, group, topic).
         started_again: handler runs of attempt 2 and later.
         attempts_over: deliveries with an attempt beyond the declared maximum.
-        failures: handler runs that did not end well.
+        failures: handler runs that did not end well. turns: see `Turn`.
         died: commits whose process was killed before it saw the answer.
         first: see `root`, of a case that was packed.
         has_ended: the run is over, so that nothing more is to be expected.
@@ -163,6 +181,7 @@ class Case:
     failures: tuple[HandleEndEntry, ...] = ()
     retrying: tuple[RetryingEntry, ...] = ()
     again: tuple[Again, ...] = ()
+    turns: tuple[Turn, ...] = ()
     buried: tuple[BuriedEntry, ...] = ()
     redriven: tuple[RedrivenEntry, ...] = ()
     died: tuple[Died, ...] = ()

@@ -70,8 +70,8 @@ class Track:
         "_newest",
         "_owners",
         "_past",
-        "_started",
         "_position",
+        "_started",
         "ahead",
         "back",
         "epoch",
@@ -183,6 +183,11 @@ class Track:
         if position > progress.reported:
             progress.reported = position
             progress.acked = {offset for offset in acked if offset >= position}
+
+    def first_open(self, process: str) -> int:
+        """The lowest offset that a member may not have acknowledged; far away without any."""
+        progress = self._members.get(process)
+        return _NOWHERE if progress is None else progress.first_open()
 
     def reported_by(self, process: str) -> int:
         """The highest position that a member reported, -1 without one."""

@@ -25,7 +25,7 @@ from lab.checks.promises.orders import (
 )
 from lab.checks.promises.positions import CommitForward, CommitPrefix, FencingHolds, OneOwner
 from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoLeak
-from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryLaw
+from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryInTime, RetryLaw
 from lab.checks.promises.topics import HandlerInput, LogSound
 from lab.checks.promises.traces import TraceComplete
 
@@ -54,6 +54,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     DlqSound,
     DlqComplete,
     RetryLaw,
+    RetryInTime,
     RetryBudgetKept,
     BreakerLaw,
     Bounded,

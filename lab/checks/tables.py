@@ -158,7 +158,7 @@ CUT_OFF: Final = "bus.partition"
 """A fault that does so to the members of one group."""
 
 POISON: Final = "bus.poison"
-"""A fault that replaces the value of an event's records in the log; its site is the event's type."""
+"""A fault that replaces the value of an event's records in the log; its site is the type."""
 
 REFUSALS: Final = (
     "pg.deadlock",

@@ -23,48 +23,18 @@ class LogSound(Check):
     sentence = "a record stands unchanged at its offset, and an event has the same bytes everywhere"
 
     def judge(self, case: Case) -> None:
-        published = case.published
-        if not case.subject:
-            return
-        partitions: dict[str, int] = {}
-        for first in published.values():
-            if first is None:
-                continue
-            topic = first.topic
-            if topic not in partitions:
-                partitions[topic] = first.partition
-            elif partitions[topic] != first.partition:
-                self._strays(case, first, partitions[topic])
-                return
-        for copy in (*case.copies, *case.parked):
-            if partitions.setdefault(copy.topic, copy.partition) != copy.partition:
-                self._strays(case, copy, partitions[copy.topic])
-                return
-            origin = published.get(copy.event_id)
-            if origin is None or not copy.event_id or origin.event_type in case.poisoned:
-                continue
-            if copy.digest != origin.digest:
-                kind = copy.event_type or copy.event_id
-                self.breaks(case, f"{kind} is not the same bytes in {_place(origin, copy)}")
-                return
-            if "." not in copy.topic and copy.topic != origin.topic:
-                self.breaks(case, f"{copy.event_type} stands in {_place(origin, copy)}")
-                return
-
-    def _strays(self, case: Case, record: AppendedEntry, partition: int) -> None:
-        self.breaks(
-            case,
-            f"its records in {record.topic} stand in partition {partition} "
-            f"and in partition {record.partition}",
-        )
+        # A record that tells of no order is not ours.
+        wrong = (_strayed(case) or _changed(case)) if case.subject else ""
+        if wrong:
+            self.breaks(case, wrong)
 
     def conclude(self, seen: Seen) -> None:
         for records in seen.topics:
             self.checked += records.end
             for again in records.twice:
                 self.broken(
-                    f"order {_order(again.subject)}: {again.event_type} was appended to {records} at "
-                    f"offset {again.offset}, where a record stood",
+                    f"order {_order(again.subject)}: {again.event_type} was appended to {records} "
+                    f"at offset {again.offset}, where a record stood",
                     again.subject,
                 )
             for shown in records.differing:
@@ -108,6 +78,40 @@ class HandlerInput(Check):
             return
 
 
+def _strayed(case: Case) -> str:
+    """The partitions of one topic between which the order's records are spread, in words."""
+    partitions: dict[str, int] = {}
+    for record in case.published.values():
+        if record is not None:
+            topic, partition = record.topic, record.partition
+            if topic in partitions and partitions[topic] != partition:
+                return _apart(topic, partitions[topic], partition)
+            partitions[topic] = partition
+    for record in (*case.copies, *case.parked):
+        topic, partition = record.topic, record.partition
+        if partitions.setdefault(topic, partition) != partition:
+            return _apart(topic, partitions[topic], partition)
+    return ""
+
+
+def _apart(topic: str, first: int, second: int) -> str:
+    return f"its records in {topic} stand in partition {first} and in partition {second}"
+
+
+def _changed(case: Case) -> str:
+    """The copy of an event that is not what its first record is, in words."""
+    for copy in (*case.copies, *case.parked):
+        origin = case.published.get(copy.event_id)
+        if origin is None or not copy.event_id or origin.event_type in case.poisoned:
+            continue
+        if copy.digest != origin.digest:
+            kind = copy.event_type or copy.event_id
+            return f"{kind} is not the same bytes in {_places(origin, copy)}"
+        if "." not in copy.topic and copy.topic != origin.topic:
+            return f"{copy.event_type} stands in {_places(origin, copy)}"
+    return ""
+
+
 def _unmatched(case: Case, run: HandleBeginEntry) -> str:
     """What is wrong with the event of a handler run, now that all facts are known."""
     if run.event_id not in case.published:
@@ -130,7 +134,7 @@ def _order(subject: str) -> str:
     return subject.partition(".")[0] or "-"
 
 
-def _place(first: AppendedEntry, second: AppendedEntry) -> str:
+def _places(first: AppendedEntry, second: AppendedEntry) -> str:
     """Two places of one event, in words."""
     return (
         f"{first.topic}/{first.partition} offset {first.offset} and "
