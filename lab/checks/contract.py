@@ -59,7 +59,7 @@ class Contract:
 
     @property
     def outrun_max(self) -> int:
-        """So many more records of main topics than retries may be handed over before a due retry.
+        """So many more records of main topics than retries may come to their end before a due one.
 
         Those that the process had in hand when the retry became due, and those that it fetched
         before the retry had its turn.

@@ -59,7 +59,7 @@ class DeliveryFolds:
     def _deliver(self, entry: DeliverEntry) -> None:
         (
             _,
-            t_us,
+            _,
             process,
             subject,
             group,
@@ -84,8 +84,6 @@ class DeliveryFolds:
             self._look_at_time(life, DeliverEntry._make(entry), life.not_before.pop(place))
         elif "." in topic:
             self._note_turn(life, DeliverEntry._make(entry))
-        elif not life.delivered % MARK_EVERY:
-            life.mark(t_us)
         life.given[subject] = life.given.get(subject, 0) + 1
         track = self._tracks[group, topic, partition]
         records = track.records
@@ -116,6 +114,11 @@ class DeliveryFolds:
             if started is not None:
                 self._started_again(SettleEntry._make(entry), started)
             if why != "unread":
+                life.ended += 1
+                if "." in topic:
+                    life.retries += 1
+                elif not life.ended % MARK_EVERY:
+                    life.mark(t_us)
                 case = self._open.get(subject) or self._book.case(subject)
                 owed = (group, event)
                 if why == "done":
@@ -142,7 +145,6 @@ class DeliveryFolds:
 
     def _note_turn(self, life: ProcessLife, delivered: DeliverEntry) -> None:
         """A record of a retry topic has its turn; others of its partition must not hold it back."""
-        life.retries += 1
         subject, group, topic = delivered.subject, delivered.group, delivered.topic
         partition, offset = delivered.partition, delivered.offset
         first_open = self._tracks[group, topic, partition].first_open(life.name)
@@ -153,7 +155,6 @@ class DeliveryFolds:
 
     def _look_at_time(self, life: ProcessLife, delivered: DeliverEntry, due: Due) -> None:
         """A delivery that was settled with a retry comes back, not too early and in time."""
-        life.retries += "." in delivered.topic
         if delivered.t_us - due.at_us > self._contract.late_us:
             if life.outrun_since(self._contract.outrun_max) > due.at_us:
                 late = Late(delivered.subject, delivered.group, due.at_us, delivered.t_us)

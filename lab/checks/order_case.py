@@ -73,7 +73,7 @@ class Turn(NamedTuple):
     """A record of a retry topic was handed over, for the first time under an epoch.
 
     Attributes:
-        outrun_us: since then many records of main topics were handed over before it; see
+        outrun_us: since then many records of main topics came to their end before it; see
             `ProcessLife.outrun_since`.
     """
 

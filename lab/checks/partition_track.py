@@ -54,7 +54,7 @@ class Track:
     Attributes:
         records: that stand in the partition.
         passed: the group's committed position, the highest one.
-        back: accepted commits that set the position back within an epoch: (when, from, to).
+        back: accepted commits that set the position back within an epoch: (when, epoch, from, to).
         gaps: offsets below the committed position that no member has acknowledged.
         ahead: positions reported while an offset below them was not acknowledged: (process,
             position, the offset). Complete after `conclude`.
@@ -92,7 +92,7 @@ class Track:
         self.topic = records.topic
         self.partition = records.partition
         self.passed = 0
-        self.back: tuple[tuple[int, int, int], ...] = ()
+        self.back: tuple[tuple[int, int, int, int], ...] = ()
         self._position = 0
         self.gaps: dict[int, None] = {}
         self.ahead: tuple[tuple[str, int, int], ...] = ()
@@ -184,6 +184,11 @@ class Track:
             progress.reported = position
             progress.acked = {offset for offset in acked if offset >= position}
 
+    def member(self, epoch: int) -> str:
+        """Who had the partition under an epoch, as far as members tell; else the group."""
+        members = (*self._members.values(), *self._past)
+        return next((each.process for each in members if each.epoch == epoch), self.group)
+
     def first_open(self, process: str) -> int:
         """The lowest offset that a member may not have acknowledged; far away without any."""
         progress = self._members.get(process)
@@ -220,7 +225,7 @@ class Track:
             self.superseded += ((epoch, self.epoch),)
         else:
             if position < self._position and epoch == self.epoch and epoch:
-                self.back += ((t_us, self._position, position),)
+                self.back += ((t_us, epoch, self._position, position),)
             self.epoch = epoch
         self._position = position
         acked, started = self._acked, self._started

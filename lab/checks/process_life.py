@@ -62,7 +62,7 @@ class Late(NamedTuple):
 
 
 MARK_EVERY: Final = 64
-"""So many deliveries lie between two marks of a life."""
+"""So many settlements lie between two marks of a life."""
 
 MARKS: Final = 256
 
@@ -99,7 +99,8 @@ class ProcessLife:
         health: of its dependencies. failing_spells: how often one was found to be down.
         calls_down: orders of the calls to a dependency that was known to be down.
         overdue: see `Overdue`. early, late: see there.
-        retries: deliveries out of retry topics. marks: see `outrun_since`.
+        ended: records that it acknowledged and had read. retries: those out of retry topics.
+        marks: see `outrun_since`.
         stale: settlements of a superseded epoch that were not dropped.
         term_us, end_us: when it was ordered to stop, when it was gone; None if not.
             end: `kill`, `stopped` or `aborted`.
@@ -123,6 +124,7 @@ class ProcessLife:
         "early",
         "end",
         "end_us",
+        "ended",
         "epoch",
         "failing_spells",
         "given",
@@ -182,6 +184,7 @@ class ProcessLife:
         self.overdue: tuple[Overdue, ...] = ()
         self.early: tuple[Early, ...] = ()
         self.late: tuple[Late, ...] = ()
+        self.ended = 0
         self.retries = 0
         self.marks: deque[tuple[int, int]] = deque(maxlen=MARKS)
         self.stale: tuple[SettleEntry, ...] = ()
@@ -219,14 +222,14 @@ class ProcessLife:
 
     def mark(self, t_us: int) -> None:
         """It is time for a mark: by how many the records of main topics are ahead of retries."""
-        self.marks.append((t_us, self.delivered - 2 * self.retries))
+        self.marks.append((t_us, self.ended - 2 * self.retries))
 
     def outrun_since(self, by: int) -> int:
-        """Since when, at least, `by` more records of main topics than of retries were handed over.
+        """Since when, at least, `by` more records of main topics than of retries came to their end.
 
         Under the present assignment; -1 if there were not so many.
         """
-        ahead = self.delivered - 2 * self.retries
+        ahead = self.ended - 2 * self.retries
         return next((t_us for t_us, then in reversed(self.marks) if ahead - then >= by), -1)
 
     def note_again(self, acked: SettleEntry, started: DeliverEntry, reported: int) -> None:

@@ -757,6 +757,44 @@ def a_retry_that_counts_from_the_beginning_each_time() -> History:
     return after(entries, where(entries, "handle.end", attempt=1), *[failed] * 11)
 
 
+def _backlog(turn_us: int) -> History:
+    """A retry through a retry topic has its turn then, behind a backlog of 1,200 records."""
+    entries = retried()
+    index = where(entries, "deliver", topic="orders.validation.retry.1")
+    alarm = entries[index]
+    other = changed(alarm, subject="1.1", topic="validation", event_id="e")
+    due_us = time_of(alarm)
+    settle = ("settle", due_us, "validation-1", "1.1", "validation", "validation", 0)
+    backlog: History = []
+    for n in range(1_200):
+        t_us = due_us + n * (turn_us - due_us) // 1_200
+        backlog += [
+            changed(other, t_us=t_us, offset=n),
+            changed((*settle, n, 1, "e", "ack", "handled", 0), t_us=t_us),
+        ]
+    return [*entries[:index], *backlog, changed(alarm, t_us=turn_us), *entries[index + 1 :]]
+
+
+@bug("retry-in-time", "order 37: a retry in validation-1 was due at 5.")
+def a_retry_waits_behind_the_backlog_of_its_main_topic() -> History:
+    return _backlog(90 * S)
+
+
+def test_a_retry_that_is_a_little_late_is_in_time() -> None:
+    assert judge(_backlog(15 * S))["retry-in-time"].verdict == "PASS"
+
+
+def test_a_retry_may_wait_with_everything_else() -> None:
+    entries = [entry for entry in _backlog(90 * S) if changed(entry, t_us=0)[3] != "1.1"]
+    finding = judge(entries)["retry-in-time"]
+    assert (finding.verdict, finding.checked) == ("PASS", 1)
+
+
+def test_a_retry_may_wait_while_the_broker_cannot_be_reached() -> None:
+    down = ("fault", 1, "run", "", "bus.down", "", 1, 0)
+    assert judge(after(_backlog(90 * S), 0, down))["retry-in-time"].verdict == "PASS"
+
+
 @bug("retry-budget", "retries in place that its budget did not cover")
 def retries_in_place_without_a_budget() -> History:
     entries = retried()

@@ -25,6 +25,7 @@ from tests.planted_bugs import (
     positions,
     processes,
     retries,
+    topics,
     traces,
 )
 from tests.planted_bugs.planting import NAMED, Bug, Setup, failed, run_with, run_without
@@ -34,6 +35,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *orders.BUGS,
     *delivery.BUGS,
     *traces.BUGS,
+    *topics.BUGS,
     *positions.BUGS,
     *dead_letters.BUGS,
     *retries.BUGS,
@@ -48,13 +50,14 @@ QUIET: Final = (
     "dlq-sound",
     "dlq-complete",
     "retry-law",
+    "retry-in-time",
     "retry-budget",
     "breaker-law",
     "graceful-shutdown",
 )
 """Promises about what does not happen in a run in which nothing goes wrong."""
 
-IDLE: Final = ("refused-leaves-nothing", "bounded", "no-leak", "drains")
+IDLE: Final = ("refused-leaves-nothing", "one-owner", "bounded", "no-leak", "drains")
 """Promises about something that is there although no order was ever accepted."""
 
 

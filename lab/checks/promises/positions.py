@@ -53,13 +53,14 @@ class CommitForward(Check):
         for track in seen.tracks:
             self.checked += track.passed > 0
             where = f"{track.group} on {track.topic}/{track.partition}"
-            for t_us, before, after in track.back:
+            for t_us, epoch, before, after in track.back:
                 if not seen.facts.was_out(track.group, t_us - _LATE_US, t_us):
-                    self.broken(f"{where} was committed at {before}, and then at {after}")
+                    who = track.member(epoch)
+                    self.broken(f"{who}: {where} was committed at {before}, and then at {after}")
             if seen.has_ended and track.passed > track.records.end:
                 self.broken(
-                    f"{where} is committed at {track.passed}, and the partition ends at "
-                    f"{track.records.end}"
+                    f"{track.member(track.epoch)}: {where} is committed at {track.passed}, "
+                    f"and the partition ends at {track.records.end}"
                 )
 
 

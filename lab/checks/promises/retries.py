@@ -109,11 +109,11 @@ class RetryLaw(Check):
 class RetryInTime(Check):
     """A retry that is due is handed over before too many records that are not.
 
-    Late is a retry that was due for longer than `late_us` while its process handed over many more
-    records of main topics (`Contract.outrun_max`) than retries. So nothing that holds the whole
-    process back counts against it: an outage of a third party, a pause, a limiter, a stall. Left
-    out is what its own key waited for, and the time in which the group could not reach the broker:
-    a member goes on then with what it has at hand.
+    Late is a retry that was due for longer than `late_us` while its process brought many more
+    records of main topics (`Contract.outrun_max`) than retries to their end. So nothing that holds
+    the whole process back counts against it: an outage of a third party, a pause, a limiter, a
+    stall. Left out is what its own key waited for, and the time in which the group could not reach
+    the broker: a member goes on then with what it has at hand.
     """
 
     name = "retry-in-time"
