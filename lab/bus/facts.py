@@ -1,8 +1,9 @@
-"""The fact that a record stands in a log, the same for every log.
+"""The fact that a record stands in a log, and the digest of its event, the same for every log.
 
 Not here: the positions that a group has committed; each log witnesses them itself.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -53,6 +54,8 @@ def appended_fact(record: Record, t_us: int) -> Entry:
     )
 
 
+# A record in memory is delivered as the very object that was appended, to several groups.
+@lru_cache(maxsize=1_024)
 def event_digest(key: bytes, value: bytes, headers: Headers) -> str:
     """A short hash of all that must not change on the way: key, value, the event's own headers."""
     parts = [b"%d:%d:" % (len(key), len(value)), key, value]

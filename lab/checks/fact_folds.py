@@ -74,6 +74,7 @@ class FactFolds:
         self._book = book
         self._open = book.open
         self._tracks = tracks
+        self._topics = tracks.topics
         self._keys: dict[str, str] = {}
         self._asked: dict[str, Ask] = {}
         self.asks: dict[str, Ask] = {}
@@ -179,7 +180,23 @@ class FactFolds:
     # ---- the bus and the third parties
 
     def _appended(self, entry: AppendedEntry) -> None:
-        _, _, _, subject, topic, _, _, event_id, _, _, _, traceparent, cause_id, *_ = entry
+        (
+            _,
+            _,
+            _,
+            subject,
+            topic,
+            partition,
+            offset,
+            event_id,
+            _,
+            digest,
+            _,
+            traceparent,
+            cause_id,
+            *_,
+        ) = entry
+        self._topics[topic, partition].append(offset, digest, entry)
         case = self._open.get(subject) or self._book.case(subject)
         if "." in topic:
             case.parked += (AppendedEntry._make(entry),)
@@ -187,13 +204,20 @@ class FactFolds:
             case.published[event_id] = AppendedEntry._make(entry)
         else:
             first = case.published[event_id]
-            if first is None or (first.traceparent, first.cause_id) != (traceparent, cause_id):
+            same = (digest, partition, topic, traceparent, cause_id)
+            if first is None or same != (
+                first.digest,
+                first.partition,
+                first.topic,
+                first.traceparent,
+                first.cause_id,
+            ):
                 case.copies += (AppendedEntry._make(entry),)
 
     def _committed(self, entry: CommittedEntry) -> None:
-        _, _, _, _, group, topic, partition, position, epoch, accepted = entry
+        _, t_us, _, _, group, topic, partition, position, epoch, accepted = entry
         if accepted:
-            self._tracks[group, topic, partition].commit(position, epoch)
+            self._tracks[group, topic, partition].commit(position, epoch, t_us)
 
     def _ledger(self, entry: LedgerEntry) -> None:
         self._book.case(entry.subject).ledger += (entry,)
@@ -223,10 +247,10 @@ class FactFolds:
         elif kind in OUTAGES and kind not in self._out:
             self._out[kind] = len(self.outages)
             self.outages.append((t_us, None))
-        elif kind == POISON and entry.subject:
-            self._book.case(entry.subject).is_poisoned = True
         elif kind == CUT_OFF:
             self.cuts.append((site, t_us, t_us + entry.lasts_us))
+        elif kind == POISON and entry.subject:
+            self._book.case(entry.subject).poisoned += (site,)
         elif kind in REFUSALS:
             self._refused[site, t_us // _SPELL_US] = None
 

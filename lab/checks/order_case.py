@@ -73,6 +73,24 @@ class AckSeen(NamedTuple):
     event_id: str
     why: str
     topic: str
+    t_us: int
+
+
+class Turn(NamedTuple):
+    """A record of a retry topic was handed over, for the first time under an epoch.
+
+    Attributes:
+        outrun_us: since then many records of main topics came to their end before it; see
+            `ProcessLife.outrun_since`.
+    """
+
+    process: str
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    t_us: int
+    outrun_us: int
 
 
 class Disorder(NamedTuple):
@@ -120,20 +138,23 @@ class Case:
 
     Attributes:
         published: first record on a main topic, by event id; None if only its id is left of it.
-        copies: further records on main topics that differ from the first in trace or cause, or
-            whose first is forgotten.
+        copies: further records on main topics that differ from the first in bytes, place, trace or
+            cause, or whose first is forgotten.
+        poisoned: types of its events whose records a fault has replaced in the log.
         parked: records on retry topics and dead-letter queues.
         cancels: answers with status 200 to a cancel. cancel_begun, cancel_answers: every request
             for one, and every answer.
-        is_poisoned: a fault spoiled the value of one of its events.
         sent: the key of each charge or refund that was asked for, with any result.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, with
             each such process. committed_again: those for which that was not the first unit.
         suppressed: (group, event id) that were acknowledged as done already.
+        runs: handler runs. unmatched: those whose event was not known to stand, as it was given to
+            the handler, in its topic. ungiven: those of a process that had no delivery of the order
+            in hand. overlaps: those begun while another of the order ran under the same epoch.
         lanes: highest sequence that a handler was started with, by (process, group, topic).
         started_again: handler runs of attempt 2 and later.
         attempts_over: deliveries with an attempt beyond the declared maximum.
-        failures: handler runs that did not end well.
+        failures: handler runs that did not end well. turns: see `Turn`.
         died: commits whose process was killed before it saw the answer.
         first: see `root`, of a case that was packed.
         has_ended: the run is over, so that nothing more is to be expected.
@@ -156,6 +177,11 @@ class Case:
     waiting: tuple[WaitingEntry, ...] = ()
     copies: tuple[AppendedEntry, ...] = ()
     parked: tuple[AppendedEntry, ...] = ()
+    poisoned: tuple[str, ...] = ()
+    runs = 0
+    unmatched: tuple[HandleBeginEntry, ...] = ()
+    ungiven: tuple[HandleBeginEntry, ...] = ()
+    overlaps: tuple[HandleBeginEntry, ...] = ()
     committed_again: tuple[Owed, ...] = ()
     suppressed: tuple[Owed, ...] = ()
     acks: tuple[AckSeen, ...] = ()
@@ -165,10 +191,10 @@ class Case:
     failures: tuple[HandleEndEntry, ...] = ()
     retrying: tuple[RetryingEntry, ...] = ()
     again: tuple[Again, ...] = ()
+    turns: tuple[Turn, ...] = ()
     buried: tuple[BuriedEntry, ...] = ()
     redriven: tuple[RedrivenEntry, ...] = ()
     died: tuple[Died, ...] = ()
-    is_poisoned = False
     is_judged = False
     is_broken = False
     is_revived = False

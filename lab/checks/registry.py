@@ -25,9 +25,10 @@ from lab.checks.promises.orders import (
     RefusedForAReason,
     RefusedLeavesNothing,
 )
-from lab.checks.promises.positions import CommitPrefix, FencingHolds
+from lab.checks.promises.positions import CommitForward, CommitPrefix, FencingHolds, OneOwner
 from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoLeak
-from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryLaw
+from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryInTime, RetryLaw
+from lab.checks.promises.topics import HandlerInput, LogSound
 from lab.checks.promises.traces import TraceComplete
 
 PROMISES: Final[tuple[type[Check], ...]] = (
@@ -51,11 +52,16 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     AckAfterEffect,
     PerKeyOrder,
     TraceComplete,
+    LogSound,
+    HandlerInput,
     CommitPrefix,
+    CommitForward,
+    OneOwner,
     FencingHolds,
     DlqSound,
     DlqComplete,
     RetryLaw,
+    RetryInTime,
     RetryBudgetKept,
     BreakerLaw,
     Bounded,

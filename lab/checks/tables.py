@@ -192,7 +192,7 @@ CUT_OFF: Final = "bus.partition"
 """A fault that does so to the members of one group."""
 
 POISON: Final = "bus.poison"
-"""A fault that makes the value of an event unreadable, for everybody."""
+"""A fault that replaces the value of an event's records in the log; its site is the type."""
 
 REFUSALS: Final = (
     "pg.deadlock",
@@ -205,6 +205,14 @@ REFUSALS: Final = (
 
 DRAINED: Final = ("outbox", "lag", "waiting")
 """Owed work in `LeftEntry.what`; everything else there must have been given back."""
+
+
+def readers_of(topic: str) -> int:
+    """How many groups read a topic: those of its events; a retry topic has one, a DLQ none."""
+    if "." in topic:
+        return not topic.endswith(".dlq")
+    kinds = [kind for kind, of in TOPIC_OF.items() if of == topic]
+    return len({group for kind in kinds for group in READERS[kind]})
 
 
 def main_topic(topic: str) -> str:

@@ -47,7 +47,11 @@ class PublishEndEntry(NamedTuple):
 
 
 class DeliverEntry(NamedTuple):
-    """A record is handed to the chain of its group."""
+    """A record is handed to the chain of its group.
+
+    Attributes:
+        digest: of the record in the hand of the process, made as `AppendedEntry.digest`.
+    """
 
     kind: Literal["deliver"]
     t_us: int
@@ -61,6 +65,7 @@ class DeliverEntry(NamedTuple):
     event_id: str
     event_type: str
     attempt: int
+    digest: str
 
 
 class SettleEntry(NamedTuple):
@@ -169,6 +174,9 @@ class HandleBeginEntry(NamedTuple):
 
     Attributes:
         sequence: the version of the order that the event is about.
+        topic: the main topic of the event.
+        epoch: of the delivery that the handler runs for.
+        digest: of the record that the handler is given, made as `AppendedEntry.digest`.
     """
 
     kind: Literal["handle.begin"]
@@ -182,6 +190,8 @@ class HandleBeginEntry(NamedTuple):
     sequence: int
     deadline_us: int
     topic: str
+    epoch: int
+    digest: str
 
 
 class HandleEndEntry(NamedTuple):

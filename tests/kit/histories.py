@@ -47,6 +47,7 @@ TOPICS: Final = {
     "RefundRequested": "payments",
     "PaymentRefunded": "payments",
 }
+OWNED: Final = ("orders", "validation", "payments")
 STATE_EVENTS: Final = {
     "PENDING": "OrderCreated",
     "VALIDATED": "OrderValidated",
@@ -86,6 +87,7 @@ class Story:
         self._offsets: dict[str, int] = {}
         self._where: dict[str, tuple[str, int]] = {}
         self._fences = 0
+        self._committed: dict[tuple[str, str, int], int] = {}
 
     def write(self, kind: str, process: str, subject: str, *fields: object) -> None:
         """One entry, a millisecond after the one before."""
@@ -146,7 +148,7 @@ class Story:
         offset = self._offsets.get(topic, 0)
         self._offsets[topic] = offset + 1
         event = event_id(subject, kind)
-        fields = (event, kind, f"d-{event}", attempt, traceparent(subject, kind))
+        fields = (event, kind, digest(event), attempt, traceparent(subject, kind))
         cause = cause_id(subject, kind)
         told = contents(subject, kind)
         self.write("appended", "bus", subject, topic, 0, offset, *fields, cause, *told)
@@ -172,7 +174,7 @@ class Story:
     def owned(self, process: str, epoch: int) -> None:
         """A member is given its partitions."""
         group = process.partition("-")[0]
-        partitions = tuple(f"orders/{partition}" for partition in range(8))
+        partitions = tuple(f"{topic}/{partition}" for topic in OWNED for partition in range(8))
         self.write("owned", process, "", group, epoch, partitions)
 
     def call(
@@ -202,7 +204,7 @@ class Story:
         event = event_id(subject, kind)
         topic, offset = self._where[event]
         place = (process.partition("-")[0], topic, 0, offset, epoch, event)
-        self.write("deliver", process, subject, *place, kind, attempt)
+        self.write("deliver", process, subject, *place, kind, attempt, digest(event))
         return place
 
     def settle(
@@ -234,7 +236,8 @@ class Story:
         place = self.deliver(process, subject, kind, attempt=attempt, epoch=epoch)
         self._fences += 1
         self.write("claim", process, "", group, event, "acquired", self._fences)
-        self.handle(process, subject, kind, work, version=version, attempt=attempt, result=result)
+        run = {"version": version, "attempt": attempt, "epoch": epoch}
+        self.handle(process, subject, kind, work, result=result, **run)
         if result == "ok":
             self.write("complete", process, "", group, event, self._fences, True)
             self.settle(process, subject, place)
@@ -251,11 +254,12 @@ class Story:
         version: int = 1,
         attempt: int = 1,
         result: str = "ok",
+        epoch: int = 1,
     ) -> None:
         """A run of a handler; if it ends well it commits."""
         group, event = process.partition("-")[0], event_id(subject, kind)
         fields = (group, event, kind, attempt, version, self.t_us + 10 * S, TOPICS[kind])
-        self.write("handle.begin", process, subject, *fields)
+        self.write("handle.begin", process, subject, *fields, epoch, digest(event))
         if result == "ok":
             self.write("commit.begin", process, subject, group, event, True)
             work()
@@ -349,7 +353,8 @@ class Story:
                 place = (settled.group, settled.topic, settled.partition)
                 before, _ = high.get(place, (0, ""))
                 high[place] = (max(before, settled.offset + 1), settled.process)
-        for place, (offset, process) in high.items():
+        for place, (acked, process) in high.items():
+            offset = self._committed[place] = max(acked, self._committed.get(place, 0))
             self.write("position", process, "", *place, offset, epoch)
             self.write("committed", "bus", "", *place, offset, epoch, True)
 
@@ -366,6 +371,11 @@ def contents(subject: str, kind: str) -> tuple[object, ...]:
     whose = ("buyer", "items") if kind == "OrderCreated" else ("", "")
     tells_charge = kind in ("PaymentCaptured", "RefundRequested", "PaymentRefunded")
     return (*money, *whose, f"id-{subject}", charge_key(subject) if tells_charge else "")
+
+
+def digest(event: str) -> str:
+    """The digest of the records of an event."""
+    return f"d-{event}"
 
 
 def cause_id(subject: str, kind: str) -> str:
@@ -481,7 +491,7 @@ def retried() -> list[Entry]:
     story.settle(process, subject, place, why="parked")
     story.wait(5 * S)
     alarm = ("validation", "orders.validation.retry.1", 0, 0, 1, event)
-    story.write("deliver", process, subject, *alarm, kind, 1)
+    story.write("deliver", process, subject, *alarm, kind, 1, digest(event))
     story.handle(process, subject, kind, lambda: story.row(subject, 2, "VALIDATED"), attempt=3)
     story.write("waiting", "store", subject, "remove", "validation", event, False)
     story.settle(process, subject, alarm)

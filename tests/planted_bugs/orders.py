@@ -292,6 +292,7 @@ def no_outbox() -> None:
     falls={
         "effect-once": "there is a mail about what never happened",
         "mails-owed": "and nobody owes it",
+        "log-sound": "a handler that runs again publishes the same event, decided at another time",
     },
 )
 class PublishThenCommit(DirectPublish):

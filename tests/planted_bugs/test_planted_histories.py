@@ -12,11 +12,13 @@ from typing import Final
 
 import pytest
 
+from lab.checks.checker import Checker
 from lab.checks.registry import NAMES
 from lab.history.calls import DeliverEntry
 from lab.history.entries import Entry, time_of
 from tests.kit.histories import (
     ASKED,
+    CONTRACT,
     HEALTHY,
     MS,
     S,
@@ -368,7 +370,140 @@ def two_processes_do_the_events_of_an_order_in_the_wrong_order() -> History:
     return moved(entries, first, last)
 
 
+@bug("per-key-order", "order 37: notification-1 began OrderConfirmed while it handled another")
+def two_events_of_an_order_are_handled_at_once() -> History:
+    entries = plain()
+    of = {"subject": SUBJECT, "group": "notification"}
+    first = where(entries, "handle.end", **of, event_type="OrderCreated")
+    second = where(entries, "handle.begin", **of, event_type="OrderConfirmed")
+    return moved(entries, first, second)
+
+
+# ---- what stands in the topics
+
+
+POISONED: Final = ("fault", 1, "run", SUBJECT, "bus.poison", "OrderConfirmed", 1, 0)
+
+
+@bug("log-sound", "order 37: OrderCreated was appended to orders/0 at offset 4, where a record")
+def two_records_at_one_offset() -> History:
+    entries = plain()
+    index = where(entries, "appended", subject=SUBJECT)
+    return after(entries, index, entries[index])
+
+
+@bug("log-sound", "payment-1 was given OrderValidated of order 37 at offset 0 of validation/0, and")
+def a_delivery_shows_what_stands_elsewhere() -> History:
+    return spoiled(plain(), "deliver", {"offset": 0}, subject=SUBJECT, group="payment")
+
+
+@bug("log-sound", "payment-1 was given OrderValidated of order 37 at offset 2 of validation/0, and")
+def a_delivery_shows_other_bytes() -> History:
+    return spoiled(plain(), "deliver", {"digest": "other"}, subject=SUBJECT, group="payment")
+
+
+@bug("log-sound", "at offset 99 of validation/0, where nothing stands")
+def a_delivery_shows_what_stands_nowhere() -> History:
+    return spoiled(plain(), "deliver", {"offset": 99}, subject=SUBJECT, group="payment")
+
+
+def _appended_again(**change: object) -> History:
+    """The relay publishes an event a second time, in another form."""
+    entries = plain()
+    index = where(entries, "appended", subject=SUBJECT, event_type="OrderConfirmed")
+    return after(entries, index, changed(entries[index], offset=99, **change))
+
+
+@bug(
+    "log-sound", "order 37: OrderConfirmed is not the same bytes in orders/0 offset 5 and orders/0"
+)
+def an_event_that_is_published_again_has_other_bytes() -> History:
+    return _appended_again(digest="stamped anew")
+
+
+@bug("log-sound", "order 37: its records in orders stand in partition 0 and in partition 1")
+def an_event_that_is_published_again_goes_to_another_partition() -> History:
+    return _appended_again(partition=1)
+
+
+@bug("log-sound", "order 37: OrderConfirmed stands in orders/0 offset 5 and payments/0 offset 99")
+def an_event_stands_in_two_topics() -> History:
+    return _appended_again(topic="payments")
+
+
+@bug("log-sound", "order 37: its records in orders stand in partition 0 and in partition 1")
+def a_key_goes_to_another_partition() -> History:
+    where_to = {"partition": 1, "offset": 99}
+    return spoiled(plain(), "appended", where_to, subject=SUBJECT, event_type="OrderConfirmed")
+
+
+@bug(
+    "log-sound", "order 37: OrderCreated is not the same bytes in orders/0 offset 0 and orders.val"
+)
+def a_retry_topic_has_other_bytes() -> History:
+    topic = "orders.validation.retry.1"
+    return spoiled(retried(), "appended", {"digest": "encoded anew"}, topic=topic)
+
+
+@bug(
+    "handler-input", "order 37: payment in payment-1 handled OrderValidated, which stands in no top"
+)
+def a_handler_runs_for_what_nobody_published() -> History:
+    return without(
+        plain(),
+        lambda e: (
+            e["kind"] in ("appended", "deliver", "settle")
+            and e.get("event_type") == "OrderValidated"
+            and e["subject"] == SUBJECT
+        ),
+    )
+
+
+@bug("handler-input", "order 37: payment in payment-1 handled OrderValidated, and it was not what")
+def a_handler_is_given_other_bytes() -> History:
+    return spoiled(plain(), "handle.begin", {"digest": "other"}, subject=SUBJECT, group="payment")
+
+
+@bug("handler-input", "OrderValidated as one of topic orders, and it stands in validation")
+def a_handler_is_given_an_event_of_another_topic() -> History:
+    return spoiled(plain(), "handle.begin", {"topic": "orders"}, subject=SUBJECT, group="payment")
+
+
+@bug("handler-input", "order 37: payment-1 handled OrderValidated, and nothing was delivered to it")
+def a_handler_runs_before_its_delivery() -> History:
+    entries = plain()
+    index = where(entries, "deliver", subject=SUBJECT, group="payment")
+    end = where(entries, "handle.begin", subject=SUBJECT, group="payment")
+    return moved(entries, index, end)
+
+
 # ---- positions
+
+
+@bug("commit-forward", "payment on validation/0 was committed at 3, and then at 2")
+def a_position_goes_back() -> History:
+    entries = plain()
+    index = where(entries, "committed", group="payment")
+    return after(entries, index, changed(entries[index], offset=2))
+
+
+@bug("commit-forward", "payment on validation/0 is committed at 4, and the partition ends at 3")
+def a_position_lies_past_the_end() -> History:
+    entries = plain()
+    index = where(entries, "committed", group="payment")
+    return after(entries, index, changed(entries[index], offset=4))
+
+
+@bug("one-owner", "payment-1 and payment-2 of payment both own orders/0 under epoch 1")
+def two_members_own_a_partition() -> History:
+    entries = plain()
+    index = where(entries, "owned", group="payment")
+    return after(entries, index, changed(entries[index], process="payment-2"))
+
+
+@bug("one-owner", "payment-1 had records of validation/0, which is not its own in epoch 1")
+def a_member_reads_a_partition_that_it_was_not_given() -> History:
+    return spoiled(plain(), "owned", {"partitions": ("orders/0",)}, group="payment")
 
 
 @bug("commit-prefix", "notification on orders/0 is committed at 6, and offset 2 was never settled")
@@ -617,7 +752,7 @@ def a_hint_is_not_honoured() -> History:
     entries = plain()
     index = where(entries, "deliver", subject=SUBJECT, group="validation")
     delivered = DeliverEntry._make(entries[index])
-    *head, _, _ = changed(delivered, kind="settle")
+    *head, _, _, _ = changed(delivered, kind="settle")
     again = changed(delivered, t_us=delivered.t_us + 900 * MS)
     return after(entries, index, (*head, "retry", "", S), again)
 
@@ -644,6 +779,44 @@ def _cancelled_once(*, failures: int) -> History:
     index = where(entries, "handle.end", attempt=1)
     cancel = ("fault", time_of(entries[index]), "run", SUBJECT, "proc.cancel", "validation", 1, 0)
     return after(entries, index, *[entries[index]] * (failures - 2), cancel)
+
+
+def _backlog(turn_us: int) -> History:
+    """A retry through a retry topic has its turn then, behind a backlog of 1,200 records."""
+    entries = retried()
+    index = where(entries, "deliver", topic="orders.validation.retry.1")
+    alarm = entries[index]
+    other = changed(alarm, subject="1.1", topic="validation", event_id="e")
+    due_us = time_of(alarm)
+    settle = ("settle", due_us, "validation-1", "1.1", "validation", "validation", 0)
+    backlog: History = []
+    for n in range(1_200):
+        t_us = due_us + n * (turn_us - due_us) // 1_200
+        backlog += [
+            changed(other, t_us=t_us, offset=n),
+            changed((*settle, n, 1, "e", "ack", "handled", 0), t_us=t_us),
+        ]
+    return [*entries[:index], *backlog, changed(alarm, t_us=turn_us), *entries[index + 1 :]]
+
+
+@bug("retry-in-time", "order 37: a retry in validation-1 was due at 5.")
+def a_retry_waits_behind_the_backlog_of_its_main_topic() -> History:
+    return _backlog(90 * S)
+
+
+def test_a_retry_that_is_a_little_late_is_in_time() -> None:
+    assert judge(_backlog(15 * S))["retry-in-time"].verdict == "PASS"
+
+
+def test_a_retry_may_wait_with_everything_else() -> None:
+    entries = [entry for entry in _backlog(90 * S) if changed(entry, t_us=0)[3] != "1.1"]
+    finding = judge(entries)["retry-in-time"]
+    assert (finding.verdict, finding.checked) == ("PASS", 1)
+
+
+def test_a_retry_may_wait_while_the_broker_cannot_be_reached() -> None:
+    down = ("fault", 1, "run", "", "bus.down", "", 1, 0)
+    assert judge(after(_backlog(90 * S), 0, down))["retry-in-time"].verdict == "PASS"
 
 
 @bug("retry-budget", "retries in place that its budget did not cover")
@@ -700,7 +873,17 @@ def a_handler_hangs() -> History:
     story = Story()
     story.ask(SUBJECT)
     story.validate(SUBJECT)
-    fields = ("payment", event_id(SUBJECT, "OrderValidated"), "OrderValidated", 1, 2, 0, "orders")
+    fields = (
+        "payment",
+        event_id(SUBJECT, "OrderValidated"),
+        "OrderValidated",
+        1,
+        2,
+        0,
+        "orders",
+        1,
+        "d",
+    )
     story.write("handle.begin", "payment-1", SUBJECT, *fields)
     story.wait(900 * S)
     return story.end()
@@ -1125,6 +1308,39 @@ def test_a_process_that_had_lost_its_partitions_when_it_stopped_left_nothing(
     lost = after(entries, place, changed(owned, kind="revoked", t_us=time_of(entries[place])))
 
     assert judge(lost)["graceful-shutdown"].verdict == verdict
+
+
+def test_a_record_that_a_fault_has_replaced_may_differ_from_its_copies() -> None:
+    entries = after(an_event_that_is_published_again_has_other_bytes(), 0, POISONED)
+    assert judge(entries)["log-sound"].verdict == "PASS"
+
+
+def test_a_position_that_is_set_back_in_an_outage_of_the_broker_is_not_judged() -> None:
+    down = ("fault", 1, "run", "", "bus.down", "", 1, 0)
+    assert judge(after(a_position_goes_back(), 0, down))["commit-forward"].verdict == "PASS"
+
+
+def test_a_position_may_go_back_under_the_next_epoch() -> None:
+    entries = a_position_goes_back()
+    index = where(entries, "committed", group="payment", offset=2)
+    again = [*entries[:index], changed(entries[index], epoch=2), *entries[index + 1 :]]
+    assert judge(again)["commit-forward"].verdict == "PASS"
+
+
+def test_a_handler_of_an_epoch_before_may_still_run() -> None:
+    entries = two_events_of_an_order_are_handled_at_once()
+    of = {"subject": SUBJECT, "event_type": "OrderConfirmed", "group": "notification"}
+    again = spoiled(entries, "handle.begin", {"epoch": 2}, **of)
+    assert judge(again)["per-key-order"].verdict == "PASS"
+
+
+def test_a_record_is_forgotten_once_all_its_groups_have_passed_it() -> None:
+    entries = plain()
+    checker = Checker(CONTRACT)
+    checker.take(entries)
+    checker.findings()
+    records = checker._tracks.topics["orders", 0]
+    assert (records.end, records.low, records.digests) == (6, 6, {})
 
 
 def test_a_process_that_told_its_position_in_vain_could_not_help_what_is_done_again() -> None:

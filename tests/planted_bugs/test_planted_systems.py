@@ -26,6 +26,7 @@ from tests.planted_bugs import (
     positions,
     processes,
     retries,
+    topics,
     traces,
 )
 from tests.planted_bugs.planting import NAMED, Bug, Setup, failed, run_with, run_without
@@ -36,6 +37,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *asked.BUGS,
     *delivery.BUGS,
     *traces.BUGS,
+    *topics.BUGS,
     *positions.BUGS,
     *dead_letters.BUGS,
     *retries.BUGS,
@@ -52,13 +54,21 @@ QUIET: Final = (
     "dlq-sound",
     "dlq-complete",
     "retry-law",
+    "retry-in-time",
     "retry-budget",
     "breaker-law",
     "graceful-shutdown",
 )
 """Promises about what does not happen in a run in which nothing goes wrong."""
 
-IDLE: Final = ("refused-leaves-nothing", "refused-for-a-reason", "bounded", "no-leak", "drains")
+IDLE: Final = (
+    "refused-leaves-nothing",
+    "refused-for-a-reason",
+    "one-owner",
+    "bounded",
+    "no-leak",
+    "drains",
+)
 """Promises about something that is there although no order was ever accepted."""
 
 

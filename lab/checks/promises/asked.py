@@ -211,7 +211,7 @@ def _other_contents(case: Case, record: AppendedEntry, asked: HttpBeginEntry, or
     """What an event tells that the client did not ask for, in words; "" if it tells no such."""
     kind = record.event_type
     if not record.order_id:
-        return "" if case.is_poisoned else f"{kind} cannot be read, and nobody has spoiled it"
+        return "" if kind in case.poisoned else f"{kind} cannot be read, and nobody has spoiled it"
     if record.order_id != order_id:
         return f"{kind} tells of another order than the client's"
     cents, currency = record.amount_cents, record.currency
