@@ -10,8 +10,16 @@ from typing import Any, Final
 from lab.checks.order_case import Packed
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
-from lab.checks.tables import CANCEL, CLAIM_GONE, CUT_OFF, DEDUPE_OUTAGE, OUTAGES, REFUSALS
-from lab.history.calls import HttpBeginEntry, HttpEndEntry, RedrivenEntry
+from lab.checks.tables import (
+    CANCEL,
+    CLAIM_GONE,
+    CUT_OFF,
+    DEDUPE_OUTAGE,
+    OUTAGES,
+    POISON,
+    REFUSALS,
+)
+from lab.history.calls import RedrivenEntry
 from lab.history.facts import (
     AppendedEntry,
     CommittedEntry,
@@ -28,6 +36,7 @@ from lab.history.facts import (
     RowEntry,
     WaitingEntry,
 )
+from lab.history.requests import HttpBeginEntry, HttpEndEntry
 
 Fold = Callable[[Any], None]
 """Takes an entry of the kind that it is registered for.
@@ -48,15 +57,16 @@ class Ask:
     """The requests under one Idempotency-Key, once there are two.
 
     Attributes:
-        bodies: hash of the body, by order (`ordinal.send`).
+        bodies: hash of the body, by order (`ordinal.send`). begun_us: when each was sent.
         answers: answers to any of them. created: the orders that got a row.
     """
 
-    __slots__ = ("answers", "bodies", "created", "key")
+    __slots__ = ("answers", "begun_us", "bodies", "created", "key")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.bodies: dict[str, str] = {}
+        self.begun_us: dict[str, int] = {}
         self.answers: tuple[HttpEndEntry, ...] = ()
         self.created: dict[str, None] = {}
 
@@ -77,6 +87,7 @@ class FactFolds:
         self._book = book
         self._open = book.open
         self._tracks = tracks
+        self._topics = tracks.topics
         self._keys: dict[str, str] = {}
         self._asked: dict[str, Ask] = {}
         self.asks: dict[str, Ask] = {}
@@ -122,6 +133,7 @@ class FactFolds:
 
     def _http_begin(self, entry: HttpBeginEntry) -> None:
         if entry.op != "create":
+            self._book.case(entry.subject).cancel_begun += (entry,)
             return
         subject, key = entry.subject, entry.key
         case = self._book.case(subject)
@@ -131,6 +143,7 @@ class FactFolds:
             if first != subject:
                 ask = self._asked[subject] = self._ask(key, first)
                 ask.bodies[subject] = entry.body_sha256
+                ask.begun_us[subject] = entry.t_us
                 if case.rows:
                     ask.created[subject] = None
 
@@ -151,7 +164,9 @@ class FactFolds:
             case.answers += (entry,)
             if entry.key in self.asks:
                 self.asks[entry.key].answers += (entry,)
-        elif entry.status == 200:
+            return
+        case.cancel_answers += (entry,)
+        if entry.status == 200:
             case.cancels += (entry,)
 
     # ---- the order store
@@ -181,7 +196,23 @@ class FactFolds:
     # ---- the bus and the third parties
 
     def _appended(self, entry: AppendedEntry) -> None:
-        _, _, _, subject, topic, _, _, event_id, _, _, _, traceparent, cause_id = entry
+        (
+            _,
+            _,
+            _,
+            subject,
+            topic,
+            partition,
+            offset,
+            event_id,
+            _,
+            digest,
+            _,
+            traceparent,
+            cause_id,
+            *_,
+        ) = entry
+        self._topics[topic, partition].append(offset, digest, entry)
         case = self._open.get(subject) or self._book.case(subject)
         if "." in topic:
             case.parked += (AppendedEntry._make(entry),)
@@ -189,16 +220,23 @@ class FactFolds:
             case.published[event_id] = AppendedEntry._make(entry)
         else:
             first = case.published[event_id]
-            if first is None or (first.traceparent, first.cause_id) != (traceparent, cause_id):
+            same = (digest, partition, topic, traceparent, cause_id)
+            if first is None or same != (
+                first.digest,
+                first.partition,
+                first.topic,
+                first.traceparent,
+                first.cause_id,
+            ):
                 case.copies += (AppendedEntry._make(entry),)
 
     def _letter(self, entry: LetterEntry) -> None:
         self._book.case(entry.subject).letters += (entry,)
 
     def _committed(self, entry: CommittedEntry) -> None:
-        _, _, _, _, group, topic, partition, position, epoch, accepted = entry
+        _, t_us, _, _, group, topic, partition, position, epoch, accepted = entry
         if accepted:
-            self._tracks[group, topic, partition].commit(position, epoch)
+            self._tracks[group, topic, partition].commit(position, epoch, t_us)
 
     def _ledger(self, entry: LedgerEntry) -> None:
         self._book.case(entry.subject).ledger += (entry,)
@@ -233,6 +271,8 @@ class FactFolds:
             outages.append((t_us, None))
         elif kind == CUT_OFF:
             self.cuts.append((site, t_us, t_us + entry.lasts_us))
+        elif kind == POISON and entry.subject:
+            self._book.case(entry.subject).poisoned += (site,)
         elif kind in REFUSALS:
             self._refused[site, t_us // _SPELL_US] = None
 

@@ -71,6 +71,7 @@ LENGTHS_MS: Final[Mapping[tuple[str, str], tuple[int, int]]] = {
 NUMBERS: Final[Mapping[tuple[str, str], tuple[int, int]]] = {
     ("svc.slow", "times"): (2, 40),
     ("svc.rate_limit", "calls"): (1, 20),
+    ("client.cancel", "times"): (1, 3),
 }
 
 _AT_MS_MAX: Final = 5_000

@@ -221,6 +221,10 @@ class BackToEverybody(Redrive):
     "lab.patterns.redrive.to_record",
     setup=REDRIVEN,
     witness="is not the record that stands in",
+    falls={
+        "log-sound": "in the retry topic the event has other bytes",
+        "handler-input": "and so it comes to the handler",
+    },
 )
 def sent_back_as_new(letter: Letter, *, is_discard: bool) -> Outgoing:
     """What is sent back is made anew, with the time of today."""

@@ -5,6 +5,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from msgspec.structs import replace
 
+from lab.bus.turns import Turns
 from lab.domain.errors import Indeterminate, LabError, Permanent
 from lab.patterns.breaker import Breaker
 from lab.patterns.retry import RetryBudget, Retrying, RetryPolicy
@@ -241,3 +242,32 @@ class ProbesTooSoon(Breaker):
 
     def __init__(self, dependency: str, **given: Any) -> None:
         super().__init__(dependency, **{**given, "open_us": given["open_us"] // 10})
+
+
+# ---- retry-in-time
+
+
+BACKLOG: Final = Setup(
+    orders=600,
+    rate=300,
+    faults=("svc.error@payment_gateway#every20 first=1",),
+    settings=(
+        ("retry.in_place", 1),
+        ("retry.late_ms", 5_000),
+        ("bus.max_in_flight", 32),
+        ("payment.latency_ms", 400),
+    ),
+)
+
+
+@BUGS.plant(
+    "retry-in-time",
+    "lab.bus.memory.consumer.Turns",
+    setup=BACKLOG,
+    witness="behind records that came later",
+)
+class MainTopicsFirst(Turns):
+    """Partitions are read as they come, and the main topic has always something to read."""
+
+    def retries_first(self, *, at_hand: bool) -> bool:  # noqa: ARG002 - the shape of what it replaces
+        return False

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Final, Protocol
 
+from lab.bus.facts import event_digest
 from lab.domain.envelope import H_TYPE, Envelope, from_headers, header
 from lab.domain.errors import Indeterminate, LabError, Poison, Unclassified
 from lab.domain.events import PAYLOADS, Payload
@@ -200,6 +201,7 @@ class Invoke:
 
     def _began(self, delivery: Delivery, envelope: Envelope, deadline_us: int) -> None:
         assert self._write is not None
+        record = delivery.record
         self._write(
             (
                 "handle.begin",
@@ -212,7 +214,9 @@ class Invoke:
                 delivery.attempt,
                 envelope.sequence,
                 deadline_us,
-                main_topic(delivery.record.topic),
+                main_topic(record.topic),
+                delivery.epoch,
+                event_digest(record.key, record.value, record.headers),
                 delivery.redrives,
             )
         )
