@@ -156,7 +156,7 @@ class _Troubles:
         kind, t_us = entry.kind_of_fault, entry.t_us
         if kind in OUTAGES:
             self._begin(kind, t_us)
-        elif kind.startswith("pg."):
+        elif kind.startswith("pg.") and group_of(entry.site) == WRITER["EXPIRED"]:
             self._over.append((t_us, t_us + max(entry.lasts_us, _STRUCK_US)))
 
     def _fault_end(self, entry: FaultEndEntry) -> None:
