@@ -26,7 +26,7 @@ ABLATIONS = (
     ("reordering", ("commit_prefix",), (), {"commit-prefix"}),
     ("slow-third-party", ("timeout",), (), {"deadline"}),
     ("flapping-gateway", ("breaker",), (), {"breaker-law"}),
-    ("retry-backlog", ("retry",), (), {"converges"}),
+    ("retry-backlog", ("retry",), (), {"converges", "retry-law"}),
     ("crash-loop", ("poison_guard",), (), {"converges", "drains", "no-leak"}),
     ("rebalance-storm", ("fencing",), (), {"fenced"}),
     ("broker-outage", ("outbox",), (), {"no-lost-event", "outbox-atomic", "converges"}),

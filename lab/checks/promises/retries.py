@@ -7,7 +7,7 @@ from lab.checks.attempts import Attempts
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
 from lab.checks.jitter import Jitter
-from lab.checks.order_case import Case, Owed, Turn, owed_of
+from lab.checks.order_case import AckSeen, Again, Case, Owed, Turn, owed_of
 from lab.checks.process_life import Late
 from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
 from lab.history.calls import RetryingEntry
@@ -186,7 +186,7 @@ class RetryInTime(Check):
         tiers = self.contract.tiers_us
         delay_us = tiers[int(tier) - 1] if tier.isdigit() and int(tier) <= len(tiers) else 0
         due_us = record.t_us + delay_us + self.contract.skew_us
-        own = (*case.acks, *case.again)
+        own: tuple[AckSeen | Again, ...] = (*case.acks, *case.again)
         return max(
             [due_us, *(it.t_us for it in own if it.group == turn.group and it.t_us <= turn.t_us)]
         )
