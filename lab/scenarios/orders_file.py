@@ -62,10 +62,9 @@ def from_file(
             order, or most of its orders stand before their predecessor.
     """
     needs_at = rate is None
-    if str(path) == SAMPLE:
-        name, torn = SAMPLE_PATH, {}
-    else:
-        name = Path(path)
+    name = SAMPLE_PATH if str(path) == SAMPLE else Path(path)
+    torn: Mapping[str, str] = {}
+    if name is not SAMPLE_PATH:
         torn = _look_over(name, needs_at=needs_at, orders=orders)
     workload = Workload(given=OrdersInput())
     file = open_orders(name)

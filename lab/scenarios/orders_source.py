@@ -13,7 +13,7 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from lab.scenarios.orders_lines import OrdersFileError
 from lab.scenarios.scenario import SAMPLE
@@ -42,7 +42,7 @@ def open_orders(path: Path) -> io.BufferedReader:
         raise OrdersFileError(f"cannot read {path}: {why}") from None
     if file.peek(2)[:2] == _GZIP:
         # GzipFile would leave `file` open when it is closed; a reader over it closes both.
-        return io.BufferedReader(_Unpacked(file))  # type: ignore[arg-type]  # GzipFile has no stub as raw
+        return io.BufferedReader(_Unpacked(file))
     return file
 
 
@@ -65,7 +65,7 @@ def _regular(path: Path) -> Path:
     return path
 
 
-def _keep(path: Path, pipe: io.BufferedIOBase) -> Path:
+def _keep(path: Path, pipe: BinaryIO) -> Path:
     with tempfile.NamedTemporaryFile(prefix="lab-orders-", delete=False) as file:
         kept = Path(file.name)
         atexit.register(kept.unlink, missing_ok=True)

@@ -240,13 +240,13 @@ def _how_fast(world: WorldSpec, scenario: Scenario, options: RunOptions) -> floa
 
 def _check_whole(option: str, value: int, low: int, high: int) -> int:
     if not low <= value <= high:
-        raise ScenarioError(f"{option} must be from {low} to {high:,}, not {value}")
+        raise ScenarioError(f"{option} must be from {low:,} to {high:,}, not {value:,}")
     return value
 
 
 def _check_within(option: str, value: float, low: float, high: float) -> float:
     if not low <= value <= high:
-        raise ScenarioError(f"{option} must be above 0 and at most {high:,.0f}, not {value}")
+        raise ScenarioError(f"{option} must be from {low:g} to {high:,.0f}, not {value}")
     return value
 
 
