@@ -20,7 +20,7 @@ import msgspec
 from lab.checks.verdict import parse_goal
 from lab.history.recorder import Sink
 from lab.report.result import Result, encode_result
-from lab.report.run_folder import RunFolder, RunFolderError
+from lab.report.run_folder import RunFolder
 from lab.runner import Progress
 from lab.scenarios.run_options import HistoryKept
 from lab.scenarios.scenario import Scenario
@@ -123,12 +123,16 @@ def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
         result = make_result(ran, goals)
         if spec.scenario.compares and not result.partial:
             result = beside(result, run_spec(without_faults(spec), on_progress=on_progress))
-        if folder is not None:
-            folder.stage("plan.json").write_bytes(ran.plan.to_json())
-            result = msgspec.structs.replace(result, run_dir=str(folder.path))
-            folder.stage("result.json").write_bytes(encode_result(result))
-            folder.commit()
-    return result
+        return result if folder is None else _kept(result, ran, folder)
+
+
+def _kept(result: Result, ran: Ran, folder: RunFolder) -> Result:
+    """Write the files of a run that is over; the result says where they are, or why nowhere."""
+    kept = msgspec.structs.replace(result, run_dir=str(folder.path))
+    folder.write("plan.json", ran.plan.to_json())
+    folder.write("result.json", encode_result(kept))
+    error = folder.commit()
+    return msgspec.structs.replace(result, notes=(*result.notes, error)) if error else kept
 
 
 def _run(
@@ -151,7 +155,7 @@ def _folder(spec: RunSpec) -> Iterator[RunFolder | None]:
     """The run's folder; nothing of it is left if the run fails.
 
     Raises:
-        RunFolderError: it cannot be made, or the disk is full before the run is over.
+        RunFolderError: it cannot be made.
     """
     out = spec.options.out
     if out is None:
@@ -160,9 +164,5 @@ def _folder(spec: RunSpec) -> Iterator[RunFolder | None]:
     folder = RunFolder(out, spec.scenario.name, spec.seed, datetime.now(UTC))  # noqa: TID251 - names the folder, and nothing else
     try:
         yield folder
-    except OSError as bad:
-        raise RunFolderError(
-            f"cannot write the run to {out}: {bad.strerror}; choose another --out"
-        ) from None
     finally:
         folder.discard()
