@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -266,31 +265,41 @@ def test_kept_runs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_run_leaves_a_partial_report(tmp_path: Path) -> None:
-    # The lab reads orders from a pipe that never ends; once more than a pipe holds is written, it
-    # has taken orders, and waits for more of them.
-    pipe = tmp_path / "orders.ndjson"
-    os.mkfifo(pipe)
-    started = subprocess.Popen(
-        [sys.executable, "-m", "lab", "run", "real-orders", "--orders-from", str(pipe), "--json"],
+    interrupted = Path(__file__).with_name("interrupt_at_order.py")
+    ended = subprocess.run(
+        [sys.executable, str(interrupted), "run", "happy-path", "--json"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        check=False,
     )
-    with pipe.open("w") as orders:
-        for minute in range(2_000):
-            at = f"2010-12-{minute // 1_440 + 1:02}T{minute // 60 % 24:02}:{minute % 60:02}:00"
-            orders.write((GOOD % 1).replace("2010-12-01T08:26:00", at))
-        orders.flush()
-        started.send_signal(signal.SIGINT)
-        out, err = started.communicate()
 
-    assert started.returncode == 130, err
-    told = json.loads(out)
+    assert ended.returncode == 130, ended.stderr
+    told = json.loads(ended.stdout)
     assert told["partial"] is True
     assert told["orders"]["submitted"] > 0
     assert json.loads((tmp_path / "runs" / "latest" / "result.json").read_text()) == told
+
+
+@pytest.mark.slow
+def test_orders_come_through_a_pipe(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as pipe:
+        for minute in range(3):
+            pipe.write((GOOD % 1).replace("08:26:00", f"08:{minute:02}:00"))
+    ended = subprocess.run(
+        [sys.executable, "-m", "lab", "run", "real-orders", "--orders-from", "-", "--json"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=read,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(read)
+
+    assert json.loads(ended.stdout)["orders"]["accepted"] == 3, ended.stderr
 
 
 @pytest.mark.slow
