@@ -28,9 +28,9 @@ from lab.scenarios.orders_rows import (
     ORDER,
     ORDER_COLUMNS,
     PRICE,
-    BadRow,
-    Row,
-    Rows,
+    BadCsvRow,
+    CsvRow,
+    CsvRows,
     is_utf_8,
 )
 
@@ -50,7 +50,7 @@ def read_csv(path: Path, lines: Lines, *, needs_at: bool) -> Iterator[RawOrder |
         OrdersFileError: the header is missing or lacks columns; at once. Prices of
             `unit_price_cents` have decimals; when the first one is met.
     """
-    rows = Rows(path, lines)
+    rows = CsvRows(path, lines)
     wanted = ["at"] if needs_at else []
     if "items" not in rows.header:
         wanted += [
@@ -63,9 +63,9 @@ def read_csv(path: Path, lines: Lines, *, needs_at: bool) -> Iterator[RawOrder |
     return _Grouping(path, needs_at=needs_at, has_number=ORDER in rows.header).orders(rows)
 
 
-def _order_a_row(rows: Rows, *, needs_at: bool) -> Iterator[RawOrder | Unreadable]:
+def _order_a_row(rows: CsvRows, *, needs_at: bool) -> Iterator[RawOrder | Unreadable]:
     for row in rows:
-        if isinstance(row, BadRow):
+        if isinstance(row, BadCsvRow):
             yield row
             continue
         cells = row.cells
@@ -93,7 +93,7 @@ class _Group:
     def number(self) -> str:
         return self.same[0]
 
-    def add(self, row: Row) -> None:
+    def add(self, row: CsvRow) -> None:
         """Take a row in; the first one that fits not spoils the order."""
         self.rows += 1
         if self.bad is not None:
@@ -110,7 +110,7 @@ class _Group:
         """It is not to be posted, for this reason."""
         self.bad = self.bad or bad
 
-    def _agree(self, row: Row) -> None:
+    def _agree(self, row: CsvRow) -> None:
         """What is said of the order once is true of all its rows; a cell left empty says nothing.
 
         Raises:
@@ -152,11 +152,11 @@ class _Grouping:
         self._needs_at = needs_at
         self._has_number = has_number
         self._group: _Group | None = None
-        self._doubt: BadRow | None = None
+        self._doubt: BadCsvRow | None = None
 
-    def orders(self, rows: Rows) -> Iterator[RawOrder | Unreadable]:
+    def orders(self, rows: CsvRows) -> Iterator[RawOrder | Unreadable]:
         for row in rows:
-            if isinstance(row, BadRow):
+            if isinstance(row, BadCsvRow):
                 yield from self._bad_row(row)
                 continue
             _refuse_major_units(self._path, row)
@@ -188,7 +188,7 @@ class _Grouping:
             yield self._group.order(needs_at=self._needs_at)
             self._group = None
 
-    def _bad_row(self, row: BadRow) -> Iterator[RawOrder | Unreadable]:
+    def _bad_row(self, row: BadCsvRow) -> Iterator[RawOrder | Unreadable]:
         same = self._same(row.cells)
         is_in_group = self._group is not None and self._group.same == same
         if not is_in_group and (row.is_shifted or not row.cells or not all(map(is_utf_8, same))):
@@ -218,7 +218,7 @@ def _no_number(line: int) -> Unreadable:
     )
 
 
-def _refuse_major_units(path: Path, row: Row) -> None:
+def _refuse_major_units(path: Path, row: CsvRow) -> None:
     """Prices such as 2.55 beside 165: whoever takes the 165 for cents charges a hundredth.
 
     Raises:

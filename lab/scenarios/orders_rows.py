@@ -33,7 +33,7 @@ _SOUGHT_LINES: Final = 10
 _ALIKE: Final = 0.5
 
 
-class Row:
+class CsvRow:
     """One row.
 
     Attributes:
@@ -48,7 +48,7 @@ class Row:
         self.cells = cells
 
 
-class BadRow(Unreadable):
+class BadCsvRow(Unreadable):
     """A row that cannot be read.
 
     Attributes:
@@ -65,7 +65,7 @@ class BadRow(Unreadable):
         self.is_shifted = is_shifted
 
 
-class Rows:
+class CsvRows:
     """The rows of a file behind its header.
 
     Attributes:
@@ -103,7 +103,7 @@ class Rows:
             f"and items as JSON or {', '.join(ITEM_COLUMNS)} (or {PRICE} with decimals)"
         )
 
-    def __iter__(self) -> Iterator["Row | BadRow"]:
+    def __iter__(self) -> Iterator["CsvRow | BadCsvRow"]:
         """Every row, empty lines left out."""
         while True:
             self._began = 0
@@ -121,7 +121,7 @@ class Rows:
             elif fields:
                 yield self._row(fields)
 
-    def _row(self, fields: Sequence[str]) -> "Row | BadRow":
+    def _row(self, fields: Sequence[str]) -> "CsvRow | BadCsvRow":
         if len(fields) == len(self.header) + 1 and not fields[-1]:
             fields = fields[:-1]
         cells = dict(zip(self.header, fields, strict=False))
@@ -136,14 +136,14 @@ class Rows:
             "\n" in cells[name] for name in cells if name in _ONE_LINE
         ):
             return self._bad("a field has a line break in it", {})
-        return Row(self._began, cells)
+        return CsvRow(self._began, cells)
 
-    def _bad(self, reason: str, cells: Mapping[str, str], *, is_shifted: bool = False) -> BadRow:
+    def _bad(self, reason: str, cells: Mapping[str, str], *, is_shifted: bool = False) -> BadCsvRow:
         began, until = self._began or self._lines.number, self._lines.number
         if until > began:
             reason = f"lines {began}-{until} are one row because of a quote: {reason}"
             cells = {}
-        return BadRow(
+        return BadCsvRow(
             reason, line=began, rows=until - began + 1, cells=cells, is_shifted=is_shifted
         )
 

@@ -9,13 +9,12 @@ import operator
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
 from lab.scenarios.loader import ScenarioError
 from lab.scenarios.run_options import HistoryKept, RunOptions
 from lab.scenarios.scenario import Scenario
 
-Choice = TypeVar("Choice", bound=str)
 HISTORY: Final = ("witnesses", "all")
 
 

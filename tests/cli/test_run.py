@@ -12,7 +12,8 @@ import pytest
 
 from lab import run
 from lab.cli import app
-from lab.report.result import result_schema
+from lab.report.result import OrdersRead, result_schema
+from lab.scenarios.file_tally import RefusedField, RefusedOrder
 from lab.scenarios.loader import load_catalogue
 from tests.cli.commands import lab
 
@@ -300,6 +301,58 @@ def test_orders_come_through_a_pipe(tmp_path: Path) -> None:
     os.close(read)
 
     assert json.loads(ended.stdout)["orders"]["accepted"] == 3, ended.stderr
+
+
+HEADER = "order,at,customer_id,country,currency,sku,quantity,unit_price_cents\n"
+
+
+def test_a_clean_file_proves_as_much_as_the_sample_with_its_refusals(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(f"{HEADER}1,2026-04-05,c1,DE,EUR,A,2,1000\n2,2026-04-06,c1,DE,JPY,A,1,7\n")
+
+    result = run("real-orders", orders_from=path)
+
+    assert (result.verdict, result.goals) == ("PASS", ())
+    assert result.input == OrdersRead(
+        rows=2,
+        orders=2,
+        unreadable=0,
+        amounts={"EUR": 2_000, "JPY": 7},
+        first_at="2026-04-05T00:00:00.000000Z",
+        last_at="2026-04-06T00:00:00.000000Z",
+        before_predecessor=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (
+            "2,2026-04-06,c1,DE,EUR,,1,7\n3,2026-04-06,,DE,EUR,A,1,7\n",
+            "orders of the file were ref",
+        ),
+        ("2,never,c1,DE,EUR,A,1,7\n3,x,c1,DE,EUR,A,1,7\n", "most of the file could not be read"),
+    ],
+)
+def test_a_file_of_which_most_is_not_run_proves_nothing(tmp_path: Path, bad: str, why: str) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(f"{HEADER}1,2026-04-05,c1,DE,EUR,A,2,1000\n{bad}")
+
+    result = run("real-orders", orders_from=path)
+
+    assert result.verdict == "UNKNOWN"
+    assert why in result.why
+
+
+def test_a_refusal_can_be_traced_to_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(f"{HEADER}1,2026-04-05,c1,DE,EUR,A,2.0,1000\n2,2026-04-06,c1,DE,EUR,A,1,7\n")
+
+    (refused,) = run("real-orders", orders_from=path).refused_orders
+
+    assert refused == RefusedOrder(
+        order=1, line=2, reasons=(RefusedField("type_wrong", "items[0].quantity", '"2.0"'),)
+    )
 
 
 @pytest.mark.slow
