@@ -1607,7 +1607,7 @@ def test_a_conflict_is_right_while_a_request_without_an_answer_may_still_run() -
 
 def test_an_event_that_a_fault_has_spoiled_tells_nothing() -> None:
     entries = an_event_is_no_json()
-    fault = ("fault", 1, "run", SUBJECT, "bus.poison", "validation", 1, 0)
+    fault = ("fault", 1, "run", SUBJECT, "bus.poison", "OrderValidated", 1, 0)
 
     assert judge(after(entries, 0, fault))["as-ordered"].verdict == "PASS"
 
