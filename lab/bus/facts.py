@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import Final
 
 from lab.domain.envelope import H_ATTEMPT, H_SUBJECT, H_TYPE, Headers
+from lab.history.contents import NOTHING, told_by
 from lab.history.entries import Entry
 from lab.ports.bus import Record
 
@@ -33,6 +34,8 @@ def appended_fact(record: Record, t_us: int) -> Entry:
     """The fact that a record stands in the log."""
     found = dict(record.headers)
     attempt = found.get(H_ATTEMPT, b"")
+    # A parked record has the bytes of the first one: its digest says so.
+    contents = NOTHING if "." in record.topic else told_by(record.value)
     return (
         "appended",
         t_us,
@@ -47,6 +50,7 @@ def appended_fact(record: Record, t_us: int) -> Entry:
         int(attempt) if attempt.isdigit() else 0,
         found.get("traceparent", b"").decode("utf-8", "replace"),
         found.get("ce_causationid", b"").decode("utf-8", "replace"),
+        *contents,
     )
 
 

@@ -12,13 +12,19 @@ legal moves (`tables`), and the promises.
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from lab.checks.tables import EVENT_OF, MAILER, READERS, REVENUE_EVENT, TERMINAL, is_refusal
+from lab.checks.tables import (
+    EVENT_OF,
+    MAILER,
+    READERS,
+    REVENUE_EVENT,
+    TEMPLATE_OF,
+    TERMINAL,
+    is_refusal,
+)
 from lab.history.calls import (
     BuriedEntry,
     HandleBeginEntry,
     HandleEndEntry,
-    HttpBeginEntry,
-    HttpEndEntry,
     RedrivenEntry,
     RetryingEntry,
 )
@@ -32,6 +38,7 @@ from lab.history.facts import (
     RowEntry,
     WaitingEntry,
 )
+from lab.history.requests import HttpBeginEntry, HttpEndEntry
 
 TRACE_END: Final = len("00-") + 32
 """The end of version and trace id in a traceparent. Source: W3C Trace Context."""
@@ -135,7 +142,8 @@ class Case:
             cause, or whose first is forgotten.
         poisoned: types of its events whose records a fault has replaced in the log.
         parked: records on retry topics and dead-letter queues.
-        cancels: answers with status 200 to a cancel.
+        cancels: answers with status 200 to a cancel. cancel_begun, cancel_answers: every request
+            for one, and every answer.
         sent: the key of each charge or refund that was asked for, with any result.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, with
             each such process. committed_again: those for which that was not the first unit.
@@ -157,6 +165,8 @@ class Case:
     begun: tuple[HttpBeginEntry, ...] = ()
     answers: tuple[HttpEndEntry, ...] = ()
     cancels: tuple[HttpEndEntry, ...] = ()
+    cancel_begun: tuple[HttpBeginEntry, ...] = ()
+    cancel_answers: tuple[HttpEndEntry, ...] = ()
     rows: tuple[RowEntry, ...] = ()
     outcomes: tuple[OutcomeEntry, ...] = ()
     intents: tuple[IntentEntry, ...] = ()
@@ -345,15 +355,14 @@ class Case:
         case = cls(subject)
         case.is_revived = True
         case.first = packed.first
-        case.begun = (
-            HttpBeginEntry("http.begin", 0, "client", subject, "create", packed.key, "", 1),
-        )
-        money = (packed.currency, packed.amount_cents)
+        currency, cents = money = (packed.currency, packed.amount_cents)
+        asked = ("create", packed.key, "", 1, cents, currency, "", "")
+        case.begun = (HttpBeginEntry("http.begin", 0, "client", subject, *asked),)
         has_mail = any(line.action == "mail" for line in packed.ledger)
         for n, (state, event_id) in enumerate(zip(packed.states, packed.event_ids, strict=True)):
             kind = EVENT_OF[state]
             case.rows += (
-                RowEntry("row", 0, "store", subject, n + 1, state, event_id, kind, *money),
+                RowEntry("row", 0, "store", subject, n + 1, state, event_id, kind, *money, ""),
             )
             case.published[event_id] = None
             for group in READERS[kind]:
@@ -365,18 +374,12 @@ class Case:
                         RevenueEntry("revenue", 0, "store", subject, group, event_id, *money),
                     )
                 if not has_mail:
-                    case.ledger += (
-                        LedgerEntry(
-                            "ledger", 0, "ledger", subject, "", "mail", event_id, kind, 0, ""
-                        ),
-                    )
+                    mail = ("mail", event_id, TEMPLATE_OF[kind], 0, "")
+                    case.ledger += (LedgerEntry("ledger", 0, "ledger", subject, "", *mail),)
         case.ledger += packed.ledger
         if not packed.states:
-            case.answers = (
-                HttpEndEntry(
-                    "http.end", 0, "client", subject, "create", packed.key, "", 1, 422, "", ""
-                ),
-            )
+            refusal = ("create", packed.key, "", 1, 422, "", "", "", False)
+            case.answers = (HttpEndEntry("http.end", 0, "client", subject, *refusal),)
         return case
 
 

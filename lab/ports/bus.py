@@ -175,6 +175,7 @@ class Delivery(msgspec.Struct, gc=False):
         failures: the last ten failed attempts, oldest first: (wall us, class, message).
         starts: handler starts of the event that nobody accounted for, as far as they were counted.
         wait_us: of one that is moved to the retry path: how long its next attempt had to wait yet.
+        has_run: a handler was started for it, since it was handed over: only then is it an attempt.
     """
 
     record: Record
@@ -190,6 +191,7 @@ class Delivery(msgspec.Struct, gc=False):
     failures: tuple[tuple[int, str, str], ...] = ()
     starts: int = 0
     wait_us: int = 0
+    has_run: bool = False
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False, tag=True):

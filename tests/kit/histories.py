@@ -7,6 +7,7 @@ story and says nothing else.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from lab.checks.check import Finding
@@ -65,7 +66,16 @@ CAUSES: Final = {
 }
 """The event that led to each; the others have their order as their cause."""
 
+TEMPLATES: Final = {
+    "OrderCreated": "received",
+    "OrderConfirmed": "confirmed",
+    "OrderCancelled": "cancelled",
+    "PaymentRefunded": "refunded",
+}
+
 AMOUNT: Final = 1_020
+ASKED: Final = (AMOUNT, "EUR", "buyer", "items")
+"""Amount, currency, buyer and items of every order."""
 
 
 class Story:
@@ -94,7 +104,7 @@ class Story:
         """A request and its answer; 2xx ones create the order."""
         send = int(subject.partition(".")[2])
         key = key or f"key-{subject}"
-        self.write("http.begin", "client", subject, "create", key, body, send)
+        self.write("http.begin", "client", subject, "create", key, body, send, *ASKED)
         answer = ""
         if status < 300:
             answer = f"id-{subject}"
@@ -103,16 +113,16 @@ class Story:
             self.write("http_key", "store", subject, key, body, status)
             self.write("commit.end", "api-1", subject, "api", "", False, "committed")
         problem = "" if status < 300 else "invalid"
-        fields = ("create", key, body, send, status, problem, answer)
+        fields = ("create", key, body, send, status, problem, answer, f"a-{answer}", False)
         self.write("http.end", "client", subject, *fields)
         if status < 300:
             self.publish(subject, "OrderCreated")
 
     def cancel(self, subject: str, version: int) -> None:
         """The client cancels, and may."""
-        self.write("http.begin", "client", subject, "cancel", "", "", 1)
+        self.write("http.begin", "client", subject, "cancel", "", "", 1, 0, "", "", "")
         self.row(subject, version, "CANCELLED")
-        fields = ("cancel", "", "", 1, 200, "", f"id-{subject}")
+        fields = ("cancel", "", "", 1, 200, "", f"id-{subject}", f"c-{subject}", False)
         self.write("http.end", "client", subject, *fields)
         self.publish(subject, "OrderCancelled")
 
@@ -121,7 +131,7 @@ class Story:
     def row(self, subject: str, version: int, state: str) -> None:
         """A committed change."""
         kind = STATE_EVENTS[state]
-        fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT)
+        fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT, "buyer")
         self.write("row", "store", subject, *fields)
 
     def publish(self, subject: str, kind: str) -> None:
@@ -139,7 +149,9 @@ class Story:
         self._offsets[topic] = offset + 1
         event = event_id(subject, kind)
         fields = (event, kind, digest(event), attempt, traceparent(subject, kind))
-        self.write("appended", "bus", subject, topic, 0, offset, *fields, cause_id(subject, kind))
+        cause = cause_id(subject, kind)
+        told = contents(subject, kind)
+        self.write("appended", "bus", subject, topic, 0, offset, *fields, cause, *told)
         return offset
 
     def money(self, subject: str, action: str, key: str, about: str = "") -> None:
@@ -151,7 +163,7 @@ class Story:
         """A call to the mailer, and the line of its ledger."""
         key = event_id(subject, kind)
         self.call("notification-1", subject, "mailer", "send", key)
-        self.write("ledger", "ledger", subject, "mailer", "mail", key, kind, 0, "")
+        self.write("ledger", "ledger", subject, "mailer", "mail", key, TEMPLATES[kind], 0, "")
 
     # ---- a process
 
@@ -273,6 +285,11 @@ class Story:
             "notification-1", subject, "OrderCreated", lambda: self.mail(subject, "OrderCreated")
         )
 
+    def inform(self, subject: str, kind: str, version: int) -> None:
+        """The mail about an event."""
+        work = partial(self.mail, subject, kind)
+        self.run("notification-1", subject, kind, work, version=version)
+
     def charge(self, subject: str) -> None:
         """The payment service captures the money."""
 
@@ -347,6 +364,15 @@ def event_id(subject: str, kind: str) -> str:
     return f"{kind}:{subject}"
 
 
+def contents(subject: str, kind: str) -> tuple[object, ...]:
+    """Amount, currency, buyer, items, order and charge, as an order's event tells of them."""
+    tells_amount = kind not in ("OrderCancelled", "PaymentRefunded")
+    money = (AMOUNT, "EUR") if tells_amount else (0, "")
+    whose = ("buyer", "items") if kind == "OrderCreated" else ("", "")
+    tells_charge = kind in ("PaymentCaptured", "RefundRequested", "PaymentRefunded")
+    return (*money, *whose, f"id-{subject}", charge_key(subject) if tells_charge else "")
+
+
 def digest(event: str) -> str:
     """The digest of the records of an event."""
     return f"d-{event}"
@@ -394,8 +420,8 @@ def repeated_request() -> list[Entry]:
     """The client sends an answered request again, and gets the same answer."""
     story = Story()
     story.order("37.1")
-    story.write("http.begin", "client", "37.100", "create", "key-37.1", "b0", 100)
-    fields = ("create", "key-37.1", "b0", 100, 201, "", "id-37.1")
+    story.write("http.begin", "client", "37.100", "create", "key-37.1", "b0", 100, *ASKED)
+    fields = ("create", "key-37.1", "b0", 100, 201, "", "id-37.1", "a-id-37.1", False)
     story.write("http.end", "client", "37.100", *fields)
     return story.end()
 
@@ -426,9 +452,9 @@ def cancelled() -> list[Entry]:
 
     story.run("payment-1", subject, "RefundRequested", refund, version=4)
     story.publish(subject, "PaymentRefunded")
-    story.run("notification-1", subject, "OrderCancelled", version=3)
+    story.inform(subject, "OrderCancelled", 3)
     story.skip("notification-1", subject, "RefundRequested")
-    story.run("notification-1", subject, "PaymentRefunded", version=5)
+    story.inform(subject, "PaymentRefunded", 5)
     return story.end()
 
 

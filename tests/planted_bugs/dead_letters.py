@@ -10,11 +10,11 @@ from lab.domain.errors import LabError, Transient
 from lab.domain.events import READS, topics_of
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters
 from lab.patterns.inbox import Inbox
-from lab.patterns.key_lanes import AGAIN, HeadRun, KeyLanes
+from lab.patterns.key_lanes import AGAIN, KeyLanes
 from lab.patterns.redrive import Letter, Redrive, to_record
 from lab.patterns.retry import Retrying
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Outgoing, Settlement, retry_topic
-from lab.ports.key_retry import key_of
+from lab.ports.key_retry import HeadRun, key_of
 from lab.ports.parking import is_discard
 from lab.ports.store import UnitVerdict
 from tests.planted_bugs.planting import Bugs, Setup

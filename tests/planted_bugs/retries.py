@@ -25,6 +25,15 @@ EXHAUSTED: Final = Setup(
     settings=(("retry.tiers_ms", (100, 200, 300)), ("retry.base_ms", 10)),
 )
 REFUSED: Final = Setup(faults=("svc.error@mailer#every20 first=1 status=400",))
+LOST_ON_THE_WAY: Final = Setup(
+    orders=1,
+    faults=(
+        "svc.error@warehouse first=1",
+        "pg.conn_loss_after_commit@validation nth=3",
+        "proc.crash@dlq.before_publish first=1",
+    ),
+    settings=(("retry.attempts_max", 2),),
+)
 MANY_ERRORS: Final = Setup(orders=150, faults=("svc.error@mailer rate=0.35",))
 OUTAGE: Final = Setup(orders=150, faults=("svc.error@payment_gateway at=1s for=20s",))
 SILENCE: Final = Setup(orders=150, faults=("svc.timeout@payment_gateway at=1s for=20s",))
@@ -119,6 +128,20 @@ class HintIgnored(Retrying):
 
     def _wait(self, delivery: Delivery, error: LabError, after_us: int) -> Settlement:
         return super()._wait(delivery, error, min(after_us, 100_000))
+
+
+@BUGS.plant(
+    "converges",
+    "lab.wiring.policy.Switches.retry.strong",
+    setup=LOST_ON_THE_WAY,
+    witness="it is PENDING at the end",
+)
+class AttemptsThatNobodyMade(Retrying):
+    """Whatever comes out of the links inside was an attempt, whether or not a handler started."""
+
+    async def _failed(self, delivery: Delivery, error: LabError) -> Settlement:
+        delivery.has_run = True
+        return await super()._failed(delivery, error)
 
 
 @BUGS.plant(

@@ -17,6 +17,7 @@ from lab.report.result import Result
 from lab.settings import SIMULATED, settings_for
 from lab.wiring.judging import contract_of
 from tests.planted_bugs import (
+    asked,
     dead_letters,
     delivery,
     liveness,
@@ -33,6 +34,7 @@ from tests.planted_bugs.planting import NAMED, Bug, Setup, failed, run_with, run
 BUGS: Final[tuple[Bug, ...]] = (
     *money.BUGS,
     *orders.BUGS,
+    *asked.BUGS,
     *delivery.BUGS,
     *traces.BUGS,
     *topics.BUGS,
@@ -44,7 +46,9 @@ BUGS: Final[tuple[Bug, ...]] = (
 )
 
 QUIET: Final = (
+    "cancel-granted",
     "refused-leaves-nothing",
+    "refused-for-a-reason",
     "idempotency-key",
     "dedupe-sound",
     "dlq-sound",
@@ -57,7 +61,14 @@ QUIET: Final = (
 )
 """Promises about what does not happen in a run in which nothing goes wrong."""
 
-IDLE: Final = ("refused-leaves-nothing", "one-owner", "bounded", "no-leak", "drains")
+IDLE: Final = (
+    "refused-leaves-nothing",
+    "refused-for-a-reason",
+    "one-owner",
+    "bounded",
+    "no-leak",
+    "drains",
+)
 """Promises about something that is there although no order was ever accepted."""
 
 

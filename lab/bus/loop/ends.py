@@ -132,9 +132,10 @@ class HandlerRun(Context):
 class Invoke:
     """The innermost link: decodes the record and runs the handler of its type.
 
-    Returns `HANDLED`, or raises a `LabError`; anything else that a handler raises becomes
-    `Unclassified`. Cancellation passes, unless it was the deadline's: that is Indeterminate,
-    because the call that the handler was waiting for may have had its effect.
+    It notes on the delivery that a handler was started. Returns `HANDLED`, or raises a `LabError`;
+    anything else that a handler raises becomes `Unclassified`. Cancellation passes, unless it was
+    the deadline's: that is Indeterminate, because the call that the handler was waiting for may
+    have had its effect.
 
     Args:
         handlers: of the service, by event type.
@@ -172,6 +173,7 @@ class Invoke:
         if self._write is not None:
             self._began(delivery, envelope, watch.deadline_us)
         result = "ok"
+        delivery.has_run = True
         try:
             await handler(payload, run)
             if not run.is_settled:

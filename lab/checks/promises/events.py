@@ -197,6 +197,10 @@ def _mails(case: Case) -> str:
     wanted = [group for group, _ in case.owed].count(MAILER)
     if len(keys) > wanted and case.is_whole:
         return f"{times(len(keys), 'mail')} for {times(wanted, 'event')}"
+    # There may be an event that got none: then the number alone is right.
+    templates = {line.charge_key for line in case.ledger if line.action == "mail"}
+    if len(templates) < len(keys):
+        return f"{times(len(keys), 'mail')} of {times(len(templates), 'template')}"
     return ""
 
 

@@ -50,7 +50,10 @@ class RetryLaw(Check):
                 + seen.facts.repeats.get(case.subject, 0)
                 + len(case.redriven)
             )
-            if failures > self.contract.attempts_max * (1 + again):
+            most = self.contract.attempts_max * (1 + again)
+            # A delivery that is cancelled is given back, and is no attempt: not even if its run had
+            # failed in the moment before, and the work behind it was cut.
+            if failures > most + seen.facts.cancels.get(case.subject, 0):
                 self.breaks(case, f"{group} made {failures} attempts at one event")
 
     def _wrong_delay(self, retrying: RetryingEntry) -> str:
