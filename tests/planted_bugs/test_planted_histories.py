@@ -434,7 +434,7 @@ def an_event_stands_in_two_topics() -> History:
 
 @bug("log-sound", "order 37: its records in orders stand in partition 0 and in partition 1")
 def a_key_goes_to_another_partition() -> History:
-    where_to = {"partition": 1, "offset": 99}
+    where_to: dict[str, object] = {"partition": 1, "offset": 99}
     return spoiled(plain(), "appended", where_to, subject=SUBJECT, event_type="OrderConfirmed")
 
 

@@ -186,10 +186,13 @@ class RetryInTime(Check):
         tiers = self.contract.tiers_us
         delay_us = tiers[int(tier) - 1] if tier.isdigit() and int(tier) <= len(tiers) else 0
         due_us = record.t_us + delay_us + self.contract.skew_us
-        own: tuple[AckSeen | Again, ...] = (*case.acks, *case.again)
-        return max(
-            [due_us, *(it.t_us for it in own if it.group == turn.group and it.t_us <= turn.t_us)]
-        )
+        for ack in case.acks:
+            if ack.group == turn.group and ack.t_us <= turn.t_us:
+                due_us = max(due_us, ack.t_us)
+        for again in case.again:
+            if again.group == turn.group and again.t_us <= turn.t_us:
+                due_us = max(due_us, again.t_us)
+        return due_us
 
 
 def _too_late(process: str, late: Late) -> str:
