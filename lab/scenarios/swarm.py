@@ -16,7 +16,7 @@ from typing import Final
 
 from lab.faults.table.crash_points import ANY, CRASH_POINTS, MID_DRAIN
 from lab.faults.table.kinds import KINDS
-from lab.faults.table.providers import NOT_EXECUTED
+from lab.faults.table.providers import DOWN, NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
 from lab.runtime.chance import KeyedChance
 from lab.scenarios.scenario import REAL, SIMULATED
@@ -62,6 +62,7 @@ LENGTHS_MS: Final[Mapping[tuple[str, str], tuple[int, int]]] = {
     ("bus.partition", "by"): (100, 100_000),
     ("bus.delay", "by"): (10, 20_000),
     ("redis.early_expire", "after"): (1, 5_000),
+    ("svc.acts_late", "by"): (1, 1_900),
     ("client.cancel", "after"): (1, 2_000),
     ("clock.skew", "by"): (10, 300_000),
     ("clock.jump", "by"): (10, 300_000),
@@ -99,6 +100,7 @@ POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "validation.rejected_percent": (10,),
     "operator.redrives": (1, 2),
     "operator.discards": ("yes",),
+    "orders.expiry_ms": (400, 3_000, 20_000),
     "api.max_in_flight": (2, 10),
 }
 """Policies of both worlds, and the values that they may have instead of their default."""
@@ -243,8 +245,11 @@ class _Pen:
         for param in self._kind.params:
             if self.u(param.name, "given") < 1 / 2 and param.instead_of not in given:
                 given[param.name] = self._value(param)
-        if given.get("stored") == "yes" and given.get("status", "") in map(str, NOT_EXECUTED):
+        status = given.get("status", "503")
+        if given.get("stored") == "yes" and status in map(str, NOT_EXECUTED):
             del given["stored"]
+        if given.get("done") == "yes" and status not in map(str, DOWN):
+            del given["done"]
         return [f"{name}={value}" for name, value in given.items()]
 
     def _value(self, param: Param) -> str:
