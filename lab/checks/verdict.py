@@ -169,7 +169,7 @@ def _reached(goal: Goal, acted: Acted, off: Collection[str]) -> GoalFinding:
 
 def _producer(name: str) -> str:
     """The pattern without which a goal cannot be reached, "" if there is none."""
-    name = name.split("->")[-1]
+    name = name.rsplit("->", maxsplit=1)[-1]
     if name in STATES:
         return STATES[name]
     _, _, site = name.partition("@")

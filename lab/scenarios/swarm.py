@@ -2,7 +2,8 @@
 
 Few faults at a high rate find other mistakes than many at a low one, and the faults left out matter
 as much as those drawn: a fault that is always on hides mistakes that need its absence. So a seed
-first draws how broad it is, then each fault and policy by a coin of its own.
+first draws how broad it is, then each fault and policy by a coin of its own. Some seeds draw a
+bundle beside them (`bundles.py`), whose faults have to meet at one order.
 
 A draw is a function of the seed and the world alone, not of the load: fewer orders under the same
 seed meet the same faults. Nothing beyond the contract is ever drawn.
@@ -19,6 +20,7 @@ from lab.faults.table.kinds import KINDS
 from lab.faults.table.providers import DOWN, NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
 from lab.runtime.chance import KeyedChance
+from lab.scenarios.bundles import BUNDLES
 from lab.scenarios.scenario import REAL, SIMULATED
 
 CRASH: Final = "proc.crash"
@@ -120,6 +122,8 @@ SIMULATED_POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
 
 _POLICY_SHARE: Final = 0.15
 _SHUFFLED_SHARE: Final = 0.5
+_BUNDLE_SHARE: Final = 0.25
+_BUNDLE_EVERY: Final = (1, 2, 3, 5, 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +152,15 @@ def draw_swarm(seed: int, world: str) -> Swarm:
         for name, values in policies.items()
         if chance.u("swarm", name) < (_SHUFFLED_SHARE if name == "run.order" else _POLICY_SHARE)
     }
-    return Swarm(faults=tuple(pen.write(breadth) for pen in chosen), settings=settings)
+    faults = tuple(pen.write(breadth) for pen in chosen)
+    if chance.u("swarm", "bundle") >= _BUNDLE_SHARE:
+        return Swarm(faults=faults, settings=settings)
+    bundle = chance.choice(BUNDLES, "swarm", "bundle", "which")
+    orders = f"#every{chance.choice(_BUNDLE_EVERY, 'swarm', 'bundle', 'every')}"
+    return Swarm(
+        faults=(*faults, *bundle.write(orders, _SCALE[world])),
+        settings={**settings, **bundle.settings},
+    )
 
 
 def fault_names(world: str) -> tuple[str, ...]:
