@@ -208,6 +208,16 @@ CASES: Final = (
         ends={"CONFIRMED": 1},
     ),
     Directed(
+        what="an order expires, and its mail waits behind one whose failure is stored",
+        faults=(
+            "svc.error@mailer#1 first=1 status=500 stored=yes",
+            "svc.timeout@warehouse#1 first=1",
+        ),
+        happened=(buried("notification", "exhausted"), moved("PENDING", "EXPIRED")),
+        ends={"EXPIRED": 1},
+        policies={"orders.expiry_ms": 1_000},
+    ),
+    Directed(
         what="a stored failure of a charge is found out by asking, and the next intent is sent",
         faults=("svc.error@payment_gateway#1 first=1 status=500 stored=yes",),
         happened=(
