@@ -22,10 +22,12 @@ class Bundle:
         faults: as `--fault` takes them; `{}` stands for the chosen orders, lengths are those of
             virtual time.
         settings: as `--set` does, of both worlds.
+        in_virtual_time: more of them, where time is virtual.
     """
 
     faults: tuple[str, ...]
     settings: Mapping[str, object] = field(default_factory=dict)
+    in_virtual_time: Mapping[str, object] = field(default_factory=dict)
 
     def write(self, orders: str, scale: float) -> tuple[str, ...]:
         """The faults at these orders, such as `#every5`, with lengths of `scale` as much."""
@@ -34,6 +36,16 @@ class Bundle:
             for fault in self.faults
         )
 
+
+_LATE_CANCEL: Final = (
+    "client.cancel{} first=1 after=200ms..1500ms",
+    "svc.hang_after_effect@payment_gateway{} first=1",
+)
+"""The money was taken, and the customer cancels before anybody here knows of it."""
+
+_MANY_REFUSED: Final = {"validation.rejected_percent": 50, "payment.declined_percent": 50}
+_SHORT_TIERS: Final = {"retry.in_place": 1, "retry.tiers_ms": "300,800,1500"}
+"""So short that a fault is still there when the last of them is over."""
 
 BUNDLES: Final = (
     # A lost answer to a cancel.
@@ -103,11 +115,7 @@ BUNDLES: Final = (
         settings={"operator.redrives": 1, "retry.attempts_max": 2},
     ),
     Bundle(
-        faults=(
-            "client.cancel{} first=1 after=200ms..3000ms",
-            "svc.hang_after_effect@payment_gateway{} first=1",
-            "svc.refuse_refund{} first=1",
-        ),
+        faults=(*_LATE_CANCEL, "svc.refuse_refund{} first=1"),
         settings={"operator.redrives": 1},
     ),
     # A payment that nobody knows of, and a card that is declined when somebody asks again.
@@ -118,6 +126,47 @@ BUNDLES: Final = (
             "retry.attempts_max": 2,
             "payment.declined_percent": 50,
         },
+    ),
+    # Every retry topic: of mails about a rejected or declined order, of a refund, of a confirmation.
+    Bundle(
+        faults=(
+            "svc.error@mailer{} nth=2",
+            "svc.error@mailer{} nth=3",
+            "svc.error@mailer{} nth=4",
+        ),
+        settings=_MANY_REFUSED,
+        in_virtual_time=_SHORT_TIERS,
+    ),
+    Bundle(
+        faults=(
+            *_LATE_CANCEL,
+            "svc.error@payment_gateway{} nth=3",
+            "svc.error@payment_gateway{} nth=4",
+            "svc.error@payment_gateway{} nth=5",
+        ),
+        in_virtual_time=_SHORT_TIERS,
+    ),
+    Bundle(faults=("pg.serialization@orders{} first=4",), in_virtual_time=_SHORT_TIERS),
+    # Dead letters of every topic that a group reads, and back.
+    Bundle(
+        faults=("svc.error@mailer{} nth=2 status=400",),
+        settings={**_MANY_REFUSED, "operator.redrives": 1},
+    ),
+    # Garbage in the events that few orders have.
+    Bundle(
+        faults=("bus.poison@OrderRejected{}", "bus.poison@PaymentDeclined{}"),
+        settings=_MANY_REFUSED,
+    ),
+    Bundle(faults=(*_LATE_CANCEL, "bus.poison@RefundRequested{}")),
+    Bundle(faults=(*_LATE_CANCEL, "bus.poison@PaymentRefunded{}")),
+    Bundle(
+        faults=("svc.slow@warehouse{} first=1 by=1500ms", "bus.poison@OrderExpired{}"),
+        settings={"orders.expiry_ms": 400},
+    ),
+    # A client that gives up while its request is under way.
+    Bundle(
+        faults=("pg.slow@api{} rate=1 by=1300ms",),
+        in_virtual_time={"client.timeout_ms": 1_000},
     ),
     # A stop and a crash with one attempt left.
     Bundle(
@@ -135,7 +184,14 @@ BUNDLES: Final = (
         ),
         settings={"retry.attempts_max": 2},
     ),
-    # Publishes whose answer is lost, some of them appended and some not.
+    # Publishes whose answer is lost, some of them appended and some not; of a dead letter too.
+    Bundle(
+        faults=(
+            "svc.error@mailer{} first=1 status=400",
+            "bus.publish_unknown@dlq{} first=1",
+            "bus.publish_unknown@dlq{} nth=2 appended=no",
+        )
+    ),
     Bundle(
         faults=(
             "bus.publish_unknown{} first=1 appended=no",

@@ -99,7 +99,7 @@ POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "provider_key.query_after": (1, 3),
     "payment.key_mode": ("2xx-only",),
     "payment.declined_percent": (10, 50),
-    "validation.rejected_percent": (10,),
+    "validation.rejected_percent": (10, 50),
     "operator.redrives": (1, 2),
     "operator.discards": ("yes",),
     "orders.expiry_ms": (400, 3_000, 20_000),
@@ -111,7 +111,7 @@ SIMULATED_POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "run.order": ("shuffle",),
     "run.restart_ms": (100, 5_000),
     "retry.base_ms": (10, 500),
-    "retry.tiers_ms": ("1000", "2000,10000", "5000,30000,60000"),
+    "retry.tiers_ms": ("1000", "2000,10000", "300,800,1500", "5000,30000,60000"),
     # Shorter than one deadline of a third party it would promise nothing.
     "drain.grace_ms": (4_000, 20_000),
     "breaker.open_ms": (1_000, 20_000),
@@ -122,7 +122,7 @@ SIMULATED_POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
 
 _POLICY_SHARE: Final = 0.15
 _SHUFFLED_SHARE: Final = 0.5
-_BUNDLE_SHARE: Final = 0.25
+_BUNDLE_SHARE: Final = 1 / 3
 _BUNDLE_EVERY: Final = (1, 2, 3, 5, 10)
 
 
@@ -157,9 +157,10 @@ def draw_swarm(seed: int, world: str) -> Swarm:
         return Swarm(faults=faults, settings=settings)
     bundle = chance.choice(BUNDLES, "swarm", "bundle", "which")
     orders = f"#every{chance.choice(_BUNDLE_EVERY, 'swarm', 'bundle', 'every')}"
+    more = {} if world == REAL else bundle.in_virtual_time
     return Swarm(
         faults=(*faults, *bundle.write(orders, _SCALE[world])),
-        settings={**settings, **bundle.settings},
+        settings={**settings, **bundle.settings, **more},
     )
 
 
