@@ -38,7 +38,7 @@ class Bundle:
 
 
 _LATE_CANCEL: Final = (
-    "client.cancel{} first=1 after=200ms..1500ms",
+    "client.cancel{} first=1 after=900ms..1800ms",
     "svc.hang_after_effect@payment_gateway{} first=1",
 )
 """The money was taken, and the customer cancels before anybody here knows of it."""
@@ -127,7 +127,7 @@ BUNDLES: Final = (
             "payment.declined_percent": 50,
         },
     ),
-    # Every retry topic: of mails about a rejected or declined order, of a refund, of a confirmation.
+    # Every retry topic: of mails about rejected or declined orders, of a refund, of a confirmation.
     Bundle(
         faults=(
             "svc.error@mailer{} nth=2",
@@ -146,19 +146,43 @@ BUNDLES: Final = (
         ),
         in_virtual_time=_SHORT_TIERS,
     ),
-    Bundle(faults=("pg.serialization@orders{} first=4",), in_virtual_time=_SHORT_TIERS),
+    Bundle(
+        # The visits in between are those that park the event.
+        faults=(
+            "svc.error@warehouse{} first=3",
+            *(f"pg.serialization@orders{{}} nth={nth}" for nth in (2, 4, 6)),
+        ),
+        in_virtual_time=_SHORT_TIERS,
+    ),
     # Dead letters of every topic that a group reads, and back.
+    Bundle(
+        faults=("pg.serialization@orders{} nth=2",),
+        settings={"retry.attempts_max": 1, "operator.redrives": 1},
+    ),
     Bundle(
         faults=("svc.error@mailer{} nth=2 status=400",),
         settings={**_MANY_REFUSED, "operator.redrives": 1},
     ),
-    # Garbage in the events that few orders have.
+    # Garbage in the events that few orders have, or that few faults meet.
+    Bundle(
+        faults=(
+            "bus.poison@PaymentCaptured{}",
+            "client.cancel rate=0.5 after=20ms..200ms",
+            "bus.poison@OrderCancelled{}",
+        ),
+        settings={"operator.redrives": 1},
+    ),
     Bundle(
         faults=("bus.poison@OrderRejected{}", "bus.poison@PaymentDeclined{}"),
         settings=_MANY_REFUSED,
     ),
-    Bundle(faults=(*_LATE_CANCEL, "bus.poison@RefundRequested{}")),
-    Bundle(faults=(*_LATE_CANCEL, "bus.poison@PaymentRefunded{}")),
+    Bundle(
+        faults=(
+            *_LATE_CANCEL,
+            "bus.poison@RefundRequested{} rate=0.3",
+            "bus.poison@PaymentRefunded{}",
+        )
+    ),
     Bundle(
         faults=("svc.slow@warehouse{} first=1 by=1500ms", "bus.poison@OrderExpired{}"),
         settings={"orders.expiry_ms": 400},
@@ -199,4 +223,4 @@ BUNDLES: Final = (
         )
     ),
 )
-"""Each is drawn as often as the others."""
+"""Seeds that draw one take them in turn, so that chance leaves none out."""

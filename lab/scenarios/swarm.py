@@ -122,8 +122,9 @@ SIMULATED_POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
 
 _POLICY_SHARE: Final = 0.15
 _SHUFFLED_SHARE: Final = 0.5
-_BUNDLE_SHARE: Final = 1 / 3
-_BUNDLE_EVERY: Final = (1, 2, 3, 5, 10)
+_BUNDLE_SHARE: Final = 1 / 2
+BUNDLE_EVERY: Final = (1, 3, 5, 7)
+"""Whatever strikes every order opens breakers and limiters; whatever strikes few does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +156,8 @@ def draw_swarm(seed: int, world: str) -> Swarm:
     faults = tuple(pen.write(breadth) for pen in chosen)
     if chance.u("swarm", "bundle") >= _BUNDLE_SHARE:
         return Swarm(faults=faults, settings=settings)
-    bundle = chance.choice(BUNDLES, "swarm", "bundle", "which")
-    orders = f"#every{chance.choice(_BUNDLE_EVERY, 'swarm', 'bundle', 'every')}"
+    bundle = BUNDLES[seed % len(BUNDLES)]
+    orders = f"#every{chance.choice(BUNDLE_EVERY, 'swarm', 'bundle', 'every')}"
     more = {} if world == REAL else bundle.in_virtual_time
     return Swarm(
         faults=(*faults, *bundle.write(orders, _SCALE[world])),

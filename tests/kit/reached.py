@@ -39,7 +39,7 @@ REASONS: Final = ("exhausted", "permanent", "poison", "starts")
 
 UNREACHABLE: Final[Mapping[str, str]] = {
     "orders: dead letter, permanent": "its handler asks no third party, so nobody refuses for good",
-    "orders: stale": "the done row is committed with CONFIRMED, and asked for before a handler runs",
+    "orders: stale": "the done row is committed with CONFIRMED, and looked at before it runs",
 }
 """Names that no run within the contract reaches, each with its reason."""
 

@@ -149,7 +149,7 @@ def test_every_bundle_is_drawn_and_is_allowed_in_its_world(world: str) -> None:
     draws = [swarm.draw_swarm(seed, world) for seed in range(1, 1_001)]
 
     for bundle in BUNDLES:
-        whole = [bundle.write(f"#every{n}", scale) for n in (1, 2, 3, 5, 10)]
+        whole = [bundle.write(f"#every{n}", scale) for n in swarm.BUNDLE_EVERY]
         assert all(parse_fault(text) for text in whole[0])
         found = [draw for draw in draws if draw.faults[-len(whole[0]) :] in whole]
         assert found, bundle
