@@ -148,12 +148,10 @@ BUNDLES: Final = (
     ),
     Bundle(
         # The visits in between are those that park the event.
-        faults=(
-            "svc.error@warehouse{} first=3",
-            *(f"pg.serialization@orders{{}} nth={nth}" for nth in (2, 4, 6)),
-        ),
+        faults=tuple(f"pg.serialization@orders{{}} nth={nth}" for nth in (2, 4, 6)),
         in_virtual_time=_SHORT_TIERS,
     ),
+    Bundle(faults=("svc.error@warehouse{} first=3",), in_virtual_time=_SHORT_TIERS),
     # Dead letters of every topic that a group reads, and back.
     Bundle(
         faults=("pg.serialization@orders{} nth=2",),
