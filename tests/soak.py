@@ -1,12 +1,14 @@
 """Many seeds of the scenario `everything`: no promise broken, no error, everything reached.
 
-    python -m tests.soak --seeds 1-20000 --orders 20 --jobs 2
+    python -m tests.soak --seeds 1-20000 --orders 1-60 --jobs 2
 
-With `--catalogue N` the first N seeds of every other scenario come before them. Prints each run
-that broke a promise or raised, with the line that repeats it, then how many reached what there is
-to reach (`tests/kit/reached.py`): states, transitions, topics, tiers, reasons of dead letters,
-deeds of patterns, faults. Exit code 1 if a run is bad, or if something was reached less often than
-`--least` that can be reached.
+With `--orders A-B` each seed draws how many orders it has: few orders meet a fault alone, many meet
+each other. With `--catalogue N` the first N seeds of every other scenario come before them.
+
+Prints each run that broke a promise or raised, with the line that repeats it, then how many reached
+what there is to reach (`tests/kit/reached.py`): states, transitions, topics, tiers, reasons of dead
+letters, deeds of patterns, faults. Exit code 1 if a run is bad, or if something was reached less
+often than `--least` that can be reached.
 Not collected by pytest: it takes hours. A few seeds are in `tests/sim/test_swarm.py` and
 `tests/sim/test_reached.py`.
 """
@@ -23,6 +25,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Final
 
+from lab.runtime.chance import KeyedChance
 from lab.scenarios.loader import find_scenario, load_catalogue
 from lab.scenarios.run_options import RunOptions
 from lab.scenarios.scenario import Scenario
@@ -79,6 +82,12 @@ def run_seed(seed: int, orders: int | None, scenario: str = SCENARIO) -> Found:
     )
 
 
+def orders_of(seed: int, orders: str) -> int:
+    """How many orders a seed has: `orders` is a number, or the least and the most, as `1-60`."""
+    least, _, most = orders.partition("-")
+    return KeyedChance(seed).integer(int(least), int(most or least), "soak", "orders")
+
+
 @cache
 def _scenario(name: str) -> Scenario:
     return find_scenario(load_catalogue(), name)
@@ -88,6 +97,10 @@ def tell(line: str) -> None:
     """Print it at once: a soak takes hours, and its output goes to a file."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+Run = tuple[str, int, int | None]
+"""Scenario, seed, and how many orders; None: as many as the scenario has."""
 
 
 class Tally:
@@ -110,12 +123,13 @@ class Tally:
                 tell(f"{found.scenario}, seed {found.seed}: {promise}: {witness}")
             tell(f"  {found.reproduce}")
 
-    def failed(self, scenario: str, seed: int, why: str) -> None:
+    def failed(self, run: Run, why: str) -> None:
         """One run has raised, or did not come to its end."""
+        scenario, seed, orders = run
         self.bad += 1
         self.verdicts["ERROR"] += 1
         tell(f"{scenario}, seed {seed}: {why}")
-        tell(f"  lab run {scenario} --seed {seed}")
+        tell(f"  lab run {scenario} --seed {seed}" + (f" --orders {orders}" if orders else ""))
 
     def table(self) -> Iterator[str]:
         """How many runs reached what, and how many had drawn it or were to meet it."""
@@ -128,19 +142,15 @@ class Tally:
             yield f"{name.ljust(width)}  {self.reached[name]:>7,}  {asked:>7}{why}"
 
 
-Run = tuple[str, int, int | None]
-"""Scenario, seed, and how many orders."""
-
-
 def _keep(errors: dict[Run, str], run: Run, error: BaseException) -> None:
     errors[run] = f"{type(error).__name__}: {error}"
 
 
-def _runs(seeds: range, orders: int, catalogue: int) -> list[Run]:
+def _runs(seeds: range, orders: str, catalogue: int) -> list[Run]:
     """The runs of a soak, in their order."""
     others = [name for name in load_catalogue() if name != SCENARIO]
     runs: list[Run] = [(name, seed, None) for seed in range(1, catalogue + 1) for name in others]
-    return runs + [(SCENARIO, seed, orders) for seed in seeds]
+    return runs + [(SCENARIO, seed, orders_of(seed, orders)) for seed in seeds]
 
 
 def soak(runs: Sequence[Run], jobs: int) -> Tally:
@@ -160,11 +170,11 @@ def soak(runs: Sequence[Run], jobs: int) -> Tally:
             found = begun.pop(run)
             found.wait(HUNG_AFTER_S)
             if not found.ready():
-                tally.failed(scenario, seed, f"no end after {HUNG_AFTER_S} s")
+                tally.failed(run, f"no end after {HUNG_AFTER_S} s")
             elif found.successful():
                 tally.add(found.get())
             else:
-                tally.failed(scenario, seed, errors[run])
+                tally.failed(run, errors[run])
             if number % _LOOK_EVERY == 0:
                 took = time.perf_counter() - began
                 sys.stderr.write(f"until run {number:,} ({scenario} {seed}) in {took:,.0f} s\n")
@@ -175,7 +185,7 @@ def main() -> int:
     """Run the seeds over all cores."""
     asked = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     asked.add_argument("--seeds", default="1-20000", metavar="A-B")
-    asked.add_argument("--orders", type=int, default=20)
+    asked.add_argument("--orders", default="20", metavar="N|A-B")
     asked.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     asked.add_argument("--least", type=int, default=20, help="how often everything is reached")
     asked.add_argument("--catalogue", type=int, default=0, help="seeds of every other scenario")
