@@ -148,7 +148,12 @@ BUNDLES: Final = (
     ),
     Bundle(
         # The visits in between are those that park the event.
-        faults=tuple(f"pg.serialization@orders{{}} nth={nth}" for nth in (2, 4, 6)),
+        faults=tuple(f"pg.serialization@orders{{}} nth={nth}" for nth in (2, 5, 9)),
+        in_virtual_time=_SHORT_TIERS,
+    ),
+    Bundle(
+        faults=("pg.serialization@orders rate=0.5",),
+        settings={"retry.attempts_max": 9},
         in_virtual_time=_SHORT_TIERS,
     ),
     Bundle(faults=("svc.error@warehouse{} first=3",), in_virtual_time=_SHORT_TIERS),
