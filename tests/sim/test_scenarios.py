@@ -35,6 +35,8 @@ ABLATIONS = (
     ("postgres-outage", ("inbox",), (), {"effect-once"}),
     ("client-retries", ("http_idempotency",), (), {"idempotency-key"}),
     ("cancellation", ("compensation",), (), {"money-matches"}),
+    ("expiring", ("compensation",), (), {"money-matches"}),
+    ("expiring", ("provider_key",), (), {"no-double-charge", "money-matches"}),
     ("black-friday", ("load_shedding",), (), {"bounded"}),
     ("happy-path", ("key_lanes",), ("svc.error@mailer#every5 first=3",), {"per-key-order"}),
     (

@@ -7,7 +7,7 @@ from lab.checks.attempts import Attempts
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
 from lab.checks.jitter import Jitter
-from lab.checks.order_case import AckSeen, Again, Case, Owed, Turn, owed_of
+from lab.checks.order_case import Case, Owed, Turn, owed_of
 from lab.checks.process_life import Late
 from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
 from lab.history.calls import RetryingEntry
