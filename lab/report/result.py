@@ -68,7 +68,10 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of fault: how often it fired, and the first orders it hit."""
+    """One kind of fault: how often it fired, and the first orders it hit.
+
+    A kind that was asked for, by the scenario or by hand, and never fired has 0.
+    """
 
     name: str
     fired: int
@@ -130,6 +133,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One run.
 
     Attributes:
+        never_fired: faults that were asked for by hand and did not happen once, as written; with
+            one of them the verdict is UNKNOWN, unless only a pattern that is off could bring it
+            about.
         beyond_contract: faults and policies that the design does not promise to survive.
         notes: facts that a reader of the faults should know.
         without_faults: costs of the same load if nothing goes wrong; null if it was not run.
@@ -155,6 +161,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckResult, ...]
     not_exercised: tuple[str, ...]
     faults: tuple[Fault, ...]
+    never_fired: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     patterns: tuple[PatternUse, ...]
     goals: tuple[GoalResult, ...]
