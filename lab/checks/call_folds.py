@@ -88,10 +88,11 @@ class CallFolds:
             life.pauses.append((t_us, None))
         elif event == "resume":
             life.resume(t_us)
-        elif event in ("kill", "stopped", "aborted") and life.end_us is None:
-            life.end, life.end_us = event, t_us
+        elif event in ("kill", "exited", "stopped", "aborted") and life.end_us is None:
+            # To everybody else a process that ended by itself is one that was killed.
+            life.end, life.end_us = "kill" if event == "exited" else event, t_us
             self._ended.append(life)
-            if event == "kill":
+            if life.end == "kill":
                 group = group_of(life.name)
                 self.kills[group] = self.kills.get(group, 0) + 1
                 life.started_again.clear()

@@ -24,7 +24,7 @@ from lab.checks.promises.orders import (
     RefusedLeavesNothing,
 )
 from lab.checks.promises.positions import CommitPrefix, FencingHolds
-from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoLeak
+from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoCrash, NoLeak
 from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryLaw
 from lab.checks.promises.traces import TraceComplete
 
@@ -54,6 +54,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     Bounded,
     Deadline,
     GracefulShutdown,
+    NoCrash,
     NoLeak,
     Converges,
     Drains,

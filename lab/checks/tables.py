@@ -139,6 +139,9 @@ NO_ATTEMPT: Final = frozenset(
 )
 """Results of a handler's run that count as no attempt, or as a good one."""
 
+UNCLASSIFIED: Final = "Unclassified"
+"""Result of a handler's run that raised what has no class of its own."""
+
 NEVER_RETRIED: Final = frozenset({"Permanent", "TooLarge", "Poison"})
 THIRD_PARTIES: Final = frozenset({"warehouse", "antifraud", "payment_gateway", "mailer"})
 """Those that are called through a breaker; customers are read from our own store."""

@@ -83,6 +83,7 @@ CALLS: Final[Mapping[str, type[NamedTuple]]] = {
     "acted": calls.ActedEntry,
     "request.begin": calls.RequestBeginEntry,
     "request.end": calls.RequestEndEntry,
+    "failed": calls.FailedEntry,
     "stalled": calls.StalledEntry,
 }
 """The type of each kind of call."""

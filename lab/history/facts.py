@@ -218,7 +218,8 @@ class LifeEntry(NamedTuple):
     """Something happened to a process life.
 
     Attributes:
-        event: `start`, `kill`, `term`, `pause`, `resume`, `stopped` or `aborted`.
+        event: `start`, `kill`, `term`, `pause`, `resume`, `stopped`, `aborted`, or `exited`: it has
+            ended by itself.
     """
 
     kind: Literal["life"]

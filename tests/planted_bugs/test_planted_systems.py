@@ -54,7 +54,7 @@ QUIET: Final = (
 )
 """Promises about what does not happen in a run in which nothing goes wrong."""
 
-IDLE: Final = ("refused-leaves-nothing", "bounded", "no-leak", "drains")
+IDLE: Final = ("refused-leaves-nothing", "bounded", "no-crash", "no-leak", "drains")
 """Promises about something that is there although no order was ever accepted."""
 
 
