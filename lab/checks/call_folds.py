@@ -218,6 +218,8 @@ class CallFolds:
         if hint_us and result == "Throttled":
             until_us = t_us + hint_us
             life.hints[subject] = min(until_us, life.hints.get(subject, until_us))
+            case = self._book.case(subject)
+            case.asked_away_us = max(case.asked_away_us, until_us)
         if result in CALL_FAILED:
             life.unanswered += result == "Indeterminate"
             if provider in THIRD_PARTIES:

@@ -110,9 +110,12 @@ class KeyParking(Parking):
             pen=pen,
         )
 
-    async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
+    async def park(
+        self, delivery: Delivery, *, tier: int, delay_us: int, counts: bool = True
+    ) -> Settlement:
         _, now_us = await self._store.head(self._group, key_of(delivery.record))
-        row = row_of(delivery, attempts=delivery.attempt, not_before_us=now_us + delay_us)
+        attempts = delivery.attempt if counts else delivery.attempt - 1
+        row = row_of(delivery, attempts=attempts, not_before_us=now_us + delay_us)
         if not isinstance(delivery, HeadRun):
             return await self._lock(row, tier)
         if not await self._store.reschedule(row):
@@ -334,8 +337,10 @@ class PlainParking(Parking):
         """The link of the chain; see `KeyParking.link`."""
         return PlainTiers(inner, parking=self, wall=self._wall, again_us=again_us)
 
-    async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
-        return await self._send(delivery, delivery.attempt + 1, tier, delay_us)
+    async def park(
+        self, delivery: Delivery, *, tier: int, delay_us: int, counts: bool = True
+    ) -> Settlement:
+        return await self._send(delivery, delivery.attempt + counts, tier, delay_us)
 
     async def move(self, delivery: Delivery) -> Settlement:
         """To the retry path as it is: it is not running and must leave this process."""

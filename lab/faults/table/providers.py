@@ -8,13 +8,16 @@ from typing import Final
 from lab.faults.table.row import MOVERS, MS, PROVIDERS, FaultKind, Param, ParamType
 
 NOT_EXECUTED: Final = (401, 403, 409, 429)
+HINTED: Final = (409, 429, 503)
+"""Answers that may say when to come back: the header Retry-After means nothing with others."""
 _DOWN: Final = (500, 502, 503, 504)
 _STATUSES: Final = (400, *NOT_EXECUTED, *_DOWN)
 _PER_CALL: Final = "provider call"
+ERROR: Final = "svc.error"
 
 PROVIDERS_ROWS: Final = (
     FaultKind(
-        name="svc.error",
+        name=ERROR,
         summary="a third party answers with an error; nothing was done",
         per=_PER_CALL,
         sites=PROVIDERS,
@@ -37,7 +40,7 @@ PROVIDERS_ROWS: Final = (
                 name="after",
                 type=ParamType.LENGTH,
                 default=1_000 * MS,
-                meaning="when to come back: the hint of 401, 403, 409 and 429",
+                meaning="when to come back: the hint of 409 and 429, and of 503 if it is given",
             ),
         ),
     ),
