@@ -100,7 +100,6 @@ def test_a_limit_is_kept_whoever_calls_and_costs_no_attempt() -> None:
         ("svc.error@payment_gateway#5 first=1 status=409 after=24h", "PAYMENT_UNKNOWN", 1),
         ("svc.error@payment_gateway#5 first=1 status=503 after=24h", "PAYMENT_UNKNOWN", 1),
         ("svc.error@payment_gateway#5 first=1 status=429 after=9m", "CONFIRMED", 0),
-        ("svc.error@payment_gateway#5 first=9 status=429 after=2m", "PAYMENT_UNKNOWN", 1),
         ("svc.error@payment_gateway#5 first=3 status=503 after=1s", "CONFIRMED", 0),
         ("svc.error@warehouse#5 first=1 status=429 after=24h", "PENDING", 1),
         ("svc.error@mailer#5 first=1 status=429 after=24h", "CONFIRMED", 1),
@@ -120,7 +119,7 @@ def test_a_hint_is_kept_within_the_declared_time_and_not_waited_for_beyond(
 
 def test_what_waits_for_a_hint_holds_up_nothing_that_comes_behind_it() -> None:
     fault = "svc.error@payment_gateway#1-20 first=1 status=429 after=5m"
-    policies = {"bus.max_in_flight": 5, "bus.max_uncommitted": 10, "bus.partitions": 1}
+    policies = {"bus.max_uncommitted": 10, "bus.partitions": 1}
     result = run("happy-path", orders=100, faults=[fault], settings=policies)
 
     assert (result.verdict, result.why) == ("PASS", "")
