@@ -27,6 +27,8 @@ class Contract:
             failed within this time, and none succeeded.
         breaker_open_us: a dependency that is known to be down is left alone for so long.
         max_elapsed_us: a throttled event gives up after this.
+        redrives: how often an operator sends a dead event back. discards: those that are dead all
+            the same are given up for good.
         skew_us: by so much clocks may differ; a not-before may be missed by it.
         slack_us: an upper bound may be missed by it.
         linger_us: an order that has come to its end is judged so long after; longer than facts and
@@ -49,6 +51,8 @@ class Contract:
     breaker_calls_min: int
     breaker_open_us: int = 0
     max_elapsed_us: int = 600_000_000
+    redrives: int = 0
+    discards: bool = False
     requests: int = 100
     max_uncommitted: int = 2_000
     skew_us: int = 0

@@ -139,6 +139,9 @@ NO_ATTEMPT: Final = frozenset(
 )
 """Results of a handler's run that count as no attempt, or as a good one."""
 
+REDRIVES_MAX: Final = 3
+"""How often a dead event may be sent back."""
+
 UNCLASSIFIED: Final = "Unclassified"
 """Result of a handler's run that raised what has no class of its own."""
 

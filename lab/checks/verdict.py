@@ -39,6 +39,13 @@ SITES: Final[Mapping[str, str]] = {
 }
 """Crash points that exist only with a pattern, by how they begin."""
 
+NEEDS: Final[Mapping[str, str]] = {
+    "redis.evict": "dedupe",
+    "redis.early_expire": "dedupe",
+    "redis.slow": "dedupe",
+}
+"""Faults that strike only what a pattern does."""
+
 STATES: Final[Mapping[str, str]] = {
     "REFUND_PENDING": "compensation",
     "REFUNDED": "compensation",
@@ -183,7 +190,9 @@ def _producer(name: str) -> str:
     """The pattern without which a goal cannot be reached, "" if there is none."""
     if name in STATES:
         return STATES[name]
-    _, _, site = name.partition("@")
+    kind, _, site = name.partition("@")
+    if kind in NEEDS:
+        return NEEDS[kind]
     for begin, pattern in SITES.items():
         if site.startswith(begin):
             return pattern

@@ -1,7 +1,8 @@
 """Bugs about dead letters: changed on the way, told lies about, published nowhere, sent astray."""
 
 import json
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -226,3 +227,23 @@ def sent_back_as_new(letter: Letter, *, is_discard: bool) -> Outgoing:
     sent = to_record(letter, is_discard=is_discard)
     headers = tuple(pair for pair in sent.headers if pair[0] != "ce_time")
     return replace(sent, headers=(*headers, ("ce_time", b"2000-01-01T00:00:00.000000Z")))
+
+
+@BUGS.plant(
+    "dlq-complete", setup=REDRIVEN, off=("redrive",), witness="no operator has answered its letter"
+)
+def nobody_looks() -> None:
+    """There is a queue for dead letters, an alert for it, and nobody who reads either."""
+
+
+@BUGS.plant(
+    "dlq-complete",
+    "lab.wiring.policy.Switches.redrive.strong",
+    setup=REDRIVEN,
+    witness="no operator has answered its letter",
+)
+class ForgetsTheLastQueue(Redrive):
+    """The list of the queues that are looked into was written before the last group was."""
+
+    def __init__(self, *, queues: Sequence[str], **given: Any) -> None:
+        super().__init__(queues=[one for one in queues if "notification" not in one], **given)

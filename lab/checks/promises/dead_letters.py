@@ -6,7 +6,7 @@ Not here: whether giving up was lawful. That decides whether an order counts as 
 
 from lab.checks.check import Check
 from lab.checks.order_case import Case, Owed, owed_of
-from lab.checks.tables import CAUSES, TOPIC_OF, main_topic
+from lab.checks.tables import CAUSES, REDRIVES_MAX, TOPIC_OF, main_topic
 from lab.history.facts import AppendedEntry, OutcomeEntry
 
 
@@ -62,11 +62,12 @@ class DlqComplete(Check):
     """A dead event stands in its group's DLQ, once a death; one without attempts left is dead.
 
     An event that was sent back has an outcome of its own, or waits behind a dead head; a discarded
-    one waits no more.
+    one waits no more. Where an operator is declared, each letter is answered by the end: sent back
+    as often as was declared and may be, then discarded, if that was declared.
     """
 
     name = "dlq-complete"
-    sentence = "an event that is given up stands in its group's dead-letter queue, and is given up"
+    sentence = "an event that is given up stands in its group's dead-letter queue, and is answered"
 
     def judge(self, case: Case) -> None:
         over = set(case.attempts_over)
@@ -78,7 +79,7 @@ class DlqComplete(Check):
             for record in case.parked
             if record.topic.endswith(".dlq")
         ]
-        wrong = _unanswered(case)
+        wrong = _unanswered(case) or self._without_operator(case)
         if wrong:
             self.breaks(case, wrong)
             return
@@ -101,6 +102,18 @@ class DlqComplete(Check):
                 kind = case.event_type(event_id) or event_id
                 self.breaks(case, f"{group} goes on with {kind} beyond its attempts")
                 return
+
+    def _without_operator(self, case: Case) -> str:
+        """A dead event whose letter waits for an answer that was declared, in words; or ""."""
+        redrives, discards = min(self.contract.redrives, REDRIVES_MAX), self.contract.discards
+        for (group, event_id), redriven in case.dead.items():
+            owed = (group, event_id)
+            if owed in case.done or not (redriven < redrives or discards):
+                continue
+            if not any(owed_of(one) == owed and one.redrives > redriven for one in case.redriven):
+                kind = case.event_type(event_id) or event_id
+                return f"{kind} is dead in {group}, and no operator has answered its letter"
+        return ""
 
 
 def _group_of(parked: AppendedEntry) -> str:
