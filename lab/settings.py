@@ -118,6 +118,10 @@ class Settings:
                     f"{small} = {self.number(small)} must be below {large} = "
                     f"{self.number(large)}: {why}"
                 )
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        """Refuse lengths that leave no time for what has to happen within them."""
         tiers = sum(self.many_us("retry.tiers_ms")) // MS
         drain = self.number("run.drain_ms")
         if drain < tiers:

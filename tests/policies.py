@@ -23,7 +23,7 @@ from typing import Final
 
 from lab.runtime.chance import KeyedChance
 from lab.scenarios.run_options import RunOptions
-from lab.scenarios.swarm import draw_fault
+from lab.scenarios.swarm import draw_swarm
 from lab.settings import SIMULATED, SettingError, settings_for
 from lab.settings_table import SETTINGS, Setting
 from lab.wiring.outcome import make_result
@@ -87,7 +87,8 @@ def draw_policy(seed: int) -> dict[str, object]:
 
 def make_policy_spec(seed: int, *, under_fault: bool) -> RunSpec:
     """The run of a seed."""
-    faults = (draw_fault(seed, SIMULATED),) if under_fault else ()
+    drawn = draw_swarm(seed, SIMULATED).faults
+    faults = (KeyedChance(seed).choice(drawn, "policies", "fault"),) if under_fault else ()
     try:
         return _spec(seed, faults)
     except ValueError:

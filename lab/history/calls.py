@@ -500,23 +500,6 @@ class RedrivenEntry(NamedTuple):
     redrives: int
 
 
-class FailedEntry(NamedTuple):
-    """An exception came out where the order system expects none.
-
-    Attributes:
-        where: `request`, `delivery`, `subscription`, `relay`, `timer`, `program` (the begin or the
-            end of a process), or `task`: any other.
-        error: the name of its class.
-    """
-
-    kind: Literal["failed"]
-    t_us: int
-    process: str
-    subject: str
-    where: str
-    error: str
-
-
 class StalledEntry(NamedTuple):
     """A process has stood still until now, by its own watch; upper bounds leave that time out."""
 

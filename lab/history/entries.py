@@ -46,6 +46,7 @@ FACTS: Final[Mapping[str, type[NamedTuple]]] = {
     "fault_end": facts.FaultEndEntry,
     "phase": facts.PhaseEntry,
     "life": facts.LifeEntry,
+    "failed": facts.FailedEntry,
     "left": facts.LeftEntry,
     "order_truth": facts.OrderTruthEntry,
 }
@@ -83,7 +84,6 @@ CALLS: Final[Mapping[str, type[NamedTuple]]] = {
     "acted": calls.ActedEntry,
     "request.begin": calls.RequestBeginEntry,
     "request.end": calls.RequestEndEntry,
-    "failed": calls.FailedEntry,
     "stalled": calls.StalledEntry,
 }
 """The type of each kind of call."""

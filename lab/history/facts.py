@@ -229,6 +229,23 @@ class LifeEntry(NamedTuple):
     event: str
 
 
+class FailedEntry(NamedTuple):
+    """An exception came out where the order system expects none.
+
+    Attributes:
+        where: `request`, `delivery`, `subscription`, `relay`, `timer`, `program` (the begin or the
+            end of a process), or `task`: any other.
+        error: the name of its class.
+    """
+
+    kind: Literal["failed"]
+    t_us: int
+    process: str
+    subject: str
+    where: str
+    error: str
+
+
 class LeftEntry(NamedTuple):
     """A count of leftovers before phase `end`; rows and locks behind a dead head are left out.
 

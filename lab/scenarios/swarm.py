@@ -149,14 +149,6 @@ def draw_swarm(seed: int, world: str) -> Swarm:
     return Swarm(faults=tuple(pen.write(breadth) for pen in chosen), settings=settings)
 
 
-def draw_fault(seed: int, world: str) -> str:
-    """One fault of a seed, in any dose, as `--fault` takes it."""
-    chance = KeyedChance(seed)
-    name = chance.choice(fault_names(world), "swarm", "one fault")
-    breadth = chance.choice(BREADTHS, "swarm", "breadth")
-    return _Pen(chance, name, _SCALE[world]).write(breadth)
-
-
 def fault_names(world: str) -> tuple[str, ...]:
     """Names with a coin of their own: every kind, and every crash point, as `proc.crash@POINT`."""
     return tuple(_names(world))

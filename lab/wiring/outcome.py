@@ -135,18 +135,22 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         next=scenario.next,
         settings_profile=spec.settings.profile,
         settings=dict(spec.settings.values),
-        options={
-            "orders": spec.orders,
-            "rate": spec.rate,
-            "orders_from": spec.orders_from,
-            "speed": spec.options.speed,
-            "faults": [fault.text for fault in spec.faults],
-            "history": spec.options.history,
-        },
+        options=_options(spec),
         run_dir=None,
         kept=ran.kept,
         versions=Versions(lab=lab.__version__, python=platform.python_version()),
     )
+
+
+def _options(spec: RunSpec) -> dict[str, str | int | float | bool | list[str] | None]:
+    return {
+        "orders": spec.orders,
+        "rate": spec.rate,
+        "orders_from": spec.orders_from,
+        "speed": spec.options.speed,
+        "faults": [fault.text for fault in spec.faults],
+        "history": spec.options.history,
+    }
 
 
 def _times(ran: Ran) -> Times:

@@ -13,8 +13,8 @@ from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case
 from lab.checks.process_life import Ended, Overdue, ProcessLife, group_of
 from lab.checks.tables import DRAINED, UNCLASSIFIED
-from lab.history.calls import AdmittedEntry, DeliverEntry, FailedEntry
-from lab.history.facts import LifeEntry
+from lab.history.calls import AdmittedEntry, DeliverEntry
+from lab.history.facts import FailedEntry, LifeEntry
 
 _PLACES: Final[Mapping[str, str]] = {
     "request": "a request",

@@ -27,7 +27,7 @@ from lab.faults.remote.plan import RemotePlan
 from lab.history.pen import Pen
 from lab.observe.ecs import log_to_stderr
 from lab.observe.live import Live
-from lab.patterns.drain import ExitAtOnce, ShutdownReport
+from lab.patterns.drain import ExitAtOnce, Shutdown, ShutdownReport
 from lab.ports.clock import Clock
 from lab.providers.http_front import make_front
 from lab.providers.ledger_file import ledger_file
@@ -166,11 +166,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         _note_life(pen, "term")
         # Of a supervised process the second signal is one more fault, not a person's impatience.
         again = None if assignment.is_supervised else signals
-        try:
-            report = await _end(program, again, log)
-        except Exception as error:
-            note_unexpected(pen, {"exception": error, SPAWNED: PROGRAM})
-            raise
+        report = await _end(program, again, log)
         _note_life(pen, "aborted" if report.is_aborted else "stopped")
 
 
@@ -194,7 +190,7 @@ async def _end(program: Program, signals: "_Signals | None", log: logging.Logger
         logging.shutdown()
         os._exit(0)
     loop = asyncio.get_running_loop()
-    ending = loop.create_task(shutdown.on_signal())
+    ending = loop.create_task(_ended(shutdown, program.life.pen))
     again: list[asyncio.Task[ShutdownReport]] = []
     if signals is not None:
         signals.on_again(lambda: again.append(loop.create_task(shutdown.on_signal())))
@@ -213,6 +209,15 @@ async def _end(program: Program, signals: "_Signals | None", log: logging.Logger
     for task in again:
         await task
     return report
+
+
+async def _ended(shutdown: Shutdown, pen: Pen) -> ShutdownReport:
+    """The report of a shutdown; an error of it is written down."""
+    try:
+        return await shutdown.on_signal()
+    except Exception as error:
+        note_unexpected(pen, {"exception": error, SPAWNED: PROGRAM})
+        raise
 
 
 async def _be_third_parties(assignment: Assignment, log: logging.Logger) -> None:
