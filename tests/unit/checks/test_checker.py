@@ -69,7 +69,7 @@ def test_the_tables_of_the_checks_agree_with_the_domain() -> None:
 
 def _facts_last(entries: Sequence[Entry]) -> list[Entry]:
     """As in the real world: facts are gathered from the servers when the run has ended."""
-    gathered = FACTS.keys() - {"phase", "life", "left"}
+    gathered = FACTS.keys() - {"phase", "life", "failed", "left"}
     late = [entry for entry in entries if kind_of(entry) in gathered]
     calls = [entry for entry in entries if kind_of(entry) not in gathered]
     return [*calls[:-1], *late, calls[-1]]
