@@ -16,7 +16,7 @@ from typing import Final
 
 from lab.faults.table.crash_points import ANY, CRASH_POINTS, MID_DRAIN
 from lab.faults.table.kinds import KINDS
-from lab.faults.table.providers import ERROR, HINTED, NOT_EXECUTED
+from lab.faults.table.providers import DEFAULT_STATUS, ERROR, HINTED, NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
 from lab.runtime.chance import KeyedChance
 from lab.scenarios.scenario import REAL, SIMULATED
@@ -245,7 +245,7 @@ class _Pen:
                 given[param.name] = self._value(param)
         if given.get("stored") == "yes" and given.get("status", "") in map(str, NOT_EXECUTED):
             del given["stored"]
-        if self._kind.name == ERROR and int(given.get("status", 0)) not in HINTED:
+        if self._kind.name == ERROR and int(given.get("status", DEFAULT_STATUS)) not in HINTED:
             given.pop("after", None)
         return [f"{name}={value}" for name, value in given.items()]
 

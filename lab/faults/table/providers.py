@@ -14,6 +14,8 @@ _DOWN: Final = (500, 502, 503, 504)
 _STATUSES: Final = (400, *NOT_EXECUTED, *_DOWN)
 _PER_CALL: Final = "provider call"
 ERROR: Final = "svc.error"
+DEFAULT_STATUS: Final = 503
+"""A 503 carries a hint only if it was asked to."""
 
 PROVIDERS_ROWS: Final = (
     FaultKind(
@@ -25,7 +27,7 @@ PROVIDERS_ROWS: Final = (
             Param(
                 name="status",
                 type=ParamType.NUMBER,
-                default=503,
+                default=DEFAULT_STATUS,
                 meaning="HTTP status of the answer",
                 choices=_STATUSES,
             ),

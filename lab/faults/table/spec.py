@@ -25,7 +25,7 @@ from typing import Final
 
 from lab.did_you_mean import did_you_mean
 from lab.faults.table.kinds import KINDS
-from lab.faults.table.providers import ERROR, HINTED, NOT_EXECUTED
+from lab.faults.table.providers import DEFAULT_STATUS, ERROR, HINTED, NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
 
 Value = int | str | tuple[int, int]
@@ -38,7 +38,6 @@ _LENGTH: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(us|ms|s|m|h)")
 _UNITS_US: Final = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _COUNT: Final = re.compile(r"[1-9]\d{0,8}")
 _COMMON: Final = ("rate", "nth", "first", "every", "at", "for", "max")
-_OVERLOADED: Final = 503
 _COUNTING: Final = ("nth", "first", "every")
 
 
@@ -210,7 +209,7 @@ class _Reader:
             return
         status = params["status"]
         if "after" not in self._given:
-            params["after"] = 0 if status == _OVERLOADED else params["after"]
+            params["after"] = 0 if status == DEFAULT_STATUS else params["after"]
         elif status not in HINTED:
             known = ", ".join(map(str, HINTED))
             raise self._refuse(
