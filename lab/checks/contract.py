@@ -29,6 +29,7 @@ class Contract:
         max_elapsed_us: a throttled event gives up after this.
         redrives: how often an operator sends a dead event back. discards: those that are dead all
             the same are given up for good.
+        late_us: a retry that is due for longer must not wait behind others; see `outrun_max`.
         skew_us: by so much clocks may differ; a not-before may be missed by it.
         slack_us: an upper bound may be missed by it.
         linger_us: an order that has come to its end is judged so long after; longer than facts and
@@ -53,8 +54,18 @@ class Contract:
     max_elapsed_us: int = 600_000_000
     redrives: int = 0
     discards: bool = False
+    late_us: int = 15_000_000
     requests: int = 100
     max_uncommitted: int = 2_000
     skew_us: int = 0
     slack_us: int = 1_000
     linger_us: int = 60_000_000
+
+    @property
+    def outrun_max(self) -> int:
+        """So many more records of main topics than retries may come to their end before a due one.
+
+        Those that the process had in hand when the retry became due, and those that it fetched
+        before the retry had its turn.
+        """
+        return 2 * self.max_in_flight

@@ -11,7 +11,11 @@ from typing import Literal, NamedTuple
 
 
 class RowEntry(NamedTuple):
-    """A version of an order's row, and the event that is owed for it."""
+    """A version of an order's row, and the event that is owed for it.
+
+    Attributes:
+        buyer: whose order it is, as in `lab.history.contents`.
+    """
 
     kind: Literal["row"]
     t_us: int
@@ -23,6 +27,7 @@ class RowEntry(NamedTuple):
     event_type: str
     currency: str
     amount_cents: int
+    buyer: str
 
 
 class OutcomeEntry(NamedTuple):
@@ -117,6 +122,8 @@ class AppendedEntry(NamedTuple):
         digest: short hash of key, value and the event's own headers (`ce_*`, content-type).
         traceparent: the event's place in its order's trace; cause_id: what led to it. Each is "" in
             a record that has no such header.
+        amount_cents, currency, buyer, items, order_id, charge_key: what its value tells; see
+            `lab.history.contents`. Records of retry topics and dead-letter queues are not read.
     """
 
     kind: Literal["appended"]
@@ -132,6 +139,12 @@ class AppendedEntry(NamedTuple):
     attempt: int
     traceparent: str
     cause_id: str
+    amount_cents: int
+    currency: str
+    buyer: str
+    items: str
+    order_id: str
+    charge_key: str
 
 
 class CommittedEntry(NamedTuple):

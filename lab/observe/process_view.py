@@ -111,7 +111,7 @@ class ProcessView:
     # ---- the client, and the API
 
     def _http_begin(self, entry: Any) -> None:
-        _, t_us, _, subject, op, key, _, send = entry
+        _, t_us, _, subject, op, key, _, send, *_ = entry
         trace = self._traces.of(subject)
         if not trace:
             return
@@ -134,7 +134,7 @@ class ProcessView:
         }
 
     def _http_end(self, entry: Any) -> None:
-        _, t_us, _, subject, op, _, _, send, status, problem, _ = entry
+        _, t_us, _, subject, op, _, _, send, status, problem, *_ = entry
         told: Attributes = {"http.response.status_code": status} if status else {}
         if problem:
             told["lab.problem"] = problem

@@ -8,10 +8,11 @@ from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.bus.loop.intake import Intake
 from lab.domain.events import Payload
 from lab.patterns.drain import Drain
+from lab.patterns.key_lanes import KeyLanes
 from lab.patterns.load_shedding import LoadShedding
 from lab.patterns.outbox import Relay, _Lane
 from lab.patterns.timeout import NEVER_US
-from lab.ports.bus import Listener, StopReport
+from lab.ports.bus import Delivery, Listener, Settlement, StopReport
 from lab.ports.dedupe import Claim
 from lab.ports.service import Context
 from lab.ports.store import Unit
@@ -39,6 +40,15 @@ THROTTLED_SHUTDOWN: Final = Setup(
     orders=250,
     rate=30,
     faults=("svc.error@payment_gateway#every10 first=1 status=429 after=60s",),
+)
+SHUTDOWN_WITHOUT_REDIS: Final = Setup(
+    orders=1,
+    faults=(
+        "bus.duplicate@validation first=1",
+        "redis.down at=10ms for=60s",
+        "proc.term@validation at=300ms",
+    ),
+    settings=(("dedupe.when_down", "closed"),),
 )
 CROWD: Final = Setup(scenario="black-friday", orders=None)
 CANCELS: Final = Setup(faults=("client.cancel#7 first=1 after=2s",))
@@ -181,6 +191,19 @@ class LeavesBeforeItEnds(DeliveryLoop):
         self._tear_down()
         await self._consumer.leave()
         return StopReport()
+
+
+@BUGS.plant(
+    "graceful-shutdown",
+    "lab.patterns.key_lanes.KeyLanes",
+    setup=SHUTDOWN_WITHOUT_REDIS,
+    witness="were started again",
+)
+class AsksBeforeItLeaves(KeyLanes):
+    """What a stop cannot move because it is done goes through the chain, which waits for Redis."""
+
+    async def _follow(self, delivery: Delivery) -> Settlement:
+        return await self(delivery)
 
 
 # ---- no-leak

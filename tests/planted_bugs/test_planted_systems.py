@@ -17,6 +17,7 @@ from lab.report.result import Result
 from lab.settings import SIMULATED, settings_for
 from lab.wiring.judging import contract_of
 from tests.planted_bugs import (
+    asked,
     dead_letters,
     delivery,
     liveness,
@@ -25,6 +26,7 @@ from tests.planted_bugs import (
     positions,
     processes,
     retries,
+    topics,
     traces,
 )
 from tests.planted_bugs.planting import NAMED, Bug, Setup, failed, run_with, run_without
@@ -32,8 +34,10 @@ from tests.planted_bugs.planting import NAMED, Bug, Setup, failed, run_with, run
 BUGS: Final[tuple[Bug, ...]] = (
     *money.BUGS,
     *orders.BUGS,
+    *asked.BUGS,
     *delivery.BUGS,
     *traces.BUGS,
+    *topics.BUGS,
     *positions.BUGS,
     *dead_letters.BUGS,
     *retries.BUGS,
@@ -42,19 +46,30 @@ BUGS: Final[tuple[Bug, ...]] = (
 )
 
 QUIET: Final = (
+    "cancel-granted",
     "refused-leaves-nothing",
+    "refused-for-a-reason",
     "idempotency-key",
     "dedupe-sound",
     "dlq-sound",
     "dlq-complete",
     "retry-law",
+    "retry-in-time",
     "retry-budget",
     "breaker-law",
     "graceful-shutdown",
 )
 """Promises about what does not happen in a run in which nothing goes wrong."""
 
-IDLE: Final = ("refused-leaves-nothing", "bounded", "no-crash", "no-leak", "drains")
+IDLE: Final = (
+    "refused-leaves-nothing",
+    "refused-for-a-reason",
+    "one-owner",
+    "bounded",
+    "no-crash",
+    "no-leak",
+    "drains",
+)
 """Promises about something that is there although no order was ever accepted."""
 
 

@@ -28,6 +28,7 @@ ABLATIONS = (
     ("dlq-redrive", ("redrive",), (), {"dlq-complete"}),
     ("slow-third-party", ("timeout",), (), {"deadline"}),
     ("flapping-gateway", ("breaker",), (), {"breaker-law"}),
+    ("retry-backlog", ("retry",), (), {"converges"}),
     ("crash-loop", ("poison_guard",), (), {"converges", "drains", "no-leak"}),
     ("rebalance-storm", ("fencing",), (), {"fenced"}),
     ("broker-outage", ("outbox",), (), {"no-lost-event", "outbox-atomic", "converges"}),

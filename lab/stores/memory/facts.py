@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from lab.domain.envelope import H_SUBJECT, text_header
 from lab.domain.order import Order, OrderState
+from lab.history.contents import buyer_of
 from lab.history.recorder import Write
 from lab.ports.key_retry import WaitingRow
 from lab.ports.store import HttpKeyRow, IntentChange, OutcomeRow, Revenue, Unit
@@ -38,6 +39,7 @@ class Facts:
                 "" if event is None else event.type,
                 order.currency,
                 order.amount_cents,
+                buyer_of(order.customer_id, order.country),
             )
         )
 

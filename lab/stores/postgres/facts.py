@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from lab.history.contents import buyer_of
 from lab.history.entries import Entry
 
 _WITNESS: Final = "store"
@@ -17,7 +18,8 @@ _FACTS: Final = """
 select f.number, f.at_us, f.kind, f.subject, f.fields::text
 from (
     select v.number, v.at_us, 'row' as kind, o.lab_subject as subject, jsonb_build_array(
-        v.version, v.state, v.event_id, v.event_type, o.currency, o.amount_cents) as fields
+        v.version, v.state, v.event_id, v.event_type, o.currency, o.amount_cents,
+        o.customer_id, o.country) as fields
     from order_versions v join orders o on o.id = v.order_id
     union all
     select number, at_us, kind, subject, fields from facts
@@ -59,7 +61,11 @@ async def gather_facts(connection: Any, *, epoch_us: int = 0) -> AsyncIterator[E
     """
     async with connection.transaction(readonly=True):
         async for row in connection.cursor(_FACTS, prefetch=2_000):
-            yield (row[2], row[1] - epoch_us, _WITNESS, row[3], *_rows_of(row[4]))
+            fields = _rows_of(row[4])
+            if row[2] == "row":
+                *fields, customer_id, country = fields
+                fields.append(buyer_of(customer_id, country))
+            yield (row[2], row[1] - epoch_us, _WITNESS, row[3], *fields)
 
 
 async def count_left(connection: Any) -> Mapping[str, int]:
