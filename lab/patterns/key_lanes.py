@@ -148,23 +148,16 @@ class KeyParking(Parking):
     async def alarm(self, head: WaitingRow, tier: int) -> Settlement:
         """Publish an alarm for a head; only then may the record that stood for it be settled."""
         record = head.record
-        await self._publisher.publish(
-            (
-                Outgoing(
-                    retry_topic(record.topic, self._group, tier),
-                    record.key,
-                    record.value,
-                    parked_headers(
-                        record,
-                        group=self._group,
-                        attempt=head.attempts + 1,
-                        not_before_us=head.not_before_us,
-                        first_failure_us=head.first_failure_us,
-                        redrives=head.redrives,
-                    ),
-                ),
-            )
+        headers = parked_headers(
+            record,
+            group=self._group,
+            attempt=head.attempts + 1,
+            not_before_us=head.not_before_us,
+            first_failure_us=head.first_failure_us,
+            redrives=head.redrives,
         )
+        topic = retry_topic(record.topic, self._group, tier)
+        await self._publisher.publish((Outgoing(topic, record.key, record.value, headers),))
         return PARKED
 
     async def see_to_alarm(self, record: Record) -> WaitingRow | None:
