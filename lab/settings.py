@@ -21,6 +21,10 @@ MS: Final = 1_000
 _BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
 
 
+_RECOVERY: Final = ("bus.session_ms", "run.restart_ms", "breaker.open_ms", "bus.commit_after_ms")
+"""These may have to pass one after the other until a process that died is replaced."""
+
+
 class SettingError(ValueError):
     """A policy has an unknown name or a senseless value; the message says which and why."""
 
@@ -76,8 +80,9 @@ class Settings:
         """Refuse policies that contradict each other.
 
         Raises:
-            SettingError: a handler may outlive its lease or session, a drain its rebalance, or the
-                run ends before the retry topics have had their turn.
+            SettingError: a handler may outlive its lease or session, a drain its rebalance, a third
+                party answers too late by rule, or the run ends before the retry topics have had
+                their turn.
         """
         order = (
             (
@@ -102,6 +107,10 @@ class Settings:
                 "dedupe.window_ms",
                 "a redelivery would come after it was forgotten",
             ),
+            *(
+                (latency, "timeout.provider_ms", "most calls would go without an answer, for ever")
+                for latency in ("validation.latency_ms", "payment.latency_ms", "mailer.latency_ms")
+            ),
         )
         for small, large, why in order:
             if self.number(small) >= self.number(large):
@@ -109,11 +118,33 @@ class Settings:
                     f"{small} = {self.number(small)} must be below {large} = "
                     f"{self.number(large)}: {why}"
                 )
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        """Refuse lengths that leave no time for what has to happen within them."""
         tiers = sum(self.many_us("retry.tiers_ms")) // MS
-        if self.number("run.drain_ms") < tiers:
+        drain = self.number("run.drain_ms")
+        if drain < tiers:
             raise SettingError(
-                f"run.drain_ms = {self.number('run.drain_ms')} is shorter than the retry topics "
-                f"together ({tiers} ms): raise run.drain_ms or lower retry.tiers_ms"
+                f"run.drain_ms = {drain} is shorter than the retry topics together ({tiers} ms): "
+                "raise run.drain_ms or lower retry.tiers_ms"
+            )
+        recovery = {name: self.number(name) for name in _RECOVERY}
+        longest = max(recovery, key=lambda name: recovery[name])
+        needed = tiers + sum(recovery.values())
+        if drain < needed:
+            raise SettingError(
+                f"run.drain_ms = {drain} is shorter than retry.tiers_ms, {', '.join(_RECOVERY)} "
+                f"together ({needed} ms): the run would end before the last fault is got over; "
+                f"raise run.drain_ms or lower {longest} = {recovery[longest]}"
+            )
+        key_min = tiers + drain + self.number("retry.max_elapsed_ms")
+        if self.number("provider_key.lifetime_ms") < key_min:
+            raise SettingError(
+                f"provider_key.lifetime_ms = {self.number('provider_key.lifetime_ms')} is shorter "
+                f"than retry.tiers_ms, retry.max_elapsed_ms and run.drain_ms together ({key_min} "
+                "ms): a provider would forget a key that is still tried under, and do it again; "
+                "raise provider_key.lifetime_ms"
             )
 
 

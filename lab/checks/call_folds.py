@@ -91,10 +91,11 @@ class CallFolds:
             life.pauses.append((t_us, None))
         elif event == "resume":
             life.resume(t_us)
-        elif event in ("kill", "stopped", "aborted") and life.end_us is None:
-            life.end, life.end_us = event, t_us
+        elif event in ("kill", "exited", "stopped", "aborted") and life.end_us is None:
+            # To everybody else a process that ended by itself is one that was killed.
+            life.end, life.end_us = "kill" if event == "exited" else event, t_us
             self._ended.append(life)
-            if event == "kill":
+            if life.end == "kill":
                 group = group_of(life.name)
                 self.kills[group] = self.kills.get(group, 0) + 1
                 life.started_again.clear()
@@ -254,6 +255,8 @@ class CallFolds:
             if result == "Throttled":
                 until_us = t_us + hint_us
                 life.hints[subject] = min(until_us, life.hints.get(subject, until_us))
+                case = self._book.case(subject)
+                case.asked_away_us = max(case.asked_away_us, until_us)
         if result in CALL_FAILED:
             life.failed[subject] = (*life.failed.get(subject, ()), provider)
             life.unanswered += result == "Indeterminate"

@@ -32,6 +32,8 @@ class Contract:
         max_elapsed_us: a throttled event gives up after this.
         lease_us: how long a claim lasts at least.
         expiry_us: an order that is not paid so long after its creation expires.
+        redrives: how often an operator sends a dead event back. discards: those that are dead all
+            the same are given up for good.
         late_us: a retry that is due for longer must not wait behind others; see `outrun_max`.
         skew_us: by so much clocks may differ; a not-before may be missed by it.
         slack_us: an upper bound may be missed by it.
@@ -60,6 +62,8 @@ class Contract:
     lease_us: int = 30_000_000
     expiry_us: int = 86_400_000_000
     max_elapsed_us: int = 600_000_000
+    redrives: int = 0
+    discards: bool = False
     late_us: int = 15_000_000
     requests: int = 100
     max_uncommitted: int = 2_000

@@ -166,6 +166,7 @@ class Case:
         started_again: handler runs of attempt 2 and later, and of events that were sent back.
         attempts_over: deliveries with an attempt beyond the declared maximum.
         failures: handler runs that did not end well. turns: see `Turn`.
+        asked_away_us: until when third parties asked to stay away, at the latest.
         died: commits whose process was killed before it saw the answer.
         first: see `root`, of a case that was packed.
         has_ended: the run is over, so that nothing more is to be expected.
@@ -201,6 +202,7 @@ class Case:
     started_again: tuple[HandleBeginEntry, ...] = ()
     attempts_over: tuple[Owed, ...] = ()
     failures: tuple[HandleEndEntry, ...] = ()
+    asked_away_us: int = 0
     retrying: tuple[RetryingEntry, ...] = ()
     again: tuple[Again, ...] = ()
     turns: tuple[Turn, ...] = ()

@@ -28,7 +28,7 @@ from lab.checks.promises.orders import (
     RefusedLeavesNothing,
 )
 from lab.checks.promises.positions import CommitForward, CommitPrefix, FencingHolds, OneOwner
-from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoLeak
+from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoCrash, NoLeak
 from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryInTime, RetryLaw
 from lab.checks.promises.topics import HandlerInput, LogSound
 from lab.checks.promises.traces import TraceComplete
@@ -71,6 +71,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     Bounded,
     Deadline,
     GracefulShutdown,
+    NoCrash,
     NoLeak,
     Converges,
     Drains,

@@ -314,7 +314,7 @@ class Acted:
                 firings.orders[entry.subject] = None
 
     def _life_event(self, entry: LifeEntry) -> None:
-        if entry.event == "kill":
+        if entry.event in ("kill", "exited"):
             insort(self._kills.setdefault(group_of(entry.process), []), entry.t_us)
         elif entry.event == "resume":
             self._calm(entry.t_us)

@@ -176,6 +176,11 @@ NO_ATTEMPT: Final = frozenset(
 
 UNCLASSIFIED_MAX: Final = 3
 """Attempts at most of an event whose handler fails in a way that no class of errors fits."""
+REDRIVES_MAX: Final = 3
+"""How often a dead event may be sent back."""
+
+UNCLASSIFIED: Final = "Unclassified"
+"""Result of a handler's run that raised what has no class of its own."""
 
 NEVER_RETRIED: Final = frozenset({"Permanent", "TooLarge", "Poison"})
 THIRD_PARTIES: Final = frozenset({"warehouse", "antifraud", "payment_gateway", "mailer"})

@@ -1,9 +1,10 @@
 """The verdict on a run, made of its findings, its goals and its limiter.
 
-FAIL if a promise was broken. Else UNKNOWN if the run proves nothing: a goal was not reached, a
-promise that the scenario is about was not exercised, or a limiter tripped without being the goal.
-Else PASS. A goal that only a switched-off part can reach is "not applicable", never UNKNOWN. Not
-here: the findings (`check`), and the numbers that goals are about (`run_numbers`).
+FAIL if a promise was broken. Else UNKNOWN if the run proves nothing: a fault that was asked for
+never fired, a goal was not reached, a promise that the scenario is about was not exercised, or a
+limiter tripped without being the goal. Else PASS. A goal or a fault that only a switched-off part
+can reach is "not applicable", never UNKNOWN. Not here: the findings (`check`), the numbers that
+goals are about (`run_numbers`), and whether a fault fired (`lab.faults.plan.asked`).
 """
 
 import math
@@ -38,6 +39,13 @@ SITES: Final[Mapping[str, str]] = {
     "shutdown.": "drain",
 }
 """Crash points that exist only with a pattern, by how they begin."""
+
+NEEDS: Final[Mapping[str, str]] = {
+    "redis.evict": "dedupe",
+    "redis.early_expire": "dedupe",
+    "redis.slow": "dedupe",
+}
+"""Faults that strike only what a pattern does."""
 
 STATES: Final[Mapping[str, str]] = {
     "REFUND_PENDING": "compensation",
@@ -112,6 +120,7 @@ def judge_run(
     goals: Sequence[Goal],
     listed: Collection[str],
     off: Collection[str],
+    never_fired: Sequence[str] = (),
 ) -> RunVerdict:
     """The verdict on a run that has come to its end.
 
@@ -121,6 +130,7 @@ def judge_run(
         goals: of the scenario.
         listed: promises that the scenario is about.
         off: patterns that were switched off.
+        never_fired: faults that the caller asked for and that did not happen once, as written.
     """
     reached = tuple(_reached(goal, acted, off) for goal in goals)
     failed = [finding for finding in findings if finding.verdict is Verdict.FAIL]
@@ -128,9 +138,18 @@ def judge_run(
         names = ", ".join(finding.name for finding in failed)
         verdict, why = Verdict.FAIL, f"{times(len(failed), 'promise')} broken: {names}"
     else:
-        why = _unproven(findings, acted, reached, listed, off)
+        why = _unfired(never_fired, off) or _unproven(findings, acted, reached, listed, off)
         verdict = Verdict.UNKNOWN if why else Verdict.PASS
     return RunVerdict(verdict=verdict, why=why, goals=reached)
+
+
+def _unfired(faults: Sequence[str], off: Collection[str]) -> str:
+    """Why a run proves nothing about the faults that it was made for; "" if each has happened."""
+    missed = [fault for fault in faults if _producer(fault.split()[0]) not in off]
+    if not missed:
+        return ""
+    what = "a fault that was" if len(missed) == 1 else "faults that were"
+    return f"{what} asked for never fired: {'; '.join(missed)}"
 
 
 def _unproven(
@@ -173,7 +192,9 @@ def _producer(name: str) -> str:
     name = name.rsplit("->", maxsplit=1)[-1]
     if name in STATES:
         return STATES[name]
-    _, _, site = name.partition("@")
+    kind, _, site = name.partition("@")
+    if kind in NEEDS:
+        return NEEDS[kind]
     for begin, pattern in SITES.items():
         if site.startswith(begin):
             return pattern

@@ -36,6 +36,8 @@ def lines_of(result: Result) -> Iterable[tuple[str, str]]:
         yield "Reached", "; ".join(reached)
     if senseless:
         yield "No goal", f"{'; '.join(senseless)}: only a part that is off could reach it"
+    if result.never_fired:
+        yield "Never fired", "; ".join(result.never_fired)
     if result.why:
         yield "Why", result.why
     for note in result.notes:
@@ -160,7 +162,11 @@ def _to_the_end(metrics: Mapping[str, float]) -> str:
 def _recovery(result: Result) -> str:
     """How long it took until the last order that a fault could have hit was at its end."""
     ms = result.metrics.get("recovery_ms", 0)
-    return f"   recovered {length(ms)} after the last fault" if result.faults and ms else ""
+    return (
+        f"   recovered {length(ms)} after the last fault"
+        if ms and any(fault.fired for fault in result.faults)
+        else ""
+    )
 
 
 def length(ms: float) -> str:

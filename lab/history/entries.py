@@ -47,6 +47,7 @@ FACTS: Final[Mapping[str, type[NamedTuple]]] = {
     "fault_end": facts.FaultEndEntry,
     "phase": facts.PhaseEntry,
     "life": facts.LifeEntry,
+    "failed": facts.FailedEntry,
     "left": facts.LeftEntry,
     "order_truth": facts.OrderTruthEntry,
 }

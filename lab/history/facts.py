@@ -255,7 +255,8 @@ class LifeEntry(NamedTuple):
     """Something happened to a process life.
 
     Attributes:
-        event: `start`, `kill`, `term`, `pause`, `resume`, `stopped` or `aborted`.
+        event: `start`, `kill`, `term`, `pause`, `resume`, `stopped`, `aborted`, or `exited`: it has
+            ended by itself.
     """
 
     kind: Literal["life"]
@@ -263,6 +264,23 @@ class LifeEntry(NamedTuple):
     process: str
     subject: str
     event: str
+
+
+class FailedEntry(NamedTuple):
+    """An exception came out where the order system expects none.
+
+    Attributes:
+        where: `request`, `delivery`, `subscription`, `relay`, `timer`, `program` (the begin or the
+            end of a process), or `task`: any other.
+        error: the name of its class.
+    """
+
+    kind: Literal["failed"]
+    t_us: int
+    process: str
+    subject: str
+    where: str
+    error: str
 
 
 class LeftEntry(NamedTuple):

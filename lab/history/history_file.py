@@ -43,6 +43,7 @@ _OF_THE_RUN: Final = frozenset(
         "paused",
         "breaker",
         "drained",
+        "failed",
         "stalled",
     }
 )

@@ -17,6 +17,7 @@ STALL_US: Final = 1_000_000
 _LIFE: Final[Mapping[str, tuple[Level, Outcome, str]]] = {
     "start": ("info", "success", "the process starts"),
     "kill": ("error", "failure", "the process was killed"),
+    "exited": ("error", "failure", "the process has ended by itself"),
     "term": ("info", "success", "the process is told to stop"),
     "pause": ("warning", "unknown", "the process is stopped by a signal"),
     "resume": ("info", "success", "the process goes on"),
@@ -61,6 +62,7 @@ class LineMaker:
             "redriven": self._redriven,
             "life": self._life,
             "stalled": self._stalled,
+            "failed": self._failed,
             "fault": self._fault,
             "fault_end": self._fault_end,
             "phase": self._phase,
@@ -250,6 +252,18 @@ class LineMaker:
             "stall",
             outcome="unknown",
             duration_us=for_us,
+        )
+
+    def _failed(self, entry: Any, _: OpenSpans) -> None:
+        _, t_us, _, subject, where, error = entry
+        self._say(
+            t_us,
+            "error",
+            f"nobody expected {error} in a {where}",
+            "unexpected",
+            subject=subject,
+            outcome="failure",
+            error=error,
         )
 
     def _fault_end(self, entry: Any, _: OpenSpans) -> None:

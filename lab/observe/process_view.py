@@ -39,6 +39,7 @@ _UNNAMED: Final = "request"
 """In the simulated world the API does not say which of its routes it serves."""
 _ENDS: Final[Mapping[str, tuple[Outcome, str]]] = {
     "kill": ("failure", "process.killed"),
+    "exited": ("failure", "process.exited"),
     "aborted": ("failure", "process.aborted"),
     "stopped": ("unknown", ""),
 }

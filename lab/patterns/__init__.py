@@ -86,7 +86,7 @@ PATTERNS: Final = (
     Pattern(
         "provider_key",
         "a second charge when the answer to the first was lost",
-        "a new key for every attempt, and nobody asks the provider",
+        "a new key for every call, and nobody asks the provider",
     ),
     Pattern(
         "breaker",

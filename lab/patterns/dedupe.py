@@ -133,7 +133,8 @@ class MarkBefore:
     """The weak part of `dedupe.phases=1`: one SETNX, before the effect.
 
     A mark is taken back when the handler fails, as its users do; nobody can take it back for a
-    worker that died.
+    worker that died. That the event was handled is noted too: to others the mark is the same before
+    and after, but one that was left behind is known at the end.
 
     Args:
         inner: the next link.
@@ -171,10 +172,25 @@ class MarkBefore:
                 self._write(("acted", self._now(), self._process, subject, "dedupe", "suppressed"))
             return DONE
         try:
-            return await self._inner(delivery)
+            settled = await self._inner(delivery)
         except BaseException:
             await self._take_back(delivery, claim)
             raise
+        if isinstance(settled, Ack) and settled.why in {"handled", "done"}:
+            await self._note_handled(delivery, claim)
+        return settled
+
+    async def _note_handled(self, delivery: Delivery, claim: Claim) -> None:
+        try:
+            await self._store.complete(
+                delivery.group,
+                delivery.event_id,
+                owner=self._owner,
+                fence=claim.fence,
+                window_us=self._window_us,
+            )
+        except Down:
+            return
 
     async def _take_back(self, delivery: Delivery, claim: Claim) -> None:
         try:

@@ -104,9 +104,12 @@ class KeyParking(Parking):
             pen=pen,
         )
 
-    async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
+    async def park(
+        self, delivery: Delivery, *, tier: int, delay_us: int, counts: bool = True
+    ) -> Settlement:
         _, now_us = await self._store.head(self._group, key_of(delivery.record))
-        row = row_of(delivery, attempts=delivery.attempt, not_before_us=now_us + delay_us)
+        attempts = delivery.attempt if counts else delivery.attempt - 1
+        row = row_of(delivery, attempts=attempts, not_before_us=now_us + delay_us)
         if not isinstance(delivery, HeadRun):
             return await self._lock(row, tier)
         if not await self._store.reschedule(row):
@@ -145,23 +148,16 @@ class KeyParking(Parking):
     async def alarm(self, head: WaitingRow, tier: int) -> Settlement:
         """Publish an alarm for a head; only then may the record that stood for it be settled."""
         record = head.record
-        await self._publisher.publish(
-            (
-                Outgoing(
-                    retry_topic(record.topic, self._group, tier),
-                    record.key,
-                    record.value,
-                    parked_headers(
-                        record,
-                        group=self._group,
-                        attempt=head.attempts + 1,
-                        not_before_us=head.not_before_us,
-                        first_failure_us=head.first_failure_us,
-                        redrives=head.redrives,
-                    ),
-                ),
-            )
+        headers = parked_headers(
+            record,
+            group=self._group,
+            attempt=head.attempts + 1,
+            not_before_us=head.not_before_us,
+            first_failure_us=head.first_failure_us,
+            redrives=head.redrives,
         )
+        topic = retry_topic(record.topic, self._group, tier)
+        await self._publisher.publish((Outgoing(topic, record.key, record.value, headers),))
         return PARKED
 
     async def see_to_alarm(self, record: Record) -> WaitingRow | None:
@@ -361,8 +357,10 @@ class PlainParking(Parking):
         """The link of the chain; see `KeyParking.link`."""
         return PlainTiers(inner, parking=self, wall=self._wall, again_us=again_us)
 
-    async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
-        return await self._send(delivery, delivery.attempt + 1, tier, delay_us)
+    async def park(
+        self, delivery: Delivery, *, tier: int, delay_us: int, counts: bool = True
+    ) -> Settlement:
+        return await self._send(delivery, delivery.attempt + counts, tier, delay_us)
 
     async def move(self, delivery: Delivery) -> Settlement:
         """To the retry path as it is: it is not running and must leave this process."""

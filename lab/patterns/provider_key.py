@@ -6,13 +6,14 @@ So a key belongs to the *intent*, not to the attempt: a provider that has seen i
 answer again. Where the same key has been tried often enough, or could have been forgotten, the
 provider is asked what it knows before anything is sent. Mails go under the id of their event.
 
-The weak part makes a new key for each attempt and never asks first.
+The weak part makes a new key for each call, whoever makes it, and never asks first.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
 from lab.domain.order import Intent
+from lab.history.pen import Pen
 from lab.ports.providers import ChargeState, Known
 from lab.ports.strategies import ProviderKeys
 
@@ -35,7 +36,7 @@ class KeyPerIntent(ProviderKeys):
         lifetime_us: how long a provider remembers a key; past half of it nobody relies on that.
     """
 
-    def __init__(self, *, query_after: int, lifetime_us: int) -> None:
+    def __init__(self, *, query_after: int, lifetime_us: int, **_: object) -> None:
         self._query_after = query_after
         self._trusted_us = lifetime_us // 2
 
@@ -52,17 +53,25 @@ class KeyPerIntent(ProviderKeys):
         return _weightiest(intent, [each for each in known if each.key == intent.key])
 
 
-class KeyPerAttempt(ProviderKeys):
-    """The weak part: the provider cannot tell a repetition from a new wish."""
+class KeyPerCall(ProviderKeys):
+    """The weak part: the provider cannot tell a repetition from a new wish.
 
-    def __init__(self, **_: object) -> None:
-        """No attempt knows of the others."""
+    A key is new also where the attempt is the old one: after a crash, a lost lease, or in a second
+    delivery.
 
-    def of_send(self, intent: Intent, attempt: int) -> str:
-        return f"{intent.key}:{attempt}"
+    Args:
+        pen: the name of the process life and its clock; with a count they are new for every call.
+    """
 
-    def of_mail(self, event_id: str, attempt: int) -> str:
-        return f"{event_id}:{attempt}"
+    def __init__(self, *, pen: Pen, **_: object) -> None:
+        self._pen = pen
+        self._calls = 0
+
+    def of_send(self, intent: Intent, attempt: int) -> str:  # noqa: ARG002 - the port's shape
+        return self._new(intent.key)
+
+    def of_mail(self, event_id: str, attempt: int) -> str:  # noqa: ARG002 - the port's shape
+        return self._new(event_id)
 
     def asks_first(self, *, attempt: int, redrives: int, age_us: int) -> bool:  # noqa: ARG002 - the port's shape
         return False
@@ -70,6 +79,10 @@ class KeyPerAttempt(ProviderKeys):
     def found(self, intent: Intent, known: Sequence[Known]) -> Known:
         mine = f"{intent.key}:"
         return _weightiest(intent, [each for each in known if each.key.startswith(mine)])
+
+    def _new(self, begin: str) -> str:
+        self._calls += 1
+        return f"{begin}:{self._pen.process}.{self._pen.now()}.{self._calls}"
 
 
 def _weightiest(intent: Intent, mine: Sequence[Known]) -> Known:

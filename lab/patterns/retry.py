@@ -9,7 +9,9 @@ is repeated in place with full jitter, then through retry topics with fixed dela
 in all. Repeats in place cost tokens per dependency, which only successes give back; without a token
 the event moves to the next tier, never to the dead letters. A run that is throttled or fenced, or
 whose dependency is down, is no attempt; nor is a failure on the way to the handler, such as an
-answer of a store that was lost: nothing was tried.
+answer of a store that was lost: nothing was tried. A third party that asks for more time than a
+backoff in place has it in a retry topic; one that asks for more than `max_elapsed` is not waited
+for.
 
 The weak part makes a dead letter of the first failure.
 
@@ -18,6 +20,7 @@ throttling (A6).
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,7 +56,8 @@ class RetryPolicy:
         in_place: attempts before the event moves to a retry topic.
         base_us, cap_us: of the backoff in place: even in [0, min(cap, base * 2^(attempt - 1))].
         tiers_us: delays of the retry topics, the first is tier 1; the last one repeats.
-        max_elapsed_us: a throttled event gives up after this, outages of a dependency left out.
+        max_elapsed_us: a throttled event gives up after this, outages of a dependency left out; at
+            once, if a third party asks for more than what is left of it.
         again_us: after a failure of the machinery around an event, such as a publish.
     """
 
@@ -147,7 +151,7 @@ class Retrying:
     async def _failed(self, delivery: Delivery, error: LabError) -> Settlement:
         match error:
             case Throttled(after_us=after_us):
-                return self._wait(delivery, error, after_us)
+                return await self._wait(delivery, error, after_us)
             case Down(after_us=after_us):
                 self._throttled.pop(delivery.event_id, None)
                 return Release("down", after_us)
@@ -162,14 +166,23 @@ class Retrying:
             case _:
                 return await self._again(delivery, error)
 
-    def _wait(self, delivery: Delivery, error: LabError, after_us: int) -> Settlement:
+    async def _wait(self, delivery: Delivery, error: LabError, after_us: int) -> Settlement:
         throttled, now_us = self._throttled, self._now()
         since_us = throttled.setdefault(delivery.event_id, now_us)
         if len(throttled) > _THROTTLED_KEPT:
             del throttled[next(iter(throttled))]
-        if now_us - since_us >= self._policy.max_elapsed_us:
+        waited_us, policy = now_us - since_us, self._policy
+        # A busy claim ends with its lease. A hint of a third party has no bound of its own.
+        hint_us = after_us if error.dependency else 0
+        if waited_us + max(hint_us - 1, 0) >= policy.max_elapsed_us:
             return self._bury(delivery, error, "exhausted")
         self._retrying(delivery, error, "throttled", after_us)
+        if hint_us > policy.cap_us:
+            # In place it would hold up all that was fetched behind it.
+            shorter = sum(delay_us < hint_us for delay_us in policy.tiers_us)
+            tier = min(shorter + 1, len(policy.tiers_us))
+            with suppress(LabError):
+                return await self._parking.park(delivery, tier=tier, delay_us=hint_us, counts=False)
         return Retry(after_us, counts=False)
 
     async def _again(self, delivery: Delivery, error: LabError) -> Settlement:

@@ -34,8 +34,12 @@ _TRANSPORT: Final = (
 class Parking(Protocol):
     """Takes events out of the lanes of a process and brings them back later."""
 
-    async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:
-        """Its attempt failed: it is to be tried again in `delay_us`, through retry topic `tier`.
+    async def park(
+        self, delivery: Delivery, *, tier: int, delay_us: int, counts: bool = True
+    ) -> Settlement:
+        """Its run failed: it is to be tried again in `delay_us`, through retry topic `tier`.
+
+        `counts`: the run was an attempt.
 
         Raises:
             Transient, Down, Indeterminate: it is not parked, or half; the delivery is not settled.

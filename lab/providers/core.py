@@ -39,6 +39,8 @@ QUANTILES: Final = 4_096
 logarithm, and with an end: 6.2 times the median, so that nothing times out without a fault."""
 
 CONFLICT_AFTER_US: Final = 500_000
+LOCKED_OUT_AFTER_US: Final = 1_000_000
+"""A provider that refuses our credentials is asked again after so long."""
 DAY_US: Final = 86_400_000_000
 
 _VISITS_FOR_US: Final = 600_000_000
@@ -94,10 +96,11 @@ def error_of(provider: str, refused: Refused) -> LabError:
         message = f"{provider} gave an answer that cannot be read"
         return Indeterminate(message) if refused.is_move else Transient(message)
     message = f"{provider} answered {status}"
-    if status in (409, 429):
+    if status in (409, 429) or (status == 503 and refused.after_us and not refused.is_replayed):
         return Throttled(message, after_us=refused.after_us)
     if status in (401, 403):
-        return Down(message, dependency=provider, after_us=refused.after_us)
+        # A hint of hours would stop the whole group, and says nothing of our credentials.
+        return Down(message, dependency=provider, after_us=LOCKED_OUT_AFTER_US)
     if 400 <= status < 500:
         return Permanent(message)
     return Replayed(message) if refused.is_replayed else Transient(message)

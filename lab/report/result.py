@@ -91,7 +91,10 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of fault: how often it fired, and the first orders it hit."""
+    """One kind of fault: how often it fired, and the first orders it hit.
+
+    A kind that was asked for, by the scenario or by hand, and never fired has 0.
+    """
 
     name: str
     fired: int
@@ -153,6 +156,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One run.
 
     Attributes:
+        never_fired: faults that were asked for by hand and did not happen once, as written; with
+            one of them the verdict is UNKNOWN, unless only a pattern that is off could bring it
+            about.
         input: what was read of a file of orders; null if they were made up.
         refused_orders: the first ten orders of a file that the API refused, and why.
         beyond_contract: faults and policies that the design does not promise to survive.
@@ -182,6 +188,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckResult, ...]
     not_exercised: tuple[str, ...]
     faults: tuple[Fault, ...]
+    never_fired: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     patterns: tuple[PatternUse, ...]
     goals: tuple[GoalResult, ...]

@@ -53,6 +53,7 @@ _SAID: Final[Mapping[str, str]] = {
 }
 _LIVES: Final[Mapping[str, str]] = {
     "kill": "was killed",
+    "exited": "ended by itself",
     "aborted": "was aborted",
     "start": "was started again",
     "pause": "was stopped by a signal",
@@ -334,7 +335,7 @@ def _meanwhile(line: LogLine) -> StoryStep | None:
         # The first life of a process begins with the run.
         if does == "start" and "#" not in line.node:
             return None
-        sign = Sign.CRASH if does in ("kill", "aborted") else Sign.NOTE
+        sign = Sign.CRASH if does in ("kill", "exited", "aborted") else Sign.NOTE
         return _moment(line, service_of(line.node), sign, f"{line.node} {_LIVES[does]}")
     if line.action == "fault":
         return _moment(line, FAULT, Sign.FAULT, _where(told["lab.fault.kind"], told))

@@ -14,15 +14,18 @@ anything, which is the scheduler's (`scheduler.py`), and restarting (`processes.
 
 import asyncio
 from asyncio.events import _get_running_loop, _set_running_loop
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import Any, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from lab.runtime.errors import RealIOError, SimulationError
 from lab.runtime.graveyard import keep_forever, release
 from lab.runtime.real_io import RunByScheduler
 from lab.runtime.scheduling import FifoQueue, ShuffledQueue, SimHandle, SimTask, Timeline
+
+SPAWNED: Final = "spawned"
+"""Names a task that nobody waits for in a report to the exception handler."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -122,6 +125,7 @@ class ProcessLoop(RunByScheduler):
         paused: it was stopped, as by SIGSTOP.
         on_kill: hooks that play the operating system at a kill, such as resetting connections.
             They run in order, on the harness process.
+        on_error: hears of every exception that nobody handled, or None.
         timeline: of the scheduler.
         make_ready: where a handle goes that is to be run now.
     """
@@ -133,6 +137,7 @@ class ProcessLoop(RunByScheduler):
         self.dead = False
         self.paused = False
         self.on_kill: list[Callable[[], None]] = []
+        self.on_error: Callable[[Mapping[str, object]], object] | None = None
         self.timeline = kernel.timeline
         self.make_ready: Callable[[SimHandle], object] = kernel.ready.append
         self._kernel = kernel
@@ -314,8 +319,19 @@ class ProcessLoop(RunByScheduler):
         return task
 
     def spawn(self, coro: Coroutine[Any, Any, object], *, name: str | None = None) -> None:
-        """Start a task that nobody waits for. The process keeps it alive until it ends."""
-        _ = self.create_task(coro, name=name)
+        """Start a task that nobody waits for. The process keeps it alive until it ends.
+
+        Its exception is reported at once, to the exception handler, under `name`.
+        """
+        task = self.create_task(coro, name=name)
+        task.add_done_callback(self._spawned_ended, context=self._kernel.plain)
+
+    def _spawned_ended(self, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            name = task.get_name()
+            message = f"the task {name} failed"
+            self.call_exception_handler({"message": message, "exception": error, SPAWNED: name})
 
     # ---- the rest of a loop as asyncio sees it
 
@@ -357,6 +373,8 @@ class ProcessLoop(RunByScheduler):
                     exception=exception if isinstance(exception, BaseException) else None,
                 )
             )
+            if self.on_error is not None:
+                self.on_error(context)
 
     def refuse(self, call: str, instead: str) -> RealIOError:
         error = RealIOError(f"{call} was called in the simulated process {self.name!r}: {instead}")

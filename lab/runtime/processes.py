@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from lab.ports.processes import Tasks
-from lab.runtime.process_loop import ProcessLoop
+from lab.runtime.process_loop import SPAWNED, ProcessLoop
 from lab.runtime.scheduler import AnyScheduler
 
 T = TypeVar("T")
@@ -66,7 +66,8 @@ def _on_exit(main: asyncio.Task[None]) -> None:
     assert isinstance(loop, ProcessLoop), "made by SimProcess.start"
     error = None if main.cancelled() else main.exception()
     if error is not None:
-        loop.call_exception_handler({"message": "the process's program failed", "exception": error})
+        message = "the process's program failed"
+        loop.call_exception_handler({"message": message, "exception": error, SPAWNED: "program"})
     loop.kill()
 
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from lab.faults.table.crash_points import ANY, CRASH_POINTS, MID_DRAIN
 from lab.faults.table.kinds import KINDS
-from lab.faults.table.providers import DOWN, NOT_EXECUTED
+from lab.faults.table.providers import DEFAULT_STATUS, DOWN, ERROR, HINTED, NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
 from lab.runtime.chance import KeyedChance
 from lab.scenarios.bundles import BUNDLES
@@ -266,11 +266,13 @@ class _Pen:
         for param in self._kind.params:
             if self.u(param.name, "given") < 1 / 2 and param.instead_of not in given:
                 given[param.name] = self._value(param)
-        status = given.get("status", "503")
+        status = given.get("status", str(DEFAULT_STATUS))
         if given.get("stored") == "yes" and status in map(str, NOT_EXECUTED):
             del given["stored"]
         if given.get("done") == "yes" and status not in map(str, DOWN):
             del given["done"]
+        if self._kind.name == ERROR and status not in map(str, HINTED):
+            given.pop("after", None)
         return [f"{name}={value}" for name, value in given.items()]
 
     def _value(self, param: Param) -> str:

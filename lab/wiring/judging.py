@@ -87,6 +87,8 @@ def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contrac
         lease_us=settings.us("dedupe.lease_ms"),
         expiry_us=settings.us("orders.expiry_ms"),
         max_elapsed_us=settings.us("retry.max_elapsed_ms"),
+        redrives=settings.number("operator.redrives"),
+        discards=settings.text("operator.discards") == "yes",
         late_us=settings.us("retry.late_ms"),
         skew_us=wrong_by_us(faults) + (_LIVE_SKEW_US if is_live else 0),
     )

@@ -14,6 +14,7 @@ from lab.checks.checker import Checker
 from lab.checks.run_numbers import Acted
 from lab.checks.verdict import Goal, RunVerdict, judge_run
 from lab.domain.envelope import format_time
+from lab.faults.plan.asked import never_fired
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.table.spec import ordinal_of
 from lab.report.result import (
@@ -97,7 +98,10 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
     spec, checker = ran.spec, ran.checker
     assert checker is not None, "only an observed run has a result"
     scenario, acted = spec.scenario, checker.acted
-    judged = judge_run(ran.findings, acted, goals=goals, listed=_listed(spec), off=spec.off)
+    unfired = tuple(fault.text for fault in never_fired(ran.plan, spec.asked))
+    judged = judge_run(
+        ran.findings, acted, goals=goals, listed=_listed(spec), off=spec.off, never_fired=unfired
+    )
     verdict, why = _verdict(judged, ran)
     return Result(
         schema_version=SCHEMA_VERSION,
@@ -119,7 +123,8 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         refused_orders=tuple(ran.tally.file.refused),
         checks=tuple(_check(finding, spec) for finding in ran.findings),
         not_exercised=tuple(f.name for f in ran.findings if f.verdict.value == "UNKNOWN"),
-        faults=_faults(acted),
+        faults=_faults(acted, spec),
+        never_fired=unfired,
         notes=(*_notes(spec), *ran.left),
         patterns=_patterns(acted, spec),
         goals=_goals(judged),
@@ -131,18 +136,22 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         next=scenario.next,
         settings_profile=spec.settings.profile,
         settings=dict(spec.settings.values),
-        options={
-            "orders": spec.orders,
-            "rate": spec.rate,
-            "orders_from": spec.orders_from,
-            "speed": spec.options.speed,
-            "faults": [fault.text for fault in spec.faults],
-            "history": spec.options.history,
-        },
+        options=_options(spec),
         run_dir=None,
         kept=ran.kept,
         versions=Versions(lab=lab.__version__, python=platform.python_version()),
     )
+
+
+def _options(spec: RunSpec) -> dict[str, str | int | float | bool | list[str] | None]:
+    return {
+        "orders": spec.orders,
+        "rate": spec.rate,
+        "orders_from": spec.orders_from,
+        "speed": spec.options.speed,
+        "faults": [fault.text for fault in spec.faults],
+        "history": spec.options.history,
+    }
 
 
 def _verdict(judged: RunVerdict, ran: Ran) -> tuple[VerdictName, str]:
@@ -257,9 +266,14 @@ def _check(finding: Finding, spec: RunSpec) -> CheckResult:
     )
 
 
-def _faults(acted: Acted) -> tuple[Fault, ...]:
-    """Every kind that fired, with the first orders it hit."""
-    return tuple(
+def _faults(acted: Acted, spec: RunSpec) -> tuple[Fault, ...]:
+    """Every kind that fired, with the first orders it hit, then those that were asked in vain."""
+    # What a swarm drew was asked for by nobody.
+    drawn = len(spec.drawn.faults) if spec.drawn is not None else 0
+    own = len(spec.scenario.faults)
+    asked = [one.kind for one in (*spec.faults[:own], *spec.faults[own + drawn :])]
+    in_vain = (kind for kind in dict.fromkeys(asked) if kind not in acted.faults)
+    fired = tuple(
         Fault(
             name=name,
             fired=firings.fired,
@@ -268,6 +282,7 @@ def _faults(acted: Acted) -> tuple[Fault, ...]:
         for name, firings in acted.faults.items()
         if "@" not in name
     )
+    return (*fired, *(Fault(name=kind, fired=0, orders=()) for kind in in_vain))
 
 
 def _notes(spec: RunSpec) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from lab.patterns.key_lanes import KeyParking, PlainParking
 from lab.patterns.load_shedding import AdmitAll, LoadShedding
 from lab.patterns.outbox import DirectPublish, keep_rows
 from lab.patterns.poison_guard import PoisonGuard
-from lab.patterns.provider_key import KeyPerAttempt, KeyPerIntent
+from lab.patterns.provider_key import KeyPerCall, KeyPerIntent
 from lab.patterns.redrive import Redrive
 from lab.patterns.retry import NoRetry, Retrying
 from lab.patterns.timeout import NoTimeout, Timeout
@@ -81,7 +81,7 @@ class Switches:
     inbox = Switch("inbox", Place.CHAIN, Inbox, NoInbox)
     poison_guard = Switch("poison_guard", Place.CHAIN, PoisonGuard, None)
     timeout = Switch("timeout", Place.RUN, Timeout, NoTimeout)
-    provider_key = Switch("provider_key", Place.CALL, KeyPerIntent, KeyPerAttempt)
+    provider_key = Switch("provider_key", Place.CALL, KeyPerIntent, KeyPerCall)
     breaker = Switch("breaker", Place.CALL, Breaker, NoBreaker)
     compensation = Switch("compensation", Place.CALL, RefundLateCaptures, KeepLateCaptures)
     redrive = Switch("redrive", Place.OPERATOR, Redrive, None)

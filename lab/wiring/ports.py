@@ -49,8 +49,11 @@ class Host(Protocol):
         """Start a task."""
         ...
 
-    def spawn(self, coro: Coroutine[Any, Any, object], /) -> None:
-        """Start a task that nobody waits for; it is kept alive until it ends."""
+    def spawn(self, coro: Coroutine[Any, Any, object], /, *, name: str = ...) -> None:
+        """Start a task that nobody waits for; it is kept alive until it ends.
+
+        Its exception is reported under `name`.
+        """
         ...
 
     def call_after_us(self, delay_us: int, callback: Callable[[], object], /) -> "Timer":

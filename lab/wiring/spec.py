@@ -11,6 +11,7 @@ from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.checks.verdict import parse_goal
 from lab.did_you_mean import did_you_mean
+from lab.domain.events import READS
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import FaultError, FaultSpec, parse_fault
 from lab.history.recorder import Sink
@@ -92,6 +93,8 @@ class RunSpec:
             are expected then.
         drawn: faults and policies that the seed added to the scenario; None: the scenario is no
             swarm.
+        asked: the faults among `faults` that the caller named, beside those of a scenario: one that
+            never fires leaves the run without a verdict.
         watch: takes every entry of the run, beside those that judge it; None: nobody does.
     """
 
@@ -108,6 +111,7 @@ class RunSpec:
     only: tuple[str, ...]
     beyond: tuple[str, ...] = ()
     drawn: Swarm | None = None
+    asked: tuple[FaultSpec, ...] = ()
     watch: Sink | None = None
 
 
@@ -125,7 +129,9 @@ def make_spec(options: RunOptions) -> RunSpec:
     changes = {**(drawn.settings if drawn else {}), **scenario.settings, **options.settings}
     settings = settings_for(world.profile).with_changes(changes)
     texts = (*scenario.faults, *(drawn.faults if drawn else ()), *options.faults)
-    faults = _parse_faults(world, texts)
+    faults = _parse_faults(world, texts, settings.number("run.members"))
+    # The flags of `lab chaos` are faults of a scenario that was made for them.
+    asked = faults if scenario.command else faults[len(faults) - len(options.faults) :]
     orders, rate = _how_many(scenario, options), _how_fast(world, scenario, options)
     _check_within("speed", options.speed, 1e-6, 1e9)
     return RunSpec(
@@ -142,6 +148,7 @@ def make_spec(options: RunOptions) -> RunSpec:
         only=_known("promise", options.only, PROMISE_NAMES, "lab list --promises"),
         beyond=_beyond(faults, settings, is_allowed=options.beyond_contract),
         drawn=drawn,
+        asked=asked,
     )
 
 
@@ -153,6 +160,7 @@ def without_faults(spec: RunSpec) -> RunSpec:
         scenario=replace(spec.scenario, goals=(), promises=(), compares=False),
         faults=(),
         beyond=(),
+        asked=(),
         watch=None,
     )
 
@@ -210,7 +218,7 @@ def _world_of_swarm(world: WorldSpec) -> str:
     return REAL if world.is_live else SIMULATED
 
 
-def _parse_faults(world: WorldSpec, texts: Sequence[str]) -> tuple[FaultSpec, ...]:
+def _parse_faults(world: WorldSpec, texts: Sequence[str], members: int) -> tuple[FaultSpec, ...]:
     """The faults that were asked for, refused by name where they cannot exist."""
     faults = tuple(map(parse_fault, texts))
     name = REAL if world.is_real else SIMULATED
@@ -221,7 +229,23 @@ def _parse_faults(world: WorldSpec, texts: Sequence[str]) -> tuple[FaultSpec, ..
                 f"{fault.kind} cannot exist in the {name} world, only: {', '.join(worlds)} "
                 "(see: lab list --faults)"
             )
+        _check_process(fault, members)
     return faults
+
+
+def _check_process(fault: FaultSpec, members: int) -> None:
+    """Refuse a fault of a process that the run does not have: it would strike nobody.
+
+    Raises:
+        FaultError: there is no process of that name.
+    """
+    group, dash, number = fault.process.partition("-")
+    if dash and int(number) > (members if group in READS else 1):
+        how = f"run.members is {members}" if group in READS else f"there is one {group}"
+        raise FaultError(
+            f"fault {fault.text!r}: there is no process {fault.process}, because {how}; take "
+            f"@{group} for every one of its like"
+        )
 
 
 def _source(scenario: Scenario, options: RunOptions) -> str:

@@ -102,6 +102,43 @@ def test_a_goal_that_never_happens_is_exit_code_3(
     assert "Missed         bus.duplicate >= 4 %" in told
 
 
+@pytest.mark.parametrize(
+    "fault", ["proc.crash@handler.after_effect#999", "bus.duplicate rate=0", "svc.slow at=1h"]
+)
+def test_a_fault_that_never_fires_is_exit_code_3_and_the_page_names_it(
+    fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["run", "duplicates", "--orders", "25", "--fault", "bus.delay first=1", "--fault", fault]
+
+    assert app.run_command(base) == 3
+
+    told = capsys.readouterr().out
+    assert "UNKNOWN" in told.splitlines()[0]
+    assert f"Never fired    {fault}\n" in told
+    assert f"Why            a fault that was asked for never fired: {fault}\n" in told
+
+    assert app.run_command([*base, "--json"]) == 3
+
+    result = json.loads(capsys.readouterr().out)
+    assert result["never_fired"] == [fault]
+    fired = {one["name"]: one["fired"] for one in result["faults"]}
+    assert fired["bus.delay"] > 0
+    kind = fault.split(maxsplit=1)[0].partition("@")[0]
+    assert (fired[kind] == 0) is (kind != "bus.duplicate"), "the scenario has duplicates of its own"
+
+
+def test_a_fault_of_a_process_that_is_not_there_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fault = ["--fault", "proc.term@payment-2 at=1s"]
+
+    assert app.run_command(["run", "happy-path", "--orders", "5", *fault]) == 2
+
+    assert "no process payment-2, because run.members is 1" in capsys.readouterr().err
+    more = ["--set", "run.members=2", "--quiet"]
+    assert app.run_command(["run", "happy-path", "--orders", "5", *fault, *more]) == 0
+
+
 def test_quiet_prints_the_verdict_line_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run_command(["run", "happy-path", "--orders", "20", "--quiet"]) == 0
 

@@ -1,7 +1,8 @@
 """Bugs about dead letters: changed on the way, told lies about, published nowhere, sent astray."""
 
 import json
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -270,3 +271,23 @@ class LetterBlamesRetries(DeadLetterQueue):
 
     async def publish(self, delivery: Delivery, dead: DeadLetter) -> None:
         await super().publish(delivery, replace(dead, reason="exhausted"))
+
+
+@BUGS.plant(
+    "dlq-complete", setup=REDRIVEN, off=("redrive",), witness="no operator has answered its letter"
+)
+def nobody_looks() -> None:
+    """There is a queue for dead letters, an alert for it, and nobody who reads either."""
+
+
+@BUGS.plant(
+    "dlq-complete",
+    "lab.wiring.policy.Switches.redrive.strong",
+    setup=REDRIVEN,
+    witness="no operator has answered its letter",
+)
+class ForgetsTheLastQueue(Redrive):
+    """The list of the queues that are looked into was written before the last group was."""
+
+    def __init__(self, *, queues: Sequence[str], **given: Any) -> None:
+        super().__init__(queues=[one for one in queues if "notification" not in one], **given)

@@ -37,7 +37,7 @@ TWICE: Final = {"money-matches": "what was taken twice is kept twice"}
     "no-double-charge", setup=HUNG, off=("provider_key",), witness="2 captures", falls=TWICE
 )
 def no_key_per_intent() -> None:
-    """A key for each attempt, and no question: the answer that was lost is charged again."""
+    """A key for each call, and no question: the answer that was lost is charged again."""
 
 
 @BUGS.plant(

@@ -1,15 +1,23 @@
 """Bugs about processes: no bounds, no deadlines, gone without goodbye, keeping what they took."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from lab.bus.loop.delivery import DeliveryLoop, Limits
+from lab.bus.loop.intake import Intake
+from lab.domain.events import Payload
 from lab.patterns.drain import Drain
 from lab.patterns.key_lanes import KeyLanes
 from lab.patterns.load_shedding import LoadShedding
+from lab.patterns.outbox import Relay, _Lane
 from lab.patterns.timeout import NEVER_US
-from lab.ports.bus import Delivery, Settlement, StopReport
+from lab.ports.bus import Delivery, Listener, Settlement, StopReport
 from lab.ports.dedupe import Claim
+from lab.ports.service import Context
+from lab.ports.store import Unit
+from lab.services.notification import Notification
+from lab.services.orders import Cancelled, Orders, OrdersUseCases
 from lab.services.payment import Payment
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.wiring.process.chain import _limits
@@ -43,6 +51,11 @@ SHUTDOWN_WITHOUT_REDIS: Final = Setup(
     settings=(("dedupe.when_down", "closed"),),
 )
 CROWD: Final = Setup(scenario="black-friday", orders=None)
+CANCELS: Final = Setup(faults=("client.cancel#7 first=1 after=2s",))
+DEAD: Final = Setup(faults=("svc.error@mailer#5 first=1 status=400",))
+EARLY_US: Final = 300_000
+LATE_US: Final = 3_000_000
+"""A bug that shows until then is gone in the next life, or the next attempt."""
 KILLED: Final = Setup(faults=("proc.crash@handler.after_commit#every10 first=1",))
 
 
@@ -211,3 +224,84 @@ class ClaimsForEver(MemoryDedupeServer):
 
     def claim(self, name: str, event_id: str, owner: str, lease_us: int) -> Claim:  # noqa: ARG002 - the shape of what it replaces
         return super().claim(name, event_id, owner, NEVER_US)
+
+
+# ---- no-crash
+
+
+@BUGS.plant(
+    "no-crash", "lab.wiring.process.roles.OrdersUseCases", setup=CANCELS, witness="a request"
+)
+class CancelOfNobody(OrdersUseCases):
+    """The handler of the API reads a field that is not always there."""
+
+    async def cancel(self, order_id: str) -> Cancelled:
+        if self.clock.now_us() < LATE_US:
+            raise KeyError(order_id)
+        return await super().cancel(order_id)
+
+
+@BUGS.plant(
+    "no-crash", "lab.wiring.process.roles.Orders", setup=Setup(), witness="its timer and ended"
+)
+class TimerThatDies(Orders):
+    """The timer dies of an error that is none of the store's, and its process with it."""
+
+    async def run_expiry(self) -> None:
+        if self.clock.now_us() < EARLY_US:
+            raise ZeroDivisionError
+        await super().run_expiry()
+
+
+@BUGS.plant(
+    "no-crash", "lab.wiring.process.roles.Relay", setup=Setup(), witness="its relay and ended"
+)
+class RelayThatDies(Relay):
+    """The relay meets a row that it cannot read, and nobody catches that."""
+
+    async def _relay_batch(self, lane: _Lane) -> None:
+        await super()._relay_batch(lane)
+        if self._clock.now_us() < EARLY_US:
+            raise ValueError(lane)
+
+
+@BUGS.plant(
+    "no-crash",
+    "lab.wiring.process.roles.Notification",
+    setup=DEAD,
+    witness="the chain around a handler",
+)
+class ReactionThatRaises(Notification):
+    """The reaction to a dead event stumbles over its own bookkeeping at first."""
+
+    async def on_dead(self, order_id: str, event_type: str) -> Unit:
+        if self.clock.now_us() < EARLY_US:
+            raise IndexError(event_type)
+        return await super().on_dead(order_id, event_type)
+
+
+@BUGS.plant(
+    "no-crash",
+    "lab.wiring.process.roles.Notification",
+    setup=Setup(),
+    witness="raised what nobody expects at OrderCreated",
+)
+class HandlerThatRaises(Notification):
+    """A handler divides by the number of something that is not there, now and then."""
+
+    async def on_news(self, payload: Payload, context: Context) -> None:
+        if self.clock.now_us() < EARLY_US:
+            raise ZeroDivisionError
+        await super().on_news(payload, context)
+
+
+@BUGS.plant(
+    "no-crash", "lab.bus.loop.delivery.Intake", setup=Setup(), witness="its subscription and ended"
+)
+class IntakeThatDies(Intake):
+    """The loop that fetches ends by an error, and nothing is consumed any more."""
+
+    async def run(self, topics: Sequence[str], listener: Listener) -> None:
+        if self._now() < EARLY_US:
+            raise RuntimeError(topics)
+        await super().run(topics, listener)

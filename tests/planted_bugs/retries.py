@@ -126,8 +126,8 @@ class AttemptsNotStored(KeyRetryTable):
 class HintIgnored(Retrying):
     """Retry-After is not read: who is throttled comes back at once."""
 
-    def _wait(self, delivery: Delivery, error: LabError, after_us: int) -> Settlement:
-        return super()._wait(delivery, error, min(after_us, 100_000))
+    async def _wait(self, delivery: Delivery, error: LabError, after_us: int) -> Settlement:
+        return await super()._wait(delivery, error, min(after_us, 100_000))
 
 
 @BUGS.plant(

@@ -73,6 +73,7 @@ IDLE: Final = (
     "refused-for-a-reason",
     "one-owner",
     "bounded",
+    "no-crash",
     "no-leak",
     "drains",
 )

@@ -96,7 +96,7 @@ BROKEN = (
         orders=30,
         rate=10,
         off=("outbox",),
-        settings={"run.drain_ms": 8_000},
+        settings={"run.drain_ms": 13_000},
         breaks=frozenset({"no-lost-event", "outbox-atomic", "converges"}),
     ),
     Row(
@@ -111,7 +111,7 @@ BROKEN = (
         orders=40,
         rate=15,
         off=("retry",),
-        settings={"run.drain_ms": 8_000},
+        settings={"run.drain_ms": 13_000},
         breaks=frozenset({"converges"}),
     ),
     Row(
@@ -126,7 +126,7 @@ BROKEN = (
         orders=50,
         rate=25,
         off=("dead_letter",),
-        settings={"run.drain_ms": 8_000},
+        settings={"run.drain_ms": 13_000},
         # It would be beyond its attempts, which breaks dlq-complete, after a minute.
         breaks=frozenset({"converges", "drains"}),
     ),

@@ -156,3 +156,43 @@ def test_a_refund_that_is_refused_parks_the_order_and_is_made_when_a_person_send
 
         assert broken(mended) == set(), seed
         assert mended.orders.by_state == {"REFUNDED": 6}
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "dead"),
+    [
+        ("svc.error@payment_gateway#5 first=1 status=429 after=24h", "PAYMENT_UNKNOWN", 1),
+        ("svc.error@payment_gateway#5 first=1 status=409 after=24h", "PAYMENT_UNKNOWN", 1),
+        ("svc.error@payment_gateway#5 first=1 status=503 after=24h", "PAYMENT_UNKNOWN", 1),
+        ("svc.error@payment_gateway#5 first=1 status=429 after=9m", "CONFIRMED", 0),
+        ("svc.error@payment_gateway#5 first=3 status=503 after=1s", "CONFIRMED", 0),
+        ("svc.error@warehouse#5 first=1 status=429 after=24h", "PENDING", 1),
+        ("svc.error@mailer#5 first=1 status=429 after=24h", "CONFIRMED", 1),
+    ],
+)
+def test_a_hint_is_kept_within_the_declared_time_and_not_waited_for_beyond(
+    fault: str, state: str, dead: int
+) -> None:
+    for seed in SEEDS:
+        result = run("happy-path", seed=seed, orders=12, faults=[fault])
+
+        assert broken(result) == set()
+        by_state = {"CONFIRMED": 12} if state == "CONFIRMED" else {"CONFIRMED": 11, state: 1}
+        assert {name: count for name, count in result.orders.by_state.items() if count} == by_state
+        assert result.metrics["dead_letters"] == dead
+
+
+def test_what_waits_for_a_hint_holds_up_nothing_that_comes_behind_it() -> None:
+    fault = "svc.error@payment_gateway#1-20 first=1 status=429 after=5m"
+    policies = {"bus.max_uncommitted": 10, "bus.partitions": 1}
+    result = run("happy-path", orders=100, faults=[fault], settings=policies)
+
+    assert (result.verdict, result.why) == ("PASS", "")
+    assert result.metrics["to_terminal_p50_ms"] < 60_000, "eighty orders did not wait five minutes"
+
+
+def test_credentials_that_are_refused_once_stop_a_group_for_a_moment_only() -> None:
+    result = run("happy-path", orders=20, faults=["svc.error@payment_gateway#5 status=401"])
+
+    assert (result.verdict, result.why) == ("PASS", "")
+    assert result.metrics["to_terminal_max_ms"] < 3_000

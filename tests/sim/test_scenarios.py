@@ -24,6 +24,8 @@ ABLATIONS = (
     ("poison-message", ("dead_letter",), (), {"converges", "drains", "dlq-complete"}),
     ("lost-acks", ("inbox", "dedupe"), (), {"effect-once"}),
     ("reordering", ("commit_prefix",), (), {"commit-prefix"}),
+    ("reordering", ("key_lanes",), (), {"per-key-order"}),
+    ("dlq-redrive", ("redrive",), (), {"dlq-complete"}),
     ("slow-third-party", ("timeout",), (), {"deadline"}),
     ("flapping-gateway", ("breaker",), (), {"breaker-law"}),
     ("retry-backlog", ("retry",), (), {"converges", "retry-law"}),

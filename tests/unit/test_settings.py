@@ -113,6 +113,15 @@ def test_a_wrong_name_or_value_is_refused_with_a_remedy(
         ({"drain.grace_ms": 90_000}, "must be below bus.rebalance_ms"),
         ({"timeout.provider_ms": 10_000}, "must be below timeout.handler_ms"),
         ({"run.drain_ms": 1_000}, "shorter than the retry topics"),
+        ({"provider_key.lifetime_ms": 1_000}, "raise provider_key.lifetime_ms"),
+        ({"payment.latency_ms": 2_000}, "must be below timeout.provider_ms"),
+        ({"validation.latency_ms": 2_000}, "must be below timeout.provider_ms"),
+        ({"mailer.latency_ms": 10**9}, "must be below timeout.provider_ms"),
+        ({"run.restart_ms": 900_000}, "raise run.drain_ms or lower run.restart_ms = 900000"),
+        ({"bus.commit_after_ms": 900_000}, "or lower bus.commit_after_ms = 900000"),
+        ({"bus.session_ms": 900_000}, "or lower bus.session_ms = 900000"),
+        ({"breaker.open_ms": 900_000}, "or lower breaker.open_ms = 900000"),
+        ({"run.drain_ms": 200_000}, "shorter than retry.tiers_ms, bus.session_ms"),
     ],
 )
 def test_policies_that_contradict_each_other_are_refused(

@@ -28,6 +28,12 @@ BUG_BACKOFF_US: Final = 1_000_000
 SUBSCRIPTION: Final = "subscription"
 """Names the group in a report to the exception handler: nothing is consumed from then on."""
 
+CHAIN: Final = "chain"
+"""Names the group in a report about one delivery, which is tried again."""
+
+SUBJECT: Final = "subject"
+"""Names the order in a report."""
+
 
 class Workers:
     """A pool over the lanes of one subscription.
@@ -154,6 +160,8 @@ class Workers:
             {
                 "message": f"the chain of {self._group} raised on event {held.event_id!r}",
                 "exception": error,
+                CHAIN: self._group,
+                SUBJECT: held.subject,
             }
         )
         if held.bugs < BUGS_MAX:

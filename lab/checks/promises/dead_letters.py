@@ -11,7 +11,15 @@ from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case, Owed, owed_of
 from lab.checks.process_life import group_of
-from lab.checks.tables import CAUSES, CUTS_SHORT, NO_ATTEMPT, REPEATED, TOPIC_OF, main_topic
+from lab.checks.tables import (
+    CAUSES,
+    CUTS_SHORT,
+    NO_ATTEMPT,
+    REDRIVES_MAX,
+    REPEATED,
+    TOPIC_OF,
+    main_topic,
+)
 from lab.history.facts import AppendedEntry, FaultEntry, LetterEntry, OutcomeEntry
 
 
@@ -108,11 +116,12 @@ class DlqComplete(Check):
     """A dead event stands in its group's DLQ, once a death; one without attempts left is dead.
 
     An event that was sent back has an outcome of its own, or waits behind a dead head; a discarded
-    one waits no more.
+    one waits no more. Where an operator is declared, each letter is answered by the end: sent back
+    as often as was declared and may be, then discarded, if that was declared.
     """
 
     name = "dlq-complete"
-    sentence = "an event that is given up stands in its group's dead-letter queue, and is given up"
+    sentence = "an event that is given up stands in its group's dead-letter queue, and is answered"
 
     def judge(self, case: Case) -> None:
         over = set(case.attempts_over)
@@ -124,7 +133,7 @@ class DlqComplete(Check):
             for record in case.parked
             if record.topic.endswith(".dlq")
         ]
-        wrong = _unanswered(case) or _unwritten(case)
+        wrong = _unanswered(case) or _unwritten(case) or self._without_operator(case)
         if wrong:
             self.breaks(case, wrong)
             return
@@ -147,6 +156,18 @@ class DlqComplete(Check):
                 kind = case.event_type(event_id) or event_id
                 self.breaks(case, f"{group} goes on with {kind} beyond its attempts")
                 return
+
+    def _without_operator(self, case: Case) -> str:
+        """A dead event whose letter waits for an answer that was declared, in words; or ""."""
+        redrives, discards = min(self.contract.redrives, REDRIVES_MAX), self.contract.discards
+        for (group, event_id), redriven in case.dead.items():
+            owed = (group, event_id)
+            if owed in case.done or not (redriven < redrives or discards):
+                continue
+            if not any(owed_of(one) == owed and one.redrives > redriven for one in case.redriven):
+                kind = case.event_type(event_id) or event_id
+                return f"{kind} is dead in {group}, and no operator has answered its letter"
+        return ""
 
 
 def _group_of(parked: AppendedEntry) -> str:

@@ -193,7 +193,7 @@ def _mails(case: Case) -> str:
     keys = [line.key for line in case.ledger if line.action == "mail"]
     if len(keys) != len(set(keys)):
         return "a mail was sent twice under one key"
-    # With a new key per attempt a mail cannot be told from its twin, but both can be counted.
+    # With a new key per call a mail cannot be told from its twin, but both can be counted.
     wanted = [group for group, _ in case.owed].count(MAILER)
     if len(keys) > wanted and case.is_whole:
         return f"{times(len(keys), 'mail')} for {times(wanted, 'event')}"

@@ -97,7 +97,10 @@ class Converges(Check):
         return last.result in ("Permanent", "TooLarge", "Poison", *NO_ATTEMPT)
 
     def _was_throttled_too_long(self, case: Case, owed: Owed) -> bool:
-        """Whether all its runs from some instant on were throttled, for as long as is declared."""
+        """Whether all its runs from some instant on were throttled, for as long as is declared.
+
+        Or would have been: a third party asked to stay away for longer.
+        """
         since_us = last_us = 0
         for run in sorted(case.failures, key=lambda run: run.t_us):
             if owed_of(run) == owed:
@@ -106,7 +109,7 @@ class Converges(Check):
                     since_us = 0
                 elif not since_us:
                     since_us = last_us
-        waited_us = last_us - since_us + self.contract.slack_us
+        waited_us = max(last_us, case.asked_away_us) - since_us + self.contract.slack_us
         return since_us > 0 and waited_us >= self.contract.max_elapsed_us
 
 

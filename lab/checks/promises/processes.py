@@ -10,9 +10,21 @@ from typing import Final
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
+from lab.checks.order_case import Case
 from lab.checks.process_life import Ended, Overdue, ProcessLife, group_of
-from lab.checks.tables import DRAINED
+from lab.checks.tables import DRAINED, UNCLASSIFIED
 from lab.history.calls import AdmittedEntry, DeliverEntry
+from lab.history.facts import FailedEntry, LifeEntry
+
+_PLACES: Final[Mapping[str, str]] = {
+    "request": "a request",
+    "delivery": "the chain around a handler",
+    "subscription": "its subscription",
+    "relay": "its relay",
+    "timer": "its timer",
+    "program": "its begin or its end",
+}
+"""The places at which an exception was met, in words."""
 
 _LAST_US: Final = 1_000_000
 """Before its end: a call that is refused then is repeated once more at most."""
@@ -174,6 +186,55 @@ def _redone(life: ProcessLife) -> Sequence[DeliverEntry]:
         if epoch == life.epoch or not life.epoch
     ]
     return sorted(redone, key=lambda started: started.t_us)
+
+
+class NoCrash(Check):
+    """No process ends but by a signal, and no exception comes out where nobody expects one.
+
+    A handler may fail by any class of error that says what to do about it. One that raises anything
+    else is retried a few times, and yet its service has a bug; so have an API whose request fails
+    by an exception, a timer or a relay that ends, and a reaction to a dead event that raises.
+    """
+
+    name = "no-crash"
+    sentence = "no process ends by an error of its own, and no error comes out that nobody expects"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._told: dict[str, None] = {}
+        self._exited: dict[str, None] = {}
+        self._failed: dict[str, FailedEntry] = {}
+
+    def folds(self) -> Mapping[str, Fold]:
+        return {"life": self._life_event, "failed": self._failure}
+
+    def _life_event(self, entry: LifeEntry) -> None:
+        if entry.event == "start":
+            self.checked += 1
+        elif entry.event == "exited":
+            self._exited[entry.process] = None
+        elif entry.event in ("term", "kill"):
+            self._told[entry.process] = None
+
+    def _failure(self, entry: FailedEntry) -> None:
+        self.violations += entry.process in self._failed
+        self._failed.setdefault(entry.process, entry)
+
+    def judge(self, case: Case) -> None:
+        wrong = [run for run in case.failures if run.result == UNCLASSIFIED]
+        if wrong:
+            first = wrong[0]
+            self.breaks(case, f"{first.group} raised what nobody expects at {first.event_type}")
+
+    def conclude(self, seen: Seen) -> None:  # noqa: ARG002 - by process, whatever else there is
+        for process, failed in self._failed.items():
+            ended = " and ended" if process in self._exited else ""
+            order = f"order {failed.subject.partition('.')[0]}: " if failed.subject else ""
+            what = f"{process} met {failed.error} in {_PLACES.get(failed.where, failed.where)}"
+            self.broken(f"{order}{what}{ended}", failed.subject)
+        for process in self._exited:
+            if process not in self._failed and process not in self._told:
+                self.broken(f"{process} ended by itself, and nobody had told it to")
 
 
 class NoLeak(Check):

@@ -8,13 +8,18 @@ from typing import Final
 from lab.faults.table.row import MOVERS, MS, PROVIDERS, FaultKind, Param, ParamType
 
 NOT_EXECUTED: Final = (401, 403, 409, 429)
+HINTED: Final = (409, 429, 503)
+"""Answers that may say when to come back: the header Retry-After means nothing with others."""
 DOWN: Final = (500, 502, 503, 504)
 _STATUSES: Final = (400, *NOT_EXECUTED, *DOWN)
 _PER_CALL: Final = "provider call"
+ERROR: Final = "svc.error"
+DEFAULT_STATUS: Final = 503
+"""A 503 carries a hint only if it was asked to."""
 
 PROVIDERS_ROWS: Final = (
     FaultKind(
-        name="svc.error",
+        name=ERROR,
         summary="a third party answers with an error; nothing was done, unless with done=yes",
         per=_PER_CALL,
         sites=PROVIDERS,
@@ -22,7 +27,7 @@ PROVIDERS_ROWS: Final = (
             Param(
                 name="status",
                 type=ParamType.NUMBER,
-                default=503,
+                default=DEFAULT_STATUS,
                 meaning="HTTP status of the answer",
                 choices=_STATUSES,
             ),
@@ -44,7 +49,7 @@ PROVIDERS_ROWS: Final = (
                 name="after",
                 type=ParamType.LENGTH,
                 default=1_000 * MS,
-                meaning="when to come back: the hint of 401, 403, 409 and 429",
+                meaning="when to come back: the hint of 409 and 429, and of 503 if it is given",
             ),
         ),
     ),

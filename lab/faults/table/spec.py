@@ -25,7 +25,7 @@ from typing import Final
 
 from lab.did_you_mean import did_you_mean
 from lab.faults.table.kinds import KINDS
-from lab.faults.table.providers import DOWN, NOT_EXECUTED
+from lab.faults.table.providers import DEFAULT_STATUS, DOWN, ERROR, HINTED, NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
 
 Value = int | str | tuple[int, int]
@@ -199,6 +199,7 @@ class _Reader:
                 f"done=yes contradicts status={params['status']}: a provider that fails after it "
                 "did what it was asked answers with a 5xx"
             )
+        self._settle_hint(params)
         return FaultSpec(
             text=self._text,
             kind=kind.name,
@@ -213,6 +214,20 @@ class _Reader:
             max_firings=counts["max"],
             params=params,
         )
+
+    def _settle_hint(self, params: dict[str, Value]) -> None:
+        """Only some answers say when to come back; 503 does not unless it is asked to."""
+        if self._kind.name != ERROR:
+            return
+        status = params["status"]
+        if "after" not in self._given:
+            params["after"] = 0 if status == DEFAULT_STATUS else params["after"]
+        elif status not in HINTED:
+            known = ", ".join(map(str, HINTED))
+            raise self._refuse(
+                f"after={self._given['after']} means nothing for status={status}, which carries no "
+                f"Retry-After: leave it out, or take status {known}"
+            )
 
     def _refuse_both(self) -> None:
         for param in self._kind.params:

@@ -226,7 +226,7 @@ def _tiles(result: Result) -> Element:
         tiles.append((number(metrics["dead_letters"]), "dead letters"))
     if metrics.get("to_terminal_p95_ms"):
         tiles.append((length(metrics["to_terminal_p95_ms"] * 1_000), "95 % of orders ended within"))
-    if result.faults and metrics.get("recovery_ms"):
+    if fired and metrics.get("recovery_ms"):
         tiles.append((length(metrics["recovery_ms"] * 1_000), "to recover from the last fault"))
     items = [el("div", el("dt", told), el("dd", value)) for value, told in tiles]
     return el("dl", items, class_="tiles")

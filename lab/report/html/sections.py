@@ -158,7 +158,9 @@ def faults(result: Result) -> list[Element]:
         told = named(fault.name, sentence(kind.summary) if kind else "")
         rows.append((told, f"{fault.fired:,}", hit))
     heads = ("Fault", "Struck", "First orders hit")
-    parts = [table("Faults that struck", heads, rows, numbers=(1,))]
+    parts = [table("Faults", heads, rows, numbers=(1,))]
+    if result.never_fired:
+        parts.append(el("p", sentence(f"Never fired: {'; '.join(result.never_fired)}")))
     return [*parts, *(el("p", sentence(note), class_="muted") for note in result.notes)]
 
 

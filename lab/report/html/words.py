@@ -111,12 +111,13 @@ def proof(result: Result) -> str:
 
 
 def _against(result: Result) -> str:
-    fired = sum(fault.fired for fault in result.faults)
+    struck = [fault for fault in result.faults if fault.fired]
+    fired = sum(fault.fired for fault in struck)
     if not fired:
-        return "; nothing was made to go wrong"
-    if len(result.faults) == 1:
-        return f", while {result.faults[0].name} struck {often(fired)}"
-    return f", while {fired:,} faults of {len(result.faults)} kinds struck"
+        return "; nothing went wrong" if result.faults else "; nothing was made to go wrong"
+    if len(struck) == 1:
+        return f", while {struck[0].name} struck {often(fired)}"
+    return f", while {fired:,} faults of {len(struck)} kinds struck"
 
 
 def _missing(result: Result) -> str:
@@ -126,6 +127,8 @@ def _missing(result: Result) -> str:
     idle = [check.name for check in result.checks if check.at_risk and check.verdict == "UNKNOWN"]
     if idle:
         told.append(f"{listed(idle)} {'was' if len(idle) == 1 else 'were'} never put to the test")
+    if result.never_fired:
+        told.append(f"{listed(result.never_fired)} never fired")
     if result.partial:
         told.append("the run was interrupted")
     told += [f"{one} is beyond the contract" for one in result.beyond_contract]

@@ -50,11 +50,11 @@ class Program:
         """Start everything that runs by itself. An API only answers."""
         host = self.life.host
         if self.relay is not None:
-            host.spawn(self.relay.run())
+            host.spawn(self.relay.run(), name="relay")
         if self.worker is not None:
             self.worker.subscription.loop.start()
             if self.worker.beside is not None:
-                host.spawn(self.worker.beside())
+                host.spawn(self.worker.beside(), name="timer")
 
     async def joined(self, within_us: int) -> None:
         """Wait until it has its part of the work, but not longer than that."""

@@ -196,6 +196,7 @@ def _make_service(life: Life, ports: Ports, policy: Policy, timeout_us: int) -> 
     keys = policy.part(Switches.provider_key)(
         query_after=settings.number("provider_key.query_after"),
         lifetime_us=settings.us("provider_key.lifetime_ms"),
+        pen=life.pen,
     )
     match life.group:
         case "validation":

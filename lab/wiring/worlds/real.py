@@ -277,7 +277,7 @@ class RealWorld:
     def _note_life(self, process: str, event: str) -> None:
         self.write(("life", self.clock.now_us(), process, "", event))
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException, _name: str) -> None:
         self._failures.append(error)
 
     def _begin(self, kind: str, site: str, firing: Firing) -> None:

@@ -18,7 +18,10 @@ import msgspec
 
 from lab.domain.errors import EnvironmentNotReady
 from lab.faults.clock import Step
+from lab.history.entries import FIELDS
+from lab.history.journal import read_journal
 from lab.runtime.errors import SimulationError
+from lab.wiring.process.unexpected import ends_process
 from lab.wiring.worlds.assignment import Assignment, write_assignment
 
 READY_S: Final = 60
@@ -38,7 +41,8 @@ class RealMember:
     Args:
         first: the assignment of its first life; those of the others are made from it.
         folder: takes assignments, journals and the log.
-        note_life: called with `start`, `kill`, `pause` and `resume`, with the name of the life.
+        note_life: called with `start`, `kill`, `exited`, `pause` and `resume`, and the name of the
+            life.
         restart_us: a process that has ended is started again after so long.
         steps_of: `steps_of(member, group)`: the error of the clock of a life that begins now.
 
@@ -222,6 +226,9 @@ class RealMember:
             self._awake()
             if code == -signal.SIGKILL:
                 self._say_killed()
+            elif self._is_wanted and (code == 0 or self._met_its_own_error()):
+                # Nobody had told it to, unless its journal says so.
+                self._note_life(self._life, "exited")
             elif code not in _EXPECTED and self._is_wanted:
                 self.error = self._failure(code)
                 return
@@ -230,6 +237,17 @@ class RealMember:
             if not self._is_wanted:
                 return
             await self._begin()
+
+    def _met_its_own_error(self) -> bool:
+        """Whether the order system's own error has ended the present life, by its journal."""
+        journal = self.journals[-1] if self.journals else None
+        if journal is None or not journal.exists():
+            return False
+        where = FIELDS["failed"].index("where")
+        return any(
+            entry[0] == "failed" and ends_process(str(entry[where]))
+            for entry in read_journal(journal)
+        )
 
     def _signal(self, number: signal.Signals) -> bool:
         """Whether there was somebody to signal."""

@@ -27,13 +27,14 @@ from lab.faults.remote.plan import RemotePlan
 from lab.history.pen import Pen
 from lab.observe.ecs import log_to_stderr
 from lab.observe.live import Live
-from lab.patterns.drain import ExitAtOnce, ShutdownReport
+from lab.patterns.drain import ExitAtOnce, Shutdown, ShutdownReport
 from lab.ports.clock import Clock
 from lab.providers.http_front import make_front
 from lab.providers.ledger_file import ledger_file
 from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import http_server
+from lab.runtime.process_loop import SPAWNED
 from lab.wiring.backends.memory_servers import make_third_parties
 from lab.wiring.backends.real import (
     HttpThirdParties,
@@ -45,6 +46,7 @@ from lab.wiring.backends.real import (
 from lab.wiring.policy import Policy
 from lab.wiring.ports import make_life
 from lab.wiring.process.life import Program, make_program
+from lab.wiring.process.unexpected import PROGRAM, note_unexpected
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import counted, health_app
 from lab.wiring.worlds.onlookers import make_ids, make_live
@@ -62,10 +64,11 @@ class AsyncHost:
     """A plain asyncio loop as the host of one process life.
 
     Args:
-        on_failure: called with the error of a task that nobody waits for and that failed.
+        on_failure: called with the error of a task that nobody waits for and that failed, and with
+            its name.
     """
 
-    def __init__(self, on_failure: Callable[[BaseException], object]) -> None:
+    def __init__(self, on_failure: Callable[[BaseException, str], object]) -> None:
         self._loop = asyncio.get_running_loop()
         self._alive: dict[asyncio.Task[Any], None] = {}
         self._on_failure = on_failure
@@ -74,9 +77,9 @@ class AsyncHost:
         """See `Host`."""
         return self._loop.create_task(coro)
 
-    def spawn(self, coro: Coroutine[Any, Any, object], /) -> None:
+    def spawn(self, coro: Coroutine[Any, Any, object], /, *, name: str = "task") -> None:
         """See `Host`."""
-        task = self._loop.create_task(coro)
+        task = self._loop.create_task(coro, name=name)
         self._alive[task] = None
         task.add_done_callback(self._ended)
 
@@ -89,7 +92,7 @@ class AsyncHost:
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._alive.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_failure(error)
+            self._on_failure(error, task.get_name())
 
 
 def run_process(assignment: Assignment) -> None:
@@ -118,10 +121,10 @@ def run_process(assignment: Assignment) -> None:
 async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
     signals = _Signals(assignment)
     async with AsyncExitStack() as stack:
-        clock, host = SystemClock(), AsyncHost(signals.fail)
+        clock, host = SystemClock(), AsyncHost(signals.failed)
         meter = None if assignment.port is None else Meter(assignment)
         write = make_live(assignment, signals.fail, stack, meter, log).write
-        pen = Pen(process=assignment.process, now=clock.now_us, write=write)
+        signals.pen = pen = Pen(process=assignment.process, now=clock.now_us, write=write)
         plan = _make_plan(assignment, clock, stack)
         policy = _make_policy(assignment, plan)
         life = make_life(
@@ -187,7 +190,7 @@ async def _end(program: Program, signals: "_Signals | None", log: logging.Logger
         logging.shutdown()
         os._exit(0)
     loop = asyncio.get_running_loop()
-    ending = loop.create_task(shutdown.on_signal())
+    ending = loop.create_task(_ended(shutdown, program.life.pen))
     again: list[asyncio.Task[ShutdownReport]] = []
     if signals is not None:
         signals.on_again(lambda: again.append(loop.create_task(shutdown.on_signal())))
@@ -206,6 +209,15 @@ async def _end(program: Program, signals: "_Signals | None", log: logging.Logger
     for task in again:
         await task
     return report
+
+
+async def _ended(shutdown: Shutdown, pen: Pen) -> ShutdownReport:
+    """The report of a shutdown; an error of it is written down."""
+    try:
+        return await shutdown.on_signal()
+    except Exception as error:
+        note_unexpected(pen, {"exception": error, SPAWNED: PROGRAM})
+        raise
 
 
 async def _be_third_parties(assignment: Assignment, log: logging.Logger) -> None:
@@ -317,6 +329,7 @@ class _Signals:
     Attributes:
         is_ready: the answer of `/ready`.
         url: where the process answers, "" if it does not.
+        pen: writes down what nobody expected; None: nobody looks yet.
     """
 
     def __init__(self, assignment: Assignment) -> None:
@@ -324,6 +337,7 @@ class _Signals:
         loop.set_exception_handler(self._heard)
         self.is_ready = False
         self.url = ""
+        self.pen: Pen | None = None
         self._asked_to_stop: asyncio.Future[None] = loop.create_future()
         self._again: Callable[[], object] = lambda: None
         self._heal: Callable[[], object] = lambda: None
@@ -347,6 +361,12 @@ class _Signals:
         """Call `heal` when the faults of the run have ended."""
         self._heal = heal
 
+    def failed(self, error: BaseException, name: str) -> None:
+        """A task that nobody waits for has failed: `fail`, and tell of it."""
+        if self.pen is not None:
+            note_unexpected(self.pen, {"exception": error, SPAWNED: name})
+        self.fail(error)
+
     def fail(self, error: BaseException) -> None:
         """A part of the process has failed: it must not go on without it."""
         if not self._asked_to_stop.done():
@@ -355,6 +375,8 @@ class _Signals:
     def _heard(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A task that nobody waits for has failed; without its subscription a process is none."""
         loop.default_exception_handler(context)
+        if self.pen is not None:
+            note_unexpected(self.pen, context)
         if SUBSCRIPTION in context:
             self.fail(context["exception"])
 

@@ -3,12 +3,16 @@
 Not here: the client's side of them (`lab.scenarios.client`), and their metrics (`lab.observe`).
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, Final
 
+from lab.bus.loop.workers import SUBJECT
 from lab.history.pen import Pen
 from lab.runtime.asgi_call import AsgiApp
 from lab.runtime.ids import subject_of
+from lab.runtime.process_loop import SPAWNED
+from lab.wiring.process.unexpected import REQUEST, note_unexpected
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,12 +35,13 @@ def recorded_requests(app: AsgiApp, pen: Pen, subject_header: str) -> AsgiApp:
 
     async def recorded(scope: Message, receive: Receive, send: Send) -> None:
         op = _op_of(scope)
+        given = _header(scope.get("headers", ()), name).decode("latin-1")
+        named = given or _subject(scope.get("path", ""), b"")
         if not op:
-            await app(scope, receive, send)
+            with _noting(pen, named):
+                await app(scope, receive, send)
             return
         begun_us, status, location = pen.now(), 0, b""
-        given = _header(scope["headers"], name).decode("latin-1")
-        named = given or _subject(scope["path"], b"")
         if pen.write is not None and named:
             pen.write(("request.begin", begun_us, pen.process, named, op))
 
@@ -50,7 +55,8 @@ def recorded_requests(app: AsgiApp, pen: Pen, subject_header: str) -> AsgiApp:
             await send(message)
 
         try:
-            await app(scope, receive, seen)
+            with _noting(pen, named):
+                await app(scope, receive, seen)
         finally:
             subject = named or _subject(scope["path"], location)
             if pen.write is not None and subject:
@@ -59,6 +65,16 @@ def recorded_requests(app: AsgiApp, pen: Pen, subject_header: str) -> AsgiApp:
                 pen.write(("request.end", ended_us, pen.process, subject, op, status, took_us))
 
     return recorded
+
+
+@contextmanager
+def _noting(pen: Pen, subject: str) -> Iterator[None]:
+    """Write down an exception of a request; the server goes on with the next one."""
+    try:
+        yield
+    except Exception as error:
+        note_unexpected(pen, {"exception": error, SPAWNED: REQUEST, SUBJECT: subject})
+        raise
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:

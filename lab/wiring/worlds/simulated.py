@@ -6,7 +6,8 @@ a run (`lab.runner`).
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final
 
 from lab.domain.events import READS
@@ -34,6 +35,7 @@ from lab.wiring.policy import Policy
 from lab.wiring.ports import make_life
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.process.roles import Api
+from lab.wiring.process.unexpected import ends_by, is_own_mistake, note_unexpected
 from lab.wiring.spec import RunSpec
 from lab.wiring.worlds.operator import make_operator
 from lab.wiring.worlds.simulated_http import SimulatedHttp
@@ -74,6 +76,7 @@ class SimulatedMember:
         loop = self._process.start()
         self._world.note_life(loop.name, "start")
         loop.on_kill.append(self._ended)
+        loop.on_error = partial(self._met_error, loop)
 
     def crash(self) -> None:
         """SIGKILL."""
@@ -81,6 +84,14 @@ class SimulatedMember:
         if loop is not None:
             self._world.note_life(loop.name, "kill")
             self._process.kill()
+
+    def _met_error(self, loop: ProcessLoop, context: Mapping[str, object]) -> None:
+        """An exception came out of a life of it; without some of its parts a process ends."""
+        world = self._world
+        pen = Pen(process=loop.name, now=world.now_us, write=world.write_or_none)
+        if note_unexpected(pen, context) and ends_by(context):
+            world.note_life(loop.name, "exited")
+            loop.kill()
 
     def term(self) -> None:
         """SIGTERM."""
@@ -278,12 +289,18 @@ class SimulatedWorld:
         )
 
     def raise_errors(self) -> None:
-        """An exception that nobody handled is a mistake of the lab's own.
+        """End the run if an exception that nobody handled is a mistake of the lab's own.
+
+        One of the order system stands in the history, if there is one.
 
         Raises:
             SimulationError: names the process and the error.
         """
+        root = self.scheduler.root.name
         for error in self.scheduler.errors:
+            is_noted = self.write_or_none is not None and error.process != root
+            if is_noted and error.exception is not None and not is_own_mistake(error.exception):
+                continue
             raise SimulationError(
                 f"in process {error.process}: {error.message}: {error.exception!r}"
             ) from error.exception

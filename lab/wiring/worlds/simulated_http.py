@@ -6,10 +6,13 @@ Not here: the application (`lab.api`), and the process that it runs in (`simulat
 import asyncio
 from typing import Protocol
 
+from lab.bus.loop.workers import SUBJECT
+from lab.domain.envelope import H_SUBJECT
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.runtime.asgi_call import call
-from lab.runtime.process_loop import ProcessLoop
+from lab.runtime.process_loop import SPAWNED, ProcessLoop
 from lab.wiring.process.roles import Api
+from lab.wiring.process.unexpected import REQUEST
 
 
 class ApiServer(Protocol):
@@ -54,7 +57,7 @@ class SimulatedHttp(HttpCaller):
         timer = self._root.call_after_us(timeout_us, _resolve, answered, None)
         reset = _Reset(answered)
         loop.on_kill.append(reset)
-        loop.spawn(_serve(api, method, path, headers, body, answered))
+        loop.spawn(_serve(loop, api, (method, path, headers, body), answered))
         answer = await answered
         timer.cancel()
         if not loop.dead:
@@ -80,17 +83,25 @@ def _resolve(answered: "asyncio.Future[HttpAnswer | None]", answer: HttpAnswer |
 
 
 async def _serve(
+    loop: ProcessLoop,
     api: Api,
-    method: str,
-    path: str,
-    headers: tuple[tuple[str, str], ...],
-    body: bytes,
+    request: tuple[str, str, tuple[tuple[str, str], ...], bytes],
     answered: "asyncio.Future[HttpAnswer | None]",
 ) -> None:
-    """One request, in a task of the API's process."""
+    """One request, in a task of the API's process. One that failed resets its connection."""
     api.enter()
+    answer: HttpAnswer | None = None
     try:
-        answer = await call(api.app, method, path, headers, body)
+        answer = await call(api.app, *request)
+    except Exception as error:  # noqa: BLE001 - a server goes on with the next request
+        method, path, headers, _ = request
+        told = {
+            "message": f"{method} {path} failed",
+            "exception": error,
+            SPAWNED: REQUEST,
+            SUBJECT: dict(headers).get(H_SUBJECT, ""),
+        }
+        loop.call_exception_handler(told)
     finally:
         api.leave()
     _resolve(answered, answer)

@@ -43,7 +43,7 @@ def test_an_empty_history_proves_nothing() -> None:
 
 
 def test_every_promise_has_a_name_of_its_own_and_a_sentence() -> None:
-    assert len(set(NAMES)) == len(PROMISES) == 40
+    assert len(set(NAMES)) == len(PROMISES) == 41
     assert all(promise.sentence[0].islower() for promise in PROMISES)
 
 
@@ -69,7 +69,7 @@ def test_the_tables_of_the_checks_agree_with_the_domain() -> None:
 
 def _facts_last(entries: Sequence[Entry]) -> list[Entry]:
     """As in the real world: facts are gathered from the servers when the run has ended."""
-    gathered = FACTS.keys() - {"phase", "life", "left"}
+    gathered = FACTS.keys() - {"phase", "life", "failed", "left"}
     late = [entry for entry in entries if kind_of(entry) in gathered]
     calls = [entry for entry in entries if kind_of(entry) not in gathered]
     return [*calls[:-1], *late, calls[-1]]
@@ -298,6 +298,7 @@ def _verdict(
     goals: Sequence[str] = EMPTY,
     listed: Sequence[str] = EMPTY,
     off: Sequence[str] = EMPTY,
+    never_fired: Sequence[str] = EMPTY,
 ) -> str:
     found = judge_run(
         findings,
@@ -305,6 +306,7 @@ def _verdict(
         goals=[parse_goal(goal) for goal in goals],
         listed=listed,
         off=off,
+        never_fired=never_fired,
     )
     return f"{found.verdict} {found.why}".strip()
 
@@ -323,6 +325,15 @@ def test_a_goal_that_was_not_reached_makes_the_run_unknown() -> None:
     assert _verdict(acted=acted, goals=["bus.duplicate >= 2 %"]) == "PASS"
     assert _verdict(acted=acted, goals=["bus.duplicate >= 3 %"]).startswith("UNKNOWN the goal")
     assert _verdict(goals=["bus.duplicate >= 0 %"]).startswith("UNKNOWN")
+
+
+def test_a_fault_that_was_asked_for_and_never_fired_makes_the_run_unknown() -> None:
+    fault = "proc.crash@dedupe.after_claim#999"
+    told = f"UNKNOWN a fault that was asked for never fired: {fault}"
+    assert _verdict(never_fired=[fault]) == told
+    assert _verdict(never_fired=[fault], off=["dedupe"]) == "PASS", "there is no such place then"
+    assert _verdict(never_fired=[fault, "svc.slow rate=0"], off=["dedupe"]).endswith("rate=0")
+    assert _verdict(_finding("converges", Verdict.FAIL), never_fired=[fault]).startswith("FAIL 1")
 
 
 def test_a_share_counts_orders_and_a_number_counts_firings() -> None:

@@ -116,6 +116,8 @@ def test_a_span_of_time_is_kept_as_two_ends() -> None:
         ("svc.error status=200", "status must be one of 400, 401"),
         ("svc.error stored=maybe", "stored must be one of yes, no"),
         ("svc.error status=429 stored=yes", "stored=yes contradicts status=429"),
+        ("svc.error status=500 after=2s", "after=2s means nothing for status=500"),
+        ("svc.error status=401 after=2s", "leave it out, or take status 409, 429, 503"),
         ("svc.timeout status=500", "unknown key 'status'"),
         ("svc.hang_after_effect@warehouse rate=1", "unknown site 'warehouse'"),
         ("client.cancel after=9s..1s", "ends before it begins"),

@@ -110,6 +110,19 @@ def test_the_first_failure_locks_the_key_and_publishes_an_alarm_that_is_the_whol
     assert text(alarm, "lab-group") == GROUP
 
 
+def test_a_run_that_was_no_attempt_is_parked_with_its_attempts_and_its_own_delay() -> None:
+    bench = Bench()
+    delivery = make_delivery(attempt=2)
+
+    parked = bench.parking.park(delivery, tier=2, delay_us=7 * SECOND, counts=False)
+
+    assert at_once(parked) == Ack("parked")
+    (alarm,) = bench.log.records
+    assert bench.rows == [("e1", 1, False)]
+    assert text(alarm, "lab-attempt") == "2"
+    assert text(alarm, "lab-not-before") == str(EPOCH_US + 7 * SECOND)
+
+
 def test_later_records_of_a_locked_key_wait_in_order_of_arrival_and_once() -> None:
     bench = Bench()
     bench.park("e1")

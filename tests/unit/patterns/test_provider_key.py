@@ -4,7 +4,8 @@ import pytest
 
 from lab.domain.errors import Indeterminate
 from lab.domain.order import Intent, IntentKind, OrderId, OrderState
-from lab.patterns.provider_key import KeyPerAttempt, KeyPerIntent
+from lab.history.pen import Pen
+from lab.patterns.provider_key import KeyPerCall, KeyPerIntent
 from lab.ports.providers import ChargeState, Known
 from tests.kit.order_world import World, make_payment
 
@@ -19,7 +20,7 @@ INTENT = Intent(
     send_until_us=0,
     is_open=True,
 )
-WEAK = KeyPerAttempt()
+WEAK = KeyPerCall(pen=Pen(process="payment-1", now=lambda: 7))
 
 
 def make_strong() -> KeyPerIntent:
@@ -35,9 +36,16 @@ def test_all_attempts_share_the_key_of_the_intent() -> None:
     assert {make_strong().of_mail("e1", attempt) for attempt in (1, 2, 9)} == {"e1"}
 
 
-def test_each_attempt_of_the_weak_part_has_a_key_of_its_own() -> None:
-    assert len({WEAK.of_send(INTENT, attempt) for attempt in (1, 2, 9)}) == 3
-    assert len({WEAK.of_mail("e1", attempt) for attempt in (1, 2, 9)}) == 3
+def test_each_call_of_the_weak_part_has_a_key_of_its_own_also_of_the_same_attempt() -> None:
+    assert len({WEAK.of_send(INTENT, attempt) for attempt in (1, 1, 2)}) == 3
+    assert len({WEAK.of_mail("e1", attempt) for attempt in (1, 1, 2)}) == 3
+
+
+def test_a_weak_part_of_the_next_life_repeats_no_key_of_the_last_one() -> None:
+    lives = [KeyPerCall(pen=Pen(process=name, now=lambda: 7)) for name in ("p-1", "p-1#2")]
+    assert len({keys.of_send(INTENT, 1) for keys in lives}) == 2
+    later = [KeyPerCall(pen=Pen(process="p-1", now=now)) for now in (lambda: 7, lambda: 8)]
+    assert len({keys.of_mail("e1", 1) for keys in later}) == 2
 
 
 @pytest.mark.parametrize(
@@ -71,7 +79,7 @@ def test_of_several_answers_the_one_about_money_counts(
     assert (found.key, found.state) == ("charge:o:1", expected)
 
 
-def test_the_weak_part_finds_what_any_of_its_attempts_did() -> None:
+def test_the_weak_part_finds_what_any_of_its_calls_did() -> None:
     answer = known(("charge:o:1:1", C.DECLINED), ("charge:o:1:2", C.CAPTURED))
     assert WEAK.found(INTENT, answer).key == "charge:o:1:2"
     assert WEAK.found(INTENT, known(("charge:o:11:1", C.CAPTURED))).state is C.NONE

@@ -48,12 +48,21 @@ class Parked(Parking):
 
     def __init__(self, *failures: LabError) -> None:
         self.tiers: list[tuple[int, int]] = []
+        self.uncounted = 0
         self._failures = list(failures)
 
-    async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:  # noqa: ARG002 - the port's shape
+    async def park(
+        self,
+        delivery: Delivery,  # noqa: ARG002 - the port's shape
+        *,
+        tier: int,
+        delay_us: int,
+        counts: bool = True,
+    ) -> Settlement:
         if self._failures:
             raise self._failures.pop(0)
         self.tiers.append((tier, delay_us))
+        self.uncounted += not counts
         return Ack("parked")
 
 
@@ -220,6 +229,57 @@ def test_a_throttled_event_gives_up_after_max_elapsed_and_an_outage_does_not_cou
     assert settled[-1] == DeadLetter("exhausted", "Throttled", "busy")
 
 
+def hint(after_us: int) -> Throttled:
+    asked = Throttled("429", after_us=after_us)
+    asked.dependency = "mailer"
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("after_us", "tiers"),
+    [
+        (150 * MS, []),
+        (150 * MS + 1, [(1, 150 * MS + 1)]),
+        (5 * SECOND, [(1, 5 * SECOND)]),
+        (6 * SECOND, [(2, 6 * SECOND)]),
+        (121 * SECOND, [(3, 121 * SECOND)]),
+        (600 * SECOND, [(3, 600 * SECOND)]),
+    ],
+)
+def test_a_hint_longer_than_a_backoff_is_waited_for_in_a_retry_topic_and_is_no_attempt(
+    after_us: int, tiers: list[tuple[int, int]]
+) -> None:
+    parking, delivery = Parked(), make_delivery()
+
+    settled = at_once(make_retrying(Inner(hint(after_us)), parking=parking)(delivery))
+
+    assert (parking.tiers, parking.uncounted) == (tiers, len(tiers))
+    assert settled == (Ack("parked") if tiers else Retry(after_us, counts=False))
+    assert (delivery.attempt, delivery.failures) == (1, ())
+
+
+def test_a_long_hint_is_kept_in_place_where_it_cannot_be_parked() -> None:
+    parking = Parked(Transient("broker"))
+    settled = at_once(make_retrying(Inner(hint(9 * SECOND)), parking=parking)(make_delivery()))
+    assert settled == Retry(9 * SECOND, counts=False)
+
+
+def test_an_event_is_given_up_at_once_if_a_third_party_asks_for_more_than_is_left() -> None:
+    hand = Hand()
+    inner = Inner(hint(600 * SECOND + 1), hint(400 * SECOND), hint(201 * SECOND))
+    retrying = make_retrying(inner, hand=hand)
+
+    assert at_once(retrying(make_delivery())) == DeadLetter("exhausted", "Throttled", "429")
+    assert at_once(retrying(make_delivery("e2"))) == Ack("parked")
+    hand.us = 400 * SECOND
+    assert at_once(retrying(make_delivery("e2"))) == DeadLetter("exhausted", "Throttled", "429")
+
+
+def test_a_busy_claim_is_waited_for_in_place_however_long_its_lease_is() -> None:
+    busy = Throttled("another run of this event is under way", after_us=900 * SECOND)
+    assert at_once(make_retrying(Inner(busy))(make_delivery())) == Retry(900 * SECOND, counts=False)
+
+
 def test_a_failure_stands_in_the_attempt_log_the_last_ten_of_them() -> None:
     hand = Hand()
     delivery = make_delivery()
@@ -336,9 +396,16 @@ def test_what_is_parked_is_the_delivery_that_failed() -> None:
     parked = []
 
     class Keeps(Parked):
-        async def park(self, delivery: Delivery, *, tier: int, delay_us: int) -> Settlement:  # noqa: ARG002 - the port's shape
+        async def park(
+            self,
+            delivery: Delivery,
+            *,
+            tier: int,
+            delay_us: int,
+            counts: bool = True,
+        ) -> Settlement:
             parked.append(delivery)
-            return Ack("parked")
+            return await super().park(delivery, tier=tier, delay_us=delay_us, counts=counts)
 
     delivery = make_delivery(attempt=3)
     at_once(make_retrying(Inner(Transient("x")), parking=Keeps())(delivery))

@@ -463,15 +463,23 @@ def test_without_deadline_a_lost_request_hangs_for_ever() -> None:
         (409, Throttled),
         (429, Throttled),
         (500, Transient),
-        (503, Transient),
+        (502, Transient),
+        (503, Throttled),
     ],
 )
 def test_every_status_has_its_error_class(status: int, error: type[LabError]) -> None:
     found = error_of("mailer", Refused(status, 7))
 
     assert type(found) is error
-    if isinstance(found, Throttled | Down):
+    if isinstance(found, Throttled):
         assert found.after_us == 7
+    if isinstance(found, Down):
+        assert found.after_us == 1_000_000, "a hint says nothing of our credentials"
+
+
+def test_a_503_without_a_hint_or_given_again_is_no_throttling() -> None:
+    assert type(error_of("mailer", Refused(503))) is Transient
+    assert type(error_of("mailer", Refused(503, 7, is_replayed=True))) is Replayed
 
 
 # ---- queries and refunds
