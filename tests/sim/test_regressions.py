@@ -377,6 +377,13 @@ CASES = (
         ),
         policies={"retry.tiers_ms": "1000"},
     ),
+    Case(
+        what="the second order of a double click was spoiled by a fault that is told of the first",
+        seed=1,
+        orders=3,
+        rate=10,
+        faults=("bus.poison first=1", "client.double_submit first=1"),
+    ),
 )
 
 
