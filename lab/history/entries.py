@@ -40,6 +40,7 @@ FACTS: Final[Mapping[str, type[NamedTuple]]] = {
     "http_key": facts.HttpKeyEntry,
     "waiting": facts.WaitingEntry,
     "appended": facts.AppendedEntry,
+    "letter": facts.LetterEntry,
     "committed": facts.CommittedEntry,
     "ledger": facts.LedgerEntry,
     "fault": facts.FaultEntry,

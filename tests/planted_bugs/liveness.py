@@ -20,7 +20,13 @@ ERRORS: Final = Setup(scenario="timeouts")
 THROUGH_TIERS: Final = Setup(scenario="timeouts", settings=(("retry.in_place", 1),))
 
 
-@BUGS.plant("converges", setup=ERRORS, off=("retry",), witness="at the end")
+@BUGS.plant(
+    "converges",
+    setup=ERRORS,
+    off=("retry",),
+    witness="at the end",
+    falls={"retry-law": "an event is given up with attempts left"},
+)
 def no_retry() -> None:
     """The first failure is the last: a dead letter for what would have passed."""
 

@@ -18,8 +18,11 @@ from lab.settings import SIMULATED, settings_for
 from lab.wiring.judging import contract_of
 from tests.planted_bugs import (
     asked,
+    attempts,
+    claims,
     dead_letters,
     delivery,
+    expiry,
     liveness,
     money,
     orders,
@@ -41,6 +44,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     *positions.BUGS,
     *dead_letters.BUGS,
     *retries.BUGS,
+    *attempts.BUGS,
+    *claims.BUGS,
+    *expiry.BUGS,
     *processes.BUGS,
     *liveness.BUGS,
 )
@@ -50,6 +56,7 @@ QUIET: Final = (
     "refused-leaves-nothing",
     "refused-for-a-reason",
     "idempotency-key",
+    "expiry-in-time",
     "dedupe-sound",
     "dlq-sound",
     "dlq-complete",
