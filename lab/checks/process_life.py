@@ -261,7 +261,9 @@ class ProcessLife:
         It could not help that if it had reported a position past the record, in vain, or if it
         stood still in between and could report none. `reported` is its highest one.
         """
-        could_report = not self.paused_us(acked.t_us, started.t_us)
+        # Started before it was settled: another one had it while this one stood still.
+        since_us, until_us = sorted((acked.t_us, started.t_us))
+        could_report = not self.paused_us(since_us, until_us)
         if self.end != "kill" and acked.offset >= reported and could_report:
             place = (started.group, started.topic, started.partition, started.offset)
             self.started_again.setdefault(place, (started, acked.epoch))

@@ -377,6 +377,21 @@ CASES = (
         ),
         policies={"retry.tiers_ms": "1000"},
     ),
+    Case(
+        what="the second order of a double click was spoiled by a fault that is told of the first",
+        seed=1,
+        orders=3,
+        rate=10,
+        faults=("bus.poison first=1", "client.double_submit first=1"),
+    ),
+    Case(
+        what="who stood still until its partitions were another one's was blamed when it stopped",
+        seed=51841,
+        orders=2,
+        rate=5,
+        faults=("proc.pause@notification first=1 by=40s", "proc.term@notification at=22ms"),
+        policies={"run.members": 2},
+    ),
 )
 
 
