@@ -14,7 +14,7 @@ from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Died, Disorder, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
-from lab.checks.tables import CALL_FAILED, MOVES_MONEY, THIRD_PARTIES
+from lab.checks.tables import CALL_FAILED, CUSTOMERS, MOVES_MONEY, THIRD_PARTIES
 from lab.history.calls import (
     BreakerEntry,
     BuriedEntry,
@@ -202,11 +202,14 @@ class CallFolds:
             self._book.case(subject).sent += (key,)
 
     def _call_end(self, entry: CallEndEntry) -> None:
-        _, t_us, process, subject, provider, action, _, result, _, took_us, hint_us = entry
+        _, t_us, process, subject, provider, action, key, result, _, took_us, hint_us = entry
         life = self._lives[process]
         life.called += 1
         if action == "query":
             life.asked += 1
+        elif provider == CUSTOMERS:
+            case = self._open.get(subject) or self._book.case(subject)
+            case.looked += ((key, result),)
         began_us = t_us - took_us
         if took_us > self._provider_us:
             late = Overdue(subject, f"{provider}.{action}", began_us, took_us, Ended.LATE)

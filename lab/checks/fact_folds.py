@@ -13,6 +13,7 @@ from lab.checks.partition_track import Tracks
 from lab.checks.tables import CUT_OFF, OUTAGES, REFUSALS
 from lab.history.calls import HttpBeginEntry, HttpEndEntry, RedrivenEntry
 from lab.history.facts import (
+    AnsweredEntry,
     AppendedEntry,
     CommittedEntry,
     FaultEndEntry,
@@ -103,7 +104,11 @@ class FactFolds:
 
     def hot_folds(self) -> Mapping[str, Fold]:
         """The fold for the entries of each kind, as plain tuples."""
-        return {"appended": self._appended, "committed": self._committed}
+        return {
+            "appended": self._appended,
+            "committed": self._committed,
+            "answered": self._answered,
+        }
 
     def forget(self, packed: Packed) -> None:
         """An order is forgotten; so is its key."""
@@ -190,6 +195,11 @@ class FactFolds:
 
     def _ledger(self, entry: LedgerEntry) -> None:
         self._book.case(entry.subject).ledger += (entry,)
+
+    def _answered(self, entry: AnsweredEntry) -> None:
+        _, _, _, subject, _, _, _, _, _, _ = entry
+        case = self._open.get(subject) or self._book.case(subject)
+        case.answered += (AnsweredEntry._make(entry),)
 
     # ---- the operator
 

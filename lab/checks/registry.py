@@ -6,6 +6,7 @@ from typing import Final
 from lab.checks.check import Check
 from lab.checks.contract import Contract
 from lab.checks.promises.dead_letters import DlqComplete, DlqSound
+from lab.checks.promises.decisions import DecidedAsTold
 from lab.checks.promises.events import (
     AckAfterEffect,
     DedupeSound,
@@ -37,6 +38,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     NoPhantom,
     IdempotencyKey,
     LegalTransitions,
+    DecidedAsTold,
     OutboxAtomic,
     NoLostEvent,
     EffectOnce,

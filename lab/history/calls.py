@@ -19,6 +19,8 @@ class HttpBeginEntry(NamedTuple):
         op: `create` or `cancel`.
         key: the Idempotency-Key, "" without one.
         send: the ordinal of this request for its order, from 1.
+        customer, goods: of the order that is asked for; goods is the CRC-32 of its items. "" and 0
+            if the body is no order, and for a cancel.
     """
 
     kind: Literal["http.begin"]
@@ -29,6 +31,8 @@ class HttpBeginEntry(NamedTuple):
     key: str
     body_sha256: str
     send: int
+    customer: str
+    goods: int
 
 
 class HttpEndEntry(NamedTuple):

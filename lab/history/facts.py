@@ -11,7 +11,11 @@ from typing import Literal, NamedTuple
 
 
 class RowEntry(NamedTuple):
-    """A version of an order's row, and the event that is owed for it."""
+    """A version of an order's row, and the event that is owed for it.
+
+    Attributes:
+        reason: as the event says why an order is REJECTED, else "".
+    """
 
     kind: Literal["row"]
     t_us: int
@@ -23,6 +27,7 @@ class RowEntry(NamedTuple):
     event_type: str
     currency: str
     amount_cents: int
+    reason: str
 
 
 class OutcomeEntry(NamedTuple):
@@ -107,6 +112,16 @@ class WaitingEntry(NamedTuple):
     behind_dead: bool
 
 
+class BlockedEntry(NamedTuple):
+    """The record of a customer says that his orders are refused."""
+
+    kind: Literal["blocked"]
+    t_us: int
+    process: str
+    subject: str
+    customer: str
+
+
 # ---- the bus
 
 
@@ -170,6 +185,28 @@ class LedgerEntry(NamedTuple):
     charge_key: str
     amount_cents: int
     currency: str
+
+
+class AnsweredEntry(NamedTuple):
+    """A third party has answered a question, or failed a request of any sort.
+
+    Attributes:
+        customer, goods, amount_cents: of the question, as it was understood; goods is the CRC-32
+            of the items, 0 for those that are not told of them.
+        answer: `ok`; the reason of a no, `out_of_stock` or `fraud`; or of a failure the status,
+            `unreadable`, or `silent` if the time was up before there was an answer.
+    """
+
+    kind: Literal["answered"]
+    t_us: int
+    process: str
+    subject: str
+    provider: str
+    action: str
+    customer: str
+    goods: int
+    amount_cents: int
+    answer: str
 
 
 # ---- the run

@@ -10,6 +10,7 @@ Source: Stripe API reference, Idempotent requests (mode `stripe`).
 """
 
 import math
+import zlib
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
@@ -27,6 +28,7 @@ from lab.domain.errors import (
     Throttled,
     Transient,
 )
+from lab.domain.order import Item
 from lab.history.recorder import Write
 from lab.ports.chance import Chance
 from lab.ports.providers import GatewayAnswer, Known
@@ -41,6 +43,8 @@ logarithm, and with an end: 6.2 times the median, so that nothing times out with
 CONFLICT_AFTER_US: Final = 500_000
 DAY_US: Final = 86_400_000_000
 
+_encode: Final = msgspec.json.Encoder().encode
+
 _VISITS_FOR_US: Final = 600_000_000
 
 V = TypeVar("V")
@@ -53,6 +57,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         subject: the order as `ordinal.send`; "" outside of a lab run.
         key: the idempotency key; "" for a request that moves nothing.
         about: the charge key of a refund, the template of a mail, the customer of a question.
+        items: the goods of a question.
     """
 
     action: str
@@ -62,6 +67,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     amount_cents: int = 0
     currency: str = ""
     about: str = ""
+    items: tuple[Item, ...] = ()
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -81,6 +87,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 Answer = bool | GatewayAnswer | tuple[Known, ...] | Refused
 NO_ANSWER: Final = Refused(0)
 UNREADABLE: Final = 200
+_FAILED_AS: Final = {0: "silent", UNREADABLE: "unreadable"}
+"""Failures that are no status, as the history calls them."""
 
 
 def error_of(provider: str, refused: Refused) -> LabError:
@@ -161,6 +169,10 @@ class Remembered(Generic[V]):
 class Server:
     """One third party.
 
+    Attributes:
+        objection: the reason of its no to an order, "" if it is not asked about orders.
+        objects_by: the answer that is such a no.
+
     Args:
         chance: of latencies and decisions.
         now_us: its clock, in microseconds.
@@ -172,6 +184,8 @@ class Server:
     """
 
     name: ClassVar[str]
+    objection: ClassVar[str] = ""
+    objects_by: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -240,6 +254,33 @@ class Server:
             self._answers.put(key, _replayed(refused), now_us)
             return True
         return False
+
+    def told(self, request: Request, answer: Answer) -> None:
+        """The caller is given this answer now: write it, if it decides or fails anything.
+
+        What moved money or sent a mail has its line already.
+        """
+        if isinstance(answer, Refused):
+            what = _FAILED_AS.get(answer.status) or str(answer.status)
+        elif self.objection:
+            what = self.objection if answer is self.objects_by else "ok"
+        else:
+            return
+        if self._write is not None:
+            self._write(
+                (
+                    "answered",
+                    self._now_us(),
+                    "ledger",
+                    request.subject,
+                    self.name,
+                    request.action,
+                    "" if request.key else request.about,
+                    zlib.crc32(_encode(request.items)) if request.items else 0,
+                    request.amount_cents,
+                    what,
+                )
+            )
 
     def restore(self, request: Request, answer: Answer, at_us: int) -> None:
         """Know again a request that was executed or stored at `at_us`, before a restart.

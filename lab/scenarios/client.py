@@ -6,6 +6,7 @@ which orders there are (`workload`).
 """
 
 import hashlib
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -65,6 +66,21 @@ class _Accepted(msgspec.Struct, frozen=True):
     order_id: str
 
 
+class _Line(msgspec.Struct, frozen=True, gc=False):
+    """One item, with its fields in the order in which a third party counts them."""
+
+    sku: str
+    quantity: int
+    unit_price_cents: int
+
+
+class _Order(msgspec.Struct, frozen=True):
+    """The part of an order that others are asked about later on."""
+
+    customer_id: str
+    items: tuple[_Line, ...]
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts of intents by their end. `open` holds those that were not answered yet, by ordinal."""
@@ -78,6 +94,8 @@ class Tally:
 
 _problem = msgspec.json.Decoder(ProblemBody, strict=False).decode
 _accepted = msgspec.json.Decoder(_Accepted, strict=False).decode
+_order = msgspec.json.Decoder(_Order).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Client:
@@ -170,7 +188,10 @@ class Client:
         subject = f"{order.ordinal}.{send}"
         digest = hashlib.blake2b(order.body, digest_size=8).hexdigest()
         now, write = self._clock.now_us, self._write
-        write(("http.begin", now(), "client", subject, "create", key, digest, send))
+        customer, goods = _asked(order.body)
+        write(
+            ("http.begin", now(), "client", subject, "create", key, digest, send, customer, goods)
+        )
         headers: tuple[tuple[str, str], ...] = (_JSON, ("lab-subject", subject))
         if order.sender:
             headers = (*headers, ("from", order.sender))
@@ -207,7 +228,7 @@ class Client:
         while not self._give_up:
             send += 1
             subject = f"{order.ordinal}.1"
-            write(("http.begin", now(), "client", subject, "cancel", "", "", send))
+            write(("http.begin", now(), "client", subject, "cancel", "", "", send, "", 0))
             answer = await self._http.request(
                 "POST",
                 f"/orders/{order_id}/cancel",
@@ -234,6 +255,15 @@ class Client:
             if answer is not None and answer.status < 500:
                 return
             await self._clock.sleep_us(self._retry_us)
+
+
+def _asked(body: bytes) -> tuple[str, int]:
+    """Customer and goods of an order as the history has them; `"", 0` if it is none."""
+    try:
+        order = _order(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return "", 0
+    return order.customer_id, zlib.crc32(_encode(order.items))
 
 
 def _changed(order: PlannedOrder) -> PlannedOrder:

@@ -65,6 +65,10 @@ CAUSES: Final = {
 """The event that led to each; the others have their order as their cause."""
 
 AMOUNT: Final = 1_020
+CUSTOMER: Final = "C-1"
+GOODS: Final = 4_711
+ORDERED: Final = (CUSTOMER, GOODS)
+"""Customer and goods of every order."""
 
 
 class Story:
@@ -92,7 +96,7 @@ class Story:
         """A request and its answer; 2xx ones create the order."""
         send = int(subject.partition(".")[2])
         key = key or f"key-{subject}"
-        self.write("http.begin", "client", subject, "create", key, body, send)
+        self.write("http.begin", "client", subject, "create", key, body, send, *ORDERED)
         answer = ""
         if status < 300:
             answer = f"id-{subject}"
@@ -108,7 +112,7 @@ class Story:
 
     def cancel(self, subject: str, version: int) -> None:
         """The client cancels, and may."""
-        self.write("http.begin", "client", subject, "cancel", "", "", 1)
+        self.write("http.begin", "client", subject, "cancel", "", "", 1, "", 0)
         self.row(subject, version, "CANCELLED")
         fields = ("cancel", "", "", 1, 200, "", f"id-{subject}")
         self.write("http.end", "client", subject, *fields)
@@ -119,7 +123,7 @@ class Story:
     def row(self, subject: str, version: int, state: str) -> None:
         """A committed change."""
         kind = STATE_EVENTS[state]
-        fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT)
+        fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT, "")
         self.write("row", "store", subject, *fields)
 
     def publish(self, subject: str, kind: str) -> None:
@@ -260,8 +264,17 @@ class Story:
     def validate(self, subject: str) -> None:
         """The validation service has no objection."""
         self.call("validation-1", subject, "warehouse", "in_stock")
+        self.agree(subject)
         self.run("validation-1", subject, "OrderCreated", lambda: self.row(subject, 2, "VALIDATED"))
         self.publish(subject, "OrderValidated")
+
+    def agree(self, subject: str) -> None:
+        """Warehouse, antifraud and the customer's record have no objection."""
+        self.write("answered", "ledger", subject, "warehouse", "in_stock", "", GOODS, 0, "ok")
+        fraud = ("antifraud", "is_fraud", CUSTOMER, 0, AMOUNT, "ok")
+        self.write("answered", "ledger", subject, *fraud)
+        read = ("customers", "is_blocked", CUSTOMER, "no", 0, 20 * MS, 0)
+        self.write("call.end", "validation-1", subject, *read)
 
     def receive(self, subject: str) -> None:
         """The mail that says that the order was received."""
@@ -384,7 +397,7 @@ def repeated_request() -> list[Entry]:
     """The client sends an answered request again, and gets the same answer."""
     story = Story()
     story.order("37.1")
-    story.write("http.begin", "client", "37.100", "create", "key-37.1", "b0", 100)
+    story.write("http.begin", "client", "37.100", "create", "key-37.1", "b0", 100, *ORDERED)
     fields = ("create", "key-37.1", "b0", 100, 201, "", "id-37.1")
     story.write("http.end", "client", "37.100", *fields)
     return story.end()
@@ -456,6 +469,7 @@ def retried() -> list[Entry]:
     story.wait(5 * S)
     alarm = ("validation", "orders.validation.retry.1", 0, 0, 1, event)
     story.write("deliver", process, subject, *alarm, kind, 1)
+    story.agree(subject)
     story.handle(process, subject, kind, lambda: story.row(subject, 2, "VALIDATED"), attempt=3)
     story.write("waiting", "store", subject, "remove", "validation", event, False)
     story.settle(process, subject, alarm)

@@ -18,6 +18,7 @@ from lab.history.entries import Entry, time_of
 from tests.kit.histories import (
     HEALTHY,
     MS,
+    ORDERED,
     S,
     Story,
     buried,
@@ -145,7 +146,7 @@ def a_charge_leaves_no_durable_trace() -> History:
 @bug("accepted-is-durable", "order 37: it was accepted with 201, and there is no row")
 def an_accepted_order_is_not_stored() -> History:
     story = Story()
-    story.write("http.begin", "client", SUBJECT, "create", "", "b0", 1)
+    story.write("http.begin", "client", SUBJECT, "create", "", "b0", 1, *ORDERED)
     story.write("http.end", "client", SUBJECT, "create", "", "b0", 1, 201, "", "id-37.1")
     return story.end()
 
@@ -155,7 +156,7 @@ def the_answer_of_a_request_that_was_never_executed() -> History:
     story = Story()
     for send in (1, 2):
         subject = f"37.{send}"
-        story.write("http.begin", "client", subject, "create", "k", "b0", send)
+        story.write("http.begin", "client", subject, "create", "k", "b0", send, *ORDERED)
         answer = ("create", "k", "b0", send, 201, "", "id-37.1")
         story.write("http.end", "client", subject, *answer)
     return story.end()

@@ -18,6 +18,7 @@ from lab.settings import SIMULATED, settings_for
 from lab.wiring.judging import contract_of
 from tests.planted_bugs import (
     dead_letters,
+    decisions,
     delivery,
     liveness,
     money,
@@ -32,6 +33,7 @@ from tests.planted_bugs.planting import NAMED, Bug, Setup, failed, run_with, run
 BUGS: Final[tuple[Bug, ...]] = (
     *money.BUGS,
     *orders.BUGS,
+    *decisions.BUGS,
     *delivery.BUGS,
     *traces.BUGS,
     *positions.BUGS,
