@@ -14,6 +14,7 @@ from lab.checks.promises.events import (
     NoLostEvent,
     PerKeyOrder,
 )
+from lab.checks.promises.excuses import ExcuseEarned
 from lab.checks.promises.liveness import Converges, Drains
 from lab.checks.promises.money import ChargeAfterValidation, MoneyMatches, NoDoubleCharge
 from lab.checks.promises.orders import (
@@ -50,6 +51,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     FencingHolds,
     DlqSound,
     DlqComplete,
+    ExcuseEarned,
     RetryLaw,
     RetryBudgetKept,
     BreakerLaw,

@@ -485,6 +485,7 @@ def buried() -> list[Entry]:
     story, subject, kind = Story(), "37.1", "OrderCreated"
     event = event_id(subject, kind)
     story.ask(subject)
+    story.write("fault", "run", subject, "bus.poison", kind, 1, 0)
     for process in ("validation-1", "notification-1"):
         group = process.partition("-")[0]
         place = story.deliver(process, subject, kind)

@@ -20,6 +20,7 @@ from tests.planted_bugs import (
     dead_letters,
     decisions,
     delivery,
+    excuses,
     liveness,
     money,
     orders,
@@ -40,6 +41,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *dead_letters.BUGS,
     *retries.BUGS,
     *processes.BUGS,
+    *excuses.BUGS,
     *liveness.BUGS,
 )
 

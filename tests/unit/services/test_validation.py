@@ -42,7 +42,7 @@ class Answers(Warehouse, Antifraud, CustomerStore):
         return await self._answer("fraud", deadline_us)
 
     async def is_blocked(self, order_id: str, customer_id: str, *, deadline_us: int) -> bool:
-        assert customer_id == "C1"
+        assert (order_id, customer_id) == (ID, "C1")
         return await self._answer("blocked", deadline_us)
 
     async def _answer(self, who: str, deadline_us: int) -> bool:
