@@ -1,5 +1,6 @@
 """Bugs that give up without a reason, and call it by the name of one."""
 
+import zlib
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from lab.patterns.retry import Retrying
 from lab.ports.bus import Delivery, Settlement
 from lab.ports.providers import ChargeState, GatewayAnswer
 from lab.ports.service import Context
-from lab.ports.store import Loaded, Unit
+from lab.ports.store import IntentChange, Loaded, Unit
 from lab.services.notification import Notification
 from lab.services.payment import Payment, _Finding
 from tests.planted_bugs.planting import Bugs, Setup
@@ -68,7 +69,7 @@ class MailThatIsNeverReady(Notification):
 )
 def every_tenth_is_poison(kind: str, data: bytes) -> Payload:
     """A buffer of the decoder is too short, so now and then a sound event cannot be read."""
-    if kind == "OrderConfirmed" and len(data) % 10 == 0:
+    if zlib.crc32(data) % 10 == 0:
         raise Poison("unexpected end of data")
     return decode(kind, data)
 
@@ -161,13 +162,16 @@ class MailsAreNotWorthIt(Retrying):
 class SecondSendOfLess(Payment):
     """The second send takes off a fee for the first one, under the same key."""
 
-    async def _call(
-        self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
-    ) -> GatewayAnswer:
-        is_first = key not in _SENT
-        _SENT[key] = None
-        paid = order if is_first else replace(order, amount_cents=order.amount_cents - 1)
-        return await super()._call(intent, key, paid, charge, deadline_us)
-
-
-_SENT: Final[dict[str, None]] = {}
+    async def _send(
+        self,
+        loaded: Loaded,
+        intent: Intent,
+        context: Context,
+        started_us: int,
+        charge: str,
+        before: tuple[IntentChange, ...] = (),
+    ) -> _Finding | None:
+        if context.attempt > 1:
+            order = replace(loaded.order, amount_cents=loaded.order.amount_cents - 1)
+            loaded = replace(loaded, order=order)
+        return await super()._send(loaded, intent, context, started_us, charge, before)

@@ -20,7 +20,13 @@ ERRORS: Final = Setup(scenario="timeouts")
 THROUGH_TIERS: Final = Setup(scenario="timeouts", settings=(("retry.in_place", 1),))
 
 
-@BUGS.plant("converges", setup=ERRORS, off=("retry",), witness="at the end")
+@BUGS.plant(
+    "converges",
+    setup=ERRORS,
+    off=("retry",),
+    witness="at the end",
+    falls={"excuse-earned": "one failure of several that are allowed is no reason to give up"},
+)
 def no_retry() -> None:
     """The first failure is the last: a dead letter for what would have passed."""
 
@@ -53,6 +59,7 @@ class RowsAreNotDeleted(KeyRetryTable):
     "lab.wiring.process.roles.Orders",
     setup=Setup(),
     witness="it is PAID at the end",
+    falls={"excuse-earned": "nothing outside has failed"},
 )
 class CurrencyWithoutAMinorUnit(Orders):
     """A division by the number of minor units, of which some currencies have none."""

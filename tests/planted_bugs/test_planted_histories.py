@@ -411,12 +411,17 @@ def a_claim_is_completed_by_its_old_owner() -> History:
 
 @bug("decided-as-told", "order 37: it is VALIDATED, and warehouse said nothing")
 def the_warehouse_is_not_asked() -> History:
-    return without(plain(), lambda e: e.get("provider") == "warehouse" and e["kind"] == "answered")
+    return without(
+        plain(),
+        lambda e: (
+            (e["kind"], e.get("provider"), e["subject"]) == ("answered", "warehouse", SUBJECT)
+        ),
+    )
 
 
 @bug("decided-as-told", "order 37: it is VALIDATED, and customers said nothing")
 def the_record_of_the_customer_is_not_read() -> History:
-    return without(plain(), lambda e: e.get("provider") == "customers")
+    return without(plain(), lambda e: e.get("provider") == "customers" and e["subject"] == SUBJECT)
 
 
 @bug("decided-as-told", "order 37: it is VALIDATED, and antifraud said fraud")

@@ -51,6 +51,7 @@ QUIET: Final = (
     "dedupe-sound",
     "dlq-sound",
     "dlq-complete",
+    "excuse-earned",
     "retry-law",
     "retry-budget",
     "breaker-law",

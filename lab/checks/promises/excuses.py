@@ -69,7 +69,7 @@ class ExcuseEarned(Check):
         if case.is_revived or not case.rows or not case.is_whole:
             return
         self._orders += 1
-        for row in case.rows[2:]:
+        for row in case.rows:
             if row.state in _NEEDS_A_REASON:
                 self.checked += 1
                 wrong = self._unasked(case, row.state)
