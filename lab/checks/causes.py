@@ -8,6 +8,7 @@ from typing import Final
 
 from lab.checks.excuses import CALLS, EXCUSES, Reach
 from lab.checks.fact_folds import Fold
+from lab.history.calls import StalledEntry
 from lab.history.facts import FaultEndEntry, FaultEntry
 
 _SPELL_US: Final = 1_000_000
@@ -29,7 +30,7 @@ class Causes:
 
     def folds(self) -> Mapping[str, Fold]:
         """The fold for the entries of each kind."""
-        return {"fault": self._fault, "fault_end": self._fault_end}
+        return {"fault": self._fault, "fault_end": self._fault_end, "stalled": self._stalled}
 
     def take(self, subject: str) -> tuple[FaultEntry, ...]:
         """The firings that struck an order itself; they are forgotten here."""
@@ -61,6 +62,11 @@ class Causes:
                 self._spells[_struck_group(entry.site), spell] = None
         elif reach is not Reach.NOTHING and subject:
             self._of_order[subject] = (*self._of_order.get(subject, ()), entry)
+
+    def _stalled(self, entry: StalledEntry) -> None:
+        """A machine that stood still is no fault of the plan, and a cause all the same."""
+        group = _struck_group(entry.process)
+        self._lasting.append((entry.kind, group, entry.t_us - entry.for_us, entry.t_us))
 
     def _fault_end(self, entry: FaultEndEntry) -> None:
         ended = (entry.kind_of_fault, _struck_group(entry.site))

@@ -216,3 +216,16 @@ class RecordThatNobodyLooksAt(MemoryOrderStore):
     async def is_blocked(self, order_id: str, customer_id: str, *, deadline_us: int) -> bool:
         await super().is_blocked(order_id, customer_id, deadline_us=deadline_us)
         return False
+
+
+@BUGS.plant(
+    "decided-as-told",
+    "lab.stores.memory.store.MemoryOrderStore",
+    setup=REFUSING,
+    witness="it is VALIDATED, and customers said customer_blocked",
+)
+class StubOfTheRecord(MemoryOrderStore):
+    """The stub of the first week was never replaced: nobody is blocked, and nothing is read."""
+
+    async def is_blocked(self, order_id: str, customer_id: str, *, deadline_us: int) -> bool:  # noqa: ARG002 - the shape of what it replaces
+        return False

@@ -156,7 +156,9 @@ class ExcuseEarned(Check):
         if len(alone) > counted:
             count = times(len(alone), "failed run")
             return f"{dead.what} after {count}, and {counted} of them have a cause outside"
-        if not (counted or failed or seen.calls.kills.get(group) or self._goes_on(dead, letter)):
+        # One that was throttled may have waited for others of us, for a lease or a lock.
+        is_tried = bool(failed) or is_throttled or bool(seen.calls.kills.get(group))
+        if not (is_tried or counted or self._goes_on(dead, letter)):
             return f"{dead.what}, and nothing outside had failed"
         return ""
 

@@ -42,13 +42,6 @@ def make_servers(scheduler: AnyScheduler, policy: Policy, *, write: Write | None
     """Start broker, stores and third parties on the harness process, topics and groups included."""
     root, settings, chance = scheduler.root, policy.settings, policy.chance
     third = make_third_parties(settings, chance, now_us=root.now_us, write=write)
-
-    def is_blocked_told(customer: str) -> bool:
-        blocked = is_blocked(settings, chance, customer)
-        if blocked and write is not None:
-            write(("blocked", root.now_us(), "store", "", customer))
-        return blocked
-
     return Servers(
         timers=root,
         log=_make_log(root, settings, write),
@@ -62,7 +55,7 @@ def make_servers(scheduler: AnyScheduler, policy: Policy, *, write: Write | None
             ),
             shards=settings.number("outbox.shards"),
             write=write,
-            is_blocked=is_blocked_told,
+            is_blocked=lambda customer: is_blocked(settings, chance, customer),
         ),
         dedupe=MemoryDedupeServer(
             root,
