@@ -54,14 +54,15 @@ class Causes:
         reach = EXCUSES.get(kind)
         if reach is None:
             self.strange = self.strange or kind
-        elif reach is Reach.OUTAGE or reach is Reach.EVER_AFTER:
+            return
+        if subject and reach is not Reach.NOTHING:
+            self._of_order[subject] = (*self._of_order.get(subject, ()), entry)
+        if reach is Reach.OUTAGE or reach is Reach.EVER_AFTER:
             end_us = t_us + entry.lasts_us if entry.lasts_us else None
             self._lasting.append((kind, _struck_group(entry.site), t_us, end_us))
         elif reach is Reach.MEANWHILE or (reach is Reach.ONE_RUN and not subject):
             for spell in range(t_us // _SPELL_US, (t_us + entry.lasts_us) // _SPELL_US + 1):
                 self._spells[_struck_group(entry.site), spell] = None
-        elif reach is not Reach.NOTHING and subject:
-            self._of_order[subject] = (*self._of_order.get(subject, ()), entry)
 
     def _stalled(self, entry: StalledEntry) -> None:
         """A machine that stood still is no fault of the plan, and a cause all the same."""

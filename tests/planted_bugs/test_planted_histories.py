@@ -497,6 +497,11 @@ def the_first_attempt_is_the_last() -> History:
     return spoiled(buried(), "buried", {"reason": "exhausted"}, group="validation")
 
 
+@bug("excuse-earned", "order 37: validation gave up OrderCreated and said nowhere why")
+def nobody_says_why() -> History:
+    return without(buried(), lambda e: e["kind"] in ("fault", "buried"))
+
+
 @bug("excuse-earned", "order 37: it is CANCELLED, and no client asked for that")
 def nobody_asked_for_the_cancellation() -> History:
     return without(cancelled(), lambda e: e.get("op") == "cancel" and e["kind"] == "http.begin")

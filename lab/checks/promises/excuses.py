@@ -119,8 +119,10 @@ class ExcuseEarned(Check):
     def _unearned(self, dead: GivenUp, seen: Seen) -> str:
         """Why the last death of an event has no excuse; "" if it has one, or nobody can tell."""
         letters = [buried for buried in dead.case.buried if owed_of(buried) == dead.owed]
-        if not letters or not dead.case.event_type(dead.owed[1]):
+        if not dead.case.event_type(dead.owed[1]):
             return ""
+        if not letters:
+            return self._unsaid(dead, seen)
         letter = letters[-1]
         match letter.reason:
             case "poison":
@@ -131,11 +133,20 @@ class ExcuseEarned(Check):
                 why = f"{dead.what} as permanent, and nobody outside refused what was right"
                 return "" if is_earned else why
             case "starts":
-                if seen.calls.kills.get(dead.owed[0]) or self._goes_on(dead, letter):
+                if seen.calls.kills.get(dead.owed[0]) or self._goes_on(dead, letter.t_us):
                     return ""
                 return f"{dead.what} for its starts, and no process of {dead.owed[0]} died"
             case _:
                 return self._unexhausted(dead, letter, seen)
+
+    def _unsaid(self, dead: GivenUp, seen: Seen) -> str:
+        """Of an event that is dead, and no process has written why: perhaps it could not."""
+        until_us = self.contract.linger_us + max(
+            outcome.t_us for outcome in dead.case.outcomes if owed_of(outcome) == dead.owed
+        )
+        if dead.struck or seen.calls.kills.get(dead.owed[0]) or self._goes_on(dead, until_us):
+            return ""
+        return f"{dead.what} and said nowhere why"
 
     def _unexhausted(self, dead: GivenUp, letter: BuriedEntry, seen: Seen) -> str:
         """Of an event that was tried as often as is allowed, or throttled for too long."""
@@ -158,7 +169,7 @@ class ExcuseEarned(Check):
             return f"{dead.what} after {count}, and {counted} of them have a cause outside"
         # One that was throttled may have waited for others of us, for a lease or a lock.
         is_tried = bool(failed) or is_throttled or bool(seen.calls.kills.get(group))
-        if not (is_tried or counted or self._goes_on(dead, letter)):
+        if not (is_tried or counted or self._goes_on(dead, letter.t_us)):
             return f"{dead.what}, and nothing outside had failed"
         return ""
 
@@ -167,9 +178,9 @@ class ExcuseEarned(Check):
         from_us = run.t_us - contract.handler_us - contract.slack_us
         return self._causes.went_on(run.group, from_us, run.t_us)
 
-    def _goes_on(self, dead: GivenUp, letter: BuriedEntry) -> bool:
-        """Whether something struck the group at any time in the life of the order."""
-        return self._causes.went_on(dead.owed[0], dead.case.rows[0].t_us, letter.t_us)
+    def _goes_on(self, dead: GivenUp, until_us: int) -> bool:
+        """Whether something struck the group at any time in the life of the order until then."""
+        return self._causes.went_on(dead.owed[0], dead.case.rows[0].t_us, until_us)
 
     def _is_shown(self, dead: GivenUp) -> bool:
         """Whether an excuse is the order's own.
@@ -181,7 +192,9 @@ class ExcuseEarned(Check):
             _is_spoiled(dead)
             or _is_refund_refused(dead)
             or any(
-                _fails_a_run(fault, group) or fault.site in CALLS.get(group, ())
+                _fails_a_run(fault, group)
+                or fault.site in CALLS.get(group, ())
+                or EXCUSES.get(fault.kind_of_fault) in (Reach.MEANWHILE, Reach.EVER_AFTER)
                 for fault in dead.struck
             )
         )
