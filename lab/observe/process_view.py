@@ -110,7 +110,7 @@ class ProcessView:
     # ---- the client, and the API
 
     def _http_begin(self, entry: Any) -> None:
-        _, t_us, _, subject, op, key, _, send = entry
+        _, t_us, _, subject, op, key, _, send, *_ = entry
         trace = self._traces.of(subject)
         if not trace:
             return

@@ -37,7 +37,7 @@ class OrderStates:
             self._row(entry)
 
     def _row(self, entry: Any) -> None:
-        _, t_us, process, subject, version, state, event_id, event_type, _, _ = entry
+        _, t_us, process, subject, version, state, event_id, event_type, *_ = entry
         created_us = self._created_us.setdefault(subject, t_us)
         self._emit(
             LogLine(

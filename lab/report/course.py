@@ -156,7 +156,7 @@ class CourseFold:
         self._phases.setdefault(name, t_us)
 
     def _http_begin(self, entry: Any) -> None:
-        _, t_us, _, subject, op, _, _, _ = entry
+        _, t_us, _, subject, op, *_ = entry
         if op == "create" and subject not in self._open:
             self._begun.setdefault(subject, t_us)
 
@@ -167,7 +167,7 @@ class CourseFold:
             self._bins.at(t_us).refused += 1
 
     def _row(self, entry: Any) -> None:
-        _, t_us, _, subject, version, state, event_id, _, _, _ = entry
+        _, t_us, _, subject, version, state, event_id, *_ = entry
         if version == 1:
             self._open[subject] = self._begun.pop(subject, t_us)
             self._counts["accepted"] += 1

@@ -200,7 +200,7 @@ class SimulatedWorld:
         self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
         self.ids = SeededIds(spec.seed)
         self.servers: Servers = make_servers(self.scheduler, self.policy, write=write)
-        if settings.number("validation.rejected_percent"):
+        if write is not None and settings.number("validation.rejected_percent"):
             for customer in customers(spec):
                 if is_blocked(settings, chance, customer):
                     write(("blocked", root.now_us(), "store", "", customer))

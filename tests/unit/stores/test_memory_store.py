@@ -246,9 +246,17 @@ def test_every_change_leaves_its_fact_at_the_moment_of_the_commit() -> None:
     assert [subject_of(entry) for entry in world.facts] == ["1.1"] * 8
     values = [own_fields(entry) for entry in world.facts]
     assert values[:3] == [
-        (1, "PENDING", make_event("order-1", S.PENDING, 1).id, "OrderCreated", "GBP", 1_000),
+        (1, "PENDING", make_event("order-1", S.PENDING, 1).id, "OrderCreated", "GBP", 1_000, ""),
         ("k", "ab", 201),
-        (2, "VALIDATED", make_event("order-1", S.VALIDATED, 2).id, "OrderValidated", "GBP", 1_000),
+        (
+            2,
+            "VALIDATED",
+            make_event("order-1", S.VALIDATED, 2).id,
+            "OrderValidated",
+            "GBP",
+            1_000,
+            "",
+        ),
     ]
     assert values[3:7] == [
         ("payment", "event-1", "done", 0),
@@ -257,7 +265,7 @@ def test_every_change_leaves_its_fact_at_the_moment_of_the_commit() -> None:
         ("notification", "event-9", "GBP", 1_000),
     ]
     owed = make_event("order-1", S.CANCELLED, 3).id
-    assert values[7] == (3, "CANCELLED", owed, "OrderCancelled", "GBP", 1_000)
+    assert values[7] == (3, "CANCELLED", owed, "OrderCancelled", "GBP", 1_000, "")
 
 
 def test_rows_of_keys_in_retry_leave_facts_that_tell_of_dead_heads() -> None:
