@@ -7,7 +7,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 SEEDS_SOAK ?= 1-20000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak swarm mutation fmt lint fast seeds-50 seeds-300 all-tests
+.PHONY: help demo check test soak swarm mutation hunt fmt lint fast seeds-50 seeds-300 all-tests
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ check: lint fast seeds-50 ## format, lint, imports, types, fast tests, 50 seeds 
 
 test: check seeds-300 all-tests ## check, then every test, 300 seeds in all (25 min at most)
 
-soak: swarm ## everything over SEEDS_SOAK, other scenarios over 1,000 seeds, mutation, bench (hours)
+soak: swarm ## everything over SEEDS_SOAK, other scenarios over 1,000 seeds, mutation, hunt, bench (hours)
 	@for name in $$($(BIN)/lab list --json | $(BIN)/python -c 'import json, sys; \
 	    print(*(s["name"] for s in json.load(sys.stdin) if not s["swarm"]))'); do \
 	    $(BIN)/lab run "$$name" --seeds 1-1000 --quiet || exit; \
@@ -27,14 +27,18 @@ soak: swarm ## everything over SEEDS_SOAK, other scenarios over 1,000 seeds, mut
 	scripts/with-servers $(BIN)/python -m pytest -q -m soak
 	scripts/with-servers $(BIN)/lab run everything --real --seeds 1-50 --orders 20 --quiet
 	$(MAKE) mutation
+	$(MAKE) hunt
 	$(BIN)/lab bench
 
 swarm: $(VENV)/.installed-dev ## everything over SEEDS_SOAK, on all cores; what was reached how often
-	$(BIN)/python -m tests.soak --seeds $(SEEDS_SOAK) --orders 20
+	$(BIN)/python -m tests.soak --seeds $(SEEDS_SOAK) --orders 1-60
 
 mutation: $(VENV)/.installed-dev ## which change of a pattern or the delivery loop no test notices (hours)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
+
+hunt: $(VENV)/.installed-dev ## which bug in the business no run notices; goes on where it ended (hours)
+	$(BIN)/python -m tests.hunt --resume hunt.json
 
 fmt: $(VENV)/.installed-dev ## format, and mend what the linter can mend
 	$(BIN)/ruff format .

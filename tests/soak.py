@@ -1,10 +1,11 @@
 """Many seeds of the scenario `everything`: no promise broken, no error, and everything reached.
 
-    python -m tests.soak --seeds 1-20000 --orders 20 --jobs 2
+    python -m tests.soak --seeds 1-20000 --orders 1-60 --jobs 2
 
-Prints each seed that broke a promise or raised, with the line that repeats it, then how many seeds
-reached every kind of fault, every crash point and every retry topic. Exit code 1 if a seed is bad,
-or if one of those was reached less often than `--least`.
+With `--orders A-B` each seed draws how many orders it has: few orders meet a fault alone, many meet
+each other. Prints each seed that broke a promise or raised, with the line that repeats it, then how
+many seeds reached every kind of fault, every crash point and every retry topic. Exit code 1 if a
+seed is bad, or if one of those was reached less often than `--least`.
 Not collected by pytest: it takes hours. `tests/sim/test_swarm.py` has a few seeds.
 """
 
@@ -23,6 +24,7 @@ from typing import Final
 from lab.faults.table.crash_points import CRASH_POINTS
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import parse_fault
+from lab.runtime.chance import KeyedChance
 from lab.scenarios.loader import find_scenario, load_catalogue
 from lab.scenarios.run_options import RunOptions
 from lab.scenarios.scenario import Scenario
@@ -88,6 +90,12 @@ def run_seed(seed: int, orders: int) -> Seed:
     )
 
 
+def orders_of(seed: int, orders: str) -> int:
+    """How many orders a seed has: `orders` is a number, or the least and the most, as `1-60`."""
+    least, _, most = orders.partition("-")
+    return KeyedChance(seed).integer(int(least), int(most or least), "soak", "orders")
+
+
 def table_names() -> tuple[str, ...]:
     """Everything that has to be reached."""
     tiers = settings_for(SIMULATED).many_us("retry.tiers_ms")
@@ -137,12 +145,12 @@ class Tally:
                 tell(f"seed {found.seed}: {promise}: {witness}")
             tell(f"  {found.reproduce}")
 
-    def failed(self, seed: int, why: str) -> None:
+    def failed(self, seed: int, orders: str, why: str) -> None:
         """One seed has raised, or did not come to its end."""
         self.bad += 1
         self.verdicts["ERROR"] += 1
         tell(f"seed {seed}: {why}")
-        tell(f"  lab run {SCENARIO} --seed {seed}")
+        tell(f"  lab run {SCENARIO} --seed {seed} --orders {orders_of(seed, orders)}")
 
     def table(self) -> Iterator[str]:
         """How many seeds reached what, and how many had drawn it."""
@@ -162,7 +170,7 @@ def main() -> int:
     """Run the seeds over all cores."""
     asked = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     asked.add_argument("--seeds", default="1-20000", metavar="A-B")
-    asked.add_argument("--orders", type=int, default=20)
+    asked.add_argument("--orders", default="20", metavar="N|A-B")
     asked.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     asked.add_argument("--least", type=int, default=20, help="how often everything is reached")
     given = asked.parse_args()
@@ -174,7 +182,9 @@ def main() -> int:
     with spawn.Pool(given.jobs, maxtasksperchild=SEEDS_A_PROCESS) as pool:
         runs = {
             seed: pool.apply_async(
-                run_seed, (seed, given.orders), error_callback=partial(_keep, errors, seed)
+                run_seed,
+                (seed, orders_of(seed, given.orders)),
+                error_callback=partial(_keep, errors, seed),
             )
             for seed in seeds
         }
@@ -182,11 +192,11 @@ def main() -> int:
             run = runs.pop(seed)
             run.wait(HUNG_AFTER_S)
             if not run.ready():
-                tally.failed(seed, f"no end after {HUNG_AFTER_S} s")
+                tally.failed(seed, given.orders, f"no end after {HUNG_AFTER_S} s")
             elif run.successful():
                 tally.add(run.get())
             else:
-                tally.failed(seed, errors[seed])
+                tally.failed(seed, given.orders, errors[seed])
             if (seed - seeds[0] + 1) % _LOOK_EVERY == 0:
                 took = time.perf_counter() - began
                 sys.stderr.write(f"until seed {seed:,} in {took:,.0f} s\n")

@@ -1,12 +1,14 @@
-"""The fact that a record stands in a log, the same for every log.
+"""The fact that a record stands in a log, and the digest of its event, the same for every log.
 
 Not here: the positions that a group has committed; each log witnesses them itself.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
 from lab.domain.envelope import H_ATTEMPT, H_SUBJECT, H_TYPE, Headers
+from lab.history.contents import NOTHING, told_by
 from lab.history.entries import Entry
 from lab.ports.bus import Record
 
@@ -32,6 +34,8 @@ def appended_fact(record: Record, t_us: int) -> Entry:
     """The fact that a record stands in the log."""
     found = dict(record.headers)
     attempt = found.get(H_ATTEMPT, b"")
+    # A parked record has the bytes of the first one: its digest says so.
+    contents = NOTHING if "." in record.topic else told_by(record.value)
     return (
         "appended",
         t_us,
@@ -46,9 +50,12 @@ def appended_fact(record: Record, t_us: int) -> Entry:
         int(attempt) if attempt.isdigit() else 0,
         found.get("traceparent", b"").decode("utf-8", "replace"),
         found.get("ce_causationid", b"").decode("utf-8", "replace"),
+        *contents,
     )
 
 
+# A record in memory is delivered as the very object that was appended, to several groups.
+@lru_cache(maxsize=1_024)
 def event_digest(key: bytes, value: bytes, headers: Headers) -> str:
     """A short hash of all that must not change on the way: key, value, the event's own headers."""
     parts = [b"%d:%d:" % (len(key), len(value)), key, value]

@@ -144,7 +144,21 @@ class CallFolds:
     # ---- handlers and their commits
 
     def _handle_begin(self, entry: HandleBeginEntry) -> None:
-        _, _, process, subject, group, event_id, _, attempt, sequence, _, topic = entry
+        (
+            _,
+            _,
+            process,
+            subject,
+            group,
+            event_id,
+            _,
+            attempt,
+            sequence,
+            _,
+            topic,
+            epoch,
+            digest,
+        ) = entry
         life = self._lives[process]
         handlers = life.handlers
         handlers[group, event_id] = entry
@@ -152,6 +166,16 @@ class CallFolds:
         if len(handlers) > life.handlers_max:  # noqa: PLR1730 - as above
             life.handlers_max = len(handlers)
         case = self._open.get(subject) or self._book.case(subject)
+        case.runs += 1
+        key, running = (group, subject), life.running
+        if key in running and running[key] == epoch:
+            case.overlaps += (HandleBeginEntry._make(entry),)
+        running[key] = epoch
+        if subject not in life.given:
+            case.ungiven += (HandleBeginEntry._make(entry),)
+        first = case.published.get(event_id)
+        if first is None or first.digest != digest or first.topic != topic:
+            case.unmatched += (HandleBeginEntry._make(entry),)
         lane, lanes = (process, group, topic), case.lanes
         if lane in lanes and sequence < lanes[lane]:
             case.disorders += (Disorder(process, group, topic, lanes[lane], sequence),)
@@ -167,6 +191,8 @@ class CallFolds:
     def _handle_end(self, entry: HandleEndEntry) -> None:
         _, t_us, process, subject, group, event_id, event_type, _, result = entry
         life = self._lives[process]
+        if (group, subject) in life.running:
+            del life.running[group, subject]
         begun = life.handlers.pop((group, event_id), None)
         if begun is not None and t_us - time_of(begun) > self._handler_us:
             what, begun_us = f"handler of {event_type}", time_of(begun)

@@ -20,6 +20,7 @@ from lab.checks.fact_folds import FactFolds, Fold
 from lab.checks.order_case import Case
 from lab.checks.partition_track import Track
 from lab.checks.process_life import ProcessLife
+from lab.checks.standing_records import StandingRecords
 
 
 class CheckError(Exception):
@@ -78,6 +79,7 @@ class Seen:
     deliveries: DeliveryFolds
     lives: Sequence[ProcessLife]
     tracks: Sequence[Track]
+    topics: Sequence[StandingRecords]
     has_ended: bool
 
 

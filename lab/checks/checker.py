@@ -118,6 +118,7 @@ class Checker:
             deliveries=self._deliveries,
             lives=list(self._lives.values()),
             tracks=list(self._tracks.values()),
+            topics=list(self._tracks.topics.values()),
             has_ended=self._book.has_ended,
         )
         self.acted.conclude(seen.lives)

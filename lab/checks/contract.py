@@ -27,6 +27,7 @@ class Contract:
             failed within this time, and none succeeded.
         breaker_open_us: a dependency that is known to be down is left alone for so long.
         max_elapsed_us: a throttled event gives up after this.
+        late_us: a retry that is due for longer must not wait behind others; see `outrun_max`.
         skew_us: by so much clocks may differ; a not-before may be missed by it.
         slack_us: an upper bound may be missed by it.
         linger_us: an order that has come to its end is judged so long after; longer than facts and
@@ -49,8 +50,18 @@ class Contract:
     breaker_calls_min: int
     breaker_open_us: int = 0
     max_elapsed_us: int = 600_000_000
+    late_us: int = 15_000_000
     requests: int = 100
     max_uncommitted: int = 2_000
     skew_us: int = 0
     slack_us: int = 1_000
     linger_us: int = 60_000_000
+
+    @property
+    def outrun_max(self) -> int:
+        """So many more records of main topics than retries may come to their end before a due one.
+
+        Those that the process had in hand when the retry became due, and those that it fetched
+        before the retry had its turn.
+        """
+        return 2 * self.max_in_flight

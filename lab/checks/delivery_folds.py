@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
-from lab.checks.order_case import AckSeen, Again
+from lab.checks.order_case import AckSeen, Again, Turn, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
-from lab.checks.process_life import Announced, Due, Early, Lives, ProcessLife
+from lab.checks.process_life import MARK_EVERY, Due, Early, Late, Lives, ProcessLife
 from lab.history.calls import (
     DeliverEntry,
     HeldEntry,
@@ -20,6 +20,7 @@ from lab.history.calls import (
     RevokedEntry,
     SettleEntry,
 )
+from lab.history.entries import Entry
 
 
 class DeliveryFolds:
@@ -30,6 +31,7 @@ class DeliveryFolds:
 
     Attributes:
         epochs: highest epoch, by group.
+        owners: of the partitions.
     """
 
     def __init__(self, contract: Contract, book: Casebook, tracks: Tracks, lives: Lives) -> None:
@@ -39,6 +41,7 @@ class DeliveryFolds:
         self._tracks = tracks
         self._lives = lives
         self.epochs: dict[str, int] = {}
+        self.owners = tracks.owners
 
     def folds(self) -> Mapping[str, Fold]:
         """The fold for the entries of each kind, as their type."""
@@ -54,7 +57,21 @@ class DeliveryFolds:
             track.conclude()
 
     def _deliver(self, entry: DeliverEntry) -> None:
-        _, _, process, subject, group, topic, partition, offset, epoch, event_id, _, attempt = entry
+        (
+            _,
+            _,
+            process,
+            subject,
+            group,
+            topic,
+            partition,
+            offset,
+            epoch,
+            event_id,
+            _,
+            attempt,
+            digest,
+        ) = entry
         life = self._lives[process]
         life.delivered += 1
         in_hand, place = life.in_hand, (topic, partition, offset)
@@ -63,18 +80,32 @@ class DeliveryFolds:
             life.in_hand_max = len(in_hand)
         if attempt > self._contract.attempts_max:
             self._book.case(subject).attempts_over += ((group, event_id),)
-        if life.not_before:
-            due = life.not_before.pop(place, None)
-            if due is not None:
-                self._look_at_time(life, DeliverEntry._make(entry), due)
-        acked = self._tracks[group, topic, partition].start(process, offset, epoch, entry)
+        if life.not_before and place in life.not_before:
+            self._look_at_time(life, DeliverEntry._make(entry), life.not_before.pop(place))
+        elif "." in topic:
+            self._note_turn(life, DeliverEntry._make(entry))
+        life.given[subject] = life.given.get(subject, 0) + 1
+        track = self._tracks[group, topic, partition]
+        records = track.records
+        if offset in records.digests:
+            if records.digests[offset] != digest:
+                records.differ(entry)
+        elif offset >= records.low:
+            records.wait(offset, entry)
+        acked = track.start(process, offset, epoch, entry)
         if acked is not None:
             self._started_again(acked, DeliverEntry._make(entry))
 
-    def _settle(self, entry: SettleEntry) -> None:
-        _, _, process, subject, group, topic, partition, offset, epoch, event, how, why, _ = entry
+    def _settle(self, entry: SettleEntry) -> None:  # noqa: C901 - hot: a helper is a call more
+        _, t_us, process, subject, group, topic, partition, offset, epoch, event, how, why, _ = (
+            entry
+        )
         life, place = self._lives[process], (topic, partition, offset)
         delivered = life.in_hand.pop(place, None)
+        if delivered is not None:
+            left = life.given.pop(subject, 1) - 1
+            if left:
+                life.given[subject] = left
         if (epoch < life.epoch or epoch <= life.lost_epoch) and how not in ("stale", "release"):
             life.stale += (SettleEntry._make(entry),)
         if how == "ack":
@@ -83,24 +114,26 @@ class DeliveryFolds:
             if started is not None:
                 self._started_again(SettleEntry._make(entry), started)
             if why != "unread":
+                life.ended += 1
+                if "." in topic:
+                    life.retries += 1
+                elif not life.ended % MARK_EVERY:
+                    life.mark(t_us)
                 case = self._open.get(subject) or self._book.case(subject)
                 owed = (group, event)
                 if why == "done":
                     case.suppressed += (owed,)
                 # As handled: the process itself saw the commit, before.
                 elif why != "handled" or process not in case.settled.get(owed, ()):
-                    case.acks += (AckSeen(group, event, why, topic),)
+                    case.acks += (AckSeen(group, event, why, topic, t_us),)
         elif how == "retry":
-            attempt = 1 if delivered is None else DeliverEntry._make(delivered).attempt
-            life.not_before[place] = self._note_retry(SettleEntry._make(entry), attempt)
+            life.not_before[place] = self._note_retry(SettleEntry._make(entry), delivered)
         if life.announced:
-            announced = life.announced.pop((group, event), None)
-            if announced is not None and how == "retry" and delivered is not None:
-                attempt = DeliverEntry._make(delivered).attempt
-                self._look_at_delay(life, SettleEntry._make(entry), announced, attempt)
+            self._look_at_delay(life, SettleEntry._make(entry), delivered)
 
-    def _note_retry(self, settled: SettleEntry, attempt: int) -> Due:
+    def _note_retry(self, settled: SettleEntry, delivered: Entry | None) -> Due:
         """A delivery was settled with a retry; when the next attempt is due."""
+        attempt = 1 if delivered is None else DeliverEntry._make(delivered).attempt
         t_us, after_us = settled.t_us, settled.after_us
         again = Again(settled.group, settled.event_id, attempt, t_us, after_us)
         self._book.case(settled.subject).again += (again,)
@@ -110,17 +143,36 @@ class DeliveryFolds:
         track = self._tracks[acked.group, acked.topic, acked.partition]
         self._lives[acked.process].note_again(acked, started, track.reported_by(acked.process))
 
+    def _note_turn(self, life: ProcessLife, delivered: DeliverEntry) -> None:
+        """A record of a retry topic has its turn; others of its partition must not hold it back."""
+        subject, group, topic = delivered.subject, delivered.group, delivered.topic
+        partition, offset = delivered.partition, delivered.offset
+        first_open = self._tracks[group, topic, partition].first_open(life.name)
+        if offset - first_open < self._contract.max_uncommitted // 2:
+            since_us = life.outrun_since(self._contract.outrun_max)
+            turn = Turn(life.name, group, topic, partition, offset, delivered.t_us, since_us)
+            self._book.case(subject).turns += (turn,)
+
     def _look_at_time(self, life: ProcessLife, delivered: DeliverEntry, due: Due) -> None:
-        """A delivery that was settled with a retry comes back; it may not come too early."""
+        """A delivery that was settled with a retry comes back, not too early and in time."""
+        if delivered.t_us - due.at_us > self._contract.late_us:
+            if life.outrun_since(self._contract.outrun_max) > due.at_us:
+                late = Late(delivered.subject, delivered.group, due.at_us, delivered.t_us)
+                life.late += (late,)
+            return
         early_us = due.at_us - delivered.t_us
         if delivered.attempt >= due.attempt and early_us > self._contract.skew_us:
             is_next = delivered.attempt > due.attempt
             life.early += (Early(delivered.subject, early_us, is_next=is_next),)
 
     def _look_at_delay(
-        self, life: ProcessLife, settled: SettleEntry, announced: Announced, attempt: int
+        self, life: ProcessLife, settled: SettleEntry, delivered: Entry | None
     ) -> None:
         """A retry that was announced is settled: with the announced delay."""
+        announced = life.announced.pop(owed_of(settled), None)
+        if announced is None or settled.settlement != "retry" or delivered is None:
+            return
+        attempt = DeliverEntry._make(delivered).attempt
         is_its = settled.t_us - announced.t_us <= self._contract.slack_us
         early_us = announced.delay_us - settled.after_us
         if attempt == announced.attempt and is_its and early_us > self._contract.skew_us:
@@ -135,6 +187,7 @@ class DeliveryFolds:
         life.held_max = max(life.held_max, entry.records)
 
     def _owned(self, entry: OwnedEntry) -> None:
+        self.owners.own(entry)
         life = self._lives[entry.process]
         life.epoch = entry.epoch
         self.epochs[entry.group] = max(self.epochs.get(entry.group, 0), entry.epoch)
@@ -142,6 +195,7 @@ class DeliveryFolds:
         life.in_hand.clear()
         life.not_before.clear()
         life.announced.clear()
+        life.marks.clear()
 
     def _revoked(self, entry: RevokedEntry) -> None:
         self._lives[entry.process].lost_epoch = entry.epoch

@@ -10,8 +10,8 @@ from typing import Any, Final
 from lab.checks.order_case import Packed
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
-from lab.checks.tables import CUT_OFF, OUTAGES, REFUSALS
-from lab.history.calls import HttpBeginEntry, HttpEndEntry, RedrivenEntry
+from lab.checks.tables import CANCEL, CUT_OFF, OUTAGES, POISON, REFUSALS
+from lab.history.calls import RedrivenEntry
 from lab.history.facts import (
     AnsweredEntry,
     AppendedEntry,
@@ -28,6 +28,7 @@ from lab.history.facts import (
     RowEntry,
     WaitingEntry,
 )
+from lab.history.requests import HttpBeginEntry, HttpEndEntry
 
 Fold = Callable[[Any], None]
 """Takes an entry of the kind that it is registered for.
@@ -45,15 +46,16 @@ class Ask:
     """The requests under one Idempotency-Key, once there are two.
 
     Attributes:
-        bodies: hash of the body, by order (`ordinal.send`).
+        bodies: hash of the body, by order (`ordinal.send`). begun_us: when each was sent.
         answers: answers to any of them. created: the orders that got a row.
     """
 
-    __slots__ = ("answers", "bodies", "created", "key")
+    __slots__ = ("answers", "begun_us", "bodies", "created", "key")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.bodies: dict[str, str] = {}
+        self.begun_us: dict[str, int] = {}
         self.answers: tuple[HttpEndEntry, ...] = ()
         self.created: dict[str, None] = {}
 
@@ -64,7 +66,7 @@ class FactFolds:
     Attributes:
         asks: requests that came more than once under their key, by key.
         left: counts of leftovers at the end, by `LeftEntry.what`.
-        repeats: injected repetitions of a delivery, by order.
+        repeats: injected repetitions of a delivery, by order. cancels: the same of cancellations.
         outages: of broker and order store: from and (None: it still is) until.
         cuts: members of a group were cut off from the broker: the group, from and until.
     """
@@ -73,11 +75,13 @@ class FactFolds:
         self._book = book
         self._open = book.open
         self._tracks = tracks
+        self._topics = tracks.topics
         self._keys: dict[str, str] = {}
         self._asked: dict[str, Ask] = {}
         self.asks: dict[str, Ask] = {}
         self.left: dict[str, list[LeftEntry]] = {}
         self.repeats: dict[str, int] = {}
+        self.cancels: dict[str, int] = {}
         self.outages: list[tuple[int, int | None]] = []
         self._out: dict[str, int] = {}
         self.cuts: list[tuple[str, int, int]] = []
@@ -118,6 +122,7 @@ class FactFolds:
 
     def _http_begin(self, entry: HttpBeginEntry) -> None:
         if entry.op != "create":
+            self._book.case(entry.subject).cancel_begun += (entry,)
             return
         subject, key = entry.subject, entry.key
         case = self._book.case(subject)
@@ -127,6 +132,7 @@ class FactFolds:
             if first != subject:
                 ask = self._asked[subject] = self._ask(key, first)
                 ask.bodies[subject] = entry.body_sha256
+                ask.begun_us[subject] = entry.t_us
                 if case.rows:
                     ask.created[subject] = None
 
@@ -147,7 +153,9 @@ class FactFolds:
             case.answers += (entry,)
             if entry.key in self.asks:
                 self.asks[entry.key].answers += (entry,)
-        elif entry.status == 200:
+            return
+        case.cancel_answers += (entry,)
+        if entry.status == 200:
             case.cancels += (entry,)
 
     # ---- the order store
@@ -177,7 +185,23 @@ class FactFolds:
     # ---- the bus and the third parties
 
     def _appended(self, entry: AppendedEntry) -> None:
-        _, _, _, subject, topic, _, _, event_id, _, _, _, traceparent, cause_id = entry
+        (
+            _,
+            _,
+            _,
+            subject,
+            topic,
+            partition,
+            offset,
+            event_id,
+            _,
+            digest,
+            _,
+            traceparent,
+            cause_id,
+            *_,
+        ) = entry
+        self._topics[topic, partition].append(offset, digest, entry)
         case = self._open.get(subject) or self._book.case(subject)
         if "." in topic:
             case.parked += (AppendedEntry._make(entry),)
@@ -185,13 +209,20 @@ class FactFolds:
             case.published[event_id] = AppendedEntry._make(entry)
         else:
             first = case.published[event_id]
-            if first is None or (first.traceparent, first.cause_id) != (traceparent, cause_id):
+            same = (digest, partition, topic, traceparent, cause_id)
+            if first is None or same != (
+                first.digest,
+                first.partition,
+                first.topic,
+                first.traceparent,
+                first.cause_id,
+            ):
                 case.copies += (AppendedEntry._make(entry),)
 
     def _committed(self, entry: CommittedEntry) -> None:
-        _, _, _, _, group, topic, partition, position, epoch, accepted = entry
+        _, t_us, _, _, group, topic, partition, position, epoch, accepted = entry
         if accepted:
-            self._tracks[group, topic, partition].commit(position, epoch)
+            self._tracks[group, topic, partition].commit(position, epoch, t_us)
 
     def _ledger(self, entry: LedgerEntry) -> None:
         self._book.case(entry.subject).ledger += (entry,)
@@ -221,11 +252,15 @@ class FactFolds:
         # Faults that give an event more attempts than one record copy may have.
         if kind in ("bus.duplicate", "bus.drop_ack"):
             self.repeats[entry.subject] = self.repeats.get(entry.subject, 0) + 1
+        elif kind == CANCEL:
+            self.cancels[entry.subject] = self.cancels.get(entry.subject, 0) + 1
         elif kind in OUTAGES and kind not in self._out:
             self._out[kind] = len(self.outages)
             self.outages.append((t_us, None))
         elif kind == CUT_OFF:
             self.cuts.append((site, t_us, t_us + entry.lasts_us))
+        elif kind == POISON and entry.subject:
+            self._book.case(entry.subject).poisoned += (site,)
         elif kind in REFUSALS:
             self._refused[site, t_us // _SPELL_US] = None
 

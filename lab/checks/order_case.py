@@ -12,13 +12,19 @@ legal moves (`tables`), and the promises.
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from lab.checks.tables import EVENT_OF, MAILER, READERS, REVENUE_EVENT, TERMINAL, is_refusal
+from lab.checks.tables import (
+    EVENT_OF,
+    MAILER,
+    READERS,
+    REVENUE_EVENT,
+    TEMPLATE_OF,
+    TERMINAL,
+    is_refusal,
+)
 from lab.history.calls import (
     BuriedEntry,
     HandleBeginEntry,
     HandleEndEntry,
-    HttpBeginEntry,
-    HttpEndEntry,
     RedrivenEntry,
     RetryingEntry,
 )
@@ -33,6 +39,7 @@ from lab.history.facts import (
     RowEntry,
     WaitingEntry,
 )
+from lab.history.requests import HttpBeginEntry, HttpEndEntry
 
 TRACE_END: Final = len("00-") + 32
 """The end of version and trace id in a traceparent. Source: W3C Trace Context."""
@@ -67,6 +74,24 @@ class AckSeen(NamedTuple):
     event_id: str
     why: str
     topic: str
+    t_us: int
+
+
+class Turn(NamedTuple):
+    """A record of a retry topic was handed over, for the first time under an epoch.
+
+    Attributes:
+        outrun_us: since then many records of main topics came to their end before it; see
+            `ProcessLife.outrun_since`.
+    """
+
+    process: str
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    t_us: int
+    outrun_us: int
 
 
 class Disorder(NamedTuple):
@@ -114,20 +139,25 @@ class Case:
 
     Attributes:
         published: first record on a main topic, by event id; None if only its id is left of it.
-        copies: further records on main topics that differ from the first in trace or cause, or
-            whose first is forgotten.
+        copies: further records on main topics that differ from the first in bytes, place, trace or
+            cause, or whose first is forgotten.
+        poisoned: types of its events whose records a fault has replaced in the log.
         parked: records on retry topics and dead-letter queues.
-        cancels: answers with status 200 to a cancel.
+        cancels: answers with status 200 to a cancel. cancel_begun, cancel_answers: every request
+            for one, and every answer.
         sent: the key of each charge or refund that was asked for, with any result.
         looked: the customer whose record was read for it, and what came of it: `yes` (he is
             blocked), `no`, or an error.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, with
             each such process. committed_again: those for which that was not the first unit.
         suppressed: (group, event id) that were acknowledged as done already.
+        runs: handler runs. unmatched: those whose event was not known to stand, as it was given to
+            the handler, in its topic. ungiven: those of a process that had no delivery of the order
+            in hand. overlaps: those begun while another of the order ran under the same epoch.
         lanes: highest sequence that a handler was started with, by (process, group, topic).
         started_again: handler runs of attempt 2 and later.
         attempts_over: deliveries with an attempt beyond the declared maximum.
-        failures: handler runs that did not end well.
+        failures: handler runs that did not end well. turns: see `Turn`.
         died: commits whose process was killed before it saw the answer.
         first: see `root`, of a case that was packed.
         has_ended: the run is over, so that nothing more is to be expected.
@@ -138,6 +168,8 @@ class Case:
     begun: tuple[HttpBeginEntry, ...] = ()
     answers: tuple[HttpEndEntry, ...] = ()
     cancels: tuple[HttpEndEntry, ...] = ()
+    cancel_begun: tuple[HttpBeginEntry, ...] = ()
+    cancel_answers: tuple[HttpEndEntry, ...] = ()
     rows: tuple[RowEntry, ...] = ()
     outcomes: tuple[OutcomeEntry, ...] = ()
     intents: tuple[IntentEntry, ...] = ()
@@ -150,6 +182,11 @@ class Case:
     waiting: tuple[WaitingEntry, ...] = ()
     copies: tuple[AppendedEntry, ...] = ()
     parked: tuple[AppendedEntry, ...] = ()
+    poisoned: tuple[str, ...] = ()
+    runs = 0
+    unmatched: tuple[HandleBeginEntry, ...] = ()
+    ungiven: tuple[HandleBeginEntry, ...] = ()
+    overlaps: tuple[HandleBeginEntry, ...] = ()
     committed_again: tuple[Owed, ...] = ()
     suppressed: tuple[Owed, ...] = ()
     acks: tuple[AckSeen, ...] = ()
@@ -159,6 +196,7 @@ class Case:
     failures: tuple[HandleEndEntry, ...] = ()
     retrying: tuple[RetryingEntry, ...] = ()
     again: tuple[Again, ...] = ()
+    turns: tuple[Turn, ...] = ()
     buried: tuple[BuriedEntry, ...] = ()
     redriven: tuple[RedrivenEntry, ...] = ()
     died: tuple[Died, ...] = ()
@@ -322,15 +360,14 @@ class Case:
         case = cls(subject)
         case.is_revived = True
         case.first = packed.first
-        case.begun = (
-            HttpBeginEntry("http.begin", 0, "client", subject, "create", packed.key, "", 1, "", 0),
-        )
-        money = (packed.currency, packed.amount_cents)
+        currency, cents = money = (packed.currency, packed.amount_cents)
+        asked = ("create", packed.key, "", 1, cents, currency, "", "", "")
+        case.begun = (HttpBeginEntry("http.begin", 0, "client", subject, *asked),)
         has_mail = any(line.action == "mail" for line in packed.ledger)
         for n, (state, event_id) in enumerate(zip(packed.states, packed.event_ids, strict=True)):
             kind = EVENT_OF[state]
             case.rows += (
-                RowEntry("row", 0, "store", subject, n + 1, state, event_id, kind, *money, ""),
+                RowEntry("row", 0, "store", subject, n + 1, state, event_id, kind, *money, "", ""),
             )
             case.published[event_id] = None
             for group in READERS[kind]:
@@ -342,18 +379,12 @@ class Case:
                         RevenueEntry("revenue", 0, "store", subject, group, event_id, *money),
                     )
                 if not has_mail:
-                    case.ledger += (
-                        LedgerEntry(
-                            "ledger", 0, "ledger", subject, "", "mail", event_id, kind, 0, ""
-                        ),
-                    )
+                    mail = ("mail", event_id, TEMPLATE_OF[kind], 0, "")
+                    case.ledger += (LedgerEntry("ledger", 0, "ledger", subject, "", *mail),)
         case.ledger += packed.ledger
         if not packed.states:
-            case.answers = (
-                HttpEndEntry(
-                    "http.end", 0, "client", subject, "create", packed.key, "", 1, 422, "", ""
-                ),
-            )
+            refusal = ("create", packed.key, "", 1, 422, "", "", "", False)
+            case.answers = (HttpEndEntry("http.end", 0, "client", subject, *refusal),)
         return case
 
 

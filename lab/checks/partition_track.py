@@ -8,6 +8,8 @@ the promises.
 from collections.abc import Iterator
 from typing import Final
 
+from lab.checks.partition_owners import Owners
+from lab.checks.standing_records import StandingRecords, Topics
 from lab.history.calls import DeliverEntry, SettleEntry
 from lab.history.entries import Entry
 
@@ -50,7 +52,9 @@ class Track:
     """Positions of one partition in one group.
 
     Attributes:
-        passed: the group's committed position.
+        records: that stand in the partition.
+        passed: the group's committed position, the highest one.
+        back: accepted commits that set the position back within an epoch: (when, epoch, from, to).
         gaps: offsets below the committed position that no member has acknowledged.
         ahead: positions reported while an offset below them was not acknowledged: (process,
             position, the offset). Complete after `conclude`.
@@ -64,24 +68,32 @@ class Track:
         "_acked",
         "_members",
         "_newest",
+        "_owners",
         "_past",
+        "_position",
         "_started",
         "ahead",
+        "back",
         "epoch",
         "gaps",
         "group",
         "partition",
         "passed",
+        "records",
         "superseded",
         "topic",
         "widest",
     )
 
-    def __init__(self, group: str, topic: str, partition: int) -> None:
+    def __init__(self, group: str, records: StandingRecords, owners: Owners) -> None:
         self.group = group
-        self.topic = topic
-        self.partition = partition
+        self.records = records
+        self._owners = owners
+        self.topic = records.topic
+        self.partition = records.partition
         self.passed = 0
+        self.back: tuple[tuple[int, int, int, int], ...] = ()
+        self._position = 0
         self.gaps: dict[int, None] = {}
         self.ahead: tuple[tuple[str, int, int], ...] = ()
         self.epoch = 0
@@ -172,6 +184,16 @@ class Track:
             progress.reported = position
             progress.acked = {offset for offset in acked if offset >= position}
 
+    def member(self, epoch: int) -> str:
+        """Who had the partition under an epoch, as far as members tell; else the group."""
+        members = (*self._members.values(), *self._past)
+        return next((each.process for each in members if each.epoch == epoch), self.group)
+
+    def first_open(self, process: str) -> int:
+        """The lowest offset that a member may not have acknowledged; far away without any."""
+        progress = self._members.get(process)
+        return _NOWHERE if progress is None else progress.first_open()
+
     def reported_by(self, process: str) -> int:
         """The highest position that a member reported, -1 without one."""
         progress = self._members.get(process)
@@ -192,27 +214,42 @@ class Track:
             self._past.append(before)
             before.acked = set()
         progress = self._members[process] = GroupProgress(process, epoch)
+        self._owners.work(process, self.group, self.topic, self.partition, epoch)
         return progress
 
     # ---- by the bus
 
-    def commit(self, position: int, epoch: int) -> None:
+    def commit(self, position: int, epoch: int, t_us: int) -> None:
         """The bus accepted `position`."""
         if epoch < self.epoch:
             self.superseded += ((epoch, self.epoch),)
         else:
+            if position < self._position and epoch == self.epoch and epoch:
+                self.back += ((t_us, epoch, self._position, position),)
             self.epoch = epoch
+        self._position = position
         acked, started = self._acked, self._started
         for offset in range(self.passed, position):
             started.pop(offset, None)
             if acked.pop(offset, None) is None:
                 self.gaps[offset] = None
         self.passed = max(self.passed, position)
+        self.records.pass_by(self.group, self.passed)
 
 
 class Tracks(dict[tuple[str, str, int], Track]):
-    """All tracks of a run, by (group, topic, partition); a missing one is made."""
+    """All tracks of a run, by (group, topic, partition); a missing one is made.
+
+    Attributes:
+        topics: the partitions that they are about. owners: of these.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.topics = Topics()
+        self.owners = Owners()
 
     def __missing__(self, key: tuple[str, str, int]) -> Track:
-        track = self[key] = Track(*key)
+        group, topic, partition = key
+        track = self[key] = Track(group, self.topics[topic, partition], self.owners)
         return track

@@ -5,8 +5,9 @@ Not here: the folds that fill a life (`call_folds`, `delivery_folds`), the posit
 (`partition_track`), and the promises.
 """
 
+from collections import deque
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lab.checks.dependency_health import Health
 from lab.history.calls import DeliverEntry, DrainedEntry, SettleEntry
@@ -51,6 +52,21 @@ class Due(NamedTuple):
     at_us: int
 
 
+class Late(NamedTuple):
+    """A delivery that came back at `t_us`, when it had been due since `due_us`, behind others."""
+
+    subject: str
+    group: str
+    due_us: int
+    t_us: int
+
+
+MARK_EVERY: Final = 64
+"""So many settlements lie between two marks of a life."""
+
+MARKS: Final = 256
+
+
 class Announced(NamedTuple):
     """At `t_us` a process announced that it tries again, `delay_us` after `attempt`."""
 
@@ -67,6 +83,9 @@ class ProcessLife:
             place (topic, partition, offset), as written. A drain settles others too, which it only
             moved.
         held_max: most records that it had fetched and not settled, by its own count.
+        given: how many deliveries of an order it has in hand, at least; those of an assignment that
+            it lost may be counted for ever. running: epoch of the handler that runs, by (group,
+            order).
         handlers: running, by (group, event id), as written. runs: handlers started.
         committing: since when it waits for the answer to a commit, by (order, group, event id).
         called: calls to third parties that have ended. unanswered: those that got no answer.
@@ -79,7 +98,9 @@ class ProcessLife:
         in_place_over: how many retries in place the budget did not cover.
         health: of its dependencies. failing_spells: how often one was found to be down.
         calls_down: orders of the calls to a dependency that was known to be down.
-        overdue: see `Overdue`. early: see `Early`.
+        overdue: see `Overdue`. early, late: see there.
+        ended: records that it acknowledged and had read. retries: those out of retry topics.
+        marks: see `outrun_since`.
         stale: settlements of a superseded epoch that were not dropped.
         term_us, end_us: when it was ordered to stop, when it was gone; None if not.
             end: `kill`, `stopped` or `aborted`.
@@ -103,8 +124,10 @@ class ProcessLife:
         "early",
         "end",
         "end_us",
+        "ended",
         "epoch",
         "failing_spells",
+        "given",
         "handlers",
         "handlers_max",
         "health",
@@ -114,12 +137,16 @@ class ProcessLife:
         "in_hand_max",
         "in_place",
         "in_place_over",
+        "late",
         "left_open",
         "lost_epoch",
+        "marks",
         "name",
         "not_before",
         "overdue",
         "pauses",
+        "retries",
+        "running",
         "runs",
         "stale",
         "stalls",
@@ -135,6 +162,8 @@ class ProcessLife:
         self.delivered = 0
         self.in_hand: dict[tuple[str, int, int], Entry] = {}
         self.in_hand_max = 0
+        self.given: dict[str, int] = {}
+        self.running: dict[tuple[str, str], int] = {}
         self.held_max = 0
         self.handlers: dict[tuple[str, str], Entry] = {}
         self.handlers_max = 0
@@ -154,6 +183,10 @@ class ProcessLife:
         self.calls_down: tuple[str, ...] = ()
         self.overdue: tuple[Overdue, ...] = ()
         self.early: tuple[Early, ...] = ()
+        self.late: tuple[Late, ...] = ()
+        self.ended = 0
+        self.retries = 0
+        self.marks: deque[tuple[int, int]] = deque(maxlen=MARKS)
         self.stale: tuple[SettleEntry, ...] = ()
         self.pauses: list[tuple[int, int | None]] = []
         self.term_us: int | None = None
@@ -168,6 +201,8 @@ class ProcessLife:
         """It has ended and holds nothing any more."""
         self.committing.clear()
         self.in_hand.clear()
+        self.given.clear()
+        self.running.clear()
         self.handlers.clear()
         self.not_before.clear()
         self.announced.clear()
@@ -184,6 +219,18 @@ class ProcessLife:
             max(min(until_us, until_us if end_us is None else end_us) - max(since_us, begin_us), 0)
             for begin_us, end_us in self.pauses
         )
+
+    def mark(self, t_us: int) -> None:
+        """It is time for a mark: by how many the records of main topics are ahead of retries."""
+        self.marks.append((t_us, self.ended - 2 * self.retries))
+
+    def outrun_since(self, by: int) -> int:
+        """Since when, at least, `by` more records of main topics than of retries came to their end.
+
+        Under the present assignment; -1 if there were not so many.
+        """
+        ahead = self.ended - 2 * self.retries
+        return next((t_us for t_us, then in reversed(self.marks) if ahead - then >= by), -1)
 
     def note_again(self, acked: SettleEntry, started: DeliverEntry, reported: int) -> None:
         """A later member started a record that this one had acknowledged.

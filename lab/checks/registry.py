@@ -5,6 +5,7 @@ from typing import Final
 
 from lab.checks.check import Check
 from lab.checks.contract import Contract
+from lab.checks.promises.asked import AsOrdered, CancelGranted, GatewayAgrees, MailsOwed
 from lab.checks.promises.dead_letters import DlqComplete, DlqSound
 from lab.checks.promises.decisions import DecidedAsTold
 from lab.checks.promises.events import (
@@ -23,19 +24,25 @@ from lab.checks.promises.orders import (
     LegalTransitions,
     NoPhantom,
     OutboxAtomic,
+    RefusedForAReason,
     RefusedLeavesNothing,
 )
-from lab.checks.promises.positions import CommitPrefix, FencingHolds
+from lab.checks.promises.positions import CommitForward, CommitPrefix, FencingHolds, OneOwner
 from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoLeak
-from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryLaw
+from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryInTime, RetryLaw
+from lab.checks.promises.topics import HandlerInput, LogSound
 from lab.checks.promises.traces import TraceComplete
 
 PROMISES: Final[tuple[type[Check], ...]] = (
     NoDoubleCharge,
     MoneyMatches,
+    GatewayAgrees,
     ChargeAfterValidation,
+    AsOrdered,
     AcceptedIsDurable,
+    CancelGranted,
     RefusedLeavesNothing,
+    RefusedForAReason,
     NoPhantom,
     IdempotencyKey,
     LegalTransitions,
@@ -43,16 +50,22 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     OutboxAtomic,
     NoLostEvent,
     EffectOnce,
+    MailsOwed,
     DedupeSound,
     AckAfterEffect,
     PerKeyOrder,
     TraceComplete,
+    LogSound,
+    HandlerInput,
     CommitPrefix,
+    CommitForward,
+    OneOwner,
     FencingHolds,
     DlqSound,
     DlqComplete,
     ExcuseEarned,
     RetryLaw,
+    RetryInTime,
     RetryBudgetKept,
     BreakerLaw,
     Bounded,

@@ -96,6 +96,37 @@ CAUSED_BY: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The events that may lead to each; "" for the order: a request, the clock, a dead letter."""
 
+TELLS_AMOUNT: Final = frozenset(
+    {"OrderCreated", "OrderValidated", "PaymentCaptured", "OrderConfirmed", "RefundRequested"}
+)
+"""Events that tell the order's amount and currency."""
+
+TELLS_BUYER: Final = "OrderCreated"
+"""The event that tells whose order it is, and its items."""
+
+TELLS_CHARGE: Final = frozenset({"PaymentCaptured", "RefundRequested", "PaymentRefunded"})
+"""Events that name a charge that was captured."""
+
+AMOUNT_MAX: Final = 10**12
+"""The largest amount of an order, in minor units."""
+
+KEY_REUSED: Final = "idempotency-key-reused"
+"""Problem type of the refusal of another body under a key."""
+
+OPEN: Final = ("PENDING", "VALIDATED")
+"""States in which a customer may cancel."""
+
+TEMPLATE_OF: Final[Mapping[str, str]] = {
+    "OrderCreated": "received",
+    "OrderConfirmed": "confirmed",
+    "OrderCancelled": "cancelled",
+    "OrderExpired": "expired",
+    "OrderRejected": "rejected",
+    "PaymentDeclined": "declined",
+    "PaymentRefunded": "refunded",
+}
+"""The mail that a customer is owed for each event."""
+
 MAILER: Final = "notification"
 REVENUE_EVENT: Final = "OrderConfirmed"
 
@@ -163,8 +194,14 @@ LIMITER: Final = "dead_letters"
 OUTAGES: Final = ("bus.down", "pg.shutdown")
 """Faults that leave a process no way to bring its work to an end, or to hand it on."""
 
+CANCEL: Final = "proc.cancel"
+"""A fault that has one delivery given back, in the middle of its work."""
+
 CUT_OFF: Final = "bus.partition"
 """A fault that does so to the members of one group."""
+
+POISON: Final = "bus.poison"
+"""A fault that replaces the value of an event's records in the log; its site is the type."""
 
 REFUSALS: Final = (
     "pg.deadlock",
@@ -177,6 +214,14 @@ REFUSALS: Final = (
 
 DRAINED: Final = ("outbox", "lag", "waiting")
 """Owed work in `LeftEntry.what`; everything else there must have been given back."""
+
+
+def readers_of(topic: str) -> int:
+    """How many groups read a topic: those of its events; a retry topic has one, a DLQ none."""
+    if "." in topic:
+        return not topic.endswith(".dlq")
+    kinds = [kind for kind, of in TOPIC_OF.items() if of == topic]
+    return len({group for kind in kinds for group in READERS[kind]})
 
 
 def main_topic(topic: str) -> str:

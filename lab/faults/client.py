@@ -34,10 +34,10 @@ class ClientInjector:
         """Whether it sends the order twice, without a key."""
         return _asked(self._double, subject) is not None
 
-    def cancels_after_us(self, subject: str) -> int | None:
-        """How long after the answer it cancels the order; None: never."""
+    def cancels(self, subject: str) -> tuple[int, int] | None:
+        """How long after the answer it cancels the order, and how often; None: never."""
         firing = _asked(self._cancel, subject)
-        return None if firing is None else firing.number("after")
+        return None if firing is None else (firing.number("after"), firing.number("times"))
 
     @staticmethod
     def _site(plan: FaultPlan, kind: str) -> Site | None:

@@ -3,91 +3,11 @@
 A `*.begin` is written before the deed, a `*.end` after it; a begin without an end means that the
 process died in between: the call may or may not have happened. Each class is named after its kind.
 `result`, where a class has it, is a verdict such as `committed` or `captured`, or the name of an
-error class. Not here: facts of witnesses that survive crashes (`facts`), and the rules that hold
-for every entry (`entries`).
+error class. Not here: requests over HTTP (`requests`), facts of witnesses that survive crashes
+(`facts`), and the rules that hold for every entry (`entries`).
 """
 
 from typing import Literal, NamedTuple
-
-# ---- the client
-
-
-class HttpBeginEntry(NamedTuple):
-    """The client sends a request.
-
-    Attributes:
-        op: `create` or `cancel`.
-        key: the Idempotency-Key, "" without one.
-        send: the ordinal of this request for its order, from 1.
-        customer, goods: of the order that is asked for; goods is the CRC-32 of its items. "" and 0
-            if the body is no order, and for a cancel.
-    """
-
-    kind: Literal["http.begin"]
-    t_us: int
-    process: str
-    subject: str
-    op: str
-    key: str
-    body_sha256: str
-    send: int
-    customer: str
-    goods: int
-
-
-class HttpEndEntry(NamedTuple):
-    """The client's request has an answer, or never gets one.
-
-    Attributes:
-        status: 0 without an answer.
-        problem: the problem type, "" without one.
-        answer: the order id or "".
-    """
-
-    kind: Literal["http.end"]
-    t_us: int
-    process: str
-    subject: str
-    op: str
-    key: str
-    body_sha256: str
-    send: int
-    status: int
-    problem: str
-    answer: str
-
-
-class RequestBeginEntry(NamedTuple):
-    """The API begins to answer a request about an order that it can name. Real processes only.
-
-    Attributes:
-        op: `create` or `cancel`.
-    """
-
-    kind: Literal["request.begin"]
-    t_us: int
-    process: str
-    subject: str
-    op: str
-
-
-class RequestEndEntry(NamedTuple):
-    """The API has answered a request about an order, or will not any more. Real processes only.
-
-    Attributes:
-        op: `create` or `cancel`.
-        status: of the answer, 0 without one.
-        took_us: since the request came; an order that was unnamed until then has no begin.
-    """
-
-    kind: Literal["request.end"]
-    t_us: int
-    process: str
-    subject: str
-    op: str
-    status: int
-    took_us: int
-
 
 # ---- publishing
 
@@ -127,7 +47,11 @@ class PublishEndEntry(NamedTuple):
 
 
 class DeliverEntry(NamedTuple):
-    """A record is handed to the chain of its group."""
+    """A record is handed to the chain of its group.
+
+    Attributes:
+        digest: of the record in the hand of the process, made as `AppendedEntry.digest`.
+    """
 
     kind: Literal["deliver"]
     t_us: int
@@ -141,6 +65,7 @@ class DeliverEntry(NamedTuple):
     event_id: str
     event_type: str
     attempt: int
+    digest: str
 
 
 class SettleEntry(NamedTuple):
@@ -249,6 +174,9 @@ class HandleBeginEntry(NamedTuple):
 
     Attributes:
         sequence: the version of the order that the event is about.
+        topic: the main topic of the event.
+        epoch: of the delivery that the handler runs for.
+        digest: of the record that the handler is given, made as `AppendedEntry.digest`.
     """
 
     kind: Literal["handle.begin"]
@@ -262,6 +190,8 @@ class HandleBeginEntry(NamedTuple):
     sequence: int
     deadline_us: int
     topic: str
+    epoch: int
+    digest: str
 
 
 class HandleEndEntry(NamedTuple):

@@ -14,7 +14,7 @@ Every entry begins with these four fields:
 
 Two sorts of entries:
 
-- **calls** (`calls`) come from processes: `*.begin` before a call and `*.end` after it.
+- **calls** (`calls`, `requests`) come from processes: `*.begin` before a call and `*.end` after it.
 - **facts** (`facts`) come from witnesses that survive crashes (rows, records, offsets, ledgers).
   They are written when the change is applied, or gathered from the servers at the end of a real
   run. Facts of one witness about one order are in the order in which they were applied; between a
@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from lab.history import calls, facts
+from lab.history import calls, facts, requests
 
 Entry = tuple[object, ...]
 
@@ -54,8 +54,8 @@ FACTS: Final[Mapping[str, type[NamedTuple]]] = {
 """The type of each kind of fact."""
 
 CALLS: Final[Mapping[str, type[NamedTuple]]] = {
-    "http.begin": calls.HttpBeginEntry,
-    "http.end": calls.HttpEndEntry,
+    "http.begin": requests.HttpBeginEntry,
+    "http.end": requests.HttpEndEntry,
     "publish.begin": calls.PublishBeginEntry,
     "publish.end": calls.PublishEndEntry,
     "deliver": calls.DeliverEntry,
@@ -83,8 +83,8 @@ CALLS: Final[Mapping[str, type[NamedTuple]]] = {
     "breaker": calls.BreakerEntry,
     "drained": calls.DrainedEntry,
     "acted": calls.ActedEntry,
-    "request.begin": calls.RequestBeginEntry,
-    "request.end": calls.RequestEndEntry,
+    "request.begin": requests.RequestBeginEntry,
+    "request.end": requests.RequestEndEntry,
     "stalled": calls.StalledEntry,
 }
 """The type of each kind of call."""

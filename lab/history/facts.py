@@ -14,6 +14,7 @@ class RowEntry(NamedTuple):
     """A version of an order's row, and the event that is owed for it.
 
     Attributes:
+        buyer: whose order it is, as in `lab.history.contents`.
         reason: as the event says why an order is REJECTED, else "".
     """
 
@@ -27,6 +28,7 @@ class RowEntry(NamedTuple):
     event_type: str
     currency: str
     amount_cents: int
+    buyer: str
     reason: str
 
 
@@ -132,6 +134,8 @@ class AppendedEntry(NamedTuple):
         digest: short hash of key, value and the event's own headers (`ce_*`, content-type).
         traceparent: the event's place in its order's trace; cause_id: what led to it. Each is "" in
             a record that has no such header.
+        amount_cents, currency, buyer, items, order_id, charge_key: what its value tells; see
+            `lab.history.contents`. Records of retry topics and dead-letter queues are not read.
     """
 
     kind: Literal["appended"]
@@ -147,6 +151,12 @@ class AppendedEntry(NamedTuple):
     attempt: int
     traceparent: str
     cause_id: str
+    amount_cents: int
+    currency: str
+    buyer: str
+    items: str
+    order_id: str
+    charge_key: str
 
 
 class CommittedEntry(NamedTuple):
@@ -191,8 +201,8 @@ class AnsweredEntry(NamedTuple):
     """A third party has answered a question, or failed a request of any sort.
 
     Attributes:
-        customer, goods, amount_cents: of the question, as it was understood; goods is the CRC-32
-            of the items, 0 for those that are not told of them.
+        customer, items, amount_cents: of the question, as it was understood; items is a hash as in
+            `lab.history.contents`, "" for those that are not told of them.
         answer: `ok`; the reason of a no, `out_of_stock` or `fraud`; or of a failure the status,
             `unreadable`, or `silent` if the time was up before there was an answer.
     """
@@ -204,7 +214,7 @@ class AnsweredEntry(NamedTuple):
     provider: str
     action: str
     customer: str
-    goods: int
+    items: str
     amount_cents: int
     answer: str
 

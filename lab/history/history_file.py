@@ -19,8 +19,8 @@ from typing import IO, Final
 
 import msgspec
 
-from lab.history.calls import HttpBeginEntry
 from lab.history.entries import FIELDS, Entry, as_dict, kind_of, subject_of
+from lab.history.requests import HttpBeginEntry
 
 WHOLE_UP_TO: Final = 2_000
 """Orders up to which every entry is kept."""

@@ -173,7 +173,7 @@ class ProcessMetrics(Collector):
             yield kind, _count(self._cells[counter], itemgetter(*places))
 
     def _handle_begins(self, entry: Any) -> None:
-        _, t_us, _, _, _, event_id, _, _, _, _, _ = entry
+        _, t_us, _, _, _, event_id, *_ = entry
         self._begun[event_id] = t_us
 
     def _handle_ends(self, entry: Any) -> None:

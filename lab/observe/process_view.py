@@ -133,7 +133,7 @@ class ProcessView:
         }
 
     def _http_end(self, entry: Any) -> None:
-        _, t_us, _, subject, op, _, _, send, status, problem, _ = entry
+        _, t_us, _, subject, op, _, _, send, status, problem, *_ = entry
         told: Attributes = {"http.response.status_code": status} if status else {}
         if problem:
             told["lab.problem"] = problem

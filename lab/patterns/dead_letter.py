@@ -246,6 +246,21 @@ class DeadLetters:
         self._buried(delivery, dead)
         return DEAD
 
+    async def publish_again(self, delivery: Delivery) -> None:
+        """See `Republish` in `inbox`; one that this process has not published yet, with its reason.
+
+        Of an event that is dead already. Raises as `Publisher.publish`.
+        """
+        key = _pending(delivery)
+        dead = self._pending.get(key)
+        if dead is None:
+            await self._queue.publish_again(delivery)
+            return
+        await self._queue.publish(delivery, dead)
+        self._forget(key)
+        self._limiter.died()
+        self._buried(delivery, dead)
+
     def _forget(self, key: _Pending) -> None:
         self._pending.pop(key, None)
         self._dead.discard(key)

@@ -15,17 +15,14 @@ The weak part is to leave this link out: no claim is made. Weaker still is `Mark
 loses the event.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
 
 from lab.domain.errors import Down, Indeterminate, LabError, Throttled
 from lab.history.pen import Pen
-from lab.patterns.inbox import DONE
+from lab.patterns.inbox import DONE, Look
 from lab.ports.bus import Ack, Delivery, Handle, Settlement
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore
 from lab.ports.store import Outcome
-
-Look = Callable[[str, str], Awaitable[tuple[Outcome, int] | None]]
-"""`OrderStore.outcome`: the committed outcome of an event in a group."""
 
 
 class Dedupe:
@@ -99,7 +96,12 @@ class Dedupe:
             settled = DONE
         finally:
             # Also when cancelled: a claim that nobody works under would hold the event up.
-            await self._end(delivery, claim.fence, is_done=is_done)
+            try:
+                await self._end(delivery, claim.fence, is_done=is_done)
+            except asyncio.CancelledError:
+                # Cancelled in this very call, which may not have reached the store.
+                await self._end(delivery, claim.fence, is_done=is_done)
+                raise
         return settled
 
     async def _is_known_done(self, delivery: Delivery) -> bool:

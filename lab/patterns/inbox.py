@@ -28,6 +28,9 @@ DEAD: Final = Ack("dead")
 AGAIN_US: Final = 1_000_000
 """After a dead letter could not be published again."""
 
+Look = Callable[[str, str], Awaitable[tuple[Outcome, int] | None]]
+"""`OrderStore.outcome`: the committed outcome of an event in a group."""
+
 Republish = Callable[[Delivery], Awaitable[None]]
 """Publishes the dead letter of an event that is dead already, under the same id as before."""
 
@@ -166,6 +169,23 @@ class NoInbox:
                 lab_subject=delivery.subject,
             )
         )
+
+
+async def follow(delivery: Delivery, *, look: Look, republish: Republish) -> Settlement | None:
+    """Settle an event as its outcome says; None if it has none that stands in its way.
+
+    Raises as `look` and `republish`.
+    """
+    found = await look(delivery.group, delivery.event_id)
+    if found is None:
+        return None
+    outcome, redrives = found
+    if outcome is Outcome.DONE:
+        return DONE
+    if redrives < delivery.redrives:
+        return None
+    await republish(delivery)
+    return DEAD
 
 
 async def _follow_dead(delivery: Delivery, republish: Republish) -> Settlement:

@@ -24,18 +24,11 @@ from typing import Final
 
 import msgspec
 
-from lab.domain.envelope import (
-    H_ATTEMPT,
-    H_FIRST_FAILURE,
-    H_NOT_BEFORE,
-    H_TYPE,
-    header_int,
-    text_header,
-)
+from lab.domain.envelope import H_ATTEMPT, H_FIRST_FAILURE, H_NOT_BEFORE, header_int
 from lab.domain.errors import LabError
 from lab.history.pen import Pen
 from lab.history.recorder import Now
-from lab.patterns.inbox import DEAD, DONE, Republish
+from lab.patterns.inbox import DEAD, DONE, Look, Republish, follow
 from lab.patterns.retry import give_back
 from lab.ports.bus import (
     Ack,
@@ -50,7 +43,7 @@ from lab.ports.bus import (
     main_topic,
     retry_topic,
 )
-from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow, key_of, row_of
+from lab.ports.key_retry import Arrival, HeadRun, KeyRetryStore, WaitingRow, key_of, row_of, run_of
 from lab.ports.parking import (
     Parking,
     is_discard,
@@ -60,13 +53,11 @@ from lab.ports.parking import (
     parked_headers,
 )
 
+_UNTOLD_KEPT: Final = 4_096
+
 PARKED: Final = Ack("parked")
 DISCARDED: Final = Ack("discarded")
 AGAIN: Final = Retry(0, counts=False)
-
-
-class HeadRun(Delivery, gc=False):
-    """The head of a key, as it is handed to the links inside in place of its alarm."""
 
 
 class KeyParking(Parking):
@@ -98,7 +89,9 @@ class KeyParking(Parking):
         self._group = group
         self._tiers_us = tuple(tiers_us)
 
-    def link(self, inner: Handle, *, republish: Republish, again_us: int, pen: Pen) -> "KeyLanes":
+    def link(
+        self, inner: Handle, *, republish: Republish, look: Look, again_us: int, pen: Pen
+    ) -> "KeyLanes":
         """The link of the chain; the retry link inside parks here, so this part is made first."""
         return KeyLanes(
             inner,
@@ -106,6 +99,7 @@ class KeyParking(Parking):
             store=self._store,
             group=self._group,
             republish=republish,
+            look=look,
             again_us=again_us,
             pen=pen,
         )
@@ -123,7 +117,7 @@ class KeyParking(Parking):
     async def move(self, delivery: Delivery) -> Settlement:
         """To the retry path as it is: it is not running and must leave this process.
 
-        `AGAIN` says that it has an outcome; the links inside know which.
+        `AGAIN` says that it has an outcome.
         """
         if is_parked(delivery.record):
             record = delivery.record
@@ -195,6 +189,7 @@ class KeyLanes:
         store: rows and locks.
         group: the consumer group.
         republish: publishes the dead letter of an event that is dead already.
+        look: asks the authority for the outcome of an event.
         again_us: after a failure of store or publisher.
         pen: for the history.
     """
@@ -207,6 +202,7 @@ class KeyLanes:
         store: KeyRetryStore,
         group: str,
         republish: Republish,
+        look: Look,
         again_us: int,
         pen: Pen,
     ) -> None:
@@ -215,8 +211,11 @@ class KeyLanes:
         self._store = store
         self._group = group
         self._republish = republish
+        self._look = look
         self._again_us = again_us
         self._process, self._now, self._write = pen.process, pen.now, pen.write
+        # Attempts that were made at a head, and that the store did not take down.
+        self._untold: dict[tuple[str, int], int] = {}
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""
@@ -231,10 +230,22 @@ class KeyLanes:
         """A drain moves a delivery that is not running to the retry path; counts no attempt."""
         try:
             settled = await self._parking.move(delivery)
+            return await self._follow(delivery) if settled is AGAIN else settled
         except LabError as error:
             return give_back(error, self._again_us)
-        # It has an outcome already: no handler will start.
-        return await self(delivery) if settled is AGAIN else settled
+
+    async def _follow(self, delivery: Delivery) -> Settlement:
+        """Settle an event as its outcome says, without the links inside.
+
+        These ask the dedupe store first, and wait: for a store that is down, for somebody's claim.
+        A process that stops has not the time, and no handler would be started anyhow.
+        """
+        settled = await follow(delivery, look=self._look, republish=self._republish)
+        if settled is None:
+            return AGAIN
+        if not delivery.starts_known:
+            await self._parking.see_to_alarm(delivery.record)
+        return settled
 
     async def _on_main(self, delivery: Delivery) -> Settlement:
         arrival, _ = await self._store.arrive(row_of(delivery, attempts=delivery.attempt - 1))
@@ -268,6 +279,9 @@ class KeyLanes:
         if head is None:
             return DONE
         run = run_of(head, alarm)
+        if self._untold:
+            known = self._untold.get((run.event_id, run.redrives), 0)
+            run.attempt = max(run.attempt, known + 1)
         if head.is_dead:
             await self._republish(run)
             return DEAD
@@ -289,13 +303,26 @@ class KeyLanes:
                 left = await self._store.finish(self._group, key, event_id)
                 return settled if left is None else AGAIN
             case Retry(after_us=after_us, counts=True):
-                # From now on: the handler took its time, and a successor sees only the row.
-                _, now_us = await self._store.head(self._group, key)
-                row = row_of(run, attempts=run.attempt, not_before_us=now_us + after_us)
-                await self._store.reschedule(row)
-                return Retry(after_us, counts=False)
+                return await self._again(run, after_us)
             case _:
                 return settled
+
+    async def _again(self, run: HeadRun, after_us: int) -> Settlement:
+        """A head is tried again in place: its row is to say how often, and not before when."""
+        told = (run.event_id, run.redrives)
+        try:
+            # From now on: the handler took its time, and a successor sees only the row.
+            _, now_us = await self._store.head(self._group, key_of(run.record))
+            row = row_of(run, attempts=run.attempt, not_before_us=now_us + after_us)
+            await self._store.reschedule(row)
+        except LabError:
+            # It was an attempt, whatever became of the row.
+            self._untold[told] = run.attempt
+            if len(self._untold) > _UNTOLD_KEPT:
+                del self._untold[next(iter(self._untold))]
+        else:
+            self._untold.pop(told, None)
+        return Retry(after_us, counts=False)
 
     async def _redriven(self, delivery: Delivery) -> Settlement:
         """A redrive of an event that died without a lock: it runs by itself."""
@@ -396,20 +423,3 @@ class PlainTiers:
                 headers, H_FIRST_FAILURE
             )
         return await self._inner(delivery)
-
-
-def run_of(row: WaitingRow, alarm: Delivery) -> HeadRun:
-    """The delivery of a head, under the epoch of its alarm."""
-    return HeadRun(
-        record=row.record,
-        group=row.group,
-        epoch=alarm.epoch,
-        attempt=row.attempts + 1,
-        event_type=text_header(row.record.headers, H_TYPE),
-        event_id=row.event_id,
-        subject=alarm.subject,
-        redrives=row.redrives,
-        starts_known=False,
-        first_failure_us=row.first_failure_us,
-        failures=row.failures,
-    )

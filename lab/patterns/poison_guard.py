@@ -129,7 +129,7 @@ class PoisonGuard:
         key = (delivery.group, delivery.event_id, delivery.redrives)
         try:
             delivery.starts = unexplained = await self._store.begin_start(*key)
-        except Indeterminate:
+        except (Indeterminate, asyncio.CancelledError):
             # It may have been counted, and nothing was started.
             await self._explain(key)
             raise
@@ -150,6 +150,15 @@ class PoisonGuard:
             await self._explain(key)
 
     async def _explain(self, key: tuple[str, str, int]) -> None:
+        """Account for a start, whatever its end was."""
+        try:
+            await self._try_to_explain(key)
+        except asyncio.CancelledError:
+            # The end is known all the same: unexplained, the event would run solo, and die of it.
+            await self._try_to_explain(key)
+            raise
+
+    async def _try_to_explain(self, key: tuple[str, str, int]) -> None:
         for _ in range(_EXPLANATIONS_MAX):
             try:
                 await self._store.explain_start(*key)

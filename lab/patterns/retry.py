@@ -8,7 +8,8 @@ The rule: the class of an error decides (table in `lab.domain.errors`). A run wh
 is repeated in place with full jitter, then through retry topics with fixed delays, `attempts_max`
 in all. Repeats in place cost tokens per dependency, which only successes give back; without a token
 the event moves to the next tier, never to the dead letters. A run that is throttled or fenced, or
-whose dependency is down, is no attempt.
+whose dependency is down, is no attempt; nor is a failure on the way to the handler, such as an
+answer of a store that was lost: nothing was tried.
 
 The weak part makes a dead letter of the first failure.
 
@@ -155,6 +156,9 @@ class Retrying:
             case Permanent() | Poison():
                 reason = "poison" if isinstance(error, Poison) else "permanent"
                 return self._bury(delivery, error, reason)
+            case _ if not delivery.has_run:
+                # With one attempt left it would be dead, and nobody would have tried.
+                return give_back(error, self._policy.again_us)
             case _:
                 return await self._again(delivery, error)
 

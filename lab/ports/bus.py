@@ -120,7 +120,9 @@ class Consumer(Protocol):
     async def poll(self, max_records: int) -> list[Record]:
         """The next records of owned, unpaused partitions; waits until there is at least one.
 
-        Within a partition in offset order. Returns an empty list when an assignment changed or
+        Within a partition in offset order. Main topics and retry topics take turns: of two calls in
+        a row, one hands out the records of retry topics first that are at hand, however many of
+        main topics wait. Returns an empty list when an assignment changed or
         `wake` was called: a call never hands out records of an assignment that is younger than
         the call. Records of an assignment come only after `on_assigned` returned and before
         `on_revoked` is called. One call at a time. Heartbeats go on whether or not anybody polls.
@@ -173,6 +175,7 @@ class Delivery(msgspec.Struct, gc=False):
         failures: the last ten failed attempts, oldest first: (wall us, class, message).
         starts: handler starts of the event that nobody accounted for, as far as they were counted.
         wait_us: of one that is moved to the retry path: how long its next attempt had to wait yet.
+        has_run: a handler was started for it, since it was handed over: only then is it an attempt.
     """
 
     record: Record
@@ -188,6 +191,7 @@ class Delivery(msgspec.Struct, gc=False):
     failures: tuple[tuple[int, str, str], ...] = ()
     starts: int = 0
     wait_us: int = 0
+    has_run: bool = False
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -260,6 +264,11 @@ def retry_topic(topic: str, group: str, tier: int) -> str:
 def dead_letter_topic(topic: str, group: str) -> str:
     """Name of a group's dead-letter queue of a main topic."""
     return f"{topic}.{group}.dlq"
+
+
+def is_retry_topic(topic: str) -> bool:
+    """Whether a topic is on the retry path: no main topic has a dot in its name."""
+    return "." in topic
 
 
 def main_topic(topic: str) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from lab.domain.envelope import H_TYPE, text_header
 from lab.ports.bus import Delivery, Record
 from lab.ports.parking import original
 
@@ -34,6 +35,10 @@ class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
     is_dead: bool
     first_failure_us: int
     failures: tuple[tuple[int, str, str], ...]
+
+
+class HeadRun(Delivery, gc=False):
+    """The head of a key, as it is handed to the links inside in place of its alarm."""
 
 
 class Arrival(StrEnum):
@@ -129,4 +134,21 @@ def row_of(delivery: Delivery, *, attempts: int, not_before_us: int = 0) -> Wait
         is_dead=False,
         first_failure_us=delivery.first_failure_us,
         failures=delivery.failures,
+    )
+
+
+def run_of(row: WaitingRow, alarm: Delivery) -> HeadRun:
+    """The delivery of a head, under the epoch of its alarm."""
+    return HeadRun(
+        record=row.record,
+        group=row.group,
+        epoch=alarm.epoch,
+        attempt=row.attempts + 1,
+        event_type=text_header(row.record.headers, H_TYPE),
+        event_id=row.event_id,
+        subject=alarm.subject,
+        redrives=row.redrives,
+        starts_known=False,
+        first_failure_us=row.first_failure_us,
+        failures=row.failures,
     )

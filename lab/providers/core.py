@@ -10,7 +10,6 @@ Source: Stripe API reference, Idempotent requests (mode `stripe`).
 """
 
 import math
-import zlib
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
@@ -29,6 +28,7 @@ from lab.domain.errors import (
     Transient,
 )
 from lab.domain.order import Item
+from lab.history.contents import short_digest
 from lab.history.recorder import Write
 from lab.ports.chance import Chance
 from lab.ports.providers import GatewayAnswer, Known
@@ -43,7 +43,7 @@ logarithm, and with an end: 6.2 times the median, so that nothing times out with
 CONFLICT_AFTER_US: Final = 500_000
 DAY_US: Final = 86_400_000_000
 
-_encode: Final = msgspec.json.Encoder().encode
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 _VISITS_FOR_US: Final = 600_000_000
 
@@ -276,7 +276,7 @@ class Server:
                     self.name,
                     request.action,
                     "" if request.key else request.about,
-                    zlib.crc32(_encode(request.items)) if request.items else 0,
+                    short_digest(_encode(request.items)) if request.items else "",
                     request.amount_cents,
                     what,
                 )

@@ -161,7 +161,7 @@ class CourseFold:
             self._begun.setdefault(subject, t_us)
 
     def _http_end(self, entry: Any) -> None:
-        _, t_us, _, subject, op, _, _, _, status, _, _ = entry
+        _, t_us, _, subject, op, _, _, _, status, *_ = entry
         if op == "create" and 400 <= status < 500 and self._begun.pop(subject, None) is not None:
             self._counts["refused"] += 1
             self._bins.at(t_us).refused += 1

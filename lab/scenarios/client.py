@@ -6,13 +6,13 @@ which orders there are (`workload`).
 """
 
 import hashlib
-import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
 
+from lab.history.contents import asked_by, customer_of, is_sound, short_digest
 from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
@@ -44,8 +44,8 @@ class ClientFaults(Protocol):
         """Send it twice at once, without a key: two intents as far as anybody can tell."""
         ...
 
-    def cancels_after_us(self, subject: str) -> int | None:
-        """Cancel the order so long after it was accepted; None: never."""
+    def cancels(self, subject: str) -> tuple[int, int] | None:
+        """Cancel the order so long after it was accepted, so many times; None: never."""
         ...
 
 
@@ -66,21 +66,6 @@ class _Accepted(msgspec.Struct, frozen=True):
     order_id: str
 
 
-class _Line(msgspec.Struct, frozen=True, gc=False):
-    """One item, with its fields in the order in which a third party counts them."""
-
-    sku: str
-    quantity: int
-    unit_price_cents: int
-
-
-class _Order(msgspec.Struct, frozen=True):
-    """The part of an order that others are asked about later on."""
-
-    customer_id: str
-    items: tuple[_Line, ...]
-
-
 @dataclass(slots=True)
 class Tally:
     """Counts of intents by their end. `open` holds those that were not answered yet, by ordinal."""
@@ -94,8 +79,6 @@ class Tally:
 
 _problem = msgspec.json.Decoder(ProblemBody, strict=False).decode
 _accepted = msgspec.json.Decoder(_Accepted, strict=False).decode
-_order = msgspec.json.Decoder(_Order).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class Client:
@@ -142,10 +125,11 @@ class Client:
             await self._send(order, key=order.key, send=_RETRY_SEND)
         if self._faults.changes_body(subject):
             await self._send(_changed(order), key=order.key, send=_OTHER_SEND)
-        after_us = self._faults.cancels_after_us(subject)
-        if after_us is not None:
+        cancel = self._faults.cancels(subject)
+        if cancel is not None:
+            after_us, times = cancel
             await self._clock.sleep_us(after_us)
-            await self._cancel(order, accepted)
+            await self._cancel(order, accepted, times)
 
     async def _intent(self, order: PlannedOrder, *, key: str, first_send: int) -> str | None:
         """The id of the accepted order; None if it was refused or never answered."""
@@ -159,7 +143,7 @@ class Client:
             if answer is not None and answer.status < 300:
                 del tally.open[name]
                 tally.accepted += 1
-                return _accepted(answer.body).order_id
+                return _order_id(answer)
             if answer is not None and not _is_indeterminate(answer) and not _is_shed(answer):
                 del tally.open[name]
                 tally.refused += 1
@@ -188,10 +172,9 @@ class Client:
         subject = f"{order.ordinal}.{send}"
         digest = hashlib.blake2b(order.body, digest_size=8).hexdigest()
         now, write = self._clock.now_us, self._write
-        customer, goods = _asked(order.body)
-        write(
-            ("http.begin", now(), "client", subject, "create", key, digest, send, customer, goods)
-        )
+        cents, currency, buyer, items, *_ = asked_by(order.body)
+        asked = (cents, currency, buyer, items, customer_of(order.body))
+        write(("http.begin", now(), "client", subject, "create", key, digest, send, *asked))
         headers: tuple[tuple[str, str], ...] = (_JSON, ("lab-subject", subject))
         if order.sender:
             headers = (*headers, ("from", order.sender))
@@ -203,32 +186,22 @@ class Client:
         )
         if leaves_us is not None:
             answer = None
-        status, problem, made = _told(answer)
-        write(
-            (
-                "http.end",
-                now(),
-                "client",
-                subject,
-                "create",
-                key,
-                digest,
-                send,
-                status,
-                problem,
-                made,
-            )
-        )
+        told = _told(answer)
+        # Hardly any is refused, so hardly any is read once more.
+        is_unfair = 400 <= told[0] < 500 and is_sound(order.body)
+        sent = ("create", key, digest, send)
+        write(("http.end", now(), "client", subject, *sent, *told, is_unfair))
         return answer
 
-    async def _cancel(self, order: PlannedOrder, order_id: str) -> None:
-        """Ask for the cancellation until there is an answer to it."""
+    async def _cancel(self, order: PlannedOrder, order_id: str, times: int) -> None:
+        """Ask for the cancellation until there are so many answers to it."""
         now, write = self._clock.now_us, self._write
         send = 0
         while not self._give_up:
             send += 1
             subject = f"{order.ordinal}.1"
-            write(("http.begin", now(), "client", subject, "cancel", "", "", send, "", 0))
+            asked = ("cancel", "", "", send)
+            write(("http.begin", now(), "client", subject, *asked, 0, "", "", "", ""))
             answer = await self._http.request(
                 "POST",
                 f"/orders/{order_id}/cancel",
@@ -236,34 +209,13 @@ class Client:
                 body=b"",
                 timeout_us=self._timeout_us,
             )
-            status, problem, made = _told(answer)
-            write(
-                (
-                    "http.end",
-                    now(),
-                    "client",
-                    subject,
-                    "cancel",
-                    "",
-                    "",
-                    send,
-                    status,
-                    problem,
-                    made,
-                )
-            )
+            write(("http.end", now(), "client", subject, *asked, *_told(answer), False))
             if answer is not None and answer.status < 500:
-                return
+                times -= 1
+                if times < 1:
+                    return
+                continue
             await self._clock.sleep_us(self._retry_us)
-
-
-def _asked(body: bytes) -> tuple[str, int]:
-    """Customer and goods of an order as the history has them; `"", 0` if it is none."""
-    try:
-        order = _order(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return "", 0
-    return order.customer_id, zlib.crc32(_encode(order.items))
 
 
 def _changed(order: PlannedOrder) -> PlannedOrder:
@@ -289,6 +241,14 @@ def _problem_type(answer: HttpAnswer) -> str:
         return ""
 
 
+def _order_id(answer: HttpAnswer) -> str:
+    """The order that an answer names, "" if it names none."""
+    try:
+        return _accepted(answer.body).order_id
+    except msgspec.DecodeError:
+        return ""
+
+
 def _reasons(answer: HttpAnswer) -> set[str]:
     """The distinct reasons of a refusal, or its status if it names none."""
     try:
@@ -298,10 +258,11 @@ def _reasons(answer: HttpAnswer) -> set[str]:
     return found or {f"status_{answer.status}"}
 
 
-def _told(answer: HttpAnswer | None) -> tuple[int, str, str]:
-    """Status, problem type and order id of an answer, as the history keeps them."""
+def _told(answer: HttpAnswer | None) -> tuple[int, str, str, str]:
+    """Status, problem type, order id and digest of an answer, as the history keeps them."""
     if answer is None:
-        return 0, "", ""
+        return 0, "", "", ""
+    digest = short_digest(answer.body)
     if answer.status < 300:
-        return answer.status, "", _accepted(answer.body).order_id
-    return answer.status, _problem_type(answer), ""
+        return answer.status, "", _order_id(answer), digest
+    return answer.status, _problem_type(answer), "", digest

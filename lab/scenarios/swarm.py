@@ -71,6 +71,7 @@ LENGTHS_MS: Final[Mapping[tuple[str, str], tuple[int, int]]] = {
 NUMBERS: Final[Mapping[tuple[str, str], tuple[int, int]]] = {
     ("svc.slow", "times"): (2, 40),
     ("svc.rate_limit", "calls"): (1, 20),
+    ("client.cancel", "times"): (1, 3),
 }
 
 _AT_MS_MAX: Final = 5_000
@@ -78,6 +79,10 @@ _FOR_MS: Final = (200, 40_000)
 _PARTS_OF_A_SECOND: Final = 1_000
 _SCALE: Final[Mapping[str, float]] = {SIMULATED: 1.0, REAL: 0.1}
 """Sessions, leases and deadlines of the real world are about so much shorter."""
+
+FEW_PLACES: Final = 2
+PATIENT_MS: Final = 4 * 3_600_000
+"""So few records in hand may all be waiting for their retry: orders end one behind another."""
 
 POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "run.members": (2, 3),
@@ -87,7 +92,7 @@ POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "dedupe.when_down": ("closed",),
     "bus.partitions": (1, 2),
     "bus.workers": (1, 2, 4),
-    "bus.max_in_flight": (2, 20),
+    "bus.max_in_flight": (FEW_PLACES, 20),
     "bus.max_uncommitted": (5, 50),
     "bus.commit_every": (1, 7),
     "outbox.batch": (1, 5),
@@ -146,6 +151,8 @@ def draw_swarm(seed: int, world: str) -> Swarm:
         for name, values in policies.items()
         if chance.u("swarm", name) < (_SHUFFLED_SHARE if name == "run.order" else _POLICY_SHARE)
     }
+    if world == SIMULATED and settings.get("bus.max_in_flight") == FEW_PLACES:
+        settings["run.drain_ms"] = PATIENT_MS
     return Swarm(faults=tuple(pen.write(breadth) for pen in chosen), settings=settings)
 
 

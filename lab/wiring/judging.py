@@ -80,5 +80,6 @@ def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contrac
         breaker_calls_min=settings.number("breaker.calls_min"),
         breaker_open_us=settings.us("breaker.open_ms"),
         max_elapsed_us=settings.us("retry.max_elapsed_ms"),
+        late_us=settings.us("retry.late_ms"),
         skew_us=wrong_by_us(faults) + (_LIVE_SKEW_US if is_live else 0),
     )

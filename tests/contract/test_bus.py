@@ -40,6 +40,7 @@ from tests.contract.bus_world import (
     ACK,
     IN_EVERY_OUTAGE,
     IN_EVERY_WORLD,
+    LIMITS,
     MS,
     WORLDS,
     BusWorld,
@@ -257,6 +258,30 @@ async def test_a_key_is_one_lane_over_the_topics_of_a_group(world: BusWorld) -> 
 
 
 # ---- groups and positions
+
+
+@in_world
+async def test_a_retry_has_its_turn_before_the_backlog_of_its_main_topic_is_done(
+    world: BusWorld,
+) -> None:
+    backlog = 3_000
+    alarm = retry_topic("orders", "group", 1)
+    await world.make_topics({"orders": 4, alarm: 4})
+    await publish(world, *map(str, range(backlog)))
+    came: list[str] = []
+
+    async def handle(delivery: Delivery) -> Settlement:
+        came.append(delivery.record.topic)
+        if len(came) == 1:
+            await world.publisher().publish([Outgoing(alarm, b"late", b"", (("ce_id", b"late"),))])
+        await world.sleep_us(20 * MS)
+        return ACK
+
+    await world.start("m", handle, topics=("orders", alarm))
+    await world.until(lambda: len(came) == backlog + 1, "everything")
+
+    # A client that empties the buffers of the main topic first brings it as the very last one.
+    assert came.index(alarm) < backlog - LIMITS.max_in_flight
 
 
 @in_world

@@ -79,7 +79,7 @@ class Log(Publisher):
 
 
 class Inner:
-    """The links inside: each call does the next of `steps`, the last one for ever."""
+    """The links inside, the handler too: each call does the next of `steps`, the last for ever."""
 
     def __init__(self, *steps: Settlement | BaseException) -> None:
         self.seen: list[Delivery] = []
@@ -88,6 +88,7 @@ class Inner:
     async def __call__(self, delivery: Delivery) -> Settlement:
         self.seen.append(delivery)
         await crossing()
+        delivery.has_run = True
         step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
         if isinstance(step, BaseException):
             raise step

@@ -7,6 +7,7 @@ story and says nothing else.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from lab.checks.check import Finding
@@ -46,6 +47,7 @@ TOPICS: Final = {
     "RefundRequested": "payments",
     "PaymentRefunded": "payments",
 }
+OWNED: Final = ("orders", "validation", "payments")
 STATE_EVENTS: Final = {
     "PENDING": "OrderCreated",
     "VALIDATED": "OrderValidated",
@@ -64,11 +66,18 @@ CAUSES: Final = {
 }
 """The event that led to each; the others have their order as their cause."""
 
+TEMPLATES: Final = {
+    "OrderCreated": "received",
+    "OrderConfirmed": "confirmed",
+    "OrderCancelled": "cancelled",
+    "PaymentRefunded": "refunded",
+}
+
 AMOUNT: Final = 1_020
 CUSTOMER: Final = "C-1"
-GOODS: Final = 4_711
-ORDERED: Final = (CUSTOMER, GOODS)
-"""Customer and goods of every order."""
+ITEMS: Final = "items"
+ASKED: Final = (AMOUNT, "EUR", "buyer", ITEMS, CUSTOMER)
+"""Amount, currency, buyer, items and customer of every order."""
 
 
 class Story:
@@ -80,6 +89,7 @@ class Story:
         self._offsets: dict[str, int] = {}
         self._where: dict[str, tuple[str, int]] = {}
         self._fences = 0
+        self._committed: dict[tuple[str, str, int], int] = {}
 
     def write(self, kind: str, process: str, subject: str, *fields: object) -> None:
         """One entry, a millisecond after the one before."""
@@ -96,7 +106,7 @@ class Story:
         """A request and its answer; 2xx ones create the order."""
         send = int(subject.partition(".")[2])
         key = key or f"key-{subject}"
-        self.write("http.begin", "client", subject, "create", key, body, send, *ORDERED)
+        self.write("http.begin", "client", subject, "create", key, body, send, *ASKED)
         answer = ""
         if status < 300:
             answer = f"id-{subject}"
@@ -105,16 +115,16 @@ class Story:
             self.write("http_key", "store", subject, key, body, status)
             self.write("commit.end", "api-1", subject, "api", "", False, "committed")
         problem = "" if status < 300 else "invalid"
-        fields = ("create", key, body, send, status, problem, answer)
+        fields = ("create", key, body, send, status, problem, answer, f"a-{answer}", False)
         self.write("http.end", "client", subject, *fields)
         if status < 300:
             self.publish(subject, "OrderCreated")
 
     def cancel(self, subject: str, version: int) -> None:
         """The client cancels, and may."""
-        self.write("http.begin", "client", subject, "cancel", "", "", 1, "", 0)
+        self.write("http.begin", "client", subject, "cancel", "", "", 1, 0, "", "", "", "")
         self.row(subject, version, "CANCELLED")
-        fields = ("cancel", "", "", 1, 200, "", f"id-{subject}")
+        fields = ("cancel", "", "", 1, 200, "", f"id-{subject}", f"c-{subject}", False)
         self.write("http.end", "client", subject, *fields)
         self.publish(subject, "OrderCancelled")
 
@@ -123,7 +133,7 @@ class Story:
     def row(self, subject: str, version: int, state: str) -> None:
         """A committed change."""
         kind = STATE_EVENTS[state]
-        fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT, "")
+        fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT, "buyer", "")
         self.write("row", "store", subject, *fields)
 
     def publish(self, subject: str, kind: str) -> None:
@@ -140,8 +150,10 @@ class Story:
         offset = self._offsets.get(topic, 0)
         self._offsets[topic] = offset + 1
         event = event_id(subject, kind)
-        fields = (event, kind, f"d-{event}", attempt, traceparent(subject, kind))
-        self.write("appended", "bus", subject, topic, 0, offset, *fields, cause_id(subject, kind))
+        fields = (event, kind, digest(event), attempt, traceparent(subject, kind))
+        cause = cause_id(subject, kind)
+        told = contents(subject, kind)
+        self.write("appended", "bus", subject, topic, 0, offset, *fields, cause, *told)
         return offset
 
     def money(self, subject: str, action: str, key: str, about: str = "") -> None:
@@ -153,7 +165,7 @@ class Story:
         """A call to the mailer, and the line of its ledger."""
         key = event_id(subject, kind)
         self.call("notification-1", subject, "mailer", "send", key)
-        self.write("ledger", "ledger", subject, "mailer", "mail", key, kind, 0, "")
+        self.write("ledger", "ledger", subject, "mailer", "mail", key, TEMPLATES[kind], 0, "")
 
     # ---- a process
 
@@ -164,7 +176,7 @@ class Story:
     def owned(self, process: str, epoch: int) -> None:
         """A member is given its partitions."""
         group = process.partition("-")[0]
-        partitions = tuple(f"orders/{partition}" for partition in range(8))
+        partitions = tuple(f"{topic}/{partition}" for topic in OWNED for partition in range(8))
         self.write("owned", process, "", group, epoch, partitions)
 
     def call(
@@ -194,7 +206,7 @@ class Story:
         event = event_id(subject, kind)
         topic, offset = self._where[event]
         place = (process.partition("-")[0], topic, 0, offset, epoch, event)
-        self.write("deliver", process, subject, *place, kind, attempt)
+        self.write("deliver", process, subject, *place, kind, attempt, digest(event))
         return place
 
     def settle(
@@ -226,7 +238,8 @@ class Story:
         place = self.deliver(process, subject, kind, attempt=attempt, epoch=epoch)
         self._fences += 1
         self.write("claim", process, "", group, event, "acquired", self._fences)
-        self.handle(process, subject, kind, work, version=version, attempt=attempt, result=result)
+        run = {"version": version, "attempt": attempt, "epoch": epoch}
+        self.handle(process, subject, kind, work, result=result, **run)
         if result == "ok":
             self.write("complete", process, "", group, event, self._fences, True)
             self.settle(process, subject, place)
@@ -243,11 +256,12 @@ class Story:
         version: int = 1,
         attempt: int = 1,
         result: str = "ok",
+        epoch: int = 1,
     ) -> None:
         """A run of a handler; if it ends well it commits."""
         group, event = process.partition("-")[0], event_id(subject, kind)
         fields = (group, event, kind, attempt, version, self.t_us + 10 * S, TOPICS[kind])
-        self.write("handle.begin", process, subject, *fields)
+        self.write("handle.begin", process, subject, *fields, epoch, digest(event))
         if result == "ok":
             self.write("commit.begin", process, subject, group, event, True)
             work()
@@ -270,8 +284,8 @@ class Story:
 
     def agree(self, subject: str) -> None:
         """Warehouse, antifraud and the customer's record have no objection."""
-        self.write("answered", "ledger", subject, "warehouse", "in_stock", "", GOODS, 0, "ok")
-        fraud = ("antifraud", "is_fraud", CUSTOMER, 0, AMOUNT, "ok")
+        self.write("answered", "ledger", subject, "warehouse", "in_stock", "", ITEMS, 0, "ok")
+        fraud = ("antifraud", "is_fraud", CUSTOMER, "", AMOUNT, "ok")
         self.write("answered", "ledger", subject, *fraud)
         read = ("customers", "is_blocked", CUSTOMER, "no", 0, 20 * MS, 0)
         self.write("call.end", "validation-1", subject, *read)
@@ -281,6 +295,11 @@ class Story:
         self.run(
             "notification-1", subject, "OrderCreated", lambda: self.mail(subject, "OrderCreated")
         )
+
+    def inform(self, subject: str, kind: str, version: int) -> None:
+        """The mail about an event."""
+        work = partial(self.mail, subject, kind)
+        self.run("notification-1", subject, kind, work, version=version)
 
     def charge(self, subject: str) -> None:
         """The payment service captures the money."""
@@ -345,7 +364,8 @@ class Story:
                 place = (settled.group, settled.topic, settled.partition)
                 before, _ = high.get(place, (0, ""))
                 high[place] = (max(before, settled.offset + 1), settled.process)
-        for place, (offset, process) in high.items():
+        for place, (acked, process) in high.items():
+            offset = self._committed[place] = max(acked, self._committed.get(place, 0))
             self.write("position", process, "", *place, offset, epoch)
             self.write("committed", "bus", "", *place, offset, epoch, True)
 
@@ -353,6 +373,20 @@ class Story:
 def event_id(subject: str, kind: str) -> str:
     """The id of an order's event."""
     return f"{kind}:{subject}"
+
+
+def contents(subject: str, kind: str) -> tuple[object, ...]:
+    """Amount, currency, buyer, items, order and charge, as an order's event tells of them."""
+    tells_amount = kind not in ("OrderCancelled", "PaymentRefunded")
+    money = (AMOUNT, "EUR") if tells_amount else (0, "")
+    whose = ("buyer", "items") if kind == "OrderCreated" else ("", "")
+    tells_charge = kind in ("PaymentCaptured", "RefundRequested", "PaymentRefunded")
+    return (*money, *whose, f"id-{subject}", charge_key(subject) if tells_charge else "")
+
+
+def digest(event: str) -> str:
+    """The digest of the records of an event."""
+    return f"d-{event}"
 
 
 def cause_id(subject: str, kind: str) -> str:
@@ -397,8 +431,8 @@ def repeated_request() -> list[Entry]:
     """The client sends an answered request again, and gets the same answer."""
     story = Story()
     story.order("37.1")
-    story.write("http.begin", "client", "37.100", "create", "key-37.1", "b0", 100, *ORDERED)
-    fields = ("create", "key-37.1", "b0", 100, 201, "", "id-37.1")
+    story.write("http.begin", "client", "37.100", "create", "key-37.1", "b0", 100, *ASKED)
+    fields = ("create", "key-37.1", "b0", 100, 201, "", "id-37.1", "a-id-37.1", False)
     story.write("http.end", "client", "37.100", *fields)
     return story.end()
 
@@ -429,9 +463,9 @@ def cancelled() -> list[Entry]:
 
     story.run("payment-1", subject, "RefundRequested", refund, version=4)
     story.publish(subject, "PaymentRefunded")
-    story.run("notification-1", subject, "OrderCancelled", version=3)
+    story.inform(subject, "OrderCancelled", 3)
     story.skip("notification-1", subject, "RefundRequested")
-    story.run("notification-1", subject, "PaymentRefunded", version=5)
+    story.inform(subject, "PaymentRefunded", 5)
     return story.end()
 
 
@@ -468,7 +502,7 @@ def retried() -> list[Entry]:
     story.settle(process, subject, place, why="parked")
     story.wait(5 * S)
     alarm = ("validation", "orders.validation.retry.1", 0, 0, 1, event)
-    story.write("deliver", process, subject, *alarm, kind, 1)
+    story.write("deliver", process, subject, *alarm, kind, 1, digest(event))
     story.agree(subject)
     story.handle(process, subject, kind, lambda: story.row(subject, 2, "VALIDATED"), attempt=3)
     story.write("waiting", "store", subject, "remove", "validation", event, False)

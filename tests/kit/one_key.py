@@ -631,6 +631,7 @@ def build_chain(parts: Parts, owner: str, *, in_place: int) -> KeyLanes:
     inbox = Inbox(orders, republish=queue.publish_again, pen=pen)
 
     async def handle(delivery: Delivery) -> Settlement:
+        delivery.has_run = True
         await ask(("handle", delivery.event_id))
         await inbox.settle(delivery, Unit())
         return Ack("handled")
@@ -682,6 +683,7 @@ def build_chain(parts: Parts, owner: str, *, in_place: int) -> KeyLanes:
         store=rows,
         group=GROUP,
         republish=queue.publish_again,
+        look=orders.outcome,
         again_us=1,
         pen=pen,
     )

@@ -10,11 +10,11 @@ from lab.domain.errors import LabError, Transient
 from lab.domain.events import READS, topics_of
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters
 from lab.patterns.inbox import Inbox
-from lab.patterns.key_lanes import AGAIN, HeadRun, KeyLanes
+from lab.patterns.key_lanes import AGAIN, KeyLanes
 from lab.patterns.redrive import Letter, Redrive, to_record
 from lab.patterns.retry import Retrying
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Outgoing, Settlement, retry_topic
-from lab.ports.key_retry import key_of
+from lab.ports.key_retry import HeadRun, key_of
 from lab.ports.parking import is_discard
 from lab.ports.store import UnitVerdict
 from tests.planted_bugs.planting import Bugs, Setup
@@ -222,6 +222,10 @@ class BackToEverybody(Redrive):
     "lab.patterns.redrive.to_record",
     setup=REDRIVEN,
     witness="is not the record that stands in",
+    falls={
+        "log-sound": "in the retry topic the event has other bytes",
+        "handler-input": "and so it comes to the handler",
+    },
 )
 def sent_back_as_new(letter: Letter, *, is_discard: bool) -> Outgoing:
     """What is sent back is made anew, with the time of today."""

@@ -256,6 +256,7 @@ class RevenueForgotten(Notification):
     "lab.wiring.process.roles.Notification",
     setup=Setup(),
     witness="the revenue added is not the order's amount",
+    falls={"as-ordered": "nor is it what the client asked for"},
 )
 class RevenueInAnotherCurrency(Notification):
     """All revenue is added up as euros."""

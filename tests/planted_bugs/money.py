@@ -73,7 +73,10 @@ class AnswerOfTheQueryNotFound(KeyPerIntent):
     "lab.wiring.process.roles.Payment",
     setup=CANCELLED,
     witness="2 captures",
-    falls={"money-matches": "the first capture is not given back, and there is a second"},
+    falls={
+        "money-matches": "the first capture is not given back, and there is a second",
+        "gateway-agrees": "nothing was refunded",
+    },
 )
 class RefundThatCharges(Payment):
     """Copied from the charge: the refund calls the same method with its own key."""
@@ -137,6 +140,7 @@ class RefundOfAPart(Payment):
     "lab.wiring.process.roles.Payment",
     setup=DECLINED,
     witness="it is CONFIRMED, and 0 of",
+    falls={"gateway-agrees": "nothing was captured"},
 )
 class DeclinedIsPaid(Payment):
     """HTTP 200 is taken for paid; whether the card was declined stands in the body."""

@@ -77,7 +77,11 @@ class CancelIsAlwaysGranted(OrdersUseCases):
     "lab.wiring.process.roles.make_app",
     setup=Setup(scenario="real-orders", orders=60),
     witness="it was refused with 422, and there is an order row",
-    falls={"decided-as-told": "antifraud is asked about the draft's customer"},
+    falls={
+        "as-ordered": "the draft is not what the client asked for",
+        "money-matches": "and it is charged",
+        "decided-as-told": "and antifraud is asked about the draft's customer",
+    },
 )
 def keep_what_was_refused(
     orders: OrdersUseCases, *, subject_header: str, **doors: Callable[[], bool]
@@ -243,6 +247,7 @@ class PaidWhateverHappened(Payment):
     falls={
         "money-matches": "what was captured is not what the row began with",
         "effect-once": "nor is the revenue",
+        "as-ordered": "nor is the row what the client asked for",
     },
 )
 class AmountSetAgain(MemoryStoreServer):
@@ -285,7 +290,11 @@ def no_outbox() -> None:
     setup=CRASHES,
     off=("outbox",),
     witness="was published, and no committed change owes it",
-    falls={"effect-once": "there is a mail about what never happened"},
+    falls={
+        "effect-once": "there is a mail about what never happened",
+        "mails-owed": "and nobody owes it",
+        "log-sound": "a handler that runs again publishes the same event, decided at another time",
+    },
 )
 class PublishThenCommit(DirectPublish):
     """Publish, then commit: a crash in between tells of what never happened."""

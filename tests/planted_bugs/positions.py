@@ -1,9 +1,13 @@
 """Bugs about positions and ownership: committed too far, settled by somebody who has lost it."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from lab.bus.loop.committing import PositionCommitter
 from lab.bus.loop.offsets import OffsetTracker
+from lab.bus.memory.groups import MemoryMember
 from lab.patterns.fencing import accept_any
+from lab.ports.bus import TopicPartition
 from lab.ports.dedupe import Claim
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from tests.planted_bugs.planting import Bugs, Setup
@@ -59,11 +63,56 @@ def commit_what_was_fetched(settled: OffsetTracker) -> int:
     "lab.wiring.policy.Switches.commit_prefix.strong",
     setup=KILLED_BEHIND_A_SLOW_ONE,
     witness="was not settled",
-    falls=PREFIX,
+    falls=PREFIX | {"commit-forward": "the last position lies past the last record"},
 )
 def one_too_far(settled: OffsetTracker) -> int:
     """Kafka wants the next offset to be read, and one is added to what is that already."""
     return settled.contiguous + 1
+
+
+# ---- commit-forward
+
+
+@BUGS.plant(
+    "commit-forward",
+    "lab.bus.loop.delivery.PositionCommitter",
+    setup=Setup(),
+    witness="and then at",
+    falls={"drains": "the records below the last position look as if nobody had handled them"},
+)
+class CommitsInAnyOrder(PositionCommitter):
+    """Nobody waits for the answer to a commit: one that is sent again comes behind a later one."""
+
+    def _take(self) -> tuple[list[OffsetTracker], dict[TopicPartition, int]]:
+        taken, offsets = super()._take()
+        for tracker in taken:
+            if tracker.committed > 0 and tracker.partition in offsets:
+                offsets[tracker.partition] = tracker.committed - 1
+        return taken, offsets
+
+
+# ---- one-owner
+
+
+@BUGS.plant(
+    "one-owner",
+    "lab.bus.memory.groups._assign_range",
+    setup=Setup(settings=(("run.members", 3),)),
+    witness="both own",
+    falls={"commit-forward": "two members commit in turns, each how far it has come itself"},
+)
+def rounded_up(
+    members: Sequence[MemoryMember], partitions_of: Callable[[str], int]
+) -> dict[tuple[str, int], list[TopicPartition]]:
+    """Eight partitions are three shares of three: what is left over is shared by two."""
+    owned: dict[tuple[str, int], list[TopicPartition]] = {member.id: [] for member in members}
+    for topic in sorted({topic for member in members for topic in member.topics}):
+        count = partitions_of(topic)
+        share = -(-count // len(members))
+        for position, member in enumerate(members):
+            start = min(position * share, count - share)
+            owned[member.id] += [TopicPartition(topic, start + i) for i in range(share)]
+    return owned
 
 
 # ---- fenced

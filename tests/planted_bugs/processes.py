@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.patterns.drain import Drain
+from lab.patterns.key_lanes import KeyLanes
 from lab.patterns.load_shedding import LoadShedding
 from lab.patterns.timeout import NEVER_US
-from lab.ports.bus import StopReport
+from lab.ports.bus import Delivery, Settlement, StopReport
 from lab.ports.dedupe import Claim
 from lab.services.payment import Payment
 from lab.stores.memory.dedupe import MemoryDedupeServer
@@ -31,6 +32,15 @@ THROTTLED_SHUTDOWN: Final = Setup(
     orders=250,
     rate=30,
     faults=("svc.error@payment_gateway#every10 first=1 status=429 after=60s",),
+)
+SHUTDOWN_WITHOUT_REDIS: Final = Setup(
+    orders=1,
+    faults=(
+        "bus.duplicate@validation first=1",
+        "redis.down at=10ms for=60s",
+        "proc.term@validation at=300ms",
+    ),
+    settings=(("dedupe.when_down", "closed"),),
 )
 CROWD: Final = Setup(scenario="black-friday", orders=None)
 KILLED: Final = Setup(faults=("proc.crash@handler.after_commit#every10 first=1",))
@@ -168,6 +178,19 @@ class LeavesBeforeItEnds(DeliveryLoop):
         self._tear_down()
         await self._consumer.leave()
         return StopReport()
+
+
+@BUGS.plant(
+    "graceful-shutdown",
+    "lab.patterns.key_lanes.KeyLanes",
+    setup=SHUTDOWN_WITHOUT_REDIS,
+    witness="were started again",
+)
+class AsksBeforeItLeaves(KeyLanes):
+    """What a stop cannot move because it is done goes through the chain, which waits for Redis."""
+
+    async def _follow(self, delivery: Delivery) -> Settlement:
+        return await self(delivery)
 
 
 # ---- no-leak

@@ -5,6 +5,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from msgspec.structs import replace
 
+from lab.bus.turns import Turns
 from lab.domain.errors import Indeterminate, LabError, Permanent
 from lab.patterns.breaker import Breaker
 from lab.patterns.retry import RetryBudget, Retrying, RetryPolicy
@@ -24,6 +25,15 @@ EXHAUSTED: Final = Setup(
     settings=(("retry.tiers_ms", (100, 200, 300)), ("retry.base_ms", 10)),
 )
 REFUSED: Final = Setup(faults=("svc.error@mailer#every20 first=1 status=400",))
+LOST_ON_THE_WAY: Final = Setup(
+    orders=1,
+    faults=(
+        "svc.error@warehouse first=1",
+        "pg.conn_loss_after_commit@validation nth=3",
+        "proc.crash@dlq.before_publish first=1",
+    ),
+    settings=(("retry.attempts_max", 2),),
+)
 MANY_ERRORS: Final = Setup(orders=150, faults=("svc.error@mailer rate=0.35",))
 OUTAGE: Final = Setup(orders=150, faults=("svc.error@payment_gateway at=1s for=20s",))
 SILENCE: Final = Setup(orders=150, faults=("svc.timeout@payment_gateway at=1s for=20s",))
@@ -118,6 +128,20 @@ class HintIgnored(Retrying):
 
     def _wait(self, delivery: Delivery, error: LabError, after_us: int) -> Settlement:
         return super()._wait(delivery, error, min(after_us, 100_000))
+
+
+@BUGS.plant(
+    "converges",
+    "lab.wiring.policy.Switches.retry.strong",
+    setup=LOST_ON_THE_WAY,
+    witness="it is PENDING at the end",
+)
+class AttemptsThatNobodyMade(Retrying):
+    """Whatever comes out of the links inside was an attempt, whether or not a handler started."""
+
+    async def _failed(self, delivery: Delivery, error: LabError) -> Settlement:
+        delivery.has_run = True
+        return await super()._failed(delivery, error)
 
 
 @BUGS.plant(
@@ -217,3 +241,32 @@ class ProbesTooSoon(Breaker):
 
     def __init__(self, dependency: str, **given: Any) -> None:
         super().__init__(dependency, **{**given, "open_us": given["open_us"] // 10})
+
+
+# ---- retry-in-time
+
+
+BACKLOG: Final = Setup(
+    orders=600,
+    rate=300,
+    faults=("svc.error@payment_gateway#every20 first=1",),
+    settings=(
+        ("retry.in_place", 1),
+        ("retry.late_ms", 5_000),
+        ("bus.max_in_flight", 32),
+        ("payment.latency_ms", 400),
+    ),
+)
+
+
+@BUGS.plant(
+    "retry-in-time",
+    "lab.bus.memory.consumer.Turns",
+    setup=BACKLOG,
+    witness="behind records that came later",
+)
+class MainTopicsFirst(Turns):
+    """Partitions are read as they come, and the main topic has always something to read."""
+
+    def retries_first(self, *, at_hand: bool) -> bool:  # noqa: ARG002 - the shape of what it replaces
+        return False

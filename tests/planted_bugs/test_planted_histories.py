@@ -6,20 +6,22 @@ order. Not here: bugs planted in the running system.
 
 # ruff: noqa: FBT003 - the fields of an entry are what they are
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pytest
 
+from lab.checks.checker import Checker
 from lab.checks.registry import NAMES
 from lab.history.calls import DeliverEntry
 from lab.history.entries import Entry, time_of
 from tests.kit.histories import (
+    ASKED,
+    CONTRACT,
     CUSTOMER,
     HEALTHY,
     MS,
-    ORDERED,
     S,
     Story,
     buried,
@@ -72,7 +74,7 @@ def after(entries: History, index: int, *new: Entry) -> History:
     return [*entries[: index + 1], *new, *entries[index + 1 :]]
 
 
-def spoiled(entries: History, kind: str, change: dict[str, object], **which: object) -> History:
+def spoiled(entries: History, kind: str, change: Mapping[str, object], **which: object) -> History:
     """Change one entry."""
     index = where(entries, kind, **which)
     return [*entries[:index], changed(entries[index], **change), *entries[index + 1 :]]
@@ -147,8 +149,10 @@ def a_charge_leaves_no_durable_trace() -> History:
 @bug("accepted-is-durable", "order 37: it was accepted with 201, and there is no row")
 def an_accepted_order_is_not_stored() -> History:
     story = Story()
-    story.write("http.begin", "client", SUBJECT, "create", "", "b0", 1, *ORDERED)
-    story.write("http.end", "client", SUBJECT, "create", "", "b0", 1, 201, "", "id-37.1")
+    story.write("http.begin", "client", SUBJECT, "create", "", "b0", 1, *ASKED)
+    story.write(
+        "http.end", "client", SUBJECT, "create", "", "b0", 1, 201, "", "id-37.1", "a", False
+    )
     return story.end()
 
 
@@ -157,8 +161,8 @@ def the_answer_of_a_request_that_was_never_executed() -> History:
     story = Story()
     for send in (1, 2):
         subject = f"37.{send}"
-        story.write("http.begin", "client", subject, "create", "k", "b0", send, *ORDERED)
-        answer = ("create", "k", "b0", send, 201, "", "id-37.1")
+        story.write("http.begin", "client", subject, "create", "k", "b0", send, *ASKED)
+        answer = ("create", "k", "b0", send, 201, "", "id-37.1", "a", False)
         story.write("http.end", "client", subject, *answer)
     return story.end()
 
@@ -166,7 +170,7 @@ def the_answer_of_a_request_that_was_never_executed() -> History:
 @bug("accepted-is-durable", "order 37: its cancel was granted, and it is CONFIRMED")
 def a_cancel_is_granted_and_forgotten() -> History:
     entries = plain()
-    answer = ("cancel", "", "", 1, 200, "", "id-37.1")
+    answer = ("cancel", "", "", 1, 200, "", "id-37.1", "c", False)
     return after(entries, where(entries, "phase"), fact("http.end", "client", *answer))
 
 
@@ -301,6 +305,15 @@ def a_mail_is_sent_twice_under_two_keys() -> History:
     return after(entries, index, changed(entries[index], key="attempt-2"))
 
 
+@bug("effect-once", "order 37: 2 mails of 1 template")
+def a_mail_is_sent_twice_and_another_one_never() -> History:
+    """The number of mails is that of events."""
+    entries = a_mail_is_sent_twice_under_two_keys()
+    return without(
+        entries, lambda e: e.get("charge_key") == "confirmed" and e["subject"] == SUBJECT
+    )
+
+
 @bug("effect-once", "order 37: orders committed its unit of work for PaymentCaptured 2 times")
 def a_unit_of_work_is_committed_twice() -> History:
     entries = plain()
@@ -358,7 +371,140 @@ def two_processes_do_the_events_of_an_order_in_the_wrong_order() -> History:
     return moved(entries, first, last)
 
 
+@bug("per-key-order", "order 37: notification-1 began OrderConfirmed while it handled another")
+def two_events_of_an_order_are_handled_at_once() -> History:
+    entries = plain()
+    of = {"subject": SUBJECT, "group": "notification"}
+    first = where(entries, "handle.end", **of, event_type="OrderCreated")
+    second = where(entries, "handle.begin", **of, event_type="OrderConfirmed")
+    return moved(entries, first, second)
+
+
+# ---- what stands in the topics
+
+
+POISONED: Final = ("fault", 1, "run", SUBJECT, "bus.poison", "OrderConfirmed", 1, 0)
+
+
+@bug("log-sound", "order 37: OrderCreated was appended to orders/0 at offset 4, where a record")
+def two_records_at_one_offset() -> History:
+    entries = plain()
+    index = where(entries, "appended", subject=SUBJECT)
+    return after(entries, index, entries[index])
+
+
+@bug("log-sound", "payment-1 was given OrderValidated of order 37 at offset 0 of validation/0, and")
+def a_delivery_shows_what_stands_elsewhere() -> History:
+    return spoiled(plain(), "deliver", {"offset": 0}, subject=SUBJECT, group="payment")
+
+
+@bug("log-sound", "payment-1 was given OrderValidated of order 37 at offset 2 of validation/0, and")
+def a_delivery_shows_other_bytes() -> History:
+    return spoiled(plain(), "deliver", {"digest": "other"}, subject=SUBJECT, group="payment")
+
+
+@bug("log-sound", "at offset 99 of validation/0, where nothing stands")
+def a_delivery_shows_what_stands_nowhere() -> History:
+    return spoiled(plain(), "deliver", {"offset": 99}, subject=SUBJECT, group="payment")
+
+
+def _appended_again(**change: object) -> History:
+    """The relay publishes an event a second time, in another form."""
+    entries = plain()
+    index = where(entries, "appended", subject=SUBJECT, event_type="OrderConfirmed")
+    return after(entries, index, changed(entries[index], offset=99, **change))
+
+
+@bug(
+    "log-sound", "order 37: OrderConfirmed is not the same bytes in orders/0 offset 5 and orders/0"
+)
+def an_event_that_is_published_again_has_other_bytes() -> History:
+    return _appended_again(digest="stamped anew")
+
+
+@bug("log-sound", "order 37: its records in orders stand in partition 0 and in partition 1")
+def an_event_that_is_published_again_goes_to_another_partition() -> History:
+    return _appended_again(partition=1)
+
+
+@bug("log-sound", "order 37: OrderConfirmed stands in orders/0 offset 5 and payments/0 offset 99")
+def an_event_stands_in_two_topics() -> History:
+    return _appended_again(topic="payments")
+
+
+@bug("log-sound", "order 37: its records in orders stand in partition 0 and in partition 1")
+def a_key_goes_to_another_partition() -> History:
+    where_to = {"partition": 1, "offset": 99}
+    return spoiled(plain(), "appended", where_to, subject=SUBJECT, event_type="OrderConfirmed")
+
+
+@bug(
+    "log-sound", "order 37: OrderCreated is not the same bytes in orders/0 offset 0 and orders.val"
+)
+def a_retry_topic_has_other_bytes() -> History:
+    topic = "orders.validation.retry.1"
+    return spoiled(retried(), "appended", {"digest": "encoded anew"}, topic=topic)
+
+
+@bug(
+    "handler-input", "order 37: payment in payment-1 handled OrderValidated, which stands in no top"
+)
+def a_handler_runs_for_what_nobody_published() -> History:
+    return without(
+        plain(),
+        lambda e: (
+            e["kind"] in ("appended", "deliver", "settle")
+            and e.get("event_type") == "OrderValidated"
+            and e["subject"] == SUBJECT
+        ),
+    )
+
+
+@bug("handler-input", "order 37: payment in payment-1 handled OrderValidated, and it was not what")
+def a_handler_is_given_other_bytes() -> History:
+    return spoiled(plain(), "handle.begin", {"digest": "other"}, subject=SUBJECT, group="payment")
+
+
+@bug("handler-input", "OrderValidated as one of topic orders, and it stands in validation")
+def a_handler_is_given_an_event_of_another_topic() -> History:
+    return spoiled(plain(), "handle.begin", {"topic": "orders"}, subject=SUBJECT, group="payment")
+
+
+@bug("handler-input", "order 37: payment-1 handled OrderValidated, and nothing was delivered to it")
+def a_handler_runs_before_its_delivery() -> History:
+    entries = plain()
+    index = where(entries, "deliver", subject=SUBJECT, group="payment")
+    end = where(entries, "handle.begin", subject=SUBJECT, group="payment")
+    return moved(entries, index, end)
+
+
 # ---- positions
+
+
+@bug("commit-forward", "payment on validation/0 was committed at 3, and then at 2")
+def a_position_goes_back() -> History:
+    entries = plain()
+    index = where(entries, "committed", group="payment")
+    return after(entries, index, changed(entries[index], offset=2))
+
+
+@bug("commit-forward", "payment on validation/0 is committed at 4, and the partition ends at 3")
+def a_position_lies_past_the_end() -> History:
+    entries = plain()
+    index = where(entries, "committed", group="payment")
+    return after(entries, index, changed(entries[index], offset=4))
+
+
+@bug("one-owner", "payment-1 and payment-2 of payment both own orders/0 under epoch 1")
+def two_members_own_a_partition() -> History:
+    entries = plain()
+    index = where(entries, "owned", group="payment")
+    return after(entries, index, changed(entries[index], process="payment-2"))
+
+
+@bug("one-owner", "payment-1 had records of validation/0, which is not its own in epoch 1")
+def a_member_reads_a_partition_that_it_was_not_given() -> History:
+    return spoiled(plain(), "owned", {"partitions": ("orders/0",)}, group="payment")
 
 
 @bug("commit-prefix", "notification on orders/0 is committed at 6, and offset 2 was never settled")
@@ -438,7 +584,7 @@ def a_failure_is_taken_for_a_yes() -> History:
 
 @bug("decided-as-told", "order 37: the warehouse was asked about other goods than the customer's")
 def the_warehouse_is_asked_about_other_goods() -> History:
-    told: dict[str, object] = {"goods": 1}
+    told: dict[str, object] = {"items": "others"}
     return spoiled(plain(), "answered", told, subject=SUBJECT, provider="warehouse")
 
 
@@ -718,7 +864,7 @@ def a_hint_is_not_honoured() -> History:
     entries = plain()
     index = where(entries, "deliver", subject=SUBJECT, group="validation")
     delivered = DeliverEntry._make(entries[index])
-    *head, _, _ = changed(delivered, kind="settle")
+    *head, _, _, _ = changed(delivered, kind="settle")
     again = changed(delivered, t_us=delivered.t_us + 900 * MS)
     return after(entries, index, (*head, "retry", "", S), again)
 
@@ -733,6 +879,56 @@ def a_retry_that_counts_from_the_beginning_each_time() -> History:
     entries = retried()
     failed = entries[where(entries, "handle.end", attempt=1)]
     return after(entries, where(entries, "handle.end", attempt=1), *[failed] * 11)
+
+
+@bug("retry-law", "order 37: validation made 8 attempts at one event")
+def one_cancelled_delivery_is_an_excuse_for_two_attempts() -> History:
+    return _cancelled_once(failures=8)
+
+
+def _cancelled_once(*, failures: int) -> History:
+    entries = retried()
+    index = where(entries, "handle.end", attempt=1)
+    cancel = ("fault", time_of(entries[index]), "run", SUBJECT, "proc.cancel", "validation", 1, 0)
+    return after(entries, index, *[entries[index]] * (failures - 2), cancel)
+
+
+def _backlog(turn_us: int) -> History:
+    """A retry through a retry topic has its turn then, behind a backlog of 1,200 records."""
+    entries = retried()
+    index = where(entries, "deliver", topic="orders.validation.retry.1")
+    alarm = entries[index]
+    other = changed(alarm, subject="1.1", topic="validation", event_id="e")
+    due_us = time_of(alarm)
+    settle = ("settle", due_us, "validation-1", "1.1", "validation", "validation", 0)
+    backlog: History = []
+    for n in range(1_200):
+        t_us = due_us + n * (turn_us - due_us) // 1_200
+        backlog += [
+            changed(other, t_us=t_us, offset=n),
+            changed((*settle, n, 1, "e", "ack", "handled", 0), t_us=t_us),
+        ]
+    return [*entries[:index], *backlog, changed(alarm, t_us=turn_us), *entries[index + 1 :]]
+
+
+@bug("retry-in-time", "order 37: a retry in validation-1 was due at 5.")
+def a_retry_waits_behind_the_backlog_of_its_main_topic() -> History:
+    return _backlog(90 * S)
+
+
+def test_a_retry_that_is_a_little_late_is_in_time() -> None:
+    assert judge(_backlog(15 * S))["retry-in-time"].verdict == "PASS"
+
+
+def test_a_retry_may_wait_with_everything_else() -> None:
+    entries = [entry for entry in _backlog(90 * S) if changed(entry, t_us=0)[3] != "1.1"]
+    finding = judge(entries)["retry-in-time"]
+    assert (finding.verdict, finding.checked) == ("PASS", 1)
+
+
+def test_a_retry_may_wait_while_the_broker_cannot_be_reached() -> None:
+    down = ("fault", 1, "run", "", "bus.down", "", 1, 0)
+    assert judge(after(_backlog(90 * S), 0, down))["retry-in-time"].verdict == "PASS"
 
 
 @bug("retry-budget", "retries in place that its budget did not cover")
@@ -789,7 +985,17 @@ def a_handler_hangs() -> History:
     story = Story()
     story.ask(SUBJECT)
     story.validate(SUBJECT)
-    fields = ("payment", event_id(SUBJECT, "OrderValidated"), "OrderValidated", 1, 2, 0, "orders")
+    fields = (
+        "payment",
+        event_id(SUBJECT, "OrderValidated"),
+        "OrderValidated",
+        1,
+        2,
+        0,
+        "orders",
+        1,
+        "d",
+    )
     story.write("handle.begin", "payment-1", SUBJECT, *fields)
     story.wait(900 * S)
     return story.end()
@@ -881,6 +1087,182 @@ def a_topic_does_not_run_empty() -> History:
     return spoiled(plain(), "left", {"count": 3}, what="lag")
 
 
+# ---- what the client asked for
+
+
+@bug("as-ordered", "order 37: its row says 1021 minor units of EUR; the client asked for 1020")
+def another_amount_is_stored() -> History:
+    return spoiled(plain(), "row", {"amount_cents": 1_021}, subject=SUBJECT, version=1)
+
+
+@bug("as-ordered", "order 37: its row says 1020.0 minor units of EUR; the client asked for 1020")
+def an_amount_is_stored_as_a_float() -> History:
+    return spoiled(plain(), "row", {"amount_cents": 1_020.0}, subject=SUBJECT, version=1)
+
+
+@bug("as-ordered", "order 37: its row says 1020 minor units of USD; the client asked for")
+def another_currency_is_stored() -> History:
+    return spoiled(plain(), "row", {"currency": "USD"}, subject=SUBJECT, version=1)
+
+
+@bug("as-ordered", "order 37: its row has another customer or country than the client sent")
+def another_customer_is_stored() -> History:
+    return spoiled(plain(), "row", {"buyer": "somebody"}, subject=SUBJECT, version=1)
+
+
+@bug("as-ordered", "order 37: it was stored, and nobody can pay -5 minor units of EUR")
+def an_order_of_less_than_nothing_is_stored() -> History:
+    return spoiled(plain(), "http.begin", {"amount_cents": -5}, subject=SUBJECT)
+
+
+@bug("as-ordered", "order 37: it was stored, and nobody can pay 1000000000001 minor units of EUR")
+def an_order_of_more_than_is_taken_is_stored() -> History:
+    return spoiled(plain(), "http.begin", {"amount_cents": 10**12 + 1}, subject=SUBJECT)
+
+
+@bug("as-ordered", "order 37: a charge of 510 minor units of EUR was announced; the client asked")
+def half_is_announced() -> History:
+    return spoiled(plain(), "intent", {"amount_cents": 510}, subject=SUBJECT, op="open")
+
+
+@bug("as-ordered", "order 37: PaymentCaptured tells of 510 minor units of EUR; the client asked")
+def an_event_tells_of_half() -> History:
+    change = {"amount_cents": 510}
+    return spoiled(plain(), "appended", change, subject=SUBJECT, event_type="PaymentCaptured")
+
+
+@bug("as-ordered", "order 37: OrderConfirmed tells of -1 minor units of EUR; the client asked")
+def an_event_tells_of_no_whole_number() -> History:
+    change = {"amount_cents": -1}
+    return spoiled(plain(), "appended", change, subject=SUBJECT, event_type="OrderConfirmed")
+
+
+@bug("as-ordered", "order 37: OrderCreated tells of another customer or country than the client")
+def an_event_tells_of_another_customer() -> History:
+    change = {"buyer": "somebody"}
+    return spoiled(plain(), "appended", change, subject=SUBJECT, event_type="OrderCreated")
+
+
+@bug("as-ordered", "order 37: OrderCreated tells of other items than the client sent")
+def an_event_tells_of_other_items() -> History:
+    change = {"items": "one of each"}
+    return spoiled(plain(), "appended", change, subject=SUBJECT, event_type="OrderCreated")
+
+
+@bug("as-ordered", "order 37: OrderValidated tells of another order than the client's")
+def an_event_tells_of_another_order() -> History:
+    change = {"order_id": "id-1.1"}
+    return spoiled(plain(), "appended", change, subject=SUBJECT, event_type="OrderValidated")
+
+
+@bug("as-ordered", "order 37: OrderValidated cannot be read, and nobody has spoiled it")
+def an_event_is_no_json() -> History:
+    change = {"order_id": "", "amount_cents": -1}
+    return spoiled(plain(), "appended", change, subject=SUBJECT, event_type="OrderValidated")
+
+
+@bug("as-ordered", "order 37: its revenue was 1020 minor units of USD; the client asked for 1020")
+def the_revenue_is_in_another_currency() -> History:
+    return spoiled(plain(), "revenue", {"currency": "USD"}, subject=SUBJECT)
+
+
+@bug("money-matches", "order 37: a capture of 1020 minor units of EUR; the order is 2040 minor")
+def the_row_and_the_charge_agree_on_half_of_what_was_asked() -> History:
+    return spoiled(plain(), "http.begin", {"amount_cents": 2_040}, subject=SUBJECT)
+
+
+@bug("refused-for-a-reason", "order 36: it breaks no rule, and was refused with 422")
+def an_order_is_refused_in_which_there_is_no_fault() -> History:
+    return spoiled(refused(), "http.end", {"is_unfair": True}, subject="36.1")
+
+
+@bug("gateway-agrees", "order 37: it became PAID, and the ledger has no capture")
+def an_order_is_paid_that_was_declined() -> History:
+    return spoiled(plain(), "ledger", {"action": "decline"}, subject=SUBJECT, action="capture")
+
+
+@bug("gateway-agrees", "order 37: it became DECLINED, and the ledger has no decline")
+def an_order_is_declined_that_nobody_declined() -> History:
+    change = {"state": "DECLINED", "event_type": "PaymentDeclined"}
+    return spoiled(plain(), "row", change, subject=SUBJECT, version=3)
+
+
+@bug("gateway-agrees", "order 37: it became REFUNDED, and the ledger has no refund")
+def a_refund_is_marked_and_never_made() -> History:
+    return without(cancelled(), lambda e: e.get("action") == "refund" and e["kind"] == "ledger")
+
+
+@bug(
+    "gateway-agrees", "order 37: PaymentCaptured names a charge of which the ledger has no capture"
+)
+def an_event_names_another_charge() -> History:
+    change = {"charge_key": "charge:id-37.1:2"}
+    return spoiled(plain(), "appended", change, subject=SUBJECT, event_type="PaymentCaptured")
+
+
+@bug("mails-owed", "order 37: OrderConfirmed was handled without a mail `confirmed`")
+def a_mail_is_forgotten() -> History:
+    return without(
+        plain(), lambda e: e.get("charge_key") == "confirmed" and e["subject"] == SUBJECT
+    )
+
+
+@bug("mails-owed", "order 37: a mail `received` was sent in place of `confirmed`")
+def a_mail_is_of_another_template() -> History:
+    change = {"charge_key": "received"}
+    return spoiled(plain(), "ledger", change, subject=SUBJECT, charge_key="confirmed")
+
+
+@bug("mails-owed", "order 37: a mail `expired` was sent, and no committed change owes it")
+def a_mail_tells_of_what_never_happened() -> History:
+    entries = plain()
+    index = where(entries, "ledger", subject=SUBJECT, charge_key="received")
+    return after(entries, index, changed(entries[index], key="other", charge_key="expired"))
+
+
+def _cancel(entries: History, index: int, status: int, **change: object) -> History:
+    """Behind that entry the client asks to cancel, and is answered a millisecond later."""
+    t_us = time_of(entries[index])
+    begun = ("http.begin", t_us + 1, "client", SUBJECT, "cancel", "", "", 7, 0, "", "", "", "")
+    fields = ("cancel", "", "", 7, status, "", "", "c", False)
+    ended = changed(("http.end", t_us + 2, "client", SUBJECT, *fields), **change)
+    return after(entries, index, begun, ended)
+
+
+@bug("cancel-granted", "order 37: its cancel was answered with 409 at")
+def a_cancel_of_an_open_order_is_refused() -> History:
+    entries = plain()
+    return _cancel(entries, where(entries, "row", subject=SUBJECT, state="VALIDATED"), 409)
+
+
+@bug("cancel-granted", "order 37: its cancel was answered with 404, and it was accepted")
+def an_accepted_order_is_not_found() -> History:
+    entries = plain()
+    return _cancel(entries, where(entries, "row", subject=SUBJECT, state="CONFIRMED"), 404)
+
+
+@bug("cancel-granted", "order 37: its cancel was answered with 409, and it had been cancelled")
+def a_cancel_that_is_asked_again_is_refused() -> History:
+    entries = cancelled()
+    return _cancel(entries, where(entries, "row", subject=SUBJECT, state="REFUNDED"), 409)
+
+
+@bug("idempotency-key", "order 37: 2 requests, the same body was answered with 201, then with 409")
+def a_repeated_request_is_a_conflict() -> History:
+    return spoiled(repeated_request(), "http.end", {"status": 409, "answer": ""}, send=100)
+
+
+@bug("idempotency-key", "order 37: 2 requests, the same body got two different answers")
+def a_repeated_request_gets_another_text() -> History:
+    return spoiled(repeated_request(), "http.end", {"answer_digest": "other"}, send=100)
+
+
+@bug("idempotency-key", "order 37: 2 requests, another body was answered with 409")
+def another_body_is_a_conflict() -> History:
+    entries = spoiled(repeated_request(), "http.begin", {"body_sha256": "b1"}, send=100)
+    return spoiled(entries, "http.end", {"status": 409, "answer": ""}, send=100)
+
+
 # ---- what they must do
 
 
@@ -944,6 +1326,28 @@ def test_a_record_that_is_no_order_of_the_lab_is_in_no_trace() -> None:
 
     assert found.verdict == "PASS"
     assert found.checked == judge(entries)["trace-complete"].checked
+
+
+def test_a_run_that_had_failed_when_its_delivery_was_cancelled_was_no_attempt() -> None:
+    assert judge(_cancelled_once(failures=7))["retry-law"].verdict == "PASS"
+
+
+def test_a_process_that_stood_still_while_it_stopped_had_no_time_to_hand_its_work_on() -> None:
+    entries = a_process_throws_its_work_away()
+    place = where(entries, "life", event="term")
+    told_us = time_of(entries[place])
+    still = [
+        ("life", told_us + at_us, "validation-1", "", event)
+        for event, at_us in (("pause", 0), ("resume", 1))
+    ]
+
+    assert judge(after(entries, place, *still))["graceful-shutdown"].verdict == "PASS"
+    assert (
+        judge(after(entries, place - 1, *still[:1], changed(still[1], t_us=told_us)))[
+            "graceful-shutdown"
+        ].verdict
+        == "FAIL"
+    )
 
 
 def test_a_handler_that_had_to_be_cancelled_excuses_nothing_that_is_done_again() -> None:
@@ -1018,6 +1422,39 @@ def test_a_process_that_had_lost_its_partitions_when_it_stopped_left_nothing(
     assert judge(lost)["graceful-shutdown"].verdict == verdict
 
 
+def test_a_record_that_a_fault_has_replaced_may_differ_from_its_copies() -> None:
+    entries = after(an_event_that_is_published_again_has_other_bytes(), 0, POISONED)
+    assert judge(entries)["log-sound"].verdict == "PASS"
+
+
+def test_a_position_that_is_set_back_in_an_outage_of_the_broker_is_not_judged() -> None:
+    down = ("fault", 1, "run", "", "bus.down", "", 1, 0)
+    assert judge(after(a_position_goes_back(), 0, down))["commit-forward"].verdict == "PASS"
+
+
+def test_a_position_may_go_back_under_the_next_epoch() -> None:
+    entries = a_position_goes_back()
+    index = where(entries, "committed", group="payment", offset=2)
+    again = [*entries[:index], changed(entries[index], epoch=2), *entries[index + 1 :]]
+    assert judge(again)["commit-forward"].verdict == "PASS"
+
+
+def test_a_handler_of_an_epoch_before_may_still_run() -> None:
+    entries = two_events_of_an_order_are_handled_at_once()
+    of = {"subject": SUBJECT, "event_type": "OrderConfirmed", "group": "notification"}
+    again = spoiled(entries, "handle.begin", {"epoch": 2}, **of)
+    assert judge(again)["per-key-order"].verdict == "PASS"
+
+
+def test_a_record_is_forgotten_once_all_its_groups_have_passed_it() -> None:
+    entries = plain()
+    checker = Checker(CONTRACT)
+    checker.take(entries)
+    checker.findings()
+    records = checker._tracks.topics["orders", 0]
+    assert (records.end, records.low, records.digests) == (6, 6, {})
+
+
 def test_a_process_that_told_its_position_in_vain_could_not_help_what_is_done_again() -> None:
     entries = without(stopped(), lambda e: e["kind"] == "committed" and e["group"] == "validation")
     deliver = entries[where(entries, "deliver", group="validation")]
@@ -1045,3 +1482,49 @@ def test_what_was_charged_is_open_money_while_the_order_is_not_at_its_end() -> N
     finding = judge(story.end())["money-matches"]
     assert finding.verdict == "PASS"
     assert finding.note == "open money: 1 order, 1020 minor units of EUR"
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        _cancel(plain(), where(plain(), "row", subject=SUBJECT, state="PAID"), 409),
+        _cancel(plain(), where(plain(), "row", subject=SUBJECT, state="VALIDATED"), 503),
+        _cancel(plain(), where(plain(), "row", subject=SUBJECT, state="VALIDATED"), 0),
+        # It was captured while the request was on its way: it may have come first, or too late.
+        _cancel(
+            plain(), where(plain(), "row", subject=SUBJECT, state="VALIDATED"), 409, t_us=60 * S
+        ),
+    ],
+    ids=["too late", "shed", "lost", "overtaken"],
+)
+def test_a_cancel_that_may_have_come_too_late_is_not_held_against_anybody(history: History) -> None:
+    assert judge(history)["cancel-granted"].verdict != "FAIL"
+
+
+def test_a_conflict_is_right_while_a_request_without_an_answer_may_still_run() -> None:
+    story = Story()
+    story.ask("37.1", key="k")
+    for send, status in ((2, 0), (3, 409)):
+        subject = f"37.{send}"
+        story.write("http.begin", "client", subject, "create", "k", "b0", send, *ASKED)
+        answer = ("create", "k", "b0", send, status, "", "", "", False)
+        story.write("http.end", "client", subject, *answer)
+
+    assert judge(story.end())["idempotency-key"].verdict == "PASS"
+
+
+def test_an_event_that_a_fault_has_spoiled_tells_nothing() -> None:
+    entries = an_event_is_no_json()
+    fault = ("fault", 1, "run", SUBJECT, "bus.poison", "OrderValidated", 1, 0)
+
+    assert judge(after(entries, 0, fault))["as-ordered"].verdict == "PASS"
+
+
+def test_an_order_that_its_client_cannot_read_is_judged_by_its_row() -> None:
+    unread = {"amount_cents": -1, "currency": "", "buyer": "", "items": ""}
+    entries = plain()
+    for subject in ("1.1", "2.1", "37.1"):
+        entries = spoiled(entries, "http.begin", unread, subject=subject)
+
+    assert judge(entries)["as-ordered"].verdict == "UNKNOWN"
+    assert judge(entries)["money-matches"].verdict == "PASS"

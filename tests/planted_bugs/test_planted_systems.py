@@ -17,6 +17,7 @@ from lab.report.result import Result
 from lab.settings import SIMULATED, settings_for
 from lab.wiring.judging import contract_of
 from tests.planted_bugs import (
+    asked,
     dead_letters,
     decisions,
     delivery,
@@ -27,6 +28,7 @@ from tests.planted_bugs import (
     positions,
     processes,
     retries,
+    topics,
     traces,
 )
 from tests.planted_bugs.planting import NAMED, Bug, Setup, failed, run_with, run_without
@@ -35,8 +37,10 @@ BUGS: Final[tuple[Bug, ...]] = (
     *money.BUGS,
     *orders.BUGS,
     *decisions.BUGS,
+    *asked.BUGS,
     *delivery.BUGS,
     *traces.BUGS,
+    *topics.BUGS,
     *positions.BUGS,
     *dead_letters.BUGS,
     *retries.BUGS,
@@ -46,20 +50,30 @@ BUGS: Final[tuple[Bug, ...]] = (
 )
 
 QUIET: Final = (
+    "cancel-granted",
     "refused-leaves-nothing",
+    "refused-for-a-reason",
     "idempotency-key",
     "dedupe-sound",
     "dlq-sound",
     "dlq-complete",
     "excuse-earned",
     "retry-law",
+    "retry-in-time",
     "retry-budget",
     "breaker-law",
     "graceful-shutdown",
 )
 """Promises about what does not happen in a run in which nothing goes wrong."""
 
-IDLE: Final = ("refused-leaves-nothing", "bounded", "no-leak", "drains")
+IDLE: Final = (
+    "refused-leaves-nothing",
+    "refused-for-a-reason",
+    "one-owner",
+    "bounded",
+    "no-leak",
+    "drains",
+)
 """Promises about something that is there although no order was ever accepted."""
 
 

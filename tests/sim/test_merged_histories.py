@@ -28,6 +28,7 @@ from tests.planted_bugs import (
     positions,
     processes,
     retries,
+    topics,
 )
 from tests.planted_bugs.planting import Bug, planted
 
@@ -58,6 +59,7 @@ BROKEN = {
         retries,
         processes,
         liveness,
+        topics,
     )
     for bug in family.BUGS
 }

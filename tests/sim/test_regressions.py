@@ -335,6 +335,48 @@ CASES = (
         ),
         policies={"dedupe.when_down": "closed"},
     ),
+    Case(
+        what="a lost answer on the way to the handler was an attempt: it died and was tried once",
+        seed=1,
+        orders=1,
+        rate=10,
+        faults=(
+            "svc.error@warehouse first=1",
+            "pg.conn_loss_after_commit@validation nth=3",
+            "proc.crash@dlq.before_publish first=1",
+        ),
+        policies={"retry.attempts_max": 2},
+    ),
+    Case(
+        what="a stop asked a dedupe store that was down about an event that was done",
+        seed=1,
+        orders=1,
+        rate=10,
+        faults=(
+            "bus.duplicate@validation first=1",
+            "redis.down at=10ms for=60s",
+            "proc.term@validation at=300ms",
+        ),
+        policies={"dedupe.when_down": "closed"},
+    ),
+    Case(
+        what="a run that had failed when it was cancelled left its claim, and counted no attempt",
+        seed=3,
+        orders=1,
+        rate=10,
+        faults=("svc.error@mailer first=1 stored=yes", "proc.cancel@notification first=1"),
+    ),
+    Case(
+        what="an attempt at a head was forgotten because the order store was down afterwards",
+        seed=1,
+        orders=1,
+        rate=10,
+        faults=(
+            "svc.error@mailer first=1 stored=yes",
+            "pg.pool_exhausted@notification rate=1 at=1155ms for=200ms",
+        ),
+        policies={"retry.tiers_ms": "1000"},
+    ),
 )
 
 

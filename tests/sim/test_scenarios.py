@@ -26,6 +26,7 @@ ABLATIONS = (
     ("reordering", ("commit_prefix",), (), {"commit-prefix"}),
     ("slow-third-party", ("timeout",), (), {"deadline"}),
     ("flapping-gateway", ("breaker",), (), {"breaker-law"}),
+    ("retry-backlog", ("retry",), (), {"converges"}),
     ("crash-loop", ("poison_guard",), (), {"converges", "drains", "no-leak"}),
     ("rebalance-storm", ("fencing",), (), {"fenced"}),
     ("broker-outage", ("outbox",), (), {"no-lost-event", "outbox-atomic", "converges"}),

@@ -26,8 +26,9 @@ from lab.bus.kafka.client import (
     to_record,
     within,
 )
+from lab.bus.turns import Turns
 from lab.domain.errors import EnvironmentNotReady, Fenced
-from lab.ports.bus import Record, TopicPartition
+from lab.ports.bus import Record, TopicPartition, is_retry_topic
 
 # A fetch that waits on the broker delays the next request on the same connection.
 _FETCH_WAIT_MS: Final = 100
@@ -50,6 +51,7 @@ class GroupMember:
     def __init__(self, settings: KafkaSettings, group: str, process: str) -> None:
         self._settings = settings
         self._group = group
+        self._turns = Turns()
         self._client: Any = AIOKafkaConsumer(
             # An answer to a join comes when all others have given up.
             **settings.connection(process, settings.rebalance_us + 5_000_000),
@@ -181,11 +183,26 @@ class GroupMember:
             EnvironmentNotReady: a record cannot be read; the message says where it is.
         """
         settings = self._settings
+        getmany = self._client.getmany
+        retries = self._retries()
+        batches: Mapping[BrokerPartition, Sequence[Any]] = {}
         try:
-            batches = await self._client.getmany(timeout_ms=0, max_records=max_records)
+            # The library empties one buffer after the other, and that of a main partition may hold
+            # thousands of records: those of a retry topic would wait behind them all.
+            if self._turns.retries_first(at_hand=bool(retries)):
+                batches = await getmany(*retries, timeout_ms=0, max_records=max_records)
+            # Never a second call after one that found something: its error would lose that.
+            if not batches:
+                batches = await getmany(timeout_ms=0, max_records=max_records)
         except UnicodeDecodeError as error:
             raise self._unreadable() from error
         return [to_record(found, settings) for batch in batches.values() for found in batch]
+
+    def _retries(self) -> list[BrokerPartition]:
+        """The partitions of retry topics of which the library has records at hand."""
+        own = self._settings.own
+        buffered = self._client._fetcher._records
+        return [place for place in buffered if is_retry_topic(own(place).topic)]
 
     def records_come(self) -> "asyncio.Future[None]":
         """Done when there are records, or an error that the next fetch will raise."""

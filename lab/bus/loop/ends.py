@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Final, Protocol
 
+from lab.bus.facts import event_digest
 from lab.domain.envelope import H_TYPE, Envelope, from_headers, header
 from lab.domain.errors import Indeterminate, LabError, Poison, Unclassified
 from lab.domain.events import PAYLOADS, Payload
@@ -131,9 +132,10 @@ class HandlerRun(Context):
 class Invoke:
     """The innermost link: decodes the record and runs the handler of its type.
 
-    Returns `HANDLED`, or raises a `LabError`; anything else that a handler raises becomes
-    `Unclassified`. Cancellation passes, unless it was the deadline's: that is Indeterminate,
-    because the call that the handler was waiting for may have had its effect.
+    It notes on the delivery that a handler was started. Returns `HANDLED`, or raises a `LabError`;
+    anything else that a handler raises becomes `Unclassified`. Cancellation passes, unless it was
+    the deadline's: that is Indeterminate, because the call that the handler was waiting for may
+    have had its effect.
 
     Args:
         handlers: of the service, by event type.
@@ -171,6 +173,7 @@ class Invoke:
         if self._write is not None:
             self._began(delivery, envelope, watch.deadline_us)
         result = "ok"
+        delivery.has_run = True
         try:
             await handler(payload, run)
             if not run.is_settled:
@@ -198,6 +201,7 @@ class Invoke:
 
     def _began(self, delivery: Delivery, envelope: Envelope, deadline_us: int) -> None:
         assert self._write is not None
+        record = delivery.record
         self._write(
             (
                 "handle.begin",
@@ -210,7 +214,9 @@ class Invoke:
                 delivery.attempt,
                 envelope.sequence,
                 deadline_us,
-                main_topic(delivery.record.topic),
+                main_topic(record.topic),
+                delivery.epoch,
+                event_digest(record.key, record.value, record.headers),
             )
         )
 

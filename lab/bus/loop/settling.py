@@ -100,6 +100,7 @@ class Settling:
     def _settle_unfinished(self, lane: Lane, held: Held, settlement: Settlement) -> None:
         """Not an ack: the delivery stays, or comes back."""
         held.starts_known = False
+        held.has_run = False
         match settlement:
             case Retry(after_us=after_us, counts=counts):
                 self._note_settlement(held, "retry", settlement)

@@ -11,7 +11,8 @@ from __future__ import annotations
 from types import coroutine
 from typing import TYPE_CHECKING, Protocol
 
-from lab.ports.bus import Consumer, Listener, Record, TopicPartition, Unread
+from lab.bus.turns import Turns
+from lab.ports.bus import Consumer, Listener, Record, TopicPartition, Unread, is_retry_topic
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,6 +68,8 @@ class MemoryConsumer(Consumer):
         self._member: MemoryMember | None = None
         self._fetches: dict[TopicPartition, Fetch] = {}
         self._ready: dict[Fetch, None] = {}
+        self._ready_retries: dict[Fetch, None] = {}
+        self._turns = Turns()
         self._waiter: asyncio.Future[None] | None = None
         self._is_open = False
         self._changes = 0
@@ -91,7 +94,7 @@ class MemoryConsumer(Consumer):
     async def poll(self, max_records: int) -> list[Record]:
         changes = self._changes
         # Either way it suspends: waiting for news is a suspension as good as any.
-        if (self._ready and self._is_open) or self._broker.is_down:
+        if ((self._ready or self._ready_retries) and self._is_open) or self._broker.is_down:
             await suspend()
         else:
             await self._news()
@@ -99,7 +102,7 @@ class MemoryConsumer(Consumer):
             self._broker.reached()
             if changes != self._changes:
                 return []
-            if self._ready and self._is_open:
+            if (self._ready or self._ready_retries) and self._is_open:
                 return self._take(max_records)
             await self._news()
 
@@ -230,14 +233,23 @@ class MemoryConsumer(Consumer):
             fetch.log.readers.remove(fetch)
         self._fetches = {}
         self._ready.clear()
+        self._ready_retries.clear()
         self._is_open = False
         self.wake()
 
     # ---- fetching
 
     def _take(self, max_records: int) -> list[Record]:
-        ready = self._ready
         batch: list[Record] = []
+        retries = self._ready_retries
+        if retries and self._turns.retries_first(at_hand=True):
+            self._fill(batch, retries, max_records)
+        self._fill(batch, self._ready, max_records)
+        if retries and len(batch) < max_records:
+            self._fill(batch, retries, max_records)
+        return batch
+
+    def _fill(self, batch: list[Record], ready: dict[Fetch, None], max_records: int) -> None:
         while ready and len(batch) < max_records:
             fetch = next(iter(ready))
             del ready[fetch]
@@ -249,17 +261,16 @@ class MemoryConsumer(Consumer):
             if fetch.position < log.end:
                 # To the end of the line: one full partition must not starve the others.
                 ready[fetch] = None
-        return batch
 
     def ready(self, fetch: Fetch) -> None:
         """There is something to fetch."""
-        self._ready[fetch] = None
+        (self._ready_retries if fetch.is_retry else self._ready)[fetch] = None
         if self._is_open:
             self._wake()
 
     def unready(self, fetch: Fetch) -> None:
         """There is nothing to fetch, or it is not wanted."""
-        self._ready.pop(fetch, None)
+        (self._ready_retries if fetch.is_retry else self._ready).pop(fetch, None)
 
     async def _news(self) -> None:
         self._waiter = self.loop.create_future()
@@ -277,10 +288,11 @@ class MemoryConsumer(Consumer):
 class Fetch:
     """The member's position in one partition that it owns."""
 
-    __slots__ = ("_consumer", "is_paused", "log", "position")
+    __slots__ = ("_consumer", "is_paused", "is_retry", "log", "position")
 
     def __init__(self, log: PartitionLog, position: int, consumer: MemoryConsumer) -> None:
         self.log = log
+        self.is_retry = is_retry_topic(log.partition.topic)
         self.position = position
         self.is_paused = False
         self._consumer = consumer

@@ -13,8 +13,8 @@ from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case
 from lab.checks.promises.money import minor
 from lab.checks.tables import CUSTOMERS, OBJECTIONS, REASON_OF_RECORD
-from lab.history.calls import HttpBeginEntry
 from lab.history.facts import AnsweredEntry, BlockedEntry
+from lab.history.requests import HttpBeginEntry
 
 _SAID: Final = {"yes": REASON_OF_RECORD, "no": "ok"}
 """Whether a customer is blocked, as the answer of a party."""
@@ -85,7 +85,7 @@ def _other_question(case: Case, asked: HttpBeginEntry | None) -> str:
         return ""
     for answered in case.answered:
         wrong = ""
-        if answered.provider == "warehouse" and answered.goods != asked.goods:
+        if answered.provider == "warehouse" and answered.items != asked.items:
             wrong = "the warehouse was asked about other goods than the customer's"
         elif answered.provider == "antifraud":
             wrong = _other_buyer(case, answered, asked)

@@ -110,10 +110,14 @@ class AckAfterEffect(Check):
 
 
 class PerKeyOrder(Check):
-    """Handler runs of one group, key and topic never go back, in a process and in `done` rows."""
+    """Handler runs of one group, key and topic never go back, in a process and in `done` rows.
+
+    A process handles one event of an order at a time. One that it began under an epoch before may
+    still run: its settlement does not count any more.
+    """
 
     name = "per-key-order"
-    sentence = "a group handles the events of one order and topic in the order of their changes"
+    sentence = "a group handles the events of an order one at a time, in the order of their changes"
 
     def judge(self, case: Case) -> None:
         self.checked += len(case.lanes)
@@ -121,6 +125,11 @@ class PerKeyOrder(Check):
             if _came_back_late(case, group, sequence):
                 continue
             what = f"{group} handled change {sequence} after change {before} of topic {topic}"
+            self.breaks(case, what)
+            return
+        if case.overlaps:
+            run = case.overlaps[0]
+            what = f"{run.process} began {run.event_type} while it handled another of its events"
             self.breaks(case, what)
             return
         # Whether changes were done in their order; topics are looked at only if not.
@@ -188,6 +197,10 @@ def _mails(case: Case) -> str:
     wanted = [group for group, _ in case.owed].count(MAILER)
     if len(keys) > wanted and case.is_whole:
         return f"{times(len(keys), 'mail')} for {times(wanted, 'event')}"
+    # There may be an event that got none: then the number alone is right.
+    templates = {line.charge_key for line in case.ledger if line.action == "mail"}
+    if len(templates) < len(keys):
+        return f"{times(len(keys), 'mail')} of {times(len(templates), 'template')}"
     return ""
 
 

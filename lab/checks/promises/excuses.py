@@ -15,8 +15,9 @@ from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case, Owed, owed_of
 from lab.checks.promises.liveness import was_throttled_too_long
 from lab.checks.tables import NO_ATTEMPT, OBJECTIONS
-from lab.history.calls import BuriedEntry, HandleEndEntry, HttpBeginEntry
+from lab.history.calls import BuriedEntry, HandleEndEntry
 from lab.history.facts import AnsweredEntry, FaultEntry
+from lab.history.requests import HttpBeginEntry
 
 _NO_FAILURE: Final = ("ok", *OBJECTIONS.values())
 """Answers of a third party that fail nothing."""

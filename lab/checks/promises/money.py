@@ -34,14 +34,14 @@ class NoDoubleCharge(Check):
 
 
 class MoneyMatches(Check):
-    """Money is kept iff the order is CONFIRMED, and every amount is the order's.
+    """Money is kept iff the order is CONFIRMED, and every amount is what its client asked for.
 
     An order that is neither terminal nor finished, or has an open intent, has open money: it is
     listed, and `converges` judges whether it may stand there.
     """
 
     name = "money-matches"
-    sentence = "money is kept if and only if the order is confirmed, and it is the order's amount"
+    sentence = "money is kept if and only if the order is confirmed, and it is what was ordered"
 
     def __init__(self, contract: Contract) -> None:
         super().__init__(contract)
@@ -51,13 +51,13 @@ class MoneyMatches(Check):
         if not case.rows or not case.is_whole:
             return
         self.checked += 1
-        amount, currency = case.rows[0].amount_cents, case.rows[0].currency
+        amount, currency = _ordered(case)
         kept = 0
         for line in case.ledger:
             action, cents, of = line.action, line.amount_cents, line.currency
             if action not in ("capture", "refund"):
                 continue
-            if cents != amount or (of and of != currency):
+            if type(cents) is not int or cents != amount or (of and of != currency):
                 moved, owed = minor(cents, of or currency), minor(amount, currency)
                 self.breaks(case, f"a {action} of {moved}; the order is {owed}")
                 return
@@ -76,6 +76,12 @@ class MoneyMatches(Check):
             f"open money: {times(orders, 'order')}, {minor(cents, currency)}"
             for currency, (orders, cents) in sorted(self._open.items())
         )
+
+
+def _ordered(case: Case) -> tuple[int, str]:
+    """Amount and currency as the client counts them, or as stored if it cannot."""
+    asked = case.begun[0] if case.begun and case.begun[0].currency else case.rows[0]
+    return asked.amount_cents, asked.currency
 
 
 def minor(amount: int, currency: str) -> str:

@@ -7,8 +7,9 @@ from lab.checks.check import Check, Seen
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Ask
 from lab.checks.order_case import Case
-from lab.checks.tables import EVENT_OF, NEXT, TOPIC_OF, is_refusal
+from lab.checks.tables import EVENT_OF, KEY_REUSED, NEXT, TOPIC_OF, is_refusal
 from lab.history.facts import RowEntry
+from lab.history.requests import HttpEndEntry
 
 
 class AcceptedIsDurable(Check):
@@ -57,6 +58,25 @@ class RefusedLeavesNothing(Check):
         left = _traces(case)
         if left:
             self.breaks(case, f"it was refused with {refused[0].status}, and there is {left}")
+
+
+class RefusedForAReason(Check):
+    """By the client's own reading of the rules; where it is in doubt, the refusal is right.
+
+    Whether another body under an Idempotency-Key is refused is judged by `idempotency-key`.
+    """
+
+    name = "refused-for-a-reason"
+    sentence = "an order is refused only if it breaks a rule"
+
+    def judge(self, case: Case) -> None:
+        for answer in case.answers:
+            if not 400 <= answer.status < 500 or answer.status == 409:
+                continue
+            self.checked += 1
+            if answer.is_unfair and answer.problem != KEY_REUSED:
+                self.breaks(case, f"it breaks no rule, and was refused with {answer.status}")
+                return
 
 
 class NoPhantom(Check):
@@ -185,4 +205,28 @@ def _double(ask: Ask) -> str:
         return "answers with different order ids"
     if len({ask.bodies[answer.subject] for answer in granted}) > 1:
         return "different bodies, both accepted"
+    return _replay(ask, granted[0]) if granted else ""
+
+
+def _replay(ask: Ask, first: HttpEndEntry) -> str:
+    """The fault in an answer to a request that was sent when the first one had its answer.
+
+    A request whose answer was lost may still run: 409 is right as long as nobody knows.
+    """
+    may_run = any(answer.status == 0 for answer in ask.answers)
+    for answer in ask.answers:
+        begun_us, status = ask.begun_us.get(answer.subject), answer.status
+        if begun_us is None or begun_us < first.t_us or answer is first:
+            continue
+        if not 0 < status < 500 or (status == 409 and may_run):
+            continue
+        body, first_body = ask.bodies[answer.subject], ask.bodies[first.subject]
+        if body != first_body:
+            # "" is the body of an order that was forgotten but for its end.
+            if body and first_body and status != 422:
+                return f"another body was answered with {status}"
+        elif status != first.status:
+            return f"the same body was answered with {first.status}, then with {status}"
+        elif answer.answer_digest != first.answer_digest:
+            return "the same body got two different answers"
     return ""

@@ -3,7 +3,12 @@
 Not here: the owner of a partition at an instant. Only epochs, fences and offsets are compared.
 """
 
+from typing import Final
+
 from lab.checks.check import Check, Seen
+
+_LATE_US: Final = 60_000_000
+"""For so long after an outage of the broker a commit of before may still be applied."""
 
 
 class CommitPrefix(Check):
@@ -32,6 +37,46 @@ class CommitPrefix(Check):
                     f"and offset {offset} was never settled",
                     times=len(track.gaps),
                 )
+
+
+class CommitForward(Check):
+    """Accepted commits of one epoch only go forward; none goes past the last record.
+
+    An answer that an outage of the broker swallowed leaves a commit that may be applied late: what
+    was set back in such a time, or soon after it, is not judged.
+    """
+
+    name = "commit-forward"
+    sentence = "a group's position never goes back under one epoch, nor past the end of the log"
+
+    def conclude(self, seen: Seen) -> None:
+        for track in seen.tracks:
+            self.checked += track.passed > 0
+            where = f"{track.group} on {track.topic}/{track.partition}"
+            for t_us, epoch, before, after in track.back:
+                if not seen.facts.was_out(track.group, t_us - _LATE_US, t_us):
+                    who = track.member(epoch)
+                    self.broken(f"{who}: {where} was committed at {before}, and then at {after}")
+            if seen.has_ended and track.passed > track.records.end:
+                self.broken(
+                    f"{track.member(track.epoch)}: {where} is committed at {track.passed}, "
+                    f"and the partition ends at {track.records.end}"
+                )
+
+
+class OneOwner(Check):
+    """Under one epoch a partition is given to one member; nobody else has records of it in hand."""
+
+    name = "one-owner"
+    sentence = "a partition belongs to one member at a time, and no other one is given its records"
+
+    def conclude(self, seen: Seen) -> None:
+        owners = seen.deliveries.owners
+        self.checked += owners.told
+        for group, place, epoch, first, second in owners.shared:
+            self.broken(f"{first} and {second} of {group} both own {place} under epoch {epoch}")
+        for _, place, epoch, process in owners.strangers:
+            self.broken(f"{process} had records of {place}, which is not its own in epoch {epoch}")
 
 
 class FencingHolds(Check):

@@ -103,7 +103,9 @@ class GracefulShutdown(Check):
     cancel to the retry path. Killed ones are not judged. A process that stopped while broker or
     order store were down, or while its group was cut off from the broker, could finish nothing and
     hand nothing on, so it need only end in time. So need a process whose order store refused its
-    last calls: a record that can be neither noted nor moved holds back those settled behind it.
+    last calls: a record that can be neither noted nor moved holds back those settled behind it. And
+    so need one that stood still meanwhile: its grace, and what is left of it to move or to cancel,
+    are times of the clock, which went on.
     """
 
     name = "graceful-shutdown"
@@ -142,7 +144,9 @@ class GracefulShutdown(Check):
         drained = life.drained
         cancelled, abandoned = (0, 0) if drained is None else (drained.cancelled, drained.abandoned)
         last_us = max(life.term_us, life.end_us - _LAST_US)
-        if (cancelled or abandoned) and seen.facts.was_refused(group, last_us, life.end_us):
+        if (cancelled or abandoned) and (
+            ran_us < took_us or seen.facts.was_refused(group, last_us, life.end_us)
+        ):
             return "", ""
         if abandoned:
             return f"abandoned {times(abandoned, 'delivery', 'deliveries')}", ""

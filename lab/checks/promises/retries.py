@@ -5,7 +5,8 @@ Not here: the end of an event that is given up (`dead_letters`, `liveness`).
 
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
-from lab.checks.order_case import Case, Owed, owed_of
+from lab.checks.order_case import Case, Owed, Turn, owed_of
+from lab.checks.process_life import Late
 from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
 from lab.history.calls import RetryingEntry
 
@@ -49,7 +50,10 @@ class RetryLaw(Check):
                 + seen.facts.repeats.get(case.subject, 0)
                 + len(case.redriven)
             )
-            if failures > self.contract.attempts_max * (1 + again):
+            most = self.contract.attempts_max * (1 + again)
+            # A delivery that is cancelled is given back, and is no attempt: not even if its run had
+            # failed in the moment before, and the work behind it was cut.
+            if failures > most + seen.facts.cancels.get(case.subject, 0):
                 self.breaks(case, f"{group} made {failures} attempts at one event")
 
     def _wrong_delay(self, retrying: RetryingEntry) -> str:
@@ -103,6 +107,71 @@ class RetryLaw(Check):
             if run.attempt > most:
                 return f"{run.group} made attempt {run.attempt} of {most}"
         return ""
+
+
+class RetryInTime(Check):
+    """A retry that is due is handed over before too many records that are not.
+
+    Late is a retry that was due for longer than `late_us` while its process brought many more
+    records of main topics (`Contract.outrun_max`) than retries to their end. So nothing that holds
+    the whole process back counts against it: an outage of a third party, a pause, a limiter, a
+    stall. Left out is what its own key waited for, and the time in which the group could not reach
+    the broker: a member goes on then with what it has at hand.
+    """
+
+    name = "retry-in-time"
+    sentence = "an event whose retry is due does not wait behind the backlog of its main topic"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._late: list[tuple[Case, str, Late]] = []
+
+    def judge(self, case: Case) -> None:
+        for turn in case.turns:
+            self.checked += 1
+            if turn.outrun_us < 0:
+                continue
+            due_us = self._due_us(case, turn)
+            if due_us is None or turn.outrun_us <= due_us:
+                continue
+            late = Late(case.subject, turn.group, due_us, turn.t_us)
+            if turn.t_us - due_us > self.contract.late_us:
+                self._late.append((case, turn.process, late))
+
+    def conclude(self, seen: Seen) -> None:
+        for case, process, late in self._late:
+            if not seen.facts.was_out(late.group, late.due_us, late.t_us):
+                self.breaks(case, _too_late(process, late))
+        for life in seen.lives:
+            for late in life.late:
+                if not seen.facts.was_out(late.group, late.due_us, late.t_us):
+                    ordinal = late.subject.partition(".")[0]
+                    self.broken(f"order {ordinal}: {_too_late(life.name, late)}", late.subject)
+
+    def _due_us(self, case: Case, turn: Turn) -> int | None:
+        """When a record could have been run: it was due, and nothing of its key was in hand."""
+        place = (turn.topic, turn.partition, turn.offset)
+        for record in case.parked:
+            if (record.topic, record.partition, record.offset) == place:
+                break
+        else:
+            return None
+        _, _, tier = turn.topic.rpartition(".")
+        tiers = self.contract.tiers_us
+        delay_us = tiers[int(tier) - 1] if tier.isdigit() and int(tier) <= len(tiers) else 0
+        due_us = record.t_us + delay_us + self.contract.skew_us
+        own = (*case.acks, *case.again)
+        return max(
+            [due_us, *(it.t_us for it in own if it.group == turn.group and it.t_us <= turn.t_us)]
+        )
+
+
+def _too_late(process: str, late: Late) -> str:
+    """A retry that did not come in time, in words."""
+    return (
+        f"a retry in {process} was due at {seconds(late.due_us)} and had its turn at "
+        f"{seconds(late.t_us)}, behind records that came later"
+    )
 
 
 class RetryBudgetKept(Check):

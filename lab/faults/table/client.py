@@ -38,6 +38,12 @@ CLIENT_ROWS: Final = (
                 default=(0, 500 * MS),
                 meaning="how long after the answer; of a span, each order has its own time in it",
             ),
+            Param(
+                name="times",
+                type=ParamType.NUMBER,
+                default=1,
+                meaning="how often it asks for it, one answer after the other",
+            ),
         ),
     ),
     FaultKind(

@@ -7,6 +7,7 @@ import msgspec
 
 from lab.domain.envelope import H_SUBJECT, Envelope, text_header
 from lab.domain.order import Order, OrderState
+from lab.history.contents import buyer_of
 from lab.history.recorder import Write
 from lab.ports.key_retry import WaitingRow
 from lab.ports.store import HttpKeyRow, IntentChange, OutcomeRow, Revenue, Unit
@@ -50,6 +51,7 @@ class Facts:
                 "" if event is None else event.type,
                 order.currency,
                 order.amount_cents,
+                buyer_of(order.customer_id, order.country),
                 "" if order.state is not OrderState.REJECTED or event is None else _reason(event),
             )
         )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from lab.history.contents import buyer_of
 from lab.history.entries import Entry
 
 _WITNESS: Final = "store"
@@ -20,7 +21,8 @@ from (
         v.version, v.state, v.event_id, v.event_type, o.currency, o.amount_cents,
         case when v.state = 'REJECTED' then coalesce((
             select substring(encode(b.data, 'escape') from '"reason":"([^"]*)"') from outbox b
-            where b.order_id = v.order_id and b.id = v.event_id), '') else '' end) as fields
+            where b.order_id = v.order_id and b.id = v.event_id), '') else '' end,
+        o.customer_id, o.country) as fields
     from order_versions v join orders o on o.id = v.order_id
     union all
     select number, at_us, kind, subject, fields from facts
@@ -65,7 +67,11 @@ async def gather_facts(connection: Any, *, epoch_us: int = 0) -> AsyncIterator[E
     """
     async with connection.transaction(readonly=True):
         async for row in connection.cursor(_FACTS, prefetch=2_000):
-            yield (row[2], row[1] - epoch_us, _WITNESS, row[3], *_rows_of(row[4]))
+            fields = _rows_of(row[4])
+            if row[2] == "row":
+                *fields, reason, customer_id, country = fields
+                fields += (buyer_of(customer_id, country), reason)
+            yield (row[2], row[1] - epoch_us, _WITNESS, row[3], *fields)
 
 
 async def count_left(connection: Any) -> Mapping[str, int]:

@@ -85,6 +85,7 @@ def make_subscription(
         parking=parking,
     )
     bury: Bury | None = None
+    republish = queue.publish_again
     make_letters = policy.part(Switches.dead_letter)
     if make_letters is not None:
         inner = letters = make_letters(
@@ -97,8 +98,10 @@ def make_subscription(
             again_us=_AGAIN_US,
             pen=life.pen,
         )
-        bury = letters.bury
-    lanes = parking.link(inner, republish=queue.publish_again, again_us=_AGAIN_US, pen=life.pen)
+        bury, republish = letters.bury, letters.publish_again
+    lanes = parking.link(
+        inner, republish=republish, look=store.outcome, again_us=_AGAIN_US, pen=life.pen
+    )
     edge = TypeFilter(lanes, reads=frozenset(READS[group]), move=lanes.move)
     return Subscription(loop=_make_loop(life, policy, consumer, edge, bury), limiter=limiter)
 

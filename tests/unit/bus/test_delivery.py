@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from lab.bus.facts import event_digest
 from lab.domain.errors import Transient
 from lab.history.calls import SettleEntry
 from lab.history.entries import kind_of
@@ -139,6 +140,8 @@ def test_the_history_tells_of_every_step_of_a_subscription() -> None:
             return ACK
 
         await publish(world, "k")
+        (record,) = world.log.records("orders")
+        digest = event_digest(record.key, record.value, record.headers)
         member = await start(world, handle)
         await world.until_committed("orders", 1)
         epoch = member.subscription.epoch
@@ -148,7 +151,7 @@ def test_the_history_tells_of_every_step_of_a_subscription() -> None:
         assert told(member) == [
             ("owned", "m", "", "group", epoch, ("orders/0",)),
             ("held", "m", "", "group", 1),
-            ("deliver", "m", "", "group", "orders", 0, 0, epoch, "0", "OrderCreated", 1),
+            ("deliver", "m", "", "group", "orders", 0, 0, epoch, "0", "OrderCreated", 1, digest),
             ("settle", "m", "", "group", "orders", 0, 0, epoch, "0", "ack", "handled", 0),
             ("revoked", "m", "", "group", epoch, ("orders/0",)),
             ("drained", "m", "", "group", 0, 0, 0),

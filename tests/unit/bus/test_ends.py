@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from lab.bus.facts import event_digest
 from lab.bus.loop.ends import HANDLED, UNREAD, Invoke, TypeFilter
 from lab.domain.codec import decode
 from lab.domain.errors import Indeterminate, Poison, Transient, Unclassified
@@ -172,13 +173,16 @@ def test_a_run_stands_in_the_history_with_its_end() -> None:
     async def on_cancelled(_payload: Payload, _context: Context) -> None:
         raise Transient("later")
 
+    delivery = make_delivery()
+    record = delivery.record
     with pytest.raises(Transient):
-        at_once(make_invoke(on_cancelled, entries=entries)(make_delivery()))
+        at_once(make_invoke(on_cancelled, entries=entries)(delivery))
 
     begin, end = entries
     assert begin[0:4] == ("handle.begin", 0, PROCESS, "1.1")
     assert begin[4:8] == (GROUP, "e1", "OrderCancelled", 1)
-    assert begin[-1] == "orders"
+    assert begin[10] == "orders"
+    assert begin[11:] == (1, event_digest(record.key, record.value, record.headers))
     assert end[-1] == "Transient"
 
 

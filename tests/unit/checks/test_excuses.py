@@ -35,7 +35,7 @@ def exhausted(*causes: Entry, result: str = "Transient", answers: int = 0) -> li
     for attempt in range(1, 7):
         story.handle(process, SUBJECT, kind, attempt=attempt, result=result)
         if attempt <= answers:
-            told = ("warehouse", "in_stock", "C-1", 1, 0, "503")
+            told = ("warehouse", "in_stock", "C-1", "", 0, "503")
             story.write("answered", "ledger", SUBJECT, *told)
         story.wait(30 * S)
     story.write("outcome", "store", SUBJECT, "validation", event, "dead", 0)

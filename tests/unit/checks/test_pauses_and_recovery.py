@@ -7,9 +7,9 @@ import pytest
 from lab.checks.check import Verdict
 from lab.checks.checker import Checker
 from lab.checks.process_life import ProcessLife
-from lab.history.calls import HttpBeginEntry
 from lab.history.entries import Entry, time_of
 from lab.history.facts import RowEntry
+from lab.history.requests import HttpBeginEntry
 from tests.kit.entries import of_type
 from tests.kit.histories import CONTRACT, S, judge, plain
 

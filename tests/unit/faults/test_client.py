@@ -8,8 +8,8 @@ import pytest
 from lab.faults.client import ClientInjector
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.table.spec import parse_faults
-from lab.history.calls import HttpBeginEntry, HttpEndEntry
 from lab.history.entries import Entry
+from lab.history.requests import HttpBeginEntry, HttpEndEntry
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import VirtualClock

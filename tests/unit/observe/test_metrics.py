@@ -30,13 +30,13 @@ def payment(*entries: Entry, tiers: int = 2) -> ProcessMetrics:
 
 
 def deliver(topic: str = "validation") -> Entry:
-    return ("deliver", 0, P, "1.1", "payment", topic, 0, 7, 1, "e1", "OrderValidated", 1)
+    return ("deliver", 0, P, "1.1", "payment", topic, 0, 7, 1, "e1", "OrderValidated", 1, "d")
 
 
 def handled(result: str, begun_us: int, ended_us: int, event_id: str = "e1") -> tuple[Entry, Entry]:
     head = ("payment", event_id, "OrderValidated", 1)
     return (
-        ("handle.begin", begun_us, P, "1.1", *head, 2, 99, "validation"),
+        ("handle.begin", begun_us, P, "1.1", *head, 2, 99, "validation", 1, "d"),
         ("handle.end", ended_us, P, "1.1", *head, result),
     )
 

@@ -308,6 +308,21 @@ def test_a_letter_that_is_published_again_has_the_same_id() -> None:
     assert bench.entries[-1] == ("acted", 0, PROCESS, "1.1", "dead_letter", "repeated")
 
 
+def test_a_letter_that_could_not_be_published_is_published_with_its_reason_by_whoever_does() -> (
+    None
+):
+    bench = Bench(log=Log(Transient("broker")))
+    assert bench.run() == Retry(SECOND, counts=False)
+
+    at_once(bench.link.publish_again(make_delivery("e1")))
+
+    assert headers_of(bench.log)["lab-dlq-reason"] == EXHAUSTED.reason
+    assert [reason for _, _, reason, *_ in bench.entries.of("buried")] == [EXHAUSTED.reason]
+    at_once(bench.link.publish_again(make_delivery("e1")))
+    assert headers_of(bench.log)["lab-dlq-reason"] == "repeated"
+    assert len(bench.entries.of("buried")) == 1
+
+
 def test_a_letter_that_is_published_again_tells_of_the_last_failure() -> None:
     bench = Bench()
     delivery = make_delivery()

@@ -173,6 +173,47 @@ def test_a_cancelled_run_leaves_the_key_absent() -> None:
     assert state_of(stores) is ClaimState.ACQUIRED
 
 
+class CutOnce(DownStore):
+    """Its caller is cancelled in the first call that ends a claim, which is not made."""
+
+    def __init__(self, store: DedupeStore) -> None:
+        self._store = store
+        self._cuts = 1
+
+    async def claim(self, *given: Any, **named: Any) -> Claim:
+        return await self._store.claim(*given, **named)
+
+    async def complete(self, *given: Any, **named: Any) -> bool:
+        self._cut()
+        return await self._store.complete(*given, **named)
+
+    async def release(self, *given: Any, **named: Any) -> bool:
+        self._cut()
+        return await self._store.release(*given, **named)
+
+    def _cut(self) -> None:
+        self._cuts -= 1
+        if self._cuts >= 0:
+            raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("step", "state"),
+    [(Transient("503"), ClaimState.ACQUIRED), (Ack("handled"), ClaimState.DONE)],
+    ids=["failed", "handled"],
+)
+def test_a_cancel_while_a_claim_is_ended_does_not_leave_it(
+    step: Settlement | Exception, state: ClaimState
+) -> None:
+    stores = Stores()
+    dedupe = make_dedupe(stores, Inner(step), store=CutOnce(stores.dedupe))
+
+    with pytest.raises(asyncio.CancelledError):
+        at_once(dedupe(make_delivery()))
+
+    assert state_of(stores) is state
+
+
 @pytest.mark.parametrize("why", ["dead", "parked"])
 def test_an_ack_that_is_no_done_row_leaves_the_key_absent(why: str) -> None:
     stores = Stores()

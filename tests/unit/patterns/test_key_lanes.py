@@ -9,7 +9,7 @@ from lab.domain.envelope import header
 from lab.domain.errors import Down, Indeterminate, Transient
 from lab.patterns.key_lanes import KeyLanes, KeyParking, PlainParking, PlainTiers
 from lab.ports.bus import Ack, DeadLetter, Delivery, Outgoing, Record, Release, Retry
-from lab.ports.key_retry import WaitingRow
+from lab.ports.key_retry import KeyRetryStore, WaitingRow
 from lab.ports.store import OutcomeRow, Unit
 from tests.kit.chain_parts import (
     EPOCH_US,
@@ -49,6 +49,7 @@ class Bench:
             store=store,
             group=GROUP,
             republish=self._republish,
+            look=self.stores.store.orders.outcome,
             again_us=SECOND,
             pen=make_pen(self.stores.hand.now_us, self.entries),
         )
@@ -327,6 +328,38 @@ def test_a_head_that_is_retried_in_place_keeps_its_attempts_in_the_row() -> None
     assert bench.rows == [("e1", 2, False)]
 
 
+class Refusing:
+    """A store that refuses to write a head anew, as often as it is told."""
+
+    def __init__(self, store: KeyRetryStore, times: int) -> None:
+        self._store = store
+        self._times = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def reschedule(self, row: WaitingRow) -> bool:
+        self._times -= 1
+        if self._times >= 0:
+            raise Down("postgres", dependency="store", after_us=1)
+        return await self._store.reschedule(row)
+
+
+def test_an_attempt_of_a_head_is_counted_even_if_the_store_would_not_take_it_down() -> None:
+    bench = Bench(Retry(7))
+    bench.park("e1", attempt=1)
+    bench.stores.hand.us = 5 * SECOND
+    store: Any = Refusing(bench.stores.store.key_retry, times=2)
+    bench.link._store = store
+
+    settled = [bench.alarm() for _ in range(3)]
+
+    # It waits as long as it was told to, not until the store may be asked again.
+    assert settled == [Retry(7, counts=False)] * 3
+    assert [run.attempt for run in bench.inner.seen] == [2, 3, 4]
+    assert bench.rows == [("e1", 4, False)]
+
+
 def test_the_delay_of_a_head_in_place_begins_when_its_handler_has_failed() -> None:
     bench = Bench(Retry(2 * SECOND))
 
@@ -494,11 +527,35 @@ def test_a_drain_moves_an_alarm_as_it_is() -> None:
 
 
 def test_a_drain_settles_what_is_done_already() -> None:
-    bench = Bench(Ack("done"))
+    bench = Bench()
     done = Unit(outcome=OutcomeRow(group=GROUP, event_id="e1"))
     at_once(bench.stores.store.orders.commit(done))
 
     assert at_once(bench.link.move(make_delivery("e1"))) == Ack("done")
+    # The links inside would ask the dedupe store first, and a stop has no time to wait for it.
+    assert bench.inner.seen == []
+
+
+def test_a_drain_publishes_the_letter_of_what_is_dead_already() -> None:
+    bench = Bench()
+    dead = Unit(outcome=OutcomeRow(group=GROUP, event_id="e1", is_dead=True))
+    at_once(bench.stores.store.orders.commit(dead))
+
+    assert at_once(bench.link.move(make_delivery("e1"))) == Ack("dead")
+    assert bench.republished == ["e1"]
+    assert bench.inner.seen == []
+
+
+def test_a_drain_that_settles_by_an_outcome_sees_to_the_alarm_of_the_key() -> None:
+    bench = Bench()
+    done = Unit(outcome=OutcomeRow(group=GROUP, event_id="e1"))
+    at_once(bench.stores.store.orders.commit(done))
+    bench.park("e2")
+
+    assert at_once(bench.link.move(make_delivery("e1", starts_known=True))) == Ack("done")
+    assert bench.log.topics == [RETRY_1]
+    assert at_once(bench.link.move(make_delivery("e1"))) == Ack("done")
+    assert bench.log.topics == [RETRY_1] * 2
 
 
 def test_a_redrive_of_a_dead_head_makes_it_live_again_with_fresh_attempts() -> None:

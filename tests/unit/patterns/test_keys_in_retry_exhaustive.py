@@ -8,17 +8,10 @@ import pytest
 
 from lab.domain.errors import LabError
 from lab.patterns.dedupe import Dedupe
-from lab.patterns.key_lanes import (
-    AGAIN,
-    DISCARDED,
-    PARKED,
-    HeadRun,
-    KeyLanes,
-    KeyParking,
-)
+from lab.patterns.key_lanes import AGAIN, DISCARDED, PARKED, KeyLanes, KeyParking
 from lab.ports.bus import Ack, Delivery, Settlement
 from lab.ports.dedupe import Claim
-from lab.ports.key_retry import Arrival, WaitingRow, key_of, row_of
+from lab.ports.key_retry import Arrival, HeadRun, WaitingRow, key_of, row_of
 from lab.ports.parking import is_discard
 from lab.stores.memory.key_retry import KeyRetryTable
 from tests.kit.one_key import Broken, Explorer, Parts, World

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -194,6 +195,48 @@ def test_a_start_whose_count_is_in_doubt_never_makes_an_innocent_event_dead() ->
 
     assert stores.server.starts == {}
     assert inner.seen == []
+
+
+class Interrupted(StartStore):
+    """Its caller is cancelled when one of its calls, by name, has been made or is to be made."""
+
+    def __init__(self, store: StartStore, call: str, *, is_made: bool) -> None:
+        self._store = store
+        self._cuts = [call]
+        self._is_made = is_made
+
+    async def begin_start(self, group: str, event_id: str, redrives: int) -> int:
+        async with self._cut("begin_start"):
+            return await self._store.begin_start(group, event_id, redrives)
+
+    async def explain_start(self, group: str, event_id: str, redrives: int) -> None:
+        async with self._cut("explain_start"):
+            await self._store.explain_start(group, event_id, redrives)
+
+    @contextlib.asynccontextmanager
+    async def _cut(self, call: str) -> AsyncIterator[None]:
+        is_cut = call in self._cuts
+        if is_cut:
+            self._cuts.remove(call)
+        if is_cut and not self._is_made:
+            raise asyncio.CancelledError
+        yield
+        if is_cut:
+            raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("call", ["begin_start", "explain_start"])
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_cancel_in_a_call_of_the_guard_leaves_no_start_unexplained(
+    call: str, *, is_made: bool
+) -> None:
+    stores = Stores()
+    store = Interrupted(stores.store.orders, call, is_made=is_made)
+
+    with pytest.raises(asyncio.CancelledError):
+        at_once(make_guard(stores, Inner(), store=store)(make_delivery()))
+
+    assert not stores.server.starts.get(KEY)
 
 
 def test_an_end_is_told_again_while_that_may_help() -> None:

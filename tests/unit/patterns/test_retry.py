@@ -93,6 +93,25 @@ def test_the_class_of_an_error_decides(error: LabError, settlement: Settlement) 
     assert at_once(make_retrying(Inner(error))(make_delivery())) == settlement
 
 
+@pytest.mark.parametrize("kind", [Retrying, NoRetry])
+@pytest.mark.parametrize("error", [Transient("deadlock"), Indeterminate("lost")])
+def test_a_failure_on_the_way_to_the_handler_is_no_attempt(
+    error: LabError, kind: type[Retrying]
+) -> None:
+    async def claims_nothing(_delivery: Delivery) -> Settlement:
+        raise error
+
+    entries, budget = Entries(), RetryBudget(1, 0.1)
+    retrying = make_retrying(claims_nothing, kind, entries=entries, budget=budget)
+
+    delivery = make_delivery(attempt=POLICY.attempts_max)
+    for _ in range(3):
+        assert at_once(retrying(delivery)) == Retry(POLICY.again_us, counts=False)
+    assert delivery.failures == ()
+    assert entries == []
+    assert budget.take("")
+
+
 def test_a_settlement_passes_as_it_is() -> None:
     dead = DeadLetter("starts", "Poison", "4 starts")
 

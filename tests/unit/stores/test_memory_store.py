@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lab.domain.order import OrderState
+from lab.history.contents import buyer_of
 from lab.history.entries import FIELDS, kind_of, subject_of
 from lab.history.pen import Pen
 from lab.patterns.fencing import accept_any
@@ -244,19 +245,13 @@ def test_every_change_leaves_its_fact_at_the_moment_of_the_commit() -> None:
         ("row", 5, "store"),
     ]
     assert [subject_of(entry) for entry in world.facts] == ["1.1"] * 8
+    buyer = buyer_of("C-1", None)
+    gbp = ("GBP", 1_000, buyer, "")
     values = [own_fields(entry) for entry in world.facts]
     assert values[:3] == [
-        (1, "PENDING", make_event("order-1", S.PENDING, 1).id, "OrderCreated", "GBP", 1_000, ""),
+        (1, "PENDING", make_event("order-1", S.PENDING, 1).id, "OrderCreated", *gbp),
         ("k", "ab", 201),
-        (
-            2,
-            "VALIDATED",
-            make_event("order-1", S.VALIDATED, 2).id,
-            "OrderValidated",
-            "GBP",
-            1_000,
-            "",
-        ),
+        (2, "VALIDATED", make_event("order-1", S.VALIDATED, 2).id, "OrderValidated", *gbp),
     ]
     assert values[3:7] == [
         ("payment", "event-1", "done", 0),
@@ -265,7 +260,7 @@ def test_every_change_leaves_its_fact_at_the_moment_of_the_commit() -> None:
         ("notification", "event-9", "GBP", 1_000),
     ]
     owed = make_event("order-1", S.CANCELLED, 3).id
-    assert values[7] == (3, "CANCELLED", owed, "OrderCancelled", "GBP", 1_000, "")
+    assert values[7] == (3, "CANCELLED", owed, "OrderCancelled", *gbp)
 
 
 def test_rows_of_keys_in_retry_leave_facts_that_tell_of_dead_heads() -> None:

@@ -1,0 +1,23 @@
+"""The turns of main topics and retry topics, where a member is about to be handed records.
+
+A retry that waits behind the whole backlog of its main topic comes minutes late, and a new order
+behind the retries of an outage as well. So they take turns, whatever the log.
+
+Not here: the order in which workers take what was handed out (`lab.bus.loop.lanes`).
+"""
+
+
+class Turns:
+    """Whose records come first, for one member."""
+
+    def __init__(self) -> None:
+        self._was_retries = False
+
+    def retries_first(self, *, at_hand: bool) -> bool:
+        """Whether retry topics come first this time: every other time that they have records.
+
+        Args:
+            at_hand: there are records of retry topics.
+        """
+        self._was_retries = at_hand and not self._was_retries
+        return self._was_retries

@@ -1,0 +1,266 @@
+"""Promises to a customer: the order as it was asked for, its mails, its cancel, its money's tale.
+
+The client says what it ordered, by its own count; ledgers and topics say what came of it. Not here:
+whether money is kept (`money`), and how often an effect takes place (`events`).
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from lab.checks.check import Check, seconds
+from lab.checks.order_case import Case
+from lab.checks.promises.money import minor
+from lab.checks.tables import (
+    AMOUNT_MAX,
+    MAILER,
+    OPEN,
+    TELLS_AMOUNT,
+    TELLS_BUYER,
+    TELLS_CHARGE,
+    TEMPLATE_OF,
+)
+from lab.history.facts import AppendedEntry
+from lab.history.requests import HttpBeginEntry, HttpEndEntry
+
+
+class AsOrdered(Check):
+    """Row, intents, revenue and events hold what the client asked for, to the last minor unit.
+
+    Judged against the client's own sum over its items. An order whose text the client itself cannot
+    read is left out, and so are events that a fault made unreadable.
+    """
+
+    name = "as-ordered"
+    sentence = "an order is stored, told of and counted exactly as its client asked for it"
+
+    def judge(self, case: Case) -> None:
+        if not case.rows or not case.begun or not case.begun[0].currency:
+            return
+        asked = case.begun[0]
+        self.checked += 1
+        wrong = _stored(case, asked) or _told(case, asked)
+        if wrong:
+            self.breaks(case, wrong)
+
+
+class GatewayAgrees(Check):
+    """PAID has its capture, DECLINED its decline, REFUNDED its refund, under the keys told of.
+
+    A charge that was given up and then looked at by a person may end DECLINED without an answer.
+    """
+
+    name = "gateway-agrees"
+    sentence = "an order is paid, declined or refunded only as the payment gateway's ledger says"
+
+    def judge(self, case: Case) -> None:
+        if not case.rows or not case.is_whole:
+            return
+        actions = [line.action for line in case.ledger]
+        was_unknown = False
+        for row in case.rows:
+            state = row.state
+            was_unknown |= state == "PAYMENT_UNKNOWN"
+            if state not in _NEEDS or (was_unknown and state == "DECLINED"):
+                continue
+            self.checked += 1
+            if _NEEDS[state] not in actions:
+                self.breaks(case, f"it became {state}, and the ledger has no {_NEEDS[state]}")
+                return
+        for record in case.published.values():
+            if record is None or record.event_type not in TELLS_CHARGE:
+                continue
+            wrong = _other_charge(case, record)
+            if wrong:
+                self.breaks(case, wrong)
+                return
+
+
+class MailsOwed(Check):
+    """By the mailer's ledger: what `notification` was done with has its mail, of its template.
+
+    A mail whose event died, or waits behind a dead head, is not owed. Twice is `effect-once`.
+    """
+
+    name = "mails-owed"
+    sentence = "a customer gets the mail of each change that was handled, and of no other"
+
+    def judge(self, case: Case) -> None:
+        if not case.is_whole or not (case.rows or case.ledger):
+            return
+        owing: dict[str, str] = {}
+        sent: dict[str, str] = {}
+        for row in case.rows:
+            if row.event_type in TEMPLATE_OF:
+                owing[row.event_id] = TEMPLATE_OF[row.event_type]
+        for line in case.ledger:
+            if line.action == "mail":
+                sent[line.key] = line.charge_key
+        self.checked += len(owing)
+        if owing == sent:
+            return
+        wrong = _mails(case, owing, sent)
+        if wrong:
+            self.breaks(case, wrong)
+
+
+class CancelGranted(Check):
+    """An order that is PENDING or VALIDATED from the request to its answer is cancelled: 200.
+
+    So is one that was cancelled before. An order that moved meanwhile may be too late, or not; a
+    lost answer and a 5xx say nothing. Nobody cancels an order that was not accepted: 404 is wrong.
+    """
+
+    name = "cancel-granted"
+    sentence = "a cancel is granted as long as the order is not paid, and however often it is asked"
+
+    def judge(self, case: Case) -> None:
+        if not case.cancel_answers:
+            return
+        begun_us = {begun.send: begun.t_us for begun in case.cancel_begun}
+        for answer in case.cancel_answers:
+            if answer.send not in begun_us or not 0 < answer.status < 500:
+                continue
+            self.checked += 1
+            if answer.status == 200:
+                continue
+            wrong = self._refused(case, answer, begun_us[answer.send])
+            if wrong:
+                self.breaks(case, wrong)
+                return
+
+    def _refused(self, case: Case, answer: HttpEndEntry, begun_us: int) -> str:
+        """Why it was wrong to refuse a cancel, in words; "" if it was right, or nobody knows."""
+        told = f"its cancel was answered with {answer.status}"
+        if answer.status == 404:
+            return f"{told}, and it was accepted"
+        if case.is_revived or not any(200 <= each.status < 300 for each in case.answers):
+            # Under its key another request made the order that was cancelled.
+            return ""
+        slack_us = self.contract.skew_us
+        since = [row for row in case.rows if row.t_us <= begun_us - slack_us]
+        meanwhile = [
+            row for row in case.rows if begun_us - slack_us < row.t_us <= answer.t_us + slack_us
+        ]
+        if any(row.state == "CANCELLED" for row in since):
+            return f"{told}, and it had been cancelled before"
+        if since and all(row.state in OPEN for row in (since[-1], *meanwhile)):
+            return f"{told} at {seconds(answer.t_us)}, while it was {since[-1].state}"
+        return ""
+
+
+_NEEDS: Final[Mapping[str, str]] = {
+    "PAID": "capture",
+    "DECLINED": "decline",
+    "REFUND_PENDING": "capture",
+    "REFUNDED": "refund",
+}
+"""The line of the gateway's ledger without which an order is never in a state."""
+
+
+def _stored(case: Case, asked: HttpBeginEntry) -> str:
+    """The fault in the rows, intents and revenue of an order, in words; "" if there is none.
+
+    To Python 10.0 is 10; to whoever adds up a million of them it is not.
+    """
+    wanted, currency = asked.amount_cents, asked.currency
+    if not 0 < wanted <= AMOUNT_MAX:
+        return f"it was stored, and nobody can pay {minor(wanted, currency)}"
+    for row in case.rows:
+        cents = row.amount_cents
+        if cents != wanted or row.currency != currency or type(cents) is not int:
+            return f"its row says {minor(cents, row.currency)}; {_wish(asked)}"
+        if row.buyer != asked.buyer and row.buyer and asked.buyer:
+            return "its row has another customer or country than the client sent"
+    for intent in case.intents:
+        if intent.amount_cents != wanted or type(intent.amount_cents) is not int:
+            announced = minor(intent.amount_cents, currency)
+            return f"a {intent.intent_kind} of {announced} was announced; {_wish(asked)}"
+    for added in case.revenue:
+        cents = added.amount_cents
+        if cents != wanted or added.currency != currency or type(cents) is not int:
+            return f"its revenue was {minor(cents, added.currency)}; {_wish(asked)}"
+    return ""
+
+
+def _told(case: Case, asked: HttpBeginEntry) -> str:
+    """The fault in the events of an order, in words; "" if there is none."""
+    order_id = ""
+    for answer in case.answers:
+        if 200 <= answer.status < 300:
+            order_id = answer.answer
+            if not order_id:
+                return "it was accepted, and the answer names no order"
+    cents, currency = asked.amount_cents, asked.currency
+    for record in case.published.values():
+        if record is None:
+            continue
+        order_id = order_id or record.order_id
+        if (
+            (record.amount_cents, record.currency, record.order_id) == (cents, currency, order_id)
+            and record.event_type != TELLS_BUYER
+            and record.event_type in TELLS_AMOUNT
+        ):
+            continue
+        wrong = _other_contents(case, record, asked, order_id)
+        if wrong:
+            return wrong
+    return ""
+
+
+def _other_contents(case: Case, record: AppendedEntry, asked: HttpBeginEntry, order_id: str) -> str:
+    """What an event tells that the client did not ask for, in words; "" if it tells no such."""
+    kind = record.event_type
+    if not record.order_id:
+        return "" if kind in case.poisoned else f"{kind} cannot be read, and nobody has spoiled it"
+    if record.order_id != order_id:
+        return f"{kind} tells of another order than the client's"
+    cents, currency = record.amount_cents, record.currency
+    if kind in TELLS_AMOUNT and (cents, currency) != (asked.amount_cents, asked.currency):
+        return f"{kind} tells of {minor(cents, currency)}; {_wish(asked)}"
+    if kind == TELLS_BUYER and asked.buyer:
+        if record.buyer != asked.buyer:
+            return f"{kind} tells of another customer or country than the client sent"
+        if record.items != asked.items:
+            return f"{kind} tells of other items than the client sent"
+    return ""
+
+
+def _wish(asked: HttpBeginEntry) -> str:
+    return f"the client asked for {minor(asked.amount_cents, asked.currency)}"
+
+
+def _mails(case: Case, owing: Mapping[str, str], sent: Mapping[str, str]) -> str:
+    """The fault in the mails of an order, in words; "" if there is none.
+
+    Args:
+        case: the order's.
+        owing: the template for each event.
+        sent: the template under each key; with a key for each attempt, a mail is known by its
+            template only.
+    """
+    for key, template in sent.items():
+        if owing.get(key, template) != template:
+            return f"a mail `{template}` was sent in place of `{owing[key]}`"
+        if template not in owing.values():
+            return f"a mail `{template}` was sent, and no committed change owes it"
+    for event_id, template in owing.items():
+        if template not in sent.values() and (MAILER, event_id) in case.done:
+            return f"{case.event_type(event_id)} was handled without a mail `{template}`"
+    return ""
+
+
+def _other_charge(case: Case, record: AppendedEntry) -> str:
+    """The fault in the charge that an event names, in words; "" if there is none."""
+    kind = record.event_type
+    if not record.order_id:
+        # It cannot be read: `as-ordered` asks why.
+        return ""
+    if kind == "PaymentRefunded":
+        action = "refund"
+        known = [line.charge_key for line in case.ledger if line.action == action]
+    else:
+        action = "capture"
+        known = [line.key for line in case.ledger if line.action == action]
+    if record.charge_key in known:
+        return ""
+    return f"{kind} names a charge of which the ledger has no {action}"

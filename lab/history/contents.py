@@ -1,0 +1,157 @@
+"""What the text of an order or an event holds, as the ids and numbers of an entry.
+
+The client notes what it asked for, the bus what an event tells, the order store whose order it has:
+all in the same few words, so that a check can compare them. Nothing here is shared with the parts
+that take an order in or make an event: they are judged by it. Not here: judging (`lab.checks`).
+"""
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+
+NO_AMOUNT: Final = -1
+"""An amount that is no whole number, or that no entry can hold."""
+
+_HELD_MAX: Final = 2**63 - 1
+_DIGEST_BYTES: Final = 8
+
+
+class Contents(NamedTuple):
+    """What a text holds; each field is "" or 0 if the text has no such thing.
+
+    Attributes:
+        amount_cents: `NO_AMOUNT` if it is no whole number, or the text cannot be read.
+        buyer: short hash of customer and country; items: of every sku, quantity and price.
+        order_id: the order that an event is about; "" of one that cannot be read.
+        charge_key: the charge that an event is about.
+    """
+
+    amount_cents: int
+    currency: str
+    buyer: str
+    items: str
+    order_id: str = ""
+    charge_key: str = ""
+
+
+UNREADABLE: Final = Contents(NO_AMOUNT, "", "", "")
+NOTHING: Final = Contents(0, "", "", "")
+"""What a text holds that nobody reads."""
+
+
+class _Item(msgspec.Struct, frozen=True, gc=False):
+    sku: str
+    quantity: int
+    unit_price_cents: int
+
+
+class _Request(msgspec.Struct, frozen=True, gc=False):
+    customer_id: str
+    currency: str
+    items: list[_Item]
+    country: str | None = None
+
+
+class _Buyer(msgspec.Struct, frozen=True, gc=False):
+    customer_id: str
+
+
+class _Event(msgspec.Struct, frozen=True, gc=False):
+    order_id: str
+    customer_id: str = ""
+    country: str | None = None
+    currency: str = ""
+    amount_cents: int | float | None = 0
+    items: list[_Item] | None = None
+    charge_key: str = ""
+
+
+_BODY_MAX: Final = 256 * 1024
+_ITEMS_MAX: Final = 1_000
+_TEXT_MAX: Final = 64
+_AMOUNT_MAX: Final = 10**12
+_CURRENCIES: Final = frozenset({"EUR", "USD", "GBP", "JPY", "NOK", "SEK", "DKK", "CHF", "PLN"})
+"""Some that nobody can refuse."""
+
+_BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_request: Final = msgspec.json.Decoder(_Request).decode
+_buyer: Final = msgspec.json.Decoder(_Buyer).decode
+_event: Final = msgspec.json.Decoder(_Event).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def asked_by(body: bytes) -> Contents:
+    """What the body of `POST /orders` asks for; the amount is the sum over its items."""
+    try:
+        asked = _request(body)
+    except _BROKEN:
+        return UNREADABLE
+    cents = 0
+    for item in asked.items:
+        cents += item.quantity * item.unit_price_cents
+    if abs(cents) > _HELD_MAX:
+        cents = NO_AMOUNT
+    buyer = buyer_of(asked.customer_id, asked.country)
+    return Contents(cents, asked.currency, buyer, short_digest(_encode(asked.items)))
+
+
+def customer_of(body: bytes) -> str:
+    """The customer that the body of `POST /orders` names, "" if it is no order."""
+    try:
+        return _buyer(body).customer_id
+    except _BROKEN:
+        return ""
+
+
+def is_sound(body: bytes) -> bool:
+    """Whether the body of `POST /orders` surely breaks no rule; if in doubt, it does.
+
+    Source: the rules that the shop tells its clients, read by a client.
+    """
+    try:
+        asked = _request(body)
+    except _BROKEN:
+        return False
+    items = asked.items
+    return (
+        len(body) <= _BODY_MAX
+        and 0 < len(items) <= _ITEMS_MAX
+        and all(item.quantity > 0 and item.unit_price_cents > 0 for item in items)
+        and sum(item.quantity * item.unit_price_cents for item in items) <= _AMOUNT_MAX
+        and asked.currency in _CURRENCIES
+        and all(map(_is_plain, (asked.customer_id, *(item.sku for item in items))))
+        and (asked.country is None or _is_plain(asked.country))
+    )
+
+
+def _is_plain(text: str) -> bool:
+    return len(text) <= _TEXT_MAX and text.isprintable() and not text.isspace() and text != ""
+
+
+def told_by(value: bytes) -> Contents:
+    """What the payload of an event tells."""
+    try:
+        told = _event(value)
+    except _BROKEN:
+        return UNREADABLE
+    cents, items = told.amount_cents, told.items
+    if type(cents) is not int or abs(cents) > _HELD_MAX:
+        cents = NO_AMOUNT
+    buyer = buyer_of(told.customer_id, told.country) if told.customer_id else ""
+    digest = "" if items is None else short_digest(_encode(items))
+    fields = (cents, told.currency, buyer, digest, told.order_id, told.charge_key)
+    # `Contents(...)` would cost one frame more, for each event.
+    return tuple.__new__(Contents, fields)
+
+
+@lru_cache(maxsize=8_192)
+def buyer_of(customer_id: str, country: str | None) -> str:
+    """Short hash of a customer and the country."""
+    return short_digest(_encode((customer_id, country)))
+
+
+def short_digest(data: bytes) -> str:
+    """Short hash of some bytes, such as those of an answer."""
+    return blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()

@@ -1,0 +1,91 @@
+"""Requests over HTTP, as the client and the API tell of them, one named tuple a kind.
+
+They are calls as those of `calls` are: an entry before and one after. Not here: all other calls.
+"""
+
+from typing import Literal, NamedTuple
+
+
+class HttpBeginEntry(NamedTuple):
+    """The client sends a request.
+
+    Attributes:
+        op: `create` or `cancel`.
+        key: the Idempotency-Key, "" without one.
+        send: the ordinal of this request for its order, from 1.
+        amount_cents, currency, buyer, items: what a `create` asks for, by the client's own count;
+            see `lab.history.contents`. buyer is "" of a body that the client itself cannot read.
+        customer: the customer's id alone, "" as well.
+    """
+
+    kind: Literal["http.begin"]
+    t_us: int
+    process: str
+    subject: str
+    op: str
+    key: str
+    body_sha256: str
+    send: int
+    amount_cents: int
+    currency: str
+    buyer: str
+    items: str
+    customer: str
+
+
+class HttpEndEntry(NamedTuple):
+    """The client's request has an answer, or never gets one.
+
+    Attributes:
+        status: 0 without an answer.
+        problem: the problem type, "" without one.
+        answer: the order id or "".
+        answer_digest: short hash of the answer's bytes, "" without one.
+        is_unfair: it refuses an order in which the client itself finds no fault.
+    """
+
+    kind: Literal["http.end"]
+    t_us: int
+    process: str
+    subject: str
+    op: str
+    key: str
+    body_sha256: str
+    send: int
+    status: int
+    problem: str
+    answer: str
+    answer_digest: str
+    is_unfair: bool
+
+
+class RequestBeginEntry(NamedTuple):
+    """The API begins to answer a request about an order that it can name. Real processes only.
+
+    Attributes:
+        op: `create` or `cancel`.
+    """
+
+    kind: Literal["request.begin"]
+    t_us: int
+    process: str
+    subject: str
+    op: str
+
+
+class RequestEndEntry(NamedTuple):
+    """The API has answered a request about an order, or will not any more. Real processes only.
+
+    Attributes:
+        op: `create` or `cancel`.
+        status: of the answer, 0 without one.
+        took_us: since the request came; an order that was unnamed until then has no begin.
+    """
+
+    kind: Literal["request.end"]
+    t_us: int
+    process: str
+    subject: str
+    op: str
+    status: int
+    took_us: int

@@ -1,0 +1,137 @@
+"""What a text holds, in the words of the history: the client's sum, and what an event tells.
+
+Not here: the promises that compare the two (`tests/planted_bugs`).
+"""
+
+import json
+
+import pytest
+
+from lab.domain.codec import encode
+from lab.domain.events import OrderCancelled, OrderCreated, PaymentCaptured
+from lab.domain.order import Item
+from lab.domain.request import checked_order
+from lab.history.contents import NO_AMOUNT, UNREADABLE, asked_by, buyer_of, is_sound, told_by
+
+TWO = (
+    Item(sku="mug", quantity=2, unit_price_cents=350),
+    Item(sku="lamp", quantity=3, unit_price_cents=1_999),
+)
+
+
+def body(**change: object) -> bytes:
+    asked = {
+        "customer_id": "C1",
+        "country": "Norway",
+        "currency": "NOK",
+        "items": [
+            {"sku": "mug", "quantity": 2, "unit_price_cents": 350},
+            {"sku": "lamp", "quantity": 3, "unit_price_cents": 1_999},
+        ],
+    }
+    return json.dumps({**asked, **change}).encode()
+
+
+def test_an_amount_is_the_sum_of_quantity_times_price() -> None:
+    assert asked_by(body()).amount_cents == 2 * 350 + 3 * 1_999
+
+
+def test_an_order_and_its_event_hold_the_same() -> None:
+    order = checked_order(body())
+    assert not isinstance(order, list)
+    event = OrderCreated(
+        order_id="id-1",
+        customer_id=order.customer_id,
+        country=order.country,
+        currency=order.currency,
+        amount_cents=order.amount_cents,
+        items=order.items,
+    )
+
+    asked, told = asked_by(body()), told_by(encode(event))
+
+    assert asked[:4] == told[:4]
+    assert told.order_id == "id-1"
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("amount_cents", {"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 350}]}),
+        ("currency", {"currency": "EUR"}),
+        ("buyer", {"customer_id": "C2"}),
+        ("buyer", {"country": None}),
+        ("buyer", {"country": ""}),
+        ("items", {"items": [{"sku": "mug", "quantity": 350, "unit_price_cents": 2}]}),
+        ("items", {"items": [{"sku": "cup", "quantity": 2, "unit_price_cents": 350}]}),
+    ],
+)
+def test_a_field_differs_if_the_order_does(field: str, change: dict[str, object]) -> None:
+    assert getattr(asked_by(body(**change)), field) != getattr(asked_by(body()), field)
+
+
+def test_no_country_and_an_empty_one_are_two() -> None:
+    assert buyer_of("C1", None) != buyer_of("C1", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"\xff", b"[]", body(items="none"), body(customer_id=7), b"[" * 100_000],
+    ids=["nothing", "torn", "bytes", "array", "items", "customer", "depth"],
+)
+def test_a_text_that_cannot_be_read_holds_nothing(text: bytes) -> None:
+    assert asked_by(text) == UNREADABLE
+    assert not UNREADABLE.currency
+
+
+def test_an_amount_that_no_entry_can_hold_is_none() -> None:
+    huge = {"sku": "mug", "quantity": 2**62, "unit_price_cents": 2**62}
+
+    assert asked_by(body(items=[huge])).amount_cents == NO_AMOUNT
+
+
+def test_an_event_tells_of_its_charge() -> None:
+    captured = PaymentCaptured(
+        order_id="id-1", charge_key="charge:id-1:1", currency="EUR", amount_cents=700
+    )
+
+    assert told_by(encode(captured)) == (700, "EUR", "", "", "id-1", "charge:id-1:1")
+    assert told_by(encode(OrderCancelled(order_id="id-1"))) == (0, "", "", "", "id-1", "")
+
+
+@pytest.mark.parametrize("amount", ["700.0", "7e2", "null", str(2**70)])
+def test_an_amount_of_an_event_that_is_no_whole_number_is_none(amount: str) -> None:
+    told = told_by(b'{"order_id":"id-1","amount_cents":%b}' % amount.encode())
+
+    assert (told.amount_cents, told.order_id) == (NO_AMOUNT, "id-1")
+
+
+@pytest.mark.parametrize(
+    ("change", "surely"),
+    [
+        ({}, True),
+        ({"country": None}, True),
+        ({"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 10**12}]}, True),
+        ({"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 10**12 + 1}]}, False),
+        ({"items": [{"sku": "mug", "quantity": 0, "unit_price_cents": 1}]}, False),
+        ({"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 0}]}, False),
+        ({"items": [{"sku": " ", "quantity": 1, "unit_price_cents": 1}]}, False),
+        ({"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 1}] * 1_000}, True),
+        ({"items": [{"sku": "mug", "quantity": 1, "unit_price_cents": 1}] * 1_001}, False),
+        ({"items": []}, False),
+        ({"customer_id": ""}, False),
+        ({"customer_id": "C" * 64}, True),
+        ({"customer_id": "C" * 65}, False),
+        ({"country": "N" * 65}, False),
+        ({"currency": "QQQ"}, False),
+        ({"comment": "x" * 256 * 1024}, False),
+    ],
+)
+def test_an_order_is_sound_only_if_the_shop_takes_it(
+    change: dict[str, object], *, surely: bool
+) -> None:
+    text = body(**change)
+
+    assert is_sound(text) is surely
+    if surely:
+        assert not isinstance(checked_order(text), list)
