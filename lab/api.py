@@ -72,6 +72,7 @@ class _Asked(msgspec.Struct, gc=False):
 
     content_type: bytes = b""
     content_length: bytes = b""
+    encoding: bytes = b""
     key: bytes | None = None
     subject: bytes = b""
 
@@ -174,6 +175,8 @@ class _Front:
         asked = self._read_headers(scope)
         if asked.content_type != b"application/json" and not _is_json(asked.content_type):
             raise _Problem(415, "media-type", "the body must be application/json in UTF-8")
+        if asked.encoding not in (b"", b"identity"):
+            raise _Problem(415, "media-type", "the body must come without a Content-Encoding")
         key, subject = _key(asked.key), _subject(asked.subject)
         body = await _read_body(receive, asked.content_length)
         try:
@@ -241,6 +244,8 @@ class _Front:
                 asked.key = value
             elif name == b"content-length":
                 asked.content_length = value
+            elif name == b"content-encoding":
+                asked.encoding = value.lower().strip()
             elif name == self._subject_header:
                 asked.subject = value
         return asked

@@ -69,7 +69,7 @@ def list_(
     values = FlagValues()
     is_json, is_plain = values.switch("json", flag=json), values.switch("no-color", flag=no_color)
     files = tuple(Path(path) for path in values.many("scenarios", scenarios))
-    folder = values.text("out", out)
+    folder = values.matching("out", out, r".+", "the name of a folder")
     places = Places(files, options.DEFAULT_OUT if folder is None else Path(folder))
     switches = {
         "settings": settings,

@@ -274,7 +274,7 @@ def read_options(scenario: str, flags: RunFlags) -> "RunOptions":
     if flags.seed is not None and flags.seeds is not None:
         raise OptionError("--seed and --seeds contradict each other: leave one out")
     seed, speed = values.whole("seed", flags.seed), values.number("speed", flags.speed)
-    out = values.text("out", flags.out)
+    out = values.matching("out", flags.out, r".+", "the name of a folder")
     keep = values.switch("keep", flag=flags.keep)
     if flags.seeds is not None and keep:
         raise OptionError("--keep is of one run, whose page names what it left: use --seed N")

@@ -3,10 +3,13 @@
 Not here: their looks (`render`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from lab.report.result import Result
+from lab.checks.check import times
+from lab.domain.currency import in_major_units
+from lab.report.result import OrdersRead, Result
+from lab.scenarios.file_tally import RefusedField
 
 _SHOWN_UNREADABLE: Final = 3
 _COUNTED: Final = (
@@ -62,17 +65,53 @@ def _about_promises(result: Result) -> Iterable[tuple[str, str]]:
 
 def _about_orders(result: Result) -> Iterable[tuple[str, str]]:
     orders = result.orders
+    if result.input is not None:
+        yield "Read", _read(result.input)
     states = "  ".join(f"{state} {count:,}" for state, count in orders.by_state.items() if count)
     yield "Orders", "   ".join(filter(None, (f"{orders.accepted:,} accepted", states)))
-    if orders.refused:
+    unanswered = orders.refused_by_reason.get("unanswered", 0)
+    if orders.refused > unanswered:
         reasons = sorted(orders.refused_by_reason.items(), key=lambda one: (-one[1], one[0]))
-        listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
-        yield "Refused", f"{orders.refused:,} of {orders.submitted:,}: {listed}"
+        listed = ", ".join(f"{why} {count:,}" for why, count in reasons if why != "unanswered")
+        refused = orders.refused - unanswered
+        yield "Refused", f"{refused:,} of {orders.submitted:,}: {listed}{_first_refused(result)}"
+    if unanswered:
+        yield "Unanswered", f"{unanswered:,} of {orders.submitted:,}, and nothing is stored of them"
     if orders.unreadable:
         lines = [f"line {bad.line}: {bad.reason}" for bad in result.unreadable_lines]
         more = "; ..." if orders.unreadable > _SHOWN_UNREADABLE else ""
         shown = "; ".join(lines[:_SHOWN_UNREADABLE])
-        yield "Unreadable", f"{orders.unreadable:,} of {orders.read:,} lines: {shown}{more}"
+        given = result.input
+        assert given is not None, "only a file has unreadable lines"
+        rows = times(given.rows, "row")
+        yield "Unreadable", f"{given.unreadable:,} of {rows}: {shown}{more}"
+
+
+def _read(given: OrdersRead) -> str:
+    """`3 rows, 2 orders from 2026-04-05 to 2026-04-06, EUR 53.00 accepted`."""
+    rows, orders = times(given.rows, "row"), times(given.orders, "order")
+    span = ""
+    if given.first_at:
+        days = (given.first_at[:10], given.last_at[:10])
+        span = f" of {days[0]}" if days[0] == days[1] else f" from {days[0]} to {days[1]}"
+    money = ", ".join(in_major_units(cents, name) for name, cents in given.amounts.items())
+    back = given.before_predecessor
+    late = f"; {times(back, 'order')} {'stands' if back == 1 else 'stand'} before the one above"
+    return f"{rows}, {orders}{span}; {money or 'nothing'} accepted{late if back else ''}"
+
+
+def _first_refused(result: Result) -> str:
+    """Where the file has the first refused orders."""
+    lines = [f"line {one.line}: {_against(one.reasons)}" for one in result.refused_orders]
+    more = "; ..." if result.orders.refused > len(lines) else ""
+    return f" ({'; '.join(lines)}{more})" if lines else ""
+
+
+def _against(reasons: Sequence[RefusedField]) -> str:
+    """The first field with what stands there, and how many more there are."""
+    first, more = reasons[0], len(reasons) - 1
+    named = f"{first.field} {first.value}".strip() or first.reason
+    return f"{named} and {more:,} more" if more else named
 
 
 def _about_cost(result: Result) -> Iterable[tuple[str, str]]:

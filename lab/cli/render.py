@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from lab.checks.check import times
 from lab.cli.page_lines import length, lines_of
 from lab.report.result import CheckResult, Result
 from lab.report.seeds import SeedRun, SeedsResult
@@ -106,7 +107,7 @@ def _without_seed(command: str) -> list[str]:
 def headline(result: Result, *, width: int) -> RenderableType:
     """Scenario, world, seed, number of orders; at the right the verdict in a few words."""
     orders = result.orders.submitted
-    left = f"{result.scenario}   {result.mode}   seed {result.seed}   {orders:,} orders"
+    left = f"{result.scenario}   {result.mode}   seed {result.seed}   {times(orders, 'order')}"
     right = Text.assemble((result.verdict, _STYLES[result.verdict]), f"  {_in_short(result)}")
     if result.partial:
         right = Text.assemble(("INTERRUPTED  ", "bold yellow"), right)

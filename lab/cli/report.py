@@ -11,7 +11,7 @@ import typer
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.output import check_file, print_message, print_result, write_file
+from lab.cli.output import OutputError, check_file, print_message, print_result, write_file
 from lab.cli.run_names import find_run
 from lab.cli.ship import RunName
 
@@ -74,7 +74,8 @@ def write_html(path: Path, result: "Result", counted: "CourseFold") -> None:
     """
     from lab.wiring.reporting import RunReport
 
-    assert result.run_dir is not None, "one run keeps its files"
+    if result.run_dir is None:
+        raise OutputError("no report: the run could not be kept (see Note)")
     made = RunReport(Path(result.run_dir), counted.course())
     write_file(path, made.html().encode())
 

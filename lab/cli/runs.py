@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from lab.cli.options import DEFAULT_OUT
 from lab.cli.stopping import ended_as_by_ctrl_c
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from lab.scenarios.run_options import RunOptions
 
     OnProgress = Callable[[int, int, str], None]
-
-
-RUNS_A_PROCESS: Final = 100
-"""A killed process of a simulated world keeps its memory for ever, about 1 MiB a run: so the runs
-of many seeds are spread over processes that come and go."""
 
 
 def name_of(options: "RunOptions") -> str:
@@ -56,40 +51,13 @@ def run_seeds(options: "RunOptions", seeds: Sequence[int]) -> "Iterator[SeedRun]
     Ends early where one was interrupted.
 
     Raises:
-        As `run_one`: with the first seed, in this process.
+        As `run_one`: with the first seed.
     """
-    for seed in seeds[:RUNS_A_PROCESS]:
+    for seed in seeds:
         run = _run_seed(options, seed)
         if run is None:
             return
         yield run
-    for start in range(RUNS_A_PROCESS, len(seeds), RUNS_A_PROCESS):
-        yield from _run_elsewhere(options, seeds[start : start + RUNS_A_PROCESS])
-
-
-def _run_elsewhere(options: "RunOptions", seeds: Sequence[int]) -> "Iterator[SeedRun]":
-    """Run the seeds in a process of their own, which ends afterwards."""
-    import multiprocessing
-    import signal
-    from concurrent.futures import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(
-        max_workers=1,
-        mp_context=multiprocessing.get_context("spawn"),
-        # Ctrl-C goes to the whole group; this process alone answers it.
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    ) as pool:
-        pending = [pool.submit(_run_seed, options, seed) for seed in seeds]
-        try:
-            for one in pending:
-                run = one.result()
-                assert run is not None, "nothing interrupts a run over there"
-                yield run
-        except BaseException:
-            # Do not wait for runs that nobody will look at.
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _run_seed(options: "RunOptions", seed: int) -> "SeedRun | None":

@@ -186,7 +186,9 @@ def ship_result(result: "Result", *, is_quiet: bool) -> bool:
     from lab.domain.errors import EnvironmentNotReady
     from lab.wiring.seen_run import SeenRun
 
-    assert result.run_dir is not None, "one run keeps its files"
+    if result.run_dir is None:
+        print_message("lab: not shipped: the run could not be kept (see Note)")
+        return False
     try:
         report = ship_run(SeenRun(Path(result.run_dir)), ELASTICSEARCH, None, is_quiet=is_quiet)
     except EnvironmentNotReady as away:

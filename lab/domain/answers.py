@@ -32,7 +32,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "order-exists": (409, "there is an order of this id"),
     "body-too-large": (413, "the body has too many bytes"),
     "order-too-large": (413, "the order's event would be too large to be published"),
-    "media-type": (415, "the body is not application/json in UTF-8"),
+    "media-type": (415, "the body is not application/json in UTF-8, or is packed"),
     "order-refused": (422, "the order is none; `errors` has every reason"),
     "idempotency-key-reused": (422, "this Idempotency-Key was used for another body"),
     "internal": (500, "a mistake of ours; it may have been stored"),

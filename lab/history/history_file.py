@@ -69,16 +69,18 @@ _decode_line = msgspec.json.Decoder(_Line).decode
 class HistoryFile:
     """A sink that writes `history.ndjson`.
 
-    An error of the file system is kept and raised by `close`: a sink is called in the middle of the
-    simulated world, where it would pass for a failing handler.
+    An error of the file system ends the file and nothing else: a sink is called in the middle of
+    the simulated world, where the error would pass for a failing handler.
 
     Args:
         path: of the file; an existing one is replaced.
         keep_all: keep every entry, however many orders there are.
+        on_error: is told the first error; the file is not whole then.
     """
 
-    def __init__(self, path: Path, *, keep_all: bool) -> None:
+    def __init__(self, path: Path, *, keep_all: bool, on_error: Callable[[OSError], None]) -> None:
         self._path = path
+        self._on_error = on_error
         self._file: IO[bytes] = path.open("wb")
         self._choice = None if keep_all else _Choice()
         self._window: deque[Sequence[Entry]] = deque()
@@ -99,16 +101,13 @@ class HistoryFile:
             self._write(choice.kept(self._window.popleft()))
 
     def close(self) -> None:
-        """Write the waiting entries and close the file.
-
-        Raises:
-            OSError: something could not be written, now or earlier.
-        """
+        """Write the waiting entries and close the file."""
         while self._choice is not None and self._window:
             self._write(self._choice.kept(self._window.popleft()))
-        self._file.close()
-        if self._error is not None:
-            raise self._error
+        try:
+            self._file.close()
+        except OSError as error:
+            self._give_up(error)
 
     def _thin_out(self, choice: "_Choice") -> None:
         """Keep only the chosen orders of the lines that are written already."""
@@ -126,14 +125,19 @@ class HistoryFile:
                         self._file.write(line)
             whole.unlink()
         except OSError as error:
-            self._error = error
+            self._give_up(error)
 
     def _write(self, entries: Sequence[Entry]) -> None:
         if self._error is None:
             try:
                 self._file.write(_encoder.encode_lines([as_dict(entry) for entry in entries]))
             except OSError as error:
-                self._error = error
+                self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        if self._error is None:
+            self._error = error
+            self._on_error(error)
 
 
 class _Choice:

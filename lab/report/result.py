@@ -8,6 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from lab.domain.json_schema import with_clean_texts
+from lab.scenarios.file_tally import RefusedOrder
 
 SCHEMA_VERSION: Final = 1
 
@@ -42,6 +43,28 @@ class UnreadableOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     line: int
     reason: str
+
+
+class OrdersRead(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of a file of orders.
+
+    Attributes:
+        rows: lines with something in them, a header left out.
+        orders: those that were posted.
+        unreadable: rows that were left out: all rows of an order of which one cannot be read.
+        amounts: of the orders that were accepted, by currency, in minor units, as the file says.
+        first_at: the earliest recorded time (RFC 3339, UTC), "" if none was read; last_at: the
+            latest.
+        before_predecessor: orders whose recorded time lies before that of the order above.
+    """
+
+    rows: int
+    orders: int
+    unreadable: int
+    amounts: dict[str, int]
+    first_at: str
+    last_at: str
+    before_predecessor: int
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +153,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One run.
 
     Attributes:
+        input: what was read of a file of orders; null if they were made up.
+        refused_orders: the first ten orders of a file that the API refused, and why.
         beyond_contract: faults and policies that the design does not promise to survive.
         notes: facts that a reader of the faults should know.
         without_faults: costs of the same load if nothing goes wrong; null if it was not run.
@@ -152,6 +177,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     partial: bool
     orders: OrderCounts
     unreadable_lines: tuple[UnreadableOrder, ...]
+    input: OrdersRead | None = None
+    refused_orders: tuple[RefusedOrder, ...] = ()
     checks: tuple[CheckResult, ...]
     not_exercised: tuple[str, ...]
     faults: tuple[Fault, ...]

@@ -28,8 +28,11 @@ class RunFolder:
 
     Two runs of one seed in the same second get folders of their own (`-2`, `-3`, ...).
 
+    An error of the disk is not one of the run: it costs the folder, never the verdict.
+
     Attributes:
         path: where the files will stand after `commit`; nobody else gets that name.
+        error: why there will be none, "" so far.
     """
 
     def __init__(self, out_dir: Path, scenario: str, seed: int, utc_now: datetime) -> None:
@@ -43,6 +46,7 @@ class RunFolder:
         self._out = out_dir
         self._parent = out_dir / scenario
         self._is_kept = False
+        self.error = ""
         name = f"{utc_now.astimezone(UTC):%Y%m%dT%H%M%SZ}-s{seed}"
         self._aside, self.path = self._reserve(name)
 
@@ -51,22 +55,39 @@ class RunFolder:
         assert name == Path(name).name, name
         return self._aside / name
 
-    def commit(self) -> Path:
-        """Show the folder under its name, whole, and point `latest` to it. Returns its path.
-
-        Raises:
-            RunFolderError: the disk is full, or somebody removed the folder meanwhile.
-        """
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file of this run; see `error`."""
         try:
-            self._aside.rename(self.path)
+            self.stage(name).write_bytes(content)
         except OSError as bad:
+            self.give_up(bad)
+
+    def copy(self, file: Path) -> None:
+        """Take a file in under its own name; see `error`."""
+        try:
+            shutil.copyfile(file, self.stage(file.name))
+        except OSError as bad:
+            self.give_up(bad)
+
+    def give_up(self, error: OSError) -> None:
+        """Keep nothing of this run: the disk is full, or somebody removed the folder meanwhile."""
+        self.error = self.error or (
+            f"the run could not be kept in {self._parent}: {error.strerror}; choose another --out"
+        )
+
+    def commit(self) -> str:
+        """Show the folder under its name, whole, and point `latest` to it. Returns `error`."""
+        if not self.error:
+            try:
+                self._aside.rename(self.path)
+            except OSError as bad:
+                self.give_up(bad)
+        if self.error:
             self.discard()
-            raise RunFolderError(
-                f"cannot keep the run in {self._parent}: {bad.strerror}; choose another --out"
-            ) from None
+            return self.error
         self._is_kept = True
         self._point_latest()
-        return self.path
+        return ""
 
     def discard(self) -> None:
         """Leave nothing of this run. Idempotent; does nothing after `commit`."""

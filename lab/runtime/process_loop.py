@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from lab.runtime.errors import RealIOError, SimulationError
-from lab.runtime.graveyard import keep_forever
+from lab.runtime.graveyard import keep_forever, release
 from lab.runtime.real_io import RunByScheduler
 from lab.runtime.scheduling import FifoQueue, ShuffledQueue, SimHandle, SimTask, Timeline
 
@@ -105,6 +105,10 @@ class Kernel:
         if remains and not self.graveyard:
             keep_forever(self.graveyard)
         self.graveyard.extend(remains)
+
+    def release(self) -> None:
+        """Close what was buried: nothing of this world counts any more."""
+        release(self.graveyard)
 
 
 class ProcessLoop(RunByScheduler):

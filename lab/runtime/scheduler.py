@@ -109,6 +109,14 @@ class AnyScheduler(ABC):
             process.abandon()
         self._kernel.timeline.heap.clear()
 
+    def release(self) -> None:
+        """Let go of dead processes, whose `finally` blocks run now and reach nothing.
+
+        To be called when the world is closed, and nothing that it held is looked at any more.
+        """
+        assert self._closed, "code of dead processes would run in a living world"
+        self._kernel.release()
+
     def __enter__(self) -> Self:
         return self
 

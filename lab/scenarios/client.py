@@ -16,6 +16,7 @@ from lab.history.contents import asked_by, customer_of, is_sound, short_digest
 from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
+from lab.scenarios.file_tally import FileTally
 from lab.scenarios.workload import PlannedOrder
 
 _JSON: Final = ("content-type", "application/json")
@@ -53,6 +54,7 @@ class ProblemReason(msgspec.Struct, frozen=True):
     """One reason of a refusal."""
 
     reason: str = ""
+    field: str = ""
 
 
 class ProblemBody(msgspec.Struct, frozen=True):
@@ -68,13 +70,17 @@ class _Accepted(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of intents by their end. `open` holds those that were not answered yet, by ordinal."""
+    """Counts of intents by their end. `open` holds those that were not answered yet, by ordinal.
+
+    `file` is about orders of a file only.
+    """
 
     submitted: int = 0
     accepted: int = 0
     refused_by_reason: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     open: dict[str, str] = field(default_factory=dict)
+    file: FileTally = field(default_factory=FileTally)
 
 
 _problem = msgspec.json.Decoder(ProblemBody, strict=False).decode
@@ -143,11 +149,16 @@ class Client:
             if answer is not None and answer.status < 300:
                 del tally.open[name]
                 tally.accepted += 1
+                if order.line:
+                    tally.file.accepted(order)
                 return _order_id(answer)
             if answer is not None and not _is_indeterminate(answer) and not _is_shed(answer):
                 del tally.open[name]
                 tally.refused += 1
-                tally.refused_by_reason.update(_reasons(answer))
+                reasons = _reasons(answer)
+                tally.refused_by_reason.update({why for why, _ in reasons})
+                if order.line:
+                    tally.file.refuse(order, reasons)
                 return None
             if self._give_up or not key:
                 return None
@@ -249,13 +260,14 @@ def _order_id(answer: HttpAnswer) -> str:
         return ""
 
 
-def _reasons(answer: HttpAnswer) -> set[str]:
-    """The distinct reasons of a refusal, or its status if it names none."""
+def _reasons(answer: HttpAnswer) -> list[tuple[str, str]]:
+    """The reasons of a refusal with the field of each, or its status if it names none."""
     try:
-        found = {reason.reason for reason in _problem(answer.body).errors if reason.reason}
+        errors = _problem(answer.body).errors
     except msgspec.DecodeError:
-        found = set()
-    return found or {f"status_{answer.status}"}
+        errors = ()
+    found = [(each.reason, each.field) for each in errors if each.reason]
+    return found or [(f"status_{answer.status}", "")]
 
 
 def _told(answer: HttpAnswer | None) -> tuple[int, str, str, str]:

@@ -90,10 +90,10 @@ def _catalogue(seed: int) -> list[bytes]:
     """Every item that can be ordered: 64 goods with a price of their own, in 8 quantities."""
     chance = KeyedChance(seed)
     goods = [f"{good}-{colour}" for good in _GOODS for colour in _COLOURS]
+    prices = [(sku.encode(), chance.integer(199, 9_999, "price", sku)) for sku in goods]
     return [
-        b'{"sku":"%b","quantity":%d,"unit_price_cents":%d}'
-        % (sku.encode(), quantity, chance.integer(199, 9_999, "price", sku))
-        for sku in goods
+        b'{"sku":"%b","quantity":%d,"unit_price_cents":%d}' % (sku, quantity, price)
+        for sku, price in prices
         for quantity in _QUANTITIES
     ]
 

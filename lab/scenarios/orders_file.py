@@ -1,19 +1,18 @@
 """Reads orders from a file, line by line: NDJSON or CSV, plain or gzip, of any length.
 
 A line that cannot be read is counted with its number and reason, and the rest runs. A readable
-order is posted with its fields as they are. Not here: whether an order is any good, which the API
-decides, lines and their values (`orders_lines`), and CSV's columns (`orders_csv`).
+order is posted with its fields as they are. What makes a file as a whole unfit is found before
+anything is posted. Not here: whether an order is any good, which the API decides, the bytes
+(`orders_source`), lines and their values (`orders_lines`), and CSV (`orders_csv`).
 """
 
-import gzip
 import io
-import stat
 import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from lab.domain.envelope import format_time
 from lab.scenarios.orders_csv import read_csv
 from lab.scenarios.orders_lines import (
     BOM,
@@ -27,11 +26,17 @@ from lab.scenarios.orders_lines import (
     parse_at,
     shown,
 )
+from lab.scenarios.orders_recognise import (
+    START_BYTES,
+    refuse_other_formats,
+    refuse_other_json,
+)
+from lab.scenarios.orders_source import open_orders
 from lab.scenarios.scenario import SAMPLE
-from lab.scenarios.workload import PlannedOrder, Workload, idempotency_key
+from lab.scenarios.workload import OrdersInput, PlannedOrder, Workload, idempotency_key
 
 SAMPLE_PATH: Final = Path(__file__).resolve().parents[1] / "data" / "orders-sample.ndjson.gz"
-_GZIP: Final = b"\x1f\x8b"
+_JSON_NAMES: Final = frozenset({".ndjson", ".jsonl", ".json"})
 
 
 def from_file(
@@ -45,7 +50,7 @@ def from_file(
     """The orders of a file in its order; close the workload if it is not taken to its end.
 
     Args:
-        path: an NDJSON or CSV file, plain or gzip; `sample` is the shipped one.
+        path: an NDJSON or CSV file, plain or gzip; `-` is standard input, `sample` the shipped one.
         seed: of the run; the Idempotency-Keys come from it.
         orders: stop after so many readable ones.
         rate: orders a second; without it they come at their recorded times, and one whose time
@@ -53,24 +58,29 @@ def from_file(
         speed: recorded times are compressed by this factor.
 
     Raises:
-        OrdersFileError: the file cannot be read, is empty, or holds no readable order.
+        OrdersFileError: the file cannot be read, is empty, is no file of orders, holds no readable
+            order, or most of its orders stand before their predecessor.
     """
+    needs_at = rate is None
     name = SAMPLE_PATH if str(path) == SAMPLE else Path(path)
-    workload = Workload()
-    with ExitStack() as closing:
-        file = closing.enter_context(_open(name))
-        found = _orders_of(name, file, needs_at=rate is None)
-        first = _first(name, found, workload)
-        closing.pop_all()
-    arrivals = _Arrivals(rate=rate, speed=speed)
+    torn: Mapping[str, str] = {}
+    if name is not SAMPLE_PATH:
+        torn = _look_over(name, needs_at=needs_at, orders=orders)
+    workload = Workload(given=OrdersInput())
+    file = open_orders(name)
+    arrivals = _Arrivals(rate=rate, speed=speed, given=workload.given)
     planned = _planned(
-        first, found, workload=workload, arrivals=arrivals, seed=seed, orders=orders, file=file
+        _whole(_orders_of(name, file, needs_at=needs_at), torn),
+        workload=workload,
+        arrivals=arrivals,
+        seed=seed,
+        orders=orders,
+        file=file,
     )
     return workload.give(planned, close=file.close)
 
 
 def _planned(
-    first: RawOrder,
     found: "Iterator[RawOrder | Unreadable]",
     *,
     workload: Workload,
@@ -79,29 +89,34 @@ def _planned(
     orders: int | None,
     file: io.BufferedIOBase,
 ) -> Iterator[PlannedOrder]:
+    ordinal, given = 0, workload.given
+    assert given is not None
     with file:
-        raw: RawOrder | Unreadable | None = first
-        ordinal = 0
-        while raw is not None:
+        for raw in found:
+            given.rows += raw.rows
             if isinstance(raw, Unreadable):
                 workload.report(raw.line, str(raw))
-            else:
-                ordinal += 1
-                workload.read += 1
-                at_us = arrivals.at_us(ordinal, raw.at_us)
-                yield PlannedOrder(ordinal, at_us, raw.body, idempotency_key(seed, ordinal))
-                if ordinal == orders:
-                    return
-            raw = next(found, None)
+                given.unreadable += raw.rows
+                continue
+            ordinal += 1
+            workload.read += 1
+            given.orders += 1
+            at_us = arrivals.at_us(ordinal, raw.at_us)
+            key = idempotency_key(seed, ordinal)
+            yield PlannedOrder(ordinal, at_us, raw.body, key, line=raw.line)
+            if ordinal == orders:
+                return
 
 
 class _Arrivals:
     """When each order is posted, in microseconds after the first."""
 
-    def __init__(self, *, rate: float | None, speed: float) -> None:
+    def __init__(self, *, rate: float | None, speed: float, given: "OrdersInput | None") -> None:
         self._rate = rate
         self._speed = speed
+        self._given = given or OrdersInput()
         self._first_us = 0
+        self._previous_us = 0
         self._last_us = 0
 
     def at_us(self, ordinal: int, recorded_us: int | None) -> int:
@@ -109,77 +124,107 @@ class _Arrivals:
         if self._rate is not None:
             return int((ordinal - 1) * 1_000_000 / self._rate)
         assert recorded_us is not None
+        given, at = self._given, format_time(recorded_us).decode()
         if ordinal == 1:
-            self._first_us = recorded_us
+            self._first_us = self._previous_us = recorded_us
+            given.first_at = given.last_at = at
+        given.before_predecessor += recorded_us < self._previous_us
+        given.first_at = min(given.first_at, at)
+        given.last_at = max(given.last_at, at)
+        self._previous_us = recorded_us
         self._last_us = max(self._last_us, int((recorded_us - self._first_us) / self._speed))
         return self._last_us
 
 
-def _open(path: Path) -> io.BufferedIOBase:
-    """The file's bytes, unpacked."""
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise OrdersFileError(f"{path} is a directory; name a file of orders (NDJSON or CSV)")
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            raise OrdersFileError(f"{path} is a device; name a file of orders (NDJSON or CSV)")
-        file = path.open("rb")
-    except FileNotFoundError:
+def _look_over(path: Path, *, needs_at: bool, orders: int | None) -> Mapping[str, str]:
+    """Read the file once, before anything is posted.
+
+    Returns:
+        The reason against each order number that comes back further below.
+
+    Raises:
+        OrdersFileError: see `from_file`.
+    """
+    lines: dict[str, int] = {}
+    torn: dict[str, str] = {}
+    worst: Unreadable | None = None
+    count = before = unreadable = 0
+    previous_us: int | None = None
+    with open_orders(path) as file:
+        for raw in _orders_of(path, file, needs_at=needs_at):
+            number = raw.number
+            if number in lines:
+                torn.setdefault(
+                    number,
+                    f"order {shown(number)} of line {lines[number]} comes back in line {raw.line}; "
+                    "sort the file by order",
+                )
+            elif number:
+                lines[number] = raw.line
+            if isinstance(raw, Unreadable):
+                worst = worst or raw
+                unreadable += raw.rows
+                continue
+            count += 1
+            if count == orders and not number:
+                break
+            if raw.at_us is not None and previous_us is not None:
+                before += raw.at_us < previous_us
+            previous_us = raw.at_us
+    if count and lines and len(torn) == len(lines):
+        raise OrdersFileError(f"{path}: no order stands in one place: {next(iter(torn.values()))}")
+    if not count:
+        raise _no_order(path, worst, unreadable)
+    if before * 2 > count - 1 and count > 1:
         raise OrdersFileError(
-            f"there is no file {path}; name one, or `{SAMPLE}` for the shipped orders"
-        ) from None
-    except (OSError, ValueError) as bad:
-        why = getattr(bad, "strerror", None) or bad
-        raise OrdersFileError(f"cannot read {path}: {why}") from None
-    if file.peek(2)[:2] == _GZIP:
-        # GzipFile would leave `file` open when it is closed; a reader over it closes both.
-        return io.BufferedReader(_Unpacked(file))
-    return file
+            f"{path}: {before:,} of {count:,} orders stand before their predecessor; sort the file "
+            "by time, oldest first, or give --rate"
+        )
+    return torn
 
 
-class _Unpacked(gzip.GzipFile):
-    """A gzip file that closes the file below it."""
-
-    def __init__(self, below: io.BufferedReader) -> None:
-        super().__init__(fileobj=below, mode="rb")
-        self._below = below
-
-    def close(self) -> None:
-        super().close()
-        self._below.close()
+def _whole(
+    found: "Iterator[RawOrder | Unreadable]", torn: Mapping[str, str]
+) -> "Iterator[RawOrder | Unreadable]":
+    """The orders, those left out that come back further below: each part would be a wrong order."""
+    for raw in found:
+        if isinstance(raw, RawOrder) and raw.number in torn:
+            yield Unreadable(torn[raw.number], line=raw.line, rows=raw.rows)
+        else:
+            yield raw
 
 
 def _orders_of(
-    path: Path, file: io.BufferedIOBase, *, needs_at: bool
+    path: Path, file: io.BufferedReader, *, needs_at: bool
 ) -> "Iterator[RawOrder | Unreadable]":
-    """Every order or unreadable line of the file."""
+    """Every order or unreadable line of the file.
+
+    Raises:
+        OrdersFileError: it is no file of orders.
+    """
     try:
-        start = file.peek(64) if isinstance(file, io.BufferedReader) else b""
+        start = file.peek(START_BYTES)[:START_BYTES]
     except (OSError, EOFError, zlib.error) as bad:
         raise OrdersFileError(f"{path} is a damaged gzip file: {bad}") from None
     if not start:
         raise OrdersFileError(f"{path} is empty; it needs one order a line (NDJSON or CSV)")
-    lines = Lines(file)
+    refuse_other_formats(path, start)
     suffixes = {suffix.lower() for suffix in path.suffixes}
     looks_like_json = start.removeprefix(BOM).lstrip()[:1] in (b"{", b"[", b"")
-    if ".csv" in suffixes or (
-        not looks_like_json and not suffixes & {".ndjson", ".jsonl", ".json"}
-    ):
-        return read_csv(path, lines, needs_at=needs_at)
-    return _read_ndjson(lines, needs_at=needs_at)
+    if looks_like_json:
+        refuse_other_json(path, start)
+    elif ".csv" in suffixes or not suffixes & _JSON_NAMES:
+        return read_csv(path, Lines(file), needs_at=needs_at)
+    return _read_ndjson(Lines(file), needs_at=needs_at)
 
 
-def _first(path: Path, found: "Iterator[RawOrder | Unreadable]", workload: Workload) -> RawOrder:
-    for raw in found:
-        if isinstance(raw, RawOrder):
-            return raw
-        workload.report(raw.line, str(raw))
-    if not workload.unreadable:
-        raise OrdersFileError(f"{path} holds no order; it needs one a line (NDJSON or CSV)")
-    worst = workload.unreadable_lines[0]
-    raise OrdersFileError(
-        f"{path} holds no readable order ({workload.unreadable:,} unreadable lines; line "
-        f"{worst.line}: {worst.reason}); one JSON object a line is needed, or CSV with a header"
+def _no_order(path: Path, worst: Unreadable | None, unreadable: int) -> OrdersFileError:
+    if worst is None:
+        return OrdersFileError(f"{path} holds no order; it needs one a line (NDJSON or CSV)")
+    rows = "1 unreadable line" if unreadable == 1 else f"{unreadable:,} unreadable lines"
+    return OrdersFileError(
+        f"{path} holds no readable order ({rows}; line {worst.line}: {worst}); one JSON object a "
+        "line is needed, or CSV with a header"
     )
 
 

@@ -21,6 +21,9 @@ BOM: Final = b"\xef\xbb\xbf"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
 _INT_DIGITS_MAX: Final = 300
+_MS_DIGITS: Final = 13
+_UNIX_TIME: Final = re.compile(r"(\d{10}|\d{13})", re.ASCII)
+_ZONE: Final = re.compile(r" +(UTC|GMT|Z|[+-]\d\d:?\d\d)$", re.ASCII)
 _SHOWN_MAX: Final = 40
 
 _encode = msgspec.json.Encoder().encode
@@ -31,22 +34,36 @@ class OrdersFileError(ValueError):
 
 
 class Unreadable(Exception):
-    """One line is no order; the text is the reason."""
+    """Something in the file is no order; the text is the reason.
 
-    def __init__(self, reason: str, *, line: int = 0) -> None:
+    Attributes:
+        line: where it is.
+        rows: how many rows are left out for it: all rows of the order that it is in.
+        number: of that order, "" without one.
+    """
+
+    def __init__(self, reason: str, *, line: int = 0, rows: int = 1, number: str = "") -> None:
         super().__init__(reason)
         self.line = line
+        self.rows = rows
+        self.number = number
 
 
 class RawOrder(NamedTuple):
     """One order as it stands in the file.
 
-    `at_us` counts from 1970, times without a zone taken as UTC; None: it has no time.
+    Attributes:
+        line: its first one.
+        at_us: counts from 1970, a time without a zone taken as UTC; None: it has no time.
+        rows: how many rows of the file it is made of.
+        number: in the column of order numbers, "" without one.
     """
 
     line: int
     at_us: int | None
     body: bytes
+    rows: int = 1
+    number: str = ""
 
 
 class Lines:
@@ -148,28 +165,37 @@ def encode_body(fields: dict[str, object]) -> bytes:
 
 
 def parse_at(given: object, *, is_needed: bool) -> int | None:
-    """Microseconds since 1970 of an ISO-8601 text; None if it is missing and may be.
+    """Microseconds since 1970 of an ISO-8601 text, or of seconds or milliseconds since 1970.
+
+    None if there is no readable time and none is needed.
 
     Raises:
         Unreadable: it is missing though needed, or no time.
     """
-    if given is None or given == "":
-        if is_needed:
-            raise Unreadable("has no time `at`; with --rate it needs none")
+    if not is_needed:
         return None
+    if given is None or given == "":
+        raise Unreadable("has no time `at`; with --rate it needs none")
+    if isinstance(given, str) and (counted := _UNIX_TIME.fullmatch(given.strip())):
+        return int(counted[1]) * (1_000 if len(counted[1]) == _MS_DIGITS else 1_000_000)
     try:
         if not isinstance(given, str) or not re.match(r"\d{4}-?\d\d-?\d\d", given, re.ASCII):
             raise ValueError
-        at = datetime.fromisoformat(given)
-    except ValueError:
+        at = datetime.fromisoformat(_ZONE.sub(_zone, given.strip()))
+        # In UTC, years 1 to 9999 only: what lies beyond could not be written down again.
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise Unreadable(f"`at` is no time such as 2010-12-01T08:26:00: {shown(given)}") from None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
     return (at - _EPOCH) // _US
 
 
-def shown(given: object) -> str:
+def _zone(found: re.Match[str]) -> str:
+    """The zone as the standard library reads it: without a blank before it, UTC as an offset."""
+    return "+00:00" if found[1] in ("UTC", "GMT", "Z") else found[1]
+
+
+def shown(given: object, *, longest: int = _SHOWN_MAX) -> str:
     """A value in a message: plain letters, and not too many of them."""
     text = given.decode("utf-8", "replace") if isinstance(given, bytes) else str(given)
-    cut = text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "..."
+    cut = text if len(text) <= longest else text[:longest] + "..."
     return ascii(cut)

@@ -21,6 +21,7 @@ class PlannedOrder(msgspec.Struct, frozen=True, gc=False):
         body: the JSON text of `POST /orders`.
         key: its Idempotency-Key, a function of seed and ordinal.
         sender: the mail address of the customer, "" if it is unknown.
+        line: of the file that it comes from, 0 if it is made up.
     """
 
     ordinal: int
@@ -28,6 +29,7 @@ class PlannedOrder(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     key: str
     sender: str = ""
+    line: int = 0
 
 
 class UnreadableLine(msgspec.Struct, frozen=True):
@@ -37,20 +39,41 @@ class UnreadableLine(msgspec.Struct, frozen=True):
     reason: str
 
 
+class OrdersInput(msgspec.Struct):
+    """What was read of a file of orders so far.
+
+    Attributes:
+        rows: lines with something in them, a header left out.
+        orders: those that were posted.
+        unreadable: rows that were left out, all rows of an order with one that cannot be read.
+        first_at, last_at: the earliest and the latest recorded time, "" if none was read.
+        before_predecessor: orders whose recorded time lies before that of the order above.
+    """
+
+    rows: int = 0
+    orders: int = 0
+    unreadable: int = 0
+    first_at: str = ""
+    last_at: str = ""
+    before_predecessor: int = 0
+
+
 class Workload:
     """Orders in the order of their arrival, made while they are taken; can be taken once.
 
     Attributes:
         total: how many there will be, None if only the end of the file will tell.
         read: orders made up or read so far, unreadable lines included.
-        unreadable: lines that could not be read so far.
+        unreadable: orders and lines that could not be read so far.
         unreadable_lines: the first ten of them.
+        given: what was read of the file, None if the orders are made up.
     """
 
-    __slots__ = ("_close", "_orders", "read", "total", "unreadable", "unreadable_lines")
+    __slots__ = ("_close", "_orders", "given", "read", "total", "unreadable", "unreadable_lines")
 
-    def __init__(self, *, total: int | None = None) -> None:
+    def __init__(self, *, total: int | None = None, given: OrdersInput | None = None) -> None:
         self.total = total
+        self.given = given
         self.read = 0
         self.unreadable = 0
         self.unreadable_lines: list[UnreadableLine] = []

@@ -48,7 +48,9 @@ class Sinks:
         self.file = None
         if folder is not None:
             keep_all = spec.options.history == "all"
-            self.file = HistoryFile(folder.stage("history.ndjson"), keep_all=keep_all)
+            self.file = HistoryFile(
+                folder.stage("history.ndjson"), keep_all=keep_all, on_error=folder.give_up
+            )
 
     @property
     def all(self) -> tuple[Sink, ...]:

@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -23,6 +23,7 @@ from lab.report.result import (
     Fault,
     GoalResult,
     OrderCounts,
+    OrdersRead,
     PatternUse,
     Result,
     Times,
@@ -97,9 +98,7 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
     assert checker is not None, "only an observed run has a result"
     scenario, acted = spec.scenario, checker.acted
     judged = judge_run(ran.findings, acted, goals=goals, listed=_listed(spec), off=spec.off)
-    verdict = judged.verdict.value
-    if spec.beyond or (ran.is_partial and verdict == "PASS"):
-        verdict = "UNKNOWN"
+    verdict, why = _verdict(judged, ran)
     return Result(
         schema_version=SCHEMA_VERSION,
         scenario=scenario.name,
@@ -111,11 +110,13 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         seed=spec.seed,
         off=spec.off,
         beyond_contract=spec.beyond,
-        verdict=cast("VerdictName", verdict),
-        why=_why(judged, ran),
+        verdict=verdict,
+        why=why,
         partial=ran.is_partial,
         orders=_orders(ran),
         unreadable_lines=_unreadable(ran.workload),
+        input=_read(ran),
+        refused_orders=tuple(ran.tally.file.refused),
         checks=tuple(_check(finding, spec) for finding in ran.findings),
         not_exercised=tuple(f.name for f in ran.findings if f.verdict.value == "UNKNOWN"),
         faults=_faults(acted),
@@ -142,6 +143,17 @@ def make_result(ran: Ran, goals: Sequence[Goal]) -> Result:
         kept=ran.kept,
         versions=Versions(lab=lab.__version__, python=platform.python_version()),
     )
+
+
+def _verdict(judged: RunVerdict, ran: Ran) -> tuple[VerdictName, str]:
+    """The verdict and its reason; what only seems to be a PASS is none."""
+    if ran.spec.beyond:
+        return "UNKNOWN", _why(judged, ran)
+    if judged.verdict.value == "PASS":
+        left_out = _mostly_left_out(ran)
+        if left_out or ran.is_partial:
+            return "UNKNOWN", left_out or _why(judged, ran)
+    return judged.verdict.value, _why(judged, ran)
 
 
 def _times(ran: Ran) -> Times:
@@ -202,6 +214,33 @@ def _unreadable(workload: Workload) -> tuple[UnreadableOrder, ...]:
         UnreadableOrder(line=bad.line, reason=bad.reason)
         for bad in workload.unreadable_lines[:_UNREADABLE_SHOWN]
     )
+
+
+def _read(ran: Ran) -> OrdersRead | None:
+    given = ran.workload.given
+    if given is None:
+        return None
+    return OrdersRead(
+        rows=given.rows,
+        orders=given.orders,
+        unreadable=given.unreadable,
+        amounts=dict(sorted(ran.tally.file.amounts.items())),
+        first_at=given.first_at,
+        last_at=given.last_at,
+        before_predecessor=given.before_predecessor,
+    )
+
+
+def _mostly_left_out(ran: Ran) -> str:
+    """Why a file proves nothing, in a sentence: most of it was not run; "" if that is not so."""
+    given, tally = ran.workload.given, ran.tally
+    if given is None:
+        return ""
+    if given.unreadable * 2 > given.rows:
+        return f"most of the file could not be read: {given.unreadable:,} of {given.rows:,} rows"
+    if tally.refused * 2 > tally.submitted:
+        return f"most orders of the file were refused: {tally.refused:,} of {tally.submitted:,}"
+    return ""
 
 
 def _check(finding: Finding, spec: RunSpec) -> CheckResult:

@@ -5,26 +5,33 @@ Everything that can be refused is refused before anything is run or written. Not
 (`outcome`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from lab.checks.verdict import parse_goal
 from lab.history.recorder import Sink
 from lab.report.result import Result, encode_result
-from lab.report.run_folder import RunFolder, RunFolderError
+from lab.report.run_folder import RunFolder
 from lab.runner import Progress
-from lab.scenarios.run_options import HistoryKept, RunOptions
+from lab.scenarios.run_options import HistoryKept
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.workload import Workload
+from lab.wiring.given import options_given
 from lab.wiring.outcome import Ran, beside, make_result
 from lab.wiring.spec import RunSpec, make_spec, without_faults
 from lab.wiring.workload import make_workload
 from lab.wiring.worlds.simulated_run import simulate
+
+_NO_OPTIONS: Final = ("watch", "on_progress")
 
 
 def run(
@@ -39,20 +46,23 @@ def run(
     seed: int = 1,
     orders: int | None = None,
     rate: float | None = None,
-    orders_from: str | None = None,
+    orders_from: Path | str | None = None,
     speed: float = 1.0,
-    faults: Sequence[str] = (),
-    off: Sequence[str] = (),
+    faults: str | Sequence[str] = (),
+    off: str | Sequence[str] = (),
     settings: Mapping[str, object] | None = None,
-    only: Sequence[str] = (),
-    scenarios: Sequence[Path] = (),
+    only: str | Sequence[str] = (),
+    scenarios: Path | str | Sequence[Path | str] = (),
     history: HistoryKept = "witnesses",
-    out: Path | None = None,
+    out: Path | str | None = None,
     beyond_contract: bool = False,
     watch: Sink | None = None,
     on_progress: Progress | None = None,
 ) -> Result:
     """Run a scenario, in the simulated world if nothing else is asked for, and judge its promises.
+
+    It blocks until the run is over. Where an event loop runs (a notebook, an async test) it blocks
+    that loop too; `await asyncio.to_thread(lab.run, ...)` does not.
 
     Args:
         scenario: name of one, or one of your own.
@@ -65,13 +75,13 @@ def run(
         seed: root of every coin, id and latency; the same seed gives the same run.
         orders: how many orders; default: as many as in the scenario.
         rate: orders a second of virtual time.
-        orders_from: `sample`, or an NDJSON or CSV file of orders, gzip too.
+        orders_from: `sample`, or an NDJSON or CSV file of orders, gzip too; `-` is standard input.
         speed: divides the recorded times of `orders_from`.
-        faults: more faults, beside those of the scenario.
-        off: patterns to switch off.
-        settings: policies that differ, by name.
-        only: promises to judge; default: all.
-        scenarios: files with more scenarios.
+        faults: more faults, beside those of the scenario: one, or a sequence of them.
+        off: patterns to switch off: a sequence, or a string with commas.
+        settings: policies that differ, by name, such as `{"retry.attempts_max": 3}`.
+        only: promises to judge, given as `off` is; default: all.
+        scenarios: a file with more scenarios, or a sequence of files.
         history: `all` keeps every entry of a long run on disk.
         out: folder for the run's files; None: nothing is written.
         beyond_contract: allow faults and policies that the design does not promise to survive;
@@ -85,29 +95,24 @@ def run(
         EnvironmentNotReady: a real server is not there, or not fit for use.
         CheckError, SimulationError: a mistake of the lab's own.
     """
-    options = RunOptions(
-        scenario=scenario,
-        real=real,
-        bus=bus,
-        store=store,
-        dedupe=dedupe,
-        wall_clock=wall_clock,
-        keep=keep,
-        seed=seed,
-        orders=orders,
-        rate=rate,
-        orders_from=orders_from,
-        speed=speed,
-        faults=tuple(faults),
-        off=tuple(off),
-        settings=settings or {},
-        only=tuple(only),
-        scenarios=tuple(scenarios),
-        history=history,
-        out=out,
-        beyond_contract=beyond_contract,
+    given = {name: value for name, value in locals().items() if name not in _NO_OPTIONS}
+    return _outside_of_a_loop(
+        partial(
+            run_spec,
+            replace(make_spec(options_given(given)), watch=watch),
+            on_progress=on_progress,
+        )
     )
-    return run_spec(replace(make_spec(options), watch=watch), on_progress=on_progress)
+
+
+def _outside_of_a_loop(make: Callable[[], Result]) -> Result:
+    """Run it here, or where an event loop runs in a thread: a run has a loop of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return make()
+    with ThreadPoolExecutor(1, thread_name_prefix="lab-run") as thread:
+        return thread.submit(make).result()
 
 
 def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
@@ -118,12 +123,16 @@ def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
         result = make_result(ran, goals)
         if spec.scenario.compares and not result.partial:
             result = beside(result, run_spec(without_faults(spec), on_progress=on_progress))
-        if folder is not None:
-            folder.stage("plan.json").write_bytes(ran.plan.to_json())
-            result = msgspec.structs.replace(result, run_dir=str(folder.path))
-            folder.stage("result.json").write_bytes(encode_result(result))
-            folder.commit()
-    return result
+        return result if folder is None else _kept(result, ran, folder)
+
+
+def _kept(result: Result, ran: Ran, folder: RunFolder) -> Result:
+    """Write the files of a run that is over; the result says where they are, or why nowhere."""
+    kept = msgspec.structs.replace(result, run_dir=str(folder.path))
+    folder.write("plan.json", ran.plan.to_json())
+    folder.write("result.json", encode_result(kept))
+    error = folder.commit()
+    return msgspec.structs.replace(result, notes=(*result.notes, error)) if error else kept
 
 
 def _run(
@@ -146,7 +155,7 @@ def _folder(spec: RunSpec) -> Iterator[RunFolder | None]:
     """The run's folder; nothing of it is left if the run fails.
 
     Raises:
-        RunFolderError: it cannot be made, or the disk is full before the run is over.
+        RunFolderError: it cannot be made.
     """
     out = spec.options.out
     if out is None:
@@ -155,9 +164,5 @@ def _folder(spec: RunSpec) -> Iterator[RunFolder | None]:
     folder = RunFolder(out, spec.scenario.name, spec.seed, datetime.now(UTC))  # noqa: TID251 - names the folder, and nothing else
     try:
         yield folder
-    except OSError as bad:
-        raise RunFolderError(
-            f"cannot write the run to {out}: {bad.strerror}; choose another --out"
-        ) from None
     finally:
         folder.discard()

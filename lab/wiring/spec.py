@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeVar
 
 from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
+from lab.checks.verdict import parse_goal
 from lab.did_you_mean import did_you_mean
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import FaultError, FaultSpec, parse_fault
@@ -118,7 +119,7 @@ def make_spec(options: RunOptions) -> RunSpec:
             or beyond the contract without `beyond_contract`.
     """
     world = choose_world(options)
-    scenario = _find_scenario(options)
+    scenario = _without_sample(_find_scenario(options), options)
     _check_whole("seed", options.seed, 0, MAX_SEED)
     drawn = draw_swarm(options.seed, _world_of_swarm(world)) if scenario.swarm else None
     changes = {**(drawn.settings if drawn else {}), **scenario.settings, **options.settings}
@@ -193,6 +194,17 @@ def _find_scenario(options: RunOptions) -> Scenario:
     return find_scenario(load_catalogue(options.scenarios), options.scenario)
 
 
+def _without_sample(scenario: Scenario, options: RunOptions) -> Scenario:
+    """The scenario without what is true of its own file alone: a clean file has no refusals."""
+    if not scenario.orders_from or options.orders_from in (None, scenario.orders_from):
+        return scenario
+    return replace(
+        scenario,
+        goals=tuple(goal for goal in scenario.goals if parse_goal(goal).name != "refused"),
+        promises=tuple(name for name in scenario.promises if name != "refused-leaves-nothing"),
+    )
+
+
 def _world_of_swarm(world: WorldSpec) -> str:
     """The world for which a swarm draws: lengths of time are those of its clock."""
     return REAL if world.is_live else SIMULATED
@@ -240,13 +252,13 @@ def _how_fast(world: WorldSpec, scenario: Scenario, options: RunOptions) -> floa
 
 def _check_whole(option: str, value: int, low: int, high: int) -> int:
     if not low <= value <= high:
-        raise ScenarioError(f"{option} must be from {low} to {high:,}, not {value}")
+        raise ScenarioError(f"{option} must be from {low:,} to {high:,}, not {value:,}")
     return value
 
 
 def _check_within(option: str, value: float, low: float, high: float) -> float:
     if not low <= value <= high:
-        raise ScenarioError(f"{option} must be above 0 and at most {high:,.0f}, not {value}")
+        raise ScenarioError(f"{option} must be from {low:g} to {high:,.0f}, not {value}")
     return value
 
 

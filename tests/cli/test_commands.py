@@ -219,6 +219,13 @@ def test_wrong_usage_is_one_message_with_exit_code_2_and_nothing_else(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_an_empty_name_of_a_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run_command(["run", "happy-path", "--out", ""]) == 2
+    assert app.run_command(["list", "--runs", "--out", ""]) == 2
+
+    assert "--out must be the name of a folder, not ''" in capsys.readouterr().err
+
+
 def test_run_without_a_name_shows_the_list_beside_the_result(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

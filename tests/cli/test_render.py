@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from lab.cli import page_lines, render
-from lab.report.result import Costs, OrderCounts, Result, UnreadableOrder
+from lab.report.result import Costs, OrderCounts, OrdersRead, Result, UnreadableOrder
 from lab.report.seeds import seed_run, sum_up
+from lab.scenarios.file_tally import RefusedField, RefusedOrder
 from tests.kit.results import make_fail, make_result, make_unknown
 
 
@@ -124,18 +125,39 @@ def test_refused_orders_and_unreadable_lines_are_counted_by_reason() -> None:
         submitted=4_761,
         accepted=3_361,
         refused=1_400,
-        refused_by_reason={"sku_empty": 221, "quantity_below_1": 973},
+        refused_by_reason={"sku_empty": 221, "quantity_below_1": 973, "unanswered": 1},
         by_state={"CONFIRMED": 3_361},
     )
+    given = OrdersRead(
+        rows=9_765,
+        orders=4_761,
+        unreadable=6,
+        amounts={"EUR": 5_300, "JPY": 16},
+        first_at="2026-04-05T10:00:00.000000Z",
+        last_at="2026-04-06T10:00:00.000000Z",
+        before_predecessor=1,
+    )
+    against = RefusedField("sku_empty", "items[0].sku", '""')
+    refused = RefusedOrder(order=7, line=19, reasons=(against, against))
     lines = (
         UnreadableOrder(line=17, reason="not JSON"),
         UnreadableOrder(line=20, reason="not UTF-8"),
     )
 
-    told = page(replace(make_result(), orders=orders, unreadable_lines=lines))
+    result = replace(make_result(), orders=orders, unreadable_lines=lines, input=given)
 
-    assert "Refused        1,400 of 4,761: quantity_below_1 973, sku_empty 221\n" in told
-    assert "4 of 4,765 lines: line 17: not JSON; line 20: not UTF-8; ..." in told
+    told = " ".join(page(replace(result, refused_orders=(refused,))).split())
+
+    assert (
+        "Read 9,765 rows, 4,761 orders from 2026-04-05 to 2026-04-06; 53.00 EUR, 16 JPY accepted; "
+        "1 order stands before the one above"
+    ) in told
+    assert (
+        "Refused 1,399 of 4,761: quantity_below_1 973, sku_empty 221 (line 19: items[0].sku "
+        '"" and 1 more; ...)'
+    ) in told
+    assert "Unanswered 1 of 4,761, and nothing is stored of them" in told
+    assert "6 of 9,765 rows: line 17: not JSON; line 20: not UTF-8; ..." in told
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

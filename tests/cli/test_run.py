@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ import pytest
 
 from lab import run
 from lab.cli import app
-from lab.report.result import result_schema
+from lab.report.result import OrdersRead, result_schema
+from lab.scenarios.file_tally import RefusedField, RefusedOrder
 from lab.scenarios.loader import load_catalogue
 from tests.cli.commands import lab
 
@@ -266,43 +266,108 @@ def test_kept_runs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_run_leaves_a_partial_report(tmp_path: Path) -> None:
-    # The lab reads orders from a pipe that never ends; once more than a pipe holds is written, it
-    # has taken orders, and waits for more of them.
-    pipe = tmp_path / "orders.ndjson"
-    os.mkfifo(pipe)
-    started = subprocess.Popen(
-        [sys.executable, "-m", "lab", "run", "real-orders", "--orders-from", str(pipe), "--json"],
+    interrupted = Path(__file__).with_name("interrupt_at_order.py")
+    ended = subprocess.run(
+        [sys.executable, str(interrupted), "run", "happy-path", "--json"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        check=False,
     )
-    with pipe.open("w") as orders:
-        for minute in range(2_000):
-            at = f"2010-12-{minute // 1_440 + 1:02}T{minute // 60 % 24:02}:{minute % 60:02}:00"
-            orders.write((GOOD % 1).replace("2010-12-01T08:26:00", at))
-        orders.flush()
-        started.send_signal(signal.SIGINT)
-        out, err = started.communicate()
 
-    assert started.returncode == 130, err
-    told = json.loads(out)
+    assert ended.returncode == 130, ended.stderr
+    told = json.loads(ended.stdout)
     assert told["partial"] is True
     assert told["orders"]["submitted"] > 0
     assert json.loads((tmp_path / "runs" / "latest" / "result.json").read_text()) == told
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_leaves_no_half_of_a_run(tmp_path: Path) -> None:
+def test_orders_come_through_a_pipe(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as pipe:
+        for minute in range(3):
+            pipe.write((GOOD % 1).replace("08:26:00", f"08:{minute:02}:00"))
+    ended = subprocess.run(
+        [sys.executable, "-m", "lab", "run", "real-orders", "--orders-from", "-", "--json"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=read,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(read)
+
+    assert json.loads(ended.stdout)["orders"]["accepted"] == 3, ended.stderr
+
+
+HEADER = "order,at,customer_id,country,currency,sku,quantity,unit_price_cents\n"
+
+
+def test_a_clean_file_proves_as_much_as_the_sample_with_its_refusals(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(f"{HEADER}1,2026-04-05,c1,DE,EUR,A,2,1000\n2,2026-04-06,c1,DE,JPY,A,1,7\n")
+
+    result = run("real-orders", orders_from=path)
+
+    assert (result.verdict, result.goals) == ("PASS", ())
+    assert result.input == OrdersRead(
+        rows=2,
+        orders=2,
+        unreadable=0,
+        amounts={"EUR": 2_000, "JPY": 7},
+        first_at="2026-04-05T00:00:00.000000Z",
+        last_at="2026-04-06T00:00:00.000000Z",
+        before_predecessor=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (
+            "2,2026-04-06,c1,DE,EUR,,1,7\n3,2026-04-06,,DE,EUR,A,1,7\n",
+            "orders of the file were ref",
+        ),
+        ("2,never,c1,DE,EUR,A,1,7\n3,x,c1,DE,EUR,A,1,7\n", "most of the file could not be read"),
+    ],
+)
+def test_a_file_of_which_most_is_not_run_proves_nothing(tmp_path: Path, bad: str, why: str) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(f"{HEADER}1,2026-04-05,c1,DE,EUR,A,2,1000\n{bad}")
+
+    result = run("real-orders", orders_from=path)
+
+    assert result.verdict == "UNKNOWN"
+    assert why in result.why
+
+
+def test_a_refusal_can_be_traced_to_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(f"{HEADER}1,2026-04-05,c1,DE,EUR,A,2.0,1000\n2,2026-04-06,c1,DE,EUR,A,1,7\n")
+
+    (refused,) = run("real-orders", orders_from=path).refused_orders
+
+    assert refused == RefusedOrder(
+        order=1, line=2, reasons=(RefusedField("type_wrong", "items[0].quantity", '"2.0"'),)
+    )
+
+
+@pytest.mark.slow
+def test_a_full_disk_costs_the_folder_and_neither_the_page_nor_the_exit_code(
+    tmp_path: Path,
+) -> None:
     command = f"ulimit -f 100; exec {sys.executable} -m lab run duplicates"
     ended = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
-    assert ended.returncode == 2, ended.stderr
-    assert ended.stdout == ""
-    assert ended.stderr.startswith("lab: cannot write the run to runs: File too large; choose")
+    assert ended.returncode == 0, ended.stderr
+    assert " PASS" in ended.stdout.splitlines()[0]
+    page = " ".join(ended.stdout.split())
+    assert "Note the run could not be kept in runs/duplicates: File too large; choose" in page
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pytest
 
+from lab import run
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import Scheduler, sleep_us, suspend
 
@@ -100,6 +101,64 @@ def test_a_kill_runs_no_code(order: Order, monkeypatch: pytest.MonkeyPatch) -> N
     gc.collect()
     assert witness.log == ["tick"] * 3
     assert unraisable == []
+
+
+def test_a_world_that_was_judged_releases_its_dead_who_reach_nothing_any_more() -> None:
+    log: list[str] = []
+    scheduler = Scheduler()
+    process = scheduler.process("payment")
+
+    async def writes_at_its_end() -> None:
+        try:
+            await sleep_us(1_000_000)
+        finally:
+            log.append("end")
+            process.call_soon(log.append, "later")
+            process.spawn(sleep_us(1))
+            raise ValueError
+
+    async def waits_at_its_end() -> None:
+        try:
+            await sleep_us(1_000_000)
+        finally:
+            await sleep_us(1)
+            log.append("after a wait")
+
+    async def never_ends() -> None:
+        while True:
+            with contextlib.suppress(BaseException):
+                await sleep_us(1_000_000)
+
+    async def main() -> None:
+        for program in (writes_at_its_end, waits_at_its_end, never_ends):
+            process.spawn(program())
+        await sleep_us(1)
+        process.kill()
+
+    scheduler.run(main())
+    assert log == []
+    scheduler.close()
+    scheduler.release()
+
+    assert log == ["end"]
+    assert len(scheduler.graveyard) == 1
+
+
+def test_a_living_world_releases_nobody() -> None:
+    with pytest.raises(AssertionError):
+        Scheduler().release()
+
+
+@pytest.mark.slow
+def test_a_run_leaves_nothing_in_memory() -> None:
+    counts = []
+    for first in (1, 101, 201):
+        for seed in range(first, first + 100):
+            run("crashes", seed=seed, orders=2)
+        gc.collect()
+        counts.append(len(gc.get_objects()))
+
+    assert counts[2] - counts[1] < 100
 
 
 def run_and_close(witness: Witness) -> None:

@@ -1,5 +1,6 @@
 """The HTTP front, called through its full stack: statuses, problems, and nothing that breaks it."""
 
+import gzip
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -132,6 +133,11 @@ def test_malformed_json_is_a_bad_request(body: bytes) -> None:
 def test_another_media_type_is_not_taken(content_type: str) -> None:
     headers = [("content-type", content_type)] if content_type else []
     problem(Shop().ask("POST", "/orders", headers, GOOD), 415, "media-type")
+
+
+def test_a_packed_body_is_not_taken_for_broken_json() -> None:
+    headers = [("content-type", "application/json"), ("content-encoding", "gzip")]
+    problem(Shop().ask("POST", "/orders", headers, gzip.compress(GOOD)), 415, "media-type")
 
 
 @pytest.mark.parametrize(

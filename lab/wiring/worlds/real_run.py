@@ -136,6 +136,6 @@ def _work_folder(folder: RunFolder | None) -> Iterator[Path]:
         yield place
         for name in _KEPT_FILES:
             if folder is not None and (place / name).exists():
-                shutil.copyfile(place / name, folder.stage(name))
+                folder.copy(place / name)
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -56,7 +56,9 @@ def simulate(
     world.raise_errors()
     record.judge()
     world.close()
-    return record.ran(world, end, is_partial=is_partial)
+    ran = record.ran(world, end, is_partial=is_partial)
+    world.scheduler.release()
+    return ran
 
 
 async def _drive_and_look(

@@ -110,6 +110,7 @@ def test_a_lone_surrogate_is_the_apis_business(tmp_path: Path) -> None:
         (at(""), "has no time"),
         (GOOD.replace(b'"at"', b'"on"'), "has no time"),
         (GOOD.replace(b'"2010-12-01T08:26:00"', b"1291191960"), "no time such as"),
+        (at("171205115000"), "no time such as"),
         (at("yesterday"), "no time such as"),
         (at("2010-13-01"), "no time such as"),
         (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
@@ -351,6 +352,7 @@ def test_an_unreadable_row_of_csv_is_counted_and_the_rest_runs(tmp_path: Path) -
     path = write(
         tmp_path,
         CSV_HEADER,
+        good.replace(b"08:", b"07:"),
         good,
         b"2010-12-01T08:00:00,1,UK",
         b"2010-12-01T08:00:00,1,\xff,GBP,MUG,2,100",
@@ -361,8 +363,16 @@ def test_an_unreadable_row_of_csv_is_counted_and_the_rest_runs(tmp_path: Path) -
     )
     workload = from_file(path, seed=1)
 
-    assert len(taken(workload)) == 2
-    assert [bad.line for bad in workload.unreadable_lines] == [3, 4, 5, 6]
+    assert [order.line for order in taken(workload)] == [2, 8]
+    reasons = {bad.line: bad.reason for bad in workload.unreadable_lines}
+    assert reasons == {
+        7: "line 6 may belong to it",
+        3: "line 4 may belong to it",
+        4: "has 3 fields, the header 7",
+        5: reasons[5],
+        6: "longer than 1,048,576 bytes",
+    }
+    assert "not UTF-8" in reasons[5]
 
 
 def test_an_endless_quote_does_not_eat_the_memory(tmp_path: Path) -> None:
@@ -370,14 +380,16 @@ def test_an_endless_quote_does_not_eat_the_memory(tmp_path: Path) -> None:
         tmp_path,
         CSV_HEADER,
         b"2010-12-01T08:00:00,1,UK,GBP,MUG,2,100",
-        b'2010-12-01T08:00:00,1,UK,GBP,"MUG,2,100',
+        b"2010-12-01T08:00:01,1,UK,GBP,MUG,2,100",
+        b'2010-12-01T08:00:02,1,UK,GBP,"MUG,2,100',
         *[b"x" * 1_000] * 3_000,
         name="orders.csv",
     )
     workload = from_file(path, seed=1)
 
     assert len(taken(workload)) == 1
-    assert workload.unreadable_lines[0].line == 3
+    assert workload.unreadable_lines[0].line == 4
+    assert "lines 4-1052 are one row because of a quote" in workload.unreadable_lines[0].reason
     assert "field larger than field limit" in workload.unreadable_lines[0].reason
 
 
@@ -386,7 +398,7 @@ def test_an_endless_quote_does_not_eat_the_memory(tmp_path: Path) -> None:
     [
         (b"at,customer_id,currency,sku,qty,unit_price_cents", "quantity"),
         (b"customer_id,currency,items", "at"),
-        (b"some words", "at, sku, quantity, unit_price_cents"),
+        (b"at,words", "sku, quantity, unit_price_cents"),
     ],
 )
 def test_a_csv_header_without_a_needed_column_is_refused(
@@ -422,7 +434,12 @@ def test_whatever_the_file_says_lines_are_counted_and_bodies_are_json(
     path = tmp_path_factory.mktemp("fuzz") / "orders.ndjson"
     path.write_bytes(ending.join([GOOD, *lines]))
 
-    orders = taken(from_file(path, seed=1))
+    try:
+        orders = taken(from_file(path, seed=1))
+    except OrdersFileError as refused:
+        if "stand before their predecessor" in str(refused):
+            return
+        raise
 
     assert all(isinstance(body(order), dict) for order in orders)
     assert [order.at_us for order in orders] == sorted(order.at_us for order in orders)
@@ -446,6 +463,6 @@ def test_whatever_a_csv_row_says_the_rest_runs(
 ) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "orders.csv"
     good = b"2010-12-01T08:00:00,1,UK,GBP,MUG,2,100"
-    path.write_bytes(b"\n".join([CSV_HEADER, good, *rows]))
+    path.write_bytes(b"\n".join([CSV_HEADER, good, good.replace(b"08:", b"09:"), *rows]))
 
     assert len(taken(from_file(path, seed=1))) >= 1
