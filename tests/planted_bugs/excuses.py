@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from lab.domain.codec import decode
-from lab.domain.errors import Indeterminate, LabError, Permanent, Poison, Transient
+from lab.domain.errors import LabError, Permanent, Poison, Transient
 from lab.domain.events import OrderConfirmed, Payload, RefundRequested
 from lab.domain.order import Intent, Order
 from lab.patterns.retry import Retrying
@@ -23,7 +23,6 @@ BUGS: Final = Bugs()
 PLAIN: Final = Setup()
 CANCELLED: Final = Setup(scenario="cancellation")
 DECLINED: Final = Setup(scenario="declined-cards")
-SILENT: Final = Setup(orders=40, faults=("svc.timeout@payment_gateway#every10 first=1",))
 FAILING: Final = Setup(orders=40, faults=("svc.error@mailer#every20 first=1",))
 
 PAYMENT: Final = "lab.wiring.process.roles.Payment"
@@ -118,24 +117,6 @@ class RefundOfAnotherCharge(Payment):
     ) -> GatewayAnswer:
         wrong = f"charge-{charge}" if charge else ""
         return await super()._call(intent, key, order, wrong, deadline_us)
-
-
-@BUGS.plant(
-    "excuse-earned",
-    PAYMENT,
-    setup=SILENT,
-    witness="it is DECLINED, and the payment gateway declined nothing",
-)
-class NoAnswerIsANo(Payment):
-    """A gateway that does not answer has declined: the customer can try again."""
-
-    async def _call(
-        self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
-    ) -> GatewayAnswer:
-        try:
-            return await super()._call(intent, key, order, charge, deadline_us)
-        except Indeterminate:
-            return GatewayAnswer(state=ChargeState.DECLINED, reason="no_answer")
 
 
 @BUGS.plant(

@@ -653,11 +653,6 @@ def nobody_asked_for_the_cancellation() -> History:
     return without(cancelled(), lambda e: e.get("op") == "cancel" and e["kind"] == "http.begin")
 
 
-@bug("excuse-earned", "order 37: it is DECLINED, and the payment gateway declined nothing")
-def an_order_is_declined_by_nobody() -> History:
-    return spoiled(plain(), "row", {"state": "DECLINED"}, subject=SUBJECT, state="PAID")
-
-
 @bug("excuse-earned", "order 37: it is PAYMENT_UNKNOWN, and payment never gave up OrderValidated")
 def an_order_is_put_aside_for_nothing() -> History:
     return spoiled(plain(), "row", {"state": "PAYMENT_UNKNOWN"}, subject=SUBJECT, state="PAID")

@@ -42,14 +42,14 @@ class ExcuseEarned(Check):
 
     Given up as poison: a fault had spoiled the record. As permanent: a third party said so, to a
     request that was right. For its starts: processes died. Exhausted: every failed run has a fault,
-    a failed answer or an outage of its own; see `lab.checks.excuses`. DECLINED needs a decline in
-    the gateway's ledger, CANCELLED a client who asked for it. A kind of fault that the table does
-    not know excuses everything. If most orders of a run were given up in the middle of something
-    that may excuse any of them, nobody can tell, and the run proves nothing.
+    a failed answer or an outage of its own; see `lab.checks.excuses`. CANCELLED needs a client who
+    asked for it. A kind of fault that the table does not know excuses everything. If most orders of
+    a run were given up in the middle of something that may excuse any of them, nobody can tell, and
+    the run proves nothing.
     """
 
     name = "excuse-earned"
-    sentence = "nothing is given up, declined or cancelled without a reason outside of the system"
+    sentence = "nothing is given up or cancelled without a reason outside of the system"
 
     def __init__(self, contract: Contract) -> None:
         super().__init__(contract)
@@ -107,12 +107,6 @@ class ExcuseEarned(Check):
             ):
                 return ""
             return f"it is {state}, and payment never gave up {kind}"
-        if state == "DECLINED":
-            if any(line.action == "decline" for line in case.ledger) or any(
-                row.state == "PAYMENT_UNKNOWN" for row in case.rows
-            ):
-                return ""
-            return "it is DECLINED, and the payment gateway declined nothing"
         if case.subject.partition(".")[0] in self._cancels:
             return ""
         return "it is CANCELLED, and no client asked for that"
@@ -201,7 +195,7 @@ class ExcuseEarned(Check):
         )
 
 
-_NEEDS_A_REASON: Final = (*PARKED_BY, "DECLINED", "CANCELLED")
+_NEEDS_A_REASON: Final = (*PARKED_BY, "CANCELLED")
 
 
 def _fails_a_run(fault: FaultEntry, group: str) -> bool:
