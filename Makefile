@@ -31,7 +31,7 @@ soak: swarm ## everything over SEEDS_SOAK, other scenarios over 1,000 seeds, mut
 	$(BIN)/lab bench
 
 swarm: $(VENV)/.installed-dev ## everything over SEEDS_SOAK, on all cores; what was reached how often
-	$(BIN)/python -m tests.soak --seeds $(SEEDS_SOAK) --orders 1-60
+	$(BIN)/python -m tests.soak --seeds $(SEEDS_SOAK) --orders 1-60 --catalogue 3
 
 mutation: $(VENV)/.installed-dev ## which change of a pattern or the delivery loop no test notices (hours)
 	$(BIN)/mutmut run

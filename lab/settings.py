@@ -115,13 +115,6 @@ class Settings:
                 f"run.drain_ms = {self.number('run.drain_ms')} is shorter than the retry topics "
                 f"together ({tiers} ms): raise run.drain_ms or lower retry.tiers_ms"
             )
-        expiry_min = tiers + self.number("run.drain_ms")
-        if self.number("orders.expiry_ms") < expiry_min:
-            raise SettingError(
-                f"orders.expiry_ms = {self.number('orders.expiry_ms')} is shorter than retry "
-                f"topics and drain together ({expiry_min} ms): orders would expire while they "
-                "are retried"
-            )
 
 
 def settings_for(profile: Literal["simulated", "wall-clock"]) -> Settings:

@@ -1,4 +1,4 @@
-"""The fact that a record stands in a log, and the digest of its event, the same for every log.
+"""The facts of a record in a log: that it stands there, the digest of its event, a letter's words.
 
 Not here: the positions that a group has committed; each log witnesses them itself.
 """
@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-from lab.domain.envelope import H_ATTEMPT, H_SUBJECT, H_TYPE, Headers
+from lab.domain.envelope import H_ATTEMPT, H_REDRIVES, H_SUBJECT, H_TYPE, Headers
 from lab.history.contents import NOTHING, told_by
 from lab.history.entries import Entry
 from lab.ports.bus import Record
@@ -51,6 +51,36 @@ def appended_fact(record: Record, t_us: int) -> Entry:
         found.get("traceparent", b"").decode("utf-8", "replace"),
         found.get("ce_causationid", b"").decode("utf-8", "replace"),
         *contents,
+    )
+
+
+def letter_fact(record: Record, t_us: int) -> Entry | None:
+    """What a dead letter tells of the death of its event; None of a record that tells of none."""
+    if not record.topic.endswith(".dlq"):
+        return None
+    found = dict(record.headers)
+    if "lab-dlq-reason" not in found:
+        return None
+
+    def told(name: str) -> str:
+        return found.get(name, b"").decode("utf-8", "replace")
+
+    def number(name: str) -> int:
+        digits = told(name)
+        return int(digits) if digits.isdecimal() else 0
+
+    return (
+        "letter",
+        t_us,
+        "bus",
+        told(H_SUBJECT),
+        record.topic,
+        record.topic.split(".")[1],
+        told("ce_id") or told("lab-dlq-origin"),
+        told("lab-dlq-reason"),
+        number("lab-dlq-attempts"),
+        number("lab-dlq-starts"),
+        number(H_REDRIVES),
     )
 
 

@@ -11,10 +11,18 @@ from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.dependency_health import Health
 from lab.checks.fact_folds import Fold
-from lab.checks.order_case import Died, Disorder, owed_of
+from lab.checks.order_case import Died, Disorder, MoneySent, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
-from lab.checks.tables import CALL_FAILED, CUSTOMERS, MOVES_MONEY, THIRD_PARTIES
+from lab.checks.retry_budget import Buckets
+from lab.checks.tables import (
+    CALL_FAILED,
+    CUSTOMERS,
+    MOVES_MONEY,
+    REPLAYED,
+    STORE_DOWN_US,
+    THIRD_PARTIES,
+)
 from lab.history.calls import (
     BreakerEntry,
     BuriedEntry,
@@ -26,6 +34,7 @@ from lab.history.calls import (
     DrainedEntry,
     HandleBeginEntry,
     HandleEndEntry,
+    PausedEntry,
     RetryingEntry,
     StalledEntry,
 )
@@ -62,6 +71,7 @@ class CallFolds:
             "drained": self._drained,
             "stalled": self._stalled,
             "breaker": self._breaker,
+            "paused": self._paused,
             "retrying": self._retrying,
             "buried": self._buried,
         }
@@ -158,6 +168,7 @@ class CallFolds:
             topic,
             epoch,
             digest,
+            redrives,
         ) = entry
         life = self._lives[process]
         handlers = life.handlers
@@ -181,15 +192,17 @@ class CallFolds:
             case.disorders += (Disorder(process, group, topic, lanes[lane], sequence),)
         else:
             lanes[lane] = sequence
-        if attempt > 1:
+        if attempt > 1 or redrives:
             case.started_again += (HandleBeginEntry._make(entry),)
         if life.announced:
             life.announced.pop((group, event_id), None)
         if life.hints:
             life.hints.pop(subject, None)
+        if life.failed:
+            life.failed.pop(subject, None)
 
     def _handle_end(self, entry: HandleEndEntry) -> None:
-        _, t_us, process, subject, group, event_id, event_type, _, result = entry
+        _, t_us, process, subject, group, event_id, event_type, _, result, _ = entry
         life = self._lives[process]
         if (group, subject) in life.running:
             del life.running[group, subject]
@@ -197,7 +210,10 @@ class CallFolds:
         if begun is not None and t_us - time_of(begun) > self._handler_us:
             what, begun_us = f"handler of {event_type}", time_of(begun)
             life.overdue += (Overdue(subject, what, begun_us, t_us - begun_us, Ended.LATE),)
-        if result != "ok":
+        if result == "ok":
+            if life.budget is not None:
+                life.budget.succeeded()
+        else:
             self._book.case(subject).failures += (HandleEndEntry._make(entry),)
 
     def _commit_begin(self, entry: CommitBeginEntry) -> None:
@@ -223,9 +239,9 @@ class CallFolds:
     # ---- calls to third parties
 
     def _call_begin(self, entry: CallBeginEntry) -> None:
-        _, _, _, subject, _, action, key, _ = entry
+        _, t_us, process, subject, _, action, key, _ = entry
         if action in MOVES_MONEY:
-            self._book.case(subject).sent += (key,)
+            self._book.case(subject).sent += (MoneySent(t_us, process, action, key),)
 
     def _call_end(self, entry: CallEndEntry) -> None:
         _, t_us, process, subject, provider, action, key, result, _, took_us, hint_us = entry
@@ -243,15 +259,17 @@ class CallFolds:
         health = life.health.get(provider) or self._health(life, provider)
         if health.forbade(began_us):
             life.calls_down += (subject,)
-        if hint_us and result == "Throttled":
-            until_us = t_us + hint_us
-            life.hints[subject] = min(until_us, life.hints.get(subject, until_us))
+        if hint_us:
+            _note_hint(life, CallEndEntry._make(entry))
         if result in CALL_FAILED:
+            life.failed[subject] = (*life.failed.get(subject, ()), provider)
             life.unanswered += result == "Indeterminate"
             if provider in THIRD_PARTIES:
                 life.failing_spells += health.failed(t_us)
         elif result != "cancelled":
             health.succeeded(t_us)
+            if result == REPLAYED:
+                life.failed[subject] = (*life.failed.get(subject, ()), provider)
 
     def _health(self, life: ProcessLife, provider: str) -> Health:
         return life.health.setdefault(provider, Health(self._contract))
@@ -259,8 +277,17 @@ class CallFolds:
     def _breaker(self, entry: BreakerEntry) -> None:
         life = self._lives[entry.process]
         health = life.health.get(entry.dependency) or self._health(life, entry.dependency)
-        health.turned(entry.state, entry.t_us)
+        wrong = health.turned(entry.state, entry.t_us)
+        if wrong:
+            life.wrong_turns += (f"{entry.dependency} {wrong}",)
         life.failing_spells += entry.state == "open"
+
+    def _paused(self, entry: PausedEntry) -> None:
+        life, contract = self._lives[entry.process], self._contract
+        most_us = max(contract.breaker_open_us, life.hint_max_us, STORE_DOWN_US)
+        if entry.why == "down" and entry.for_us > most_us + contract.slack_us:
+            length, most = f"{entry.for_us / 1e6:.3f}s", f"{most_us / 1e6:.3f}s"
+            life.wrong_turns += (f"it paused for {length} instead of {most} at most",)
 
     # ---- retries, dead letters
 
@@ -278,8 +305,25 @@ class CallFolds:
             contract = self._contract
             life.in_place += 1
             covered = contract.budget_tokens + contract.budget_refill * life.acks
-            if life.in_place > covered * (len(life.health) + 1):
+            budget = life.budget or self._budget(life)
+            has_token = budget.take(life.failed_of(entry.subject))
+            if life.in_place > covered * (len(life.health) + 1) or not has_token:
                 life.in_place_over += 1
+        elif where.startswith("tier.") and entry.attempt < self._contract.in_place:
+            budget = life.budget or self._budget(life)
+            life.too_soon += budget.had_one(life.failed_of(entry.subject))
+
+    def _budget(self, life: ProcessLife) -> Buckets:
+        life.budget = Buckets(self._contract)
+        return life.budget
 
     def _buried(self, entry: BuriedEntry) -> None:
         self._book.case(entry.subject).buried += (entry,)
+
+
+def _note_hint(life: ProcessLife, ended: CallEndEntry) -> None:
+    """A third party has asked to be left alone for some time."""
+    life.hint_max_us = max(ended.hint_us, life.hint_max_us)
+    if ended.result == "Throttled":
+        until_us = ended.t_us + ended.hint_us
+        life.hints[ended.subject] = min(until_us, life.hints.get(ended.subject, until_us))

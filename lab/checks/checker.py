@@ -58,7 +58,9 @@ class Checker:
         self._facts = FactFolds(self._book, tracks)
         self._lives = Lives()
         self._calls = CallFolds(contract, self._book, self._lives)
-        self._deliveries = DeliveryFolds(contract, self._book, tracks, self._lives)
+        self._deliveries = DeliveryFolds(
+            contract, self._book, tracks, self._lives, self._calls.claims
+        )
         self._folds = _merged(
             [
                 self._facts.folds(),

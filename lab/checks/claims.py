@@ -1,18 +1,20 @@
-"""Claims of events in the dedupe store: completions of a claim that another owner had taken over.
+"""Claims of events in the dedupe store: given back too late, or completed by a superseded owner.
 
-Fences tell which claim came first; the order of answers in the history tells nothing. Not here: the
-promise (`promises/positions`).
+Fences tell which claim came first; the order of answers of two processes tells nothing. Not here:
+the promises (`promises/claims`, `promises/positions`).
 """
 
 from collections.abc import Mapping
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Owed, owed_of
-from lab.history.calls import ClaimEntry, CompleteEntry
-from lab.history.entries import Entry
+from lab.history.calls import ClaimEntry, CompleteEntry, SettleEntry, UnclaimEntry
+from lab.history.entries import Entry, time_of
 
 T = TypeVar("T")
+
+_GRANTED: Final = ("acquired", "takeover")
 
 REMEMBERED: Final = 8_192
 """So many events are remembered, at least, in case that a takeover of one of them follows."""
@@ -21,10 +23,36 @@ BEFORE_US: Final = 5_000_000
 """A completion so long before a takeover was no completion of the claim that was taken over."""
 
 
+class Kept(NamedTuple):
+    """A claim that was granted at `claimed_us` was not given back, by `until_us`.
+
+    Attributes:
+        subject: the order, "" if it is not known.
+        is_refused: the store did not accept the end of the claim, whatever the reason.
+    """
+
+    process: str
+    subject: str
+    group: str
+    event_id: str
+    claimed_us: int
+    until_us: int
+    is_refused: bool
+
+
 class Claims:
-    """Takeovers and completions of one run."""
+    """Claims of one run.
+
+    Attributes:
+        held: claims that were granted and neither completed nor given back, by (process, group,
+            event id), as written. Read it on hot paths, write it never.
+        granted: how many there were. kept: see `Kept`.
+    """
 
     def __init__(self) -> None:
+        self.held: dict[tuple[str, str, str], Entry] = {}
+        self.granted = 0
+        self.kept: tuple[Kept, ...] = ()
         self._usurped: dict[Owed, tuple[CompleteEntry, ClaimEntry]] = {}
         self._takeovers: dict[Owed, ClaimEntry] = {}
         # Hardly any is ever compared, so they are kept as they were written.
@@ -38,12 +66,25 @@ class Claims:
 
     def hot_folds(self) -> Mapping[str, Fold]:
         """The fold for the entries of each kind, as plain tuples."""
-        return {"claim": self._claimed, "complete": self._completed}
+        return {"claim": self._claimed, "complete": self._completed, "unclaim": self._given_back}
+
+    def settled(self, entry: SettleEntry) -> None:
+        """A delivery was settled while its process had a claim of its event."""
+        place = (entry.process, entry.group, entry.event_id)
+        claimed_us = time_of(self.held.pop(place))
+        self.kept += (
+            Kept(
+                entry.process, entry.subject, *place[1:], claimed_us, entry.t_us, is_refused=False
+            ),
+        )
 
     def _claimed(self, entry: ClaimEntry) -> None:
         """A claim was answered."""
-        _, _, _, _, group, event_id, state, fence = entry
+        _, _, process, _, group, event_id, state, fence = entry
         owed = (group, event_id)
+        if state in _GRANTED:
+            self.held[process, group, event_id] = entry
+            self.granted += 1
         if state == "acquired":
             self._fresh.put(owed, (*(self._fresh.get(owed) or ()), entry))
             if owed in self._usurped:
@@ -59,14 +100,30 @@ class Claims:
 
     def _completed(self, entry: CompleteEntry) -> None:
         """A completion was answered."""
-        _, _, _, _, group, event_id, _, accepted = entry
+        _, _, process, _, group, event_id, _, accepted = entry
+        claimed = self.held.pop((process, group, event_id), None)
         if not accepted:
+            self._refused(entry, claimed)
             return
         owed = (group, event_id)
         self._completions.put(owed, entry)
         taken_over = self._takeovers.get(owed)
         if taken_over is not None:
             self._compare(CompleteEntry._make(entry), taken_over)
+
+    def _given_back(self, entry: UnclaimEntry) -> None:
+        """The end of a claim was answered, whether it was accepted or not."""
+        _, _, process, _, group, event_id, _, accepted = entry
+        claimed = self.held.pop((process, group, event_id), None)
+        if not accepted:
+            self._refused(entry, claimed)
+
+    def _refused(self, entry: CompleteEntry | UnclaimEntry, claimed: Entry | None) -> None:
+        """The store did not accept the end of a claim."""
+        _, t_us, process, _, group, event_id, *_ = entry
+        if claimed is not None:
+            kept = Kept(process, "", group, event_id, time_of(claimed), t_us, is_refused=True)
+            self.kept += (kept,)
 
     def _compare(self, completed: CompleteEntry, taken_over: ClaimEntry) -> None:
         """A completed claim is never taken over: an owner with a lower fence completed it later.

@@ -14,9 +14,11 @@ class Contract:
 
     Attributes:
         attempts_max: attempts of an event in all.
+        in_place: attempts before an event moves to a retry topic.
         base_us, cap_us: of the backoff in place.
         tiers_us: delays of the retry topics.
         budget_tokens, budget_refill: of retries in place, per process and dependency.
+        query_after: attempts after which a third party is asked before money is sent again.
         handler_us, provider_us: longest run of a handler, longest call to a third party.
         workers, max_in_flight: of one subscription. requests: that an API has in hand.
         max_uncommitted: records of one partition from its first unsettled one on.
@@ -26,7 +28,10 @@ class Contract:
         breaker_window_us, breaker_calls_min: a dependency is known to be down if so many calls
             failed within this time, and none succeeded.
         breaker_open_us: a dependency that is known to be down is left alone for so long.
+        breaker_failures_percent: share of failed calls that opens a breaker, at least.
         max_elapsed_us: a throttled event gives up after this.
+        lease_us: how long a claim lasts at least.
+        expiry_us: an order that is not paid so long after its creation expires.
         late_us: a retry that is due for longer must not wait behind others; see `outrun_max`.
         skew_us: by so much clocks may differ; a not-before may be missed by it.
         slack_us: an upper bound may be missed by it.
@@ -49,6 +54,11 @@ class Contract:
     breaker_window_us: int
     breaker_calls_min: int
     breaker_open_us: int = 0
+    breaker_failures_percent: int = 50
+    in_place: int = 3
+    query_after: int = 2
+    lease_us: int = 30_000_000
+    expiry_us: int = 86_400_000_000
     max_elapsed_us: int = 600_000_000
     late_us: int = 15_000_000
     requests: int = 100

@@ -6,6 +6,7 @@ and its settlement (`call_folds`), and the positions that the bus has (`fact_fol
 
 from collections.abc import Mapping
 
+from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
 from lab.checks.order_case import AckSeen, Again, Turn, owed_of
@@ -28,18 +29,23 @@ class DeliveryFolds:
 
     Args:
         contract: the limits beyond which something is noted.
+        claims: of the same run.
 
     Attributes:
         epochs: highest epoch, by group.
         owners: of the partitions.
     """
 
-    def __init__(self, contract: Contract, book: Casebook, tracks: Tracks, lives: Lives) -> None:
+    def __init__(
+        self, contract: Contract, book: Casebook, tracks: Tracks, lives: Lives, claims: Claims
+    ) -> None:
         self._contract = contract
         self._book = book
         self._open = book.open
         self._tracks = tracks
         self._lives = lives
+        self._claims = claims
+        self._claimed = claims.held
         self.epochs: dict[str, int] = {}
         self.owners = tracks.owners
 
@@ -96,12 +102,14 @@ class DeliveryFolds:
         if acked is not None:
             self._started_again(acked, DeliverEntry._make(entry))
 
-    def _settle(self, entry: SettleEntry) -> None:  # noqa: C901 - hot: a helper is a call more
+    def _settle(self, entry: SettleEntry) -> None:  # noqa: C901, PLR0912 - hot: a helper is a call more
         _, t_us, process, subject, group, topic, partition, offset, epoch, event, how, why, _ = (
             entry
         )
         life, place = self._lives[process], (topic, partition, offset)
         delivered = life.in_hand.pop(place, None)
+        if (process, group, event) in self._claimed:
+            self._claims.settled(SettleEntry._make(entry))
         if delivered is not None:
             left = life.given.pop(subject, 1) - 1
             if left:

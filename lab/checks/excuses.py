@@ -47,6 +47,8 @@ EXCUSES: Final[Mapping[str, Reach]] = {
     "svc.flapping": Reach.AN_ANSWER,
     "svc.rate_limit": Reach.AN_ANSWER,
     "svc.malformed": Reach.AN_ANSWER,
+    "svc.acts_late": Reach.AN_ANSWER,
+    "svc.refuse_refund": Reach.AN_ANSWER,
     # A process has many orders in hand, and whoever runs beside it waits for its locks and leases.
     "proc.crash": Reach.MEANWHILE,
     "proc.term": Reach.MEANWHILE,

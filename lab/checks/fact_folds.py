@@ -10,7 +10,15 @@ from typing import Any, Final
 from lab.checks.order_case import Packed
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
-from lab.checks.tables import CANCEL, CUT_OFF, OUTAGES, POISON, REFUSALS
+from lab.checks.tables import (
+    CANCEL,
+    CLAIM_GONE,
+    CUT_OFF,
+    DEDUPE_OUTAGE,
+    OUTAGES,
+    POISON,
+    REFUSALS,
+)
 from lab.history.calls import RedrivenEntry
 from lab.history.facts import (
     AnsweredEntry,
@@ -22,6 +30,7 @@ from lab.history.facts import (
     IntentEntry,
     LedgerEntry,
     LeftEntry,
+    LetterEntry,
     OutcomeEntry,
     PhaseEntry,
     RevenueEntry,
@@ -37,6 +46,9 @@ Most folds are handed the named tuple of the kind. A hot fold is called so often
 each entry would be felt: it is handed the plain tuple, which has the same fields, unpacks it in its
 first line, and makes the named tuple only if it needs one.
 """
+
+_BACK_US: Final = 5_000_000
+"""A server that is back is not reached at once by everybody."""
 
 _SPELL_US: Final = 100_000
 """Refusals are remembered by spells of time: a run may have very many."""
@@ -68,6 +80,7 @@ class FactFolds:
         left: counts of leftovers at the end, by `LeftEntry.what`.
         repeats: injected repetitions of a delivery, by order. cancels: the same of cancellations.
         outages: of broker and order store: from and (None: it still is) until.
+        dedupe_outages: likewise of the dedupe store.
         cuts: members of a group were cut off from the broker: the group, from and until.
     """
 
@@ -83,6 +96,8 @@ class FactFolds:
         self.repeats: dict[str, int] = {}
         self.cancels: dict[str, int] = {}
         self.outages: list[tuple[int, int | None]] = []
+        self.dedupe_outages: list[tuple[int, int | None]] = []
+        self._claims_gone: set[str] = set()
         self._out: dict[str, int] = {}
         self.cuts: list[tuple[str, int, int]] = []
         self._refused: dict[tuple[str, int], None] = {}
@@ -98,6 +113,7 @@ class FactFolds:
             "revenue": self._revenue,
             "http_key": self._http_key,
             "waiting": self._waiting,
+            "letter": self._letter,
             "ledger": self._ledger,
             "redriven": self._redriven,
             "phase": self._phase,
@@ -219,6 +235,9 @@ class FactFolds:
             ):
                 case.copies += (AppendedEntry._make(entry),)
 
+    def _letter(self, entry: LetterEntry) -> None:
+        self._book.case(entry.subject).letters += (entry,)
+
     def _committed(self, entry: CommittedEntry) -> None:
         _, t_us, _, _, group, topic, partition, position, epoch, accepted = entry
         if accepted:
@@ -249,14 +268,17 @@ class FactFolds:
 
     def _fault(self, entry: FaultEntry) -> None:
         kind, site, t_us = entry.kind_of_fault, entry.site, entry.t_us
+        if kind in CLAIM_GONE:
+            self._claims_gone.add(site.partition("-")[0])
         # Faults that give an event more attempts than one record copy may have.
         if kind in ("bus.duplicate", "bus.drop_ack"):
             self.repeats[entry.subject] = self.repeats.get(entry.subject, 0) + 1
         elif kind == CANCEL:
             self.cancels[entry.subject] = self.cancels.get(entry.subject, 0) + 1
-        elif kind in OUTAGES and kind not in self._out:
-            self._out[kind] = len(self.outages)
-            self.outages.append((t_us, None))
+        elif (kind in OUTAGES or kind == DEDUPE_OUTAGE) and kind not in self._out:
+            outages = self._outages_of(kind)
+            self._out[kind] = len(outages)
+            outages.append((t_us, None))
         elif kind == CUT_OFF:
             self.cuts.append((site, t_us, t_us + entry.lasts_us))
         elif kind == POISON and entry.subject:
@@ -267,7 +289,11 @@ class FactFolds:
     def _fault_end(self, entry: FaultEndEntry) -> None:
         place = self._out.pop(entry.kind_of_fault, None)
         if place is not None:
-            self.outages[place] = (self.outages[place][0], entry.t_us)
+            outages = self._outages_of(entry.kind_of_fault)
+            outages[place] = (outages[place][0], entry.t_us)
+
+    def _outages_of(self, kind: str) -> list[tuple[int, int | None]]:
+        return self.dedupe_outages if kind == DEDUPE_OUTAGE else self.outages
 
     def _left(self, entry: LeftEntry) -> None:
         self.left.setdefault(entry.what, []).append(entry)
@@ -279,6 +305,17 @@ class FactFolds:
             begun_us <= until_us and (ended_us is None or ended_us >= from_us)
             for begun_us, ended_us in (*self.outages, *cut)
         )
+
+    def was_dedupe_out(self, from_us: int, until_us: int) -> bool:
+        """Whether the dedupe store was out of reach for a part of that time, or just before."""
+        return any(
+            begun_us <= until_us and (ended_us is None or ended_us + _BACK_US >= from_us)
+            for begun_us, ended_us in self.dedupe_outages
+        )
+
+    def was_claim_gone(self, group: str) -> bool:
+        """Whether claims of a group may have been gone before their end, at any time."""
+        return group in self._claims_gone or bool(self.dedupe_outages)
 
     def was_refused(self, group: str, from_us: int, until_us: int) -> bool:
         """Whether the order store refused the group a call in about that time."""

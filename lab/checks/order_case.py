@@ -34,6 +34,7 @@ from lab.history.facts import (
     HttpKeyEntry,
     IntentEntry,
     LedgerEntry,
+    LetterEntry,
     OutcomeEntry,
     RevenueEntry,
     RowEntry,
@@ -114,6 +115,15 @@ class Again(NamedTuple):
     after_us: int
 
 
+class MoneySent(NamedTuple):
+    """A charge or a refund that a process asked for, at `t_us`, with any result."""
+
+    t_us: int
+    process: str
+    action: str
+    key: str
+
+
 class Died(NamedTuple):
     """A commit in whose middle a process was killed, and between which instants it was made."""
 
@@ -143,9 +153,10 @@ class Case:
             cause, or whose first is forgotten.
         poisoned: types of its events whose records a fault has replaced in the log.
         parked: records on retry topics and dead-letter queues.
+        letters: dead letters, by what their headers tell.
         cancels: answers with status 200 to a cancel. cancel_begun, cancel_answers: every request
             for one, and every answer.
-        sent: the key of each charge or refund that was asked for, with any result.
+        sent: see `MoneySent`.
         looked: the customer whose record was read for it, and what came of it: `yes` (he is
             blocked), `no`, or an error.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, with
@@ -155,7 +166,7 @@ class Case:
             the handler, in its topic. ungiven: those of a process that had no delivery of the order
             in hand. overlaps: those begun while another of the order ran under the same epoch.
         lanes: highest sequence that a handler was started with, by (process, group, topic).
-        started_again: handler runs of attempt 2 and later.
+        started_again: handler runs of attempt 2 and later, and of events that were sent back.
         attempts_over: deliveries with an attempt beyond the declared maximum.
         failures: handler runs that did not end well. turns: see `Turn`.
         died: commits whose process was killed before it saw the answer.
@@ -167,13 +178,14 @@ class Case:
     # Most orders never need most of these: a default that is shared costs nothing.
     begun: tuple[HttpBeginEntry, ...] = ()
     answers: tuple[HttpEndEntry, ...] = ()
+    letters: tuple[LetterEntry, ...] = ()
     cancels: tuple[HttpEndEntry, ...] = ()
     cancel_begun: tuple[HttpBeginEntry, ...] = ()
     cancel_answers: tuple[HttpEndEntry, ...] = ()
     rows: tuple[RowEntry, ...] = ()
     outcomes: tuple[OutcomeEntry, ...] = ()
     intents: tuple[IntentEntry, ...] = ()
-    sent: tuple[str, ...] = ()
+    sent: tuple[MoneySent, ...] = ()
     ledger: tuple[LedgerEntry, ...] = ()
     answered: tuple[AnsweredEntry, ...] = ()
     looked: tuple[tuple[str, str], ...] = ()

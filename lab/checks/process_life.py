@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from lab.checks.dependency_health import Health
+from lab.checks.retry_budget import Buckets
 from lab.history.calls import DeliverEntry, DrainedEntry, SettleEntry
 from lab.history.entries import Entry
 
@@ -93,10 +94,14 @@ class ProcessLife:
         not_before: when deliveries that were settled with a retry are due, by place.
             announced: retries that are announced and not settled yet, by (group, event id).
             hints: until when a third party asked the process to stay away, by order.
+            hint_max_us: for how long one did so at most.
         epoch: of the latest assignment. lost_epoch: of the latest one that was taken from it.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
-        in_place_over: how many retries in place the budget did not cover.
+        in_place_over: how many retries in place the budget did not cover. too_soon: how many events
+            went to a retry topic although it did.
+        budget: see `Buckets`. failed: whose calls have failed in the present run, by order.
         health: of its dependencies. failing_spells: how often one was found to be down.
+        wrong_turns: dependencies whose breaker turned without a reason, and how.
         calls_down: orders of the calls to a dependency that was known to be down.
         overdue: see `Overdue`. early, late: see there.
         ended: records that it acknowledged and had read. retries: those out of retry topics.
@@ -116,6 +121,7 @@ class ProcessLife:
         "acks",
         "announced",
         "asked",
+        "budget",
         "called",
         "calls_down",
         "committing",
@@ -126,12 +132,14 @@ class ProcessLife:
         "end_us",
         "ended",
         "epoch",
+        "failed",
         "failing_spells",
         "given",
         "handlers",
         "handlers_max",
         "health",
         "held_max",
+        "hint_max_us",
         "hints",
         "in_hand",
         "in_hand_max",
@@ -152,7 +160,9 @@ class ProcessLife:
         "stalls",
         "started_again",
         "term_us",
+        "too_soon",
         "unanswered",
+        "wrong_turns",
     )
 
     def __init__(self, name: str) -> None:
@@ -171,6 +181,7 @@ class ProcessLife:
         self.not_before: dict[tuple[str, int, int], Due] = {}
         self.announced: dict[tuple[str, str], Announced] = {}
         self.hints: dict[str, int] = {}
+        self.hint_max_us = 0
         self.called = 0
         self.unanswered = 0
         self.asked = 0
@@ -178,9 +189,13 @@ class ProcessLife:
         self.runs = 0
         self.in_place = 0
         self.in_place_over = 0
+        self.too_soon = 0
+        self.budget: Buckets | None = None
+        self.failed: dict[str, tuple[str, ...]] = {}
         self.health: dict[str, Health] = {}
         self.failing_spells = 0
         self.calls_down: tuple[str, ...] = ()
+        self.wrong_turns: tuple[str, ...] = ()
         self.overdue: tuple[Overdue, ...] = ()
         self.early: tuple[Early, ...] = ()
         self.late: tuple[Late, ...] = ()
@@ -207,6 +222,14 @@ class ProcessLife:
         self.not_before.clear()
         self.announced.clear()
         self.hints.clear()
+        self.failed.clear()
+
+    def failed_of(self, subject: str) -> set[str]:
+        """Those whose calls have failed in the present run of a handler, for an order.
+
+        The shop's own customers are asked for no order in particular: they may always be meant.
+        """
+        return {*self.failed.get(subject, ()), *self.failed.get("", ())}
 
     def resume(self, t_us: int) -> None:
         """It goes on after a pause."""

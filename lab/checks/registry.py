@@ -6,6 +6,7 @@ from typing import Final
 from lab.checks.check import Check
 from lab.checks.contract import Contract
 from lab.checks.promises.asked import AsOrdered, CancelGranted, GatewayAgrees, MailsOwed
+from lab.checks.promises.claims import ClaimReturned
 from lab.checks.promises.dead_letters import DlqComplete, DlqSound
 from lab.checks.promises.decisions import DecidedAsTold
 from lab.checks.promises.events import (
@@ -16,6 +17,7 @@ from lab.checks.promises.events import (
     PerKeyOrder,
 )
 from lab.checks.promises.excuses import ExcuseEarned
+from lab.checks.promises.expiry import ExpiryInTime
 from lab.checks.promises.liveness import Converges, Drains
 from lab.checks.promises.money import ChargeAfterValidation, MoneyMatches, NoDoubleCharge
 from lab.checks.promises.orders import (
@@ -47,11 +49,13 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     IdempotencyKey,
     LegalTransitions,
     DecidedAsTold,
+    ExpiryInTime,
     OutboxAtomic,
     NoLostEvent,
     EffectOnce,
     MailsOwed,
     DedupeSound,
+    ClaimReturned,
     AckAfterEffect,
     PerKeyOrder,
     TraceComplete,

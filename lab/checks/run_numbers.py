@@ -132,6 +132,7 @@ class Acted:
         acted: how often each pattern did something, by pattern and deed (`DEEDS`).
         faults: firings by kind, and by `kind@site`.
         by_state: orders by their last state.
+        moves: transitions of orders, as `EXPIRED->REFUND_PENDING`.
         refused: requests that were refused.
         shed: answers that nothing was stored because there was too much to do.
         in_hand: the most records that one process had fetched and not settled.
@@ -149,6 +150,7 @@ class Acted:
         self.acted: dict[str, Counter[str]] = {}
         self.faults: dict[str, Firings] = {}
         self.by_state: Counter[str] = Counter()
+        self.moves: Counter[str] = Counter()
         self.refused = 0
         self.shed = 0
         self.in_hand = 0
@@ -209,12 +211,19 @@ class Acted:
         self.refused += any(is_refusal(answer.status, answer.problem) for answer in case.answers)
         if case.rows:
             self.by_state[case.state] += 1
+            before = ""
+            for row in case.rows:
+                if before:
+                    self.moves[f"{before}->{row.state}"] += 1
+                before = row.state
             if case.state in TERMINAL and case.begun:
                 begun_us, ended_us = case.begun[0].t_us, case.rows[-1].t_us
                 self.to_terminal.add(max(ended_us - begun_us, 0))
                 if self.calm_us is not None and begun_us <= self.calm_us < ended_us:
                     self.recovered_us = max(self.recovered_us, ended_us)
-            self._did("provider_key", "sent_again", len(case.sent) - len(set(case.sent)))
+            self._did(
+                "provider_key", "sent_again", len(case.sent) - len({sent.key for sent in case.sent})
+            )
             if self._kills:
                 self._did("outbox", "kept_over_crash", self._kept_over_crash(case))
 
@@ -222,14 +231,16 @@ class Acted:
         """How often the subject of a goal has happened.
 
         A goal names a fault (`bus.duplicate`, `proc.crash@api.after_commit`), a state at the end
-        (`REFUNDED`), a deed of a pattern (`retry.recovered`), or `refused`, `accepted`, `shed`,
-        `limiter` and `in_hand`.
+        (`REFUNDED`), a transition (`EXPIRED->REFUND_PENDING`), a deed of a pattern
+        (`retry.recovered`), or `refused`, `accepted`, `shed`, `limiter` and `in_hand`.
         """
         firings = self.faults.get(name)
         if firings is not None:
             return firings.fired
         if name in self.by_state:
             return self.by_state[name]
+        if name in self.moves:
+            return self.moves[name]
         special = {
             "refused": self.refused,
             "accepted": self.orders,

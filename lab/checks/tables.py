@@ -30,6 +30,7 @@ TERMINAL: Final = frozenset(
     {"CONFIRMED", "REJECTED", "DECLINED", "CANCELLED", "EXPIRED", "REFUNDED"}
 )
 MOVES_MONEY: Final = frozenset({"charge", "refund"})
+MAY_EXPIRE: Final = ("PENDING", "VALIDATED")
 CHARGE_IN: Final = ("VALIDATED", "PAYMENT_UNKNOWN")
 REFUND_IN: Final = ("REFUND_PENDING", "REFUND_FAILED")
 
@@ -159,6 +160,9 @@ WRITER: Final[Mapping[str, str]] = {
 GIVEN_UP_LAWFULLY: Final = ("poison", "permanent", "starts")
 """Reasons of a dead letter that park an order whatever the number of attempts."""
 
+REPEATED: Final = "repeated"
+"""Reason of a letter that was published again, for an event that was dead already."""
+
 CAUSES: Final[Mapping[str, frozenset[str]]] = {
     "permanent": frozenset({"Permanent", "TooLarge"}),
     "poison": frozenset({"Poison"}),
@@ -169,6 +173,9 @@ NO_ATTEMPT: Final = frozenset(
     {"ok", "Throttled", "Down", "Fenced", "cancelled", "crash", "AlreadyDone", "AlreadyDead"}
 )
 """Results of a handler's run that count as no attempt, or as a good one."""
+
+UNCLASSIFIED_MAX: Final = 3
+"""Attempts at most of an event whose handler fails in a way that no class of errors fits."""
 
 NEVER_RETRIED: Final = frozenset({"Permanent", "TooLarge", "Poison"})
 THIRD_PARTIES: Final = frozenset({"warehouse", "antifraud", "payment_gateway", "mailer"})
@@ -185,6 +192,12 @@ REASON_OF_RECORD: Final = "customer_blocked"
 
 CALL_FAILED: Final = frozenset({"Transient", "Indeterminate", "Down"})
 
+STORE_DOWN_US: Final = 1_000_000
+"""Nobody waits longer than this for a store that is down before it is asked again."""
+
+REPLAYED: Final = "Replayed"
+"""A failure that a third party had stored under a key: an answer, and yet no success."""
+
 SHED: Final = "shed"
 """Problem type of the 503 that promises that nothing was stored."""
 
@@ -193,6 +206,15 @@ LIMITER: Final = "dead_letters"
 
 OUTAGES: Final = ("bus.down", "pg.shutdown")
 """Faults that leave a process no way to bring its work to an end, or to hand it on."""
+
+CUTS_SHORT: Final = ("pg.", "proc.cancel", "proc.term")
+"""The beginnings of faults after which nobody may learn how a started handler ended."""
+
+DEDUPE_OUTAGE: Final = "redis.down"
+"""A fault that leaves a process no way to give a claim back."""
+
+CLAIM_GONE: Final = ("redis.evict", "redis.early_expire", "proc.cancel", "proc.term")
+"""Faults after which a claim may be gone: forgotten, or ended by a call that was cut."""
 
 CANCEL: Final = "proc.cancel"
 """A fault that has one delivery given back, in the middle of its work."""

@@ -18,11 +18,12 @@ from lab.checks.check import Finding, Verdict, times
 from lab.checks.run_numbers import Acted
 
 _GOAL: Final = re.compile(
-    r"(?P<name>[A-Za-z][\w.@-]*)\s*>=\s*(?P<number>\d{1,9}(\.\d{1,6})?)\s*(?P<percent>%?)"
+    r"(?P<name>[A-Za-z][\w.@-]*?(->[A-Z_]+)?)\s*>=\s*(?P<number>\d{1,9}(\.\d{1,6})?)\s*(?P<percent>%?)"
 )
 
 SUBJECTS: Final[Mapping[str, tuple[str, ...]]] = {
     "dedupe-sound": ("dedupe", "inbox"),
+    "claim-returned": ("dedupe",),
     "dlq-sound": ("dead_letter",),
     "dlq-complete": ("dead_letter",),
     "retry-law": ("retry",),
@@ -172,6 +173,7 @@ def _reached(goal: Goal, acted: Acted, off: Collection[str]) -> GoalFinding:
 
 def _producer(name: str) -> str:
     """The pattern without which a goal cannot be reached, "" if there is none."""
+    name = name.rsplit("->", maxsplit=1)[-1]
     if name in STATES:
         return STATES[name]
     _, _, site = name.partition("@")

@@ -13,7 +13,9 @@ KINDS_BY_NAME: Final = {
     "svc.flapping": CallFaultKind.ERROR,
     "svc.rate_limit": CallFaultKind.ERROR,
     "svc.error": CallFaultKind.ERROR,
+    "svc.refuse_refund": CallFaultKind.REFUSED,
     "svc.timeout": CallFaultKind.TIMEOUT,
+    "svc.acts_late": CallFaultKind.ACTS_LATE,
     "svc.hang_after_effect": CallFaultKind.HANG_AFTER_EFFECT,
     "svc.late_reply": CallFaultKind.LATE_REPLY,
     "svc.slow": CallFaultKind.SLOW,
@@ -23,7 +25,12 @@ KINDS_BY_NAME: Final = {
 
 _TOO_MANY: Final = 429
 _MOVES: Final = ("charge", "refund", "send")
-_HANG: Final = "svc.hang_after_effect"
+_ACTIONS: Final = {
+    "svc.acts_late": _MOVES,
+    "svc.hang_after_effect": _MOVES,
+    "svc.refuse_refund": ("refund",),
+}
+"""The calls that a kind is about, if not all."""
 
 
 class ProviderFaults(CallFaults):
@@ -49,9 +56,8 @@ class ProviderFaults(CallFaults):
 
     def strike(self, provider: str, action: str, subject: str) -> CallFault | None:
         sites = self._sites[provider]
-        if action not in _MOVES:
-            sites = tuple(site for site in sites if site.kind != _HANG)
-        firing = self._plan.first(sites, subject)
+        about = [site for site in sites if action in _ACTIONS.get(site.kind, (action,))]
+        firing = self._plan.first(about, subject)
         return None if firing is None else _fault(firing)
 
 
@@ -63,12 +69,16 @@ def _fault(firing: Firing) -> CallFault:
                 kind=kind,
                 status=firing.number("status"),
                 is_stored=firing.params["stored"] == "yes",
+                is_done=firing.params.get("done") == "yes",
                 after_us=firing.number("after"),
             )
         case "svc.flapping":
             return CallFault(kind=kind, status=firing.number("status"))
         case "svc.rate_limit":
             return CallFault(kind=kind, status=_TOO_MANY, after_us=firing.number("after"))
+        case "svc.acts_late":
+            is_cut = firing.params["cut"] == "yes"
+            return CallFault(kind=kind, by_us=firing.number("by"), is_cut=is_cut)
         case "svc.late_reply":
             return CallFault(kind=kind, by_us=firing.number("by"))
         case "svc.slow":

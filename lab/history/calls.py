@@ -177,6 +177,7 @@ class HandleBeginEntry(NamedTuple):
         topic: the main topic of the event.
         epoch: of the delivery that the handler runs for.
         digest: of the record that the handler is given, made as `AppendedEntry.digest`.
+        redrives: how often an operator had sent the event back before.
     """
 
     kind: Literal["handle.begin"]
@@ -192,6 +193,7 @@ class HandleBeginEntry(NamedTuple):
     topic: str
     epoch: int
     digest: str
+    redrives: int
 
 
 class HandleEndEntry(NamedTuple):
@@ -199,6 +201,7 @@ class HandleEndEntry(NamedTuple):
 
     Attributes:
         result: `ok`, the name of an error class, `crash` or `cancelled`.
+        redrives: as at its begin.
     """
 
     kind: Literal["handle.end"]
@@ -210,6 +213,7 @@ class HandleEndEntry(NamedTuple):
     event_type: str
     attempt: int
     result: str
+    redrives: int
 
 
 class CommitBeginEntry(NamedTuple):

@@ -41,6 +41,7 @@ FACTS: Final[Mapping[str, type[NamedTuple]]] = {
     "waiting": facts.WaitingEntry,
     "blocked": facts.BlockedEntry,
     "appended": facts.AppendedEntry,
+    "letter": facts.LetterEntry,
     "committed": facts.CommittedEntry,
     "ledger": facts.LedgerEntry,
     "answered": facts.AnsweredEntry,

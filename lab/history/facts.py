@@ -159,6 +159,30 @@ class AppendedEntry(NamedTuple):
     charge_key: str
 
 
+class LetterEntry(NamedTuple):
+    """A dead letter stands in a dead-letter queue; this is what its headers tell of the death.
+
+    Attributes:
+        group: the one that gave the event up.
+        event_id: as its worker knew it: the place of the record in its main topic without one.
+        reason: as in `lab.ports.bus`, or `repeated` if the letter was published again.
+        attempts, starts: that were made and that had no known end, by the letter.
+        redrives: how often an operator had sent the event back before.
+    """
+
+    kind: Literal["letter"]
+    t_us: int
+    process: str
+    subject: str
+    topic: str
+    group: str
+    event_id: str
+    reason: str
+    attempts: int
+    starts: int
+    redrives: int
+
+
 class CommittedEntry(NamedTuple):
     """The bus has answered a commit: `offset` is the group's position if it was accepted."""
 

@@ -197,7 +197,7 @@ class Deliveries:
     # ---- inside an attempt
 
     def _handle_begin(self, entry: Any) -> None:
-        _, t_us, _, _, group, event_id, event_type, _, sequence, _, _ = entry
+        _, t_us, _, _, group, event_id, event_type, _, sequence, *_ = entry
         span = self._attempts.get((group, event_id))
         if span is not None:
             span.attributes["lab.handler"] = f"on_{event_type}"
@@ -205,7 +205,7 @@ class Deliveries:
             self._spans.note(span, t_us, "handler.start")
 
     def _handle_end(self, entry: Any) -> None:
-        _, t_us, _, _, group, event_id, _, _, result = entry
+        _, t_us, _, _, group, event_id, _, _, result, _ = entry
         span = self._attempts.get((group, event_id))
         if span is not None:
             span.attributes["lab.handler_result"] = result

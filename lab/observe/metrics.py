@@ -177,7 +177,7 @@ class ProcessMetrics(Collector):
         self._begun[event_id] = t_us
 
     def _handle_ends(self, entry: Any) -> None:
-        _, t_us, _, _, group, event_id, _, _, _ = entry
+        _, t_us, _, _, group, event_id, _, _, _, _ = entry
         begun_us = self._begun.pop(event_id, None)
         # Without key lanes two runs of one event may overlap: only one of them is measured then.
         if begun_us is not None:

@@ -86,6 +86,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
 Answer = bool | GatewayAnswer | tuple[Known, ...] | Refused
 NO_ANSWER: Final = Refused(0)
+CONNECTION_LOST: Final = Refused(0, 0, is_replayed=False, is_move=True)
+"""No answer either, and the caller hears it at once."""
 UNREADABLE: Final = 200
 _FAILED_AS: Final = {0: "silent", UNREADABLE: "unreadable"}
 """Failures that are no status, as the history calls them."""
@@ -239,21 +241,35 @@ class Server:
             self._answers.put(key, answer, now_us)
         return answer
 
+    def execute_late(self, request: Request) -> Answer:
+        """Do it although its deadline has passed: a clock that is behind does not know."""
+        return self.execute(request)
+
+    def refuse(self, request: Request) -> Answer:
+        """Say no for good, or give the stored answer of its key again. Nothing is done."""
+        raise NotImplementedError
+
+    def has_answer(self, request: Request) -> bool:
+        """Whether its key has a stored answer."""
+        return bool(request.key) and self._answers.get(request.key, self._now_us()) is not None
+
     def drop(self, request: Request) -> None:
         """The request is not in flight any more and was not executed."""
         if self._in_flight.get(request.key) is request:
             del self._in_flight[request.key]
 
-    def keep_failure(self, request: Request, refused: Refused) -> bool:
-        """The request was executed and failed without effect: store that as its key's answer.
+    def keep_failure(self, request: Request, refused: Refused, *, instead: bool = False) -> bool:
+        """The request was executed and failed: store that as its key's answer.
 
-        Only mode `stripe` stores it; a key that has an answer keeps it. Says whether it did.
+        Only mode `stripe` stores it; a key that has an answer keeps it, if the failure is not to
+        stand `instead` of the answer that was stored just now. Says whether it did.
         """
-        key, now_us = request.key, self._now_us()
-        if key and self._key_mode is KeyMode.STRIPE and self._answers.get(key, now_us) is None:
-            self._answers.put(key, _replayed(refused), now_us)
-            return True
-        return False
+        if not request.key or self._key_mode is not KeyMode.STRIPE:
+            return False
+        if self.has_answer(request) and not instead:
+            return False
+        self._answers.put(request.key, _replayed(refused), self._now_us())
+        return True
 
     def told(self, request: Request, answer: Answer) -> None:
         """The caller is given this answer now: write it, if it decides or fails anything.

@@ -22,7 +22,15 @@ from lab.domain.errors import Transient
 from lab.ports.clock import Clock
 from lab.ports.faults import CallFaults
 from lab.providers import wire
-from lab.providers.core import NO_ANSWER, UNREADABLE, Answer, Refused, Request, Server
+from lab.providers.core import (
+    CONNECTION_LOST,
+    NO_ANSWER,
+    UNREADABLE,
+    Answer,
+    Refused,
+    Request,
+    Server,
+)
 from lab.providers.ledger_file import LedgerFile, ledger_entries
 from lab.providers.simulated_wire import NO_DEADLINE_US, OtherEnd, SimulatedWire
 
@@ -50,6 +58,7 @@ def make_front(
     ledger: LedgerFile,
     clock: Clock,
     faults: CallFaults | None = None,
+    skew_us: int = 0,
 ) -> Starlette:
     """The ASGI app of the third parties.
 
@@ -62,9 +71,10 @@ def make_front(
         ledger: where they write.
         clock: the machine's.
         faults: decides which calls go wrong; None if none can.
+        skew_us: by so much at most a clock that is behind may make a call act late.
     """
     ledger.restore(servers)
-    desk = _Desk(ledger, clock, faults)
+    desk = _Desk(ledger, clock, faults, skew_us)
     routes = [
         Route(
             wire.path_of(server.name, action),
@@ -102,8 +112,11 @@ class _Desk:
 
     dead: Final = False
 
-    def __init__(self, ledger: LedgerFile, clock: Clock, faults: CallFaults | None) -> None:
+    def __init__(
+        self, ledger: LedgerFile, clock: Clock, faults: CallFaults | None, skew_us: int
+    ) -> None:
         self.ledger = ledger
+        self._skew_us = skew_us
         self._clock = clock
         self._faults = faults
 
@@ -133,7 +146,7 @@ class _Desk:
     async def carry_out(self, server: Server, request: Request, deadline_us: int) -> Answer:
         """The answer, `NO_ANSWER` if there is to be none. Raises Transient if it came too late."""
         line = SimulatedWire(
-            _Punctual(server, self.ledger, self.now_us, deadline_us),
+            _Punctual(server, self.ledger, self.now_us, deadline_us, self._skew_us),
             caller=self,
             timers=self,
             subject_of=str,
@@ -147,9 +160,15 @@ class _Punctual(OtherEnd):
     """A server as a request with a deadline sees it."""
 
     def __init__(
-        self, server: Server, ledger: LedgerFile, now_us: Callable[[], int], deadline_us: int
+        self,
+        server: Server,
+        ledger: LedgerFile,
+        now_us: Callable[[], int],
+        deadline_us: int,
+        skew_us: int,
     ) -> None:
         self._server = server
+        self._skew_us = skew_us
         self._ledger = ledger
         self._now_us = now_us
         self._deadline_us = deadline_us
@@ -167,27 +186,44 @@ class _Punctual(OtherEnd):
     def drop(self, request: Request) -> None:
         self._server.drop(request)
 
+    def has_answer(self, request: Request) -> bool:
+        return self._server.has_answer(request)
+
     def execute(self, request: Request) -> Answer:
         """Do it, if it is not too late, and write it down. Without a ledger nobody is told."""
-        if self._is_too_late():
+        return self._carry_out(request, self._server.execute, 0)
+
+    def execute_late(self, request: Request) -> Answer:
+        """As `execute`, by a clock that is behind, but never by more than is tolerated."""
+        return self._carry_out(request, self._server.execute_late, self._skew_us)
+
+    def refuse(self, request: Request) -> Answer:
+        """As `execute`, and the answer is a no."""
+        return self._carry_out(request, self._server.refuse, 0)
+
+    def keep_failure(self, request: Request, refused: Refused, *, instead: bool = False) -> None:
+        """Store a failure, if it is not too late, and write that down."""
+        if not self._is_too_late(0) and self._server.keep_failure(
+            request, refused, instead=instead
+        ):
+            self._ledger.keep_failure(self.name, request, refused)
+
+    def _carry_out(self, request: Request, do: Callable[[Request], Answer], late_us: int) -> Answer:
+        if self._is_too_late(late_us):
             self.drop(request)
             return NO_ANSWER
-        answer = self._server.execute(request)
+        answer = do(request)
         self._ledger.keep(self.name, request, answer)
         return answer if self._ledger.failure is None else NO_ANSWER
-
-    def keep_failure(self, request: Request, refused: Refused) -> None:
-        """Store a failure, if it is not too late, and write that down."""
-        if not self._is_too_late() and self._server.keep_failure(request, refused):
-            self._ledger.keep_failure(self.name, request, refused)
 
     def told(self, request: Request, answer: Answer) -> None:
         """Write down what the caller is told now."""
         self._server.told(request, answer)
         self._ledger.keep_told(self.name, request)
 
-    def _is_too_late(self) -> bool:
-        return self._now_us() > self._deadline_us or self._ledger.failure is not None
+    def _is_too_late(self, late_us: int) -> bool:
+        is_over = self._now_us() > self._deadline_us + late_us
+        return is_over or self._ledger.failure is not None
 
 
 class _Endpoint:
@@ -218,13 +254,16 @@ class _Endpoint:
             if answer == NO_ANSWER:
                 await _hung_up(receive)
                 return
+            if answer == CONNECTION_LOST:
+                await _tear(send)
+                return
         except Transient as late:
             await _send_problem(send, 504, str(late))
             return
         except asyncio.CancelledError:
             # The server stops. A status would tell the fate of the request; a torn answer
             # says that nobody knows.
-            await _send_start(send, 200, 1, (_JSON,))
+            await _tear(send)
             raise
         await _send_answer(send, answer)
 
@@ -354,6 +393,11 @@ async def _send_problem(send: Send, status: int, detail: str, headers: Headers =
 async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
     await _send_start(send, status, len(body), headers)
     await send({"type": "http.response.body", "body": body})
+
+
+async def _tear(send: Send) -> None:
+    """An answer that ends before its body does: the caller learns nothing from it."""
+    await _send_start(send, 200, 1, (_JSON,))
 
 
 async def _send_start(send: Send, status: int, length: int, headers: Headers) -> None:

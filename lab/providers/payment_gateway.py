@@ -25,6 +25,7 @@ _REFUNDED: Final = GatewayAnswer(state=ChargeState.REFUNDED)
 _CARD_DECLINED: Final = GatewayAnswer(state=ChargeState.DECLINED, reason="card_declined")
 _CHARGE_UNKNOWN: Final = GatewayAnswer(state=ChargeState.DECLINED, reason="charge_unknown")
 _CHARGE_REFUNDED: Final = GatewayAnswer(state=ChargeState.DECLINED, reason="charge_refunded")
+_REFUND_REFUSED: Final = GatewayAnswer(state=ChargeState.DECLINED, reason="refund_refused")
 _AMOUNT_TOO_LARGE: Final = GatewayAnswer(state=ChargeState.DECLINED, reason="amount_too_large")
 
 
@@ -68,9 +69,17 @@ class GatewayServer(Server):
             key_lifetime_us=key_lifetime_us,
             refused_percent=refused_percent,
         )
+        self._says_no = False
         self._ledger: Remembered[tuple[_Entry, ...]] = Remembered(
             max(LEDGER_DAYS * DAY_US, 2 * key_lifetime_us)
         )
+
+    def refuse(self, request: Request) -> Answer:
+        self._says_no = True
+        try:
+            return self.execute(request)
+        finally:
+            self._says_no = False
 
     def _do(self, request: Request, now_us: int) -> Answer:
         known = self._ledger.get(request.order_id, now_us) or ()
@@ -102,7 +111,9 @@ class GatewayServer(Server):
             return _CHARGE_UNKNOWN
         if any(e.about == request.about and e.state is ChargeState.REFUNDED for e in known):
             return _CHARGE_REFUNDED
-        return _AMOUNT_TOO_LARGE if request.amount_cents > taken[0].amount_cents else None
+        if request.amount_cents > taken[0].amount_cents:
+            return _AMOUNT_TOO_LARGE
+        return _REFUND_REFUSED if self._says_no else None
 
     def _answer(self, order_id: str, known: tuple[_Entry, ...]) -> tuple[Known, ...]:
         executed = tuple(Known(key=e.key, state=e.state) for e in known)

@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeVarTuple, Unpack
 from lab.domain.errors import LabError, Transient
 from lab.ports.faults import CallFault, CallFaultKind, CallFaults
 from lab.providers.core import (
+    CONNECTION_LOST,
     DAY_US,
     NO_ANSWER,
     UNREADABLE,
@@ -77,12 +78,24 @@ class OtherEnd(Protocol):
         """Do it, and answer."""
         ...
 
+    def execute_late(self, request: Request) -> Answer:
+        """Do it after its deadline."""
+        ...
+
+    def refuse(self, request: Request) -> Answer:
+        """Say no for good."""
+        ...
+
     def drop(self, request: Request) -> None:
         """It will not be executed."""
         ...
 
-    def keep_failure(self, request: Request, refused: Refused) -> object:
-        """It was executed and failed without effect."""
+    def has_answer(self, request: Request) -> bool:
+        """Whether its key has a stored answer."""
+        ...
+
+    def keep_failure(self, request: Request, refused: Refused, *, instead: bool = False) -> object:
+        """It was executed and failed; `instead` of the answer that it got just now."""
         ...
 
     def told(self, request: Request, answer: Answer) -> None:
@@ -198,6 +211,10 @@ class SimulatedWire:
         match fault.kind:
             case CallFaultKind.ERROR if latency_us <= left_us:
                 self._after_us(latency_us, self._fail, future, request, fault)
+            case CallFaultKind.REFUSED if latency_us <= left_us:
+                self._after_us(latency_us, self._say_no, future, request)
+            case CallFaultKind.ACTS_LATE:
+                self._act_late(fault, future, request, latency_us, left_us)
             case CallFaultKind.HANG_AFTER_EFFECT:
                 self._go_silent(future, request, _in_time_us(latency_us, left_us), left_us)
             case CallFaultKind.LATE_REPLY:
@@ -221,12 +238,40 @@ class SimulatedWire:
                 self._server.drop(request)
                 self._go_silent(future, request, left_us, left_us)
 
+    def _act_late(
+        self,
+        fault: CallFault,
+        future: asyncio.Future[Answer],
+        request: Request,
+        latency_us: int,
+        left_us: int,
+    ) -> None:
+        """No answer, and the effect after the deadline; until then the request is under way."""
+        until_us = left_us if left_us < NO_DEADLINE_US else latency_us
+        self._after_us(until_us + fault.by_us, self._server.execute_late, request)
+        if fault.is_cut:
+            self._after_us(min(latency_us, until_us), self._lose, future, request, CONNECTION_LOST)
+        elif until_us == left_us:
+            self._after_us(left_us, self._lose, future, request, NO_ANSWER)
+
+    def _lose(self, future: asyncio.Future[Answer], request: Request, answer: Answer) -> None:
+        """The caller learns nothing, and the request is still under way."""
+        self._server.told(request, NO_ANSWER)
+        self._answer(future, answer)
+
+    def _say_no(self, future: asyncio.Future[Answer], request: Request) -> None:
+        self._answer(future, self._server.refuse(request))
+
     def _fail(self, future: asyncio.Future[Answer], request: Request, fault: CallFault) -> None:
-        refused = Refused(fault.status, fault.after_us)
-        self._server.drop(request)
+        server, refused = self._server, Refused(fault.status, fault.after_us)
+        # An old answer that is given again is not the one that fails.
+        is_first = fault.is_done and not server.has_answer(request)
+        if fault.is_done:
+            server.execute(request)
+        server.drop(request)
         if fault.is_stored:
-            self._server.keep_failure(request, refused)
-        self._server.told(request, refused)
+            server.keep_failure(request, refused, instead=is_first)
+        server.told(request, refused)
         self._answer(future, refused)
 
     def _finish_late(

@@ -14,6 +14,7 @@ from typing import Final
 from lab import patterns
 from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.checks.run_numbers import DEEDS
+from lab.checks.tables import NEXT
 from lab.checks.verdict import parse_goal
 from lab.did_you_mean import did_you_mean
 from lab.domain.order import OrderState
@@ -247,6 +248,9 @@ def _goals(value: object) -> tuple[str, ...]:
 
 def _countable(name: str) -> Sequence[str]:
     """Names that a goal may have, as far as they resemble `name`."""
+    before, arrow, _ = name.partition("->")
+    if arrow and before in NEXT:
+        return [f"{before}->{state}" for state in NEXT[before]]
     kind, at, _ = name.partition("@")
     if at and kind in KINDS:
         return [f"{kind}@{site}" for site in KINDS[kind].sites]

@@ -2,7 +2,8 @@
 
 Few faults at a high rate find other mistakes than many at a low one, and the faults left out matter
 as much as those drawn: a fault that is always on hides mistakes that need its absence. So a seed
-first draws how broad it is, then each fault and policy by a coin of its own.
+first draws how broad it is, then each fault and policy by a coin of its own. Some seeds draw a
+bundle beside them (`bundles.py`), whose faults have to meet at one order.
 
 A draw is a function of the seed and the world alone, not of the load: fewer orders under the same
 seed meet the same faults. Nothing beyond the contract is ever drawn.
@@ -16,9 +17,10 @@ from typing import Final
 
 from lab.faults.table.crash_points import ANY, CRASH_POINTS, MID_DRAIN
 from lab.faults.table.kinds import KINDS
-from lab.faults.table.providers import NOT_EXECUTED
+from lab.faults.table.providers import DOWN, NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
 from lab.runtime.chance import KeyedChance
+from lab.scenarios.bundles import BUNDLES
 from lab.scenarios.scenario import REAL, SIMULATED
 
 CRASH: Final = "proc.crash"
@@ -62,6 +64,7 @@ LENGTHS_MS: Final[Mapping[tuple[str, str], tuple[int, int]]] = {
     ("bus.partition", "by"): (100, 100_000),
     ("bus.delay", "by"): (10, 20_000),
     ("redis.early_expire", "after"): (1, 5_000),
+    ("svc.acts_late", "by"): (1, 1_900),
     ("client.cancel", "after"): (1, 2_000),
     ("clock.skew", "by"): (10, 300_000),
     ("clock.jump", "by"): (10, 300_000),
@@ -101,9 +104,10 @@ POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "provider_key.query_after": (1, 3),
     "payment.key_mode": ("2xx-only",),
     "payment.declined_percent": (10, 50),
-    "validation.rejected_percent": (10,),
+    "validation.rejected_percent": (10, 50),
     "operator.redrives": (1, 2),
     "operator.discards": ("yes",),
+    "orders.expiry_ms": (400, 3_000, 20_000),
     "api.max_in_flight": (2, 10),
 }
 """Policies of both worlds, and the values that they may have instead of their default."""
@@ -112,7 +116,7 @@ SIMULATED_POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "run.order": ("shuffle",),
     "run.restart_ms": (100, 5_000),
     "retry.base_ms": (10, 500),
-    "retry.tiers_ms": ("1000", "2000,10000", "5000,30000,60000"),
+    "retry.tiers_ms": ("1000", "2000,10000", "300,800,1500", "5000,30000,60000"),
     # Shorter than one deadline of a third party it would promise nothing.
     "drain.grace_ms": (4_000, 20_000),
     "breaker.open_ms": (1_000, 20_000),
@@ -123,6 +127,9 @@ SIMULATED_POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
 
 _POLICY_SHARE: Final = 0.15
 _SHUFFLED_SHARE: Final = 0.5
+_BUNDLE_SHARE: Final = 1 / 2
+BUNDLE_EVERY: Final = (1, 3, 5, 7)
+"""Whatever strikes every order opens breakers and limiters; whatever strikes few does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +160,16 @@ def draw_swarm(seed: int, world: str) -> Swarm:
     }
     if world == SIMULATED and settings.get("bus.max_in_flight") == FEW_PLACES:
         settings["run.drain_ms"] = PATIENT_MS
-    return Swarm(faults=tuple(pen.write(breadth) for pen in chosen), settings=settings)
+    faults = tuple(pen.write(breadth) for pen in chosen)
+    if chance.u("swarm", "bundle") >= _BUNDLE_SHARE:
+        return Swarm(faults=faults, settings=settings)
+    bundle = BUNDLES[seed % len(BUNDLES)]
+    orders = f"#every{chance.choice(BUNDLE_EVERY, 'swarm', 'bundle', 'every')}"
+    more = {} if world == REAL else bundle.in_virtual_time
+    return Swarm(
+        faults=(*faults, *bundle.write(orders, _SCALE[world])),
+        settings={**settings, **bundle.settings, **more},
+    )
 
 
 def fault_names(world: str) -> tuple[str, ...]:
@@ -250,8 +266,11 @@ class _Pen:
         for param in self._kind.params:
             if self.u(param.name, "given") < 1 / 2 and param.instead_of not in given:
                 given[param.name] = self._value(param)
-        if given.get("stored") == "yes" and given.get("status", "") in map(str, NOT_EXECUTED):
+        status = given.get("status", "503")
+        if given.get("stored") == "yes" and status in map(str, NOT_EXECUTED):
             del given["stored"]
+        if given.get("done") == "yes" and status not in map(str, DOWN):
+            del given["done"]
         return [f"{name}={value}" for name, value in given.items()]
 
     def _value(self, param: Param) -> str:

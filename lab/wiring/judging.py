@@ -64,11 +64,13 @@ def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contrac
     is_live = settings.profile == WALL_CLOCK
     return Contract(
         attempts_max=settings.number("retry.attempts_max"),
+        in_place=settings.number("retry.in_place"),
         base_us=settings.us("retry.base_ms"),
         cap_us=settings.us("retry.cap_ms"),
         tiers_us=settings.many_us("retry.tiers_ms"),
         budget_tokens=settings.number("retry.budget_tokens"),
         budget_refill=settings.real("retry.budget_refill"),
+        query_after=settings.number("provider_key.query_after"),
         handler_us=settings.us("timeout.handler_ms"),
         provider_us=settings.us("timeout.provider_ms"),
         workers=settings.number("bus.workers"),
@@ -81,6 +83,9 @@ def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contrac
         breaker_window_us=settings.us("breaker.window_ms"),
         breaker_calls_min=settings.number("breaker.calls_min"),
         breaker_open_us=settings.us("breaker.open_ms"),
+        breaker_failures_percent=settings.number("breaker.failures_percent"),
+        lease_us=settings.us("dedupe.lease_ms"),
+        expiry_us=settings.us("orders.expiry_ms"),
         max_elapsed_us=settings.us("retry.max_elapsed_ms"),
         late_us=settings.us("retry.late_ms"),
         skew_us=wrong_by_us(faults) + (_LIVE_SKEW_US if is_live else 0),

@@ -284,6 +284,12 @@ def _beyond(
         ScenarioError: there are some, and they are not allowed.
     """
     found = [fault.text for fault in faults if fault.is_beyond_contract]
+    found += [
+        f"{fault.text} ({name} is longer than {policy} = {settings.number(policy)})"
+        for fault in faults
+        for name, longest_us, policy in fault.limits()
+        if longest_us > settings.us(policy)
+    ]
     found += [f"{key}={value}" for key, value in BEYOND if settings.text(key) == value]
     if found and not is_allowed:
         raise ScenarioError(

@@ -122,7 +122,8 @@ def make_third_parties(
 class SimulatedProviders:
     """Virtual time. The servers outlive everything, so there is nothing to start again."""
 
-    def __init__(self, scheduler: Scheduler, **servers: Any) -> None:
+    def __init__(self, scheduler: Scheduler, *, skew_us: int = 0, **servers: Any) -> None:
+        del skew_us  # only a process of its own can be late by more than it was told to be
         self._scheduler = scheduler
         self._history: list[Entry] = []
         self._loop = scheduler.process("payment-1#1")
@@ -165,8 +166,9 @@ class SimulatedProviders:
 class HttpWorld:
     """Real time, real sockets, one loop for both sides."""
 
-    def __init__(self, path: Path, **servers: Any) -> None:
+    def __init__(self, path: Path, *, skew_us: int = 0, **servers: Any) -> None:
         self._path = path
+        self._skew_us = skew_us
         self._servers = servers
         self._port: int
         self._running: AsyncExitStack | None = None
@@ -227,7 +229,13 @@ class HttpWorld:
         servers: tuple[Server, ...] = make_third_parties(
             now_us=self.clock.now_us, write=ledger.write, **self._servers
         )
-        app = make_front(servers, ledger=ledger, clock=self.clock, faults=self.faults)
+        app = make_front(
+            servers,
+            ledger=ledger,
+            clock=self.clock,
+            faults=self.faults,
+            skew_us=self._skew_us,
+        )
         self.server = await stack.enter_async_context(http_server(app, port=self._port))
         stack.callback(self.server.abort)
         self._running = stack

@@ -301,6 +301,106 @@ async def test_an_answer_that_cannot_be_read_is_to_a_request_that_was_executed(
     assert (await charge(world)).state is ChargeState.CAPTURED
 
 
+@in_world(skew_us=SOON_US)
+async def test_who_acts_late_does_so_after_the_deadline_and_until_then_it_is_under_way(
+    world: ProviderWorld,
+) -> None:
+    world.faults.faults = [CallFault(kind=CallFaultKind.ACTS_LATE, by_us=1_500 * MS)]
+    deadline_us = world.clock.now_us() + 100 * MS
+
+    assert await outcome(charge(world, within_us=100 * MS)) is Indeterminate
+
+    assert await query(world) == [(KEY, "pending")]
+    assert await outcome(charge(world)) is Throttled
+    while not await movements(world):
+        await world.clock.sleep_us(100 * MS)
+    assert await query(world) == [(KEY, "captured")]
+    (line,) = await ledger_lines(world)
+    assert line.t_us > deadline_us + 1_000 * MS
+    assert (await charge(world)).state is ChargeState.CAPTURED
+    assert await movements(world) == [("capture", KEY)]
+
+
+@in_world(skew_us=SOON_US)
+async def test_who_is_cut_off_hears_it_at_once_and_the_request_is_under_way(
+    world: ProviderWorld,
+) -> None:
+    world.faults.faults = [CallFault(kind=CallFaultKind.ACTS_LATE, by_us=500 * MS, is_cut=True)]
+    began_us = world.clock.now_us()
+
+    assert await outcome(charge(world, within_us=1_000 * MS)) is Indeterminate
+
+    assert_took(world.clock.now_us() - began_us, most_us=200 * MS)
+    assert await query(world) == [(KEY, "pending")]
+    assert await outcome(charge(world)) is Throttled
+    while not await movements(world):
+        await world.clock.sleep_us(100 * MS)
+    assert await movements(world) == [("capture", KEY)]
+
+
+@in_world()
+async def test_who_fails_afterwards_has_done_it_and_the_same_key_gets_the_answer(
+    world: ProviderWorld,
+) -> None:
+    failed = CallFault(kind=CallFaultKind.ERROR, status=503, is_done=True)
+    world.faults.faults = [failed, failed, failed]
+
+    assert await outcome(charge(world)) is Transient
+    assert await outcome(mail(world, "m")) is Transient
+    assert await outcome(query(world)) is Transient
+
+    assert (await charge(world)).state is ChargeState.CAPTURED
+    await mail(world, "m")
+    assert await movements(world) == [("capture", KEY), ("mail", "m")]
+
+
+@in_world()
+async def test_a_stored_failure_after_the_effect_hides_it_from_all_but_a_query(
+    world: ProviderWorld,
+) -> None:
+    world.faults.faults = [
+        CallFault(kind=CallFaultKind.ERROR, status=500, is_done=True, is_stored=True)
+    ]
+
+    assert await outcome(charge(world)) is Transient
+    assert await outcome(charge(world)) is Replayed
+    assert await query(world) == [(KEY, "captured")]
+    await world.restart()
+    assert await outcome(charge(world)) is Replayed
+    assert await query(world) == [(KEY, "captured")]
+    assert await movements(world) == [("capture", KEY)]
+
+
+@in_world()
+async def test_a_failure_does_not_replace_the_answer_that_was_stored_before(
+    world: ProviderWorld,
+) -> None:
+    await charge(world)
+    world.faults.faults = [
+        CallFault(kind=CallFaultKind.ERROR, status=500, is_done=True, is_stored=True)
+    ]
+
+    assert await outcome(charge(world)) is Transient
+    assert (await charge(world)).state is ChargeState.CAPTURED
+
+
+@in_world()
+async def test_a_refund_that_is_refused_stays_so_under_its_key_and_moves_nothing(
+    world: ProviderWorld,
+) -> None:
+    await charge(world, "c")
+    world.faults.faults = [CallFault(kind=CallFaultKind.REFUSED)]
+
+    assert (await refund(world, "r1", "c")).reason == "refund_refused"
+    assert (await refund(world, "r1", "c")).reason == "refund_refused"
+    assert await query(world) == [("c", "captured"), ("r1", "declined")]
+    assert (await refund(world, "r2", "c")).state is ChargeState.REFUNDED
+
+    assert await movements(world) == [
+        ("capture", "c"), ("refund_declined", "r1"), ("refund", "r2"),
+    ]  # fmt: skip
+
+
 # ---- queries, refunds, mails, questions
 
 

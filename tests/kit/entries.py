@@ -3,17 +3,28 @@
 Not here: histories written by hand (`histories`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
 from lab.history.entries import KINDS, Entry, kind_of
+from lab.history.recorder import Sink
 
 E = TypeVar("E", bound=NamedTuple)
 
 _KIND_OF: Final[dict[type[NamedTuple], str]] = {
     entry_type: kind for kind, entry_type in KINDS.items()
 }
+
+
+class Kept(Sink):
+    """Keeps all entries of a run: `run(..., watch=kept)`."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def take(self, batch: Sequence[Entry]) -> None:
+        self.entries += batch
 
 
 process_of: Final[Callable[[Entry], str]] = itemgetter(2)

@@ -14,7 +14,7 @@ from lab.checks.check import Finding
 from lab.checks.checker import Checker
 from lab.checks.contract import Contract
 from lab.history.calls import SettleEntry
-from lab.history.entries import FIELDS, Entry, as_dict, kind_of
+from lab.history.entries import FIELDS, Entry, as_dict, kind_of, time_of
 from lab.history.recorder import BATCH
 from tests.kit.entries import of_type
 
@@ -44,6 +44,7 @@ TOPICS: Final = {
     "PaymentCaptured": "payments",
     "OrderConfirmed": "orders",
     "OrderCancelled": "orders",
+    "OrderExpired": "orders",
     "RefundRequested": "payments",
     "PaymentRefunded": "payments",
 }
@@ -54,6 +55,7 @@ STATE_EVENTS: Final = {
     "PAID": "PaymentCaptured",
     "CONFIRMED": "OrderConfirmed",
     "CANCELLED": "OrderCancelled",
+    "EXPIRED": "OrderExpired",
     "REFUND_PENDING": "RefundRequested",
     "REFUNDED": "PaymentRefunded",
 }
@@ -70,6 +72,7 @@ TEMPLATES: Final = {
     "OrderCreated": "received",
     "OrderConfirmed": "confirmed",
     "OrderCancelled": "cancelled",
+    "OrderExpired": "expired",
     "PaymentRefunded": "refunded",
 }
 
@@ -155,6 +158,14 @@ class Story:
         told = contents(subject, kind)
         self.write("appended", "bus", subject, topic, 0, offset, *fields, cause, *told)
         return offset
+
+    def letter(
+        self, subject: str, group: str, kind: str, reason: str, *, attempts: int = 1
+    ) -> None:
+        """The headers of a dead letter that was appended."""
+        topic = f"{TOPICS[kind]}.{group}.dlq"
+        fields = (topic, group, event_id(subject, kind), reason, attempts, 0, 0)
+        self.write("letter", "bus", subject, *fields)
 
     def money(self, subject: str, action: str, key: str, about: str = "") -> None:
         """A line of the payment gateway's ledger."""
@@ -261,13 +272,13 @@ class Story:
         """A run of a handler; if it ends well it commits."""
         group, event = process.partition("-")[0], event_id(subject, kind)
         fields = (group, event, kind, attempt, version, self.t_us + 10 * S, TOPICS[kind])
-        self.write("handle.begin", process, subject, *fields, epoch, digest(event))
+        self.write("handle.begin", process, subject, *fields, epoch, digest(event), 0)
         if result == "ok":
             self.write("commit.begin", process, subject, group, event, True)
             work()
             self.write("outcome", "store", subject, group, event, "done", 0)
             self.write("commit.end", process, subject, group, event, True, "committed")
-        self.write("handle.end", process, subject, group, event, kind, attempt, result)
+        self.write("handle.end", process, subject, group, event, kind, attempt, result, 0)
 
     def skip(self, process: str, subject: str, kind: str) -> None:
         """A delivery that the group does not read."""
@@ -377,7 +388,7 @@ def event_id(subject: str, kind: str) -> str:
 
 def contents(subject: str, kind: str) -> tuple[object, ...]:
     """Amount, currency, buyer, items, order and charge, as an order's event tells of them."""
-    tells_amount = kind not in ("OrderCancelled", "PaymentRefunded")
+    tells_amount = kind not in ("OrderCancelled", "OrderExpired", "PaymentRefunded")
     money = (AMOUNT, "EUR") if tells_amount else (0, "")
     whose = ("buyer", "items") if kind == "OrderCreated" else ("", "")
     tells_charge = kind in ("PaymentCaptured", "RefundRequested", "PaymentRefunded")
@@ -525,8 +536,38 @@ def buried() -> list[Entry]:
         place = story.deliver(process, subject, kind)
         story.write("outcome", "store", subject, group, event, "dead", 0)
         story.append(subject, kind, f"orders.{group}.dlq", 1)
+        story.letter(subject, group, kind, "poison")
         story.write("buried", process, subject, group, event, "poison", 1, 0, 0)
         story.settle(process, subject, place, why="dead")
+    return story.end()
+
+
+def expired() -> list[Entry]:
+    """Nobody can charge an order; its time is up, and the timer ends it."""
+    story, subject, kind = Story(), "37.1", "OrderValidated"
+    story.ask(subject)
+    story.validate(subject)
+    story.receive(subject)
+    place = story.deliver("payment-1", subject, kind)
+    call = ("payment-1", subject, "payment_gateway", "charge", charge_key(subject))
+    story.intent(subject, "open", "charge", "VALIDATED")
+    story.call(*call, result="Transient")
+    story.settle("payment-1", subject, place, "release", "down", 5 * S)
+    created_us = time_of(story.entries[where(story.entries, "row", version=1)])
+    story.t_us = created_us + CONTRACT.expiry_us
+    story.row(subject, 3, "EXPIRED")
+    story.publish(subject, "OrderExpired")
+    story.run(
+        "notification-1",
+        subject,
+        "OrderExpired",
+        lambda: story.mail(subject, "OrderExpired"),
+        version=3,
+    )
+    place = story.deliver("payment-1", subject, kind)
+    story.handle("payment-1", subject, kind, version=2)
+    story.intent(subject, "close", "charge", "EXPIRED")
+    story.settle("payment-1", subject, place)
     return story.end()
 
 
@@ -576,6 +617,7 @@ HEALTHY: Final[dict[str, Callable[[], list[Entry]]]] = {
         duplicate,
         retried,
         buried,
+        expired,
         stopped,
         outage,
     )

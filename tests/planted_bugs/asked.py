@@ -129,7 +129,7 @@ def the_customer_of_the_form(payload: Payload, **told: Any) -> Any:
     "as-ordered",
     "lab.wiring.process.roles.Orders",
     setup=PLAIN,
-    witness="OrderConfirmed tells of",
+    witness="its revenue was",
     falls={"effect-once": "the revenue is what the event tells"},
 )
 class ConfirmedWithoutTax(Orders):
@@ -290,6 +290,7 @@ class RefusedMailIsForgotten(Notification):
     },
     setup=PLAIN,
     witness="a mail `received` was sent in place of `confirmed`",
+    falls={"effect-once": "there are two mails of one template"},
 )
 def a_template_is_copied() -> None:
     """A line was copied, and its right side not changed."""

@@ -29,6 +29,7 @@ DEAD_HEADS: Final = (
 )
 SENT_BACK: Final = Setup(orders=40, faults=DEAD_HEADS, settings=(("operator.redrives", 1),))
 DISCARDED: Final = Setup(orders=40, faults=DEAD_HEADS, settings=(("operator.discards", "yes"),))
+HEADS: Final = Setup(orders=40, faults=DEAD_HEADS)
 REFUSED: Final = Setup(orders=40, faults=("svc.error@mailer#every20 first=1 status=400",))
 
 FAILING: Final = Setup(orders=40, faults=("svc.error@mailer#every20 first=1",))
@@ -232,3 +233,42 @@ def sent_back_as_new(letter: Letter, *, is_discard: bool) -> Outgoing:
     sent = to_record(letter, is_discard=is_discard)
     headers = tuple(pair for pair in sent.headers if pair[0] != "ce_time")
     return replace(sent, headers=(*headers, ("ce_time", b"2000-01-01T00:00:00.000000Z")))
+
+
+@BUGS.plant(
+    "dlq-complete",
+    "lab.wiring.process.chain.DeadLetterQueue",
+    setup=REDRIVEN,
+    witness="tells of death 2 of",
+)
+class LetterOfTheFirstDeath(DeadLetterQueue):
+    """A letter is made of the record as it first came: nobody can tell one death from the next."""
+
+    async def publish(self, delivery: Delivery, dead: DeadLetter) -> None:
+        await super().publish(replace(delivery, redrives=0), dead)
+
+
+@BUGS.plant(
+    "dlq-sound",
+    "lab.wiring.process.chain.DeadLetterQueue",
+    setup=HEADS,
+    witness="a dead letter tells of 1 attempts; 4 were made",
+)
+class LetterCountsFromOne(DeadLetterQueue):
+    """A letter tells of the attempts of this delivery, not of those of its event."""
+
+    async def publish(self, delivery: Delivery, dead: DeadLetter) -> None:
+        await super().publish(replace(delivery, attempt=1), dead)
+
+
+@BUGS.plant(
+    "retry-law",
+    "lab.wiring.process.chain.DeadLetterQueue",
+    setup=REFUSED,
+    witness="up after attempt 1 of 6",
+)
+class LetterBlamesRetries(DeadLetterQueue):
+    """Every letter says that the attempts were used up."""
+
+    async def publish(self, delivery: Delivery, dead: DeadLetter) -> None:
+        await super().publish(delivery, replace(dead, reason="exhausted"))

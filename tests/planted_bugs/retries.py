@@ -203,6 +203,7 @@ class SilenceIsNoFailure(Breaker):
     "lab.wiring.policy.Switches.breaker.strong",
     setup=OUTAGE,
     witness="to a dependency that was down",
+    falls={"retry-budget": "a call beside the breaker is retried from a bucket without a name"},
 )
 class OpenInNameOnly(Breaker):
     """The breaker opens, alarms somebody, and lets the calls through."""

@@ -30,6 +30,7 @@ from tests.kit.histories import (
     charge_key,
     duplicate,
     event_id,
+    expired,
     judge,
     outage,
     plain,
@@ -434,7 +435,7 @@ def an_event_stands_in_two_topics() -> History:
 
 @bug("log-sound", "order 37: its records in orders stand in partition 0 and in partition 1")
 def a_key_goes_to_another_partition() -> History:
-    where_to = {"partition": 1, "offset": 99}
+    where_to: dict[str, object] = {"partition": 1, "offset": 99}
     return spoiled(plain(), "appended", where_to, subject=SUBJECT, event_type="OrderConfirmed")
 
 
@@ -952,6 +953,208 @@ def a_third_party_is_hammered_while_it_is_down() -> History:
     return story.end()
 
 
+@bug("retry-law", "order 37: validation made attempt 3, and attempt 2 never failed")
+def an_attempt_is_counted_that_no_handler_made() -> History:
+    return without(retried(), lambda e: e["kind"] == "handle.end" and e["attempt"] == 2)
+
+
+@bug("retry-law", "order 37: validation made attempt 2, and attempt 1 never failed")
+def a_release_is_counted_as_an_attempt() -> History:
+    return spoiled(retried(), "handle.end", {"result": "Down"}, attempt=1)
+
+
+@bug("retry-law", "order 37: validation made attempt 3, and attempt 2 never failed after its redr")
+def a_redriven_event_goes_on_where_it_died() -> History:
+    return spoiled(retried(), "handle.begin", {"redrives": 1}, attempt=3)
+
+
+@bug("retry-law", "order 37: moved to tier.2 instead of tier.1 after attempt 2")
+def a_retry_topic_is_passed_over() -> History:
+    entries = retried()
+    t_us = time_of(entries[where(entries, "handle.begin", attempt=3)])
+    entries = spoiled(entries, "handle.begin", {"t_us": t_us + 30 * S}, attempt=3)
+    change: dict[str, object] = {"where": "tier.2", "delay_us": 30 * S}
+    return spoiled(entries, "retrying", change, where="tier.1")
+
+
+@bug("retry-law", "order 37: tried again in place after attempt 3")
+def an_event_stays_in_place_beyond_its_attempts_there() -> History:
+    entries = retried()
+    change: dict[str, object] = {"attempt": 3}
+    entries = spoiled(entries, "handle.begin", {"attempt": 4}, attempt=3)
+    entries = spoiled(entries, "handle.end", change, attempt=2)
+    change |= {"where": "in_place", "delay_us": 80 * MS}
+    return spoiled(entries, "retrying", change, where="tier.1")
+
+
+@bug("retry-law", "order 37: validation gave OrderCreated up after attempt 1 of 6")
+def an_event_is_given_up_with_attempts_left() -> History:
+    return spoiled(buried(), "letter", {"reason": "exhausted"}, group="validation")
+
+
+@bug("retry-law", "order 37: tried again after attempt 3 at what nobody can classify")
+def a_bug_of_a_handler_is_tried_for_ever() -> History:
+    entries = retried()
+    change: dict[str, object] = {"attempt": 3, "error_class": "Unclassified"}
+    entries = spoiled(entries, "handle.begin", {"attempt": 4}, attempt=3)
+    entries = spoiled(entries, "handle.end", {"attempt": 3, "result": "Unclassified"}, attempt=2)
+    return spoiled(entries, "retrying", change, where="tier.1")
+
+
+@bug("retry-law", "order 37: a charge was sent again under its key in attempt 3")
+def a_charge_is_repeated_and_nobody_asks() -> History:
+    entries = retried()
+    index = where(entries, "handle.begin", attempt=3)
+    sent = ("payment_gateway", "charge", charge_key(SUBJECT), 0)
+    t_us = time_of(entries[index])
+    call = ("call.begin", t_us, "validation-1", SUBJECT, *sent)
+    return after(entries, index, changed(call, t_us=t_us - S), call)
+
+
+@bug("retry-law", "no jitter: 12 of 12 delays after attempt 1 were 0.080s")
+def everybody_comes_back_together() -> History:
+    return _delays([80 * MS] * 12)
+
+
+@bug("retry-law", "no jitter: all 40 delays in place lay in the upper half")
+def jitter_adds_to_half_of_the_backoff() -> History:
+    return _delays([50 * MS + n * MS for n in range(40)])
+
+
+def _delays(delays: list[int]) -> History:
+    """One retry in place a delay, each of another event."""
+    entries = retried()
+    index = where(entries, "retrying", where="in_place")
+    failed = entries[where(entries, "handle.end", attempt=1)]
+    more: list[Entry] = []
+    for n, delay_us in enumerate(delays):
+        event = {"event_id": f"event {n}"}
+        more += (
+            changed(failed, **event),
+            changed(entries[index], **event, delay_us=delay_us),
+        )
+    return after(without(entries[:index]), index - 1, *more) + entries[index + 1 :]
+
+
+@bug("retry-budget", "validation-1 moved 1 event to a retry topic that its budget covered in place")
+def a_retry_topic_is_used_although_there_are_tokens() -> History:
+    entries = retried()
+    failed = entries[where(entries, "call.end", provider="warehouse", result="Transient")]
+    index = where(entries, "handle.begin", attempt=2)
+    return after(entries, index, failed)
+
+
+@bug("breaker-law", "payment-1: payment_gateway was cut off before enough of its calls had failed")
+def a_breaker_opens_for_answers() -> History:
+    entries = outage()
+    for _ in range(6):
+        index = where(entries, "call.end", action="query", result="Indeterminate")
+        entries[index] = changed(entries[index], result="Permanent")
+    return entries
+
+
+@bug("breaker-law", "payment-1: payment_gateway was found to be up by a probe that failed")
+def a_breaker_closes_although_its_probe_failed() -> History:
+    entries = outage()
+    begun = where(entries, "breaker", state="half_open")
+    probe = where(entries[begun:], "call.end", action="query") + begun
+    entries[probe] = changed(entries[probe], result="Transient")
+    return entries
+
+
+@bug("breaker-law", "payment-1: payment_gateway was let in again without a probe")
+def a_breaker_closes_by_itself() -> History:
+    return spoiled(outage(), "breaker", {"state": "closed"}, state="half_open")
+
+
+@bug("claim-returned", "order 37: validation-1 kept beyond its run its claim of Ord")
+def a_failed_run_keeps_its_claim() -> History:
+    entries = retried()
+    event = event_id(SUBJECT, "OrderCreated")
+    claim = ("claim", 0, "validation-1", "", "validation", event, "acquired", 1)
+    return after(entries, where(entries, "deliver", attempt=1), claim)
+
+
+@bug("dlq-complete", "order 37: no dead letter of validation tells of death 2 of OrderCreated")
+def a_second_death_is_told_as_the_first() -> History:
+    entries = buried()
+    index = where(entries, "outcome", group="validation")
+    return after(entries, index, changed(entries[index], redrives=1))
+
+
+@bug("dlq-sound", "order 37: a dead letter of validation says that it was sent back 2 times")
+def a_letter_tells_of_a_death_that_never_was() -> History:
+    return spoiled(buried(), "letter", {"redrives": 2}, group="validation")
+
+
+@bug("dlq-sound", "order 37: a dead letter tells of 1 attempts; 2 were made")
+def a_letter_forgets_attempts() -> History:
+    entries = buried()
+    event = event_id(SUBJECT, "OrderCreated")
+    run = ("validation", event, "OrderCreated", 2, "Poison", 0)
+    index = where(entries, "deliver", group="validation")
+    return after(entries, index, ("handle.end", 0, "validation-1", SUBJECT, *run))
+
+
+# ---- time
+
+
+@bug("expiry-in-time", "order 37: it expired 3599.999s before its time")
+def an_order_expires_an_hour_too_soon() -> History:
+    entries = expired()
+    t_us = time_of(entries[where(entries, "row", state="EXPIRED")])
+    return spoiled(entries, "row", {"t_us": t_us - 3_600 * S}, state="EXPIRED")
+
+
+@bug("expiry-in-time", "order 37: it expired 60.0")
+def the_timer_looks_once_a_minute() -> History:
+    entries = expired()
+    t_us = time_of(entries[where(entries, "row", state="EXPIRED")])
+    return spoiled(entries, "row", {"t_us": t_us + 60 * S}, state="EXPIRED")
+
+
+@bug("expiry-in-time", "order 37: it had not expired 86")
+def the_timer_never_fires() -> History:
+    story = Story()
+    story.ask(SUBJECT)
+    story.validate(SUBJECT)
+    story.wait(2 * 86_400 * S)
+    return story.end()
+
+
+@bug("expiry-in-time", "order 37: a charge was announced 60.")
+def a_charge_is_announced_after_the_expiry() -> History:
+    entries = expired()
+    index = where(entries, "row", state="EXPIRED")
+    late = changed(
+        entries[where(entries, "intent", op="open")],
+        op="raise",
+        t_us=time_of(entries[index]) + 60 * S,
+    )
+    return after(entries, index, late)
+
+
+@bug("expiry-in-time", "order 37: a charge was sent 58.")
+def a_charge_is_sent_after_the_expiry() -> History:
+    entries = expired()
+    index = where(entries, "row", state="EXPIRED")
+    late = changed(
+        entries[where(entries, "call.begin", action="charge")],
+        t_us=time_of(entries[index]) + 60 * S,
+    )
+    return after(entries, index, late)
+
+
+@bug("expiry-in-time", "order 37: it was charged 58.")
+def money_is_taken_after_the_expiry_and_nobody_had_asked() -> History:
+    entries = expired()
+    index = where(entries, "row", state="EXPIRED")
+    late = ("payment_gateway", "capture", "charge:other", "", 1_020, "EUR")
+    return after(
+        entries, index, ("ledger", time_of(entries[index]) + 60 * S, "ledger", SUBJECT, *late)
+    )
+
+
 # ---- processes
 
 
@@ -990,6 +1193,7 @@ def a_handler_hangs() -> History:
         "orders",
         1,
         "d",
+        0,
     )
     story.write("handle.begin", "payment-1", SUBJECT, *fields)
     story.wait(900 * S)

@@ -113,7 +113,7 @@ def test_a_delay_and_crashes_lose_events_if_more_than_the_prefix_is_committed() 
     ("fault", "expected"),
     [
         ("bus.drop_publish#every4 told=no", {"outbox-atomic", "no-lost-event", "converges"}),
-        ("bus.reorder@notification rate=0.5 within_key=yes", {"per-key-order"}),
+        ("bus.reorder@notification rate=0.5 within_key=yes", {"per-key-order", "log-sound"}),
     ],
 )
 def test_what_is_beyond_the_contract_is_refused_or_breaks_what_it_says(

@@ -3,7 +3,11 @@
 import pytest
 
 from lab import run
+from lab.history.calls import CallBeginEntry
+from lab.history.facts import LedgerEntry
 from lab.report.result import Result
+from lab.scenarios.loader import ScenarioError
+from tests.kit.entries import Kept, of_type
 
 SEEDS = range(1, 7)  # `make soak` runs thousands
 
@@ -15,6 +19,10 @@ KINDS = (
     "svc.flapping@payment_gateway down=4s up=1s status=500",
     "svc.rate_limit calls=3 after=2s",
     "svc.malformed rate=0.4",
+    "svc.acts_late rate=0.4",
+    "svc.acts_late rate=0.4 by=1ms..2s cut=yes",
+    "svc.error rate=0.4 status=502 done=yes",
+    "svc.error rate=0.4 status=500 done=yes stored=yes",
 )
 
 BESIDE = ("proc.crash@any rate=0.005", "bus.duplicate rate=0.1", "client.cancel rate=0.1")
@@ -69,6 +77,8 @@ def test_every_promise_holds_while_they_misbehave_in_every_way() -> None:
     [
         ("svc.late_reply@payment_gateway#every3", "provider_key", {"no-double-charge"}),
         ("svc.malformed@payment_gateway#every3", "provider_key", {"no-double-charge"}),
+        ("svc.error@payment_gateway#every3 done=yes", "provider_key", {"no-double-charge"}),
+        ("svc.acts_late@payment_gateway#every3", "provider_key", {"no-double-charge"}),
         ("svc.slow rate=0.3 by=20s", "timeout", {"deadline"}),
         ("svc.flapping@mailer down=40s up=1s", "breaker", {"breaker-law"}),
     ],
@@ -91,3 +101,58 @@ def test_a_limit_is_kept_whoever_calls_and_costs_no_attempt() -> None:
     retried = [use.acted.get("retried", 0) for use in result.patterns if use.name == "retry"]
     assert retried == [0]
     assert result.orders.by_state.get("PAYMENT_UNKNOWN", 0) == 0
+
+
+CUT = "svc.acts_late@payment_gateway#1 nth=1 by=1s cut=yes"
+
+
+def test_a_request_that_is_under_way_is_waited_for_and_never_sent_under_another_key() -> None:
+    for seed in SEEDS:
+        kept = Kept()
+
+        result = run("happy-path", seed=seed, orders=1, faults=(CUT,), watch=kept)
+
+        assert broken(result) == set(), seed
+        assert result.orders.by_state == {"CONFIRMED": 1}
+        charges = [
+            each for each in of_type(kept.entries, CallBeginEntry) if each.action == "charge"
+        ]
+        assert charges[0].key == charges[-1].key
+        (line,) = [each for each in of_type(kept.entries, LedgerEntry) if each.action == "capture"]
+        sent = [each.t_us for each in charges]
+        assert sent[0] + 2_000_000 < line.t_us <= sent[0] + 4_000_000
+        assert len(charges) >= 2
+
+
+def test_a_clock_that_is_behind_by_more_than_is_tolerated_is_beyond_the_contract() -> None:
+    text = "svc.acts_late@payment_gateway rate=0.2 by=2500ms"
+
+    with pytest.raises(ScenarioError, match=r"by is longer than provider_key\.skew_ms = 2000"):
+        run("happy-path", faults=(text,))
+
+    run("happy-path", orders=3, faults=(text,), settings={"provider_key.skew_ms": 2_500})
+    result = run("happy-path", orders=3, faults=(text,), beyond_contract=True)
+    assert len(result.beyond_contract) == 1
+
+
+LATE_CANCEL = (
+    "client.cancel#1-6 first=1 after=1500ms",
+    "svc.hang_after_effect@payment_gateway#1-6 first=1",
+)
+
+
+def test_a_refund_that_is_refused_parks_the_order_and_is_made_when_a_person_sends_it_back() -> None:
+    for seed in SEEDS:
+        faults = (*LATE_CANCEL, "svc.refuse_refund#1-6 first=1")
+
+        parked = run("happy-path", seed=seed, orders=6, faults=faults)
+
+        assert broken(parked) == set(), seed
+        assert parked.orders.by_state == {"REFUND_FAILED": 6}
+
+        mended = run(
+            "happy-path", seed=seed, orders=6, faults=faults, settings={"operator.redrives": 1}
+        )
+
+        assert broken(mended) == set(), seed
+        assert mended.orders.by_state == {"REFUNDED": 6}

@@ -67,8 +67,7 @@ def test_a_mutant_that_a_promise_sees_is_killed_and_the_file_is_as_it_was(tmp_pa
 @pytest.mark.slow
 def test_a_mutant_that_changes_nothing_survives_with_the_same_histories() -> None:
     nothing = """if True:
-        from tests.hunt.__main__ import Kept
-from tests.hunt.changes import Change
+        from tests.hunt.changes import Change
         from tests.hunt.judging import judge_all, take_baseline, to_json
         from tests.hunt.mutants import Mutant
         from tests.hunt.runs import parse_runs

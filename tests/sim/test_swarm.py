@@ -4,9 +4,11 @@ import re
 import shlex
 
 from lab import run
+from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import parse_fault
 from lab.scenarios.swarm import draw_swarm
 from tests import soak
+from tests.kit.reached import all_names
 
 SEEDS = range(1, 21)
 
@@ -46,16 +48,19 @@ def test_what_was_drawn_and_asked_for_by_name_is_the_same_run() -> None:
         assert again.settings == result.settings
 
 
-def test_the_soak_looks_at_every_kind_point_and_tier() -> None:
-    names = soak.table_names()
+def test_the_soak_knows_what_was_drawn_and_what_was_reached() -> None:
+    names = all_names()
     assert len(set(names)) == len(names)
 
     found = [soak.run_seed(seed, 10) for seed in SEEDS[:10]]
 
     for one in found:
-        assert set(one.reached) <= set(names)
         assert one.broken == {}
         asked = {parse_fault(text).kind for text in draw_swarm(one.seed, "simulated").faults}
         assert asked <= set(one.asked) <= set(names)
-    assert any(name.startswith("retry topic") for one in found for name in one.reached)
-    assert any(name.startswith("proc.crash@") for one in found for name in one.reached)
+        fired = {name for name in one.reached if name in KINDS}
+        assert fired <= set(one.asked)
+    reached = {name for one in found for name in one.reached}
+    assert {"state CONFIRMED", "PAID -> CONFIRMED", "topic orders"} <= reached
+    assert any("retry tier" in name for name in reached)
+    assert any(name.startswith("proc.crash@") for name in reached)

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from lab.bus.facts import appended_fact
+from lab.bus.facts import appended_fact, letter_fact
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import Transient
@@ -40,6 +40,8 @@ class NotedCommit(NamedTuple):
 async def appended(topics: KafkaTopics, names: Iterable[str], *, epoch_us: int) -> list[Entry]:
     """Every record of these topics, as `appended` facts; those of a partition in its order.
 
+    A `letter` fact follows each dead letter.
+
     Args:
         topics: of the run, open.
         names: the topics, without the run's prefix.
@@ -50,8 +52,12 @@ async def appended(topics: KafkaTopics, names: Iterable[str], *, epoch_us: int) 
     """
     by_place: dict[tuple[str, int], list[Entry]] = {}
     for record in await topics.read(*names):
-        fact = appended_fact(record, record.timestamp_us - epoch_us)
-        by_place.setdefault((record.topic, record.partition), []).append(fact)
+        t_us = record.timestamp_us - epoch_us
+        facts = by_place.setdefault((record.topic, record.partition), [])
+        facts.append(appended_fact(record, t_us))
+        letter = letter_fact(record, t_us)
+        if letter is not None:
+            facts.append(letter)
     return list(merged(list(by_place.values())))
 
 

@@ -217,6 +217,7 @@ class Invoke:
                 main_topic(record.topic),
                 delivery.epoch,
                 event_digest(record.key, record.value, record.headers),
+                delivery.redrives,
             )
         )
 
@@ -233,5 +234,6 @@ class Invoke:
                 delivery.event_type,
                 delivery.attempt,
                 result,
+                delivery.redrives,
             )
         )

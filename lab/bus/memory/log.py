@@ -10,7 +10,7 @@ Not here: the records (`topics.py`), the groups (`groups.py`), a member's own si
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lab.bus.facts import appended_fact
+from lab.bus.facts import appended_fact, letter_fact
 from lab.bus.memory.consumer import MemoryConsumer, suspend
 from lab.bus.memory.groups import Assignor, Group, MemoryMember, SimLoop
 from lab.bus.memory.topics import PartitionLog
@@ -202,6 +202,10 @@ class MemoryLog:
             record = logs[partition_of(outgoing.key, len(logs))].append(outgoing, timestamp_us)
             if self._write is not None:
                 self._write(appended_fact(record, now_us))
+                # No main topic has a dot in its name, and most records stand in one.
+                letter = letter_fact(record, now_us) if "." in record.topic else None
+                if letter is not None:
+                    self._write(letter)
 
     def commit(
         self,

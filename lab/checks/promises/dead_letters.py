@@ -4,21 +4,49 @@ Not here: whether giving up was lawful. That decides whether an order counts as 
 (`liveness`).
 """
 
-from lab.checks.check import Check
+from collections.abc import Mapping
+
+from lab.checks.check import Check, Seen
+from lab.checks.contract import Contract
+from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case, Owed, owed_of
-from lab.checks.tables import CAUSES, TOPIC_OF, main_topic
-from lab.history.facts import AppendedEntry, OutcomeEntry
+from lab.checks.process_life import group_of
+from lab.checks.tables import CAUSES, CUTS_SHORT, NO_ATTEMPT, REPEATED, TOPIC_OF, main_topic
+from lab.history.facts import AppendedEntry, FaultEntry, LetterEntry, OutcomeEntry
 
 
 class DlqSound(Check):
     """Dead letters carry the bytes and headers of their record and tell the truth about it.
 
     A record that is sent back is unchanged, and goes to a group that gave it up. Done and dead, and
-    one death and the next, are disjoint by redrives.
+    one death and the next, are disjoint by redrives. An event that was started too often in vain
+    has seen as many processes of its group die, or stand still.
     """
 
     name = "dlq-sound"
     sentence = "a dead letter is its record unchanged, was given up, and nothing both done and dead"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._starts: list[tuple[Case, LetterEntry]] = []
+        self._struck: set[str] = set()
+
+    def folds(self) -> Mapping[str, Fold]:
+        return {"fault": self._fault}
+
+    def _fault(self, entry: FaultEntry) -> None:
+        """A start may also stay unexplained because the store did not hear, or a run was cut."""
+        if entry.kind_of_fault.startswith(CUTS_SHORT):
+            self._struck.add(entry.site.partition("-")[0])
+
+    def conclude(self, seen: Seen) -> None:
+        for case, letter in self._starts:
+            lives = [life for life in seen.lives if group_of(life.name) == letter.group]
+            deaths = sum((life.end not in {"", "stopped"}) + len(life.pauses) for life in lives)
+            is_struck = letter.group in self._struck or seen.facts.outages
+            if letter.starts > deaths and not is_struck:
+                died = f"{deaths} processes of {letter.group} died"
+                self.breaks(case, f"a dead letter tells of {letter.starts} starts in vain; {died}")
 
     def judge(self, case: Case) -> None:
         letters = [record for record in case.parked if record.topic.endswith(".dlq")]
@@ -34,6 +62,11 @@ class DlqSound(Check):
         for buried in case.buried:
             wrong = wrong or _untrue(case, owed_of(buried), buried.attempts)
             wrong = wrong or _false_cause(case, owed_of(buried), buried.reason)
+        for letter in case.letters:
+            if letter.reason != REPEATED:
+                wrong = wrong or self._wrong_death(case, letter)
+            if letter.reason == "starts":
+                self._starts.append((case, letter))
         if wrong:
             self.breaks(case, wrong)
 
@@ -45,6 +78,19 @@ class DlqSound(Check):
         if case.is_whole and event_id and (group, event_id) not in case.dead:
             return f"a dead letter in {topic}, and the event is not dead in {group}"
         return ""
+
+    def _wrong_death(self, case: Case, letter: LetterEntry) -> str:
+        """Of the headers in which a letter tells of the death of its event."""
+        owed = owed_of(letter)
+        deaths = [each.redrives for each in case.outcomes if owed_of(each) == owed]
+        if case.is_whole and letter.redrives not in deaths:
+            times = f"it was sent back {letter.redrives} times before it died"
+            return f"a dead letter of {letter.group} says that {times}, and that is no death of it"
+        return (
+            _untrue(case, owed, letter.attempts)
+            or _false_cause(case, owed, letter.reason)
+            or _too_few(case, letter)
+        )
 
     def _wrong_return(self, case: Case, sent: AppendedEntry) -> str:
         """Of a record that an operator has sent to the retry topic of a group."""
@@ -78,7 +124,7 @@ class DlqComplete(Check):
             for record in case.parked
             if record.topic.endswith(".dlq")
         ]
-        wrong = _unanswered(case)
+        wrong = _unanswered(case) or _unwritten(case)
         if wrong:
             self.breaks(case, wrong)
             return
@@ -111,6 +157,19 @@ def _group_of(parked: AppendedEntry) -> str:
 def _is_copy(parked: AppendedEntry, origin: AppendedEntry) -> bool:
     """Whether a parked record is the record of a main topic, unchanged."""
     return origin.topic == main_topic(parked.topic) and origin.digest == parked.digest
+
+
+def _unwritten(case: Case) -> str:
+    """A death of which no letter tells, although the event may have other letters."""
+    told = {(letter.group, letter.event_id, letter.redrives) for letter in case.letters}
+    for outcome in case.outcomes:
+        group, event_id = owed_of(outcome)
+        if outcome.outcome == "dead" and (group, event_id, outcome.redrives) not in told:
+            kind = case.event_type(event_id) or event_id
+            if not any((at, of) == (group, event_id) for at, of, _ in told):
+                return f"{kind} is dead in {group} and in no DLQ of it"
+            return f"no dead letter of {group} tells of death {outcome.redrives + 1} of {kind}"
+    return ""
 
 
 def _unanswered(case: Case) -> str:
@@ -153,6 +212,26 @@ def _untrue(case: Case, owed: Owed, attempts: int) -> str:
     )
     if attempts > seen:
         return f"a dead letter tells of {attempts} attempts; {seen} were seen"
+    return ""
+
+
+def _too_few(case: Case, letter: LetterEntry) -> str:
+    """A dead letter tells of all attempts of the process that gave the event up."""
+    death = (*owed_of(letter), letter.redrives)
+    buriers = {each.process for each in case.buried if (*owed_of(each), each.redrives) == death}
+    made = max(
+        [
+            run.attempt
+            for run in case.failures
+            if (*owed_of(run), run.redrives) == death
+            and run.process in buriers
+            and run.t_us <= letter.t_us
+            and run.result not in NO_ATTEMPT
+        ],
+        default=0,
+    )
+    if letter.attempts < made:
+        return f"a dead letter tells of {letter.attempts} attempts; {made} were made"
     return ""
 
 

@@ -60,7 +60,7 @@ class Converges(Check):
         return ""
 
     def _unsettled(self, case: Case) -> str:
-        behind = set() if case.state == "EXPIRED" else case.behind_dead_head()
+        behind = case.behind_dead_head()
         for group, event_id in case.owed:
             if not has_outcome(case, (group, event_id)) and (group, event_id) not in behind:
                 return f"{group} has no outcome for {case.event_type(event_id)} at the end"

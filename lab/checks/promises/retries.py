@@ -3,8 +3,10 @@
 Not here: the end of an event that is given up (`dead_letters`, `liveness`).
 """
 
+from lab.checks.attempts import Attempts
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
+from lab.checks.jitter import Jitter
 from lab.checks.order_case import Case, Owed, Turn, owed_of
 from lab.checks.process_life import Late
 from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
@@ -12,7 +14,12 @@ from lab.history.calls import RetryingEntry
 
 
 class RetryLaw(Check):
-    """Attempts are counted and bounded, delays are in bounds and kept, permanent is permanent."""
+    """Attempts are counted and bounded, delays are in bounds and kept, permanent is permanent.
+
+    An attempt is a failed run of the handler and nothing else: a release costs none. One that was
+    sent back begins with the first. The delays in place are spread by jitter. Money is not sent
+    again and again: a later attempt asks first.
+    """
 
     name = "retry-law"
     sentence = "an event is tried as often and as late as the retry policy says"
@@ -20,6 +27,7 @@ class RetryLaw(Check):
     def __init__(self, contract: Contract) -> None:
         super().__init__(contract)
         self._many: list[tuple[Case, str, int]] = []
+        self._jitter = Jitter()
 
     def judge(self, case: Case) -> None:
         if case.failures:
@@ -32,6 +40,8 @@ class RetryLaw(Check):
         for retrying in case.retrying:
             wrong = wrong or self._wrong_delay(retrying)
         wrong = wrong or self._too_early(case) or self._too_many(case)
+        if not wrong and not case.is_revived:
+            wrong = self._wrong_attempts(case)
         if wrong:
             self.breaks(case, wrong)
 
@@ -43,6 +53,9 @@ class RetryLaw(Check):
                     self.broken(
                         f"order {ordinal}: {life.name} tried again {early} too early", subject
                     )
+        unspread = self._jitter.fault()
+        if unspread:
+            self.broken(f"no jitter: {unspread}, in {self._jitter.first} first")
         for case, group, failures in self._many:
             again = (
                 seen.calls.kills.get(group, 0)
@@ -56,6 +69,18 @@ class RetryLaw(Check):
             if failures > most + seen.facts.cancels.get(case.subject, 0):
                 self.breaks(case, f"{group} made {failures} attempts at one event")
 
+    def _wrong_attempts(self, case: Case) -> str:
+        """By the runs of handlers, whatever the entries about retries say."""
+        if not (case.started_again or case.retrying or case.letters):
+            return ""
+        attempts = Attempts(case, self.contract)
+        wrong = attempts.wrong_start() or attempts.wrong_send()
+        for retrying in case.retrying:
+            wrong = wrong or attempts.wrong_retry(retrying)
+        for letter in case.letters:
+            wrong = wrong or attempts.wrong_end(letter)
+        return wrong
+
     def _wrong_delay(self, retrying: RetryingEntry) -> str:
         contract = self.contract
         attempt, where, delay_us = retrying.attempt, retrying.where, retrying.delay_us
@@ -65,6 +90,7 @@ class RetryLaw(Check):
             return f"tried again after attempt {attempt} of {contract.attempts_max}"
         if where == "in_place":
             most_us = min(contract.cap_us, contract.base_us << min(attempt - 1, 40))
+            self._jitter.draw(retrying, most_us)
             if not 0 <= delay_us <= most_us:
                 return f"backoff of {seconds(delay_us)} after attempt {attempt}"
         elif where == "unparked":
@@ -160,10 +186,13 @@ class RetryInTime(Check):
         tiers = self.contract.tiers_us
         delay_us = tiers[int(tier) - 1] if tier.isdigit() and int(tier) <= len(tiers) else 0
         due_us = record.t_us + delay_us + self.contract.skew_us
-        own = (*case.acks, *case.again)
-        return max(
-            [due_us, *(it.t_us for it in own if it.group == turn.group and it.t_us <= turn.t_us)]
-        )
+        for ack in case.acks:
+            if ack.group == turn.group and ack.t_us <= turn.t_us:
+                due_us = max(due_us, ack.t_us)
+        for again in case.again:
+            if again.group == turn.group and again.t_us <= turn.t_us:
+                due_us = max(due_us, again.t_us)
+        return due_us
 
 
 def _too_late(process: str, late: Late) -> str:
@@ -175,7 +204,10 @@ def _too_late(process: str, late: Late) -> str:
 
 
 class RetryBudgetKept(Check):
-    """Retries in place cost tokens per process and dependency, given back by successes only."""
+    """Retries in place cost tokens per process and dependency, given back by successes only.
+
+    An early attempt goes through a retry topic only when there is no token left.
+    """
 
     name = "retry-budget"
     sentence = "retries in place stay within their budget, so that they never become a flood"
@@ -189,17 +221,25 @@ class RetryBudgetKept(Check):
                     "that its budget did not cover",
                     times=life.in_place_over,
                 )
+            if life.too_soon:
+                what = f"{times(life.too_soon, 'event')} to a retry topic"
+                self.broken(
+                    f"{life.name} moved {what} that its budget covered in place",
+                    times=life.too_soon,
+                )
 
 
 class BreakerLaw(Check):
-    """No call to a dependency that the process knows to be down.
+    """No call to a dependency that the process knows to be down, and none is cut off for nothing.
 
     Known to be down: its own breaker is open; or, with any breaker, all of its calls of the last
-    window failed and there were enough of them to open one.
+    window failed and there were enough of them to open one. A breaker opens when so many calls of
+    a window failed as its policy names, and a refusal is an answer; its probe decides whether it
+    closes.
     """
 
     name = "breaker-law"
-    sentence = "a dependency that is known to be down is not called"
+    sentence = "a dependency that is known to be down is not called, and no other is cut off"
 
     def conclude(self, seen: Seen) -> None:
         for life in seen.lives:
@@ -211,6 +251,8 @@ class BreakerLaw(Check):
                     life.calls_down[0],
                     times=len(life.calls_down),
                 )
+            if life.wrong_turns:
+                self.broken(f"{life.name}: {life.wrong_turns[0]}", times=len(life.wrong_turns))
 
 
 def _failures(case: Case) -> dict[Owed, int]:

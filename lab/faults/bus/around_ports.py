@@ -55,7 +55,7 @@ def around_publisher(
     if plan.wants(DROP):
         publisher = DroppingPublisher(publisher, plan=plan, clock=clock)
     if plan.wants(UNKNOWN):
-        publisher = ForgettingPublisher(publisher, plan=plan)
+        publisher = ForgettingPublisher(publisher, plan=plan, clock=clock)
     if plan.wants("bus.poison"):
         publisher = PoisoningPublisher(publisher, plan=plan)
     return publisher

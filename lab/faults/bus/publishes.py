@@ -13,7 +13,7 @@ from typing import Final
 from lab.domain.envelope import H_ID, H_SUBJECT, header, text_header
 from lab.domain.errors import Indeterminate, Transient
 from lab.domain.events import TOPICS
-from lab.faults.plan.plan import FaultPlan, Firing
+from lab.faults.plan.plan import FaultPlan, Firing, Site
 from lab.faults.table.bus import DLQ, PUBLISHED_TO, RETRY
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.clock import Clock
@@ -40,7 +40,8 @@ class DroppingPublisher(Publisher):
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         is_told = False
-        for record, firing in self._coins.toss(records):
+        for record, site, firing in self._coins.toss(records):
+            site.strike(firing)
             if firing.params["told"] == "no":
                 self._lost[_name_of(record)] = None
             else:
@@ -57,17 +58,46 @@ class DroppingPublisher(Publisher):
 
 
 class ForgettingPublisher(Publisher):
-    """`bus.publish_unknown`: everything is appended, and the publisher never learns it."""
+    """`bus.publish_unknown`: everything is appended, and the publisher never learns it.
 
-    def __init__(self, inner: Publisher, *, plan: FaultPlan) -> None:
+    With `appended=no` nothing of the call is, and the publisher does not learn that either.
+    """
+
+    def __init__(self, inner: Publisher, *, plan: FaultPlan, clock: Clock) -> None:
         self._inner = inner
+        self._clock = clock
         self._coins = _Coins(plan, UNKNOWN)
+        # Coins of calls that the broker refused: no answer was lost yet.
+        self._owed: dict[Name, tuple[Site, Firing]] = {}
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
-        await self._inner.publish(records)
-        if self._coins.toss(records):
+        lost = self._lost(records)
+        is_appended = all(firing.params.get("appended") != "no" for _, firing in lost.values())
+        if is_appended:
+            try:
+                await self._inner.publish(records)
+            except Transient:
+                self._owed.update(lost)
+                raise
+        else:
+            await self._clock.sleep_us(0)
+        for site, firing in lost.values():
+            site.strike(firing)
+        if lost:
             raise Indeterminate("publish: the answer was lost")
         self._coins.succeeded(records)
+
+    def _lost(self, records: Sequence[Outgoing]) -> dict[Name, tuple[Site, Firing]]:
+        """The coins that ask for a firing, of this call and of those that the broker refused."""
+        lost = {_name_of(one): (site, firing) for one, site, firing in self._coins.toss(records)}
+        owed = self._owed
+        for name in map(_name_of, records):
+            kept = owed.pop(name, None)
+            if kept is not None and kept[0].is_active:
+                lost[name] = kept
+        if len(owed) > _REMEMBERED:
+            owed.clear()
+        return lost
 
 
 class _Coins:
@@ -77,8 +107,8 @@ class _Coins:
         self._sites = {name: plan.at(kind, name) for name in PUBLISHED_TO if plan.wants(kind, name)}
         self._tossed: dict[Name, None] = {}
 
-    def toss(self, records: Sequence[Outgoing]) -> list[tuple[Outgoing, Firing]]:
-        """The records of a call whose coins fired, with the recorded firings."""
+    def toss(self, records: Sequence[Outgoing]) -> list[tuple[Outgoing, Site, Firing]]:
+        """The records of a call whose coins ask for a firing; `Site.strike` records it."""
         tossed = self._tossed
         fired = []
         for record in [one for one in records if _name_of(one) not in tossed] or records[:1]:
@@ -86,9 +116,9 @@ class _Coins:
                 self._sites.get(_site_of(record.topic)),
                 text_header(record.headers, H_SUBJECT),
             )
-            firing = site.fires(subject) if site is not None and subject else None
-            if firing is not None:
-                fired.append((record, firing))
+            firing = site.tosses(subject) if site is not None and subject else None
+            if site is not None and firing is not None:
+                fired.append((record, site, firing))
         if len(tossed) > _REMEMBERED:
             # Those that are left belong to calls that were not repeated.
             tossed.clear()

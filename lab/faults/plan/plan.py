@@ -271,16 +271,23 @@ class Site:
         return self.toss(subject, occurrence) if occurrence else None
 
     def marks(self, subject: str) -> Firing | None:
-        """Whether the fault belongs to the subject: its first visit decides and is recorded.
+        """Whether the fault belongs to the subject: the first visit of its order decides.
 
-        A subject that is marked stays marked after heal: the same record may be sent once more.
+        Recorded for each subject: a client that sends twice has two. One that is marked stays
+        marked after heal: the same record may be sent once more.
         """
+        marked = self._marked
+        firing = marked.get(subject)
+        if firing is not None or not self._plan.is_active:
+            return firing
         who = intent_of(subject)
-        firing = self._marked.get(who)
-        if firing is None and self._plan.is_active:
+        firing = marked.get(who)
+        if firing is None:
             firing = self.toss(subject, 1)
-        if firing is not None and who not in self._marked:
-            self._marked[who] = firing
+        else:
+            firing = msgspec.structs.replace(firing, subject=subject, t_us=self._plan.now_us())
+        if firing is not None:
+            marked[who] = marked[subject] = firing
             self.strike(firing)
         return firing
 

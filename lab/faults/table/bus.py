@@ -55,6 +55,15 @@ BUS_ROWS: Final = (
         summary="a publish is appended and its answer is lost",
         per="publish",
         sites=PUBLISHED_TO,
+        params=(
+            Param(
+                name="appended",
+                type=ParamType.WORD,
+                default="yes",
+                meaning="whether it is appended: who lost the answer cannot know",
+                choices=("yes", "no"),
+            ),
+        ),
     ),
     FaultKind(
         name="bus.delay",

@@ -8,14 +8,14 @@ from typing import Final
 from lab.faults.table.row import MOVERS, MS, PROVIDERS, FaultKind, Param, ParamType
 
 NOT_EXECUTED: Final = (401, 403, 409, 429)
-_DOWN: Final = (500, 502, 503, 504)
-_STATUSES: Final = (400, *NOT_EXECUTED, *_DOWN)
+DOWN: Final = (500, 502, 503, 504)
+_STATUSES: Final = (400, *NOT_EXECUTED, *DOWN)
 _PER_CALL: Final = "provider call"
 
 PROVIDERS_ROWS: Final = (
     FaultKind(
         name="svc.error",
-        summary="a third party answers with an error; nothing was done",
+        summary="a third party answers with an error; nothing was done, unless with done=yes",
         per=_PER_CALL,
         sites=PROVIDERS,
         params=(
@@ -34,10 +34,46 @@ PROVIDERS_ROWS: Final = (
                 choices=("yes", "no"),
             ),
             Param(
+                name="done",
+                type=ParamType.WORD,
+                default="no",
+                meaning="whether the provider did what it was asked before it failed; 5xx only",
+                choices=("no", "yes"),
+            ),
+            Param(
                 name="after",
                 type=ParamType.LENGTH,
                 default=1_000 * MS,
                 meaning="when to come back: the hint of 401, 403, 409 and 429",
+            ),
+        ),
+    ),
+    FaultKind(
+        name="svc.refuse_refund",
+        summary="the payment gateway answers that it will never give this money back",
+        per="refund",
+        sites=("payment_gateway",),
+    ),
+    FaultKind(
+        name="svc.acts_late",
+        summary="a third party, its clock behind, acts after the caller's deadline; until then the "
+        "request is under way",
+        per="provider call that moves something",
+        sites=MOVERS,
+        params=(
+            Param(
+                name="by",
+                type=ParamType.SPAN,
+                default=(50 * MS, 400 * MS),
+                meaning="how long after the caller's deadline it acts",
+                within="provider_key.skew_ms",
+            ),
+            Param(
+                name="cut",
+                type=ParamType.WORD,
+                default="no",
+                meaning="whether the caller hears at once that the connection broke; else he waits",
+                choices=("no", "yes"),
             ),
         ),
     ),
@@ -112,7 +148,7 @@ PROVIDERS_ROWS: Final = (
                 type=ParamType.NUMBER,
                 default=503,
                 meaning="HTTP status of the answer while it is down",
-                choices=_DOWN,
+                choices=DOWN,
             ),
         ),
     ),

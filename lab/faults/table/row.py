@@ -39,6 +39,7 @@ class Param:
         choices: the values that are allowed; empty: any of the type.
         instead_of: a parameter that excludes this one.
         beyond_contract: values with which the design promises nothing.
+        within: the policy, a length in milliseconds, up to which the design promises to survive it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Param:
     choices: tuple[int | str, ...] = ()
     instead_of: str = ""
     beyond_contract: tuple[int | str, ...] = ()
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,13 +19,13 @@ Not here: the list of kinds (`kinds.py`), and the decision to fire (`lab.faults.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from lab.did_you_mean import did_you_mean
 from lab.faults.table.kinds import KINDS
-from lab.faults.table.providers import NOT_EXECUTED
+from lab.faults.table.providers import DOWN, NOT_EXECUTED
 from lab.faults.table.row import PROCESSES, FaultKind, Param, ParamType
 
 Value = int | str | tuple[int, int]
@@ -101,6 +101,13 @@ class FaultSpec:
         return kind.beyond_contract or any(
             self.params.get(param.name) in param.beyond_contract for param in kind.params
         )
+
+    def limits(self) -> Iterator[tuple[str, int, str]]:
+        """Parameters with a limit: name, its longest value in us, and the policy that limits it."""
+        for param in KINDS[self.kind].params:
+            value = self.params.get(param.name)
+            if param.within and isinstance(value, tuple):
+                yield param.name, value[1], param.within
 
     def number(self, name: str) -> int:
         """A parameter that is a number or a length."""
@@ -186,6 +193,11 @@ class _Reader:
             raise self._refuse(
                 f"stored=yes contradicts status={params['status']}: a provider stores the answers "
                 "to what it executed"
+            )
+        if params.get("done") == "yes" and params.get("status") not in DOWN:
+            raise self._refuse(
+                f"done=yes contradicts status={params['status']}: a provider that fails after it "
+                "did what it was asked answers with a 5xx"
             )
         return FaultSpec(
             text=self._text,

@@ -215,14 +215,21 @@ async def _be_third_parties(assignment: Assignment, log: logging.Logger) -> None
         plan = _make_plan(assignment, clock, stack)
         ledger = stack.enter_context(ledger_file(Path(assignment.ledger), clock=clock))
         meter = Meter(assignment)
+        settings = assignment.policies()
         third = make_third_parties(
-            assignment.policies(),
+            settings,
             KeyedChance(assignment.seed or 0),
             now_us=clock.now_us,
             write=Live(ledger.write, [meter.metrics]).write,
         )
         faults = ProviderFaults(plan) if ProviderFaults.is_wanted(plan) else None
-        front = make_front(third.all, ledger=ledger, clock=clock, faults=faults)
+        front = make_front(
+            third.all,
+            ledger=ledger,
+            clock=clock,
+            faults=faults,
+            skew_us=settings.us("provider_key.skew_ms"),
+        )
         app = meter.around(front, is_timed=True)
         server = await stack.enter_async_context(
             http_server(app, host=assignment.host, port=assignment.port or 0)

@@ -164,7 +164,7 @@ def test_a_bug_of_a_handler_becomes_an_unclassified_error_with_its_own_name() ->
         at_once(make_invoke(on_cancelled, entries=entries)(make_delivery()))
 
     assert raised.value.kind == "KeyError"
-    assert entries.of("handle.end") == [(GROUP, "e1", "OrderCancelled", 1, "Unclassified")]
+    assert entries.of("handle.end") == [(GROUP, "e1", "OrderCancelled", 1, "Unclassified", 0)]
 
 
 def test_a_run_stands_in_the_history_with_its_end() -> None:
@@ -182,8 +182,8 @@ def test_a_run_stands_in_the_history_with_its_end() -> None:
     assert begin[0:4] == ("handle.begin", 0, PROCESS, "1.1")
     assert begin[4:8] == (GROUP, "e1", "OrderCancelled", 1)
     assert begin[10] == "orders"
-    assert begin[11:] == (1, event_digest(record.key, record.value, record.headers))
-    assert end[-1] == "Transient"
+    assert begin[11:] == (1, event_digest(record.key, record.value, record.headers), 0)
+    assert end[-2:] == ("Transient", 0)
 
 
 def make_timeout(scheduler: Scheduler, entries: Entries) -> Timeout:
@@ -216,7 +216,7 @@ def test_a_run_past_its_deadline_is_cancelled_and_indeterminate_and_its_worker_g
         timeout = make_timeout(scheduler, entries)
         assert scheduler.run(worker()) == 10 * SECOND
     assert entries.of("acted") == [("timeout", "handler")]
-    assert entries.of("handle.end")[0][-1] == "Indeterminate"
+    assert entries.of("handle.end")[0][-2] == "Indeterminate"
 
 
 def test_a_worker_cancelled_by_somebody_else_is_not_mistaken_for_a_deadline() -> None:

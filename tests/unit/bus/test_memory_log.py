@@ -12,7 +12,7 @@ from lab.bus.memory.groups import Assignor
 from lab.bus.memory.log import MemoryLog
 from lab.domain.errors import Fenced, Permanent, Transient
 from lab.history.entries import Entry, kind_of
-from lab.history.facts import AppendedEntry, CommittedEntry
+from lab.history.facts import AppendedEntry, CommittedEntry, LetterEntry
 from lab.ports.bus import Listener, Outgoing, TopicPartition, Unread
 from lab.runtime.virtual_loop import Scheduler, sleep_us
 from tests.kit.entries import of_type
@@ -241,6 +241,34 @@ def test_the_facts_are_complete_and_say_what_was_accepted() -> None:
     assert len({record.digest for record in (parked, first, second)}) == 3
     answers = [(fact.epoch, fact.accepted) for fact in of_type(facts, CommittedEntry)]
     assert answers == [(1, True), (9, False)]
+
+
+def test_a_dead_letter_tells_of_the_death_of_its_event() -> None:
+    told = (
+        ("lab-dlq-reason", b"exhausted"),
+        ("lab-dlq-attempts", b"6"),
+        ("lab-dlq-starts", b"2"),
+        ("lab-redrives", b"1"),
+    )
+    nameless = (("lab-dlq-reason", b"poison"), ("lab-dlq-origin", b"orders/0/7"))
+
+    async def main() -> list[Entry]:
+        world = World(scheduler)
+        await world.log.publisher(scheduler.root).publish(
+            [
+                Outgoing("orders.g.dlq", b"k", b"v", (*HEADERS, *told)),
+                Outgoing("orders.g.dlq", b"k", b"v", nameless),
+                Outgoing("orders", b"k", b"v", (*HEADERS, *told)),
+            ]
+        )
+        return world.facts
+
+    with Scheduler() as scheduler:
+        letters = of_type(scheduler.run(main()), LetterEntry)
+    assert [letter[3:] for letter in letters] == [
+        ("7.1", "orders.g.dlq", "g", "e-1", "exhausted", 6, 2, 1),
+        ("", "orders.g.dlq", "g", "orders/0/7", "poison", 0, 0, 0),
+    ]
 
 
 def test_a_record_tells_its_place_in_the_trace_and_its_cause_and_a_foreign_one_neither() -> None:

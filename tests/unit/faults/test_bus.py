@@ -205,7 +205,7 @@ def test_a_lie_stays_one_when_the_call_has_to_be_repeated() -> None:
 
 def test_a_publish_of_unknown_end_is_appended() -> None:
     async def main(world: World) -> None:
-        publisher = ForgettingPublisher(world.publisher, plan=world.plan)
+        publisher = ForgettingPublisher(world.publisher, plan=world.plan, clock=world.clock)
         with pytest.raises(Indeterminate):
             await publisher.publish([record("1.1"), record("2.1")])
         await publisher.publish([record("1.1"), record("2.1")])
@@ -214,9 +214,50 @@ def test_a_publish_of_unknown_end_is_appended() -> None:
     assert play(main, "bus.publish_unknown#1").fired() == ["1.1"]
 
 
+def test_a_publish_of_unknown_end_may_not_be_appended() -> None:
+    async def main(world: World) -> None:
+        publisher = ForgettingPublisher(world.publisher, plan=world.plan, clock=world.clock)
+        with pytest.raises(Indeterminate):
+            await publisher.publish([record("1.1"), record("2.1")])
+        assert world.values() == []
+        await publisher.publish([record("1.1"), record("2.1")])
+        assert world.values() == [b"1.1", b"2.1"]
+
+    assert play(main, "bus.publish_unknown#1 appended=no").fired() == ["1.1"]
+
+
+def test_an_answer_is_lost_at_the_first_call_that_the_broker_takes() -> None:
+    async def main(world: World) -> None:
+        publisher = ForgettingPublisher(world.publisher, plan=world.plan, clock=world.clock)
+        batch = [record("1.1"), record("2.1")]
+        world.log.is_down = True
+        with pytest.raises(Transient):
+            await publisher.publish(batch)
+        assert world.fired() == []
+        world.log.is_down = False
+        with pytest.raises(Indeterminate):
+            await publisher.publish(batch)
+        await publisher.publish(batch)
+
+    assert play(main, "bus.publish_unknown#1 first=1").fired() == ["1.1"]
+
+
+def test_no_answer_is_lost_after_heal() -> None:
+    async def main(world: World) -> None:
+        publisher = ForgettingPublisher(world.publisher, plan=world.plan, clock=world.clock)
+        world.log.is_down = True
+        with pytest.raises(Transient):
+            await publisher.publish([record("1.1")])
+        world.log.is_down = False
+        world.plan.heal()
+        await publisher.publish([record("1.1")])
+
+    assert play(main, "bus.publish_unknown#1").fired() == []
+
+
 def test_a_call_that_the_broker_refused_lost_no_answer() -> None:
     async def main(world: World) -> None:
-        publisher = ForgettingPublisher(world.publisher, plan=world.plan)
+        publisher = ForgettingPublisher(world.publisher, plan=world.plan, clock=world.clock)
         world.log.is_down = True
         with pytest.raises(Transient):
             await publisher.publish([record("1.1")])

@@ -229,6 +229,20 @@ def test_a_fault_that_belongs_to_its_subject_is_recorded_once_and_stays() -> Non
     assert len(site._plan.firings) == 1
 
 
+def test_a_client_that_sends_twice_has_two_subjects_that_are_marked_or_none() -> None:
+    plan = make_plan("bus.poison rate=0.5")
+    site = plan.at("bus.poison", "OrderCreated")
+
+    marked = [(site.marks(f"{n}.1"), site.marks(f"{n}.2")) for n in range(1, 21)]
+
+    assert {(one is None, two is None) for one, two in marked} == {(True, True), (False, False)}
+    assert [firing.subject for firing in plan.firings] == [
+        f"{n}.{send}" for n, (one, _) in enumerate(marked, 1) if one for send in (1, 2)
+    ]
+    plan.heal()
+    assert site.marks(f"{plan.firings[0].subject.partition('.')[0]}.3") is None
+
+
 def test_what_belongs_to_a_subject_stays_after_heal_and_nothing_new_is_marked() -> None:
     plan = make_plan("bus.poison rate=1")
     site = plan.at("bus.poison", "OrderCreated")

@@ -46,10 +46,34 @@ class Run:
         ("svc.slow times=12", CallFault(kind=CallFaultKind.SLOW, times=12)),
         ("svc.malformed", CallFault(kind=CallFaultKind.MALFORMED)),
         ("svc.flapping status=502", CallFault(kind=CallFaultKind.ERROR, status=502)),
+        (
+            "svc.error status=500 done=yes",
+            CallFault(kind=CallFaultKind.ERROR, status=500, is_done=True, after_us=SECOND),
+        ),
+        (
+            "svc.acts_late by=90ms cut=yes",
+            CallFault(kind=CallFaultKind.ACTS_LATE, by_us=90 * MS, is_cut=True),
+        ),
+        ("svc.refuse_refund", CallFault(kind=CallFaultKind.REFUSED)),
     ],
 )
 def test_a_fault_says_what_becomes_of_the_call(text: str, fault: CallFault) -> None:
-    assert Run(text).faults.strike("payment_gateway", "query", "1.1") == fault
+    assert Run(text).faults.strike("payment_gateway", "refund", "1.1") == fault
+
+
+def test_a_kind_that_is_about_some_calls_neither_strikes_nor_counts_others() -> None:
+    faults = Run("svc.refuse_refund nth=2", "svc.acts_late nth=2").faults
+
+    struck = [
+        faults.strike("payment_gateway", action, "1.1")
+        for action in ("query", "charge", "query", "charge", "refund", "query", "refund")
+    ]
+
+    assert [n for n, fault in enumerate(struck) if fault] == [3, 6]
+    assert [fault.kind for fault in struck if fault] == [
+        CallFaultKind.ACTS_LATE,
+        CallFaultKind.REFUSED,
+    ]
 
 
 def test_each_slow_call_has_its_own_time_within_the_span() -> None:
@@ -145,7 +169,7 @@ def test_every_kind_of_third_parties_has_its_deed() -> None:
         struck = [
             run.faults.strike(provider, action, "1.1")
             for provider, action in zip(
-                PROVIDERS, ("in_stock", "is_fraud", "charge", "send"), strict=True
+                PROVIDERS, ("in_stock", "is_fraud", "refund", "send"), strict=True
             )
             for _ in range(2)
         ]
@@ -160,6 +184,9 @@ def test_every_kind_of_third_parties_has_its_deed() -> None:
         ("svc.rate_limit calls=0", "calls must be a whole number from 1"),
         ("svc.late_reply by=3ms..1ms", "ends before it begins"),
         ("svc.flapping@orders", "unknown site 'orders'"),
+        ("svc.refuse_refund@mailer", "unknown site 'mailer'"),
+        ("svc.acts_late@warehouse", "unknown site 'warehouse'"),
+        ("svc.error status=400 done=yes", "done=yes contradicts status=400"),
     ],
 )
 def test_what_makes_no_sense_is_refused(text: str, says: str) -> None:

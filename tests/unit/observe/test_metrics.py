@@ -36,8 +36,8 @@ def deliver(topic: str = "validation") -> Entry:
 def handled(result: str, begun_us: int, ended_us: int, event_id: str = "e1") -> tuple[Entry, Entry]:
     head = ("payment", event_id, "OrderValidated", 1)
     return (
-        ("handle.begin", begun_us, P, "1.1", *head, 2, 99, "validation", 1, "d"),
-        ("handle.end", ended_us, P, "1.1", *head, result),
+        ("handle.begin", begun_us, P, "1.1", *head, 2, 99, "validation", 1, "d", 0),
+        ("handle.end", ended_us, P, "1.1", *head, result, 0),
     )
 
 

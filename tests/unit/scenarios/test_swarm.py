@@ -12,6 +12,7 @@ from lab.faults.table.providers import NOT_EXECUTED
 from lab.faults.table.row import ParamType
 from lab.faults.table.spec import FaultSpec, parse_fault
 from lab.scenarios import swarm
+from lab.scenarios.bundles import BUNDLES, Bundle
 from lab.scenarios.loader import find_scenario, load_catalogue
 from lab.scenarios.run_options import RunOptions
 from lab.scenarios.scenario import REAL, SIMULATED, WORLDS
@@ -81,7 +82,8 @@ def test_every_parameter_takes_other_values_than_its_default() -> None:
             if allowed:
                 assert found == allowed, (kind.name, param.name)
             else:
-                assert len(found) > 10, (kind.name, param.name)
+                low, high = swarm.NUMBERS.get((kind.name, param.name), (1, 11))
+                assert len(found) >= min(high - low + 1, 11), (kind.name, param.name)
 
 
 def test_a_stored_answer_is_never_one_that_was_not_executed() -> None:
@@ -140,6 +142,30 @@ def test_every_policy_is_drawn_now_and_then_and_never_contradicts_another() -> N
         assert not real.keys() & swarm.SIMULATED_POLICIES.keys()
     for name, others in (*swarm.POLICIES.items(), *swarm.SIMULATED_POLICIES.items()):
         assert len(values[name]) == len(others) + 1, name
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_bundle_is_drawn_and_is_allowed_in_its_world(world: str) -> None:
+    scale = 1.0 if world == SIMULATED else 0.1
+    draws = [swarm.draw_swarm(seed, world) for seed in range(1, 1_001)]
+
+    for bundle in BUNDLES:
+        whole = [bundle.write(f"#every{n}", scale) for n in swarm.BUNDLE_EVERY]
+        assert all(parse_fault(text) for text in whole[0])
+        found = [draw for draw in draws if draw.faults[-len(whole[0]) :] in whole]
+        assert found, bundle
+        assert all(draw.settings.items() >= bundle.settings.items() for draw in found)
+
+
+def test_a_bundle_chooses_orders_and_has_the_lengths_of_its_world() -> None:
+    bundle = Bundle(
+        faults=("svc.slow@mailer{} first=1 by=20ms..2000ms", "redis.down at=3ms for=9ms")
+    )
+
+    assert bundle.write("#every4", 0.1) == (
+        "svc.slow@mailer#every4 first=1 by=2ms..200ms",
+        "redis.down at=1ms for=1ms",
+    )
 
 
 def test_a_run_whose_retries_have_to_wait_for_each_other_waits_longer_for_the_last_order() -> None:
