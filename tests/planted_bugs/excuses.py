@@ -124,6 +124,7 @@ class RefundOfAnotherCharge(Payment):
     RETRY,
     setup=FAILING,
     witness="notification gave up OrderCreated after attempt 1 of 6",
+    falls={"retry-law": "an event is given up with attempts left"},
 )
 class MailsAreNotWorthIt(Retrying):
     """Mails are tried once, because they are only mails."""
