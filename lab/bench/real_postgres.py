@@ -192,7 +192,9 @@ class _Lives(Publisher):
             raise BenchError(f"{event.subject} is not stored")
         if group == "validation":
             await self._store.is_blocked(
-                loaded.order.customer_id, deadline_us=SystemClock().now_us() + _PATIENCE_US
+                event.subject,
+                loaded.order.customer_id,
+                deadline_us=SystemClock().now_us() + _PATIENCE_US,
             )
             return ()
         order = loaded.order

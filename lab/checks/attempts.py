@@ -118,15 +118,18 @@ class Attempts:
         return f"{letter.group} gave {kind} up after attempt {letter.attempts} of {most}"
 
     def _was_throttled(self, letter: LetterEntry) -> bool:
-        """Whether it had been throttled for as long as is declared."""
+        """Whether it had been throttled for as long as is declared, or would have been."""
         owed = owed_of(letter)
         waits = [
             each.t_us
             for each in self._case.retrying
             if each.where == _THROTTLED and owed_of(each) == owed
         ]
-        contract = self._contract
-        return bool(waits) and letter.t_us - waits[0] >= contract.max_elapsed_us - contract.slack_us
+        contract, asked_away_us = self._contract, self._case.asked_away_us
+        if not waits and not asked_away_us:
+            return False
+        waited_us = max(letter.t_us, asked_away_us) - (waits[0] if waits else letter.t_us)
+        return waited_us >= contract.max_elapsed_us - contract.slack_us
 
     def _least_us(self, failed: Attempt) -> int:
         """So long after a failed attempt, at least, the next one is due.

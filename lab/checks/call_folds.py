@@ -15,7 +15,14 @@ from lab.checks.order_case import Died, Disorder, MoneySent, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
 from lab.checks.retry_budget import Buckets
-from lab.checks.tables import CALL_FAILED, MOVES_MONEY, REPLAYED, STORE_DOWN_US, THIRD_PARTIES
+from lab.checks.tables import (
+    CALL_FAILED,
+    CUSTOMERS,
+    MOVES_MONEY,
+    REPLAYED,
+    STORE_DOWN_US,
+    THIRD_PARTIES,
+)
 from lab.history.calls import (
     BreakerEntry,
     BuriedEntry,
@@ -238,11 +245,14 @@ class CallFolds:
             self._book.case(subject).sent += (MoneySent(t_us, process, action, key),)
 
     def _call_end(self, entry: CallEndEntry) -> None:
-        _, t_us, process, subject, provider, action, _, result, _, took_us, hint_us = entry
+        _, t_us, process, subject, provider, action, key, result, _, took_us, hint_us = entry
         life = self._lives[process]
         life.called += 1
         if action == "query":
             life.asked += 1
+        elif provider == CUSTOMERS:
+            case = self._open.get(subject) or self._book.case(subject)
+            case.looked += ((key, result),)
         began_us = t_us - took_us
         if took_us > self._provider_us:
             late = Overdue(subject, f"{provider}.{action}", began_us, took_us, Ended.LATE)
@@ -251,12 +261,7 @@ class CallFolds:
         if health.forbade(began_us):
             life.calls_down += (subject,)
         if hint_us:
-            life.hint_max_us = max(hint_us, life.hint_max_us)
-            if result == "Throttled":
-                until_us = t_us + hint_us
-                life.hints[subject] = min(until_us, life.hints.get(subject, until_us))
-                case = self._book.case(subject)
-                case.asked_away_us = max(case.asked_away_us, until_us)
+            self._note_hint(life, CallEndEntry._make(entry))
         if result in CALL_FAILED:
             life.failed[subject] = (*life.failed.get(subject, ()), provider)
             life.unanswered += result == "Indeterminate"
@@ -266,6 +271,15 @@ class CallFolds:
             health.succeeded(t_us)
             if result == REPLAYED:
                 life.failed[subject] = (*life.failed.get(subject, ()), provider)
+
+    def _note_hint(self, life: ProcessLife, ended: CallEndEntry) -> None:
+        """A third party has asked to be left alone for some time."""
+        life.hint_max_us = max(ended.hint_us, life.hint_max_us)
+        if ended.result == "Throttled":
+            until_us = ended.t_us + ended.hint_us
+            life.hints[ended.subject] = min(until_us, life.hints.get(ended.subject, until_us))
+            case = self._book.case(ended.subject)
+            case.asked_away_us = max(case.asked_away_us, until_us)
 
     def _health(self, life: ProcessLife, provider: str) -> Health:
         return life.health.setdefault(provider, Health(self._contract))

@@ -51,6 +51,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         witness: the first violation in a sentence, "" if there is none.
         subject: the order of the witness as `ordinal.send`, "" if it is no order's.
         note: something worth knowing that breaks nothing, such as open money.
+        doubt: why the run proves nothing although no promise is broken, "" if it does.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     witness: str = ""
     subject: str = ""
     note: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ class Check:
         self.checked = 0
         self.violations = 0
         self.note = ""
+        self.doubt = ""
         self._witness = ""
         self._subject = ""
 
@@ -139,6 +142,7 @@ class Check:
             witness=self._witness,
             subject=self._subject,
             note=self.note,
+            doubt=self.doubt,
         )
 
 

@@ -21,6 +21,7 @@ from lab.checks.tables import (
 )
 from lab.history.calls import RedrivenEntry
 from lab.history.facts import (
+    AnsweredEntry,
     AppendedEntry,
     CommittedEntry,
     FaultEndEntry,
@@ -124,7 +125,11 @@ class FactFolds:
 
     def hot_folds(self) -> Mapping[str, Fold]:
         """The fold for the entries of each kind, as plain tuples."""
-        return {"appended": self._appended, "committed": self._committed}
+        return {
+            "appended": self._appended,
+            "committed": self._committed,
+            "answered": self._answered,
+        }
 
     def forget(self, packed: Packed) -> None:
         """An order is forgotten; so is its key."""
@@ -243,6 +248,11 @@ class FactFolds:
 
     def _ledger(self, entry: LedgerEntry) -> None:
         self._book.case(entry.subject).ledger += (entry,)
+
+    def _answered(self, entry: AnsweredEntry) -> None:
+        _, _, _, subject, _, _, _, _, _, _ = entry
+        case = self._open.get(subject) or self._book.case(subject)
+        case.answered += (AnsweredEntry._make(entry),)
 
     # ---- the operator
 

@@ -29,6 +29,7 @@ from lab.history.calls import (
     RetryingEntry,
 )
 from lab.history.facts import (
+    AnsweredEntry,
     AppendedEntry,
     HttpKeyEntry,
     IntentEntry,
@@ -156,6 +157,8 @@ class Case:
         cancels: answers with status 200 to a cancel. cancel_begun, cancel_answers: every request
             for one, and every answer.
         sent: see `MoneySent`.
+        looked: the customer whose record was read for it, and what came of it: `yes` (he is
+            blocked), `no`, or an error.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, with
             each such process. committed_again: those for which that was not the first unit.
         suppressed: (group, event id) that were acknowledged as done already.
@@ -185,6 +188,8 @@ class Case:
     intents: tuple[IntentEntry, ...] = ()
     sent: tuple[MoneySent, ...] = ()
     ledger: tuple[LedgerEntry, ...] = ()
+    answered: tuple[AnsweredEntry, ...] = ()
+    looked: tuple[tuple[str, str], ...] = ()
     revenue: tuple[RevenueEntry, ...] = ()
     http_keys: tuple[HttpKeyEntry, ...] = ()
     waiting: tuple[WaitingEntry, ...] = ()
@@ -370,13 +375,13 @@ class Case:
         case.is_revived = True
         case.first = packed.first
         currency, cents = money = (packed.currency, packed.amount_cents)
-        asked = ("create", packed.key, "", 1, cents, currency, "", "")
+        asked = ("create", packed.key, "", 1, cents, currency, "", "", "")
         case.begun = (HttpBeginEntry("http.begin", 0, "client", subject, *asked),)
         has_mail = any(line.action == "mail" for line in packed.ledger)
         for n, (state, event_id) in enumerate(zip(packed.states, packed.event_ids, strict=True)):
             kind = EVENT_OF[state]
             case.rows += (
-                RowEntry("row", 0, "store", subject, n + 1, state, event_id, kind, *money, ""),
+                RowEntry("row", 0, "store", subject, n + 1, state, event_id, kind, *money, "", ""),
             )
             case.published[event_id] = None
             for group in READERS[kind]:

@@ -8,6 +8,7 @@ from lab.checks.contract import Contract
 from lab.checks.promises.asked import AsOrdered, CancelGranted, GatewayAgrees, MailsOwed
 from lab.checks.promises.claims import ClaimReturned
 from lab.checks.promises.dead_letters import DlqComplete, DlqSound
+from lab.checks.promises.decisions import DecidedAsTold
 from lab.checks.promises.events import (
     AckAfterEffect,
     DedupeSound,
@@ -15,6 +16,7 @@ from lab.checks.promises.events import (
     NoLostEvent,
     PerKeyOrder,
 )
+from lab.checks.promises.excuses import ExcuseEarned
 from lab.checks.promises.expiry import ExpiryInTime
 from lab.checks.promises.liveness import Converges, Drains
 from lab.checks.promises.money import ChargeAfterValidation, MoneyMatches, NoDoubleCharge
@@ -46,6 +48,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     NoPhantom,
     IdempotencyKey,
     LegalTransitions,
+    DecidedAsTold,
     ExpiryInTime,
     OutboxAtomic,
     NoLostEvent,
@@ -64,6 +67,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     FencingHolds,
     DlqSound,
     DlqComplete,
+    ExcuseEarned,
     RetryLaw,
     RetryInTime,
     RetryBudgetKept,

@@ -186,6 +186,15 @@ NEVER_RETRIED: Final = frozenset({"Permanent", "TooLarge", "Poison"})
 THIRD_PARTIES: Final = frozenset({"warehouse", "antifraud", "payment_gateway", "mailer"})
 """Those that are called through a breaker; customers are read from our own store."""
 
+CUSTOMERS: Final = "customers"
+"""The record of a customer, as a call names it."""
+
+OBJECTIONS: Final[Mapping[str, str]] = {"warehouse": "out_of_stock", "antifraud": "fraud"}
+"""The reason for which each third party says no to an order."""
+
+REASON_OF_RECORD: Final = "customer_blocked"
+"""The reason that stands in a customer's record."""
+
 CALL_FAILED: Final = frozenset({"Transient", "Indeterminate", "Down"})
 
 STORE_DOWN_US: Final = 1_000_000

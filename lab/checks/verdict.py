@@ -1,10 +1,11 @@
 """The verdict on a run, made of its findings, its goals and its limiter.
 
 FAIL if a promise was broken. Else UNKNOWN if the run proves nothing: a fault that was asked for
-never fired, a goal was not reached, a promise that the scenario is about was not exercised, or a
-limiter tripped without being the goal. Else PASS. A goal or a fault that only a switched-off part
-can reach is "not applicable", never UNKNOWN. Not here: the findings (`check`), the numbers that
-goals are about (`run_numbers`), and whether a fault fired (`lab.faults.plan.asked`).
+never fired, a goal was not reached, a promise that the scenario is about was not exercised, a check
+could not tell (`Finding.doubt`), or a limiter tripped without being the goal. Else PASS. A goal or a
+fault that only a switched-off part can reach is "not applicable", never UNKNOWN. Not here: the
+findings (`check`), the numbers that goals are about (`run_numbers`), and whether a fault fired
+(`lab.faults.plan.asked`).
 """
 
 import math
@@ -164,6 +165,8 @@ def _unproven(
         if goal.is_applicable and not goal.is_reached:
             return f"the goal {goal.goal} was not reached: it happened {goal.count} times"
     for finding in findings:
+        if finding.doubt:
+            return finding.doubt
         if finding.name in listed and finding.verdict is Verdict.UNKNOWN:
             parts = SUBJECTS.get(finding.name)
             if parts is None or not set(parts) <= set(off):

@@ -54,6 +54,10 @@ class _Request(msgspec.Struct, frozen=True, gc=False):
     country: str | None = None
 
 
+class _Buyer(msgspec.Struct, frozen=True, gc=False):
+    customer_id: str
+
+
 class _Event(msgspec.Struct, frozen=True, gc=False):
     order_id: str
     customer_id: str = ""
@@ -73,6 +77,7 @@ _CURRENCIES: Final = frozenset({"EUR", "USD", "GBP", "JPY", "NOK", "SEK", "DKK",
 
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _request: Final = msgspec.json.Decoder(_Request).decode
+_buyer: Final = msgspec.json.Decoder(_Buyer).decode
 _event: Final = msgspec.json.Decoder(_Event).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -90,6 +95,14 @@ def asked_by(body: bytes) -> Contents:
         cents = NO_AMOUNT
     buyer = buyer_of(asked.customer_id, asked.country)
     return Contents(cents, asked.currency, buyer, short_digest(_encode(asked.items)))
+
+
+def customer_of(body: bytes) -> str:
+    """The customer that the body of `POST /orders` names, "" if it is no order."""
+    try:
+        return _buyer(body).customer_id
+    except _BROKEN:
+        return ""
 
 
 def is_sound(body: bytes) -> bool:

@@ -15,6 +15,7 @@ class RowEntry(NamedTuple):
 
     Attributes:
         buyer: whose order it is, as in `lab.history.contents`.
+        reason: as the event says why an order is REJECTED, else "".
     """
 
     kind: Literal["row"]
@@ -28,6 +29,7 @@ class RowEntry(NamedTuple):
     currency: str
     amount_cents: int
     buyer: str
+    reason: str
 
 
 class OutcomeEntry(NamedTuple):
@@ -110,6 +112,16 @@ class WaitingEntry(NamedTuple):
     group: str
     event_id: str
     behind_dead: bool
+
+
+class BlockedEntry(NamedTuple):
+    """The record of a customer says that his orders are refused."""
+
+    kind: Literal["blocked"]
+    t_us: int
+    process: str
+    subject: str
+    customer: str
 
 
 # ---- the bus
@@ -207,6 +219,28 @@ class LedgerEntry(NamedTuple):
     charge_key: str
     amount_cents: int
     currency: str
+
+
+class AnsweredEntry(NamedTuple):
+    """A third party has answered a question, or failed a request of any sort.
+
+    Attributes:
+        customer, items, amount_cents: of the question, as it was understood; items is a hash as in
+            `lab.history.contents`, "" for those that are not told of them.
+        answer: `ok`; the reason of a no, `out_of_stock` or `fraud`; or of a failure the status,
+            `unreadable`, or `silent` if the time was up before there was an answer.
+    """
+
+    kind: Literal["answered"]
+    t_us: int
+    process: str
+    subject: str
+    provider: str
+    action: str
+    customer: str
+    items: str
+    amount_cents: int
+    answer: str
 
 
 # ---- the run

@@ -249,10 +249,12 @@ class RecordedCustomers(_Calls, CustomerStore):
         super().__init__(provider=provider, pen=pen, subject_of=subject_of)
         self._inner = inner
 
-    async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:
-        begun = self._begin("is_blocked", customer_id, customer_id, deadline_us)
+    async def is_blocked(self, order_id: str, customer_id: str, *, deadline_us: int) -> bool:
+        begun = self._begin("is_blocked", order_id, customer_id, deadline_us)
         try:
-            is_blocked = await self._inner.is_blocked(customer_id, deadline_us=deadline_us)
+            is_blocked = await self._inner.is_blocked(
+                order_id, customer_id, deadline_us=deadline_us
+            )
         except Failure as failure:
             self._failed("is_blocked", begun, customer_id, deadline_us, failure)
             raise

@@ -15,6 +15,7 @@ class HttpBeginEntry(NamedTuple):
         send: the ordinal of this request for its order, from 1.
         amount_cents, currency, buyer, items: what a `create` asks for, by the client's own count;
             see `lab.history.contents`. buyer is "" of a body that the client itself cannot read.
+        customer: the customer's id alone, "" as well.
     """
 
     kind: Literal["http.begin"]
@@ -29,6 +30,7 @@ class HttpBeginEntry(NamedTuple):
     currency: str
     buyer: str
     items: str
+    customer: str
 
 
 class HttpEndEntry(NamedTuple):

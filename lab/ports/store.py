@@ -230,6 +230,9 @@ class StartStore(Protocol):
 class CustomerStore(Protocol):
     """The knowledge of the shop about its customers."""
 
-    async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:
-        """Whether orders of this customer are to be rejected. Raises Transient, Indeterminate."""
+    async def is_blocked(self, order_id: str, customer_id: str, *, deadline_us: int) -> bool:
+        """Whether orders of this customer are to be rejected, asked for one of them.
+
+        Raises Transient, Indeterminate.
+        """
         ...

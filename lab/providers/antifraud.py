@@ -1,4 +1,4 @@
-"""The antifraud service: knows bad customers. Read only, so it has no ledger."""
+"""The antifraud service: knows bad customers. Read only: its ledger has its answers."""
 
 from typing import ClassVar, Final
 
@@ -11,6 +11,8 @@ class AntifraudServer(Server):
     """Takes a share of the orders for fraud. The same order gets the same answer."""
 
     name: ClassVar[str] = "antifraud"
+    objection: ClassVar[str] = "fraud"
+    objects_by: ClassVar[bool] = True
 
     def _do(self, request: Request, _now_us: int) -> Answer:
         return self._refuses(request.subject)

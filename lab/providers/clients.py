@@ -45,13 +45,13 @@ class WarehouseClient(Warehouse):
     async def in_stock(
         self,
         order_id: str,
-        items: tuple[Item, ...],  # noqa: ARG002 - a share of the orders is refused, whatever is in them
+        items: tuple[Item, ...],
         *,
         deadline_us: int,
     ) -> bool:
         line = self._line
         answer = await line.send(
-            Request(IN_STOCK, order_id, line.subject_of(order_id)), deadline_us
+            Request(IN_STOCK, order_id, line.subject_of(order_id), items=items), deadline_us
         )
         if isinstance(answer, Refused):
             raise line.error(answer)

@@ -27,6 +27,8 @@ from lab.domain.errors import (
     Throttled,
     Transient,
 )
+from lab.domain.order import Item
+from lab.history.contents import short_digest
 from lab.history.recorder import Write
 from lab.ports.chance import Chance
 from lab.ports.providers import GatewayAnswer, Known
@@ -43,6 +45,8 @@ LOCKED_OUT_AFTER_US: Final = 1_000_000
 """A provider that refuses our credentials is asked again after so long."""
 DAY_US: Final = 86_400_000_000
 
+_encode: Final = msgspec.msgpack.Encoder().encode
+
 _VISITS_FOR_US: Final = 600_000_000
 
 V = TypeVar("V")
@@ -55,6 +59,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         subject: the order as `ordinal.send`; "" outside of a lab run.
         key: the idempotency key; "" for a request that moves nothing.
         about: the charge key of a refund, the template of a mail, the customer of a question.
+        items: the goods of a question.
     """
 
     action: str
@@ -64,6 +69,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     amount_cents: int = 0
     currency: str = ""
     about: str = ""
+    items: tuple[Item, ...] = ()
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -85,6 +91,8 @@ NO_ANSWER: Final = Refused(0)
 CONNECTION_LOST: Final = Refused(0, 0, is_replayed=False, is_move=True)
 """No answer either, and the caller hears it at once."""
 UNREADABLE: Final = 200
+_FAILED_AS: Final = {0: "silent", UNREADABLE: "unreadable"}
+"""Failures that are no status, as the history calls them."""
 
 
 def error_of(provider: str, refused: Refused) -> LabError:
@@ -166,6 +174,10 @@ class Remembered(Generic[V]):
 class Server:
     """One third party.
 
+    Attributes:
+        objection: the reason of its no to an order, "" if it is not asked about orders.
+        objects_by: the answer that is such a no.
+
     Args:
         chance: of latencies and decisions.
         now_us: its clock, in microseconds.
@@ -177,6 +189,8 @@ class Server:
     """
 
     name: ClassVar[str]
+    objection: ClassVar[str] = ""
+    objects_by: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -259,6 +273,33 @@ class Server:
             return False
         self._answers.put(request.key, _replayed(refused), self._now_us())
         return True
+
+    def told(self, request: Request, answer: Answer) -> None:
+        """The caller is given this answer now: write it, if it decides or fails anything.
+
+        What moved money or sent a mail has its line already.
+        """
+        if isinstance(answer, Refused):
+            what = _FAILED_AS.get(answer.status) or str(answer.status)
+        elif self.objection:
+            what = self.objection if answer is self.objects_by else "ok"
+        else:
+            return
+        if self._write is not None:
+            self._write(
+                (
+                    "answered",
+                    self._now_us(),
+                    "ledger",
+                    request.subject,
+                    self.name,
+                    request.action,
+                    "" if request.key else request.about,
+                    short_digest(_encode(request.items)) if request.items else "",
+                    request.amount_cents,
+                    what,
+                )
+            )
 
     def restore(self, request: Request, answer: Answer, at_us: int) -> None:
         """Know again a request that was executed or stored at `at_us`, before a restart.

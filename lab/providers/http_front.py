@@ -37,7 +37,7 @@ from lab.providers.simulated_wire import NO_DEADLINE_US, OtherEnd, SimulatedWire
 Ts = TypeVarTuple("Ts")
 Headers = tuple[tuple[bytes, bytes], ...]
 
-BODY_BYTES_MAX: Final = 64 * 1024
+BODY_BYTES_MAX: Final = 512 * 1024
 HEADER_LENGTH_MAX: Final = 255
 
 _MS: Final = 1_000
@@ -216,6 +216,11 @@ class _Punctual(OtherEnd):
         self._ledger.keep(self.name, request, answer)
         return answer if self._ledger.failure is None else NO_ANSWER
 
+    def told(self, request: Request, answer: Answer) -> None:
+        """Write down what the caller is told now."""
+        self._server.told(request, answer)
+        self._ledger.keep_told(self.name, request)
+
     def _is_too_late(self, late_us: int) -> bool:
         is_over = self._now_us() > self._deadline_us + late_us
         return is_over or self._ledger.failure is not None
@@ -316,7 +321,14 @@ def _request(action: str, asked: wire.Asked, key: str, subject: str) -> Request:
     if not asked.order_id or asked.amount_cents < 0:
         raise _Bad(400, "a request names an order and no negative amount")
     return Request(
-        action, asked.order_id, subject, key, asked.amount_cents, asked.currency, asked.about
+        action,
+        asked.order_id,
+        subject,
+        key,
+        asked.amount_cents,
+        asked.currency,
+        asked.about,
+        asked.items,
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from lab.domain.errors import EnvironmentNotReady
 from lab.history.entries import Entry
@@ -34,7 +35,7 @@ class Executed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         t_us: when, on the machine's monotonic clock.
         wall_us: when, on its wall clock: ages are told by it, as the machine may have started anew.
         moved, refused: the answer; True if it is neither.
-        entry: of the ledger; empty for a failure that was stored and moved nothing.
+        entry: `ledger` or `answered`; empty for a failure that was stored and moved nothing.
     """
 
     t_us: int
@@ -44,6 +45,11 @@ class Executed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     moved: GatewayAnswer | None = None
     refused: Refused | None = None
     entry: tuple[str | int, ...] = ()
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it only tells of an answer: nothing was done, and no key stands for it."""
+        return bool(self.entry) and self.entry[0] == "answered"
 
     @property
     def answer(self) -> Answer:
@@ -85,11 +91,18 @@ class LedgerFile:
         """Append a failure that was stored as its key's answer."""
         self._append(provider, request, None, refused)
 
+    def keep_told(self, provider: str, request: Request) -> None:
+        """After an answer was given: append it, if the server wrote it down."""
+        if self._entry:
+            self._append(provider, replace(request, items=()), None, None)
+
     def restore(self, servers: Sequence[Server]) -> None:
         """Give the servers back their knowledge from before this process began."""
         by_name = {server.name: server for server in servers}
         now_us, wall_us = self._clock.now_us(), self._clock.wall_us()
         for line in self._past:
+            if line.is_answer:
+                continue
             at_us = now_us - max(wall_us - line.wall_us, 0)
             by_name[line.provider].restore(line.request, line.answer, at_us)
         self._past = ()
@@ -158,7 +171,7 @@ def ledger_file(path: Path, *, clock: Clock) -> Iterator[LedgerFile]:
 
 
 def ledger_entries(path: Path) -> Iterator[Entry]:
-    """Every `ledger` fact of the file, oldest first; its writer may go on meanwhile.
+    """Every fact of the file, oldest first; its writer may go on meanwhile.
 
     Raises:
         FileNotFoundError: there is none.

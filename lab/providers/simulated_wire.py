@@ -98,6 +98,10 @@ class OtherEnd(Protocol):
         """It was executed and failed; `instead` of the answer that it got just now."""
         ...
 
+    def told(self, request: Request, answer: Answer) -> None:
+        """The caller is given this answer; `NO_ANSWER`: it waited for one in vain."""
+        ...
+
 
 class SimulatedWire:
     """One process's line to one provider.
@@ -146,6 +150,7 @@ class SimulatedWire:
         if request.key:
             conflict = server.arrive(request)
             if conflict is not None:
+                server.told(request, conflict)
                 self._after_us(min(latency_us, left_us), self._answer, future, conflict)
                 return future
         if self._faults is not None:
@@ -171,6 +176,8 @@ class SimulatedWire:
 
     def _finish(self, future: asyncio.Future[Answer], request: Request) -> None:
         answer = self._server.execute(request)
+        if not request.key or answer.__class__ is Refused:
+            self._server.told(request, answer)
         # A future of a dead process is never touched; a cancelled one waits for nothing.
         if not self._caller.dead and not future.done():
             future.set_result(answer)
@@ -190,6 +197,7 @@ class SimulatedWire:
 
     def _give_up(self, future: asyncio.Future[Answer], request: Request) -> None:
         self._server.drop(request)
+        self._server.told(request, NO_ANSWER)
         self._answer(future, NO_ANSWER)
 
     def _go_wrong(
@@ -213,8 +221,11 @@ class SimulatedWire:
                 effect_us = _in_time_us(latency_us, left_us)
                 until_us = left_us if left_us < NO_DEADLINE_US else effect_us
                 reply_us = until_us - effect_us + fault.by_us
-                self._after_us(effect_us, self._finish_late, future, request, reply_us)
-                if until_us == left_us and not self._is_remote:
+                waits_for_ever = until_us != left_us
+                self._after_us(
+                    effect_us, self._finish_late, future, request, reply_us, waits_for_ever
+                )
+                if not (waits_for_ever or self._is_remote):
                     self._after_us(left_us, self._give_up, future, request)
             case CallFaultKind.SLOW:
                 self._go(future, request, latency_us * fault.times + fault.by_us, left_us)
@@ -239,9 +250,14 @@ class SimulatedWire:
         until_us = left_us if left_us < NO_DEADLINE_US else latency_us
         self._after_us(until_us + fault.by_us, self._server.execute_late, request)
         if fault.is_cut:
-            self._after_us(min(latency_us, until_us), self._answer, future, CONNECTION_LOST)
+            self._after_us(min(latency_us, until_us), self._lose, future, request, CONNECTION_LOST)
         elif until_us == left_us:
-            self._after_us(left_us, self._answer, future, NO_ANSWER)
+            self._after_us(left_us, self._lose, future, request, NO_ANSWER)
+
+    def _lose(self, future: asyncio.Future[Answer], request: Request, answer: Answer) -> None:
+        """The caller learns nothing, and the request is still under way."""
+        self._server.told(request, NO_ANSWER)
+        self._answer(future, answer)
 
     def _say_no(self, future: asyncio.Future[Answer], request: Request) -> None:
         self._answer(future, self._server.refuse(request))
@@ -255,11 +271,22 @@ class SimulatedWire:
         server.drop(request)
         if fault.is_stored:
             server.keep_failure(request, refused, instead=is_first)
+        server.told(request, refused)
         self._answer(future, refused)
 
-    def _finish_late(self, future: asyncio.Future[Answer], request: Request, reply_us: int) -> None:
-        """Do it now, answer in `reply_us`: by then the caller has given up."""
+    def _finish_late(
+        self,
+        future: asyncio.Future[Answer],
+        request: Request,
+        reply_us: int,
+        waits_for_ever: bool,  # noqa: FBT001 - a timer passes arguments by their place
+    ) -> None:
+        """Do it now, answer in `reply_us`: by then the caller has given up, if he ever does."""
         answer = self._server.execute(request)
+        if waits_for_ever:
+            self._server.told(request, answer)
+        elif self._is_remote:
+            self._server.told(request, NO_ANSWER)
         self._after_us(reply_us, self._answer, future, answer)
 
     def _garble(self, future: asyncio.Future[Answer], request: Request) -> None:
@@ -267,6 +294,7 @@ class SimulatedWire:
         answer = self._server.execute(request)
         if answer != NO_ANSWER:
             answer = Refused(UNREADABLE, is_move=bool(request.key))
+        self._server.told(request, answer)
         self._answer(future, answer)
 
 

@@ -1,4 +1,4 @@
-"""The warehouse: knows the stock. Read only, so it has no ledger."""
+"""The warehouse: knows the stock. Read only: its ledger has its answers."""
 
 from typing import ClassVar, Final
 
@@ -11,6 +11,7 @@ class WarehouseServer(Server):
     """Says that a share of the orders cannot be shipped. The same order gets the same answer."""
 
     name: ClassVar[str] = "warehouse"
+    objection: ClassVar[str] = "out_of_stock"
 
     def _do(self, request: Request, _now_us: int) -> Answer:
         return not self._refuses(request.subject)

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from lab.domain.order import Item
 from lab.ports.providers import GatewayAnswer, Known
 from lab.providers.antifraud import IS_FRAUD
 from lab.providers.core import Answer, Request
@@ -57,6 +58,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     amount_cents: int = 0
     currency: str = ""
     about: str = ""
+    items: tuple[Item, ...] = ()
 
 
 class YesOrNo(msgspec.Struct, frozen=True, gc=False):
@@ -85,7 +87,15 @@ encode: Final = msgspec.json.Encoder().encode
 
 def body_of_request(request: Request) -> bytes:
     """The body of a request; its key and subject are headers."""
-    return encode(Asked(request.order_id, request.amount_cents, request.currency, request.about))
+    return encode(
+        Asked(
+            request.order_id,
+            request.amount_cents,
+            request.currency,
+            request.about,
+            request.items,
+        )
+    )
 
 
 def body_of_answer(answer: Answer) -> bytes:

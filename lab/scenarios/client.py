@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from lab.history.contents import asked_by, is_sound, short_digest
+from lab.history.contents import asked_by, customer_of, is_sound, short_digest
 from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
@@ -184,7 +184,7 @@ class Client:
         digest = hashlib.blake2b(order.body, digest_size=8).hexdigest()
         now, write = self._clock.now_us, self._write
         cents, currency, buyer, items, *_ = asked_by(order.body)
-        asked = (cents, currency, buyer, items)
+        asked = (cents, currency, buyer, items, customer_of(order.body))
         write(("http.begin", now(), "client", subject, "create", key, digest, send, *asked))
         headers: tuple[tuple[str, str], ...] = (_JSON, ("lab-subject", subject))
         if order.sender:
@@ -212,7 +212,7 @@ class Client:
             send += 1
             subject = f"{order.ordinal}.1"
             asked = ("cancel", "", "", send)
-            write(("http.begin", now(), "client", subject, *asked, 0, "", "", ""))
+            write(("http.begin", now(), "client", subject, *asked, 0, "", "", "", ""))
             answer = await self._http.request(
                 "POST",
                 f"/orders/{order_id}/cancel",

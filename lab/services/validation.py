@@ -88,7 +88,7 @@ class Validation:
             return "fraud" if found else ""
 
         async def customer() -> str:
-            found = await self.customers.is_blocked(customer_id, deadline_us=deadline_us)
+            found = await self.customers.is_blocked(order_id, customer_id, deadline_us=deadline_us)
             return "customer_blocked" if found else ""
 
         objections = await self.tasks.together((stock, fraud, customer), until=bool)

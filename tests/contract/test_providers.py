@@ -1,8 +1,9 @@
 """The contract of the third parties, whatever lies between them and a process of the lab."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import pytest
 
 from lab.domain.errors import (
@@ -14,7 +15,9 @@ from lab.domain.errors import (
     Throttled,
     Transient,
 )
-from lab.history.facts import LedgerEntry
+from lab.domain.order import Item
+from lab.history.contents import asked_by
+from lab.history.facts import AnsweredEntry, LedgerEntry
 from lab.ports.faults import CallFault, CallFaultKind
 from lab.ports.providers import ChargeState, GatewayAnswer
 from lab.providers.core import KeyMode
@@ -33,7 +36,7 @@ from tests.contract.provider_worlds import (
     refund,
     wait_handed_over,
 )
-from tests.kit.entries import without_time
+from tests.kit.entries import of_type, own_fields, without_time
 from tests.kit.took import assert_took
 
 QUERY_ROUNDS_MAX = 10
@@ -482,6 +485,52 @@ async def test_a_share_is_refused_the_same_at_every_try(world: ProviderWorld) ->
         found["card"].count("card_declined"),
     )
     assert all(8 < count < 48 for count in refused), refused
+
+
+# ---- questions leave a witness
+
+GOODS: Final = (Item(sku="a", quantity=2, unit_price_cents=250),)
+
+
+async def answers(world: ProviderWorld) -> list[tuple[object, ...]]:
+    """What the third parties say that they answered, without the time."""
+    told = of_type(await world.ledger(), AnsweredEntry)
+    return [own_fields(each) for each in told]
+
+
+@in_world()
+async def test_a_question_is_written_down_as_it_was_understood(world: ProviderWorld) -> None:
+    providers, soon_us = world.providers, world.clock.now_us() + SOON_US
+    await providers.warehouse.in_stock("o1.1", GOODS, deadline_us=soon_us)
+    await providers.antifraud.is_fraud("o1.1", "C-7", 500, deadline_us=soon_us)
+    await charge(world)
+
+    body = b'{"customer_id":"C-7","currency":"GBP","items":[%s]}' % msgspec.json.encode(GOODS[0])
+    assert await answers(world) == [
+        ("warehouse", "in_stock", "", asked_by(body).items, 0, "ok"),
+        ("antifraud", "is_fraud", "C-7", "", 500, "ok"),
+    ]
+
+
+@in_world(refused_percent=100)
+async def test_an_objection_is_written_down_with_its_reason(world: ProviderWorld) -> None:
+    providers, soon_us = world.providers, world.clock.now_us() + SOON_US
+    assert not await providers.warehouse.in_stock("o1.1", GOODS, deadline_us=soon_us)
+    assert await providers.antifraud.is_fraud("o1.1", "C-7", 500, deadline_us=soon_us)
+
+    assert [each[-1] for each in await answers(world)] == ["out_of_stock", "fraud"]
+
+
+@in_world()
+async def test_a_failure_is_written_down_and_done_by_nobody(world: ProviderWorld) -> None:
+    world.faults.faults = [error(503), error(400, stored=True), error(429)]
+    for key in ("a", "b", "c", "b"):
+        await outcome(charge(world, key))
+    await world.restart()
+    await outcome(charge(world, "b"))
+
+    assert [each[-1] for each in await answers(world)] == ["503", "400", "429", "400", "400"]
+    assert await movements(world) == []
 
 
 # ---- the ledger is the truth

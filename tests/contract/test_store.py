@@ -446,5 +446,5 @@ async def test_starts_that_nobody_explained_are_counted_through_deaths(world: Wo
 @in_world
 async def test_blocked_customers_are_known(world: World) -> None:
     customers = world.process("validation").customers
-    assert await customers.is_blocked(BLOCKED, deadline_us=10**15)
-    assert not await customers.is_blocked("C-1", deadline_us=10**15)
+    assert await customers.is_blocked("o-1", BLOCKED, deadline_us=10**15)
+    assert not await customers.is_blocked("o-1", "C-1", deadline_us=10**15)

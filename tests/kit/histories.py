@@ -77,8 +77,10 @@ TEMPLATES: Final = {
 }
 
 AMOUNT: Final = 1_020
-ASKED: Final = (AMOUNT, "EUR", "buyer", "items")
-"""Amount, currency, buyer and items of every order."""
+CUSTOMER: Final = "C-1"
+ITEMS: Final = "items"
+ASKED: Final = (AMOUNT, "EUR", "buyer", ITEMS, CUSTOMER)
+"""Amount, currency, buyer, items and customer of every order."""
 
 
 class Story:
@@ -123,7 +125,7 @@ class Story:
 
     def cancel(self, subject: str, version: int) -> None:
         """The client cancels, and may."""
-        self.write("http.begin", "client", subject, "cancel", "", "", 1, 0, "", "", "")
+        self.write("http.begin", "client", subject, "cancel", "", "", 1, 0, "", "", "", "")
         self.row(subject, version, "CANCELLED")
         fields = ("cancel", "", "", 1, 200, "", f"id-{subject}", f"c-{subject}", False)
         self.write("http.end", "client", subject, *fields)
@@ -134,7 +136,7 @@ class Story:
     def row(self, subject: str, version: int, state: str) -> None:
         """A committed change."""
         kind = STATE_EVENTS[state]
-        fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT, "buyer")
+        fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT, "buyer", "")
         self.write("row", "store", subject, *fields)
 
     def publish(self, subject: str, kind: str) -> None:
@@ -287,8 +289,17 @@ class Story:
     def validate(self, subject: str) -> None:
         """The validation service has no objection."""
         self.call("validation-1", subject, "warehouse", "in_stock")
+        self.agree(subject)
         self.run("validation-1", subject, "OrderCreated", lambda: self.row(subject, 2, "VALIDATED"))
         self.publish(subject, "OrderValidated")
+
+    def agree(self, subject: str) -> None:
+        """Warehouse, antifraud and the customer's record have no objection."""
+        self.write("answered", "ledger", subject, "warehouse", "in_stock", "", ITEMS, 0, "ok")
+        fraud = ("antifraud", "is_fraud", CUSTOMER, "", AMOUNT, "ok")
+        self.write("answered", "ledger", subject, *fraud)
+        read = ("customers", "is_blocked", CUSTOMER, "no", 0, 20 * MS, 0)
+        self.write("call.end", "validation-1", subject, *read)
 
     def receive(self, subject: str) -> None:
         """The mail that says that the order was received."""
@@ -503,6 +514,7 @@ def retried() -> list[Entry]:
     story.wait(5 * S)
     alarm = ("validation", "orders.validation.retry.1", 0, 0, 1, event)
     story.write("deliver", process, subject, *alarm, kind, 1, digest(event))
+    story.agree(subject)
     story.handle(process, subject, kind, lambda: story.row(subject, 2, "VALIDATED"), attempt=3)
     story.write("waiting", "store", subject, "remove", "validation", event, False)
     story.settle(process, subject, alarm)
@@ -518,6 +530,7 @@ def buried() -> list[Entry]:
     story, subject, kind = Story(), "37.1", "OrderCreated"
     event = event_id(subject, kind)
     story.ask(subject)
+    story.write("fault", "run", subject, "bus.poison", kind, 1, 0)
     for process in ("validation-1", "notification-1"):
         group = process.partition("-")[0]
         place = story.deliver(process, subject, kind)

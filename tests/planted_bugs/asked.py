@@ -101,6 +101,7 @@ def country_is_left_out(body: bytes) -> NewOrder | list[Refusal]:
     "lab.services.orders.derive",
     setup=PLAIN,
     witness="OrderCreated tells of other items",
+    falls={"decided-as-told": "the warehouse is asked about what the event tells"},
 )
 def items_without_quantity(payload: Payload, **told: Any) -> Any:
     """The event is filled from the catalogue, where each thing is there once."""
@@ -115,6 +116,7 @@ def items_without_quantity(payload: Payload, **told: Any) -> Any:
     "lab.services.orders.derive",
     setup=PLAIN,
     witness="OrderCreated tells of another customer",
+    falls={"decided-as-told": "antifraud is asked about what the event tells"},
 )
 def the_customer_of_the_form(payload: Payload, **told: Any) -> Any:
     """The event takes its customer from the address, and the address is not of the buyer."""

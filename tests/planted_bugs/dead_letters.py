@@ -103,6 +103,7 @@ class AttemptsByThePolicy(DeadLetters):
     "lab.wiring.policy.Switches.retry.strong",
     setup=FAILING,
     witness="a dead letter says permanent, and the runs of its event ended otherwise: Transient",
+    falls={"excuse-earned": "a 503 is no refusal for good"},
 )
 class RefusedForGood(Retrying):
     """Every status but 200 counts as a refusal for good, so a 503 kills an order at once."""
@@ -205,6 +206,7 @@ class NothingWaitsForTheDead(KeyLanes):
     "lab.wiring.policy.Switches.redrive.strong",
     setup=REDRIVEN,
     witness="which never gave it up",
+    falls={"excuse-earned": "what a group never reads is no poison"},
 )
 class BackToEverybody(Redrive):
     """What one group gave up is sent to every group that reads its topic."""

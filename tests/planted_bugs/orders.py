@@ -80,6 +80,7 @@ class CancelIsAlwaysGranted(OrdersUseCases):
     falls={
         "as-ordered": "the draft is not what the client asked for",
         "money-matches": "and it is charged",
+        "decided-as-told": "and antifraud is asked about the draft's customer",
     },
 )
 def keep_what_was_refused(

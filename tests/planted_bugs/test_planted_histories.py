@@ -19,6 +19,7 @@ from lab.history.entries import Entry, time_of
 from tests.kit.histories import (
     ASKED,
     CONTRACT,
+    CUSTOMER,
     HEALTHY,
     MS,
     S,
@@ -550,6 +551,112 @@ def a_claim_is_completed_by_its_old_owner() -> History:
 
 
 # ---- dead letters and retries
+
+
+# ---- decisions and excuses
+
+
+@bug("decided-as-told", "order 37: it is VALIDATED, and warehouse said nothing")
+def the_warehouse_is_not_asked() -> History:
+    return without(
+        plain(),
+        lambda e: (
+            (e["kind"], e.get("provider"), e["subject"]) == ("answered", "warehouse", SUBJECT)
+        ),
+    )
+
+
+@bug("decided-as-told", "order 37: it is VALIDATED, and customers said nothing")
+def the_record_of_the_customer_is_not_read() -> History:
+    return without(plain(), lambda e: e.get("provider") == "customers" and e["subject"] == SUBJECT)
+
+
+@bug("decided-as-told", "order 37: it is VALIDATED, and antifraud said fraud")
+def an_objection_is_not_heard() -> History:
+    told: dict[str, object] = {"answer": "fraud"}
+    return spoiled(plain(), "answered", told, subject=SUBJECT, provider="antifraud")
+
+
+@bug("decided-as-told", "order 37: it is VALIDATED, and antifraud said nothing but 503")
+def a_failure_is_taken_for_a_yes() -> History:
+    told: dict[str, object] = {"answer": "503"}
+    return spoiled(plain(), "answered", told, subject=SUBJECT, provider="antifraud")
+
+
+@bug("decided-as-told", "order 37: the warehouse was asked about other goods than the customer's")
+def the_warehouse_is_asked_about_other_goods() -> History:
+    told: dict[str, object] = {"items": "others"}
+    return spoiled(plain(), "answered", told, subject=SUBJECT, provider="warehouse")
+
+
+@bug("decided-as-told", "order 37: antifraud was asked about customer C-2; the customer is C-1")
+def antifraud_is_asked_about_somebody_else() -> History:
+    told: dict[str, object] = {"customer": "C-2"}
+    return spoiled(plain(), "answered", told, subject=SUBJECT, provider="antifraud")
+
+
+@bug("decided-as-told", "order 37: the record of customer C-2 was read; the customer is C-1")
+def the_record_of_somebody_else_is_read() -> History:
+    return spoiled(plain(), "call.end", {"key": "C-2"}, subject=SUBJECT, provider="customers")
+
+
+@bug("decided-as-told", "it is VALIDATED, and customers said customer_blocked")
+def a_blocked_customer_may_buy() -> History:
+    entries = plain()
+    return after(entries, 0, ("blocked", 0, "store", "", CUSTOMER))
+
+
+@bug("decided-as-told", "order 37: it is REJECTED for fraud, and the answers say: nobody objected")
+def an_order_is_rejected_for_nothing() -> History:
+    decision: dict[str, object] = {"state": "REJECTED", "reason": "fraud"}
+    return spoiled(plain(), "row", decision, subject=SUBJECT, state="VALIDATED")
+
+
+@bug("decided-as-told", "order 37: it is REJECTED for fraud, and the answers say: out_of_stock")
+def an_order_is_rejected_for_another_reason() -> History:
+    told: dict[str, object] = {"answer": "out_of_stock"}
+    entries = an_order_is_rejected_for_nothing()
+    return spoiled(entries, "answered", told, subject=SUBJECT, provider="warehouse")
+
+
+@bug("excuse-earned", "order 37: validation gave up OrderCreated as poison, and no fault had")
+def what_nothing_had_spoiled_is_called_poison() -> History:
+    return without(buried(), lambda e: e["kind"] == "fault")
+
+
+@bug("excuse-earned", "order 37: validation gave up OrderCreated as poison, and no fault had")
+def what_had_spoiled_another_event_is_the_excuse() -> History:
+    return spoiled(buried(), "fault", {"site": "OrderCancelled"})
+
+
+@bug("excuse-earned", "order 37: validation gave up OrderCreated as permanent, and nobody outside")
+def nobody_had_refused_it_for_good() -> History:
+    return spoiled(buried(), "buried", {"reason": "permanent"}, group="validation")
+
+
+@bug("excuse-earned", "order 37: validation gave up OrderCreated for its starts, and no process")
+def no_process_had_died() -> History:
+    return spoiled(buried(), "buried", {"reason": "starts"}, group="validation")
+
+
+@bug("excuse-earned", "order 37: validation gave up OrderCreated after attempt 1 of 6")
+def the_first_attempt_is_the_last() -> History:
+    return spoiled(buried(), "buried", {"reason": "exhausted"}, group="validation")
+
+
+@bug("excuse-earned", "order 37: validation gave up OrderCreated and said nowhere why")
+def nobody_says_why() -> History:
+    return without(buried(), lambda e: e["kind"] in ("fault", "buried"))
+
+
+@bug("excuse-earned", "order 37: it is CANCELLED, and no client asked for that")
+def nobody_asked_for_the_cancellation() -> History:
+    return without(cancelled(), lambda e: e.get("op") == "cancel" and e["kind"] == "http.begin")
+
+
+@bug("excuse-earned", "order 37: it is PAYMENT_UNKNOWN, and payment never gave up OrderValidated")
+def an_order_is_put_aside_for_nothing() -> History:
+    return spoiled(plain(), "row", {"state": "PAYMENT_UNKNOWN"}, subject=SUBJECT, state="PAID")
 
 
 @bug("dlq-sound", "order 37: a dead letter in orders.validation.dlq is not the record that stands")
@@ -1315,7 +1422,7 @@ def a_mail_tells_of_what_never_happened() -> History:
 def _cancel(entries: History, index: int, status: int, **change: object) -> History:
     """Behind that entry the client asks to cancel, and is answered a millisecond later."""
     t_us = time_of(entries[index])
-    begun = ("http.begin", t_us + 1, "client", SUBJECT, "cancel", "", "", 7, 0, "", "", "")
+    begun = ("http.begin", t_us + 1, "client", SUBJECT, "cancel", "", "", 7, 0, "", "", "", "")
     fields = ("cancel", "", "", 7, status, "", "", "c", False)
     ended = changed(("http.end", t_us + 2, "client", SUBJECT, *fields), **change)
     return after(entries, index, begun, ended)

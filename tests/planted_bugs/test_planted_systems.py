@@ -21,7 +21,9 @@ from tests.planted_bugs import (
     attempts,
     claims,
     dead_letters,
+    decisions,
     delivery,
+    excuses,
     expiry,
     liveness,
     money,
@@ -37,6 +39,7 @@ from tests.planted_bugs.planting import NAMED, Bug, Setup, failed, run_with, run
 BUGS: Final[tuple[Bug, ...]] = (
     *money.BUGS,
     *orders.BUGS,
+    *decisions.BUGS,
     *asked.BUGS,
     *delivery.BUGS,
     *traces.BUGS,
@@ -48,6 +51,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *claims.BUGS,
     *expiry.BUGS,
     *processes.BUGS,
+    *excuses.BUGS,
     *liveness.BUGS,
 )
 
@@ -60,6 +64,7 @@ QUIET: Final = (
     "dedupe-sound",
     "dlq-sound",
     "dlq-complete",
+    "excuse-earned",
     "retry-law",
     "retry-in-time",
     "retry-budget",

@@ -84,7 +84,9 @@ class Converges(Check):
             + [run.attempt for run in case.started_again if owed_of(run) == owed]
             + [record.attempt for record in case.parked if record.event_id == event_id]
         )
-        if attempts >= self.contract.attempts_max or self._was_throttled_too_long(case, owed):
+        if attempts >= self.contract.attempts_max or was_throttled_too_long(
+            case, owed, self.contract
+        ):
             return True
         if letters:
             return any(letter.reason in GIVEN_UP_LAWFULLY for letter in letters)
@@ -95,22 +97,6 @@ class Converges(Check):
             return True
         last = max(failed, key=lambda run: run.t_us)
         return last.result in ("Permanent", "TooLarge", "Poison", *NO_ATTEMPT)
-
-    def _was_throttled_too_long(self, case: Case, owed: Owed) -> bool:
-        """Whether all its runs from some instant on were throttled, for as long as is declared.
-
-        Or would have been: a third party asked to stay away for longer.
-        """
-        since_us = last_us = 0
-        for run in sorted(case.failures, key=lambda run: run.t_us):
-            if owed_of(run) == owed:
-                last_us = run.t_us
-                if run.result != "Throttled":
-                    since_us = 0
-                elif not since_us:
-                    since_us = last_us
-        waited_us = max(last_us, case.asked_away_us) - since_us + self.contract.slack_us
-        return since_us > 0 and waited_us >= self.contract.max_elapsed_us
 
 
 class Drains(Check):
@@ -152,6 +138,23 @@ class Drains(Check):
                         self.breaks(case, left)
                     else:
                         self.broken(left + (_uncommitted(seen.tracks) if what == "lag" else ""))
+
+
+def was_throttled_too_long(case: Case, owed: Owed, contract: Contract) -> bool:
+    """Whether all its runs from some instant on were throttled, for as long as is declared.
+
+    Or would have been: a third party asked to stay away for longer.
+    """
+    since_us = last_us = 0
+    for run in sorted(case.failures, key=lambda run: run.t_us):
+        if owed_of(run) == owed:
+            last_us = run.t_us
+            if run.result != "Throttled":
+                since_us = 0
+            elif not since_us:
+                since_us = last_us
+    waited_us = max(last_us, case.asked_away_us) - since_us + contract.slack_us
+    return since_us > 0 and waited_us >= contract.max_elapsed_us
 
 
 def _uncommitted(tracks: Sequence[Track]) -> str:

@@ -1,8 +1,11 @@
 """The facts that the order store witnesses, as entries of the history (`lab.history.entries`)."""
 
 from collections.abc import Callable
+from typing import Final
 
-from lab.domain.envelope import H_SUBJECT, text_header
+import msgspec
+
+from lab.domain.envelope import H_SUBJECT, Envelope, text_header
 from lab.domain.order import Order, OrderState
 from lab.history.contents import buyer_of
 from lab.history.recorder import Write
@@ -10,6 +13,15 @@ from lab.ports.key_retry import WaitingRow
 from lab.ports.store import HttpKeyRow, IntentChange, OutcomeRow, Revenue, Unit
 
 _STORE = "store"
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """The part of an event that says why."""
+
+    reason: str = ""
+
+
+_told: Final = msgspec.json.Decoder(_Told).decode
 
 
 class Facts:
@@ -40,6 +52,7 @@ class Facts:
                 order.currency,
                 order.amount_cents,
                 buyer_of(order.customer_id, order.country),
+                "" if order.state is not OrderState.REJECTED or event is None else _reason(event),
             )
         )
 
@@ -107,3 +120,11 @@ class Facts:
         self._write(
             ("waiting", self._now(), _STORE, subject, op, row.group, row.event_id, behind_dead)
         )
+
+
+def _reason(event: Envelope) -> str:
+    """The reason in an event's own words; "" if it has none."""
+    try:
+        return _told(event.data).reason
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""

@@ -359,7 +359,13 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
             self._line.cut(partial(self._server.explain_start, (group, event_id, redrives)))
         self._server.explain_start((group, event_id, redrives))
 
-    async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:  # noqa: ARG002 - the port's shape
+    async def is_blocked(
+        self,
+        order_id: str,  # noqa: ARG002 - the port's shape
+        customer_id: str,
+        *,
+        deadline_us: int,  # noqa: ARG002 - as above
+    ) -> bool:
         await crossing()
         if self._outage.is_on:
             self._line.refuse()

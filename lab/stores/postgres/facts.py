@@ -19,10 +19,16 @@ select f.number, f.at_us, f.kind, f.subject, f.fields::text
 from (
     select v.number, v.at_us, 'row' as kind, o.lab_subject as subject, jsonb_build_array(
         v.version, v.state, v.event_id, v.event_type, o.currency, o.amount_cents,
+        case when v.state = 'REJECTED' then coalesce((
+            select substring(encode(b.data, 'escape') from '"reason":"([^"]*)"') from outbox b
+            where b.order_id = v.order_id and b.id = v.event_id), '') else '' end,
         o.customer_id, o.country) as fields
     from order_versions v join orders o on o.id = v.order_id
     union all
     select number, at_us, kind, subject, fields from facts
+    union all
+    select 0, coalesce((select min(at_us) from order_versions), now_us()), 'blocked', '',
+        jsonb_build_array(customer_id) from blocked_customers
 ) as f
 order by f.number
 """
@@ -53,7 +59,7 @@ _rows_of: Final = msgspec.json.Decoder(list[Any]).decode
 
 
 async def gather_facts(connection: Any, *, epoch_us: int = 0) -> AsyncIterator[Entry]:
-    """Facts of the kinds row, outcome, intent, revenue, http_key and waiting, as applied.
+    """Facts of the kinds row, outcome, intent, revenue, http_key, waiting and blocked.
 
     Args:
         connection: one of `postgres_link.connect(server, plain=...)`.
@@ -63,8 +69,8 @@ async def gather_facts(connection: Any, *, epoch_us: int = 0) -> AsyncIterator[E
         async for row in connection.cursor(_FACTS, prefetch=2_000):
             fields = _rows_of(row[4])
             if row[2] == "row":
-                *fields, customer_id, country = fields
-                fields.append(buyer_of(customer_id, country))
+                *fields, reason, customer_id, country = fields
+                fields += (buyer_of(customer_id, country), reason)
             yield (row[2], row[1] - epoch_us, _WITNESS, row[3], *fields)
 
 

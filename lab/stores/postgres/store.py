@@ -192,7 +192,13 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
     async def explain_start(self, group: str, event_id: str, redrives: int) -> None:
         await self._links.change(_EXPLAIN_START, storable(event_id), group, redrives)
 
-    async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:
+    async def is_blocked(
+        self,
+        order_id: str,  # noqa: ARG002 - the port's shape
+        customer_id: str,
+        *,
+        deadline_us: int,
+    ) -> bool:
         """See `CustomerStore`; the deadline is one of the machine's monotonic clock."""
         loop = asyncio.get_running_loop()
         answer = self._customers.put(_Customer(storable(customer_id)))

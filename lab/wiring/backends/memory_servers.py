@@ -42,7 +42,6 @@ def make_servers(scheduler: AnyScheduler, policy: Policy, *, write: Write | None
     """Start broker, stores and third parties on the harness process, topics and groups included."""
     root, settings, chance = scheduler.root, policy.settings, policy.chance
     third = make_third_parties(settings, chance, now_us=root.now_us, write=write)
-    refused_percent = _refused_percent(settings)
     return Servers(
         timers=root,
         log=_make_log(root, settings, write),
@@ -56,7 +55,7 @@ def make_servers(scheduler: AnyScheduler, policy: Policy, *, write: Write | None
             ),
             shards=settings.number("outbox.shards"),
             write=write,
-            is_blocked=lambda customer: chance.u("blocked", customer) * 100 < refused_percent,
+            is_blocked=lambda customer: is_blocked(settings, chance, customer),
         ),
         dedupe=MemoryDedupeServer(
             root,
@@ -139,8 +138,13 @@ def is_blocked(settings: Settings, chance: KeyedChance, customer: str) -> bool:
 
 
 def _refused_percent(settings: Settings) -> float:
-    """Orders that each of three refuses: warehouse, antifraud, the customer's record."""
-    return settings.number("validation.rejected_percent") / 3
+    """Share that each of three refuses, warehouse, antifraud, the customer's record.
+
+    They decide independently of each other, and one no is enough: together they refuse as many as
+    was asked for.
+    """
+    kept = 1 - settings.number("validation.rejected_percent") / 100
+    return float(100 * (1 - kept ** (1 / 3)))
 
 
 def group_topics(group: str, tiers: int) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def test_an_empty_history_proves_nothing() -> None:
 
 
 def test_every_promise_has_a_name_of_its_own_and_a_sentence() -> None:
-    assert len(set(NAMES)) == len(PROMISES) == 41
+    assert len(set(NAMES)) == len(PROMISES) == 43
     assert all(promise.sentence[0].islower() for promise in PROMISES)
 
 
@@ -206,7 +206,7 @@ def test_an_entry_that_cannot_be_read_is_an_internal_error_and_stops_nobody_else
     checker = Checker(CONTRACT)
     checker.take([("row", 1, "store", "37.1")])
     checker.take(plain())
-    with pytest.raises(CheckError, match="Expected 11 arguments, got 4"):
+    with pytest.raises(CheckError, match="Expected 12 arguments, got 4"):
         checker.findings()
 
 

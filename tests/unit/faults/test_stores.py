@@ -113,7 +113,7 @@ def test_no_statement_is_sent_without_a_connection() -> None:
         for call in (
             orders.load("order-1"),
             orders.due(10),
-            customers.is_blocked("C-1", deadline_us=10**9),
+            customers.is_blocked("o-1", "C-1", deadline_us=10**9),
             outbox.unpublished(0, 10),
         ):
             down = await raised(call)
@@ -137,7 +137,7 @@ def test_who_set_a_deadline_waits_no_longer_for_a_slow_statement() -> None:
     async def main(_world: MemoryWorld, process: MemoryProcess) -> None:
         faults = make_faults(process, make_plan("pg.slow by=300ms"))
         customers = faults.around(CustomerStore, process.customers)
-        error = await raised(customers.is_blocked("C-1", deadline_us=100 * MS))
+        error = await raised(customers.is_blocked("o-1", "C-1", deadline_us=100 * MS))
         assert isinstance(error, Transient)
         assert process.clock.now_us() == 100 * MS
 

@@ -18,7 +18,7 @@ from lab.domain.errors import (
     Transient,
 )
 from lab.history.entries import Entry, time_of
-from lab.history.facts import LedgerEntry
+from lab.history.facts import AnsweredEntry, LedgerEntry
 from lab.ports.faults import CallFault, CallFaultKind, CallFaults
 from lab.ports.providers import ChargeState, GatewayAnswer, Known
 from lab.providers.antifraud import AntifraudServer
@@ -606,7 +606,13 @@ def test_a_share_of_the_orders_is_refused_by_warehouse_and_antifraud() -> None:
 
     world.run(main)
     assert all(8 < count < 30 for count in refused.values()), refused
-    assert world.history == [], "who only answers has no ledger"
+    told = of_type(world.history, AnsweredEntry)
+    assert len(told) == len(world.history) == 120
+    objections = {"warehouse": "out_of_stock", "antifraud": "fraud"}
+    for name, reason in objections.items():
+        assert [(each.provider, each.answer) for each in told].count((name, reason)) == refused[
+            name
+        ]
 
 
 def test_a_mail_is_sent_once_per_key() -> None:

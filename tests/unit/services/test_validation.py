@@ -41,8 +41,8 @@ class Answers(Warehouse, Antifraud, CustomerStore):
         assert (order_id, customer_id, amount_cents) == (ID, "C1", 900)
         return await self._answer("fraud", deadline_us)
 
-    async def is_blocked(self, customer_id: str, *, deadline_us: int) -> bool:
-        assert customer_id == "C1"
+    async def is_blocked(self, order_id: str, customer_id: str, *, deadline_us: int) -> bool:
+        assert (order_id, customer_id) == (ID, "C1")
         return await self._answer("blocked", deadline_us)
 
     async def _answer(self, who: str, deadline_us: int) -> bool:

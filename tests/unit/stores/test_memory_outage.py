@@ -23,7 +23,7 @@ LOOKS: dict[str, Callable[[MemoryProcess], Coroutine[Any, Any, object]]] = {
     "outcome": lambda p: p.orders.outcome("payment", "e"),
     "http_key": lambda p: p.orders.http_key("key"),
     "due": lambda p: p.orders.due(10),
-    "is_blocked": lambda p: p.customers.is_blocked("C-1", deadline_us=10**9),
+    "is_blocked": lambda p: p.customers.is_blocked("o-1", "C-1", deadline_us=10**9),
     "own_shard": lambda p: p.outbox.own_shard(),
     "unpublished": lambda p: p.outbox.unpublished(0, 10),
     "head": lambda p: p.key_retry.head("payment", "order-1"),

@@ -246,7 +246,7 @@ def test_every_change_leaves_its_fact_at_the_moment_of_the_commit() -> None:
     ]
     assert [subject_of(entry) for entry in world.facts] == ["1.1"] * 8
     buyer = buyer_of("C-1", None)
-    gbp = ("GBP", 1_000, buyer)
+    gbp = ("GBP", 1_000, buyer, "")
     values = [own_fields(entry) for entry in world.facts]
     assert values[:3] == [
         (1, "PENDING", make_event("order-1", S.PENDING, 1).id, "OrderCreated", *gbp),
