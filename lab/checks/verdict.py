@@ -2,9 +2,9 @@
 
 FAIL if a promise was broken. Else UNKNOWN if the run proves nothing: a fault that was asked for
 never fired, a goal was not reached, a promise that the scenario is about was not exercised, a check
-could not tell (`Finding.doubt`), or a limiter tripped without being the goal. Else PASS. A goal or a
-fault that only a switched-off part can reach is "not applicable", never UNKNOWN. Not here: the
-findings (`check`), the numbers that goals are about (`run_numbers`), and whether a fault fired
+could not tell (`Finding.doubt`), or a limiter tripped without being the goal. Else PASS. What only
+a switched-off part can reach is "not applicable", never UNKNOWN. Not here: the findings (`check`),
+the numbers that goals are about (`run_numbers`), and which faults fired
 (`lab.faults.plan.asked`).
 """
 

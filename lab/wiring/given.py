@@ -9,13 +9,11 @@ import operator
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import SupportsFloat, SupportsIndex
 
 from lab.scenarios.loader import ScenarioError
 from lab.scenarios.run_options import HistoryKept, RunOptions
 from lab.scenarios.scenario import Scenario
-
-HISTORY: Final = ("witnesses", "all")
 
 
 def options_given(given: Mapping[str, object]) -> RunOptions:
@@ -45,7 +43,7 @@ def options_given(given: Mapping[str, object]) -> RunOptions:
         settings=_settings(given["settings"]),
         only=_texts(given, "only", separator=","),
         scenarios=_paths(given, "scenarios"),
-        history=cast("HistoryKept", _one_of(given, "history", HISTORY)),
+        history=_history(given["history"]),
         out=None if given["out"] is None else _path(given, "out"),
         beyond_contract=_flag(given, "beyond_contract"),
     )
@@ -65,32 +63,27 @@ def _text(given: Mapping[str, object], name: str) -> str:
     return value
 
 
-def _one_of(given: Mapping[str, object], name: str, choices: tuple[str, ...]) -> str:
-    value = given[name]
-    if value not in choices:
-        raise _wrong(name, " or ".join(map(repr, choices)), value)
-    return str(value)
+def _history(value: object) -> HistoryKept:
+    if value == "witnesses":
+        return "witnesses"
+    if value == "all":
+        return "all"
+    raise _wrong("history", "'witnesses' or 'all'", value)
 
 
 def _whole(given: Mapping[str, object], name: str) -> int:
     """A whole number, those of other libraries too; True is none."""
     value = given[name]
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(cast("int", value))
-    except TypeError:
-        raise _wrong(name, "a whole number", value) from None
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise _wrong(name, "a whole number", value)
+    return operator.index(value)
 
 
 def _number(given: Mapping[str, object], name: str) -> float:
     value = given[name]
-    if isinstance(value, bool | str | bytes):
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat):
         raise _wrong(name, "a number", value)
-    try:
-        number = float(cast("float", value))
-    except (TypeError, ValueError, OverflowError):
-        raise _wrong(name, "a number", value) from None
+    number = float(value)
     if not math.isfinite(number):
         raise _wrong(name, "a finite number", value)
     return number

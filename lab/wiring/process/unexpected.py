@@ -5,15 +5,17 @@ own ends the run without a verdict. Not here: exceptions of a handler, which are
 (`lab.bus.loop.ends`), and the end of a process that met one (`lab.wiring.worlds`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from lab.bus.loop.workers import CHAIN, SUBJECT, SUBSCRIPTION
 from lab.domain.errors import EnvironmentNotReady
 from lab.history.pen import Pen
 from lab.runtime.errors import SimulationError
 from lab.runtime.process_loop import SPAWNED
+
+T = TypeVar("T")
 
 REQUEST: Final = "request"
 """Where: an answer of the API."""
@@ -82,3 +84,12 @@ def _where(context: Mapping[str, object]) -> str:
     if CHAIN in context:
         return _DELIVERY
     return str(context.get(SPAWNED, "task"))
+
+
+async def telling(work: Coroutine[Any, Any, T], pen: Pen) -> T:
+    """The result of a part of a program; an error of it is written down on its way."""
+    try:
+        return await work
+    except Exception as error:
+        note_unexpected(pen, {"exception": error, SPAWNED: PROGRAM})
+        raise

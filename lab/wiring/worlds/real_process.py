@@ -27,7 +27,7 @@ from lab.faults.remote.plan import RemotePlan
 from lab.history.pen import Pen
 from lab.observe.ecs import log_to_stderr
 from lab.observe.live import Live
-from lab.patterns.drain import ExitAtOnce, Shutdown, ShutdownReport
+from lab.patterns.drain import ExitAtOnce, ShutdownReport
 from lab.ports.clock import Clock
 from lab.providers.http_front import make_front
 from lab.providers.ledger_file import ledger_file
@@ -46,7 +46,7 @@ from lab.wiring.backends.real import (
 from lab.wiring.policy import Policy
 from lab.wiring.ports import make_life
 from lab.wiring.process.life import Program, make_program
-from lab.wiring.process.unexpected import PROGRAM, note_unexpected
+from lab.wiring.process.unexpected import note_unexpected, telling
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import counted, health_app
 from lab.wiring.worlds.onlookers import make_ids, make_live
@@ -190,7 +190,7 @@ async def _end(program: Program, signals: "_Signals | None", log: logging.Logger
         logging.shutdown()
         os._exit(0)
     loop = asyncio.get_running_loop()
-    ending = loop.create_task(_ended(shutdown, program.life.pen))
+    ending = loop.create_task(telling(shutdown.on_signal(), program.life.pen))
     again: list[asyncio.Task[ShutdownReport]] = []
     if signals is not None:
         signals.on_again(lambda: again.append(loop.create_task(shutdown.on_signal())))
@@ -209,15 +209,6 @@ async def _end(program: Program, signals: "_Signals | None", log: logging.Logger
     for task in again:
         await task
     return report
-
-
-async def _ended(shutdown: Shutdown, pen: Pen) -> ShutdownReport:
-    """The report of a shutdown; an error of it is written down."""
-    try:
-        return await shutdown.on_signal()
-    except Exception as error:
-        note_unexpected(pen, {"exception": error, SPAWNED: PROGRAM})
-        raise
 
 
 async def _be_third_parties(assignment: Assignment, log: logging.Logger) -> None:

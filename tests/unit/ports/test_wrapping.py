@@ -108,7 +108,6 @@ def test_methods_that_return_at_once_are_not_awaited() -> None:
 
 CASTS = {
     "ports/every_call.py": "the port is put together by name",
-    "wiring/outcome.py": "a literal: no port",
 }
 """Where a cast is no wrapper in disguise, and why."""
 
