@@ -34,10 +34,12 @@ class ClientInjector:
         """Whether it sends the order twice, without a key."""
         return _asked(self._double, subject) is not None
 
-    def cancels(self, subject: str) -> tuple[int, int] | None:
-        """How long after the answer it cancels the order, and how often; None: never."""
+    def cancels(self, subject: str) -> tuple[int, int, int] | None:
+        """How long after the answer it cancels, how often, how far apart; None: never."""
         firing = _asked(self._cancel, subject)
-        return None if firing is None else (firing.number("after"), firing.number("times"))
+        if firing is None:
+            return None
+        return firing.number("after"), firing.number("times"), firing.number("pause")
 
     @staticmethod
     def _site(plan: FaultPlan, kind: str) -> Site | None:

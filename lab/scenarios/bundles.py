@@ -61,6 +61,21 @@ BUNDLES: Final = (
             "proc.crash@api.after_commit{} nth=2",
         )
     ),
+    # A cancel that is lost before its commit, and one that is repeated behind the refund.
+    Bundle(
+        faults=(
+            "client.cancel{} first=1 after=1ms..60ms",
+            "pg.conn_loss_before_commit@api{} nth=2",
+        )
+    ),
+    Bundle(
+        faults=(
+            "client.cancel{} first=1 after=200ms..1500ms times=2 pause=8000ms",
+            "svc.hang_after_effect@payment_gateway{} first=1",
+        )
+    ),
+    # 409 for a mail that is never sent.
+    Bundle(faults=("svc.error@mailer{} first=1 status=409",)),
     # The timer during a long outage, and money that is found behind it.
     Bundle(
         faults=("bus.down at=500ms for=60000ms",),

@@ -45,8 +45,8 @@ class ClientFaults(Protocol):
         """Send it twice at once, without a key: two intents as far as anybody can tell."""
         ...
 
-    def cancels(self, subject: str) -> tuple[int, int] | None:
-        """Cancel the order so long after it was accepted, so many times; None: never."""
+    def cancels(self, subject: str) -> tuple[int, int, int] | None:
+        """Cancel the order so long after it was accepted, so often, so far apart; None: never."""
         ...
 
 
@@ -133,9 +133,9 @@ class Client:
             await self._send(_changed(order), key=order.key, send=_OTHER_SEND)
         cancel = self._faults.cancels(subject)
         if cancel is not None:
-            after_us, times = cancel
+            after_us, times, pause_us = cancel
             await self._clock.sleep_us(after_us)
-            await self._cancel(order, accepted, times)
+            await self._cancel(order, accepted, times, pause_us)
 
     async def _intent(self, order: PlannedOrder, *, key: str, first_send: int) -> str | None:
         """The id of the accepted order; None if it was refused or never answered."""
@@ -204,8 +204,8 @@ class Client:
         write(("http.end", now(), "client", subject, *sent, *told, is_unfair))
         return answer
 
-    async def _cancel(self, order: PlannedOrder, order_id: str, times: int) -> None:
-        """Ask for the cancellation until there are so many answers to it."""
+    async def _cancel(self, order: PlannedOrder, order_id: str, times: int, pause_us: int) -> None:
+        """Ask for the cancellation until there are so many answers to it, so far apart."""
         now, write = self._clock.now_us, self._write
         send = 0
         while not self._give_up:
@@ -225,6 +225,8 @@ class Client:
                 times -= 1
                 if times < 1:
                     return
+                if pause_us:
+                    await self._clock.sleep_us(pause_us)
                 continue
             await self._clock.sleep_us(self._retry_us)
 

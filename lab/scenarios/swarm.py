@@ -66,6 +66,7 @@ LENGTHS_MS: Final[Mapping[tuple[str, str], tuple[int, int]]] = {
     ("redis.early_expire", "after"): (1, 5_000),
     ("svc.acts_late", "by"): (1, 1_900),
     ("client.cancel", "after"): (1, 2_000),
+    ("client.cancel", "pause"): (1, 20_000),
     ("clock.skew", "by"): (10, 300_000),
     ("clock.jump", "by"): (10, 300_000),
 }

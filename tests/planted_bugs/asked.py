@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from lab.domain.errors import Permanent, Transient
+from lab.domain.errors import Indeterminate, Permanent, Throttled, Transient
 from lab.domain.events import (
     OrderConfirmed,
     OrderCreated,
@@ -365,6 +365,49 @@ class CancelAsksAReplica(OrdersUseCases):
         if loaded is not None and loaded.order.state is OrderState.VALIDATED:
             return Cancelled.UNKNOWN
         return await super().cancel(order_id)
+
+
+@BUGS.plant(
+    "cancel-granted",
+    "lab.services.orders._is_cancelled",
+    setup=CANCELLED,
+    witness="answered with 409, and it had been cancelled before",
+)
+def refunded_is_too_late(order: Order) -> bool:
+    """The state tells of the last move only: behind a refund nobody knows of the cancel."""
+    return order.state is OrderState.CANCELLED
+
+
+@BUGS.plant(
+    "cancel-granted",
+    "lab.wiring.process.roles.OrdersUseCases",
+    setup=CANCELLED,
+    witness="its cancel was answered with 409",
+)
+class LostIsTooLate(OrdersUseCases):
+    """The connection broke before the commit, the look finds nothing, and that is called late."""
+
+    async def _look_for_cancel(self, order_id: str) -> Cancelled:
+        try:
+            return await super()._look_for_cancel(order_id)
+        except Indeterminate:
+            return Cancelled.TOO_LATE
+
+
+@BUGS.plant(
+    "mails-owed",
+    "lab.wiring.process.roles.Notification",
+    setup=Setup(scenario="timeouts"),
+    witness="was handled without a mail",
+)
+class ConflictIsSent(Notification):
+    """409: that mail is on its way already, so nothing is left to do."""
+
+    async def on_news(self, payload: Payload, context: Context) -> None:
+        try:
+            await super().on_news(payload, context)
+        except Throttled:
+            await context.settle(Unit(lab_subject=context.envelope.lab_subject))
 
 
 # ---- idempotency-key

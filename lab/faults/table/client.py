@@ -44,6 +44,12 @@ CLIENT_ROWS: Final = (
                 default=1,
                 meaning="how often it asks for it, one answer after the other",
             ),
+            Param(
+                name="pause",
+                type=ParamType.LENGTH,
+                default=0,
+                meaning="how long after an answer it asks for it again",
+            ),
         ),
     ),
     FaultKind(
