@@ -10,7 +10,9 @@ from lab.domain.errors import Indeterminate, LabError, Permanent
 from lab.patterns.breaker import Breaker
 from lab.patterns.retry import RetryBudget, Retrying, RetryPolicy
 from lab.ports.bus import Delivery, Retry, Settlement
+from lab.ports.dedupe import Claim
 from lab.ports.key_retry import WaitingRow
+from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.stores.memory.key_retry import KeyRetryTable
 from tests.planted_bugs.planting import Bugs, Setup
 
@@ -38,6 +40,20 @@ MANY_ERRORS: Final = Setup(orders=150, faults=("svc.error@mailer rate=0.35",))
 OUTAGE: Final = Setup(orders=150, faults=("svc.error@payment_gateway at=1s for=20s",))
 SILENCE: Final = Setup(orders=150, faults=("svc.timeout@payment_gateway at=1s for=20s",))
 THROTTLED: Final = Setup(faults=("svc.error@mailer#every10 first=1 status=429 after=5s",))
+
+
+@BUGS.plant(
+    "retry-law",
+    "lab.wiring.backends.memory_servers.MemoryDedupeServer",
+    setup=Setup(scenario="crash-before-ack", orders=60),
+    witness="for a claim, and a lease lasts 30.000s",
+)
+class BusyUntil(MemoryDedupeServer):
+    """A busy claim tells when its lease ends, and who asks takes it for the time that is left."""
+
+    def claim(self, name: str, event_id: str, owner: str, lease_us: int) -> Claim:
+        claim = super().claim(name, event_id, owner, lease_us)
+        return replace(claim, busy_us=claim.busy_us and claim.busy_us + self._now())
 
 
 @BUGS.plant(

@@ -17,8 +17,9 @@ class RetryLaw(Check):
     """Attempts are counted and bounded, delays are in bounds and kept, permanent is permanent.
 
     An attempt is a failed run of the handler and nothing else: a release costs none. One that was
-    sent back begins with the first. The delays in place are spread by jitter. Money is not sent
-    again and again: a later attempt asks first.
+    sent back begins with the first. The delays in place are spread by jitter. Nobody waits longer
+    for a claim than its lease can last. Money is not sent again and again: a later attempt asks
+    first.
     """
 
     name = "retry-law"
@@ -38,7 +39,7 @@ class RetryLaw(Check):
         self.checked += len(case.retrying)
         wrong = ""
         for retrying in case.retrying:
-            wrong = wrong or self._wrong_delay(retrying)
+            wrong = wrong or self._wrong_delay(retrying) or self._waits_too_long(case, retrying)
         wrong = wrong or self._too_early(case) or self._too_many(case)
         if not wrong and not case.is_revived:
             wrong = self._wrong_attempts(case)
@@ -102,6 +103,25 @@ class RetryLaw(Check):
             if not 1 <= tier <= len(tiers) or delay_us != tiers[tier - 1]:
                 return f"a delay of {seconds(delay_us)} through retry topic {tier}"
         return ""
+
+    def _waits_too_long(self, case: Case, retrying: RetryingEntry) -> str:
+        """What no handler was told to wait for is a claim: it ends with its lease.
+
+        A third party's hint has no bound of its own.
+        """
+        contract = self.contract
+        over_us = retrying.delay_us - contract.lease_us - contract.slack_us - contract.skew_us
+        if retrying.where != "throttled" or over_us <= 0:
+            return ""
+        if any(
+            run.process == retrying.process
+            and run.event_id == retrying.event_id
+            and run.result == "Throttled"
+            for run in case.failures
+        ):
+            return ""
+        delay, lease = seconds(retrying.delay_us), seconds(contract.lease_us)
+        return f"{retrying.group} waits {delay} for a claim, and a lease lasts {lease}"
 
     def _too_early(self, case: Case) -> str:
         """Through retry topics; retries in place are looked at in their process (`Life.early`).
