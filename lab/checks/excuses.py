@@ -73,6 +73,7 @@ EXCUSES: Final[Mapping[str, Reach]] = {
     # The client asks for something else, or twice: that fails no handler of an event.
     "client.retry_same_key": Reach.NOTHING,
     "client.same_key_new_body": Reach.NOTHING,
+    "client.unsound_order": Reach.NOTHING,
     "client.double_submit": Reach.NOTHING,
     "client.cancel": Reach.NOTHING,
     "client.abandon": Reach.NOTHING,

@@ -18,6 +18,7 @@ from lab.checks.tables import (
     OUTAGES,
     POISON,
     REFUSALS,
+    SHED,
 )
 from lab.history.calls import RedrivenEntry
 from lab.history.facts import (
@@ -59,17 +60,20 @@ class Ask:
 
     Attributes:
         bodies: hash of the body, by order (`ordinal.send`). begun_us: when each was sent.
-        answers: answers to any of them. created: the orders that got a row.
+        answers: answers to any of them. created: the orders that got a row, and when.
+        sheds: answers that shed one of them, each with the requests that the client waited for or
+            had given up by then.
     """
 
-    __slots__ = ("answers", "begun_us", "bodies", "created", "key")
+    __slots__ = ("answers", "begun_us", "bodies", "created", "key", "sheds")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.bodies: dict[str, str] = {}
         self.begun_us: dict[str, int] = {}
         self.answers: tuple[HttpEndEntry, ...] = ()
-        self.created: dict[str, None] = {}
+        self.created: dict[str, int] = {}
+        self.sheds: tuple[tuple[HttpEndEntry, int], ...] = ()
 
 
 class FactFolds:
@@ -81,6 +85,7 @@ class FactFolds:
         repeats: injected repetitions of a delivery, by order. cancels: the same of cancellations.
         outages: of broker and order store: from and (None: it still is) until.
         dedupe_outages: likewise of the dedupe store.
+        is_struck: a fault has struck some process as a whole, or a handler.
         cuts: members of a group were cut off from the broker: the group, from and until.
     """
 
@@ -102,6 +107,8 @@ class FactFolds:
         self._out: dict[str, int] = {}
         self.cuts: list[tuple[str, int, int]] = []
         self._refused: dict[tuple[str, int], None] = {}
+        self._in_hand = 0
+        self.is_struck = False
 
     def folds(self) -> Mapping[str, Fold]:
         """The fold for the entries of each kind, as their type."""
@@ -142,6 +149,7 @@ class FactFolds:
             self._book.case(entry.subject).cancel_begun += (entry,)
             return
         subject, key = entry.subject, entry.key
+        self._in_hand += 1
         case = self._book.case(subject)
         case.begun += (entry,)
         if key:
@@ -151,7 +159,7 @@ class FactFolds:
                 ask.bodies[subject] = entry.body_sha256
                 ask.begun_us[subject] = entry.t_us
                 if case.rows:
-                    ask.created[subject] = None
+                    ask.created[subject] = case.rows[0].t_us
 
     def _ask(self, key: str, first: str) -> Ask:
         ask = self.asks.get(key)
@@ -159,17 +167,22 @@ class FactFolds:
             ask = self.asks[key] = self._asked[first] = Ask(key)
             case = self._book.case(first)
             ask.bodies[first] = case.begun[0].body_sha256 if case.begun else ""
+            ask.begun_us[first] = case.begun[0].t_us if case.begun else 0
             ask.answers = case.answers
             if case.rows:
-                ask.created[first] = None
+                ask.created[first] = case.rows[0].t_us
         return ask
 
     def _http_end(self, entry: HttpEndEntry) -> None:
         case = self._book.case(entry.subject)
         if entry.op == "create":
             case.answers += (entry,)
+            self._in_hand -= entry.status > 0
             if entry.key in self.asks:
-                self.asks[entry.key].answers += (entry,)
+                ask = self.asks[entry.key]
+                ask.answers += (entry,)
+                if entry.problem == SHED:
+                    ask.sheds += ((entry, self._in_hand),)
             return
         case.cancel_answers += (entry,)
         if entry.status == 200:
@@ -182,7 +195,7 @@ class FactFolds:
         case = self._open.get(subject) or self._book.case(subject)
         case.rows += (entry,)
         if entry.version == 1 and subject in self._asked:
-            self._asked[subject].created[subject] = None
+            self._asked[subject].created[subject] = entry.t_us
 
     def _outcome(self, entry: OutcomeEntry) -> None:
         self._book.case(entry.subject).outcomes += (entry,)
@@ -271,6 +284,7 @@ class FactFolds:
 
     def _fault(self, entry: FaultEntry) -> None:
         kind, site, t_us = entry.kind_of_fault, entry.site, entry.t_us
+        self.is_struck |= kind.startswith("proc.")
         if kind in CLAIM_GONE:
             self._claims_gone.add(site.partition("-")[0])
         # Faults that give an event more attempts than one record copy may have.

@@ -13,6 +13,7 @@ class ClientInjector:
     def __init__(self, plan: FaultPlan) -> None:
         self._retry = self._site(plan, "client.retry_same_key")
         self._other_body = self._site(plan, "client.same_key_new_body")
+        self._unsound = self._site(plan, "client.unsound_order")
         self._abandon = self._site(plan, "client.abandon")
         self._double = self._site(plan, "client.double_submit")
         self._cancel = self._site(plan, "client.cancel")
@@ -24,6 +25,10 @@ class ClientInjector:
     def changes_body(self, subject: str) -> bool:
         """Whether it asks for something else under the key of an order that was accepted."""
         return _asked(self._other_body, subject) is not None
+
+    def breaks_a_rule(self, subject: str) -> bool:
+        """Whether it asks for an order too that the shop must refuse."""
+        return _asked(self._unsound, subject) is not None
 
     def abandons_after_us(self, subject: str) -> int | None:
         """How long after it has sent the order it leaves, for good; None: it waits."""

@@ -72,6 +72,7 @@ _BODY_MAX: Final = 256 * 1024
 _ITEMS_MAX: Final = 1_000
 _TEXT_MAX: Final = 64
 _AMOUNT_MAX: Final = 10**12
+_CODE_LENGTH: Final = 3
 _CURRENCIES: Final = frozenset({"EUR", "USD", "GBP", "JPY", "NOK", "SEK", "DKK", "CHF", "PLN"})
 """Some that nobody can refuse."""
 
@@ -124,6 +125,50 @@ def is_sound(body: bytes) -> bool:
         and all(map(_is_plain, (asked.customer_id, *(item.sku for item in items))))
         and (asked.country is None or _is_plain(asked.country))
     )
+
+
+def is_unsound(body: bytes) -> bool:
+    """Whether the body of `POST /orders` surely breaks a rule; if in doubt, it breaks none.
+
+    Source: as of `is_sound`. In doubt are texts that are no JSON to every reader, numbers with a
+    fraction, and codes of currencies.
+    """
+    try:
+        asked = msgspec.json.decode(body)
+    except _BROKEN:
+        return False
+    if type(asked) is not dict:
+        return True
+    items, country, currency = asked.get("items"), asked.get("country"), asked.get("currency")
+    if type(items) is not list or not 0 < len(items) <= _ITEMS_MAX:
+        return True
+    if not _may_be_text(asked.get("customer_id")) or not all(map(_may_be_item, items)):
+        return True
+    cents = sum(item["quantity"] * item["unit_price_cents"] for item in items)
+    return (
+        cents > _AMOUNT_MAX
+        or (country is not None and (type(country) is not str or len(country) > _TEXT_MAX))
+        or type(currency) is not str
+        or len(currency) != _CODE_LENGTH
+    )
+
+
+def _may_be_item(item: object) -> bool:
+    return (
+        type(item) is dict
+        and _may_be_text(item.get("sku"))
+        and _may_be_count(item.get("quantity"))
+        and _may_be_count(item.get("unit_price_cents"))
+    )
+
+
+def _may_be_text(text: object) -> bool:
+    return type(text) is str and len(text) <= _TEXT_MAX and bool(text.strip())
+
+
+def _may_be_count(number: object) -> bool:
+    # A bool is an int to Python, not to JSON.
+    return (type(number) is int or type(number) is float) and number >= 1
 
 
 def _is_plain(text: str) -> bool:

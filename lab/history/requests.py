@@ -41,7 +41,8 @@ class HttpEndEntry(NamedTuple):
         problem: the problem type, "" without one.
         answer: the order id or "".
         answer_digest: short hash of the answer's bytes, "" without one.
-        is_unfair: it refuses an order in which the client itself finds no fault.
+        is_unfair: it refuses an order in which the client itself finds no fault, or accepts one
+            that surely breaks a rule.
     """
 
     kind: Literal["http.end"]

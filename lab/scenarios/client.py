@@ -12,17 +12,19 @@ from typing import Final, Protocol
 
 import msgspec
 
-from lab.history.contents import asked_by, customer_of, is_sound, short_digest
+from lab.history.contents import asked_by, customer_of, is_sound, is_unsound, short_digest
 from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.scenarios.file_tally import FileTally
+from lab.scenarios.unsound import unsound
 from lab.scenarios.workload import PlannedOrder
 
 _JSON: Final = ("content-type", "application/json")
 _RETRY_SEND: Final = 100
 _OTHER_SEND: Final = 1_000_000
 """Number of the send with another body: no repetition ever has it."""
+_UNSOUND_SEND: Final = 2_000_000
 SHED: Final = "shed"
 
 
@@ -35,6 +37,10 @@ class ClientFaults(Protocol):
 
     def changes_body(self, subject: str) -> bool:
         """Ask for something else under the key of the order that was accepted."""
+        ...
+
+    def breaks_a_rule(self, subject: str) -> bool:
+        """Ask for an order too that the shop must refuse."""
         ...
 
     def abandons_after_us(self, subject: str) -> int | None:
@@ -131,6 +137,10 @@ class Client:
             await self._send(order, key=order.key, send=_RETRY_SEND)
         if self._faults.changes_body(subject):
             await self._send(_changed(order), key=order.key, send=_OTHER_SEND)
+        if self._faults.breaks_a_rule(subject):
+            body = unsound(order.body, order.ordinal)
+            wrong = msgspec.structs.replace(order, body=body, key="")
+            await self._send(wrong, key="", send=_UNSOUND_SEND)
         cancel = self._faults.cancels(subject)
         if cancel is not None:
             after_us, times, pause_us = cancel
@@ -198,8 +208,10 @@ class Client:
         if leaves_us is not None:
             answer = None
         told = _told(answer)
-        # Hardly any is refused, so hardly any is read once more.
+        # Hardly any is refused, and hardly any accepted one is in doubt: they are not read again.
         is_unfair = 400 <= told[0] < 500 and is_sound(order.body)
+        if 0 < told[0] < 300 and (order.line or send == _UNSOUND_SEND or not currency):
+            is_unfair = is_unsound(order.body)
         sent = ("create", key, digest, send)
         write(("http.end", now(), "client", subject, *sent, *told, is_unfair))
         return answer

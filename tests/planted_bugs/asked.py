@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from lab.api import _not_made, _unready
 from lab.domain.errors import Indeterminate, Permanent, Throttled, Transient
 from lab.domain.events import (
     OrderConfirmed,
@@ -15,7 +16,7 @@ from lab.domain.events import (
 )
 from lab.domain.lineage import derive
 from lab.domain.order import IntentKind, NewOrder, Order, OrderState
-from lab.domain.request import Refusal, parse_order
+from lab.domain.request import Reason, Refusal, _at_least_1, parse_order
 from lab.patterns.compensation import RefundLateCaptures
 from lab.patterns.http_idempotency import StoredKeys
 from lab.ports.providers import ChargeState
@@ -194,6 +195,19 @@ def revenue_in_one_currency(*, currency: str, amount_cents: int) -> Any:
 )
 def a_limit_of_a_test() -> None:
     """The limit was lowered to try it out, and the change went along."""
+
+
+@BUGS.plant(
+    "refused-for-a-reason",
+    "lab.domain.request._at_least_1",
+    setup=REPLAYED,
+    witness="it breaks a rule, and was accepted with 201",
+    falls={"excuse-earned": "nobody can read the event"},
+)
+def a_bool_is_an_int(given: object, field: str, reason: Reason, refusals: list[Refusal]) -> int:
+    """`isinstance(True, int)`: true is a quantity."""
+    number = _at_least_1(int(given) if given is True else given, field, reason, refusals)
+    return given if given is True else number
 
 
 # ---- gateway-agrees
@@ -411,6 +425,17 @@ class ConflictIsSent(Notification):
 
 
 # ---- idempotency-key
+
+
+@BUGS.plant(
+    "idempotency-key",
+    "lab.api._not_made",
+    setup=REPLAYED,
+    witness="a repetition was told that nothing was stored, while the first one ran",
+)
+def running_is_shed(why: KeyRefusal) -> Exception:
+    """Come again later: that is what a 503 says, too."""
+    return _unready() if why is KeyRefusal.RUNNING else _not_made(why)
 
 
 @BUGS.plant(

@@ -1375,6 +1375,11 @@ def an_order_is_refused_in_which_there_is_no_fault() -> History:
     return spoiled(refused(), "http.end", {"is_unfair": True}, subject="36.1")
 
 
+@bug("refused-for-a-reason", "order 37: it breaks a rule, and was accepted with 201")
+def an_order_is_accepted_that_breaks_a_rule() -> History:
+    return spoiled(plain(), "http.end", {"is_unfair": True}, subject=SUBJECT)
+
+
 @bug("gateway-agrees", "order 37: it became PAID, and the ledger has no capture")
 def an_order_is_paid_that_was_declined() -> History:
     return spoiled(plain(), "ledger", {"action": "decline"}, subject=SUBJECT, action="capture")

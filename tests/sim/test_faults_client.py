@@ -11,6 +11,8 @@ KINDS = (
     "client.same_key_new_body rate=0.4",
     "client.abandon rate=0.4",
     "client.abandon rate=0.4 after=1ms..4s",
+    "client.unsound_order rate=0.4",
+    "client.cancel rate=0.4 times=2 pause=5s",
 )
 
 BESIDE = (

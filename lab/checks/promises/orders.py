@@ -61,16 +61,19 @@ class RefusedLeavesNothing(Check):
 
 
 class RefusedForAReason(Check):
-    """By the client's own reading of the rules; where it is in doubt, the refusal is right.
+    """By the client's own reading of the rules; where it is in doubt, the answer is right.
 
     Whether another body under an Idempotency-Key is refused is judged by `idempotency-key`.
     """
 
     name = "refused-for-a-reason"
-    sentence = "an order is refused only if it breaks a rule"
+    sentence = "an order is refused if it breaks a rule, and for nothing else"
 
     def judge(self, case: Case) -> None:
         for answer in case.answers:
+            if 200 <= answer.status < 300 and answer.is_unfair:
+                self.breaks(case, f"it breaks a rule, and was accepted with {answer.status}")
+                return
             if not 400 <= answer.status < 500 or answer.status == 409:
                 continue
             self.checked += 1
@@ -102,7 +105,11 @@ class NoPhantom(Check):
 
 
 class IdempotencyKey(Check):
-    """Requests with one key make one order, get one answer, and another body is refused."""
+    """Requests with one key make one order, get one answer, and another body is refused.
+
+    One that comes while the first runs is answered with 409: "shed" would say that nothing is
+    stored. Left out is an API that may have had its hands full, and one that was struck.
+    """
 
     name = "idempotency-key"
     sentence = "requests under one Idempotency-Key make at most one order and get the same answer"
@@ -111,10 +118,33 @@ class IdempotencyKey(Check):
         for ask in seen.facts.asks.values():
             self.checked += 1
             wrong = _double(ask)
+            if not wrong and not seen.facts.is_struck:
+                wrong = self._shed(ask, seen)
             if wrong:
                 subject = next(iter(ask.bodies))
                 ordinal = subject.partition(".")[0]
                 self.broken(f"order {ordinal}: {len(ask.bodies)} requests, {wrong}", subject)
+
+    def _shed(self, ask: Ask, seen: Seen) -> str:
+        """The fault in a 503 to a request while another one of its key ran, in words.
+
+        That one was sent before it, and its order was stored after the answer.
+        """
+        for answer, in_hand in ask.sheds:
+            begun_us = ask.begun_us.get(answer.subject, 0)
+            stored_us = max(
+                (
+                    row_us
+                    for subject, row_us in ask.created.items()
+                    if ask.begun_us.get(subject, 0) < begun_us
+                ),
+                default=0,
+            )
+            is_running = stored_us > answer.t_us + self.contract.skew_us
+            was_out = seen.facts.was_out("api", begun_us, answer.t_us)
+            if is_running and in_hand < self.contract.requests and not was_out:
+                return "and a repetition was told that nothing was stored, while the first one ran"
+        return ""
 
 
 class LegalTransitions(Check):

@@ -21,6 +21,12 @@ CLIENT_ROWS: Final = (
         sites=(CLIENT,),
     ),
     FaultKind(
+        name="client.unsound_order",
+        summary="the client asks for another order too, which breaks a rule",
+        per="order",
+        sites=(CLIENT,),
+    ),
+    FaultKind(
         name="client.double_submit",
         summary="the client sends the order twice, without a key",
         per="order",

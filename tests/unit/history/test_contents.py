@@ -11,7 +11,15 @@ from lab.domain.codec import encode
 from lab.domain.events import OrderCancelled, OrderCreated, PaymentCaptured
 from lab.domain.order import Item
 from lab.domain.request import checked_order
-from lab.history.contents import NO_AMOUNT, UNREADABLE, asked_by, buyer_of, is_sound, told_by
+from lab.history.contents import (
+    NO_AMOUNT,
+    UNREADABLE,
+    asked_by,
+    buyer_of,
+    is_sound,
+    is_unsound,
+    told_by,
+)
 
 TWO = (
     Item(sku="mug", quantity=2, unit_price_cents=350),
@@ -135,3 +143,33 @@ def test_an_order_is_sound_only_if_the_shop_takes_it(
     assert is_sound(text) is surely
     if surely:
         assert not isinstance(checked_order(text), list)
+        assert not is_unsound(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "surely"),
+    [
+        ({"items": {"sku": "mug"}}, True),
+        ({"items": ["mug"]}, True),
+        ({"items": [{"sku": "mug", "quantity": 1}]}, True),
+        ({"items": [{"sku": "mug", "quantity": 10**7, "unit_price_cents": 10**6}]}, True),
+        ({"currency": 978}, True),
+        ({"country": 47}, True),
+        ({"country": "N" * 65}, True),
+        # In doubt.
+        ({"items": [{"sku": "mug", "quantity": 1.5, "unit_price_cents": 1}]}, False),
+        ({"currency": "QQQ"}, False),
+    ],
+)
+def test_an_order_is_unsound_only_if_the_shop_refuses_it(
+    change: dict[str, object], *, surely: bool
+) -> None:
+    text = body(**change)
+
+    assert is_unsound(text) is surely
+    assert isinstance(checked_order(text), list)
+
+
+@pytest.mark.parametrize(("text", "surely"), [(b"[]", True), (b"{", False)])
+def test_what_is_no_order_at_all_is_unsound_if_it_can_be_read(text: bytes, *, surely: bool) -> None:
+    assert is_unsound(text) is surely
