@@ -140,9 +140,9 @@ class IdempotencyKey(Check):
                 ),
                 default=0,
             )
-            is_running = stored_us > answer.t_us + self.contract.skew_us
+            ran_on = stored_us > answer.t_us + self.contract.skew_us
             was_out = seen.facts.was_out("api", begun_us, answer.t_us)
-            if is_running and in_hand < self.contract.requests and not was_out:
+            if ran_on and in_hand < self.contract.requests and not was_out:
                 return "and a repetition was told that nothing was stored, while the first one ran"
         return ""
 
