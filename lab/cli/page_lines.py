@@ -54,7 +54,7 @@ def lines_of(result: Result) -> Iterable[tuple[str, str]]:
 
 def _about_promises(result: Result) -> Iterable[tuple[str, str]]:
     held = [check.name for check in result.checks if check.verdict == "PASS" and not check.at_risk]
-    if len(held) > _HELD_SHOWN and result.verdict == "PASS":
+    if len(held) > _HELD_SHOWN:
         yield "Also held", f"all {len(held)} others that were exercised"
     elif held:
         yield "Also held", ", ".join(held)
