@@ -84,9 +84,6 @@ class SimHandle(msgspec.Struct, eq=False):
     def cancelled(self) -> bool:
         return self.callback is None
 
-    def get_context(self) -> Context:
-        return self.context
-
     def when(self) -> float:
         return (self.when_us + self.process.skew_us) / 1e6
 

@@ -95,7 +95,13 @@ class HalfTheJitter(Retrying):
         super().__init__(*args, **given)
 
 
-@BUGS.plant("retry-law", RETRY, setup=MANY_ERRORS, witness="OrderConfirmed up after attempt")
+@BUGS.plant(
+    "retry-law",
+    RETRY,
+    setup=MANY_ERRORS,
+    witness="OrderConfirmed up after attempt",
+    falls={"excuse-earned": "a budget that is empty is no reason to give up"},
+)
 class EmptyBudgetIsTheEnd(Retrying):
     """An event for which no token is left is given up, instead of going through a retry topic."""
 

@@ -46,7 +46,6 @@ THROUGH_TIERS: Final = Setup(scenario="timeouts", settings=(("retry.in_place", 1
         "no-lost-event": "the record was acknowledged, and nothing of it was done",
         "converges": "its order waits for ever",
         "no-leak": "a mark is a claim that nobody gives back",
-        "claim-returned": "for the same reason",
     },
 )
 def mark_before_the_effect() -> None:

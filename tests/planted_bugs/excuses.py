@@ -35,6 +35,7 @@ RETRY: Final = "lab.wiring.policy.Switches.retry.strong"
     NOTIFICATION,
     setup=Setup(orders=8),
     witness="notification gave up OrderConfirmed after attempt 3 of 6",
+    falls={"no-crash": "a handler that raises is a bug, whatever becomes of the event"},
 )
 class ConfirmedHasNoCountry(Notification):
     """The mail of a confirmation looks for a field that its event does not have."""

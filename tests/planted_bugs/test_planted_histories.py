@@ -1247,6 +1247,32 @@ def a_lease_is_never_given_back() -> History:
     return spoiled(plain(), "left", {"count": 1}, what="lease")
 
 
+# ---- what nobody expects
+
+
+@bug("no-crash", "order 37: validation raised what nobody expects at OrderCreated")
+def a_handler_raises_what_has_no_class() -> History:
+    entries = retried()
+    failed = where(entries, "handle.end", attempt=1)
+    return [
+        *entries[:failed],
+        changed(entries[failed], result="Unclassified"),
+        *entries[failed + 1 :],
+    ]
+
+
+@bug("no-crash", "in its relay")
+def a_relay_ends_by_an_error_of_its_own() -> History:
+    entries = plain()
+    return after(entries, 0, ("failed", time_of(entries[0]), "api-1", "", "relay", "KeyError"))
+
+
+@bug("no-crash", "payment-1 ended")
+def a_process_ends_without_being_told_to() -> History:
+    entries = plain()
+    return after(entries, len(entries) - 2, ("life", 1 * S, "payment-1", "", "exited"))
+
+
 # ---- the end
 
 

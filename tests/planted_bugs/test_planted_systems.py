@@ -103,7 +103,9 @@ def test_a_planted_bug_breaks_its_promise_and_says_where(bug: Bug) -> None:
 def test_the_same_run_without_the_bug_breaks_no_promise(bug: Bug) -> None:
     result = run_without(bug.setup)
 
-    assert (result.verdict, failed(result)) == ("PASS", {}), result.why
+    # Some faults wait for what only the bug brings about.
+    verdict = "UNKNOWN" if result.never_fired else "PASS"
+    assert (result.verdict, failed(result)) == (verdict, {}), result.why
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=named)
