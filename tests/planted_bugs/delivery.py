@@ -21,6 +21,7 @@ from lab.ports.store import Revenue, Unit, UnitVerdict
 from lab.services.notification import Notification
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.stores.memory.key_retry import KeyRetryTable
+from lab.stores.memory.store import MemoryStoreServer
 from lab.wiring.process.chain import _limits
 from tests.planted_bugs.planting import Bugs, Setup, in_background
 
@@ -50,6 +51,20 @@ THROUGH_TIERS: Final = Setup(scenario="timeouts", settings=(("retry.in_place", 1
 )
 def mark_before_the_effect() -> None:
     """One SETNX before the handler: who dies after it leaves a mark for what was never done."""
+
+
+@BUGS.plant(
+    "effect-once",
+    "lab.wiring.backends.memory_servers.MemoryStoreServer",
+    setup=Setup(scenario="redis-evicted", orders=60),
+    witness="notification committed its unit of work for OrderCreated 2 times",
+    falls={"per-key-order": "the second run commits after those of later events"},
+)
+class OutcomeOfOrdersOnly(MemoryStoreServer):
+    """A commit looks at the outcome beside the order's row, and a mail has no such row."""
+
+    def _overruled(self, unit: Unit) -> UnitVerdict | None:
+        return super()._overruled(unit) if unit.order_id else None
 
 
 @BUGS.plant(
