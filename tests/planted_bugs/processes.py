@@ -217,6 +217,7 @@ class AsksBeforeItLeaves(KeyLanes):
     falls={
         "converges": "the event of the claim waits for ever",
         "drains": "and so does its record",
+        "retry-law": "whoever finds it busy is told to wait as long",
     },
 )
 class ClaimsForEver(MemoryDedupeServer):
