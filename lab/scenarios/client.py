@@ -140,7 +140,7 @@ class Client:
         if self._faults.breaks_a_rule(subject):
             body = unsound(order.body, order.ordinal)
             wrong = msgspec.structs.replace(order, body=body, key="")
-            await self._send(wrong, key="", send=_UNSOUND_SEND)
+            await self._intent(wrong, key="", first_send=_UNSOUND_SEND)
         cancel = self._faults.cancels(subject)
         if cancel is not None:
             after_us, times, pause_us = cancel
