@@ -299,3 +299,17 @@ class RefundOfTheFirstCharge(Payment):
         charges = [each for each in loaded.intents if each.kind is IntentKind.CHARGE]
         first = dataclasses.replace(finding, key=charges[0].key if charges else finding.key)
         return super()._landed_late(loaded, first, context)
+
+
+@BUGS.plant(
+    "no-double-charge",
+    "lab.wiring.policy.Switches.provider_key.strong",
+    setup=Setup(scenario="forgotten-key", orders=None),
+    witness="2 captures",
+    falls=TWICE,
+)
+class KeyTrustedForEver(KeyPerIntent):
+    """The gateway is asked after some attempts only, however long ago the first one was."""
+
+    def asks_first(self, *, attempt: int, redrives: int, age_us: int) -> bool:
+        return super().asks_first(attempt=attempt, redrives=redrives, age_us=min(age_us, 0))
