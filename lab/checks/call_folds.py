@@ -240,9 +240,10 @@ class CallFolds:
     # ---- calls to third parties
 
     def _call_begin(self, entry: CallBeginEntry) -> None:
-        _, t_us, process, subject, _, action, key, _ = entry
+        _, t_us, process, subject, _, action, key, deadline_us = entry
         if action in MOVES_MONEY:
-            self._book.case(subject).sent += (MoneySent(t_us, process, action, key),)
+            sent = MoneySent(t_us, process, action, key, deadline_us)
+            self._book.case(subject).sent += (sent,)
 
     def _call_end(self, entry: CallEndEntry) -> None:
         _, t_us, process, subject, provider, action, key, result, _, took_us, hint_us = entry

@@ -94,6 +94,9 @@ REFUSALS_FOR_GOOD: Final = ("400", "404", "410", "413", "415", "422")
 REFUSING: Final = ("svc.error",)
 """Faults that make a third party give such an answer to a request that was right."""
 
+THROTTLING: Final = ("svc.error", "svc.rate_limit", "svc.flapping")
+"""Faults that make it ask to come back later, although nothing of the kind is under way."""
+
 PARKED_BY: Final[Mapping[str, str]] = {
     "PAYMENT_UNKNOWN": "OrderValidated",
     "REFUND_FAILED": "RefundRequested",

@@ -122,6 +122,7 @@ class MoneySent(NamedTuple):
     process: str
     action: str
     key: str
+    deadline_us: int
 
 
 class Died(NamedTuple):

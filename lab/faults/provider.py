@@ -78,7 +78,8 @@ def _fault(firing: Firing) -> CallFault:
             return CallFault(kind=kind, status=_TOO_MANY, after_us=firing.number("after"))
         case "svc.acts_late":
             is_cut = firing.params["cut"] == "yes"
-            return CallFault(kind=kind, by_us=firing.number("by"), is_cut=is_cut)
+            is_seen = firing.params["seen"] == "yes"
+            return CallFault(kind=kind, by_us=firing.number("by"), is_cut=is_cut, is_seen=is_seen)
         case "svc.late_reply":
             return CallFault(kind=kind, by_us=firing.number("by"))
         case "svc.slow":

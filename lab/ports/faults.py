@@ -25,7 +25,8 @@ class CallFault(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ERROR: the answer is the HTTP `status`; `is_stored`: as the first answer of the call's
     idempotency key. Nothing is done, unless `is_done`. REFUSED: nothing is done, and the answer is
     a no for good. ACTS_LATE: it is done `by_us` after the caller's deadline, and under way until
-    then; `is_cut`: the caller hears at once that the connection broke, else nothing. TIMEOUT:
+    then; `is_cut`: the caller hears at once that the connection broke, else nothing; unless
+    `is_seen` nobody can tell that it is under way, because it has not got there yet. TIMEOUT:
     nothing is done, no answer. HANG_AFTER_EFFECT: it is done, no answer. LATE_REPLY: it is done,
     and the answer comes `by_us` after the caller's deadline. SLOW: it takes `times` its latency and
     `by_us` more, and may be in time all the same. MALFORMED: it is done, and nobody can read the
@@ -38,6 +39,7 @@ class CallFault(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_stored: bool = False
     is_done: bool = False
     is_cut: bool = False
+    is_seen: bool = True
     after_us: int = 0
     by_us: int = 0
     times: int = 1

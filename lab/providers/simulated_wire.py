@@ -248,6 +248,9 @@ class SimulatedWire:
     ) -> None:
         """No answer, and the effect after the deadline; until then the request is under way."""
         until_us = left_us if left_us < NO_DEADLINE_US else latency_us
+        if not fault.is_seen:
+            # It is still on its way, so the server cannot call it pending, nor answer 409.
+            self._server.drop(request)
         self._after_us(until_us + fault.by_us, self._server.execute_late, request)
         if fault.is_cut:
             self._after_us(min(latency_us, until_us), self._lose, future, request, CONNECTION_LOST)

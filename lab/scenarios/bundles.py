@@ -124,6 +124,41 @@ BUNDLES: Final = (
         )
     ),
     Bundle(faults=("svc.error@payment_gateway{} first=2 status=409 after=300ms",)),
+    # Asked, the gateway knows of nothing: the charge has not got there, or it does not say.
+    Bundle(
+        faults=(
+            "svc.timeout@payment_gateway{} first=1",
+            "svc.acts_late@payment_gateway{} nth=2 by=1900ms seen=no",
+        )
+    ),
+    Bundle(
+        faults=(
+            "svc.hang_after_effect@payment_gateway{} first=2",
+            "svc.error@payment_gateway{} nth=3 status=429 after=2000ms",
+            "svc.error@payment_gateway{} nth=4 status=429 after=2000ms",
+        )
+    ),
+    # A refund whose answers are lost, and one of a charge that was not the first.
+    Bundle(
+        faults=(
+            "client.cancel{} first=1 after=400ms..1200ms",
+            "svc.hang_after_effect@payment_gateway{} first=3",
+        )
+    ),
+    Bundle(
+        faults=(
+            "svc.timeout@payment_gateway{} first=2",
+            "svc.hang_after_effect@payment_gateway{} nth=3",
+            "client.cancel{} first=1 after=9000ms..11000ms",
+        )
+    ),
+    # Given up at its deadline, and never executed.
+    Bundle(faults=("svc.slow@payment_gateway{} first=1 by=6000ms",)),
+    # Sent back out of PAYMENT_UNKNOWN when its time is up.
+    Bundle(
+        faults=("svc.error@payment_gateway{} first=1 status=400",),
+        settings={"orders.expiry_ms": 3_000, "operator.redrives": 1},
+    ),
     # A redrive after a hung mail, and of a refund that was refused.
     Bundle(
         faults=("svc.hang_after_effect@mailer{} first=2",),

@@ -338,6 +338,21 @@ async def test_who_is_cut_off_hears_it_at_once_and_the_request_is_under_way(
     assert await movements(world) == [("capture", KEY)]
 
 
+@in_world(skew_us=SOON_US)
+async def test_nobody_knows_of_a_request_that_is_still_on_its_way(world: ProviderWorld) -> None:
+    late = CallFault(kind=CallFaultKind.ACTS_LATE, by_us=500 * MS, is_seen=False)
+    world.faults.faults = [late]
+
+    assert await outcome(charge(world, within_us=100 * MS)) is Indeterminate
+
+    assert await query(world) == []
+    while not await movements(world):
+        await world.clock.sleep_us(100 * MS)
+    assert await query(world) == [(KEY, "captured")]
+    assert (await charge(world)).state is ChargeState.CAPTURED
+    assert await movements(world) == [("capture", KEY)]
+
+
 @in_world()
 async def test_who_fails_afterwards_has_done_it_and_the_same_key_gets_the_answer(
     world: ProviderWorld,

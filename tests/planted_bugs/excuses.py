@@ -1,6 +1,8 @@
 """Bugs that give up without a reason, and call it by the name of one."""
 
+import asyncio
 import zlib
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -8,12 +10,15 @@ from msgspec.structs import replace
 from lab.domain.codec import decode
 from lab.domain.errors import LabError, Permanent, Poison, Transient
 from lab.domain.events import OrderConfirmed, Payload, RefundRequested
-from lab.domain.order import Intent, Order
+from lab.domain.order import Intent, IntentKind, Order
+from lab.patterns.provider_key import KeyPerIntent
 from lab.patterns.retry import Retrying
 from lab.ports.bus import Delivery, Settlement
-from lab.ports.providers import ChargeState, GatewayAnswer
+from lab.ports.providers import ChargeState, GatewayAnswer, Known
 from lab.ports.service import Context
 from lab.ports.store import IntentChange, Loaded, Unit
+from lab.providers.core import NO_ANSWER, Answer, Request
+from lab.providers.simulated_wire import SimulatedWire
 from lab.services.notification import Notification
 from lab.services.payment import Payment, _Finding
 from tests.planted_bugs.planting import Bugs, Setup
@@ -158,3 +163,33 @@ class SecondSendOfLess(Payment):
             order = replace(loaded.order, amount_cents=loaded.order.amount_cents - 1)
             loaded = replace(loaded, order=order)
         return await super()._send(loaded, intent, context, started_us, charge, before)
+
+
+@BUGS.plant(
+    "excuse-earned",
+    "lab.wiring.policy.Switches.provider_key.strong",
+    setup=Setup(scenario="cancellation", orders=60, rate=6),
+    witness="payment gave up RefundRequested as permanent, and nobody outside",
+)
+class AnyMovementIsTheAnswer(KeyPerIntent):
+    """All that the gateway knows of an order answers for its refund: its charge does, too."""
+
+    def found(self, intent: Intent, known: Sequence[Known]) -> Known:
+        for each in known:
+            if each.state is not ChargeState.PENDING and intent.kind is IntentKind.REFUND:
+                return each
+        return super().found(intent, known)
+
+
+@BUGS.plant(
+    "excuse-earned",
+    "lab.providers.simulated_wire.SimulatedWire._give_up",
+    setup=Setup(scenario="slow-third-party", orders=90),
+    witness="which 409 held up for longer than any request lives",
+)
+def given_up_and_under_way(
+    wire: SimulatedWire, future: asyncio.Future[Answer], request: Request
+) -> None:
+    """A request that was not executed before its deadline stays in flight for ever."""
+    wire._server.told(request, NO_ANSWER)
+    wire._answer(future, NO_ANSWER)

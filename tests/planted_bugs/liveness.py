@@ -6,10 +6,11 @@ from typing import Any, Final
 from lab.bus.loop.delivery import Limits
 from lab.domain.events import Payload, PaymentCaptured
 from lab.ports.key_retry import WaitingRow
+from lab.ports.providers import ChargeState
 from lab.ports.service import Context
-from lab.ports.store import Unit
+from lab.ports.store import Loaded, Unit
 from lab.services.orders import Orders
-from lab.services.payment import Payment
+from lab.services.payment import Payment, _Finding
 from lab.stores.memory.key_retry import KeyRetryTable
 from lab.wiring.process.chain import _limits
 from tests.planted_bugs.planting import Bugs, Setup
@@ -95,3 +96,18 @@ class NobodyIsTold(Payment):
 
     async def on_dead(self, order_id: str, event_type: str) -> Unit:  # noqa: ARG002 - the shape of what it replaces
         return Unit(order_id=order_id)
+
+
+@BUGS.plant(
+    "converges",
+    "lab.wiring.process.roles.Payment",
+    setup=Setup(scenario="expiring", orders=None),
+    witness="it is PAYMENT_UNKNOWN at the end",
+)
+class ExpiryIsTheTimers(Payment):
+    """Whatever has expired is left to the timer, which takes no order out of PAYMENT_UNKNOWN."""
+
+    def _charged(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
+        if finding.state is ChargeState.NONE:
+            return self._nothing(loaded, "expired", finding)
+        return super()._charged(loaded, finding, context)

@@ -1,5 +1,6 @@
 """Bugs about money: charged twice, the wrong amount, too early, or without a trace."""
 
+import dataclasses
 from typing import Final
 
 from msgspec.structs import replace
@@ -17,6 +18,9 @@ from lab.ports.providers import ChargeState, GatewayAnswer, Known
 from lab.ports.service import Context
 from lab.ports.store import Loaded, Unit
 from lab.ports.strategies import Compensation
+from lab.providers.clients import GatewayClient
+from lab.providers.core import Refused, Request
+from lab.providers.payment_gateway import QUERY
 from lab.services.payment import Payment, _Finding
 from tests.planted_bugs.planting import Bugs, Setup
 
@@ -29,6 +33,9 @@ CANCELLED_IN_BACKOFF: Final = Setup(
 )
 DECLINED: Final = Setup(scenario="declined-cards")
 PLAIN: Final = Setup()
+HUNG_SLOWLY: Final = Setup(scenario="hung-after-charge", orders=60, rate=6)
+CANCELLED_SLOWLY: Final = Setup(scenario="cancellation", orders=60, rate=6)
+"""Ten seconds of orders, so that faults at a late call of an order strike too."""
 
 TWICE: Final = {"money-matches": "what was taken twice is kept twice"}
 
@@ -76,6 +83,7 @@ class AnswerOfTheQueryNotFound(KeyPerIntent):
     falls={
         "money-matches": "the first capture is not given back, and there is a second",
         "gateway-agrees": "nothing was refunded",
+        "excuse-earned": "whoever asks for a refund whose answer was lost finds a charge",
     },
 )
 class RefundThatCharges(Payment):
@@ -220,6 +228,7 @@ def charge_in_any_state() -> None:
     "lab.wiring.process.roles.Payment",
     setup=CANCELLED,
     witness="a refund without an announced refund",
+    falls={"deadline": "what nobody has promised has no limit but the handler's"},
 )
 class RefundWithoutAnIntent(Payment):
     """Giving money back can do no harm, so nothing is written down before it."""
@@ -238,3 +247,69 @@ class RefundWithoutAnIntent(Payment):
         refunded = PaymentRefunded(order_id=payload.order_id, charge_key=payload.charge_key)
         finding = _Finding(ChargeState.REFUNDED)
         await context.settle(self._move(loaded, OrderState.REFUNDED, refunded, finding, context))
+
+
+@BUGS.plant(
+    "no-double-charge",
+    "lab.wiring.process.roles.Payment",
+    setup=HUNG_SLOWLY,
+    witness="2 captures",
+    falls=TWICE,
+)
+class SkewInAnotherUnit(Payment):
+    """Milliseconds are taken as microseconds: "none" is believed while a charge is on its way."""
+
+    async def _query(self, loaded: Loaded, intent: Intent, context: Context) -> _Finding:
+        hasty = dataclasses.replace(self, skew_us=self.skew_us // 1_000)
+        return await Payment._query(hasty, loaded, intent, context)
+
+
+@BUGS.plant(
+    "no-double-charge",
+    "lab.providers.clients.GatewayClient.query",
+    setup=HUNG_SLOWLY,
+    witness="2 captures",
+    falls=TWICE,
+)
+async def refused_question_is_no_charge(
+    client: GatewayClient, order_id: str, *, deadline_us: int
+) -> tuple[Known, ...]:
+    """Every 4xx that answers a question is read as 404: the gateway knows of nothing."""
+    line = client._line
+    answer = await line.send(Request(QUERY, order_id, line.subject_of(order_id)), deadline_us)
+    if isinstance(answer, Refused):
+        if 400 <= answer.status < 500:
+            return ()
+        raise line.error(answer)
+    assert isinstance(answer, tuple)
+    return answer
+
+
+@BUGS.plant(
+    "gateway-agrees",
+    "lab.wiring.process.roles.Payment",
+    setup=CANCELLED_SLOWLY,
+    witness="RefundRequested names a charge of which the ledger has no capture",
+    falls={"excuse-earned": "the gateway is right to refuse"},
+)
+class RefundOfTheFirstCharge(Payment):
+    """The refund of a late capture names the first intent of the order, which moved nothing."""
+
+    def _landed_late(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
+        charges = [each for each in loaded.intents if each.kind is IntentKind.CHARGE]
+        first = dataclasses.replace(finding, key=charges[0].key if charges else finding.key)
+        return super()._landed_late(loaded, first, context)
+
+
+@BUGS.plant(
+    "no-double-charge",
+    "lab.wiring.policy.Switches.provider_key.strong",
+    setup=Setup(scenario="forgotten-key", orders=None),
+    witness="2 captures",
+    falls=TWICE,
+)
+class KeyTrustedForEver(KeyPerIntent):
+    """The gateway is asked after some attempts only, however long ago the first one was."""
+
+    def asks_first(self, *, attempt: int, redrives: int, age_us: int) -> bool:
+        return super().asks_first(attempt=attempt, redrives=redrives, age_us=min(age_us, 0))

@@ -26,6 +26,7 @@ ABLATIONS = (
     ("reordering", ("commit_prefix",), (), {"commit-prefix"}),
     ("reordering", ("key_lanes",), (), {"per-key-order"}),
     ("dlq-redrive", ("redrive",), (), {"dlq-complete"}),
+    ("forgotten-key", ("provider_key",), (), {"no-double-charge", "money-matches"}),
     ("slow-third-party", ("timeout",), (), {"deadline"}),
     ("flapping-gateway", ("breaker",), (), {"breaker-law"}),
     ("retry-backlog", ("retry",), (), {"converges", "excuse-earned", "retry-law"}),

@@ -10,7 +10,15 @@ from typing import Final, NamedTuple
 from lab.checks.causes import Causes
 from lab.checks.check import Check, Seen, times
 from lab.checks.contract import Contract
-from lab.checks.excuses import CALLS, EXCUSES, PARKED_BY, REFUSALS_FOR_GOOD, REFUSING, Reach
+from lab.checks.excuses import (
+    CALLS,
+    EXCUSES,
+    PARKED_BY,
+    REFUSALS_FOR_GOOD,
+    REFUSING,
+    THROTTLING,
+    Reach,
+)
 from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case, Owed, owed_of
 from lab.checks.promises.liveness import was_throttled_too_long
@@ -150,6 +158,8 @@ class ExcuseEarned(Check):
         is_throttled = was_throttled_too_long(case, dead.owed, self.contract)
         if letter.attempts < most and not is_throttled:
             return f"{dead.what} after attempt {letter.attempts} of {most}"
+        if _waited_for_itself(dead) and not self._goes_on(dead, letter.t_us):
+            return f"{dead.what}, which {_CONFLICT} held up for longer than any request lives"
         runs = [run for run in case.failures if owed_of(run) == dead.owed]
         failed = [run for run in runs if run.result not in NO_ATTEMPT]
         alone = [run for run in failed if not self._is_meanwhile(run)]
@@ -195,6 +205,10 @@ class ExcuseEarned(Check):
         )
 
 
+_CONFLICT: Final = "409"
+_OFTEN: Final = 100
+"""So many in a row, half a second apart, outlast each request that could be under way."""
+
 _NEEDS_A_REASON: Final = (*PARKED_BY, "CANCELLED")
 
 
@@ -213,6 +227,16 @@ def _failed_answers(dead: GivenUp) -> list[AnsweredEntry]:
         for answered in dead.case.answered
         if answered.provider in parties and answered.answer not in _NO_FAILURE
     ]
+
+
+def _waited_for_itself(dead: GivenUp) -> bool:
+    """The third party said to the end that another request under the key was still under way.
+
+    None lives longer than its deadline, so that this is true only where a fault made it say so.
+    """
+    said = [answered.answer for answered in _failed_answers(dead)]
+    made_up = any(fault.kind_of_fault in THROTTLING for fault in dead.struck)
+    return said[-_OFTEN:] == [_CONFLICT] * _OFTEN and not made_up
 
 
 def _is_spoiled(dead: GivenUp) -> bool:

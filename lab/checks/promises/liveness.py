@@ -73,7 +73,8 @@ class Converges(Check):
         )
 
     def _is_given_up_lawfully(self, case: Case, owed: Owed) -> bool:
-        if owed not in case.dead:
+        if owed not in case.dead or owed in case.done:
+            # What was sent back and is done holds nothing up any more.
             return False
         _, event_id = owed
         letters = [buried for buried in case.buried if owed_of(buried) == owed]

@@ -80,6 +80,14 @@ PROVIDERS_ROWS: Final = (
                 meaning="whether the caller hears at once that the connection broke; else he waits",
                 choices=("no", "yes"),
             ),
+            Param(
+                name="seen",
+                type=ParamType.WORD,
+                default="yes",
+                meaning="whether it knows of the request until then: 409, and pending; else it is "
+                "asked and knows nothing",
+                choices=("yes", "no"),
+            ),
         ),
     ),
     FaultKind(

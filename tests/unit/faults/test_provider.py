@@ -54,6 +54,10 @@ class Run:
             "svc.acts_late by=90ms cut=yes",
             CallFault(kind=CallFaultKind.ACTS_LATE, by_us=90 * MS, is_cut=True),
         ),
+        (
+            "svc.acts_late by=90ms seen=no",
+            CallFault(kind=CallFaultKind.ACTS_LATE, by_us=90 * MS, is_seen=False),
+        ),
         ("svc.refuse_refund", CallFault(kind=CallFaultKind.REFUSED)),
     ],
 )
