@@ -95,7 +95,8 @@ class ProcessLife:
             announced: retries that are announced and not settled yet, by (group, event id).
             hints: until when a third party asked the process to stay away, by order.
             hint_max_us: for how long one did so at most.
-        epoch: of the latest assignment. lost_epoch: of the latest one that was taken from it.
+        epoch: of the latest assignment. assigned: how many it was given.
+        lost_epoch: of the latest one that was taken from it.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover. too_soon: how many events
             went to a retry topic although it did.
@@ -121,6 +122,7 @@ class ProcessLife:
         "acks",
         "announced",
         "asked",
+        "assigned",
         "budget",
         "called",
         "calls_down",
@@ -168,6 +170,7 @@ class ProcessLife:
     def __init__(self, name: str) -> None:
         self.name = name
         self.epoch = 0
+        self.assigned = 0
         self.lost_epoch = 0
         self.delivered = 0
         self.in_hand: dict[tuple[str, int, int], Entry] = {}
