@@ -25,6 +25,7 @@ BUGS: Final = Bugs()
 
 POISON: Final = Setup(scenario="poison-message", orders=100)
 REDRIVEN: Final = Setup(scenario="dlq-redrive", orders=100)
+ALL_REDRIVEN: Final = Setup(scenario="dlq-redrive", orders=None)
 DEAD_HEADS: Final = (
     "svc.error@mailer#every20 first=3",
     "svc.error@mailer#every20 nth=4 status=400",
@@ -300,7 +301,7 @@ class ForgetsTheLastQueue(Redrive):
 @BUGS.plant(
     "no-lost-event",
     "lab.stores.memory.store.KeyRetryTable",
-    setup=REDRIVEN,
+    setup=ALL_REDRIVEN,
     witness="OrderConfirmed is left in notification's rows",
     falls={"converges": "what waited behind the dead head has no outcome"},
 )
@@ -316,7 +317,7 @@ class DiscardTakesTheLock(KeyRetryTable):
 @BUGS.plant(
     "no-lost-event",
     "lab.patterns.key_lanes.KeyLanes",
-    setup=REDRIVEN,
+    setup=ALL_REDRIVEN,
     witness="OrderConfirmed is left in notification's rows",
     falls={
         "converges": "what waited behind the dead head has no outcome",
