@@ -12,6 +12,9 @@ from lab.report.result import OrdersRead, Result
 from lab.scenarios.file_tally import RefusedField
 
 _SHOWN_UNREADABLE: Final = 3
+_HELD_SHOWN: Final = 12
+"""More names of promises that held say less than their number."""
+
 _COUNTED: Final = (
     ("retries", "retries"),
     ("timeouts", "timeouts"),
@@ -51,7 +54,9 @@ def lines_of(result: Result) -> Iterable[tuple[str, str]]:
 
 def _about_promises(result: Result) -> Iterable[tuple[str, str]]:
     held = [check.name for check in result.checks if check.verdict == "PASS" and not check.at_risk]
-    if held:
+    if len(held) > _HELD_SHOWN:
+        yield "Also held", f"all {len(held)} others that were exercised"
+    elif held:
         yield "Also held", ", ".join(held)
     idle = [use.name for use in result.patterns if use.on and not any(use.acted.values())]
     unused = list(result.not_exercised)

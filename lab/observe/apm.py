@@ -132,7 +132,7 @@ def _transaction_type(span: Span) -> str:
     return (
         "request"
         if "http.request.method" in span.attributes or span.kind is SpanKind.SERVER
-        else "app"
+        else "unknown"
     )
 
 

@@ -25,6 +25,10 @@ _OUTCOMES: Final[Mapping[str, Outcome]] = {
 }
 
 
+_CUSTOMERS: Final = "customers"
+"""Whose calls have a person as their key, who is shown nowhere."""
+
+
 class Deliveries:
     """Folds over what a member of a consumer group says of its work.
 
@@ -93,7 +97,21 @@ class Deliveries:
     # ---- a delivery
 
     def _deliver(self, entry: Any) -> None:
-        _, t_us, _, subject, group, topic, partition, offset, epoch, event_id, kind, attempt = entry
+        (
+            _,
+            t_us,
+            _,
+            subject,
+            group,
+            topic,
+            partition,
+            offset,
+            epoch,
+            event_id,
+            kind,
+            attempt,
+            *_,
+        ) = entry
         trace = self._traces.of(subject)
         if not trace:
             return
@@ -230,7 +248,7 @@ class Deliveries:
             subject=subject,
             inside=inside,
             attributes={"lab.provider": provider, "lab.action": action}
-            | ({"lab.key": key} if key else {}),
+            | ({"lab.key": key} if key and provider != _CUSTOMERS else {}),
         )
 
     def _call_end(self, entry: Any) -> None:

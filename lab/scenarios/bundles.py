@@ -84,16 +84,14 @@ BUNDLES: Final = (
             "redis.down at=3000ms for=30000ms",
         )
     ),
-    # A stop while every handler is slower than its grace, after a rebalance that it outlived.
+    # A stop while every handler is slow.
     Bundle(
         faults=(
             "svc.slow@payment_gateway rate=1 by=1500ms",
             "svc.slow@mailer rate=1 by=1500ms",
-            "bus.rebalance@payment{} first=1",
             "proc.term@payment at=1500ms",
             "proc.term@notification at=2500ms",
-        ),
-        in_virtual_time={"drain.grace_ms": 1_500},
+        )
     ),
     # An event parks behind one whose failure is stored; a stored failure hides an effect.
     Bundle(faults=("svc.error@mailer{} first=1 status=500 stored=yes",)),

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from lab.history.contents import asked_by
+from lab.scenarios.orders_lines import decode_json
 from lab.scenarios.workload import PlannedOrder
 
 LISTED_MAX: Final = 10
@@ -50,7 +51,7 @@ class FileTally:
     def refuse(self, order: PlannedOrder, reasons: "list[tuple[str, str]]") -> None:
         """Remember where the file has what was refused; `reasons` are pairs of reason and field."""
         if len(self.refused) < LISTED_MAX:
-            body = msgspec.json.decode(order.body)
+            body = decode_json(order.body)
             found = tuple(RefusedField(why, at, _value(body, at)) for why, at in reasons)
             self.refused.append(RefusedOrder(order.ordinal, order.line, found))
 

@@ -121,7 +121,7 @@ def test_switched_off_nobody_looks_into_the_dead_letters() -> None:
     result = run("dlq-redrive", off=["redrive"])
 
     assert acted(result) == {}
-    assert (result.verdict, set(broken(result))) == ("FAIL", {"dlq-complete"})
+    assert broken(result).keys() == {"dlq-complete"}
     assert result.orders.by_state["PAYMENT_UNKNOWN"]
 
 

@@ -141,9 +141,9 @@ def test_two_runs_beside_each_other_show_what_differs(tmp_path: Path) -> None:
 
     page = read_page(bad.html_beside(good))
 
-    assert page.one("h1").text.startswith("A is FAIL B is PASS They differ in 2 promises.")
+    assert page.one("h1").text.startswith("A is FAIL B is PASS They differ in 3 promises.")
     rows = [row.text for row in page.one("section", id="differences").one("tbody").all("tr")]
-    assert [row.split()[0] for row in rows] == ["effect-once", "dedupe-sound"]
+    assert [row.split()[0] for row in rows] == ["effect-once", "dedupe-sound", "claim-returned"]
     assert "switched off dedupe, inbox nothing" in page.one("section", id="settings").text
     assert "orders accepted 40 40 same" in page.one("section", id="numbers").text
     assert len(list(page.all("figure"))) == 3
