@@ -6,6 +6,7 @@ a process names. Not here: the promise (`promises/retries`), and the attempts th
 together (`retry_budget`, `jitter`).
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from lab.checks.contract import Contract
@@ -49,6 +50,41 @@ class Attempts:
             if early_us > self._contract.skew_us:
                 return f"{run.group} made attempt {run.attempt} {early_us / 1e6:.3f}s too early"
         return ""
+
+    def wrong_redrives(self) -> str:
+        """A run that was sent back so often has as many records in which somebody did so."""
+        case = self._case
+        for run in case.started_again:
+            if run.redrives:
+                sent_back = sum(
+                    record.event_id == run.event_id and record.topic.endswith(f".{run.group}.retry")
+                    for record in case.parked
+                )
+                if sent_back < run.redrives:
+                    kind = f"{run.event_type} in {run.group}"
+                    return f"{kind} ran as sent back {run.redrives} times, and was {sent_back}"
+        return ""
+
+    def repeated(self) -> Iterator[tuple[HandleEndEntry, ...]]:
+        """Of each process the failed runs of one attempt, if it made more than one.
+
+        Each failed run is an attempt, whatever becomes of the event behind it: the next run of that
+        process is the next attempt, unless it is given the record anew. Left out are those that
+        were to be the last one.
+        """
+        for (group, event_id, _, attempt), runs in self._failed.items():
+            if len(runs) < 2 or attempt >= self._contract.attempts_max:
+                continue
+            tried = [
+                each.process
+                for each in self._case.retrying
+                if (each.group, each.event_id, each.attempt) == (group, event_id, attempt)
+                and each.where != _THROTTLED
+            ]
+            for process in dict.fromkeys(tried):
+                its = tuple(run for run in runs if run.process == process)
+                if len(its) > 1:
+                    yield its
 
     def wrong_send(self) -> str:
         """A later attempt asks what became of its charge or refund: that is not sent again.

@@ -216,6 +216,8 @@ class CallFolds:
                 life.budget.succeeded()
         else:
             self._book.case(subject).failures += (HandleEndEntry._make(entry),)
+            if result == "cancelled":
+                life.cut += ((subject, t_us),)
 
     def _commit_begin(self, entry: CommitBeginEntry) -> None:
         _, t_us, process, subject, group, event_id, _ = entry

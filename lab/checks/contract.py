@@ -25,6 +25,7 @@ class Contract:
         window_us: how long an order is remembered that has come to its end: as long as dedupe
             remembers, and longer than anything of it may be delivered again.
         stop_us: longest time from the order to stop until the process has ended.
+        grace_us: for so long a process that was told to stop cuts no handler off.
         breaker_window_us, breaker_calls_min: a dependency is known to be down if so many calls
             failed within this time, and none succeeded.
         breaker_open_us: a dependency that is known to be down is left alone for so long.
@@ -55,6 +56,7 @@ class Contract:
     stop_us: int
     breaker_window_us: int
     breaker_calls_min: int
+    grace_us: int = 0
     breaker_open_us: int = 0
     breaker_failures_percent: int = 50
     in_place: int = 3

@@ -198,6 +198,8 @@ class DeliveryFolds:
         self.owners.own(entry)
         life = self._lives[entry.process]
         life.epoch = entry.epoch
+        life.owned_us = entry.t_us
+        life.assigned += 1
         self.epochs[entry.group] = max(self.epochs.get(entry.group, 0), entry.epoch)
         # The deliveries that it held under the assignment before are not its own any more.
         life.in_hand.clear()

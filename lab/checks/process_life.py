@@ -95,7 +95,8 @@ class ProcessLife:
             announced: retries that are announced and not settled yet, by (group, event id).
             hints: until when a third party asked the process to stay away, by order.
             hint_max_us: for how long one did so at most.
-        epoch: of the latest assignment. lost_epoch: of the latest one that was taken from it.
+        epoch: of the latest assignment, at owned_us. assigned: how many it was given.
+        lost_epoch: of the latest one that was taken from it.
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover. too_soon: how many events
             went to a retry topic although it did.
@@ -103,6 +104,7 @@ class ProcessLife:
         health: of its dependencies. failing_spells: how often one was found to be down.
         wrong_turns: dependencies whose breaker turned without a reason, and how.
         calls_down: orders of the calls to a dependency that was known to be down.
+        cut: handlers that were cancelled, the order of each and when.
         overdue: see `Overdue`. early, late: see there.
         ended: records that it acknowledged and had read. retries: those out of retry topics.
         marks: see `outrun_since`.
@@ -121,10 +123,12 @@ class ProcessLife:
         "acks",
         "announced",
         "asked",
+        "assigned",
         "budget",
         "called",
         "calls_down",
         "committing",
+        "cut",
         "delivered",
         "drained",
         "early",
@@ -152,6 +156,7 @@ class ProcessLife:
         "name",
         "not_before",
         "overdue",
+        "owned_us",
         "pauses",
         "retries",
         "running",
@@ -168,6 +173,8 @@ class ProcessLife:
     def __init__(self, name: str) -> None:
         self.name = name
         self.epoch = 0
+        self.owned_us = 0
+        self.assigned = 0
         self.lost_epoch = 0
         self.delivered = 0
         self.in_hand: dict[tuple[str, int, int], Entry] = {}
@@ -196,6 +203,7 @@ class ProcessLife:
         self.failing_spells = 0
         self.calls_down: tuple[str, ...] = ()
         self.wrong_turns: tuple[str, ...] = ()
+        self.cut: tuple[tuple[str, int], ...] = ()
         self.overdue: tuple[Overdue, ...] = ()
         self.early: tuple[Early, ...] = ()
         self.late: tuple[Late, ...] = ()

@@ -215,6 +215,12 @@ OUTAGES: Final = ("bus.down", "pg.shutdown")
 CUTS_SHORT: Final = ("pg.", "proc.cancel", "proc.term")
 """The beginnings of faults after which nobody may learn how a started handler ended."""
 
+MOVES_PARTITIONS: Final = ("bus.rebalance", "bus.partition")
+"""Faults after which a group gives its partitions out anew."""
+
+UNSAID: Final = ("pg.", "proc.cancel")
+"""The beginnings of faults after which the order store may not have heard how a handler ended."""
+
 DEDUPE_OUTAGE: Final = "redis.down"
 """A fault that leaves a process no way to give a claim back."""
 

@@ -336,7 +336,7 @@ class BuriedEntry(NamedTuple):
 
 
 class StartEntry(NamedTuple):
-    """A handler is about to start; so many starts before it had no known end."""
+    """A handler may be about to start; so many starts before it, one or more, had no known end."""
 
     kind: Literal["start"]
     t_us: int

@@ -133,6 +133,10 @@ class PoisonGuard:
             # It may have been counted, and nothing was started.
             await self._explain(key)
             raise
+        if unexplained and self._write is not None:
+            self._write(
+                ("start", self._now(), self._process, delivery.subject, *key[:2], unexplained)
+            )
         if unexplained > self._solo_starts:
             self._acted(delivery, "buried")
             message = f"{unexplained} starts of its handler had no end that anybody knows"

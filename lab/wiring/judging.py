@@ -31,6 +31,9 @@ _LIVE_SKEW_US: Final = 50_000
 _LIVE_STOP_US: Final = 3_000_000
 """A real process still takes leave of its servers when its work is drained, in bounded time."""
 
+_CUTS_NONE_PERCENT: Final = 60
+"""Of its grace: so long a process that stops lets its handlers run, told a second time."""
+
 
 @dataclass(slots=True)
 class Sinks:
@@ -79,6 +82,7 @@ def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contrac
         requests=settings.number("api.max_in_flight"),
         window_us=max(settings.us("dedupe.window_ms"), _REMEMBERED_US),
         stop_us=settings.us("drain.grace_ms") + (_LIVE_STOP_US if is_live else 0),
+        grace_us=settings.us("drain.grace_ms") * _CUTS_NONE_PERCENT // 100,
         slack_us=_LIVE_SLACK_US if is_live else _SLACK_US,
         breaker_window_us=settings.us("breaker.window_ms"),
         breaker_calls_min=settings.number("breaker.calls_min"),

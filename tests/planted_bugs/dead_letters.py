@@ -15,15 +15,17 @@ from lab.patterns.key_lanes import AGAIN, KeyLanes
 from lab.patterns.redrive import Letter, Redrive, to_record
 from lab.patterns.retry import Retrying
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Outgoing, Settlement, retry_topic
-from lab.ports.key_retry import HeadRun, key_of
+from lab.ports.key_retry import HeadRun, WaitingRow, key_of, row_of
 from lab.ports.parking import is_discard
 from lab.ports.store import UnitVerdict
+from lab.stores.memory.key_retry import KeyRetryTable
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
 
 POISON: Final = Setup(scenario="poison-message", orders=100)
 REDRIVEN: Final = Setup(scenario="dlq-redrive", orders=100)
+ALL_REDRIVEN: Final = Setup(scenario="dlq-redrive", orders=None)
 DEAD_HEADS: Final = (
     "svc.error@mailer#every20 first=3",
     "svc.error@mailer#every20 nth=4 status=400",
@@ -241,6 +243,7 @@ def sent_back_as_new(letter: Letter, *, is_discard: bool) -> Outgoing:
     "lab.wiring.process.chain.DeadLetterQueue",
     setup=REDRIVEN,
     witness="tells of death 2 of",
+    falls={"dlq-sound": "the letter of a second death has too few attempts for a first one"},
 )
 class LetterOfTheFirstDeath(DeadLetterQueue):
     """A letter is made of the record as it first came: nobody can tell one death from the next."""
@@ -293,3 +296,39 @@ class ForgetsTheLastQueue(Redrive):
 
     def __init__(self, *, queues: Sequence[str], **given: Any) -> None:
         super().__init__(queues=[one for one in queues if "notification" not in one], **given)
+
+
+@BUGS.plant(
+    "no-lost-event",
+    "lab.stores.memory.store.KeyRetryTable",
+    setup=ALL_REDRIVEN,
+    witness="OrderConfirmed is left in notification's rows",
+    falls={"converges": "what waited behind the dead head has no outcome"},
+)
+class DiscardTakesTheLock(KeyRetryTable):
+    """With the dead head goes the lock, and with the lock all that waited behind it."""
+
+    def discard(self, row: WaitingRow) -> bool:
+        is_discarded = super().discard(row)
+        self._keys.pop((row.group, row.key), None)
+        return is_discarded
+
+
+@BUGS.plant(
+    "no-lost-event",
+    "lab.patterns.key_lanes.KeyLanes",
+    setup=ALL_REDRIVEN,
+    witness="OrderConfirmed is left in notification's rows",
+    falls={
+        "converges": "what waited behind the dead head has no outcome",
+        "drains": "its row stays for ever",
+    },
+)
+class DiscardTellsNobody(KeyLanes):
+    """The dead head is gone, and no alarm is published for the event that is the head now."""
+
+    async def _on_alarm(self, alarm: Delivery) -> Settlement:
+        if not is_discard(alarm.record):
+            return await super()._on_alarm(alarm)
+        await self._store.discard(row_of(alarm, attempts=0))
+        return Ack("discarded")

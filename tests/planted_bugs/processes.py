@@ -1,19 +1,24 @@
 """Bugs about processes: no bounds, no deadlines, gone without goodbye, keeping what they took."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from msgspec.structs import replace as replace_fields
+
 from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.bus.loop.intake import Intake
+from lab.bus.loop.lanes import Held, Lane, Lanes
 from lab.domain.events import Payload
 from lab.domain.order import Intent, Order
 from lab.patterns.drain import Drain
 from lab.patterns.key_lanes import KeyLanes
 from lab.patterns.load_shedding import LoadShedding
 from lab.patterns.outbox import Relay, _Lane
+from lab.patterns.poison_guard import PoisonGuard
 from lab.patterns.timeout import NEVER_US
-from lab.ports.bus import Delivery, Listener, Settlement, StopReport
+from lab.ports.bus import Delivery, Listener, Settlement, StopReport, TopicPartition
 from lab.ports.dedupe import Claim
 from lab.ports.providers import GatewayAnswer
 from lab.ports.service import Context
@@ -206,6 +211,62 @@ class AsksBeforeItLeaves(KeyLanes):
 
     async def _follow(self, delivery: Delivery) -> Settlement:
         return await self(delivery)
+
+
+@BUGS.plant(
+    "graceful-shutdown",
+    "lab.wiring.policy.Switches.poison_guard.strong",
+    setup=SHUTDOWN,
+    witness="ran it alone",
+)
+class CutWithoutAWord(PoisonGuard):
+    """Who is cancelled by a stop does not say so: the start counts as one that killed a worker."""
+
+    async def _explain(self, key: tuple[str, str, int]) -> None:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            await super()._explain(key)
+
+
+@BUGS.plant(
+    "graceful-shutdown",
+    "lab.wiring.process.chain.DeliveryLoop",
+    setup=SHUTDOWN,
+    witness="cut a handler off after 0.000s",
+)
+class NoGraceAfterARebalance(DeliveryLoop):
+    """The deadline of the last rebalance is kept, and the next stop believes it."""
+
+    async def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        await super().on_revoked(partitions)
+        self._revoked_us = self._now()
+
+
+@BUGS.plant(
+    "retry-law",
+    "lab.patterns.key_lanes.KeyLanes",
+    setup=SHUTDOWN,
+    witness="and attempt 1 never failed",
+)
+class MovedIsTried(KeyLanes):
+    """What a stop moves to the retry path is counted as one more attempt."""
+
+    async def move(self, delivery: Delivery) -> Settlement:
+        return await super().move(replace_fields(delivery, attempt=delivery.attempt + 1))
+
+
+@BUGS.plant(
+    "drains",
+    "lab.bus.loop.delivery.Lanes",
+    setup=SHUTDOWN,
+    witness="did not commit it",
+    falls={"graceful-shutdown": "its position stays behind what it had settled"},
+)
+class NextOfSomebodyElse(Lanes):
+    """A handler that outlives its assignment takes its successor's record out of the lane."""
+
+    def next(self, lane: Lane, held: Held | None) -> None:
+        super().next(lane, held if held is None or not lane.queue else lane.queue[0])
 
 
 # ---- no-leak

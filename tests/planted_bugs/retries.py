@@ -11,9 +11,10 @@ from lab.patterns.breaker import Breaker
 from lab.patterns.retry import RetryBudget, Retrying, RetryPolicy
 from lab.ports.bus import Delivery, Retry, Settlement
 from lab.ports.dedupe import Claim
-from lab.ports.key_retry import WaitingRow
+from lab.ports.key_retry import HeadRun, WaitingRow, run_of
 from lab.stores.memory.dedupe import MemoryDedupeServer
 from lab.stores.memory.key_retry import KeyRetryTable
+from lab.stores.memory.outcomes import OutcomeTable
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -35,6 +36,13 @@ LOST_ON_THE_WAY: Final = Setup(
         "proc.crash@dlq.before_publish first=1",
     ),
     settings=(("retry.attempts_max", 2),),
+)
+REDRIVEN: Final = Setup(scenario="dlq-redrive", orders=100)
+UNPARKED: Final = Setup(
+    faults=(
+        "svc.error@mailer#every20 first=4",
+        "pg.conn_loss_before_commit@notification#every20 nth=8",
+    ),
 )
 MANY_ERRORS: Final = Setup(orders=150, faults=("svc.error@mailer rate=0.35",))
 OUTAGE: Final = Setup(orders=150, faults=("svc.error@payment_gateway at=1s for=20s",))
@@ -287,3 +295,39 @@ class MainTopicsFirst(Turns):
 
     def retries_first(self, *, at_hand: bool) -> bool:  # noqa: ARG002 - the shape of what it replaces
         return False
+
+
+@BUGS.plant(
+    "retry-law", "lab.stores.memory.store.OutcomeTable", setup=REDRIVEN, witness="attempt 3 2 times"
+)
+class DeadForEver(OutcomeTable):
+    """What has died once counts as settled: after its redrive it cannot be parked, and runs on."""
+
+    def settled(self, group: str, event_id: str, redrives: int) -> bool:  # noqa: ARG002 - the shape of what it replaces
+        return self.find(group, event_id) is not None
+
+
+@BUGS.plant(
+    "retry-law",
+    "lab.patterns.key_lanes.run_of",
+    setup=REDRIVEN,
+    witness="ran as sent back 1 times, and was 0",
+)
+def redrives_of_the_alarm(row: WaitingRow, alarm: Delivery) -> HeadRun:
+    """A head runs as if it had been sent back as often as the one whose alarm it is."""
+    return run_of(replace(row, redrives=alarm.redrives), alarm)
+
+
+@BUGS.plant(
+    "retry-law",
+    "lab.wiring.policy.Switches.retry.strong",
+    setup=UNPARKED,
+    witness="attempt 3 2 times",
+)
+class UnparkedForNothing(Retrying):
+    """While the broker takes no retries, a failed run counts as none: it is tried without end."""
+
+    async def _again(self, delivery: Delivery, error: LabError) -> Settlement:
+        settled = await super()._again(delivery, error)
+        is_unparked = isinstance(settled, Retry) and delivery.attempt >= self._policy.in_place
+        return Retry(self._policy.cap_us, counts=False) if is_unparked else settled

@@ -12,9 +12,9 @@ from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case
 from lab.checks.process_life import Ended, Overdue, ProcessLife, group_of
-from lab.checks.tables import DRAINED, UNCLASSIFIED
-from lab.history.calls import AdmittedEntry, DeliverEntry
-from lab.history.facts import FailedEntry, LifeEntry
+from lab.checks.tables import DRAINED, MOVES_PARTITIONS, UNCLASSIFIED, UNSAID
+from lab.history.calls import AdmittedEntry, DeliverEntry, StartEntry
+from lab.history.facts import FailedEntry, FaultEntry, LifeEntry
 
 _PLACES: Final[Mapping[str, str]] = {
     "request": "a request",
@@ -131,16 +131,39 @@ class GracefulShutdown(Check):
 
     Everything it was handed is settled or given back, and nothing that it acknowledged is started
     again by another process: it committed before it left. It moved the deliveries that it had to
-    cancel to the retry path. Killed ones are not judged. A process that stopped while broker or
-    order store were down, or while its group was cut off from the broker, could finish nothing and
-    hand nothing on, so it need only end in time. So need a process whose order store refused its
-    last calls: a record that can be neither noted nor moved holds back those settled behind it. And
-    so need one that stood still meanwhile: its grace, and what is left of it to move or to cancel,
-    are times of the clock, which went on.
+    cancel to the retry path, cut none off before its grace was over, and said of each how it ended:
+    no later run is alone because nobody knows. Killed ones are not judged. A process that stopped
+    while broker or order store were down, or while its group was cut off from the broker, could
+    finish nothing and hand nothing on, so it need only end in time. So need a process whose order
+    store refused its last calls: a record that can be neither noted nor moved holds back those
+    settled behind it. And so need one that stood still meanwhile: its grace, and what is left of it
+    to move or to cancel, are times of the clock, which went on.
     """
 
     name = "graceful-shutdown"
     sentence = "a process that is told to stop ends its work in time, and nobody does it again"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._alone: list[StartEntry] = []
+        self._unsaid: set[str] = set()
+        self._moved: dict[str, list[int]] = {}
+        self._turns: dict[str, list[LifeEntry]] = {}
+
+    def folds(self) -> Mapping[str, Fold]:
+        return {"start": self._start, "fault": self._fault, "life": self._life_event}
+
+    def _start(self, entry: StartEntry) -> None:
+        self._alone.append(entry)
+
+    def _fault(self, entry: FaultEntry) -> None:
+        if entry.kind_of_fault.startswith(UNSAID):
+            self._unsaid.add(entry.site.partition("-")[0])
+        if entry.kind_of_fault in MOVES_PARTITIONS:
+            self._moved.setdefault(entry.site.partition("-")[0], []).append(entry.t_us)
+
+    def _life_event(self, entry: LifeEntry) -> None:
+        self._turns.setdefault(group_of(entry.process), []).append(entry)
 
     def conclude(self, seen: Seen) -> None:
         for life in seen.lives:
@@ -152,6 +175,7 @@ class GracefulShutdown(Check):
             wrong, subject = self._wrong(life, seen, _redone(life))
             if wrong:
                 self.broken(f"{life.name} was told to stop and {wrong}", subject)
+        self._conclude_alone(seen)
 
     def _wrong(
         self, life: ProcessLife, seen: Seen, redone: Sequence[DeliverEntry]
@@ -179,6 +203,9 @@ class GracefulShutdown(Check):
             ran_us < took_us or seen.facts.was_refused(group, last_us, life.end_us)
         ):
             return "", ""
+        cut, when = self._cut_short(life, seen)
+        if when:
+            return f"cut a handler off after {when}", cut
         if abandoned:
             return f"abandoned {times(abandoned, 'delivery', 'deliveries')}", ""
         if redone:
@@ -187,6 +214,45 @@ class GracefulShutdown(Check):
             what = f"{again} that it had settled were started again, {first.event_type} first"
             return what, first.subject
         return "", ""
+
+    def _cut_short(self, life: ProcessLife, seen: Seen) -> tuple[str, str]:
+        """A handler that was cancelled before the grace was over, and after how long; or "".
+
+        Left out is a group whose partitions may be under way, because another member came, went or
+        was told to, or a fault moved them: they are gone sooner than the grace is.
+        """
+        assert life.term_us is not None
+        facts, group, contract = seen.facts, group_of(life.name), self.contract
+        turns = self._turns[group]
+        if facts.outages or facts.cuts or any(turn.event == "pause" for turn in turns):
+            return "", ""
+        since_us = min(life.owned_us, life.term_us - 2 * contract.stop_us)
+        moved = [t_us for t_us in self._moved.get(group, ()) if t_us >= life.owned_us]
+        moved += [
+            turn.t_us for turn in turns if turn.process != life.name and turn.t_us >= since_us
+        ]
+        for subject, t_us in life.cut:
+            is_stop = life.term_us <= t_us < life.term_us + contract.grace_us - contract.slack_us
+            is_asked = facts.cancels.get(subject) or any(each <= t_us for each in moved)
+            if is_stop and not is_asked:
+                return subject, seconds(t_us - life.term_us)
+        return "", ""
+
+    def _conclude_alone(self, seen: Seen) -> None:
+        """A handler runs alone if an earlier start has no known end: somebody died, or cut it."""
+        told = {group_of(life.name) for life in seen.lives if life.term_us is not None}
+        gone = {
+            group_of(life.name)
+            for life in seen.lives
+            if life.end not in {"", "stopped"} or life.pauses or life.stalls
+        }
+        for alone in self._alone:
+            group = group_of(alone.process)
+            may_be_unsaid = group in gone or group in self._unsaid or seen.facts.outages
+            if group in told and not may_be_unsaid:
+                ordinal = alone.subject.partition(".")[0]
+                why = "a start before had no end that anybody knows, and nobody had died"
+                self.broken(f"order {ordinal}: {alone.process} ran it alone: {why}", alone.subject)
 
 
 def _redone(life: ProcessLife) -> Sequence[DeliverEntry]:

@@ -3,6 +3,8 @@
 Not here: the end of an event that is given up (`dead_letters`, `liveness`).
 """
 
+from collections.abc import Sequence
+
 from lab.checks.attempts import Attempts
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
@@ -10,7 +12,7 @@ from lab.checks.jitter import Jitter
 from lab.checks.order_case import Case, Owed, Turn, owed_of
 from lab.checks.process_life import Late
 from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
-from lab.history.calls import RetryingEntry
+from lab.history.calls import HandleEndEntry, RetryingEntry
 
 
 class RetryLaw(Check):
@@ -28,6 +30,7 @@ class RetryLaw(Check):
     def __init__(self, contract: Contract) -> None:
         super().__init__(contract)
         self._many: list[tuple[Case, str, int]] = []
+        self._repeated: list[tuple[Case, Sequence[HandleEndEntry]]] = []
         self._jitter = Jitter()
 
     def judge(self, case: Case) -> None:
@@ -70,12 +73,27 @@ class RetryLaw(Check):
             if failures > most + seen.facts.cancels.get(case.subject, 0):
                 self.breaks(case, f"{group} made {failures} attempts at one event")
 
+        self._conclude_repeated(seen)
+
+    def _conclude_repeated(self, seen: Seen) -> None:
+        assigned = {life.name: life.assigned for life in seen.lives}
+        for case, runs in self._repeated:
+            subject, first = case.subject, runs[0]
+            given_again = seen.facts.repeats.get(subject, 0) + seen.facts.cancels.get(subject, 0)
+            if not given_again and len(runs) > max(assigned[first.process], 1):
+                attempt = f"attempt {first.attempt} {len(runs)} times"
+                self.breaks(case, f"{first.process} made {attempt} in {first.group}")
+
     def _wrong_attempts(self, case: Case) -> str:
         """By the runs of handlers, whatever the entries about retries say."""
         if not (case.started_again or case.retrying or case.letters):
             return ""
         attempts = Attempts(case, self.contract)
         wrong = attempts.wrong_start() or attempts.wrong_send()
+        if case.is_whole:
+            wrong = wrong or attempts.wrong_redrives()
+        # Copies and new assignments have attempts of their own: see `conclude`.
+        self._repeated += [(case, runs) for runs in attempts.repeated()]
         for retrying in case.retrying:
             wrong = wrong or attempts.wrong_retry(retrying)
         for letter in case.letters:
