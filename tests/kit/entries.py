@@ -43,6 +43,8 @@ def own_fields(entry: Entry) -> tuple[object, ...]:
 
 
 def without_time(entry: Entry) -> Entry:
-    """The entry without its time."""
+    """The entry without its time, nor what is left of a limit from then on."""
     kind, _, *others = entry
+    if kind == "intent":
+        others.pop()
     return (kind, *others)

@@ -57,7 +57,7 @@ class SearchServer:
         self._http.post(f"/{index}/_refresh")
         found: dict[str, Any] = {}
         body = {"query": query or {"match_all": {}}, "size": 5_000}
-        answer = self.ask("POST", f"/{index}/_search?scroll=1m", body)
+        answer = self.ask("POST", f"/{index}/_search?scroll=1m&ignore_unavailable=true", body)
         while hits := answer["hits"]["hits"]:
             for hit in hits:
                 assert hit["_id"] not in found, hit["_id"]

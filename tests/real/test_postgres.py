@@ -20,7 +20,7 @@ from lab.domain.errors import (
     Unclassified,
 )
 from lab.domain.order import OrderState
-from lab.history.entries import time_of
+from lab.history.entries import kind_of, time_of
 from lab.ports.store import (
     HttpKeyRow,
     IntentChange,
@@ -306,6 +306,8 @@ async def test_the_facts_of_a_run_are_those_that_the_store_in_memory_writes(
     await play(process.orders, process.key_retry)
     watcher = await admin(world)
     gathered = [entry async for entry in postgres_facts.gather_facts(watcher)]
+    # The world of these tests has blocked a customer: in memory the laboratory tells of that.
+    assert kind_of(gathered.pop(0)) == "blocked"
     assert await postgres_facts.orders_by_state(watcher) == {"PAID": 1}
     assert await postgres_facts.count_open_intents(watcher) == 0
     assert await postgres_facts.count_left(watcher) == {
