@@ -64,7 +64,10 @@ class SearchServer:
                 found[hit["_id"]] = hit["_source"]
             body = {"scroll": "1m", "scroll_id": answer["_scroll_id"]}
             answer = self.ask("POST", "/_search/scroll", body)
-        self._http.request("DELETE", "/_search/scroll", json={"scroll_id": answer["_scroll_id"]})
+        if "_scroll_id" in answer:  # No document has made the index yet.
+            self._http.request(
+                "DELETE", "/_search/scroll", json={"scroll_id": answer["_scroll_id"]}
+            )
         return found
 
     def forget(self, *streams: str) -> None:
