@@ -193,7 +193,8 @@ async def test_the_hint_of_an_error_reaches_the_caller(world: ProviderWorld) -> 
         await charge(world)
 
     assert busy.value.after_us == 1_234 * MS
-    assert down.value.after_us == 77 * MS
+    # Credentials that are refused are no matter of time: the group looks again soon, hint or not.
+    assert down.value.after_us == 1_000 * MS
     assert down.value.dependency == "payment_gateway"
 
 
