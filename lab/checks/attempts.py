@@ -170,20 +170,20 @@ class Attempts:
     def _least_us(self, failed: Attempt) -> int:
         """So long after a failed attempt, at least, the next one is due.
 
-        The first attempts are repeated in place, with full jitter: at once, perhaps. So is one that
-        could not be parked, after the longest backoff.
+        The first attempts are repeated in place, with full jitter: at once, perhaps. One that could
+        not be parked waits in its process, and only for as long as that keeps the partition: the
+        wait is judged where it is asked for, by the settlement.
         """
         group, event_id, _, attempt = failed
         contract = self._contract
         if attempt < contract.in_place:
             return 0
-        least_us = contract.tiers_us[self._tier(attempt) - 1]
         owed: Owed = (group, event_id)
         is_unparked = any(
             each.where == _UNPARKED and each.attempt == attempt and owed_of(each) == owed
             for each in self._case.retrying
         )
-        return min(least_us, contract.cap_us) if is_unparked else least_us
+        return 0 if is_unparked else contract.tiers_us[self._tier(attempt) - 1]
 
     def _tier(self, attempt: int) -> int:
         """The retry topic after a failed attempt: the budget may send an early one to the first."""

@@ -1,10 +1,12 @@
 """What the checks of time, attempts and claims leave out, because something explains it."""
 
+from lab.checks.attempts import Attempts
 from lab.checks.check import Verdict
 from lab.checks.contract import Contract
 from lab.checks.jitter import Jitter
+from lab.checks.order_case import Case
 from lab.checks.retry_budget import Buckets
-from lab.history.calls import RetryingEntry
+from lab.history.calls import HandleBeginEntry, HandleEndEntry, RetryingEntry
 from lab.history.entries import Entry, time_of
 from tests.kit.histories import (
     CONTRACT,
@@ -190,3 +192,20 @@ def test_a_token_of_which_nobody_knows_the_bucket_is_left_out() -> None:
 def test_a_verdict_needs_an_order_that_comes_to_its_expiry() -> None:
     assert judge(retried())["expiry-in-time"].verdict is Verdict.UNKNOWN
     assert judge(expired())["expiry-in-time"].checked == 1
+
+
+def test_a_wait_that_could_not_be_parked_is_forgotten_with_the_partition() -> None:
+    attempt = CONTRACT.in_place
+    owed = ("payment", "e", "OrderValidated")
+    case = Case("1.1")
+    ended = ("handle.end", 1 * S, "payment-1", "1.1", *owed, attempt, "Transient", 0)
+    begun = ("handle.begin", 1 * S + MS, "payment-1", "1.1", *owed, attempt + 1, 2, 9 * S)
+    unparked = ("retrying", 1 * S, "payment-1", "1.1", "payment", "e", attempt)
+    case.failures = (HandleEndEntry._make(ended),)
+    case.started_again = (HandleBeginEntry._make((*begun, "validation", 2, "d", 0)),)
+
+    assert "too early" in Attempts(case, CONTRACT).wrong_start()
+
+    case.retrying = (RetryingEntry._make((*unparked, "Transient", "unparked", 2 * S)),)
+
+    assert Attempts(case, CONTRACT).wrong_start() == ""
