@@ -419,3 +419,16 @@ def test_an_order_is_remembered_however_soon_dedupe_forgets_its_events() -> None
 
     (sound,) = (check for check in result.checks if check.name == "dedupe-sound")
     assert (sound.verdict, sound.witness) == ("PASS", "")
+
+
+def test_a_run_waits_for_an_expiry_whose_commit_is_lost_again_and_again() -> None:
+    # Everything else is done by then: the event of an order that is too old is acknowledged.
+    faults = (
+        "proc.pause@validation at=0ms for=2s",
+        "pg.conn_loss_before_commit@orders first=3",
+    )
+
+    result = run("happy-path", orders=1, faults=faults, settings={"orders.expiry_ms": 400})
+
+    assert [check.name for check in result.checks if check.verdict == "FAIL"] == []
+    assert result.orders.by_state == {"EXPIRED": 1}

@@ -79,6 +79,13 @@ async def count_left(connection: Any) -> Mapping[str, int]:
     return {row[0]: row[1] for row in await connection.fetch(_LEFT)}
 
 
+async def is_expiry_due(connection: Any) -> bool:
+    """Whether an order stands open beyond its expiry."""
+    return bool(
+        await connection.fetchval("select exists(select 1 from orders where due_us <= now_us())")
+    )
+
+
 async def orders_by_state(connection: Any) -> Mapping[str, int]:
     """How many orders are in each state, by its name."""
     rows = await connection.fetch(

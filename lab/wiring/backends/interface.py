@@ -121,6 +121,10 @@ class StoreBackend(Backend, Protocol):
         """`outbox` and `waiting`; rows behind a dead head are left out."""
         ...
 
+    async def is_expiry_due(self) -> bool:
+        """Whether an order stands open beyond its expiry: the timer has still to see to it."""
+        ...
+
     async def survey(self) -> Survey:
         """The numbers of its orders and intents now."""
         ...

@@ -96,6 +96,9 @@ class MemoryOrders(_InMemory, StoreBackend):
         waiting = len(store.key_retry.rows()) - store.key_retry.behind_dead_heads()
         return {"outbox": store.outbox.unpublished, "waiting": waiting}
 
+    async def is_expiry_due(self) -> bool:
+        return bool(self._servers.store.due(1))
+
     async def survey(self) -> Survey:
         store = self._servers.store
         return Survey(

@@ -226,6 +226,13 @@ class PostgresBackend(StoreBackend):
             return {"outbox": _MANY, "waiting": _MANY}
         return {"outbox": left["outbox"], "waiting": left["waiting"]}
 
+    async def is_expiry_due(self) -> bool:
+        try:
+            return await postgres_facts.is_expiry_due(await self._look())
+        except (LabError, *VendorErrors):
+            await self._hang_up()
+            return True
+
     async def outbox_backlog(self) -> tuple[int, int]:
         """Events that are not published, and the age of the oldest in us.
 

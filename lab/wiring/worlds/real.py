@@ -168,7 +168,8 @@ class RealWorld:
         self.raise_errors()
         if not all(member.is_alive for member in self.members):
             return False
-        if any((await self.backends.store.owed()).values()):
+        store = self.backends.store
+        if any((await store.owed()).values()) or await store.is_expiry_due():
             return False
         return not await self.backends.bus.lag()
 

@@ -256,7 +256,8 @@ class SimulatedWorld:
         # A record is committed only after its delivery was settled: no lag, nothing in flight.
         if any(member.loop is None for member in self.members):
             return False
-        if any((await self.backends.store.owed()).values()):
+        store = self.backends.store
+        if any((await store.owed()).values()) or await store.is_expiry_due():
             return False
         return not await self.backends.bus.lag()
 
