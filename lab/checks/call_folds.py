@@ -266,14 +266,14 @@ class CallFolds:
         if hint_us:
             self._note_hint(life, CallEndEntry._make(entry))
         if result in CALL_FAILED:
-            life.failed[subject] = (*life.failed.get(subject, ()), provider)
+            life.failed[subject] = (*life.failed.get(subject, ()), (provider, result))
             life.unanswered += result == "Indeterminate"
             if provider in THIRD_PARTIES:
                 life.failing_spells += health.failed(t_us)
         elif result != "cancelled":
             health.succeeded(t_us)
             if result == REPLAYED:
-                life.failed[subject] = (*life.failed.get(subject, ()), provider)
+                life.failed[subject] = (*life.failed.get(subject, ()), (provider, result))
 
     def _note_hint(self, life: ProcessLife, ended: CallEndEntry) -> None:
         """A third party has asked to be left alone for some time."""
@@ -319,12 +319,12 @@ class CallFolds:
             life.in_place += 1
             covered = contract.budget_tokens + contract.budget_refill * life.acks
             budget = life.budget or self._budget(life)
-            has_token = budget.take(life.failed_of(entry.subject))
+            has_token = budget.take(life.failed_of(entry.subject, entry.error_class))
             if life.in_place > covered * (len(life.health) + 1) or not has_token:
                 life.in_place_over += 1
         elif where.startswith("tier.") and entry.attempt < self._contract.in_place:
             budget = life.budget or self._budget(life)
-            life.too_soon += budget.had_one(life.failed_of(entry.subject))
+            life.too_soon += budget.had_one(life.failed_of(entry.subject, entry.error_class))
 
     def _budget(self, life: ProcessLife) -> Buckets:
         life.budget = Buckets(self._contract)

@@ -100,7 +100,8 @@ class ProcessLife:
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover. too_soon: how many events
             went to a retry topic although it did.
-        budget: see `Buckets`. failed: whose calls have failed in the present run, by order.
+        budget: see `Buckets`. failed: calls that have failed in the present run, by order: of whom,
+            and how.
         health: of its dependencies. failing_spells: how often one was found to be down.
         wrong_turns: dependencies whose breaker turned without a reason, and how.
         calls_down: orders of the calls to a dependency that was known to be down.
@@ -198,7 +199,7 @@ class ProcessLife:
         self.in_place_over = 0
         self.too_soon = 0
         self.budget: Buckets | None = None
-        self.failed: dict[str, tuple[str, ...]] = {}
+        self.failed: dict[str, tuple[tuple[str, str], ...]] = {}
         self.health: dict[str, Health] = {}
         self.failing_spells = 0
         self.calls_down: tuple[str, ...] = ()
@@ -232,12 +233,14 @@ class ProcessLife:
         self.hints.clear()
         self.failed.clear()
 
-    def failed_of(self, subject: str) -> set[str]:
-        """Those whose calls have failed in the present run of a handler, for an order.
+    def failed_of(self, subject: str, error: str) -> set[str]:
+        """Those whose calls have failed in this way in the present run of a handler, for an order.
 
-        The shop's own customers are asked for no order in particular: they may always be meant.
+        A handler that ended at its own deadline has failed in another way than its calls. The
+        shop's own customers are asked for no order in particular: they may always be meant.
         """
-        return {*self.failed.get(subject, ()), *self.failed.get("", ())}
+        calls = (*self.failed.get(subject, ()), *self.failed.get("", ()))
+        return {provider for provider, result in calls if result == error}
 
     def resume(self, t_us: int) -> None:
         """It goes on after a pause."""
