@@ -5,6 +5,7 @@ from lab.checks.check import Verdict
 from lab.checks.contract import Contract
 from lab.checks.jitter import Jitter
 from lab.checks.order_case import Case
+from lab.checks.process_life import ProcessLife
 from lab.checks.retry_budget import Buckets
 from lab.history.calls import HandleBeginEntry, HandleEndEntry, RetryingEntry
 from lab.history.entries import Entry, time_of
@@ -209,3 +210,11 @@ def test_a_wait_that_could_not_be_parked_is_forgotten_with_the_partition() -> No
     case.retrying = (RetryingEntry._make((*unparked, "Transient", "unparked", 2 * S)),)
 
     assert Attempts(case, CONTRACT).wrong_start() == ""
+
+
+def test_a_handler_that_ended_at_its_own_deadline_blames_no_third_party() -> None:
+    life = ProcessLife("payment-1")
+    life.failed["1.1"] = (("warehouse", "Transient"), ("antifraud", "Indeterminate"))
+
+    assert life.failed_of("1.1", "Transient") == {"warehouse"}
+    assert life.failed_of("1.1", "Unclassified") == set()
