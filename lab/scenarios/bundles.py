@@ -232,7 +232,7 @@ BUNDLES: Final = (
     Bundle(
         faults=(
             *_LATE_CANCEL,
-            "bus.poison@RefundRequested{} rate=0.3",
+            "bus.poison@RefundRequested{} rate=0.1",
             "bus.poison@PaymentRefunded{}",
         )
     ),

@@ -11,7 +11,6 @@ from lab.bus.loop.delivery import DeliveryLoop, Limits
 from lab.bus.loop.intake import Intake
 from lab.bus.loop.lanes import Held, Lane, Lanes
 from lab.domain.events import Payload
-from lab.domain.order import Intent, Order
 from lab.patterns.drain import Drain
 from lab.patterns.key_lanes import KeyLanes
 from lab.patterns.load_shedding import LoadShedding
@@ -20,7 +19,6 @@ from lab.patterns.poison_guard import PoisonGuard
 from lab.patterns.timeout import NEVER_US
 from lab.ports.bus import Delivery, Listener, Settlement, StopReport, TopicPartition
 from lab.ports.dedupe import Claim
-from lab.ports.providers import GatewayAnswer
 from lab.ports.service import Context
 from lab.ports.store import Unit
 from lab.services.notification import Notification
@@ -370,19 +368,3 @@ class IntakeThatDies(Intake):
         if self._now() < EARLY_US:
             raise RuntimeError(topics)
         await super().run(topics, listener)
-
-
-@BUGS.plant(
-    "deadline",
-    "lab.wiring.process.roles.Payment",
-    setup=Setup(scenario="postgres-outage"),
-    witness="after its announced limit",
-)
-class TimeRunsFromTheCall(Payment):
-    """The limit of a call is counted from when it is made, not from when it was announced."""
-
-    async def _call(
-        self, intent: Intent, key: str, order: Order, charge: str, deadline_us: int
-    ) -> GatewayAnswer:
-        late_us = max(deadline_us, self.clock.now_us() + self.timeout_us)
-        return await super()._call(intent, key, order, charge, late_us)

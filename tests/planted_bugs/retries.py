@@ -300,7 +300,7 @@ class MainTopicsFirst(Turns):
 @BUGS.plant(
     "retry-law", "lab.stores.memory.store.OutcomeTable", setup=REDRIVEN, witness="attempt 3 2 times"
 )
-class DeadForEver(OutcomeTable):
+class SettledByItsDeath(OutcomeTable):
     """What has died once counts as settled: after its redrive it cannot be parked, and runs on."""
 
     def settled(self, group: str, event_id: str, redrives: int) -> bool:  # noqa: ARG002 - the shape of what it replaces

@@ -1178,11 +1178,6 @@ def a_call_outlives_its_deadline() -> History:
     return spoiled(plain(), "call.end", {"took_us": 2_500 * MS}, subject=SUBJECT, action="charge")
 
 
-@bug("deadline", "order 37: a charge may be made 2.000s after its announced limit")
-def a_limit_runs_from_the_call() -> History:
-    return spoiled(plain(), "intent", {"left_us": 0}, subject=SUBJECT, op="open")
-
-
 @bug("deadline", "order 37: handler of OrderValidated in payment-1 hung for")
 def a_handler_hangs() -> History:
     story = Story()

@@ -78,29 +78,10 @@ class Bounded(Check):
 
 
 class Deadline(Check):
-    """No call to a third party and no handler outlives the longest time declared for it.
-
-    Nor may money be moved after the limit that was announced for it: whoever asks later and hears
-    of nothing has to be able to believe that.
-    """
+    """No call to a third party and no handler outlives the longest time declared for it."""
 
     name = "deadline"
     sentence = "no call and no handler runs longer than its deadline"
-
-    def judge(self, case: Case) -> None:
-        tolerated_us = self.contract.skew_us + self.contract.slack_us
-        for sent in case.sent:
-            limits_us = [
-                step.t_us + step.left_us
-                for step in case.intents
-                if step.key == sent.key
-                and step.op != "close"
-                and step.t_us <= sent.t_us + tolerated_us
-            ]
-            if limits_us and sent.deadline_us > max(limits_us) + tolerated_us:
-                over = seconds(sent.deadline_us - max(limits_us))
-                self.breaks(case, f"a {sent.action} may be made {over} after its announced limit")
-                return
 
     def conclude(self, seen: Seen) -> None:
         for life in seen.lives:
