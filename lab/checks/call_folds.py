@@ -307,7 +307,9 @@ class CallFolds:
     def _retrying(self, entry: RetryingEntry) -> None:
         self._book.case(entry.subject).retrying += (entry,)
         life, where = self._lives[entry.process], entry.where
-        if where in ("in_place", "throttled"):
+        # A longer hint waits in a retry topic: what is settled until it stands there is no wait.
+        is_parked = where == "throttled" and entry.delay_us > self._contract.cap_us
+        if where in ("in_place", "throttled") and not is_parked:
             announced = Announced(entry.attempt, entry.t_us, entry.delay_us)
             life.announced[owed_of(entry)] = announced
         if where == "throttled":

@@ -432,3 +432,20 @@ def test_a_run_waits_for_an_expiry_whose_commit_is_lost_again_and_again() -> Non
 
     assert [check.name for check in result.checks if check.verdict == "FAIL"] == []
     assert result.orders.by_state == {"EXPIRED": 1}
+
+
+@pytest.mark.parametrize(
+    ("seed", "orders"),
+    [
+        (404824, 45),  # A wait that could not be parked, cut short by a rebalance.
+        (406842, 42),  # An expiry that was due when everything else had come to its end.
+        (408225, 22),  # A handler at its own deadline, and no third party to blame.
+        (409470, 34),  # A long hint whose retry topic did not take the event at once.
+        (410449, 38),  # Attempts before a redrive, held against those behind it.
+        (411146, 57),  # As 409470, by an answer that was lost.
+    ],
+)
+def test_a_seed_that_was_judged_wrongly_once_breaks_no_promise(seed: int, orders: int) -> None:
+    result = run("everything", seed=seed, orders=orders)
+
+    assert [check.name for check in result.checks if check.verdict == "FAIL"] == []

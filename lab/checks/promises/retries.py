@@ -12,7 +12,7 @@ from lab.checks.jitter import Jitter
 from lab.checks.order_case import Case, Owed, Turn, owed_of
 from lab.checks.process_life import Late
 from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
-from lab.history.calls import HandleEndEntry, RetryingEntry
+from lab.history.calls import HandleBeginEntry, HandleEndEntry, RetryingEntry
 
 
 class RetryLaw(Check):
@@ -147,20 +147,8 @@ class RetryLaw(Check):
         Of several copies of a record, the one that was due first may have been tried; one that
         could not be parked is tried again in place.
         """
-        if not case.started_again:
-            return ""
-        due: dict[tuple[str, str, int], int] = {}
-        for retrying in case.retrying:
-            if retrying.where.startswith("tier.") or retrying.where == "unparked":
-                key = (retrying.group, retrying.event_id, retrying.attempt + 1)
-                due_us = retrying.t_us + retrying.delay_us
-                due[key] = min(due_us, due.get(key, due_us))
-        for again in case.again:
-            key = (again.group, again.event_id, again.attempt + 1)
-            if key in due:
-                due[key] = min(again.t_us + again.after_us, due[key])
         for run in case.started_again:
-            early_us = due.get((run.group, run.event_id, run.attempt), run.t_us) - run.t_us
+            early_us = _due_us(case, run) - run.t_us
             if early_us > self.contract.skew_us:
                 return f"{run.group} made attempt {run.attempt} {seconds(early_us)} too early"
         return ""
@@ -171,6 +159,29 @@ class RetryLaw(Check):
             if run.attempt > most:
                 return f"{run.group} made attempt {run.attempt} of {most}"
         return ""
+
+
+def _due_us(case: Case, run: HandleBeginEntry) -> int:
+    """When an attempt was due at the earliest, by what was announced before it; 0: by nothing.
+
+    What is announced later is about the same attempt after a redrive.
+    """
+    before = (run.group, run.event_id, run.attempt - 1)
+    announced_us = [
+        retrying.t_us + retrying.delay_us
+        for retrying in case.retrying
+        if (retrying.group, retrying.event_id, retrying.attempt) == before
+        and retrying.t_us <= run.t_us
+        and (retrying.where.startswith("tier.") or retrying.where == "unparked")
+    ]
+    if not announced_us:
+        return 0
+    settled_us = [
+        again.t_us + again.after_us
+        for again in case.again
+        if (again.group, again.event_id, again.attempt) == before
+    ]
+    return min(announced_us + settled_us)
 
 
 class RetryInTime(Check):
