@@ -72,7 +72,10 @@ class NoTimer(Orders):
     "lab.wiring.process.roles.Orders",
     setup=SHORT,
     witness="after its time was up",
-    falls={"converges": "the run is over before all of them had their turn"},
+    falls={
+        "converges": "the run is over before all of them had their turn",
+        "drains": "and ends in the midst of the last ones",
+    },
 )
 class OnceAMinute(Orders):
     """A job looks for what is due every minute, and takes one order a time."""
