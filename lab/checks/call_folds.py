@@ -242,10 +242,9 @@ class CallFolds:
     # ---- calls to third parties
 
     def _call_begin(self, entry: CallBeginEntry) -> None:
-        _, t_us, process, subject, _, action, key, deadline_us = entry
+        _, t_us, process, subject, _, action, key, _ = entry
         if action in MOVES_MONEY:
-            sent = MoneySent(t_us, process, action, key, deadline_us)
-            self._book.case(subject).sent += (sent,)
+            self._book.case(subject).sent += (MoneySent(t_us, process, action, key),)
 
     def _call_end(self, entry: CallEndEntry) -> None:
         _, t_us, process, subject, provider, action, key, result, _, took_us, hint_us = entry

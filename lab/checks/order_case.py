@@ -122,7 +122,6 @@ class MoneySent(NamedTuple):
     process: str
     action: str
     key: str
-    deadline_us: int
 
 
 class Died(NamedTuple):

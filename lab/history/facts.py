@@ -57,7 +57,6 @@ class IntentEntry(NamedTuple):
         op: `open`, `raise` or `close`.
         intent_kind: `charge` or `refund`; `n` counts those of one order from 1.
         state: the order's state at that commit.
-        left_us: until so long after it the money may be moved; of no meaning where it is closed.
     """
 
     kind: Literal["intent"]
@@ -70,7 +69,6 @@ class IntentEntry(NamedTuple):
     key: str
     amount_cents: int
     state: str
-    left_us: int
 
 
 class RevenueEntry(NamedTuple):

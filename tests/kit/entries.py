@@ -43,8 +43,6 @@ def own_fields(entry: Entry) -> tuple[object, ...]:
 
 
 def without_time(entry: Entry) -> Entry:
-    """The entry without its time, nor what is left of a limit from then on."""
+    """The entry without its time."""
     kind, _, *others = entry
-    if kind == "intent":
-        others.pop()
     return (kind, *others)

@@ -77,8 +77,6 @@ TEMPLATES: Final = {
 }
 
 AMOUNT: Final = 1_020
-LIMIT: Final = 2 * S
-"""A call may be executed so long after it was announced, and after it was made."""
 CUSTOMER: Final = "C-1"
 ITEMS: Final = "items"
 ASKED: Final = (AMOUNT, "EUR", "buyer", ITEMS, CUSTOMER)
@@ -205,7 +203,7 @@ class Story:
         hint_us: int = 0,
     ) -> None:
         """A call to a third party."""
-        deadline_us = self.t_us + LIMIT
+        deadline_us = self.t_us + 2 * S
         self.write("call.begin", process, subject, provider, action, key, deadline_us)
         self.wait(took_us - MS)
         late_us = max(self.t_us + MS - deadline_us, 0)
@@ -329,9 +327,7 @@ class Story:
 
     def intent(self, subject: str, op: str, kind: str, state: str) -> None:
         """A step of an intent."""
-        self.write(
-            "intent", "store", subject, op, kind, 1, charge_key(subject), AMOUNT, state, LIMIT
-        )
+        self.write("intent", "store", subject, op, kind, 1, charge_key(subject), AMOUNT, state)
 
     def confirm(self, subject: str) -> None:
         """The order is confirmed, the customer told, the revenue counted."""

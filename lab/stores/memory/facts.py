@@ -56,8 +56,8 @@ class Facts:
             )
         )
 
-    def intent(self, order: Order, step: IntentChange, state: OrderState, now_us: int) -> None:
-        """A step of an intent; `state` is the order's when its row was locked, at `now_us`."""
+    def intent(self, order: Order, step: IntentChange, state: OrderState) -> None:
+        """A step of an intent; `state` is the order's when its row was locked."""
         intent = step.intent
         self._write(
             (
@@ -71,7 +71,6 @@ class Facts:
                 intent.key,
                 intent.amount_cents,
                 state._value_,
-                intent.send_until_us - now_us,
             )
         )
 

@@ -269,7 +269,7 @@ class MemoryStoreServer:
             elif step.op is IntentOp.CLOSE:
                 self.rows.open_intents -= 1
             if self._facts is not None:
-                self._facts.intent(row.order, step, row.order.state, self.now_us())
+                self._facts.intent(row.order, step, row.order.state)
 
     def _apply_rest(self, unit: Unit) -> None:
         """Everything but the order and its events. Nothing of it can be refused."""
