@@ -25,6 +25,10 @@ from lab.ports.store import StartStore
 
 REASON: Final = "starts"
 _EXPLANATIONS_MAX: Final = 3
+_UNTOLD_MAX: Final = 1_000
+
+_Start = tuple[str, str, int]
+"""Group, event id and redrives of the event that is started."""
 
 
 class SoloGate:
@@ -112,6 +116,8 @@ class PoisonGuard:
         self._gate = gate
         self._solo_starts = solo_starts
         self._process, self._now, self._write = pen.process, pen.now, pen.write
+        # Starts whose end only this process knows: the store could not be told.
+        self._untold: dict[_Start, int] = {}
 
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""
@@ -128,11 +134,12 @@ class PoisonGuard:
     async def _count(self, delivery: Delivery) -> Settlement:
         key = (delivery.group, delivery.event_id, delivery.redrives)
         try:
-            delivery.starts = unexplained = await self._store.begin_start(*key)
+            begun = await self._store.begin_start(*key)
         except (Indeterminate, asyncio.CancelledError):
             # It may have been counted, and nothing was started.
             await self._explain(key)
             raise
+        delivery.starts = unexplained = max(begun - self._untold.get(key, 0), 0)
         if unexplained and self._write is not None:
             self._write(
                 ("start", self._now(), self._process, delivery.subject, *key[:2], unexplained)
@@ -153,26 +160,37 @@ class PoisonGuard:
         finally:
             await self._explain(key)
 
-    async def _explain(self, key: tuple[str, str, int]) -> None:
-        """Account for a start, whatever its end was."""
+    async def _explain(self, key: _Start) -> None:
+        """Account for a start, whatever its end was, and for those that could not be told of yet.
+
+        A store that is away again and again must not make a poison of an event whose process lives.
+        """
+        self._untold[key] = self._untold.get(key, 0) + 1
         try:
-            await self._try_to_explain(key)
+            await self._tell(key)
         except asyncio.CancelledError:
             # The end is known all the same: unexplained, the event would run solo, and die of it.
-            await self._try_to_explain(key)
+            await self._tell(key)
             raise
+        if len(self._untold) > _UNTOLD_MAX:
+            # Another process may have the event by now; at worst it runs solo there.
+            del self._untold[next(iter(self._untold))]
 
-    async def _try_to_explain(self, key: tuple[str, str, int]) -> None:
-        for _ in range(_EXPLANATIONS_MAX):
+    async def _tell(self, key: _Start) -> None:
+        untold = self._untold[key]
+        for _ in range(_EXPLANATIONS_MAX + untold - 1):
             try:
                 await self._store.explain_start(*key)
             except (Transient, Indeterminate):
                 # Said twice, an earlier start counts as explained: the event runs once more.
                 continue
             except LabError:
-                # It stays unexplained: at worst the event runs solo once.
                 return
-            return
+            untold -= 1
+            if not untold:
+                del self._untold[key]
+                return
+            self._untold[key] = untold
 
     def _acted(self, delivery: Delivery, what: str) -> None:
         if self._write is not None:

@@ -146,16 +146,44 @@ def test_a_redrive_starts_counting_anew() -> None:
 
 
 class ForgetsEnds(StartStore):
-    """Is down when an end is to be told."""
+    """Is down when an end is to be told, while `is_down`."""
 
     def __init__(self, store: StartStore) -> None:
         self._store = store
+        self.is_down = True
 
     async def begin_start(self, group: str, event_id: str, redrives: int) -> int:
         return await self._store.begin_start(group, event_id, redrives)
 
-    async def explain_start(self, *_given: object) -> None:
-        raise Down("store", dependency="store", after_us=1)
+    async def explain_start(self, group: str, event_id: str, redrives: int) -> None:
+        if self.is_down:
+            raise Down("store", dependency="store", after_us=1)
+        await self._store.explain_start(group, event_id, redrives)
+
+
+def test_a_store_that_cannot_be_told_of_ends_makes_no_poison_of_an_event() -> None:
+    stores = Stores()
+    store, inner = ForgetsEnds(stores.store.orders), Inner()
+    guard = make_guard(stores, inner, store=store)
+
+    for _ in range(6):
+        delivery = make_delivery()
+        assert at_once(guard(delivery)) == Ack("handled")
+        assert delivery.starts == 0
+    assert stores.server.starts == {KEY: 6}
+    store.is_down = False
+    at_once(guard(make_delivery()))
+
+    assert stores.server.starts == {}
+
+
+def test_starts_that_another_process_could_not_tell_of_count() -> None:
+    stores = Stores()
+    store = ForgetsEnds(stores.store.orders)
+    for _ in range(4):
+        at_once(make_guard(stores, Inner(), store=store)(make_delivery()))
+
+    assert isinstance(at_once(make_guard(stores, Inner())(make_delivery())), DeadLetter)
 
 
 def test_an_end_that_cannot_be_told_changes_nothing_about_it() -> None:
