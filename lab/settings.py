@@ -81,8 +81,8 @@ class Settings:
 
         Raises:
             SettingError: a handler may outlive its lease or session, a drain its rebalance, a third
-                party answers too late by rule, or the run ends before the retry topics have had
-                their turn.
+                party answers too late by rule or forgets a key that is still tried under, or the
+                run ends before the last fault is got over.
         """
         order = (
             (
@@ -124,19 +124,14 @@ class Settings:
         """Refuse lengths that leave no time for what has to happen within them."""
         tiers = sum(self.many_us("retry.tiers_ms")) // MS
         drain = self.number("run.drain_ms")
-        if drain < tiers:
-            raise SettingError(
-                f"run.drain_ms = {drain} is shorter than the retry topics together ({tiers} ms): "
-                "raise run.drain_ms or lower retry.tiers_ms"
-            )
-        recovery = {name: self.number(name) for name in _RECOVERY}
+        recovery = {"retry.tiers_ms": tiers, **{name: self.number(name) for name in _RECOVERY}}
         longest = max(recovery, key=lambda name: recovery[name])
-        needed = tiers + sum(recovery.values())
+        needed = sum(recovery.values())
         if drain < needed:
             raise SettingError(
-                f"run.drain_ms = {drain} is shorter than retry.tiers_ms, {', '.join(_RECOVERY)} "
-                f"together ({needed} ms): the run would end before the last fault is got over; "
-                f"raise run.drain_ms or lower {longest} = {recovery[longest]}"
+                f"run.drain_ms = {drain} is shorter than {', '.join(recovery)} together ({needed} "
+                "ms): the run would end before the last fault is got over; raise run.drain_ms or "
+                f"lower {longest} ({recovery[longest]} ms)"
             )
         key_min = tiers + drain + self.number("retry.max_elapsed_ms")
         if self.number("provider_key.lifetime_ms") < key_min:

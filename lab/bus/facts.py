@@ -7,10 +7,20 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-from lab.domain.envelope import H_ATTEMPT, H_REDRIVES, H_SUBJECT, H_TYPE, Headers
+from lab.domain.envelope import (
+    H_ATTEMPT,
+    H_REDRIVES,
+    H_SUBJECT,
+    H_TYPE,
+    LETTER,
+    Headers,
+    header,
+    header_int,
+    text_header,
+)
 from lab.history.contents import NOTHING, told_by
 from lab.history.entries import Entry
-from lab.ports.bus import Record
+from lab.ports.bus import Record, is_main_topic
 
 _EVENT_HEADERS: Final = {
     name: b"\x00%s\x00" % name.encode()
@@ -35,7 +45,7 @@ def appended_fact(record: Record, t_us: int) -> Entry:
     found = dict(record.headers)
     attempt = found.get(H_ATTEMPT, b"")
     # A parked record has the bytes of the first one: its digest says so.
-    contents = NOTHING if "." in record.topic else told_by(record.value)
+    contents = told_by(record.value) if is_main_topic(record.topic) else NOTHING
     return (
         "appended",
         t_us,
@@ -58,29 +68,21 @@ def letter_fact(record: Record, t_us: int) -> Entry | None:
     """What a dead letter tells of the death of its event; None of a record that tells of none."""
     if not record.topic.endswith(".dlq"):
         return None
-    found = dict(record.headers)
-    if "lab-dlq-reason" not in found:
+    headers = record.headers
+    if header(headers, f"{LETTER}reason") is None:
         return None
-
-    def told(name: str) -> str:
-        return found.get(name, b"").decode("utf-8", "replace")
-
-    def number(name: str) -> int:
-        digits = told(name)
-        return int(digits) if digits.isdecimal() else 0
-
     return (
         "letter",
         t_us,
         "bus",
-        told(H_SUBJECT),
+        text_header(headers, H_SUBJECT),
         record.topic,
         record.topic.split(".")[1],
-        told("ce_id") or told("lab-dlq-origin"),
-        told("lab-dlq-reason"),
-        number("lab-dlq-attempts"),
-        number("lab-dlq-starts"),
-        number(H_REDRIVES),
+        text_header(headers, "ce_id") or text_header(headers, f"{LETTER}origin"),
+        text_header(headers, f"{LETTER}reason"),
+        header_int(headers, f"{LETTER}attempts"),
+        header_int(headers, f"{LETTER}starts"),
+        header_int(headers, H_REDRIVES),
     )
 
 

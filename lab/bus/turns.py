@@ -13,11 +13,7 @@ class Turns:
     def __init__(self) -> None:
         self._was_retries = False
 
-    def retries_first(self, *, at_hand: bool) -> bool:
-        """Whether retry topics come first this time: every other time that they have records.
-
-        Args:
-            at_hand: there are records of retry topics.
-        """
-        self._was_retries = at_hand and not self._was_retries
+    def retries_first(self) -> bool:
+        """Whether retry topics, which have records, come first: every other time."""
+        self._was_retries = not self._was_retries
         return self._was_retries

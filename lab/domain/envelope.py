@@ -26,6 +26,8 @@ H_ORIGIN: Final = "lab-origin"
 H_GROUP: Final = "lab-group"
 H_REDRIVES: Final = "lab-redrives"
 H_DISCARD: Final = "lab-discard"
+LETTER: Final = "lab-dlq-"
+"""How the headers begin that a dead letter has beside those of its record."""
 
 _SPEC: Final = ("ce_specversion", b"1.0")
 _CONTENT: Final = ("content-type", b"application/json")

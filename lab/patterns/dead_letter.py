@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from lab.domain.envelope import Headers, with_headers
+from lab.domain.envelope import LETTER, Headers, with_headers
 from lab.domain.errors import LabError
 from lab.domain.events import derived_id
 from lab.history.pen import Pen
@@ -239,17 +239,17 @@ class DeadLetters:
                 await self._queue.publish(delivery, dead)
         except LabError as error:
             return give_back(error, self._again_us)
-        self._forget(key)
         if verdict is UnitVerdict.DONE:
+            self._forget(key)
             return DONE
-        self._limiter.died()
-        self._buried(delivery, dead)
+        self._put_away(delivery, dead, key)
         return DEAD
 
     async def publish_again(self, delivery: Delivery) -> None:
-        """See `Republish` in `inbox`; one that this process has not published yet, with its reason.
+        """See `Republish` in `inbox`, of an event that is dead already.
 
-        Of an event that is dead already. Raises as `Publisher.publish`.
+        If this process found it dead and has not published its letter yet, that is published, with
+        its reason. Raises as `Publisher.publish`.
         """
         key = _pending(delivery)
         dead = self._pending.get(key)
@@ -257,6 +257,10 @@ class DeadLetters:
             await self._queue.publish_again(delivery)
             return
         await self._queue.publish(delivery, dead)
+        self._put_away(delivery, dead, key)
+
+    def _put_away(self, delivery: Delivery, dead: DeadLetter, key: _Pending) -> None:
+        """Its letter stands in the queue."""
         self._forget(key)
         self._limiter.died()
         self._buried(delivery, dead)
@@ -321,29 +325,29 @@ def _reasons(delivery: Delivery, dead: DeadLetter, given: Headers) -> Headers:
     failures = delivery.failures
     headers = [
         (
-            "lab-dlq-id",
+            f"{LETTER}id",
             derived_id(
                 delivery.event_id, delivery.group, "dead-letter", delivery.redrives
             ).encode(),
         ),
-        ("lab-dlq-reason", dead.reason.encode()),
-        ("lab-dlq-class", _text(dead.error)),
-        ("lab-dlq-message", _text(dead.message)),
-        ("lab-dlq-attempts", b"%d" % delivery.attempt),
-        ("lab-dlq-starts", b"%d" % delivery.starts),
-        ("lab-dlq-first-failure", b"%d" % delivery.first_failure_us),
-        ("lab-dlq-last-failure", b"%d" % (failures[-1][0] if failures else 0)),
-        ("lab-dlq-origin", origin_of(delivery.record).encode()),
+        (f"{LETTER}reason", dead.reason.encode()),
+        (f"{LETTER}class", _text(dead.error)),
+        (f"{LETTER}message", _text(dead.message)),
+        (f"{LETTER}attempts", b"%d" % delivery.attempt),
+        (f"{LETTER}starts", b"%d" % delivery.starts),
+        (f"{LETTER}first-failure", b"%d" % delivery.first_failure_us),
+        (f"{LETTER}last-failure", b"%d" % (failures[-1][0] if failures else 0)),
+        (f"{LETTER}origin", origin_of(delivery.record).encode()),
     ]
     taken = sum(
         len(name) + len(value) for name, value in (*given, *headers) if name.startswith("lab-")
     )
     log = [[at_us, kind, message] for at_us, kind, message in failures]
     encoded = json.dumps(log, separators=(",", ":")).encode()
-    while log and taken + len("lab-dlq-attempt-log") + len(encoded) > _HEADER_BYTES_MAX:
+    while log and taken + len(f"{LETTER}attempt-log") + len(encoded) > _HEADER_BYTES_MAX:
         del log[0]
         encoded = json.dumps(log, separators=(",", ":")).encode()
-    return (*headers, ("lab-dlq-attempt-log", encoded))
+    return (*headers, (f"{LETTER}attempt-log", encoded))
 
 
 def _text(text: str) -> bytes:

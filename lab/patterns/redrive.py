@@ -26,6 +26,7 @@ from lab.domain.envelope import (
     H_REDRIVES,
     H_SUBJECT,
     H_TYPE,
+    LETTER,
     header,
     header_int,
     text_header,
@@ -44,7 +45,6 @@ REDRIVEN: Final = "redriven"
 DISCARDED: Final = "discarded"
 
 _PROCESS: Final = "operator"
-_LETTER: Final = "lab-dlq-"
 _TRIES: Final = 30
 _AGAIN_US: Final = 1_000_000
 
@@ -216,10 +216,10 @@ def read_letter(record: Record) -> Letter:
     headers = record.headers
 
     def told(name: str) -> str:
-        return text_header(headers, _LETTER + name)
+        return text_header(headers, LETTER + name)
 
-    kept = tuple(pair for pair in headers if not pair[0].startswith(_LETTER))
-    origin = header(headers, _LETTER + "origin")
+    kept = tuple(pair for pair in headers if not pair[0].startswith(LETTER))
+    origin = header(headers, LETTER + "origin")
     if origin is not None:
         kept = (*kept, (H_ORIGIN, origin))
     given = msgspec.structs.replace(record, headers=kept)
@@ -232,7 +232,7 @@ def read_letter(record: Record) -> Letter:
         reason=told("reason"),
         error=told("class"),
         message=told("message"),
-        attempts=header_int(headers, _LETTER + "attempts"),
+        attempts=header_int(headers, LETTER + "attempts"),
         redrives=header_int(headers, H_REDRIVES),
     )
 

@@ -266,9 +266,9 @@ def dead_letter_topic(topic: str, group: str) -> str:
     return f"{topic}.{group}.dlq"
 
 
-def is_retry_topic(topic: str) -> bool:
-    """Whether a topic is on the retry path: no main topic has a dot in its name."""
-    return "." in topic
+def is_main_topic(topic: str) -> bool:
+    """Whether events are published to it first: all other topics have a dot in their name."""
+    return "." not in topic
 
 
 def main_topic(topic: str) -> str:

@@ -31,7 +31,7 @@ class CallFault(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     and the answer comes `by_us` after the caller's deadline. SLOW: it takes `times` its latency and
     `by_us` more, and may be in time all the same. MALFORMED: it is done, and nobody can read the
     answer.
-    `after_us` is the hint of a 429, or of a 401 or 403.
+    `after_us` is the hint of a 409 or 429, and of a 503 if it was asked for.
     """
 
     kind: CallFaultKind

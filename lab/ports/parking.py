@@ -18,7 +18,7 @@ from lab.domain.envelope import (
     Headers,
     header,
 )
-from lab.ports.bus import Delivery, Record, Settlement, main_topic
+from lab.ports.bus import Delivery, Record, Settlement, is_main_topic, main_topic
 
 _TRANSPORT: Final = (
     H_ATTEMPT,
@@ -48,8 +48,8 @@ class Parking(Protocol):
 
 
 def is_parked(record: Record) -> bool:
-    """Whether a record stands in a topic of the retry path; no main topic has a dot in its name."""
-    return "." in record.topic
+    """Whether a record stands in a topic of the retry path."""
+    return not is_main_topic(record.topic)
 
 
 def is_redrive(record: Record) -> bool:

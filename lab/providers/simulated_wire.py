@@ -175,14 +175,18 @@ class SimulatedWire:
             self._go_silent(future, request, latency_us // 2, left_us)
 
     def _finish(self, future: asyncio.Future[Answer], request: Request) -> None:
-        answer = self._server.execute(request)
+        self._end(future, request, self._server.execute(request))
+
+    def _say_no(self, future: asyncio.Future[Answer], request: Request) -> None:
+        self._end(future, request, self._server.refuse(request))
+
+    def _end(self, future: asyncio.Future[Answer], request: Request, answer: Answer) -> None:
         if not request.key or answer.__class__ is Refused:
             self._server.told(request, answer)
-        # A future of a dead process is never touched; a cancelled one waits for nothing.
-        if not self._caller.dead and not future.done():
-            future.set_result(answer)
+        self._answer(future, answer)
 
     def _answer(self, future: asyncio.Future[Answer], answer: Answer) -> None:
+        # A future of a dead process is never touched; a cancelled one waits for nothing.
         if not self._caller.dead and not future.done():
             future.set_result(answer)
 
@@ -261,9 +265,6 @@ class SimulatedWire:
         """The caller learns nothing, and the request is still under way."""
         self._server.told(request, NO_ANSWER)
         self._answer(future, answer)
-
-    def _say_no(self, future: asyncio.Future[Answer], request: Request) -> None:
-        self._answer(future, self._server.refuse(request))
 
     def _fail(self, future: asyncio.Future[Answer], request: Request, fault: CallFault) -> None:
         server, refused = self._server, Refused(fault.status, fault.after_us)

@@ -27,12 +27,13 @@ _RELEASED_A_COLLECTION: Final = 25
 _released = 0
 
 
-def keep_forever(graveyard: list[object]) -> None:
-    """Never release `graveyard` nor anything in it, not even when the interpreter exits."""
+def keep(graveyard: list[object]) -> None:
+    """Release nothing in `graveyard` before `release`, not even when the interpreter exits."""
     if not _GRAVES:
         _GRAVES.append(_GRAVES)
         atexit.register(gc.freeze)
-    _GRAVES.append(graveyard)
+    if not any(grave is graveyard for grave in _GRAVES):
+        _GRAVES.append(graveyard)
 
 
 def release(graveyard: list[object]) -> None:
@@ -49,6 +50,8 @@ def release(graveyard: list[object]) -> None:
         graveyard.clear()
         left += [task for task in tasks if not _close(task)]
     _set_running_loop(running)
+    # What the last round started is closed by nobody.
+    left += graveyard
     graveyard[:] = left
     _GRAVES[:] = [grave for grave in _GRAVES if grave is not graveyard or left]
     _released += 1

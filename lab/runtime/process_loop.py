@@ -1,9 +1,9 @@
 """The event loop of one simulated process: a facade over the scheduler that can be abandoned.
 
 Everything made while a process runs (tasks, futures, timers) is bound to its loop. Killing it is
-exact and cheap: its handles are dropped, its tasks are never resumed and never released, so no
-`except`, no `finally` and no `__aexit__` runs. A future of it in the hands of other processes may
-still be resolved, to no effect.
+exact and cheap: its handles are dropped, its tasks are never resumed, and not released before the
+run is judged, so no `except`, no `finally` and no `__aexit__` runs in it. A future of it in the
+hands of other processes may still be resolved, to no effect.
 
 Time is an integer of microseconds. asyncio's floats are rounded to it at the edge, so that a year
 of virtual time adds up exactly.
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from lab.runtime.errors import RealIOError, SimulationError
-from lab.runtime.graveyard import keep_forever, release
+from lab.runtime.graveyard import keep, release
 from lab.runtime.real_io import RunByScheduler
 from lab.runtime.scheduling import FifoQueue, ShuffledQueue, SimHandle, SimTask, Timeline
 
@@ -98,15 +98,15 @@ class Kernel:
         self.halted = True
 
     def bury(self, tasks: Sequence[SimTask[Any]]) -> None:
-        """Keep the tasks for ever, suspended where they are."""
+        """Keep the tasks, suspended where they are."""
         for task in tasks:
             task.bury()
         self.keep(tasks)
 
     def keep(self, remains: Sequence[object]) -> None:
-        """Release nothing of this, ever: it would run code of a dead process."""
+        """Release nothing of this before `release`: it would run code of a dead process."""
         if remains and not self.graveyard:
-            keep_forever(self.graveyard)
+            keep(self.graveyard)
         self.graveyard.extend(remains)
 
     def release(self) -> None:

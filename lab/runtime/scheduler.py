@@ -103,7 +103,7 @@ class AnyScheduler(ABC):
         return task.result()
 
     def close(self) -> None:
-        """End the world: nothing in it ever runs again, no `finally` either. Idempotent."""
+        """End the world: nothing in it runs again, no `finally` before `release`. Idempotent."""
         self._closed = True
         for process in list(self._kernel.processes):
             process.abandon()

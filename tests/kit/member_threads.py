@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from lab.runtime.graveyard import keep_forever
+from lab.runtime.graveyard import keep
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ class Process:
         """Nothing of it runs any more, ever; its connections end."""
         self.is_dead = True
         self.pause()
-        keep_forever([self])
+        keep([self])
         for fd in [key.fd for key in self.loop.selector.get_map().values()]:
             with socket.socket(fileno=os.dup(fd)) as end:
                 if end.family is not socket.AF_UNIX:  # That is how other threads wake the loop.

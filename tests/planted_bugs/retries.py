@@ -293,7 +293,7 @@ BACKLOG: Final = Setup(
 class MainTopicsFirst(Turns):
     """Partitions are read as they come, and the main topic has always something to read."""
 
-    def retries_first(self, *, at_hand: bool) -> bool:  # noqa: ARG002 - the shape of what it replaces
+    def retries_first(self) -> bool:
         return False
 
 

@@ -28,7 +28,7 @@ from lab.bus.kafka.client import (
 )
 from lab.bus.turns import Turns
 from lab.domain.errors import EnvironmentNotReady, Fenced
-from lab.ports.bus import Record, TopicPartition, is_retry_topic
+from lab.ports.bus import Record, TopicPartition, is_main_topic
 
 # A fetch that waits on the broker delays the next request on the same connection.
 _FETCH_WAIT_MS: Final = 100
@@ -189,7 +189,7 @@ class GroupMember:
         try:
             # The library empties one buffer after the other, and that of a main partition may hold
             # thousands of records: those of a retry topic would wait behind them all.
-            if self._turns.retries_first(at_hand=bool(retries)):
+            if retries and self._turns.retries_first():
                 batches = await getmany(*retries, timeout_ms=0, max_records=max_records)
             # Never a second call after one that found something: its error would lose that.
             if not batches:
@@ -202,7 +202,7 @@ class GroupMember:
         """The partitions of retry topics of which the library has records at hand."""
         own = self._settings.own
         buffered = self._client._fetcher._records
-        return [place for place in buffered if is_retry_topic(own(place).topic)]
+        return [place for place in buffered if not is_main_topic(own(place).topic)]
 
     def records_come(self) -> "asyncio.Future[None]":
         """Done when there are records, or an error that the next fetch will raise."""

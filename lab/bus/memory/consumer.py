@@ -12,7 +12,7 @@ from types import coroutine
 from typing import TYPE_CHECKING, Protocol
 
 from lab.bus.turns import Turns
-from lab.ports.bus import Consumer, Listener, Record, TopicPartition, Unread, is_retry_topic
+from lab.ports.bus import Consumer, Listener, Record, TopicPartition, Unread, is_main_topic
 
 if TYPE_CHECKING:
     import asyncio
@@ -242,7 +242,7 @@ class MemoryConsumer(Consumer):
     def _take(self, max_records: int) -> list[Record]:
         batch: list[Record] = []
         retries = self._ready_retries
-        if retries and self._turns.retries_first(at_hand=True):
+        if retries and self._turns.retries_first():
             self._fill(batch, retries, max_records)
         self._fill(batch, self._ready, max_records)
         if retries and len(batch) < max_records:
@@ -292,7 +292,7 @@ class Fetch:
 
     def __init__(self, log: PartitionLog, position: int, consumer: MemoryConsumer) -> None:
         self.log = log
-        self.is_retry = is_retry_topic(log.partition.topic)
+        self.is_retry = not is_main_topic(log.partition.topic)
         self.position = position
         self.is_paused = False
         self._consumer = consumer

@@ -202,8 +202,7 @@ class MemoryLog:
             record = logs[partition_of(outgoing.key, len(logs))].append(outgoing, timestamp_us)
             if self._write is not None:
                 self._write(appended_fact(record, now_us))
-                # No main topic has a dot in its name, and most records stand in one.
-                letter = letter_fact(record, now_us) if "." in record.topic else None
+                letter = letter_fact(record, now_us)
                 if letter is not None:
                     self._write(letter)
 

@@ -221,7 +221,8 @@ class _Reader:
             return
         status = params["status"]
         if "after" not in self._given:
-            params["after"] = 0 if status == DEFAULT_STATUS else params["after"]
+            if status == DEFAULT_STATUS or status not in HINTED:
+                params["after"] = 0
         elif status not in HINTED:
             known = ", ".join(map(str, HINTED))
             raise self._refuse(

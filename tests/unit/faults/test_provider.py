@@ -48,7 +48,7 @@ class Run:
         ("svc.flapping status=502", CallFault(kind=CallFaultKind.ERROR, status=502)),
         (
             "svc.error status=500 done=yes",
-            CallFault(kind=CallFaultKind.ERROR, status=500, is_done=True, after_us=SECOND),
+            CallFault(kind=CallFaultKind.ERROR, status=500, is_done=True),
         ),
         (
             "svc.acts_late by=90ms cut=yes",

@@ -18,7 +18,7 @@ def test_every_part_of_a_fault_is_read() -> None:
     assert spec.subjects == Subjects(low=1, high=20)
     assert (spec.first, spec.rate, spec.max_firings) == (2, 0.5, 9)
     assert (spec.at_us, spec.until_us) == (10_000_000, 70_000_000)
-    assert spec.params == {"status": 500, "stored": "yes", "done": "no", "after": 1_000_000}
+    assert spec.params == {"status": 500, "stored": "yes", "done": "no", "after": 0}
 
 
 def test_a_fault_without_site_strikes_everywhere_it_can() -> None:
