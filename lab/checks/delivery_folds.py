@@ -102,7 +102,7 @@ class DeliveryFolds:
         if acked is not None:
             self._started_again(acked, DeliverEntry._make(entry))
 
-    def _settle(self, entry: SettleEntry) -> None:  # noqa: C901, PLR0912 - hot: a helper is a call more
+    def _settle(self, entry: SettleEntry) -> None:  # noqa: C901 - hot: a helper is a call more
         _, t_us, process, subject, group, topic, partition, offset, epoch, event, how, why, _ = (
             entry
         )
@@ -123,9 +123,8 @@ class DeliveryFolds:
                 self._started_again(SettleEntry._make(entry), started)
             if why != "unread":
                 life.ended += 1
-                if "." in topic:
-                    life.retries += 1
-                elif not life.ended % MARK_EVERY:
+                life.retries += "." in topic
+                if not life.ended % MARK_EVERY:
                     life.mark(t_us)
                 case = self._open.get(subject) or self._book.case(subject)
                 owed = (group, event)

@@ -100,7 +100,6 @@ class FactFolds:
         self.left: dict[str, list[LeftEntry]] = {}
         self.repeats: dict[str, int] = {}
         self.cancels: dict[str, int] = {}
-        self._poisoned: dict[str, tuple[str, ...]] = {}
         self.outages: list[tuple[int, int | None]] = []
         self.dedupe_outages: list[tuple[int, int | None]] = []
         self._claims_gone: set[str] = set()
@@ -233,8 +232,6 @@ class FactFolds:
         ) = entry
         self._topics[topic, partition].append(offset, digest, entry)
         case = self._open.get(subject) or self._book.case(subject)
-        if self._poisoned and not case.poisoned:
-            case.poisoned = self._poisoned.get(subject.partition(".")[0], ())
         if "." in topic:
             case.parked += (AppendedEntry._make(entry),)
         elif event_id not in case.published:
@@ -299,18 +296,9 @@ class FactFolds:
         elif kind == CUT_OFF:
             self.cuts.append((site, t_us, t_us + entry.lasts_us))
         elif kind == POISON and entry.subject:
-            self._poison(entry.subject, site)
+            self._book.case(entry.subject).poisoned += (site,)
         elif kind in REFUSALS:
             self._refused[site, t_us // _SPELL_US] = None
-
-    def _poison(self, subject: str, event_type: str) -> None:
-        """The fault is told once for an order, and spoils the event of each of its sends."""
-        self._book.case(subject)
-        ordinal = subject.partition(".")[0]
-        self._poisoned[ordinal] = (*self._poisoned.get(ordinal, ()), event_type)
-        for other, case in self._open.items():
-            if other.partition(".")[0] == ordinal:
-                case.poisoned += (event_type,)
 
     def _fault_end(self, entry: FaultEndEntry) -> None:
         place = self._out.pop(entry.kind_of_fault, None)

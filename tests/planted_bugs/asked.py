@@ -37,6 +37,10 @@ REPLAYED: Final = Setup(scenario="client-retries")
 OTHER_BODY: Final = Setup(faults=("client.same_key_new_body#every10 first=1",))
 
 CHARGED_SO: Final = {"money-matches": "what is charged is what the row says"}
+STORED_SO: Final = {
+    **CHARGED_SO,
+    "decided-as-told": "antifraud is asked about what the row says",
+}
 
 
 # ---- as-ordered
@@ -47,7 +51,7 @@ CHARGED_SO: Final = {"money-matches": "what is charged is what the row says"}
     "lab.api.parse_order",
     setup=PLAIN,
     witness="its row says",
-    falls=CHARGED_SO,
+    falls=STORED_SO,
 )
 def amount_without_quantity(body: bytes) -> NewOrder | list[Refusal]:
     """The amount is the sum of the prices: nobody thought of those who want two."""
@@ -62,7 +66,7 @@ def amount_without_quantity(body: bytes) -> NewOrder | list[Refusal]:
     "lab.api.parse_order",
     setup=PLAIN,
     witness="its row says",
-    falls=CHARGED_SO,
+    falls=STORED_SO,
 )
 def amount_by_way_of_a_float(body: bytes) -> NewOrder | list[Refusal]:
     """The amount is divided by 100 to be added up, and multiplied by 100 to be stored."""

@@ -16,7 +16,7 @@ ERRORS: Final = Setup(scenario="timeouts", orders=100)
 CANCELLED: Final = Setup(orders=100, faults=("proc.cancel#every10 first=1",))
 
 
-@BUGS.plant("claim-returned", DEDUPE, setup=ERRORS, witness="kept beyond its run its claim of")
+@BUGS.plant("claim-returned", DEDUPE, setup=ERRORS, witness="kept its claim of")
 class KeptAfterFailure(Dedupe):
     """Only a success is told to the store: after a failure the event waits for its own lease."""
 
@@ -25,7 +25,7 @@ class KeptAfterFailure(Dedupe):
             await super()._end(delivery, fence, is_done=is_done)
 
 
-@BUGS.plant("claim-returned", DEDUPE, setup=ERRORS, witness="kept beyond its run its claim of")
+@BUGS.plant("claim-returned", DEDUPE, setup=ERRORS, witness="kept its claim of")
 class NeverDone(Dedupe):
     """A failure gives the claim back, and a success forgets it: the store never knows of it."""
 
@@ -34,7 +34,7 @@ class NeverDone(Dedupe):
             await super()._end(delivery, fence, is_done=is_done)
 
 
-@BUGS.plant("claim-returned", DEDUPE, setup=CANCELLED, witness="kept beyond its run its claim of")
+@BUGS.plant("claim-returned", DEDUPE, setup=CANCELLED, witness="kept its claim of")
 class KeptAfterCancel(Dedupe):
     """`except LabError` instead of `finally`: what is cancelled keeps its claim."""
 

@@ -1067,7 +1067,7 @@ def a_breaker_closes_by_itself() -> History:
     return spoiled(outage(), "breaker", {"state": "closed"}, state="half_open")
 
 
-@bug("claim-returned", "order 37: validation-1 kept beyond its run its claim of Ord")
+@bug("claim-returned", "order 37: validation-1 kept its claim of Ord")
 def a_failed_run_keeps_its_claim() -> History:
     entries = retried()
     event = event_id(SUBJECT, "OrderCreated")

@@ -160,7 +160,7 @@ _NEEDS: Final[Mapping[str, str]] = {
 def _stored(case: Case, asked: HttpBeginEntry) -> str:
     """The fault in the rows, intents and revenue of an order, in words; "" if there is none.
 
-    To Python 10.0 is 10; to whoever adds up a million of them it is not.
+    An amount is an integer: that 10.0 equals 10 would hide a float.
     """
     wanted, currency = asked.amount_cents, asked.currency
     if not 0 < wanted <= AMOUNT_MAX:

@@ -27,8 +27,9 @@ class ClaimReturned(Check):
         self.checked += seen.calls.claims.granted
         for kept in seen.calls.claims.kept:
             if not self._is_explained(seen, kept):
-                what = "could not end" if kept.is_refused else "kept beyond its run"
-                told = f"{kept.process} {what} its claim of {kept.event_id}"
+                its = f"its claim of {kept.event_id}"
+                what = f"could not end {its}" if kept.is_refused else f"kept {its} beyond its run"
+                told = f"{kept.process} {what}"
                 ordinal = kept.subject.partition(".")[0]
                 self.broken(f"order {ordinal}: {told}" if ordinal else told, kept.subject)
 

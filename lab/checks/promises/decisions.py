@@ -11,13 +11,15 @@ from lab.checks.check import Check
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case
-from lab.checks.promises.money import minor
+from lab.checks.promises.money import minor, ordered
 from lab.checks.tables import CUSTOMERS, OBJECTIONS, REASON_OF_RECORD
 from lab.history.facts import AnsweredEntry, BlockedEntry
 from lab.history.requests import HttpBeginEntry
 
 _SAID: Final = {"yes": REASON_OF_RECORD, "no": "ok"}
 """Whether a customer is blocked, as the answer of a party."""
+
+_REASONS: Final = (*OBJECTIONS.values(), REASON_OF_RECORD)
 
 
 class DecidedAsTold(Check):
@@ -103,10 +105,10 @@ def _other_buyer(case: Case, answered: AnsweredEntry, asked: HttpBeginEntry) -> 
             f"antifraud was asked about customer {answered.customer}; the customer is "
             f"{asked.customer}"
         )
-    order = case.rows[0]
-    if answered.amount_cents != order.amount_cents:
-        other = minor(answered.amount_cents, order.currency)
-        return f"antifraud was asked about {other}; the order is {order.amount_cents}"
+    amount, currency = ordered(case)
+    if answered.amount_cents != amount:
+        other = minor(answered.amount_cents, currency)
+        return f"antifraud was asked about {other}; the order is {minor(amount, currency)}"
     return ""
 
 
@@ -114,9 +116,7 @@ def _unheard(said: Mapping[str, tuple[str, ...]]) -> str:
     """Of a VALIDATED order: a party that did not agree."""
     for party, answers in said.items():
         if "ok" not in answers:
-            no = [
-                answer for answer in answers if answer in (*OBJECTIONS.values(), REASON_OF_RECORD)
-            ]
+            no = [answer for answer in answers if answer in _REASONS]
             what = no[-1] if no else f"nothing but {answers[-1]}" if answers else "nothing"
             return f"it is VALIDATED, and {party} said {what}"
     return ""
@@ -125,10 +125,7 @@ def _unheard(said: Mapping[str, tuple[str, ...]]) -> str:
 def _unsaid(said: Mapping[str, tuple[str, ...]], reason: str) -> str:
     """Of a REJECTED order: a reason that nobody gave; "" is a reason that is not known."""
     objections = dict.fromkeys(
-        answer
-        for answers in said.values()
-        for answer in answers
-        if answer in (*OBJECTIONS.values(), REASON_OF_RECORD)
+        answer for answers in said.values() for answer in answers if answer in _REASONS
     )
     if reason in objections or (objections and not reason):
         return ""

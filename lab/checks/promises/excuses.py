@@ -240,11 +240,7 @@ def _waited_for_itself(dead: GivenUp) -> bool:
 
 
 def _is_spoiled(dead: GivenUp) -> bool:
-    kind = dead.case.event_type(dead.owed[1])
-    return any(
-        EXCUSES[fault.kind_of_fault] is Reach.THE_RECORD and fault.site == kind
-        for fault in dead.struck
-    )
+    return dead.case.event_type(dead.owed[1]) in dead.case.poisoned
 
 
 def _is_refused(dead: GivenUp) -> bool:

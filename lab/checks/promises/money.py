@@ -51,7 +51,7 @@ class MoneyMatches(Check):
         if not case.rows or not case.is_whole:
             return
         self.checked += 1
-        amount, currency = _ordered(case)
+        amount, currency = ordered(case)
         kept = 0
         for line in case.ledger:
             action, cents, of = line.action, line.amount_cents, line.currency
@@ -78,7 +78,7 @@ class MoneyMatches(Check):
         )
 
 
-def _ordered(case: Case) -> tuple[int, str]:
+def ordered(case: Case) -> tuple[int, str]:
     """Amount and currency as the client counts them, or as stored if it cannot."""
     asked = case.begun[0] if case.begun and case.begun[0].currency else case.rows[0]
     return asked.amount_cents, asked.currency
