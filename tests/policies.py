@@ -21,7 +21,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
+from lab.faults.table.spec import FaultError
 from lab.runtime.chance import KeyedChance
+from lab.scenarios.loader import ScenarioError
 from lab.scenarios.run_options import RunOptions
 from lab.scenarios.swarm import draw_swarm
 from lab.settings import SIMULATED, SettingError, settings_for
@@ -91,8 +93,8 @@ def make_policy_spec(seed: int, *, under_fault: bool) -> RunSpec:
     faults = (KeyedChance(seed).choice(drawn, "policies", "fault"),) if under_fault else ()
     try:
         return _spec(seed, faults)
-    except ValueError:
-        # A fault of a member that this policy does not have.
+    except (FaultError, ScenarioError):
+        # A fault of a member that this policy does not have, or beyond its tolerance.
         return _spec(seed, ())
 
 

@@ -37,7 +37,7 @@ from tests.kit.reached import UNREACHABLE, Reached, all_names, names_of_faults
 
 SCENARIO: Final = "everything"
 SEEDS_A_PROCESS: Final = 100
-"""Killed processes of a simulated world keep their memory; a worker ends after so many seeds."""
+"""A worker ends after so many seeds, so that one that went wrong spoils no more than these."""
 
 HUNG_AFTER_S: Final = 600
 _LOOK_EVERY: Final = 500

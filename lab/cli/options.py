@@ -137,7 +137,8 @@ class RunFlags(ABC):
         typer.Option(
             "--orders-from",
             metavar="FILE",
-            help="Real orders: NDJSON or CSV, plain or gzip; `sample` is the shipped file. "
+            help="Real orders: NDJSON or CSV, plain or gzip; `sample` is the shipped file, "
+            "`-` standard input. "
             "They come at their recorded times, or at --rate.",
         ),
     ] = None

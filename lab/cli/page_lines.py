@@ -81,7 +81,8 @@ def _about_orders(result: Result) -> Iterable[tuple[str, str]]:
         reasons = sorted(orders.refused_by_reason.items(), key=lambda one: (-one[1], one[0]))
         listed = ", ".join(f"{why} {count:,}" for why, count in reasons if why != "unanswered")
         refused = orders.refused - unanswered
-        yield "Refused", f"{refused:,} of {orders.submitted:,}: {listed}{_first_refused(result)}"
+        first = _first_refused(result, refused)
+        yield "Refused", f"{refused:,} of {orders.submitted:,}: {listed}{first}"
     if unanswered:
         yield "Unanswered", f"{unanswered:,} of {orders.submitted:,}, and nothing is stored of them"
     if orders.unreadable:
@@ -107,10 +108,10 @@ def _read(given: OrdersRead) -> str:
     return f"{rows}, {orders}{span}; {money or 'nothing'} accepted{late if back else ''}"
 
 
-def _first_refused(result: Result) -> str:
+def _first_refused(result: Result, refused: int) -> str:
     """Where the file has the first refused orders."""
     lines = [f"line {one.line}: {_against(one.reasons)}" for one in result.refused_orders]
-    more = "; ..." if result.orders.refused > len(lines) else ""
+    more = "; ..." if refused > len(lines) else ""
     return f" ({'; '.join(lines)}{more})" if lines else ""
 
 

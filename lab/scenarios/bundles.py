@@ -1,7 +1,7 @@
 """Bundles: faults that only together lead somewhere, for a seed of a swarm to draw one.
 
 Coins thrown for each fault alone hardly ever meet at one order. The tests of directed cases
-(`tests/sim/test_directed.py`) have each of these alone, with one order.
+(`tests/sim/test_directed.py`) have most of these alone, with one order.
 
 Not here: the draw (`swarm.py`).
 """
@@ -276,4 +276,4 @@ BUNDLES: Final = (
         )
     ),
 )
-"""Seeds that draw one take them in turn, so that chance leaves none out."""
+"""A seed that draws one takes that of its number: over many seeds each has its turn."""

@@ -5,7 +5,6 @@ same Idempotency-Key. Faults on its side (`client.*`) are asked of `ClientFaults
 which orders there are (`workload`).
 """
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -139,7 +138,8 @@ class Client:
             await self._send(_changed(order), key=order.key, send=_OTHER_SEND)
         if self._faults.breaks_a_rule(subject):
             body = unsound(order.body, order.ordinal)
-            wrong = msgspec.structs.replace(order, body=body, key="")
+            # No line of a file: nobody wrote that.
+            wrong = msgspec.structs.replace(order, body=body, key="", line=0)
             await self._intent(wrong, key="", first_send=_UNSOUND_SEND)
         cancel = self._faults.cancels(subject)
         if cancel is not None:
@@ -191,7 +191,7 @@ class Client:
     ) -> HttpAnswer | None:
         """Its answer; None if there was none in time, or if the client left before it read it."""
         subject = f"{order.ordinal}.{send}"
-        digest = hashlib.blake2b(order.body, digest_size=8).hexdigest()
+        digest = short_digest(order.body)
         now, write = self._clock.now_us, self._write
         cents, currency, buyer, items, *_ = asked_by(order.body)
         asked = (cents, currency, buyer, items, customer_of(order.body))

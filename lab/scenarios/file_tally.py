@@ -38,18 +38,25 @@ class RefusedOrder(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class FileTally:
-    """Amounts of accepted orders by currency, in minor units; and the first ten refused orders."""
+    """Amounts of accepted orders by currency, in minor units; and the first ten refused orders.
+
+    `taken` and `refusals` count all of them.
+    """
 
     amounts: Counter[str] = field(default_factory=Counter)
     refused: list[RefusedOrder] = field(default_factory=list)
+    taken: int = 0
+    refusals: int = 0
 
     def accepted(self, order: PlannedOrder) -> None:
         """Add what the file says of its amount."""
+        self.taken += 1
         cents, currency, *_ = asked_by(order.body)
         self.amounts[currency] += cents
 
     def refuse(self, order: PlannedOrder, reasons: "list[tuple[str, str]]") -> None:
         """Remember where the file has what was refused; `reasons` are pairs of reason and field."""
+        self.refusals += 1
         if len(self.refused) < LISTED_MAX:
             body = decode_json(order.body)
             found = tuple(RefusedField(why, at, _value(body, at)) for why, at in reasons)

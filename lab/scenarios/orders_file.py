@@ -9,6 +9,7 @@ anything is posted. Not here: whether an order is any good, which the API decide
 import io
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,7 @@ from lab.scenarios.orders_recognise import (
     refuse_other_formats,
     refuse_other_json,
 )
-from lab.scenarios.orders_source import open_orders
+from lab.scenarios.orders_source import open_orders, stamp
 from lab.scenarios.scenario import SAMPLE
 from lab.scenarios.workload import OrdersInput, PlannedOrder, Workload, idempotency_key
 
@@ -65,10 +66,11 @@ def from_file(
     name = SAMPLE_PATH if str(path) == SAMPLE else Path(path)
     torn: Mapping[str, str] = {}
     if name is not SAMPLE_PATH:
-        torn = _look_over(name, needs_at=needs_at, orders=orders)
-    workload = Workload(given=OrdersInput())
+        torn = _look_over(name, stamp(name), needs_at=needs_at, orders=orders)
+    given = OrdersInput()
+    workload = Workload(given=given)
     file = open_orders(name)
-    arrivals = _Arrivals(rate=rate, speed=speed, given=workload.given)
+    arrivals = _Arrivals(rate=rate, speed=speed, given=given)
     planned = _planned(
         _whole(_orders_of(name, file, needs_at=needs_at), torn),
         workload=workload,
@@ -89,8 +91,7 @@ def _planned(
     orders: int | None,
     file: io.BufferedIOBase,
 ) -> Iterator[PlannedOrder]:
-    ordinal, given = 0, workload.given
-    assert given is not None
+    ordinal, given = 0, arrivals.given
     with file:
         for raw in found:
             given.rows += raw.rows
@@ -111,10 +112,10 @@ def _planned(
 class _Arrivals:
     """When each order is posted, in microseconds after the first."""
 
-    def __init__(self, *, rate: float | None, speed: float, given: "OrdersInput | None") -> None:
+    def __init__(self, *, rate: float | None, speed: float, given: OrdersInput) -> None:
         self._rate = rate
         self._speed = speed
-        self._given = given or OrdersInput()
+        self.given = given
         self._first_us = 0
         self._previous_us = 0
         self._last_us = 0
@@ -124,7 +125,7 @@ class _Arrivals:
         if self._rate is not None:
             return int((ordinal - 1) * 1_000_000 / self._rate)
         assert recorded_us is not None
-        given, at = self._given, format_time(recorded_us).decode()
+        given, at = self.given, format_time(recorded_us).decode()
         if ordinal == 1:
             self._first_us = self._previous_us = recorded_us
             given.first_at = given.last_at = at
@@ -136,7 +137,14 @@ class _Arrivals:
         return self._last_us
 
 
-def _look_over(path: Path, *, needs_at: bool, orders: int | None) -> Mapping[str, str]:
+@lru_cache(maxsize=4)
+def _look_over(
+    path: Path,
+    stamp: tuple[int, int],  # noqa: ARG001 - a file that was changed is looked over again
+    *,
+    needs_at: bool,
+    orders: int | None,
+) -> Mapping[str, str]:
     """Read the file once, before anything is posted.
 
     Returns:
@@ -147,7 +155,7 @@ def _look_over(path: Path, *, needs_at: bool, orders: int | None) -> Mapping[str
     """
     lines: dict[str, int] = {}
     torn: dict[str, str] = {}
-    worst: Unreadable | None = None
+    first: Unreadable | None = None
     count = before = unreadable = 0
     previous_us: int | None = None
     with open_orders(path) as file:
@@ -162,7 +170,7 @@ def _look_over(path: Path, *, needs_at: bool, orders: int | None) -> Mapping[str
             elif number:
                 lines[number] = raw.line
             if isinstance(raw, Unreadable):
-                worst = worst or raw
+                first = first or raw
                 unreadable += raw.rows
                 continue
             count += 1
@@ -174,7 +182,7 @@ def _look_over(path: Path, *, needs_at: bool, orders: int | None) -> Mapping[str
     if count and lines and len(torn) == len(lines):
         raise OrdersFileError(f"{path}: no order stands in one place: {next(iter(torn.values()))}")
     if not count:
-        raise _no_order(path, worst, unreadable)
+        raise _no_order(path, first, unreadable)
     if before * 2 > count - 1 and count > 1:
         raise OrdersFileError(
             f"{path}: {before:,} of {count:,} orders stand before their predecessor; sort the file "
@@ -218,12 +226,12 @@ def _orders_of(
     return _read_ndjson(Lines(file), needs_at=needs_at)
 
 
-def _no_order(path: Path, worst: Unreadable | None, unreadable: int) -> OrdersFileError:
-    if worst is None:
+def _no_order(path: Path, first: Unreadable | None, unreadable: int) -> OrdersFileError:
+    if first is None:
         return OrdersFileError(f"{path} holds no order; it needs one a line (NDJSON or CSV)")
     rows = "1 unreadable line" if unreadable == 1 else f"{unreadable:,} unreadable lines"
     return OrdersFileError(
-        f"{path} holds no readable order ({rows}; line {worst.line}: {worst}); one JSON object a "
+        f"{path} holds no readable order ({rows}; line {first.line}: {first}); one JSON object a "
         "line is needed, or CSV with a header"
     )
 

@@ -176,6 +176,8 @@ def parse_at(given: object, *, is_needed: bool) -> int | None:
         return None
     if given is None or given == "":
         raise Unreadable("has no time `at`; with --rate it needs none")
+    if type(given) is int:
+        given = str(given)
     if isinstance(given, str) and (counted := _UNIX_TIME.fullmatch(given.strip())):
         return int(counted[1]) * (1_000 if len(counted[1]) == _MS_DIGITS else 1_000_000)
     try:

@@ -1,8 +1,8 @@
 """The bytes of a file of orders: a path, a pipe or standard input, plain or gzip.
 
-A file is read twice: once to find what is wrong with it as a whole, before anything is run, and
-once for the run. So what comes through a pipe is kept in a temporary file until the process ends.
-Not here: the lines and what stands in them.
+A file is read more than once: to find what is wrong with it as a whole, before anything is run; for
+the run; and where servers must know the customers beforehand. So what comes through a pipe is kept
+in a temporary file until the process ends. Not here: the lines and what stands in them.
 """
 
 import atexit
@@ -44,6 +44,17 @@ def open_orders(path: Path) -> io.BufferedReader:
         # GzipFile would leave `file` open when it is closed; a reader over it closes both.
         return io.BufferedReader(_Unpacked(file))
     return file
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Time and size of the file: another stamp is another file.
+
+    Raises:
+        OrdersFileError: there is no such file, or it cannot be read.
+    """
+    with open_orders(path):
+        found = _kept.get(path, path).stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def _regular(path: Path) -> Path:

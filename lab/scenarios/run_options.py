@@ -29,7 +29,8 @@ class RunOptions:
         seed: root of every coin, id and latency; the same seed gives the same run.
         orders: how many orders.
         rate: orders a second, of simulated time in the simulated world.
-        orders_from: `sample`, or a file of orders: NDJSON or CSV, plain or gzip.
+        orders_from: `sample`, or a file of orders: NDJSON or CSV, plain or gzip; `-` is
+            standard input.
         speed: recorded times of `orders_from` are divided by this.
         faults: more faults, beside those of the scenario.
         off: names of patterns to switch off.

@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from lab.history.contents import customer_of
+
 _LISTED_MAX: Final = 10
 
 
@@ -111,15 +113,6 @@ def idempotency_key(seed: int, ordinal: int) -> str:
     return f"lab-{seed}-{ordinal}"
 
 
-class _Buyer(msgspec.Struct):
-    """What is read of an order before it is posted."""
-
-    customer_id: str = ""
-
-
-_decode_buyer: Final = msgspec.json.Decoder(_Buyer, strict=False).decode
-
-
 def customers_of(orders: Workload) -> Sequence[str]:
     """Every customer of a load that names one, once: some servers must know them beforehand.
 
@@ -128,8 +121,6 @@ def customers_of(orders: Workload) -> Sequence[str]:
     found: dict[str, None] = {}
     with closing(orders):
         for order in orders:
-            try:
-                found[_decode_buyer(order.body).customer_id] = None
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue
+            found[customer_of(order.body)] = None
+    found.pop("", None)
     return tuple(found)

@@ -32,7 +32,8 @@ _LIVE_STOP_US: Final = 3_000_000
 """A real process still takes leave of its servers when its work is drained, in bounded time."""
 
 _CUTS_NONE_PERCENT: Final = 60
-"""Of its grace: so long a process that stops lets its handlers run, told a second time."""
+"""Share of its grace for which a stopping process lets handlers run. `lab.patterns.drain` has it,
+and a check must not take it from there."""
 
 
 @dataclass(slots=True)

@@ -242,13 +242,14 @@ def _read(ran: Ran) -> OrdersRead | None:
 
 def _mostly_left_out(ran: Ran) -> str:
     """Why a file proves nothing, in a sentence: most of it was not run; "" if that is not so."""
-    given, tally = ran.workload.given, ran.tally
+    given, file = ran.workload.given, ran.tally.file
     if given is None:
         return ""
     if given.unreadable * 2 > given.rows:
         return f"most of the file could not be read: {given.unreadable:,} of {given.rows:,} rows"
-    if tally.refused * 2 > tally.submitted:
-        return f"most orders of the file were refused: {tally.refused:,} of {tally.submitted:,}"
+    if file.refusals > file.taken:
+        posted = file.refusals + file.taken
+        return f"most orders of the file were refused: {file.refusals:,} of {posted:,}"
     return ""
 
 
@@ -269,9 +270,7 @@ def _check(finding: Finding, spec: RunSpec) -> CheckResult:
 def _faults(acted: Acted, spec: RunSpec) -> tuple[Fault, ...]:
     """Every kind that fired, with the first orders it hit, then those that were asked in vain."""
     # What a swarm drew was asked for by nobody.
-    drawn = len(spec.drawn.faults) if spec.drawn is not None else 0
-    own = len(spec.scenario.faults)
-    asked = [one.kind for one in (*spec.faults[:own], *spec.faults[own + drawn :])]
+    asked = [one.kind for one in (*spec.faults[: len(spec.scenario.faults)], *spec.asked)]
     in_vain = (kind for kind in dict.fromkeys(asked) if kind not in acted.faults)
     fired = tuple(
         Fault(

@@ -5,8 +5,10 @@ Not here: the making (`lab.scenarios`), and the client that posts them.
 
 from collections.abc import Sequence
 
+from lab.runtime.chance import KeyedChance
 from lab.scenarios.made_up import made_up
 from lab.scenarios.workload import Workload, customers_of
+from lab.wiring.backends.memory_servers import is_blocked
 from lab.wiring.spec import RunSpec
 
 
@@ -31,10 +33,13 @@ def make_workload(spec: RunSpec) -> Workload:
     return made_up(spec.seed, spec.orders, spec.rate, spec.scenario.spike)
 
 
-def customers(spec: RunSpec) -> Sequence[str]:
-    """Every customer of a run, once. The orders are made for this once more.
+def blocked_customers(spec: RunSpec) -> Sequence[str]:
+    """The customers of a run whose record says no; the orders are made for this once more.
 
     Raises:
         OrdersFileError: the file of orders cannot be used.
     """
-    return customers_of(make_workload(spec))
+    if not spec.settings.number("validation.rejected_percent"):
+        return ()
+    chance, everybody = KeyedChance(spec.seed), customers_of(make_workload(spec))
+    return tuple(one for one in everybody if is_blocked(spec.settings, chance, one))

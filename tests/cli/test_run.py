@@ -393,6 +393,15 @@ def test_a_refusal_can_be_traced_to_its_line(tmp_path: Path) -> None:
     )
 
 
+def test_an_order_that_the_client_spoils_is_no_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(f"{HEADER}1,2026-04-05,c1,DE,EUR,A,2,1000\n")
+
+    result = run("real-orders", orders_from=path, faults="client.unsound_order rate=1")
+
+    assert (result.verdict, result.orders.refused, result.refused_orders) == ("PASS", 1, ())
+
+
 @pytest.mark.slow
 def test_a_full_disk_costs_the_folder_and_neither_the_page_nor_the_exit_code(
     tmp_path: Path,

@@ -37,7 +37,7 @@ def becomes(place: Place, after: ast.AST, what: str = "") -> Change:
 
 
 def text(node: ast.AST) -> str:
-    """A node in one line, not too long; a name of the hunt without its prefix."""
+    """A node in one line, not too long."""
     line = " ".join(ast.unparse(ast.fix_missing_locations(node)).split())
     return line if len(line) <= _TEXT_MAX else f"{line[: _TEXT_MAX - 3]}..."
 

@@ -17,7 +17,7 @@ Path = tuple[str | int, ...]
 _NEVER: Final = (ast.Import, ast.ImportFrom, ast.Assert, ast.Global, ast.Nonlocal)
 _PEN: Final = frozenset({"_acted", "_tell", "_retrying", "note", "_write", "write"})
 _FIELDS_LEFT_OUT: Final = frozenset(
-    {"annotation", "returns", "decorator_list", "keywords_of_class", "bases", "format_spec", "ctx"}
+    {"annotation", "returns", "decorator_list", "bases", "format_spec", "ctx"}
 )
 # Names by which the code calls things of a class, where nothing else tells.
 _CALLED: Final[Mapping[str, str]] = {

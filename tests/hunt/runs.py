@@ -13,9 +13,15 @@ _FIRST: Final = (
 )
 _SWARM: Final = "everything"
 _ORDERS: Final = 30
-"""Faults strike every 25th order at the rarest."""
+"""Nearly all faults strike once in so many orders; for the others see `_ORDERS_OF`."""
 
-_ORDERS_OF: Final = {"real-orders": 60, "black-friday": 1000}
+_ORDERS_OF: Final = {
+    "real-orders": 60,
+    "black-friday": 1000,
+    "dlq-redrive": 100,
+    "graceful-shutdown": 45,
+    "rebalance-storm": 120,
+}
 _LARGE: Final = frozenset({"black-friday"})
 """Run at one seed only."""
 

@@ -230,7 +230,7 @@ def _is_other_kind(place: Place, left: ast.expr, right: ast.expr) -> bool:
     if type(left) is not type(right) and ast.Constant in (type(left), type(right)):
         return True
     known = [each for each in (place.class_of(left), place.class_of(right)) if each is not None]
-    return isinstance(left, ast.Starred | ast.Lambda) or (len(known) == 2 and known[0] != known[1])
+    return isinstance(left, ast.Lambda) or (len(known) == 2 and known[0] != known[1])
 
 
 def _is_fixed(node: ast.expr) -> bool:

@@ -30,7 +30,6 @@ from lab.runtime.http_server import LOOPBACK, reserved_port
 from lab.scenarios.client import Client
 from lab.settings import environment
 from lab.wiring.backends.interface import prepare_whole
-from lab.wiring.backends.memory_servers import is_blocked
 from lab.wiring.backends.readiness import addresses
 from lab.wiring.outcome import End
 from lab.wiring.policy import Policy
@@ -53,14 +52,14 @@ class RealWorld:
     Args:
         spec: of the run.
         folder: for the files of the processes: assignments, journals, logs, the ledger.
-        customers: every customer of the load, some with a bad record.
+        blocked: the customers of the load with a bad record.
 
     Attributes:
         left: see `remove`.
         is_cut: Ctrl-C came.
     """
 
-    def __init__(self, spec: RunSpec, folder: Path, customers: Sequence[str]) -> None:
+    def __init__(self, spec: RunSpec, folder: Path, blocked: Sequence[str]) -> None:
         self.spec = spec
         self.folder = folder
         self.clock = SystemClock()
@@ -81,7 +80,7 @@ class RealWorld:
             self._first,
             self.policy,
             epoch_us=self.clock.wall_us() - self.clock.now_us(),
-            blocked=lambda: [one for one in customers if is_blocked(spec.settings, chance, one)],
+            blocked=lambda: blocked,
         )
         self.members: tuple[RealMember, ...] = ()
         self.left: list[str] = []

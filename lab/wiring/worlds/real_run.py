@@ -18,7 +18,7 @@ from lab.scenarios.workload import Workload
 from lab.wiring.backends.interface import not_removed, telling_what_is_left
 from lab.wiring.outcome import End, Ran
 from lab.wiring.spec import RunSpec
-from lab.wiring.workload import customers
+from lab.wiring.workload import blocked_customers
 from lab.wiring.worlds.driving import RunRecord, drive_to_end
 from lab.wiring.worlds.real import RealWorld
 
@@ -55,7 +55,7 @@ async def _run(
 ) -> Ran:
     record = RunRecord(spec, workload, folder=folder)
     with _work_folder(folder) as place:
-        world = RealWorld(spec, place, customers(spec))
+        world = RealWorld(spec, place, blocked_customers(spec))
         async with _opened(world):
             record.begin()
             is_partial = await _drive(world, workload, on_progress)

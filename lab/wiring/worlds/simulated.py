@@ -29,7 +29,7 @@ from lab.runtime.scheduling import SimHandle
 from lab.scenarios.client import Client
 from lab.wiring.backends.interface import Backends
 from lab.wiring.backends.memory import memory_backends
-from lab.wiring.backends.memory_servers import Servers, is_blocked, make_servers
+from lab.wiring.backends.memory_servers import Servers, make_servers
 from lab.wiring.outcome import End
 from lab.wiring.policy import Policy
 from lab.wiring.ports import make_life
@@ -37,7 +37,7 @@ from lab.wiring.process.life import Program, make_program
 from lab.wiring.process.roles import Api
 from lab.wiring.process.unexpected import ends_by, is_own_mistake, note_unexpected
 from lab.wiring.spec import RunSpec
-from lab.wiring.workload import customers
+from lab.wiring.workload import blocked_customers
 from lab.wiring.worlds.operator import make_operator
 from lab.wiring.worlds.simulated_http import SimulatedHttp
 
@@ -211,10 +211,9 @@ class SimulatedWorld:
         self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
         self.ids = SeededIds(spec.seed)
         self.servers: Servers = make_servers(self.scheduler, self.policy, write=write)
-        if write is not None and settings.number("validation.rejected_percent"):
-            for customer in customers(spec):
-                if is_blocked(settings, chance, customer):
-                    write(("blocked", root.now_us(), "store", "", customer))
+        if write is not None:
+            for customer in blocked_customers(spec):
+                write(("blocked", root.now_us(), "store", "", customer))
         self.backends = replace(memory_backends(self.servers, self.plan), self.policy)
         self.restart_us = settings.us("run.restart_ms")
         self.is_healed = False

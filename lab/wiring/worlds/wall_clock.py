@@ -9,13 +9,13 @@ import secrets
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 from lab.history.entries import Entry
 from lab.history.journal import merged
 from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Progress
-from lab.runtime.chance import KeyedChance
 from lab.runtime.wall_loop import WallScheduler
 from lab.scenarios.workload import Workload
 from lab.settings import environment
@@ -26,13 +26,12 @@ from lab.wiring.backends.interface import (
     remove,
     telling_what_is_left,
 )
-from lab.wiring.backends.memory_servers import is_blocked
 from lab.wiring.backends.readiness import addresses
 from lab.wiring.backends.real import KafkaBackend, PostgresBackend, RedisBackend, Where
 from lab.wiring.outcome import End, Ran
 from lab.wiring.policy import Policy
 from lab.wiring.spec import RunSpec
-from lab.wiring.workload import customers
+from lab.wiring.workload import blocked_customers
 from lab.wiring.worlds.driving import RunRecord, drive_to_end
 from lab.wiring.worlds.simulated import SimulatedWorld
 from lab.wiring.worlds.stall_watch import write_stalls
@@ -108,7 +107,12 @@ class _RealParts:
             bus = KafkaBackend(where, settings, epoch_us=self._epoch_us)
             backends = replace(backends, bus=bus)
         if world.store == "postgres":
-            store = PostgresBackend(where, settings, epoch_us=self._epoch_us, blocked=self._blocked)
+            store = PostgresBackend(
+                where,
+                settings,
+                epoch_us=self._epoch_us,
+                blocked=partial(blocked_customers, self._spec),
+            )
             backends = replace(backends, store=store)
         if world.dedupe == "redis":
             redis = RedisBackend(where, compares_fences=policy.compares_fences)
@@ -130,10 +134,6 @@ class _RealParts:
         """The same with connections of their own: those of a loop that has ended are of no use."""
         assert self._given is not None
         return self.put_in(*self._given)
-
-    def _blocked(self) -> list[str]:
-        chance, settings = KeyedChance(self._spec.seed), self._spec.settings
-        return [one for one in customers(self._spec) if is_blocked(settings, chance, one)]
 
 
 async def _whole_run(

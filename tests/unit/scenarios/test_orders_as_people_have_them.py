@@ -315,3 +315,19 @@ def test_amounts_are_written_with_the_decimals_of_their_currency(
     amount: int, currency: str, text: str
 ) -> None:
     assert in_major_units(amount, currency) == text
+
+
+def test_unix_times_are_read_as_numbers_too(tmp_path: Path) -> None:
+    lines = [json.dumps({**LINE, "at": at}) for at in (1_712_051_150, 1_712_051_210_000)]
+    workload = from_file(write(tmp_path, *lines, name="orders.ndjson"), seed=1)
+
+    assert [order.at_us for order in workload] == [0, 60_000_000]
+
+
+def test_a_file_that_was_changed_is_looked_over_again(tmp_path: Path) -> None:
+    path = write(tmp_path, HEADER, row(1), row(2))
+    assert accepted(from_file(path, seed=1)) == {"EUR": 2000}
+
+    write(tmp_path, HEADER, row(1), row(2), row(1))
+
+    assert accepted(from_file(path, seed=1)) == {"EUR": 1000}
