@@ -166,9 +166,11 @@ ALWAYS = (
 
 
 def of_every_run(rows: Sequence[Row]) -> list[object]:
-    """The rows as parameters, those for the soak marked."""
+    """The rows as parameters, marked: those for the soak, and those that stop a server."""
+    soak, alone = ([], [pytest.mark.soak]), ([], [pytest.mark.alone])
     return [
-        row if str(row) in ALWAYS else pytest.param(row, marks=pytest.mark.soak) for row in rows
+        pytest.param(row, marks=soak[str(row) not in ALWAYS] + alone[bool(row.stops)])
+        for row in rows
     ]
 
 
