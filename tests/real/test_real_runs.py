@@ -167,9 +167,14 @@ ALWAYS = (
 
 def of_every_run(rows: Sequence[Row]) -> list[object]:
     """The rows as parameters, marked: those for the soak, and those that stop a server."""
-    soak, alone = ([], [pytest.mark.soak]), ([], [pytest.mark.alone])
     return [
-        pytest.param(row, marks=soak[str(row) not in ALWAYS] + alone[bool(row.stops)])
+        pytest.param(
+            row,
+            marks=[
+                *([] if str(row) in ALWAYS else [pytest.mark.soak]),
+                *([pytest.mark.alone] if row.stops else []),
+            ],
+        )
         for row in rows
     ]
 
