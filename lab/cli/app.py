@@ -22,6 +22,7 @@ from lab.cli import (
     relay,
     report,
     run,
+    search,
     serve,
     ship,
     status,
@@ -47,6 +48,7 @@ USAGE_ERRORS: Final = frozenset(
         "lab.checks.verdict.GoalError",
         "lab.cli.flag_values.OptionError",
         "lab.cli.output.OutputError",
+        "lab.explore.search.SearchError",
         "lab.faults.table.spec.FaultError",
         "lab.report.run_folder.RunFolderError",
         "lab.scenarios.loader.ScenarioError",
@@ -78,6 +80,7 @@ app.command("list")(list_.list_)
 app.command("run")(run.Run)
 app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
+app.command("search")(search.Search)
 app.command("report")(report.report)
 app.command("ship")(ship.ship)
 app.command("serve")(serve.serve)
