@@ -270,6 +270,7 @@ def goes_unknown_and_comes_back(own: Own, metric: str, server: str) -> None:
     until("it is ready again", own.is_healthy, READY_S_MAX)
 
 
+@pytest.mark.alone
 def test_while_a_server_is_away_its_values_are_absent_and_the_process_is_not_ready(
     tmp_path: Path,
 ) -> None:
