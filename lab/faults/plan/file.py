@@ -73,7 +73,8 @@ class PlannedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         lab: the version that ran it.
         options: everything that was asked for, scenario included; see `lab.wiring.replay`.
         verdict: of the run, "" if it was interrupted; broken: the promises that it broke.
-        digest: of its history, "" if it was interrupted or on the wall clock; entries: how many there are.
+        digest: of its history, "" if it was interrupted or on the wall clock.
+        entries: of its history.
     """
 
     lab: str
