@@ -26,6 +26,7 @@ from lab.cli import (
     search,
     serve,
     ship,
+    shrink,
     status,
     up,
     work,
@@ -50,6 +51,7 @@ USAGE_ERRORS: Final = frozenset(
         "lab.cli.flag_values.OptionError",
         "lab.cli.output.OutputError",
         "lab.explore.search.SearchError",
+        "lab.explore.shrinking.ShrinkError",
         "lab.faults.table.spec.FaultError",
         "lab.faults.plan.file.PlanError",
         "lab.report.kept_runs.RunNameError",
@@ -84,6 +86,7 @@ app.command("run")(run.Run)
 app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
 app.command("search")(search.Search)
+app.command("shrink")(shrink.shrink)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("ship")(ship.ship)

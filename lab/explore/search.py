@@ -152,16 +152,20 @@ class Search:
 
 def run_batch(batch: Batch) -> tuple[Judged, ...]:
     """Run the seeds of a task one after the other."""
-    return tuple(judged(run_spec(_spec(batch.options, seed))) for seed in batch.seeds)
+    return tuple(_judge(batch.options, seed) for seed in batch.seeds)
+
+
+def _judge(options: RunOptions, seed: int) -> Judged:
+    result = run_spec(make_spec(replace(options, seed=seed)))
+    if result.partial:
+        # The run has taken Ctrl-C for itself.
+        raise KeyboardInterrupt
+    return judged(result)
 
 
 def plain(spec: RunSpec) -> Scenario:
     """The scenario of a run; it is not run once more without faults to compare costs."""
     return replace(spec.scenario, compares=False)
-
-
-def _spec(options: RunOptions, seed: int) -> RunSpec:
-    return make_spec(replace(options, seed=seed))
 
 
 def _question(spec: RunSpec) -> str:
