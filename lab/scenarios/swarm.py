@@ -204,7 +204,9 @@ class _Pen:
         """The fault, in a dose of that breadth."""
         kind = self._kind
         if kind.is_outage:
-            words = [kind.name, self._at(), self._for()]
+            many = len(kind.sites) > 1
+            head = f"{kind.name}@{self._choice(kind.sites, 'site')}" if many else kind.name
+            words = [head, self._at(), self._for(), *self._params()]
         elif self._is_timed:
             # A pause has a length of its own only where it strikes a delivery.
             rest = [self._for()] if kind.lasts else self._params()

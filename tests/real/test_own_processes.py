@@ -268,6 +268,7 @@ def goes_unknown_and_comes_back(own: Own, metric: str, server: str) -> None:
     until("it is known again", lambda: total(scrape(own), metric) == 0, READY_S_MAX)
 
 
+@pytest.mark.alone
 def test_what_a_server_cannot_be_asked_is_absent_until_it_is_back(tmp_path: Path) -> None:
     for server in ("kafka", "postgres"):
         need_control(server)

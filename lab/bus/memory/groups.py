@@ -61,6 +61,9 @@ class MemoryMember:
 class Group:
     """One consumer group.
 
+    Args:
+        number: of the group on its broker, from 0.
+
     Attributes:
         generation: grows with each rebalance; 0 before the first.
         committed: the offset of the next record to be read, per partition.
@@ -70,6 +73,7 @@ class Group:
         self,
         name: str,
         *,
+        number: int,
         root: SimLoop,
         partitions_of: Callable[[str], int],
         session_us: int,
@@ -77,6 +81,7 @@ class Group:
         assignor: Assignor,
     ) -> None:
         self.name = name
+        self.number = number
         self.generation = 0
         self.committed: dict[TopicPartition, int] = {}
         self._root = root
