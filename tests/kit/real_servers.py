@@ -57,7 +57,7 @@ def other_brokers(*shape: str) -> Iterator[Mapping[str, str]]:
 
     It needs minutes on a busy machine, and is stopped afterwards if it did not run before.
     """
-    need("kafka")
+    need("postgres")
     up = subprocess.run(
         [SCRIPT, "up", *shape], check=False, capture_output=True, text=True, timeout=480
     )

@@ -19,7 +19,10 @@ from lab.runtime.clock import SystemClock
 from tests.cli.commands import lab
 from tests.kit.real_servers import other_brokers
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    *(pytest.mark.real, pytest.mark.alone, pytest.mark.slow),
+    pytest.mark.timeout(600),
+]
 
 PASSWORD = "LAB_KAFKA_SASL_PASSWORD"
 WRONG = "battery-staple"

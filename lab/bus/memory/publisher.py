@@ -45,7 +45,7 @@ class MemoryPublisher(Publisher):
     """A producer. Cancelled before its request was applied, it has appended nothing.
 
     Records whose partition has no leader, or too few copies, wait here in their order; also after
-    the call's deadline, as in a client of Kafka that has taken them. They are lost with the process.
+    the call's deadline, as in a client of Kafka that has taken them. They die with the process.
     """
 
     def __init__(self, broker: Appends, loop: SimLoop) -> None:

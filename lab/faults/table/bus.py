@@ -158,7 +158,7 @@ BUS_ROWS: Final = (
                 name="elects",
                 type=ParamType.LENGTH,
                 default=2_000 * MS,
-                meaning="how long the election takes in the simulator; real brokers take their time",
+                meaning="length of the election in the simulator; real brokers take their time",
             ),
         ),
     ),
