@@ -58,7 +58,7 @@ def assert_nothing_is_lost_or_done_twice(result: Result, *, moves: int) -> None:
     told = {check.name: check.witness for check in result.checks if check.verdict == "FAIL"}
     assert (result.verdict, result.why) == ("PASS", ""), told
     assert sum(fault.fired for fault in result.faults if fault.name == "bus.leader_move") == moves
-    broken = {check.name: check.broken for check in result.checks}
+    broken = {check.name: check.violations for check in result.checks}
     assert broken["no-lost-event"] == broken["no-double-charge"] == broken["effect-once"] == 0
 
 
