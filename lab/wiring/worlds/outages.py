@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lab.domain.errors import EnvironmentNotReady
+from lab.resources import servers_command
 from lab.runtime.errors import SimulationError
 
 OUTAGES: Final[Mapping[str, str]] = {
@@ -54,7 +55,8 @@ async def check_can_strike(
         EnvironmentNotReady: nobody said how to stop them, or others would be stopped.
     """
     if not script:
-        raise _not_ready("an outage of a real server needs servers that the lab may stop", "")
+        what = "this run stops a server, and may stop only one that scripts/servers has started"
+        raise _not_ready(what, "")
     shape = _AS_THREE if servers_of("kafka", used.get("kafka", "")) == BROKERS else ()
     if needs_brokers and not shape:
         raise _not_ready(
@@ -80,8 +82,8 @@ def _not_ready(what: str, script: str, *shape: str) -> EnvironmentNotReady:
         what,
         server="LAB_SERVERS",
         address=script,
-        remedy=f"start them with scripts/servers up{flags}, then "
-        f'eval "$(scripts/servers env{flags})"',
+        remedy=f'{servers_command(f"up{flags}")}; eval "$({servers_command(f"env{flags}")})" '
+        "(servers in Docker cannot be stopped from here)",
     )
 
 
