@@ -100,6 +100,17 @@ async def publish(publisher: Publisher, number: int) -> str:
     return "appended"
 
 
+async def publish_until_ten_in_a_row(publisher: Publisher, told: dict[int, str]) -> None:
+    """Publish one record after the other until ten in a row were appended."""
+    first, row = len(told), 0
+    for number in range(first, first + TRIES_MAX):
+        told[number] = await publish(publisher, number)
+        row = row + 1 if told[number] == "appended" else 0
+        if row == 10:
+            return
+    raise AssertionError(f"it never recovered: {list(told.values())[first:]}")
+
+
 def test_with_two_of_three_gone_nothing_counts_as_appended_and_nothing_that_did_is_lost(
     cluster: Mapping[str, str],
 ) -> None:
@@ -110,6 +121,7 @@ def test_with_two_of_three_gone_nothing_counts_as_appended_and_nothing_that_did_
         connect_us=30_000_000,
     )
     told: dict[int, str] = {}
+    missed: list[str] = []
 
     async def main() -> Counter[bytes]:
         outside = asyncio.get_running_loop().run_in_executor
@@ -118,16 +130,14 @@ def test_with_two_of_three_gone_nothing_counts_as_appended_and_nothing_that_did_
                 await topics.create({"orders": 6})
                 bus = KafkaBus(kafka, "case")
                 publisher = bus.publisher()
-                for number in range(30):
-                    told[number] = await publish(publisher, number)
+                await publish_until_ten_in_a_row(publisher, told)
                 await outside(None, control, "kill", *BROKERS[:2])
-                for number in range(30, 33):
+                first = len(told)
+                for number in range(first, first + 3):
                     told[number] = await publish(publisher, number)
+                    missed.append(told[number])
                 await outside(None, control, "start", *BROKERS[:2])
-                for number in range(33, 33 + TRIES_MAX):
-                    told[number] = await publish(publisher, number)
-                    if list(told.values())[-10:] == ["appended"] * 10:
-                        break
+                await publish_until_ten_in_a_row(publisher, told)
                 await bus.close()
                 return Counter(record.value for record in await topics.read("orders"))
             finally:
@@ -138,9 +148,8 @@ def test_with_two_of_three_gone_nothing_counts_as_appended_and_nothing_that_did_
     finally:
         control("start", *BROKERS)
 
-    assert set(list(told.values())[:30]) == {"appended"}
-    assert not {told[number] for number in range(30, 33)} & {"appended"}
-    assert list(told.values())[-10:] == ["appended"] * 10
+    assert set(missed) <= {"Indeterminate", "Transient"}
+    assert len(missed) == 3
     lost = [
         number for number, how in told.items() if how == "appended" and not found[b"%d" % number]
     ]
