@@ -14,7 +14,16 @@ from typing import Final
 import msgspec
 
 from lab.faults.plan.conditions import Conditions, counts, is_conditional, is_plain
-from lab.faults.plan.file import VERSION, Firing, PlanError, PlanFile, read_plan, timed_firing
+from lab.faults.plan.file import (
+    VERSION,
+    Firing,
+    PlanError,
+    PlanFile,
+    PlannedRun,
+    read_plan,
+    timed_firing,
+    write_plan,
+)
 from lab.faults.table.spec import FaultSpec, ordinal_of
 from lab.history.recorder import Now, Write
 
@@ -169,15 +178,17 @@ class FaultPlan:
         """The firings of an explicit plan whose visit never came."""
         return tuple(self._pending.values())
 
-    def to_json(self) -> bytes:
-        """The explicit plan, as `plan.json`."""
-        file = PlanFile(
-            version=VERSION,
-            seed=self.seed,
-            asked=tuple(spec.text for spec in self.specs),
-            firings=tuple(self.firings),
+    def to_json(self, run: PlannedRun | None = None) -> bytes:
+        """The explicit plan, as `plan.json`; `run` is the one that it belongs to."""
+        return write_plan(
+            PlanFile(
+                version=VERSION,
+                seed=self.seed,
+                asked=tuple(spec.text for spec in self.specs),
+                firings=tuple(self.firings),
+                run=run,
+            )
         )
-        return msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n"
 
     # ---- for sites
 
