@@ -26,8 +26,8 @@ POOL_CONNECTIONS: Final = 4
 """Of one pool of httpx. It looks at each connection once for each other one, at every request: with
 16 in a pool, three quarters of the time goes there."""
 GIVEN_UP_MAX: Final = 16
-"""A client of httpx in which so many calls were given up is replaced. A call that is cancelled while
-the client tidies up behind it leaves a connection, neither used nor closed until the client is."""
+"""A client of httpx in which so many calls were given up is replaced. A call that is cancelled
+while the client tidies up behind it leaves a connection, neither used nor closed until that is."""
 IDLE_S: Final = 20
 """An idle connection is closed after this: long before a server of ours would close it."""
 

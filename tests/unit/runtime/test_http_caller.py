@@ -334,6 +334,7 @@ class Counting:
     def __init__(self) -> None:
         self.came: set[Any] = set()
         self.is_silent = False
+        self.all_are_here = asyncio.Barrier(1)
         self.asked = asyncio.Semaphore(0)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -343,12 +344,13 @@ class Counting:
         if self.is_silent:
             await receive()
             return
+        await self.all_are_here.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
     async def rounds(self, caller: HttpxCaller) -> int:
         """Connections that were new in five rounds of as many calls as may run at once."""
-        before = 0
+        before, self.all_are_here = 0, asyncio.Barrier(8)
         for number in range(6):
             answers = await asyncio.gather(*[get(caller) for _ in range(8)])
             assert {one.status for one in answers} == {200}
