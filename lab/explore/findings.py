@@ -66,7 +66,7 @@ class SearchFinding(msgspec.Struct, kw_only=True):
     reproduce: str
 
 
-def judged(result: Result) -> Judged:
+def summary_of(result: Result) -> Judged:
     """What a search wants to know of a run."""
     return Judged(
         seed=result.seed,

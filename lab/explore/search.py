@@ -12,10 +12,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from lab.explore.findings import Judged, SearchFinding, add_to, judged, most_often_first
+from lab.explore.findings import Judged, SearchFinding, add_to, most_often_first, summary_of
 from lab.explore.spread import Workers, spread
 from lab.scenarios.run_options import RunOptions
 from lab.scenarios.scenario import Scenario
+from lab.wiring.many_runs import with_seed
 from lab.wiring.reproduce import reproduce_line
 from lab.wiring.run import run_spec
 from lab.wiring.spec import RunSpec, make_spec
@@ -152,15 +153,16 @@ class Search:
 
 def run_batch(batch: Batch) -> tuple[Judged, ...]:
     """Run the seeds of a task one after the other."""
-    return tuple(_judge(batch.options, seed) for seed in batch.seeds)
+    spec = make_spec(batch.options)
+    return tuple(_judge(with_seed(spec, seed)) for seed in batch.seeds)
 
 
-def _judge(options: RunOptions, seed: int) -> Judged:
-    result = run_spec(make_spec(replace(options, seed=seed)))
+def _judge(spec: RunSpec) -> Judged:
+    result = run_spec(spec)
     if result.partial:
         # The run has taken Ctrl-C for itself.
         raise KeyboardInterrupt
-    return judged(result)
+    return summary_of(result)
 
 
 def plain(spec: RunSpec) -> Scenario:

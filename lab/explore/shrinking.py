@@ -9,7 +9,6 @@ Not here: writing what was found (`shrunk_files`), and running it (`lab.wiring`)
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,9 +19,8 @@ from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.did_you_mean import did_you_mean
 from lab.faults.plan.file import Firing
 from lab.faults.table.spec import ordinal_of
+from lab.wiring.many_runs import judged
 from lab.wiring.spec import RunSpec
-from lab.wiring.workload import make_workload
-from lab.wiring.worlds.simulated_run import simulate
 
 RUNS_MAX: Final = 5_000
 
@@ -162,8 +160,7 @@ class Shrinking:
     def _findings(self, orders: int | None, firings: tuple[Firing, ...]) -> tuple[Finding, ...]:
         self.runs += 1
         spec = replace(self._spec, orders=orders, explicit=firings)
-        with closing(make_workload(spec)) as workload:
-            ran = simulate(spec, workload)
+        ran = judged(spec)
         if ran.is_partial:
             # The run has taken Ctrl-C for itself.
             raise KeyboardInterrupt
