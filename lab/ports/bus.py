@@ -195,7 +195,7 @@ class Delivery(msgspec.Struct, gc=False):
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Settled. `why`: handled, unread, done, dead, parked, discarded."""
+    """Settled. `why`: handled, unread, unknown (of a new type), done, dead, parked, discarded."""
 
     why: str = "handled"
 
