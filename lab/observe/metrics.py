@@ -129,6 +129,7 @@ class ProcessMetrics(Collector):
             "owned": _both(self._folds["owned"], self._owns),
             "revoked": _both(self._folds["revoked"], self._owns_nothing),
             "publish.end": self._published,
+            "lost": self._lost,
             "call.end": self._called,
             "breaker": _both(self._folds["breaker"], self._breaker_changed),
             "stalled": self._stalled,
@@ -195,6 +196,10 @@ class ProcessMetrics(Collector):
     def _owns_nothing(self, entry: Any) -> None:
         _, _, _, _, group, _, _ = entry
         self._owned[group,] = 0
+
+    def _lost(self, entry: Any) -> None:
+        _, _, _, _, group, topic, _, offset, until = entry
+        _add(self._cells[table.LOST], (group, topic), max(until - offset, 1))
 
     def _published(self, entry: Any) -> None:
         _, _, _, _, _, event_ids, result = entry

@@ -109,6 +109,15 @@ class Listener(Protocol):
         """
         ...
 
+    def on_lost(self, partition: TopicPartition, start: int, end: int) -> None:
+        """The group can never read the offsets from `start` to before `end`: the log begins there.
+
+        Told before `on_assigned`, whenever an assignment finds it. It is a loss: what stood there
+        was neither handled nor put aside. If `end` is not above `start`, the log is another one,
+        and is read from `end` on.
+        """
+        del partition, start, end  # A listener need not care.
+
 
 class Consumer(Protocol):
     """One member of one consumer group."""

@@ -46,6 +46,7 @@ class KafkaSettings:
         rebalance_us: a member may take this long to give its partitions up.
         connect_us, publish_us, commit_us, leave_us: longest wait of one such call.
         reached_us: a poll without records looks this often whether the broker is there.
+        known_us: a topic that was made anew, or has more partitions, is noticed after so long.
     """
 
     bootstrap: str
@@ -57,6 +58,7 @@ class KafkaSettings:
     commit_us: int = 5_000_000
     leave_us: int = 3_000_000
     reached_us: int = 5_000_000
+    known_us: int = 10_000_000
 
     def __post_init__(self) -> None:
         if self.prefix and not _PREFIX.fullmatch(self.prefix):
@@ -94,6 +96,7 @@ class KafkaSettings:
             "client_id": client_id,
             "request_timeout_ms": request_us // 1000,
             "retry_backoff_ms": 100,
+            "metadata_max_age_ms": self.known_us // 1000,
         }
 
     def topic(self, topic: str) -> str:

@@ -366,6 +366,13 @@ class DeliveryLoop(Listener):
         self._intake.begin(epoch, ends)
         self._note("owned", epoch, ends)
 
+    def on_lost(self, partition: TopicPartition, start: int, end: int) -> None:
+        """Say so: nothing can be done about it here."""
+        if self._write is not None:
+            self._write(
+                ("lost", self._now(), self._process, "", self._group, *partition, start, end)
+            )
+
     def _has_given_up(self) -> bool:
         """Nothing is left to wait for. A stop, which may come meanwhile, waits for parked ones."""
         drain = self._settling.drain

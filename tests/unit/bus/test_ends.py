@@ -131,7 +131,9 @@ def test_what_is_no_event_or_was_begun_passes_inward_although_its_type_is_unknow
 def test_an_event_in_structured_mode_is_handled_like_any_other() -> None:
     seen = []
     plain = make_record()
-    members = {name[3:]: value.decode() for name, value in plain.headers if name[:3] == "ce_"}
+    members: dict[str, object] = {
+        name[3:]: value.decode() for name, value in plain.headers if name[:3] == "ce_"
+    }
     members |= {"traceparent": "00-0-0-00", "data": {"order_id": "order-1"}}
     structured = replace(
         plain,
