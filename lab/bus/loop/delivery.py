@@ -209,6 +209,17 @@ class DeliveryLoop(Listener, Usable):
         """Settlements and commits that came after their epoch and were dropped."""
         return self._settling.stale + self._committer.refused
 
+    @property
+    def heads(self) -> Mapping[TopicPartition, int]:
+        """Offset of the first unsettled record of each partition that has one in hand."""
+        trackers = self._intake.trackers.values()
+        return {each.partition: each.contiguous for each in trackers if each.window}
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the whole subscription starts nothing for now."""
+        return self._lanes.is_held
+
     def why_not(self) -> str:
         return "" if self.epoch else f"it is no member of the group {self._group} now"
 

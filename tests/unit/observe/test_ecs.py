@@ -82,7 +82,7 @@ def test_every_field_of_a_line_is_on_the_list_and_says_where_it_belongs(
 def test_a_line_of_a_library_is_a_whole_record_with_an_id_of_its_own(tmp_path: Path) -> None:
     log_to_stderr(service="lab-payment", process="payment-1", run_id="r1", folder=tmp_path)
     for number in range(3):
-        logging.getLogger(f"aiokafka.part{number}").error("away")
+        logging.getLogger(f"uvicorn.part{number}").error("away")
 
     records = lines_of(tmp_path)
     assert [faults_of(record) for record in records] == [[]] * 3
