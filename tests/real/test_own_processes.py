@@ -47,6 +47,7 @@ BUSY = 503
 _ASK_READY = (
     "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/ready', timeout=5)"
 )
+WORKER_CHECK = {"healthcheck": {"test": ["CMD", "python", "-c", _ASK_READY]}}
 ORDER = {
     "customer_id": "C1",
     "currency": "EUR",
@@ -336,10 +337,7 @@ def test_a_process_that_can_consume_no_more_ends_and_names_the_record(
         "LAB_REDIS_URL": need("redis"),
         "LAB_KAFKA_BOOTSTRAP": need("kafka"),
     }
-    worker = {
-        "command": ["work", "notification", "--health-port", INSIDE],
-        "healthcheck": {"test": ["CMD", "python", "-c", _ASK_READY]},
-    }
+    worker = {"command": ["work", "notification", "--health-port", INSIDE], **WORKER_CHECK}
     with ExitStack() as stack:
         stack.callback(remove_all_of, name)
         port = stack.enter_context(reserved_port())
