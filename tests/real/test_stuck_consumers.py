@@ -16,6 +16,7 @@ from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka.publisher import KafkaBus
 from lab.domain.errors import LabError
+from lab.history.entries import kind_of
 from lab.ports.bus import Consumer, Record, TopicPartition
 from lab.ports.pass_through import PassThroughConsumer
 from tests.contract.bus_world import MS, Journal, in_world, publish
@@ -166,7 +167,7 @@ async def test_offsets_that_retention_took_from_a_stopped_group_are_named(
     second = await world.start("m", journal.handler("m"))
 
     await world.until_committed("orders", 10)
-    lost = [own_fields(entry) for entry in second.entries if entry[0] == "lost"]
+    lost = [own_fields(entry) for entry in second.entries if kind_of(entry) == "lost"]
     assert lost == [("group", "orders", 0, 3, 8)]
     assert offsets_of(journal) == [8, 9]
 
@@ -234,4 +235,4 @@ async def test_records_of_every_codec_are_read(world: KafkaBusWorld) -> None:
     await world.until_committed("orders", len(codecs))
     values = [start.record.value for start in journal.starts]
     assert values == [codec.encode() * 100 for codec in codecs]
-    assert [entry[0] for entry in member.entries].count("owned") == 1
+    assert [kind_of(entry) for entry in member.entries].count("owned") == 1
