@@ -20,6 +20,7 @@ from lab.cli import (
     list_,
     providers,
     relay,
+    replay,
     report,
     run,
     serve,
@@ -48,6 +49,8 @@ USAGE_ERRORS: Final = frozenset(
         "lab.cli.flag_values.OptionError",
         "lab.cli.output.OutputError",
         "lab.faults.table.spec.FaultError",
+        "lab.faults.plan.file.PlanError",
+        "lab.report.kept_runs.RunNameError",
         "lab.report.run_folder.RunFolderError",
         "lab.scenarios.loader.ScenarioError",
         "lab.history.history_reader.HistoryError",
@@ -78,6 +81,7 @@ app.command("list")(list_.list_)
 app.command("run")(run.Run)
 app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
+app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("ship")(ship.ship)
 app.command("serve")(serve.serve)

@@ -19,7 +19,7 @@ from tests.kit.real_servers import need
 from tests.real.test_own_processes import (
     INSIDE,
     READY_S_MAX,
-    WORKER_CHECK,
+    own_services,
     remove_all_of,
     start,
     until,
@@ -77,7 +77,10 @@ def test_foreign_records_are_passed_or_put_aside_each_under_its_own_name(tmp_pat
         "LAB_REDIS_URL": need("redis"),
         "LAB_KAFKA_BOOTSTRAP": need("kafka"),
     }
-    worker = {"command": ["work", "notification", "--health-port", INSIDE], **WORKER_CHECK}
+    worker = {
+        "command": ["work", "notification", "--health-port", INSIDE],
+        "healthcheck": own_services()["relay"]["healthcheck"],
+    }
     with ExitStack() as stack:
         stack.callback(remove_all_of, name)
         port = stack.enter_context(reserved_port())

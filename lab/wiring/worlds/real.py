@@ -72,6 +72,7 @@ class RealWorld:
             coin=chance.u,
             now_us=self.clock.now_us,
             write=self.write,
+            explicit=spec.explicit,
         )
         self.policy = Policy(settings=spec.settings, off=spec.off, chance=chance, plan=self.plan)
         self.origin_us = self.clock.now_us()

@@ -206,7 +206,12 @@ class SimulatedWorld:
         self.clock = VirtualClock(root)
         chance = KeyedChance(spec.seed)
         self.plan = FaultPlan(
-            spec.faults, seed=spec.seed, coin=chance.u, now_us=root.now_us, write=write
+            spec.faults,
+            seed=spec.seed,
+            coin=chance.u,
+            now_us=root.now_us,
+            write=write,
+            explicit=spec.explicit,
         )
         self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
         self.ids = SeededIds(spec.seed)
