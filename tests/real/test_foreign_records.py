@@ -100,4 +100,5 @@ def test_foreign_records_are_passed_or_put_aside_each_under_its_own_name(tmp_pat
     assert (cut.value, header(cut.headers, "lab-dlq-value-bytes")) == (b"", b"3000000")
     assert all(letter.key == b"k" for letter in letters)
     lines = [json.loads(line) for line in own.log.read_text("utf-8").splitlines()]
-    assert sum(line["event"]["action"] == "dead-letter" for line in lines) == len(letters)
+    said = [line["event"]["action"] for line in lines if "event" in line]
+    assert said.count("dead-letter") == len(letters)

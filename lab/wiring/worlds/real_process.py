@@ -117,7 +117,7 @@ def run_process(assignment: Assignment) -> None:
     try:
         asyncio.run(main(assignment, log))
     except Exception as error:
-        # The last line of a process: whoever reads its log reads nothing else.
+        # Whoever reads its log reads nothing else.
         raise _tell_of_the_end(error, log) from error
     finally:
         # Faults may end in the very moment in which it ends: an interpreter that is being torn down
