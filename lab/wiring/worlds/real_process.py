@@ -328,7 +328,7 @@ async def _answer(
     if api is None:
         app = health_app(program.readiness.reasons)
     else:
-        app = recorded_requests(api.app, pen, H_SUBJECT)
+        app = recorded_requests(api.app, pen, "" if assignment.seed is None else H_SUBJECT)
     app = meter.around(app, is_timed=api is not None)
     server = await stack.enter_async_context(
         http_server(app, host=assignment.host, port=assignment.port or 0)
