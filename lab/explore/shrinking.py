@@ -107,9 +107,10 @@ class Shrinking:
         began_us = self._began_us(ordinal)
         earlier = tuple(changed(one, t_us=max(0, one.t_us - began_us)) for one in timed)
         until = tuple(one for one in self.smallest.firings if ordinal_of(one.subject) <= ordinal)
-        guesses = ((1, alone), (1, alone + timed), (1, alone + earlier))
-        guesses += ((ordinal, own), (ordinal, own + timed), (ordinal, until))
-        for orders, firings in guesses:
+        for orders, firings in (
+            *((1, alone), (1, alone + timed), (1, alone + earlier)),
+            *((ordinal, own), (ordinal, own + timed), (ordinal, until)),
+        ):
             if self._try(limits, orders, firings):
                 return
 
