@@ -1,0 +1,388 @@
+"""Stories of the orders of a kept run: read back, judged once more, and compared with another run.
+
+Not here: what a story is made of (`lab.story`), and its looks (`lab.cli.explain`).
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.checks.check import seconds
+from lab.checks.checker import Checker
+from lab.checks.contract import Contract
+from lab.checks.registry import PROMISES
+from lab.faults.plan.file import PlanError
+from lab.faults.table.spec import ordinal_of, parse_faults
+from lab.history.entries import Entry, kind_of, subject_of
+from lab.observe.model import LogLine, Span
+from lab.report.course import CourseFold
+from lab.report.result import CheckResult, Result
+from lab.runner import Progress
+from lab.settings import SIMULATED, WALL_CLOCK, settings_for
+from lab.story.choice import chosen_orders
+from lab.story.parting import first_parting
+from lab.story.steps import StoryStep, steps_of
+from lab.story.story import PartsHere, Sentence, Side, Story
+from lab.story.told import Teller
+from lab.story.turning import turning_point
+from lab.story.words import length, sentence
+from lab.wiring.judging import contract_of
+from lab.wiring.replay import plan_of, spec_to_replay
+from lab.wiring.run import run_spec
+from lab.wiring.seen_run import SeenRun
+
+SENTENCES: Final = {promise.name: promise.sentence for promise in PROMISES}
+JUDGED_MAX: Final = 100_000
+"""Entries of a whole run that are judged again and again to find one."""
+_CLAIMS: Final = frozenset({"claim", "complete", "unclaim"})
+_SAVES: Final = ("suppressed", "recovered", "replayed", "retried", "dead_lettered", "sent_again")
+
+
+class StoryError(ValueError):
+    """A story that cannot be told; the message says why, and what can be."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SeenOrder:
+    """What a kept run knows of one order.
+
+    Attributes:
+        epoch_us: microseconds since 1970 at which the history's clock showed 0.
+        entries: about it, in their order.
+        lines: of the run, too.
+    """
+
+    epoch_us: int
+    spans: list[Span] = field(default_factory=list)
+    lines: list[LogLine] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    def steps(self, turn: Entry | None = None) -> tuple[StoryStep, ...]:
+        """Its way; `turn` is an entry that gets a mark of its own."""
+        return steps_of(
+            self.spans, self.lines, entries=self.entries, turn=turn, epoch_us=self.epoch_us
+        )
+
+
+def see_orders(run: SeenRun, ordinals: Collection[int]) -> dict[int, SeenOrder]:
+    """What is known of some orders, by their ordinals."""
+    lines: list[LogLine] = []
+    found = {
+        ordinal: SeenOrder(epoch_us=run.epoch_us, lines=lines)
+        for ordinal in dict.fromkeys(ordinals)
+    }
+
+    def take(seen: Span | LogLine) -> None:
+        if isinstance(seen, LogLine):
+            lines.append(seen)
+        elif seen.subject and (order := found.get(ordinal_of(seen.subject))) is not None:
+            order.spans.append(seen)
+
+    def keep(entry: Entry) -> None:
+        order = found.get(ordinal_of(subject_of(entry)))
+        if order is not None:
+            order.entries.append(entry)
+
+    if found:
+        run.view(take, about=ordinals, keep=keep)
+    return found
+
+
+class Storyteller:
+    """Tells the stories of one kept run.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        HistoryError: see `SeenRun`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        fold = CourseFold()
+        self.run = SeenRun(folder, fold)
+        self.result = self.run.result
+        course = fold.course()
+        bad = [(one.name, one.witness, one.witness_order) for one in broken(self.result)]
+        self.chosen = chosen_orders(
+            bad,
+            hit_most=course.hit_most,
+            hits=course.hits,
+            slowest=course.slowest,
+            slowest_took=length(course.slowest_us),
+        )
+
+    def story(
+        self,
+        order: int | None = None,
+        *,
+        beside: "Storyteller | None" = None,
+        on_progress: Progress | None = None,
+    ) -> Story:
+        """The story of one order.
+
+        Args:
+            order: its ordinal; None: the witness of the first broken promise, else the order that
+                has most to tell.
+            beside: another run of the same orders; None: the same plan is run with the patterns
+                on, if some were off.
+            on_progress: of that run.
+
+        Raises:
+            StoryError: there is no such order, or nothing of it was kept.
+        """
+        ordinal = self._ordinal(order)
+        seen = see_orders(self.run, (ordinal,))[ordinal]
+        if not seen.entries:
+            raise StoryError(self._nothing_of(ordinal))
+        sentences, turn, line = self._sentences(ordinal, seen)
+        parting, notes = self._parting(ordinal, seen, beside, on_progress)
+        result = self.result
+        return Story(
+            run=self.run.run_id,
+            scenario=result.scenario,
+            seed=result.seed,
+            mode=result.mode,
+            verdict=result.verdict,
+            order=ordinal,
+            why=self.chosen.get(ordinal, "It was asked for.") if order is None else "",
+            sentences=tuple(sentences),
+            turning_entry=line,
+            epoch_us=self.run.epoch_us,
+            steps=seen.steps(turn),
+            parting=parting,
+            notes=(*self._notes(), *notes),
+        )
+
+    # ---- which order
+
+    def _ordinal(self, order: int | None) -> int:
+        if order is not None:
+            return order
+        if not self.chosen:
+            raise StoryError(f"{self.run.folder}: there is no order in this run to tell of")
+        return next(iter(self.chosen))
+
+    def _nothing_of(self, ordinal: int) -> str:
+        submitted = self.result.orders.submitted
+        if not 1 <= ordinal <= submitted:
+            return f"{self.run.run_id} has no order {ordinal}: its orders are 1 to {submitted:,}"
+        return (
+            f"{self.run.run_id} keeps nothing of order {ordinal}: of a long run some orders are "
+            f"kept; run it again: {self.result.reproduce} --history all"
+        )
+
+    # ---- the three sentences
+
+    def _sentences(
+        self, ordinal: int, seen: SeenOrder
+    ) -> tuple[list[Sentence], Entry | None, int | None]:
+        """The sentences, and the entry that the last one is about, with its line in the history."""
+        check = self._broken_by(ordinal, seen)
+        if check is None:
+            return _of_what_held(self.result, seen), None, None
+        promised = f"{sentence(SENTENCES[check.name])[:-1]} ({check.name})."
+        told = [
+            Sentence(label="Promised", text=promised),
+            Sentence(label="Happened", text=sentence(check.witness)),
+        ]
+        turn, line = self._turn(check, ordinal, seen)
+        if turn is None:
+            text = "Nobody can say from which entry on: no single one of this history shows it."
+        else:
+            at_us = turn[1]
+            assert isinstance(at_us, int)
+            text = f"From {seconds(at_us)} on: {Teller(seen.entries).told(turn)}."
+            text += self._struck_before(seen, turn)
+        return [*told, Sentence(label="Inevitable", text=text)], turn, line
+
+    def _broken_by(self, ordinal: int, seen: SeenOrder) -> CheckResult | None:
+        """The first promise that this order broke, with its own witness; or one of no order."""
+        bad = broken(self.result)
+        for check in bad:
+            if check.witness_order == ordinal:
+                return check
+        names = [check.name for check in bad if check.witness_order is not None]
+        if names:
+            checker = Checker(self._contract(), only=names)
+            checker.take([entry for _, entry in self._around(ordinal)])
+            for finding in checker.findings():
+                if finding.violations and ordinal_of(finding.subject) == ordinal:
+                    (check,) = (one for one in bad if one.name == finding.name)
+                    return _with_witness(check, finding.witness, ordinal)
+        return next((check for check in bad if check.witness_order is None), None)
+
+    def _turn(
+        self, check: CheckResult, ordinal: int, seen: SeenOrder
+    ) -> tuple[Entry | None, int | None]:
+        """The entry that made it inevitable, one of `seen` if it is about the order; its line."""
+        contract = self._contract()
+        about = None if check.witness_order is None else ordinal
+        around = list(self._around(ordinal))
+        place = turning_point(
+            [entry for _, entry in around], contract, check.name, check.witness, about
+        )
+        if place is None and self.result.history_entries <= JUDGED_MAX:
+            # It takes more than the entries of one order, such as all records of a partition.
+            around = list(enumerate(self.run.entries(), start=1))
+            place = turning_point(
+                [entry for _, entry in around], contract, check.name, check.witness, about
+            )
+        if place is None:
+            return None, None
+        line, entry = around[place]
+        # Of entries that are equal to the letter it is this one.
+        number = sum(other == entry for _, other in around[:place])
+        same = [other for other in seen.entries if other == entry]
+        return same[number] if number < len(same) else entry, line
+
+    def _around(self, ordinal: int) -> Sequence[tuple[int, Entry]]:
+        """What is about an order or about the run, with the line of each."""
+        wanted = ("", str(ordinal))
+        found = []
+        events: set[object] = set()
+        for line, entry in enumerate(self.run.entries(), start=1):
+            subject = subject_of(entry).partition(".")[0]
+            if subject == wanted[1] and kind_of(entry) == "row":
+                events.add(entry[6])
+            # Claims know no order, only the event.
+            if kind_of(entry) in _CLAIMS and entry[5] not in events:
+                continue
+            if subject in wanted:
+                found.append((line, entry))
+        return found
+
+    def _contract(self) -> Contract:
+        result = self.result
+        profile = WALL_CLOCK if result.settings_profile == WALL_CLOCK else SIMULATED
+        settings = settings_for(profile)  # type: ignore[arg-type]  # one of two words
+        faults = result.options.get("faults")
+        texts = [str(text) for text in faults] if isinstance(faults, list) else []
+        return contract_of(settings.with_changes(result.settings), parse_faults(texts))
+
+    def _struck_before(self, seen: SeenOrder, turn: Entry) -> str:
+        """The last fault that had struck the order until then, in a sentence."""
+        struck = None
+        for entry in seen.entries:
+            if kind_of(entry) == "fault":
+                struck = entry
+            if entry == turn:
+                break
+        if struck is None:
+            return ""
+        at_us = struck[1]
+        assert isinstance(at_us, int)
+        return f" Before it, at {seconds(at_us)}: {Teller([]).told(struck)}."
+
+    # ---- beside another run
+
+    def _parting(
+        self,
+        ordinal: int,
+        seen: SeenOrder,
+        beside: "Storyteller | None",
+        on_progress: Progress | None,
+    ) -> tuple[PartsHere | None, tuple[str, ...]]:
+        if beside is not None:
+            theirs = see_orders(beside.run, (ordinal,))[ordinal].entries
+            if not theirs:
+                raise StoryError(beside._nothing_of(ordinal))
+            labels = (self.run.run_id, beside.run.run_id)
+            return _parts(seen.entries, theirs, labels), ()
+        off = ", ".join(self.result.off)
+        if not off:
+            return None, ()
+        if self.result.mode != "simulated":
+            again = "run it again without --off and compare: lab explain RUN --beside OTHER"
+            return None, (f"Where it parts from a run with {off} on is not shown here: {again}",)
+        try:
+            path, plan = plan_of(self.run.folder)
+        except PlanError as bad:
+            return None, (f"where it parts from a run with {off} on nobody can say: {bad}",)
+        twin = _Listener(ordinal)
+        spec = replace(spec_to_replay(path, plan, None), off=(), watch=twin)
+        run_spec(spec, on_progress=on_progress)
+        return _parts(seen.entries, twin.entries, (f"without {off}", f"with {off}")), ()
+
+    def _notes(self) -> tuple[str, ...]:
+        if self.result.mode != "real":
+            return ()
+        return (
+            "A cause stands before its effects; what has no such order stands by the clocks of its "
+            "processes, which may differ.",
+        )
+
+
+class _Listener:
+    """A sink that keeps the entries of one order."""
+
+    def __init__(self, ordinal: int) -> None:
+        self.entries: list[Entry] = []
+        self._ordinal = ordinal
+
+    def take(self, batch: Sequence[Entry]) -> None:
+        """See `lab.history.recorder.Sink`."""
+        wanted = self._ordinal
+        self.entries += [one for one in batch if ordinal_of(subject_of(one)) == wanted]
+
+
+def broken(result: Result) -> list[CheckResult]:
+    """Broken promises, those that the scenario is about first."""
+    found = [check for check in result.checks if check.verdict == "FAIL"]
+    return sorted(found, key=lambda check: not check.at_risk)
+
+
+def _with_witness(check: CheckResult, witness: str, ordinal: int) -> CheckResult:
+    return msgspec.structs.replace(check, witness=witness, witness_order=ordinal)
+
+
+def _of_what_held(result: Result, seen: SeenOrder) -> list[Sentence]:
+    """The sentences about an order that broke nothing."""
+    risked = [check for check in result.checks if check.at_risk and check.verdict == "PASS"]
+    judged = risked or [check for check in result.checks if check.verdict == "PASS"]
+    if judged:
+        first = judged[0].name
+        promised = f"{sentence(SENTENCES.get(first, first))[:-1]} ({first})."
+    else:
+        promised = "Nothing that this run put to the test."
+    teller = Teller(seen.entries)
+    faults = [entry for entry in seen.entries if kind_of(entry) == "fault"]
+    states = [str(entry[5]) for entry in seen.entries if kind_of(entry) == "row"]
+    end = f"the order came to {states[-1]}" if states else "no order was stored"
+    struck = (
+        f"{len(faults)} faults struck it, and " if len(faults) != 1 else "1 fault struck it, and "
+    )
+    kept = f"It held: {struck if faults else 'no fault struck it, and '}{end}."
+    saved = next((e for e in seen.entries if kind_of(e) == "acted" and str(e[5]) in _SAVES), None)
+    text = "Nothing: no pattern had to do anything for it."
+    if saved is not None:
+        at_us = saved[1]
+        assert isinstance(at_us, int)
+        text = f"First at {seconds(at_us)}: {teller.told(saved)}."
+    return [
+        Sentence(label="Promised", text=promised),
+        Sentence(label="Happened", text=kept),
+        Sentence(label="Saved by", text=text),
+    ]
+
+
+def _parts(one: Sequence[Entry], other: Sequence[Entry], labels: tuple[str, str]) -> PartsHere:
+    parting = first_parting(one, other)
+    if parting is None:
+        return PartsHere(before="", sides=())
+    sides = []
+    for label, entries, places in zip(labels, (one, other), parting[:2], strict=True):
+        teller = Teller(entries)
+        told = [_at(entries[place], teller) for place in places]
+        sides.append(Side(label=label, told=tuple(told) or ("nothing more",)))
+    before = "" if parting.before is None else _at(one[parting.before], Teller(one))
+    return PartsHere(before=before, sides=tuple(sides))
+
+
+def _at(entry: Entry, teller: Teller) -> str:
+    at_us = entry[1]
+    assert isinstance(at_us, int)
+    return f"{seconds(at_us)}  {teller.told(entry)}"
