@@ -133,7 +133,9 @@ def _kept(result: Result, ran: Ran, folder: RunFolder) -> Result:
     kept = msgspec.structs.replace(result, run_dir=str(folder.path))
     if ran.spec.explicit is not None:
         # Coins would strike more, or others: the plan of this run is all that reproduces it.
-        kept = msgspec.structs.replace(kept, reproduce=f"lab replay {shlex.quote(kept.run_dir)}")
+        kept = msgspec.structs.replace(
+            kept, reproduce=f"lab replay {shlex.quote(str(folder.path))}"
+        )
     folder.write("plan.json", ran.plan.to_json(planned_run(ran.spec, result)))
     folder.write("result.json", encode_result(kept))
     error = folder.commit()
