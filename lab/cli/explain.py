@@ -184,7 +184,7 @@ def _waterfall(story: "Story", width: int) -> "Iterable[RenderableType]":
     time = TimeAxis(min(moments), max(moments), moments)
     bar = 0
     if width >= BAR_FROM and max(moments) > min(moments):
-        bar = min(max(width - 56, BAR_MIN), BAR_MAX)
+        bar = min(max(width - 66, BAR_MIN), BAR_MAX)
     yield from (_aligned(line) for line in _rows(steps, time, story.epoch_us, width, bar))
     yield ""
     yield from _key(steps, time, width, bar)
@@ -208,15 +208,15 @@ def _rows(
     for step in steps:
         while waiting and waiting[-1][0].depth >= step.depth:
             outer, marks = waiting.pop()
-            yield from _marks(outer, marks, width, who)
+            yield from _marks(outer, marks, epoch_us, width, who)
         for outer, marks in waiting:
             before = [mark for mark in marks if mark.at_us <= step.start_us < outer.end_us]
-            yield from _marks(outer, before, width, who)
+            yield from _marks(outer, before, epoch_us, width, who)
             del marks[: len(before)]
         yield from _line(step, time, epoch_us, width, bar)
         waiting.append((step, sorted(step.marks, key=lambda mark: mark.at_us)))
     for outer, marks in reversed(waiting):
-        yield from _marks(outer, marks, width, who)
+        yield from _marks(outer, marks, epoch_us, width, who)
 
 
 def _line(
@@ -240,7 +240,7 @@ def _line(
 
 
 def _marks(
-    step: "StoryStep", marks: "Iterable[Mark]", width: int, who: int
+    step: "StoryStep", marks: "Iterable[Mark]", epoch_us: int, width: int, who: int
 ) -> "Iterable[tuple[str, str]]":
     """Lines below a step; commits are worth none."""
     indent = _WHEN + who + _INDENT * (step.depth + 1)
@@ -251,8 +251,10 @@ def _marks(
         text = f"{letter} {mark.text}"
         if mark.sign.value == "turn":
             text += "   <-- inevitable from here on"
+        when = _when(mark.at_us - epoch_us) if mark.at_us > step.start_us else ""
         for part in _folded(text, width - indent, indent=_INDENT):
-            yield f"{'':{indent}}{part}", style
+            yield f"{when:>{_WHEN - 2}}{'':{indent - _WHEN + 2}}{part}", style
+            when = ""
 
 
 def _is_step_itself(mark: "Mark", step: "StoryStep") -> bool:

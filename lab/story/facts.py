@@ -6,7 +6,7 @@ themselves (`steps`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lab.history.entries import KINDS, Entry, kind_of
 from lab.observe.model import Span
@@ -28,9 +28,16 @@ _WRITER: Final[Mapping[str, str]] = {
 _TOLD: Final = frozenset({"row", "revenue", "ledger", "letter", "failed"})
 
 
+class Fact(NamedTuple):
+    """What a process or a witness says."""
+
+    process: str
+    mark: Mark
+
+
 def facts_on(
     spans: Sequence[Span], entries: Iterable[Entry], epoch_us: int, turn: Entry | None = None
-) -> tuple[dict[str, list[Mark]], list[Mark]]:
+) -> tuple[dict[str, list[Mark]], list[Fact]]:
     """The facts of an order, by the id of the span on which each is laid; and those without one.
 
     Args:
@@ -49,7 +56,7 @@ def facts_on(
     }
     places = _Places(spans)
     laid: dict[str, list[Mark]] = {}
-    alone: list[Mark] = []
+    alone: list[Fact] = []
     for entry in known:
         is_turn = entry is turn
         if kind_of(entry) not in _TOLD and not is_turn:
@@ -59,7 +66,7 @@ def facts_on(
         mark = Mark(at_us=epoch_us + made.t_us, sign=sign, text=teller.told(entry))
         span = places.of(made, causes, mark.at_us)
         if span is None:
-            alone.append(mark)
+            alone.append(Fact(made.process, mark))
         else:
             laid.setdefault(span.span_id, []).append(mark)
     return laid, alone
@@ -73,6 +80,7 @@ class _Places:
         self._used: dict[str, int] = {}
         for span in spans:
             told = span.attributes
+            self._add(span, "node", span.node)
             match span.action:
                 case "attempt":
                     group = told["messaging.consumer.group.name"]
@@ -99,9 +107,20 @@ class _Places:
                 return self._choose(at_us, "request", "client")
             case "publish.begin" | "publish.end":
                 return self._choose(at_us, "publish", made.event_ids[0])
+            case "life" | "failed" | "acted":
+                return self._at_work(made.process, at_us)
             case _:
                 group, event_id = getattr(made, "group", ""), getattr(made, "event_id", "")
                 return self._choose(at_us, group, event_id)
+
+    def _at_work(self, process: str, at_us: int) -> Span | None:
+        """The last work of a process until then that contains the rest of it."""
+        begun = [
+            span
+            for span in self._spans.get(("node", process), ())
+            if span.start_us <= at_us <= span.end_us and span.is_entry
+        ]
+        return max(begun, key=lambda span: span.start_us, default=None)
 
     def _of_row(self, made: Any, causes: Mapping[str, str], at_us: int) -> Span | None:
         group = _WRITER.get(made.state)

@@ -13,10 +13,9 @@ from typing import Final
 import msgspec
 
 from lab.history.entries import Entry
-
 from lab.observe.model import Attributes, LogLine, Span, SpanMoment
 from lab.observe.process_view import service_of
-from lab.story.facts import facts_on
+from lab.story.facts import Fact, facts_on
 from lab.story.marks import Mark, Sign
 from lab.story.words import deed
 
@@ -94,19 +93,31 @@ def steps_of(
     blocks = [(entry.start_us, tuple(tree.steps(entry, 0))) for entry in tree.entries()]
     around = [*_around(spans, lines), *map(_alone, alone)]
     for step in sorted(around, key=lambda step: step.start_us, reverse=True):
+        # What is killed was at work before, what is struck is at work then.
+        is_after = any(mark.sign is Sign.CRASH for mark in step.marks)
         place = next(
-            (at for at, (start_us, _) in enumerate(blocks) if start_us >= step.start_us),
+            (
+                at
+                for at, (start_us, _) in enumerate(blocks)
+                if start_us > step.start_us or (start_us == step.start_us and not is_after)
+            ),
             len(blocks),
         )
         blocks.insert(place, (step.start_us, (step,)))
     return tuple(step for _, steps in blocks for step in steps)
 
 
-def _alone(mark: Mark) -> StoryStep:
-    """A fact that nobody here is known to have brought about."""
-    who, text = mark.text.removeprefix("the ").split(" ", 1)
-    at_us = mark.at_us
-    return StoryStep(depth=0, service=who, text=text, start_us=at_us, end_us=at_us, marks=(mark,))
+def _alone(fact: Fact) -> StoryStep:
+    """A fact that no work of the order is known to have brought about."""
+    mark = fact.mark
+    return StoryStep(
+        depth=0,
+        service=service_of(fact.process),
+        text=mark.text.removeprefix(f"{fact.process}: ").removeprefix(f"{fact.process} "),
+        start_us=mark.at_us,
+        end_us=mark.at_us,
+        marks=(mark,),
+    )
 
 
 def _around(spans: Sequence[Span], lines: Iterable[LogLine]) -> Iterator[StoryStep]:

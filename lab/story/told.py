@@ -190,7 +190,7 @@ _TELLERS: Final[Mapping[str, Callable[[Teller, Any], str]]] = {
     "revenue": lambda t, one: (
         f"the store adds {_money(one)} to the revenue for {t.event(one.event_id)}"
     ),
-    "http_key": lambda _, one: "the store keeps the answer under its Idempotency-Key",
+    "http_key": lambda _, one: f"the store keeps the answer {one.status} under its Idempotency-Key",
     "waiting": lambda t, one: f"the store has {t.event(one.event_id)} in retry: {one.op}",
     "appended": lambda _, one: f"{one.event_type or 'a record'} stands in {one.topic}",
     "letter": lambda t, one: (

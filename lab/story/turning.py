@@ -2,8 +2,10 @@
 
 A promise of safety is broken by a prefix of the history: whatever comes after the last entry of the
 shortest such prefix, it stays broken. That entry is found by judging prefixes. A promise that is
-judged when the run is over (of liveness, or of what is owed) has none: there it is the last thing
-that anybody did. Not here: the words for it (`told`).
+judged when the run is over (of liveness, or of what is owed) has none: there it is the death of a
+process that had the order in its hand, or the last thing that anybody did.
+
+Not here: the words for it (`told`).
 """
 
 import re
@@ -20,6 +22,8 @@ _NUMBERS: Final = re.compile(r"[0-9][0-9.,]*")
 _AT_THE_END: Final = frozenset({"phase", "left", "order_truth"})
 _BOOKKEEPING: Final = _AT_THE_END | {"committed", "position", "held", "fault_end", "admitted"}
 _BY_NOBODY: Final = frozenset({"client", "store", "bus", "ledger", "run"})
+
+_DEATHS: Final = ("kill", "exited", "aborted")
 
 Broken = Callable[[int], bool]
 """Whether the first so many entries break the promise."""
@@ -52,7 +56,7 @@ def turning_point(
     last = _last_turn(is_broken, len(entries)) - 1
     if kind_of(entries[last]) not in _AT_THE_END:
         return last
-    return _last_deed(entries[:last], ordinal)
+    return _last_death(entries[:last], ordinal) or _last_deed(entries[:last], ordinal)
 
 
 def _last_turn(is_broken: Broken, count: int) -> int:
@@ -76,6 +80,32 @@ def _last_turn(is_broken: Broken, count: int) -> int:
             return high
         whole = low = mended
         high = count
+
+
+def _last_death(entries: Sequence[Entry], ordinal: int | None) -> int | None:
+    """The last end of a process that had work of the order in its hand."""
+    if ordinal is None:
+        return None
+    name = str(ordinal)
+    in_hand: set[tuple[object, ...]] = set()
+    found = None
+    for place, entry in enumerate(entries):
+        kind, process = kind_of(entry), entry[2]
+        if kind == "life" and entry[4] in _DEATHS and any(key[0] == process for key in in_hand):
+            found = place
+            in_hand = {key for key in in_hand if key[0] != process}
+        if subject_of(entry).partition(".")[0] != name:
+            continue
+        begun, dot, part = kind.partition(".")
+        if dot and part == "begin":
+            in_hand.add((process, begun))
+        elif dot and part == "end":
+            in_hand.discard((process, begun))
+        elif kind == "deliver":
+            in_hand.add((process, "delivery"))
+        elif kind == "settle":
+            in_hand.discard((process, "delivery"))
+    return found
 
 
 def _last_deed(entries: Sequence[Entry], ordinal: int | None) -> int | None:

@@ -137,9 +137,9 @@ class Storyteller:
         ordinal = self._ordinal(order)
         seen = see_orders(self.run, (ordinal,))[ordinal]
         if not seen.entries:
-            raise StoryError(self._nothing_of(ordinal))
-        sentences, turn, line = self._sentences(ordinal, seen)
+            raise StoryError(self.nothing_of(ordinal))
         parting, notes = self._parting(ordinal, seen, beside, on_progress)
+        sentences, turn, line = self._sentences(ordinal, seen)
         result = self.result
         return Story(
             run=self.run.run_id,
@@ -148,7 +148,7 @@ class Storyteller:
             mode=result.mode,
             verdict=result.verdict,
             order=ordinal,
-            why=self.chosen.get(ordinal, "It was asked for.") if order is None else "",
+            why="" if order is not None or broken(self.result) else self.chosen[ordinal],
             sentences=tuple(sentences),
             turning_entry=line,
             epoch_us=self.run.epoch_us,
@@ -166,7 +166,8 @@ class Storyteller:
             raise StoryError(f"{self.run.folder}: there is no order in this run to tell of")
         return next(iter(self.chosen))
 
-    def _nothing_of(self, ordinal: int) -> str:
+    def nothing_of(self, ordinal: int) -> str:
+        """Why there is no story of an order, in a sentence."""
         submitted = self.result.orders.submitted
         if not 1 <= ordinal <= submitted:
             return f"{self.run.run_id} has no order {ordinal}: its orders are 1 to {submitted:,}"
@@ -181,7 +182,7 @@ class Storyteller:
         self, ordinal: int, seen: SeenOrder
     ) -> tuple[list[Sentence], Entry | None, int | None]:
         """The sentences, and the entry that the last one is about, with its line in the history."""
-        check = self._broken_by(ordinal, seen)
+        check = self._broken_by(ordinal)
         if check is None:
             return _of_what_held(self.result, seen), None, None
         promised = f"{sentence(SENTENCES[check.name])[:-1]} ({check.name})."
@@ -199,7 +200,7 @@ class Storyteller:
             text += self._struck_before(seen, turn)
         return [*told, Sentence(label="Inevitable", text=text)], turn, line
 
-    def _broken_by(self, ordinal: int, seen: SeenOrder) -> CheckResult | None:
+    def _broken_by(self, ordinal: int) -> CheckResult | None:
         """The first promise that this order broke, with its own witness; or one of no order."""
         bad = broken(self.result)
         for check in bad:
@@ -237,7 +238,10 @@ class Storyteller:
         # Of entries that are equal to the letter it is this one.
         number = sum(other == entry for _, other in around[:place])
         same = [other for other in seen.entries if other == entry]
-        return same[number] if number < len(same) else entry, line
+        if number < len(same):
+            return same[number], line
+        seen.entries.append(entry)
+        return entry, line
 
     def _around(self, ordinal: int) -> Sequence[tuple[int, Entry]]:
         """What is about an order or about the run, with the line of each."""
@@ -289,7 +293,7 @@ class Storyteller:
         if beside is not None:
             theirs = see_orders(beside.run, (ordinal,))[ordinal].entries
             if not theirs:
-                raise StoryError(beside._nothing_of(ordinal))
+                raise StoryError(beside.nothing_of(ordinal))
             labels = (self.run.run_id, beside.run.run_id)
             return _parts(seen.entries, theirs, labels), ()
         off = ", ".join(self.result.off)
@@ -310,10 +314,8 @@ class Storyteller:
     def _notes(self) -> tuple[str, ...]:
         if self.result.mode != "real":
             return ()
-        return (
-            "A cause stands before its effects; what has no such order stands by the clocks of its "
-            "processes, which may differ.",
-        )
+        told = "what has no such order stands by the clocks of its processes, which may differ"
+        return (f"A cause stands before its effects; {told}.",)
 
 
 class _Listener:
