@@ -83,13 +83,13 @@ class _Places:
             self._add(span, "node", span.node)
             match span.action:
                 case "attempt":
-                    group = told["messaging.consumer.group.name"]
-                    self._add(span, group, told["messaging.message.id"])
+                    group = told.get("messaging.consumer.group.name")
+                    self._add(span, group, told.get("messaging.message.id"))
                     self._add(span, group)
                 case "call":
-                    self._add(span, "call", told["lab.provider"], told.get("lab.key", ""))
+                    self._add(span, "call", told.get("lab.provider"), told.get("lab.key", ""))
                 case "publish":
-                    self._add(span, "publish", told["messaging.message.id"])
+                    self._add(span, "publish", told.get("messaging.message.id"))
                 case "request":
                     self._add(span, "request", span.service)
 

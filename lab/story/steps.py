@@ -12,11 +12,13 @@ from typing import Final
 
 import msgspec
 
+from lab.checks.check import times
 from lab.history.entries import Entry
 from lab.observe.model import Attributes, LogLine, Span, SpanMoment
 from lab.observe.process_view import service_of
 from lab.story.facts import Fact, facts_on
 from lab.story.marks import Mark, Sign
+from lab.story.told import Teller
 from lab.story.words import deed
 
 MEANWHILE_MAX: Final = 12
@@ -89,7 +91,7 @@ def steps_of(
     if not spans:
         return ()
     laid, alone = facts_on(spans, entries, epoch_us, turn)
-    tree = _Tree(spans, laid)
+    tree = _Tree(spans, laid, Teller(entries).types)
     blocks = [(entry.start_us, tuple(tree.steps(entry, 0))) for entry in tree.entries()]
     around = [*_around(spans, lines), *map(_alone, alone)]
     for step in sorted(around, key=lambda step: step.start_us, reverse=True):
@@ -156,7 +158,12 @@ def _around(spans: Sequence[Span], lines: Iterable[LogLine]) -> Iterator[StorySt
 class _Tree:
     """The spans of an order by what contains what inside of a process."""
 
-    def __init__(self, spans: Sequence[Span], facts: Mapping[str, Sequence[Mark]]) -> None:
+    def __init__(
+        self,
+        spans: Sequence[Span],
+        facts: Mapping[str, Sequence[Mark]],
+        event_types: Mapping[str, str],
+    ) -> None:
         self._facts = facts
         self._numbers = count()
         known = {span.span_id for span in spans}
@@ -165,7 +172,7 @@ class _Tree:
         self._below: dict[str, list[Span]] = {}
         self._roots: list[Span] = []
         self._again: set[str] = set()
-        self._event_types = {
+        self._event_types = {**event_types} | {
             str(span.attributes["messaging.message.id"]): str(span.attributes["lab.event_type"])
             for span in spans
             if "lab.event_type" in span.attributes
@@ -320,7 +327,8 @@ def _mark(moment: SpanMoment) -> Mark | None:
         sign, text = Sign.FAULT, f"fault {_where(told['lab.fault.kind'], told)}"
     elif name == "dead_letter":
         sign = Sign.DEAD
-        text = f"dead letter: {told['lab.reason']}, after {told['lab.attempts']} attempts"
+        attempts = times(int(told["lab.attempts"]), "attempt")
+        text = f"dead letter: {str(told['lab.reason']).replace('_', ' ')}, after {attempts}"
     elif name == "retry":
         topic = str(told["lab.tier"]).partition(".")[2]
         text = f"to retry topic {topic}, " if topic else ""

@@ -6,6 +6,7 @@ Not here: which entry is worth a word (`turning`, `parting`), and steps made of 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from lab.checks.check import times
 from lab.domain.currency import in_major_units
 from lab.history.entries import KINDS, Entry, kind_of
 from lab.story.words import deed, length
@@ -175,7 +176,7 @@ _TELLERS: Final[Mapping[str, Callable[[Teller, Any], str]]] = {
     ),
     "buried": lambda t, one: (
         f"{one.process} gives {t.event(one.event_id)} up: {one.reason.replace('_', ' ')}, after "
-        f"{one.attempts} attempts"
+        f"{times(one.attempts, 'attempt')}"
     ),
     "redriven": lambda t, one: f"an operator has {one.answer} {t.event(one.event_id)}",
     "acted": lambda _, one: f"{one.process}: {deed(one.pattern, one.what)}",

@@ -112,7 +112,7 @@ def _last_deed(entries: Sequence[Entry], ordinal: int | None) -> int | None:
     """The last thing that a process did, about the order if it is one's."""
     for place in range(len(entries) - 1, -1, -1):
         entry = entries[place]
-        if kind_of(entry) in _BOOKKEEPING or str(entry[2]) in _BY_NOBODY:
+        if kind_of(entry) in _BOOKKEEPING or str(entry[2]) in _BY_NOBODY or "unread" in entry:
             continue
         if ordinal is None or subject_of(entry).partition(".")[0] == str(ordinal):
             return place

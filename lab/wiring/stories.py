@@ -16,7 +16,7 @@ from lab.checks.contract import Contract
 from lab.checks.registry import PROMISES
 from lab.faults.plan.file import PlanError
 from lab.faults.table.spec import ordinal_of, parse_faults
-from lab.history.entries import Entry, kind_of, subject_of
+from lab.history.entries import Entry, kind_of, subject_of, time_of
 from lab.observe.model import LogLine, Span
 from lab.report.course import CourseFold
 from lab.report.result import CheckResult, Result
@@ -105,6 +105,7 @@ class Storyteller:
         fold = CourseFold()
         self.run = SeenRun(folder, fold)
         self.result = self.run.result
+        self._turns: dict[str, tuple[Entry | None, int | None]] = {}
         course = fold.course()
         bad = [(one.name, one.witness, one.witness_order) for one in broken(self.result)]
         self.chosen = chosen_orders(
@@ -134,7 +135,7 @@ class Storyteller:
         Raises:
             StoryError: there is no such order, or nothing of it was kept.
         """
-        ordinal = self._ordinal(order)
+        ordinal = self._ordinal() if order is None else order
         seen = see_orders(self.run, (ordinal,))[ordinal]
         if not seen.entries:
             raise StoryError(self.nothing_of(ordinal))
@@ -159,9 +160,14 @@ class Storyteller:
 
     # ---- which order
 
-    def _ordinal(self, order: int | None) -> int:
-        if order is not None:
-            return order
+    def _ordinal(self) -> int:
+        """The order that has most to tell."""
+        bad = broken(self.result)
+        if bad and all(check.witness_order is None for check in bad):
+            # It is about processes or partitions; the entry that broke it may be about an order.
+            _, _, ordinal = self._turn_of_run(bad[0])
+            if ordinal:
+                return ordinal
         if not self.chosen:
             raise StoryError(f"{self.run.folder}: there is no order in this run to tell of")
         return next(iter(self.chosen))
@@ -194,8 +200,7 @@ class Storyteller:
         if turn is None:
             text = "Nobody can say from which entry on: no single one of this history shows it."
         else:
-            at_us = turn[1]
-            assert isinstance(at_us, int)
+            at_us = time_of(turn)
             text = f"From {seconds(at_us)} on: {Teller(seen.entries).told(turn)}."
             text += self._struck_before(seen, turn)
         return [*told, Sentence(label="Inevitable", text=text)], turn, line
@@ -220,27 +225,40 @@ class Storyteller:
         self, check: CheckResult, ordinal: int, seen: SeenOrder
     ) -> tuple[Entry | None, int | None]:
         """The entry that made it inevitable, one of `seen` if it is about the order; its line."""
-        contract = self._contract()
-        about = None if check.witness_order is None else ordinal
-        around = list(self._around(ordinal))
-        place = turning_point(
-            [entry for _, entry in around], contract, check.name, check.witness, about
-        )
-        if place is None and self.result.history_entries <= JUDGED_MAX:
+        found: tuple[Entry | None, int | None] = (None, None)
+        if check.witness_order is not None:
+            found = self._turn_among(self._around(ordinal), check, ordinal)
+        if found[0] is None:
             # It takes more than the entries of one order, such as all records of a partition.
+            entry, line, _ = self._turn_of_run(check)
+            found = entry, line
+        entry, line = found
+        if entry is None:
+            return found
+        if entry not in seen.entries:
+            seen.entries.append(entry)
+            return found
+        # Of entries that are equal to the letter any tells the same.
+        return seen.entries[seen.entries.index(entry)], line
+
+    def _turn_of_run(self, check: CheckResult) -> tuple[Entry | None, int | None, int]:
+        """The entry among all of the run, its line, and the order that it is about or 0."""
+        if self.result.history_entries > JUDGED_MAX:
+            return None, None, 0
+        if check.name not in self._turns:
             around = list(enumerate(self.run.entries(), start=1))
-            place = turning_point(
-                [entry for _, entry in around], contract, check.name, check.witness, about
-            )
+            self._turns[check.name] = self._turn_among(around, check, check.witness_order)
+        entry, line = self._turns[check.name]
+        return entry, line, 0 if entry is None else ordinal_of(subject_of(entry))
+
+    def _turn_among(
+        self, around: Sequence[tuple[int, Entry]], check: CheckResult, ordinal: int | None
+    ) -> tuple[Entry | None, int | None]:
+        entries = [entry for _, entry in around]
+        place = turning_point(entries, self._contract(), check.name, check.witness, ordinal)
         if place is None:
             return None, None
         line, entry = around[place]
-        # Of entries that are equal to the letter it is this one.
-        number = sum(other == entry for _, other in around[:place])
-        same = [other for other in seen.entries if other == entry]
-        if number < len(same):
-            return same[number], line
-        seen.entries.append(entry)
         return entry, line
 
     def _around(self, ordinal: int) -> Sequence[tuple[int, Entry]]:
@@ -269,16 +287,12 @@ class Storyteller:
 
     def _struck_before(self, seen: SeenOrder, turn: Entry) -> str:
         """The last fault that had struck the order until then, in a sentence."""
-        struck = None
-        for entry in seen.entries:
-            if kind_of(entry) == "fault":
-                struck = entry
-            if entry == turn:
-                break
+        until = seen.entries.index(turn) if turn in seen.entries else len(seen.entries)
+        before = [entry for entry in seen.entries[:until] if time_of(entry) <= time_of(turn)]
+        struck = next((entry for entry in before[::-1] if kind_of(entry) == "fault"), None)
         if struck is None:
             return ""
-        at_us = struck[1]
-        assert isinstance(at_us, int)
+        at_us = time_of(struck)
         return f" Before it, at {seconds(at_us)}: {Teller([]).told(struck)}."
 
     # ---- beside another run
@@ -361,8 +375,7 @@ def _of_what_held(result: Result, seen: SeenOrder) -> list[Sentence]:
     saved = next((e for e in seen.entries if kind_of(e) == "acted" and str(e[5]) in _SAVES), None)
     text = "Nothing: no pattern had to do anything for it."
     if saved is not None:
-        at_us = saved[1]
-        assert isinstance(at_us, int)
+        at_us = time_of(saved)
         text = f"First at {seconds(at_us)}: {teller.told(saved)}."
     return [
         Sentence(label="Promised", text=promised),
@@ -385,6 +398,4 @@ def _parts(one: Sequence[Entry], other: Sequence[Entry], labels: tuple[str, str]
 
 
 def _at(entry: Entry, teller: Teller) -> str:
-    at_us = entry[1]
-    assert isinstance(at_us, int)
-    return f"{seconds(at_us)}  {teller.told(entry)}"
+    return f"{seconds(time_of(entry))}  {teller.told(entry)}"
