@@ -21,7 +21,13 @@ MS: Final = 1_000
 _BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
 
 
-_RECOVERY: Final = ("bus.session_ms", "run.restart_ms", "breaker.open_ms", "bus.commit_after_ms")
+_RECOVERY: Final = (
+    "bus.session_ms",
+    "run.restart_ms",
+    "breaker.open_ms",
+    "bus.commit_after_ms",
+    "api.lame_duck_ms",
+)
 """These may have to pass one after the other until a process that died is replaced."""
 
 

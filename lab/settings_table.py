@@ -209,6 +209,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         1,
     ),
     _row("api.max_in_flight", 100, 100, "requests", "the API sheds requests beyond these", 1),
+    _row(
+        "api.lame_duck_ms",
+        0,
+        0,
+        "ms",
+        "an API that is told to stop serves on for this long, though it is ready no more",
+    ),
     _row("run.restart_ms", 1_000, 500, "ms", "a killed process is started again after this", 1),
     _row("run.members", 1, 1, "processes", "members of each consumer group", 1),
     _choice(

@@ -301,7 +301,7 @@ def _drawn(step: "StoryStep", time: "TimeAxis", bar: int) -> str:
     return "".join(cells).rstrip()
 
 
-def _cell(time: "TimeAxis", at_us: int, bar: int) -> int:
+def _cell(time: "TimeAxis", at_us: float, bar: int) -> int:
     return min(int(time.at(at_us) / 100 * bar), bar - 1)
 
 

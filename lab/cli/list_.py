@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, object]
 
+OUTAGE_NEEDS: Final = "servers of scripts/servers, which the lab may stop; not those of Docker"
+
 
 class Places(NamedTuple):
     """The files that a list may need.
@@ -347,6 +349,7 @@ def _story(scenario: "Scenario") -> "list[RenderableType]":
     facts += [("Fault", "the seed draws kinds, sites, rates and times; policies too")] * (
         scenario.swarm
     )
+    facts += [("For real", f"with {OUTAGE_NEEDS}")] if stops_a_server(scenario) else []
     facts += [("Pattern", f"{name}: against {prevents[name]}") for name in scenario.patterns]
     facts += [("At risk", ", ".join(scenario.promises))] if scenario.promises else []
     facts += [("Goal", goal) for goal in scenario.goals]
@@ -362,6 +365,16 @@ def _story(scenario: "Scenario") -> "list[RenderableType]":
         *render.command_lines("Run", [run]),
         *render.command_lines("Next", scenario.next),
     ]
+
+
+def stops_a_server(scenario: "Scenario") -> bool:
+    """Whether a real run of it stops a real server, which must be the lab's own to stop."""
+    from lab.faults.table.kinds import KINDS
+    from lab.faults.table.spec import parse_faults
+    from lab.scenarios.scenario import REAL
+
+    faults = parse_faults(scenario.faults)
+    return REAL in scenario.worlds and any(KINDS[fault.kind].is_outage for fault in faults)
 
 
 def _how_many(scenario: "Scenario") -> str:

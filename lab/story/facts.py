@@ -92,6 +92,8 @@ class _Places:
                     self._add(span, "publish", told.get("messaging.message.id"))
                 case "request":
                     self._add(span, "request", span.service)
+                case _:
+                    pass
 
     def _add(self, span: Span, *key: object) -> None:
         self._spans.setdefault(key, []).append(span)

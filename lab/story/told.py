@@ -14,6 +14,12 @@ from lab.story.words import deed, length
 _WITNESSES: Final[Mapping[str, str]] = {"ledger": "its ledger", "bus": "the bus", "run": "the run"}
 _ROUTES: Final[Mapping[str, str]] = {"create": "POST /orders", "cancel": "the cancel"}
 _OFTEN: Final[Mapping[int, str]] = {1: "", 2: ", for the second time", 3: ", for the third time"}
+_WAITING: Final[Mapping[str, str]] = {
+    "add": "puts {} into retry",
+    "bury": "notes that {} in retry is dead",
+    "revive": "notes that {} is to be tried again",
+    "remove": "takes {} out of retry",
+}
 _LIVES: Final[Mapping[str, str]] = {
     "start": "starts",
     "kill": "is killed",
@@ -192,7 +198,7 @@ _TELLERS: Final[Mapping[str, Callable[[Teller, Any], str]]] = {
         f"the store adds {_money(one)} to the revenue for {t.event(one.event_id)}"
     ),
     "http_key": lambda _, one: f"the store keeps the answer {one.status} under its Idempotency-Key",
-    "waiting": lambda t, one: f"the store has {t.event(one.event_id)} in retry: {one.op}",
+    "waiting": lambda t, one: f"the store {_WAITING[one.op].format(t.event(one.event_id))}",
     "appended": lambda _, one: f"{one.event_type or 'a record'} stands in {one.topic}",
     "letter": lambda t, one: (
         f"{t.event(one.event_id)} stands in {one.topic}: {one.reason.replace('_', ' ')}"
@@ -203,6 +209,8 @@ _TELLERS: Final[Mapping[str, Callable[[Teller, Any], str]]] = {
     "position": lambda _, one: (
         f"{one.process} commits {one.topic}/{one.partition} up to {one.offset}"
     ),
+    "admitted": lambda _, one: f"{one.process} has {one.requests} requests in hand",
+    "held": lambda _, one: f"{one.process} has {one.records} records in hand",
     "ledger": _ledger,
     "answered": lambda _, one: f"{one.provider} answers {one.action}: {one.answer}",
     "fault": lambda _, one: f"fault {_fault(one)}",

@@ -16,7 +16,7 @@ from lab.checks.contract import Contract
 from lab.checks.registry import PROMISES
 from lab.faults.plan.file import PlanError
 from lab.faults.table.spec import ordinal_of, parse_faults
-from lab.history.entries import Entry, kind_of, subject_of, time_of
+from lab.history.entries import FIELDS, Entry, kind_of, subject_of, time_of
 from lab.observe.model import LogLine, Span
 from lab.report.course import CourseFold
 from lab.report.result import CheckResult, Result
@@ -249,7 +249,15 @@ class Storyteller:
             around = list(enumerate(self.run.entries(), start=1))
             self._turns[check.name] = self._turn_among(around, check, check.witness_order)
         entry, line = self._turns[check.name]
-        return entry, line, 0 if entry is None else ordinal_of(subject_of(entry))
+        return entry, line, 0 if entry is None else self._order_of(entry)
+
+    def _order_of(self, entry: Entry) -> int:
+        """The order that an entry is about, also of a claim, which knows the event alone; or 0."""
+        event_id = dict(zip(FIELDS[kind_of(entry)], entry, strict=True)).get("event_id")
+        if subject_of(entry) or not event_id:
+            return ordinal_of(subject_of(entry))
+        rows = (row for row in self.run.entries() if kind_of(row) == "row" and event_id in row)
+        return next((ordinal_of(subject_of(row)) for row in rows), 0)
 
     def _turn_among(
         self, around: Sequence[tuple[int, Entry]], check: CheckResult, ordinal: int | None

@@ -6,12 +6,14 @@ only names with the run's prefix. Not here: publishing (`publisher.py`), consumi
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.admin import ApiVersionRequest, DeleteGroupsRequest
+from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka.client import (
@@ -37,6 +39,9 @@ _MAKE_US: Final = 30_000_000
 
 _SWEEP_S: Final = 2
 """A broker notices so late that a session is over."""
+
+_AT_ITS_END: Final = -1
+"""In the place of a time, in a request for the offset at one."""
 
 _COMMITS: Final = "__consumer_offsets"
 _FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
@@ -126,6 +131,34 @@ class KafkaTopics(TopicReader):
         except (Transient, Permanent) as error:
             raise self._not_ready(error.__cause__ or error) from error
         self._check(counts, partitions)
+
+    async def settle(self, topics: Iterable[str], groups: Iterable[str]) -> None:
+        """Wait until the broker serves every partition and group; bounded, and then go on.
+
+        It shows a topic before it leads its partitions, and makes its own topic of positions when
+        the first group asks. Whoever joins meanwhile gets there too, over seconds of errors.
+        """
+        names = [self._settings.topic(topic) for topic in topics]
+        of_groups = [self._settings.topic(group) for group in groups]
+        with suppress(Transient, Permanent):
+            await self._call(self._must_serve, names, of_groups, limit_us=_MAKE_US)
+
+    async def _must_serve(self, names: list[str], groups: list[str]) -> None:
+        """Raise if a partition has no leader that knows it is, or a group nobody who keeps it."""
+        for group in groups:
+            await self._admin.find_coordinator(group)
+        led: dict[int, dict[str, list[tuple[int, int]]]] = {}
+        for topic in await self._admin.describe_topics(names):
+            for place in topic["partitions"]:
+                if place["leader"] < 0:
+                    raise kafka_errors.LeaderNotAvailableError
+                of_topic = led.setdefault(place["leader"], {}).setdefault(topic["topic"], [])
+                of_topic.append((place["partition"], _AT_ITS_END))
+        for leader, of_topics in led.items():
+            request = OffsetRequest(-1, 0, list(of_topics.items()))
+            answer = await self._admin._send_request(request, leader)  # noqa: SLF001 - nothing public asks a leader
+            for _, places in answer.topics:
+                _raise_but(None, places)
 
     async def delete(self) -> Sequence[str]:
         """Remove every topic and group of this run; returns the topics' names on the broker.
@@ -361,7 +394,7 @@ class KafkaTopics(TopicReader):
         )
 
 
-def _raise_but(expected: type[BaseException], outcomes: Iterable[Sequence[Any]]) -> None:
+def _raise_but(expected: type[BaseException] | None, outcomes: Iterable[Sequence[Any]]) -> None:
     """Raise the first error that the broker tells of a topic, unless it is the expected one."""
     for name, code, *_ in outcomes:
         error = kafka_errors.for_code(code)

@@ -13,7 +13,7 @@ from typing import Final
 from lab.bus.facts import appended_fact, letter_fact
 from lab.bus.memory.consumer import MemoryConsumer, suspend
 from lab.bus.memory.groups import Assignor, Group, MemoryMember, SimLoop
-from lab.bus.memory.topics import PartitionLog
+from lab.bus.memory.topics import PartitionLog, Topic
 from lab.domain.errors import Fenced, Permanent, TooLarge, Transient
 from lab.domain.partitioner import partition_of
 from lab.history.recorder import Write
@@ -63,9 +63,10 @@ class MemoryLog:
         self._write = write
         self._epoch_us = epoch_us
         self._assignor: Final = assignor
-        self._topics: dict[str, list[PartitionLog]] = {}
+        self._topics: dict[str, Topic] = {}
         self._groups: dict[str, Group] = {}
         self._declared: dict[str, list[Group]] = {}
+        self._reads: dict[str, dict[str, None]] = {}
         self._consumers: list[MemoryConsumer] = []
         # A run that waits for something else asks for it again and again.
         self._lags: dict[str, int] = {}
@@ -76,17 +77,16 @@ class MemoryLog:
         """Make topics with so many partitions each; a topic that exists is left as it is."""
         for topic, count in partitions.items():
             if topic not in self._topics:
-                self._topics[topic] = [
-                    PartitionLog(TopicPartition(topic, number)) for number in range(count)
-                ]
+                self._topics[topic] = Topic(topic, count)
 
     def declare_group(self, group: str, topics: Sequence[str]) -> None:
         """`group` reads `topics`: records that it has not committed are kept."""
+        self._lags.clear()
+        reads, found = self._reads.setdefault(group, {}), self._group(group)
         for topic in topics:
-            self._lags.clear()
-            groups = self._declared.setdefault(topic, [])
-            if self._group(group) not in groups:
-                groups.append(self._group(group))
+            if topic not in reads:
+                reads[topic] = None
+                self._declared.setdefault(topic, []).append(found)
 
     def publisher(self, loop: SimLoop) -> Publisher:  # noqa: ARG002 - who publishes is not needed
         """A producer of the process of `loop`."""
@@ -128,13 +128,15 @@ class MemoryLog:
 
     def close(self) -> None:
         """Let go of everything; buried processes may hold this object for ever."""
-        for logs in self._topics.values():
-            for log in logs:
+        for topic in self._topics.values():
+            topic.owners.clear()
+            for log in topic.logs.values():
                 log.records.clear()
                 log.readers.clear()
         self._topics.clear()
         self._groups.clear()
         self._declared.clear()
+        self._reads.clear()
         self._consumers.clear()
 
     # ---- for tests, the runner and checks: no call, no suspension
@@ -153,27 +155,26 @@ class MemoryLog:
 
     def ends(self, topic: str) -> list[int]:
         """End offset of each partition of a topic."""
-        return [log.end for log in self._topics[topic]]
+        found = self._topics[topic]
+        logs = map(found.logs.get, range(len(found.partitions)))
+        return [0 if log is None else log.end for log in logs]
 
     def lag(self, group: str) -> int:
         """Records of the group's declared topics that it has not committed."""
         if group in self._lags:
             return self._lags[group]
-        found = self._group(group)
-        committed = found.committed
-        # Most partitions are empty. A position past the end makes no other's lag any smaller.
+        committed = self._group(group).committed
+        # A position past the end makes no other's lag any smaller.
         lag = self._lags[group] = sum(
             max(log.end - committed.get(log.partition, 0), 0)
-            for topic, groups in self._declared.items()
-            if found in groups
-            for log in self._topics[topic]
-            if log.records or log.base
+            for topic in self._reads.get(group, ())
+            for log in self._topics[topic].logs.values()
         )
         return lag
 
     def records(self, topic: str) -> list[Record]:
         """The rest of a topic, partition by partition in offset order."""
-        return [record for log in self._topics[topic] for record in log.records]
+        return [record for log in self._topics[topic].in_order() for record in log.records]
 
     # ---- as publishers and consumers see it
 
@@ -182,9 +183,9 @@ class MemoryLog:
         if self.is_down:
             raise Transient("the broker cannot be reached")
 
-    def log_of(self, partition: TopicPartition) -> PartitionLog:
+    def topic(self, name: str) -> Topic:
         """See `Broker`."""
-        return self._topics[partition.topic][partition.partition]
+        return self._topics[name]
 
     def append(self, records: Sequence[Outgoing]) -> None:
         """Append all, or none if one is refused.
@@ -198,8 +199,9 @@ class MemoryLog:
         now_us = self._root.now_us()
         timestamp_us = self._epoch_us + now_us
         for outgoing in records:
-            logs = self._topics[outgoing.topic]
-            record = logs[partition_of(outgoing.key, len(logs))].append(outgoing, timestamp_us)
+            topic = self._topics[outgoing.topic]
+            number = partition_of(outgoing.key, len(topic.partitions))
+            record = topic.log(number).append(outgoing, timestamp_us)
             if self._write is not None:
                 self._write(appended_fact(record, now_us))
                 letter = letter_fact(record, now_us)
@@ -223,7 +225,9 @@ class MemoryLog:
         self._lags.clear()
         for partition, offset in offsets.items():
             group.committed[partition] = offset
-            self._trim(self.log_of(partition), offset)
+            log = self._topics[partition.topic].logs.get(partition.partition)
+            if log is not None:
+                self._trim(log, offset)
 
     def _check(self, records: Sequence[Outgoing]) -> None:
         for outgoing in records:
@@ -270,7 +274,7 @@ class MemoryLog:
             group = self._groups[name] = Group(
                 name,
                 root=self._root,
-                partitions_of=lambda topic: len(self._topics[topic]),
+                partitions_of=lambda topic: len(self._topics[topic].partitions),
                 session_us=self._session_us,
                 rebalance_us=self._rebalance_us,
                 assignor=self._assignor,

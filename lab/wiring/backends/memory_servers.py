@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from lab.bus.memory.log import MemoryLog
@@ -147,6 +148,7 @@ def _refused_percent(settings: Settings) -> float:
     return float(100 * (1 - kept ** (1 / 3)))
 
 
+@cache
 def group_topics(group: str, tiers: int) -> tuple[str, ...]:
     """Everything that a group consumes: its main topics and its own retry topics of each."""
     main = topics_of(group)
@@ -156,6 +158,7 @@ def group_topics(group: str, tiers: int) -> tuple[str, ...]:
     )
 
 
+@cache
 def all_topics(tiers: int) -> tuple[str, ...]:
     """Every topic of a run: main topics, and retry topics and dead-letter queues per group."""
     own = (

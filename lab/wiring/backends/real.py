@@ -113,7 +113,9 @@ class KafkaBackend(BusBackend):
         await stack.enter_async_context(self._topics)
         await stack.enter_async_context(self._watch)
         stack.push_async_callback(self._operator.close)
-        await self._topics.create(dict.fromkeys(all_topics(self._tiers), self._partitions))
+        topics = all_topics(self._tiers)
+        await self._topics.create(dict.fromkeys(topics, self._partitions))
+        await self._topics.settle(topics, READS)
 
     async def connect(self, life: Life, stack: AsyncExitStack) -> BusClients:
         bus = KafkaBus(self._kafka, life.member)

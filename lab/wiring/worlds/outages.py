@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lab.domain.errors import EnvironmentNotReady
+from lab.resources import servers_command
 from lab.runtime.errors import SimulationError
 
 OUTAGES: Final[Mapping[str, str]] = {
@@ -39,7 +40,8 @@ async def check_can_strike(script: str, used: Mapping[str, str]) -> None:
         EnvironmentNotReady: nobody said how to stop them, or others would be stopped.
     """
     if not script:
-        raise _not_ready("an outage of a real server needs servers that the lab may stop", "")
+        what = "this run stops a server, and may stop only one that scripts/servers has started"
+        raise _not_ready(what, "")
     code, out, _ = await _call(script, "env")
     if code:
         raise _not_ready("it does not say which servers it has started", script)
@@ -58,7 +60,8 @@ def _not_ready(what: str, script: str) -> EnvironmentNotReady:
         what,
         server="LAB_SERVERS",
         address=script,
-        remedy='start them with scripts/servers up, then eval "$(scripts/servers env)"',
+        remedy=f'{servers_command()}; eval "$({servers_command("env")})" '
+        "(servers in Docker cannot be stopped from here)",
     )
 
 

@@ -250,7 +250,9 @@ class RealWorld:
             raise SimulationError(f"a part of the run has failed: {failure!r}") from failure
 
     async def _end_all(self) -> None:
-        grace_us = self.spec.settings.us("drain.grace_ms") + _END_SPARE_US
+        settings = self.spec.settings
+        stop_us = settings.us("api.lame_duck_ms") + settings.us("drain.grace_ms")
+        grace_us = stop_us + _END_SPARE_US
         await asyncio.gather(*[member.end(grace_us) for member in self.members])
 
     def _member(self, assignment: Assignment) -> RealMember:

@@ -15,13 +15,14 @@ _TEXTS = {"op": "create", "currency": "GBP", "settlement": "ack", "action": "cap
 def make_entry(kind: str) -> Entry:
     """One entry of a kind, every field with a value of its type."""
     values: list[Any] = [kind]
+    texts = _TEXTS | ({"op": "add"} if kind == "waiting" else {})
     for name, annotation in [*KINDS[kind].__annotations__.items()][1:]:
         if annotation is int:
             values.append(3)
         elif annotation is bool:
             values.append(True)
         elif annotation is str:
-            values.append(_TEXTS.get(name, f"some-{name}"))
+            values.append(texts.get(name, f"some-{name}"))
         else:
             values.append(("0123456789abcdef0123456789abcdef",))
     return tuple(values)
