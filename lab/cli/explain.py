@@ -130,6 +130,9 @@ def _head(story: "Story") -> "Iterable[RenderableType]":
     if story.why:
         yield Text(story.why, "dim")
     yield render.labelled([(one.label, one.text) for one in story.sentences])
+    if story.turning_entry is not None:
+        line = f"line {story.turning_entry:,} of history.ndjson"
+        yield render.labelled([("Entry", line)])
     if story.notes:
         yield render.labelled([("Note", note) for note in story.notes])
 

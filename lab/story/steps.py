@@ -19,7 +19,7 @@ from lab.observe.process_view import service_of
 from lab.story.facts import Fact, facts_on
 from lab.story.marks import Mark, Sign
 from lab.story.told import Teller
-from lab.story.words import deed
+from lab.story.words import deed, length
 
 MEANWHILE_MAX: Final = 12
 FAULT: Final = "fault"
@@ -93,8 +93,8 @@ def steps_of(
     laid, alone = facts_on(spans, entries, epoch_us, turn)
     tree = _Tree(spans, laid, Teller(entries).types)
     blocks = [(entry.start_us, tuple(tree.steps(entry, 0))) for entry in tree.entries()]
-    around = [*_around(spans, lines), *map(_alone, alone)]
-    for step in sorted(around, key=lambda step: step.start_us, reverse=True):
+    around = sorted((*_around(spans, lines), *map(_alone, alone)), key=lambda step: step.start_us)
+    for step in reversed(around):
         # What is killed was at work before, what is struck is at work then.
         is_after = any(mark.sign is Sign.CRASH for mark in step.marks)
         place = next(
@@ -332,15 +332,11 @@ def _mark(moment: SpanMoment) -> Mark | None:
     elif name == "retry":
         topic = str(told["lab.tier"]).partition(".")[2]
         text = f"to retry topic {topic}, " if topic else ""
-        text += f"again in {_length(int(told['lab.delay_ms']))}"
+        text += f"again in {length(int(told['lab.delay_ms']) * 1_000)}"
     else:
         sign = Sign.SUPPRESSED if name.endswith(".suppressed") else Sign.NOTE
         text = deed(*name.split(".", 1)) if "." in name else name.replace("_", " ")
     return Mark(at_us=moment.at_us, sign=sign, text=text)
-
-
-def _length(ms: int) -> str:
-    return f"{ms} ms" if ms < 1_000 else f"{ms / 1_000:g} s"
 
 
 def _meanwhile(line: LogLine) -> StoryStep | None:

@@ -41,7 +41,9 @@ def deed(pattern: str, what: str) -> str:
 def length(us: int) -> str:
     """A length of time: `14 ms`, `2.3 s`, `90 s`."""
     ms = us / 1_000
-    return f"{ms:.0f} ms" if ms < 999.5 else f"{ms / 1_000:.3g} s"
+    if ms < 999.5:
+        return f"{ms:.0f} ms"
+    return f"{ms / 1_000:.3g} s" if ms < 999_500 else f"{ms / 1_000:,.0f} s"
 
 
 def sentence(text: str) -> str:

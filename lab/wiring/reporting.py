@@ -18,8 +18,8 @@ from lab.scenarios.loader import ScenarioError, find_scenario, load_catalogue
 from lab.settings import SIMULATED, WALL_CLOCK, settings_for
 from lab.settings_table import SETTINGS, Value
 from lab.story.choice import chosen_orders
+from lab.wiring.seen_orders import see_orders
 from lab.wiring.seen_run import SeenRun
-from lab.wiring.stories import see_orders
 
 
 class RunReport:

@@ -3,8 +3,8 @@
 Not here: what a story is made of (`lab.story`), and its looks (`lab.cli.explain`).
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,14 +17,12 @@ from lab.checks.registry import PROMISES
 from lab.faults.plan.file import PlanError
 from lab.faults.table.spec import ordinal_of, parse_faults
 from lab.history.entries import FIELDS, Entry, kind_of, subject_of, time_of
-from lab.observe.model import LogLine, Span
 from lab.report.course import CourseFold
 from lab.report.result import CheckResult, Result
 from lab.runner import Progress
 from lab.settings import SIMULATED, WALL_CLOCK, settings_for
 from lab.story.choice import chosen_orders
 from lab.story.parting import first_parting
-from lab.story.steps import StoryStep, steps_of
 from lab.story.story import PartsHere, Sentence, Side, Story
 from lab.story.told import Teller
 from lab.story.turning import turning_point
@@ -32,6 +30,7 @@ from lab.story.words import length, sentence
 from lab.wiring.judging import contract_of
 from lab.wiring.replay import plan_of, spec_to_replay
 from lab.wiring.run import run_spec
+from lab.wiring.seen_orders import OrderListener, SeenOrder, see_orders
 from lab.wiring.seen_run import SeenRun
 
 SENTENCES: Final = {promise.name: promise.sentence for promise in PROMISES}
@@ -43,52 +42,6 @@ _SAVES: Final = ("suppressed", "recovered", "replayed", "retried", "dead_lettere
 
 class StoryError(ValueError):
     """A story that cannot be told; the message says why, and what can be."""
-
-
-@dataclass(slots=True, kw_only=True)
-class SeenOrder:
-    """What a kept run knows of one order.
-
-    Attributes:
-        epoch_us: microseconds since 1970 at which the history's clock showed 0.
-        entries: about it, in their order.
-        lines: of the run, too.
-    """
-
-    epoch_us: int
-    spans: list[Span] = field(default_factory=list)
-    lines: list[LogLine] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-
-    def steps(self, turn: Entry | None = None) -> tuple[StoryStep, ...]:
-        """Its way; `turn` is an entry that gets a mark of its own."""
-        return steps_of(
-            self.spans, self.lines, entries=self.entries, turn=turn, epoch_us=self.epoch_us
-        )
-
-
-def see_orders(run: SeenRun, ordinals: Collection[int]) -> dict[int, SeenOrder]:
-    """What is known of some orders, by their ordinals."""
-    lines: list[LogLine] = []
-    found = {
-        ordinal: SeenOrder(epoch_us=run.epoch_us, lines=lines)
-        for ordinal in dict.fromkeys(ordinals)
-    }
-
-    def take(seen: Span | LogLine) -> None:
-        if isinstance(seen, LogLine):
-            lines.append(seen)
-        elif seen.subject and (order := found.get(ordinal_of(seen.subject))) is not None:
-            order.spans.append(seen)
-
-    def keep(entry: Entry) -> None:
-        order = found.get(ordinal_of(subject_of(entry)))
-        if order is not None:
-            order.entries.append(entry)
-
-    if found:
-        run.view(take, about=ordinals, keep=keep)
-    return found
 
 
 class Storyteller:
@@ -328,7 +281,7 @@ class Storyteller:
             path, plan = plan_of(self.run.folder)
         except PlanError as bad:
             return None, (f"where it parts from a run with {off} on nobody can say: {bad}",)
-        twin = _Listener(ordinal)
+        twin = OrderListener(ordinal)
         spec = replace(spec_to_replay(path, plan, None), off=(), watch=twin)
         run_spec(spec, on_progress=on_progress)
         return _parts(seen.entries, twin.entries, (f"without {off}", f"with {off}")), ()
@@ -338,19 +291,6 @@ class Storyteller:
             return ()
         told = "what has no such order stands by the clocks of its processes, which may differ"
         return (f"A cause stands before its effects; {told}.",)
-
-
-class _Listener:
-    """A sink that keeps the entries of one order."""
-
-    def __init__(self, ordinal: int) -> None:
-        self.entries: list[Entry] = []
-        self._ordinal = ordinal
-
-    def take(self, batch: Sequence[Entry]) -> None:
-        """See `lab.history.recorder.Sink`."""
-        wanted = self._ordinal
-        self.entries += [one for one in batch if ordinal_of(subject_of(one)) == wanted]
 
 
 def broken(result: Result) -> list[CheckResult]:

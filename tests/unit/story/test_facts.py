@@ -2,7 +2,8 @@
 
 from msgspec.structs import replace
 
-from lab.history.entries import Entry
+from lab.faults.table.spec import ordinal_of
+from lab.history.entries import Entry, kind_of, subject_of
 from lab.observe.model import LogLine, Span
 from lab.observe.run_view import RunView
 from lab.observe.traces import ComputedTraces
@@ -23,7 +24,7 @@ def spans_of(entries: list[Entry]) -> list[Span]:
 
 
 def order_1(*off: str) -> list[Entry]:
-    return [e for e in entries_of("duplicates", 1, *off) if str(e[3]).partition(".")[0] == "1"]
+    return [e for e in entries_of("duplicates", 1, *off) if ordinal_of(subject_of(e)) == 1]
 
 
 def told(steps: tuple[StoryStep, ...], sign: Sign) -> list[tuple[str, str, str]]:
@@ -42,15 +43,15 @@ def test_each_fact_of_an_order_stands_with_the_work_that_brought_it_about() -> N
 
     assert ("api", "answers the request", "the store has the order as PENDING") in facts
     assert ("payment", "gets OrderValidated", "the store has the order as PAID") in facts
-    taken = [fact for fact in facts if "takes" in fact[2]]
-    assert [fact[:2] for fact in taken] == [("payment", "calls payment_gateway: charge")]
-    revenue = [fact for fact in facts if "revenue" in fact[2]]
-    assert [fact[1] for fact in revenue] == ["gets OrderConfirmed", "gets OrderConfirmed again"]
+    taken = [(who, step) for who, step, what in facts if "takes" in what]
+    assert taken == [("payment", "calls payment_gateway: charge")]
+    revenue = [step for _, step, what in facts if "revenue" in what]
+    assert revenue == ["gets OrderConfirmed", "gets OrderConfirmed again"]
 
 
 def test_the_turning_entry_has_a_mark_of_its_own_where_it_happened() -> None:
     entries = order_1("dedupe", "inbox")
-    turn = [entry for entry in entries if entry[0] == "revenue"][1]
+    turn = [entry for entry in entries if kind_of(entry) == "revenue"][1]
 
     steps = steps_of(spans_of(entries), entries=entries, turn=turn)
 

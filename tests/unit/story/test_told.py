@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from lab.history.entries import KINDS, Entry, kind_of
+from lab.faults.table.spec import ordinal_of
+from lab.history.entries import KINDS, Entry, kind_of, subject_of
 from lab.story.told import Teller
 from tests.kit.seen import entries_of
 
@@ -38,7 +39,7 @@ def test_every_kind_of_entry_can_be_put_into_words(kind: str) -> None:
 
 @pytest.mark.parametrize("scenario", ["duplicates", "crashes", "timeouts", "cancellation"])
 def test_no_id_is_told_of_a_run(scenario: str) -> None:
-    entries = [entry for entry in entries_of(scenario, 1) if str(entry[3]).startswith("1.")]
+    entries = [one for one in entries_of(scenario, 1) if ordinal_of(subject_of(one)) == 1]
     teller = Teller(entries)
 
     for entry in entries:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lab.history.entries import Entry
+from lab.faults.table.spec import ordinal_of
+from lab.history.entries import Entry, kind_of, subject_of
 from lab.story import turning
 from lab.story.turning import turning_point
 from tests.kit.histories import CONTRACT
@@ -13,11 +14,11 @@ TWICE = "order 1: its revenue was added 2 times"
 
 def about(ordinal: int, entries: tuple[Entry, ...]) -> list[Entry]:
     claims = ("claim", "complete", "unclaim")
-    wanted = ("", str(ordinal))
     return [
-        entry
-        for entry in entries
-        if str(entry[3]).partition(".")[0] in wanted and entry[0] not in claims
+        one
+        for one in entries
+        if kind_of(one) not in claims
+        and (not subject_of(one) or ordinal_of(subject_of(one)) == ordinal)
     ]
 
 
@@ -27,8 +28,8 @@ def test_a_broken_promise_of_safety_turns_at_the_entry_that_breaks_it() -> None:
     place = turning_point(entries, CONTRACT, "effect-once", TWICE, 1)
 
     assert place is not None
-    assert entries[place][0] == "revenue"
-    assert [entry[0] for entry in entries[: place + 1]].count("revenue") == 2
+    assert kind_of(entries[place]) == "revenue"
+    assert [*map(kind_of, entries[: place + 1])].count("revenue") == 2
 
 
 def test_it_turns_in_the_way_of_the_witness() -> None:
