@@ -3,7 +3,8 @@
 A delivery and the fact that its record was appended may come in either order, so each waits for the
 other. A record is remembered until every group that reads it has committed a position past it: the
 memory is the lag of the slowest group, and the records that are delivered later still are not
-compared. Not here: the groups' positions (`partition_track`), and the promises.
+compared. Dead letters, which no group reads, are few, and all of them are remembered. Not here: the
+groups' positions (`partition_track`), and the promises.
 """
 
 from lab.checks.tables import readers_of
@@ -61,7 +62,7 @@ class StandingRecords:
                     self.differing += (delivered,)
         if offset in self.digests:
             self.twice += (AppendedEntry._make(entry),)
-        elif offset >= self.low and self._readers:
+        elif offset >= self.low:
             self.digests[offset] = digest
 
     def wait(self, offset: int, entry: Entry) -> None:

@@ -394,6 +394,15 @@ def two_records_at_one_offset() -> History:
     return after(entries, index, entries[index])
 
 
+@bug(
+    "log-sound", "order 37: OrderCreated was appended to orders.validation.dlq/0 at offset 0, where"
+)
+def two_dead_letters_at_one_offset() -> History:
+    entries = buried()
+    index = where(entries, "appended", topic="orders.validation.dlq")
+    return after(entries, index, entries[index])
+
+
 @bug("log-sound", "payment-1 was given OrderValidated of order 37 at offset 0 of validation/0, and")
 def a_delivery_shows_what_stands_elsewhere() -> History:
     return spoiled(plain(), "deliver", {"offset": 0}, subject=SUBJECT, group="payment")
