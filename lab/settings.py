@@ -124,6 +124,12 @@ class Settings:
                     f"{small} = {self.number(small)} must be below {large} = "
                     f"{self.number(large)}: {why}"
                 )
+        copies, in_sync = self.number("bus.replication"), self.number("bus.min_insync")
+        if copies and in_sync > copies:
+            raise SettingError(
+                f"bus.min_insync = {in_sync} must not be above bus.replication = {copies}: no "
+                "record would ever count as appended"
+            )
         self._check_lengths()
 
     def _check_lengths(self) -> None:

@@ -13,6 +13,8 @@ Value = int | float | str | tuple[int, ...]
 
 _MOST: Final[Mapping[str, float]] = {
     "bus.partitions": 1_000,
+    "bus.replication": 100,
+    "bus.min_insync": 100,
     "bus.workers": 1_000,
     "run.members": 100,
     "outbox.shards": 1_000,
@@ -73,6 +75,20 @@ def _choice(name: str, choices: str, meaning: str) -> Setting:
 
 SETTINGS: Final[tuple[Setting, ...]] = (
     _row("bus.partitions", 8, 8, "", "partitions of every topic", 1),
+    _row(
+        "bus.replication",
+        0,
+        0,
+        "",
+        "copies of every topic; 0: one for each broker, three at most",
+    ),
+    _row(
+        "bus.min_insync",
+        0,
+        0,
+        "",
+        "copies that must have a record before it counts as appended; 0: all but one",
+    ),
     _row("bus.session_ms", 45_000, 3_000, "ms", "a silent member is expelled after this", 1),
     _row(
         "bus.rebalance_ms",

@@ -25,12 +25,14 @@ class _State(NamedTuple):
 
     Attributes:
         health: "" if it has no check.
+        restarts: how often it has ended and was started again.
     """
 
     service: str
     state: str
     health: str
     code: object
+    restarts: int
 
     @property
     def is_fine(self) -> bool:
@@ -48,13 +50,14 @@ class _State(NamedTuple):
     def is_at_fault(self) -> bool:
         """Whether it has failed, and does not only wait for its time or for others."""
         if self.is_running:
-            return self.health == "unhealthy"
+            return self.health == "unhealthy" or (not self.is_fine and self.restarts > 0)
         return not self.is_fine and self.state != "created"
 
     @property
     def word(self) -> str:
         """For a person."""
-        return f"{self.service} ({self.health if self.is_running else self.state})"
+        word = self.health if self.is_running else self.state
+        return f"{self.service} ({word}{', it ends again and again' if self.restarts else ''})"
 
 
 def missing_images(profiles: Sequence[str]) -> Mapping[str, str]:
@@ -174,9 +177,17 @@ def _states() -> Sequence[_State]:
             state=str(one.get("State", "")),
             health=str(one.get("Health", "")),
             code=one.get("ExitCode"),
+            restarts=_restarts(str(one.get("ID", ""))),
         )
         for one in _objects(answer.stdout)
     ]
+
+
+def _restarts(container: str) -> int:
+    """How often Docker has started it again; 0 if it does not say."""
+    answer = docker.ask("inspect", "--format", "{{.RestartCount}}", container)
+    said = "" if answer is None or answer.returncode else answer.stdout.strip()
+    return int(said) if said.isdecimal() else 0
 
 
 def _objects(text: str) -> Sequence[dict[str, object]]:

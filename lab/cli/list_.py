@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, object]
 
-OUTAGE_NEEDS: Final = "servers of scripts/servers, which the lab may stop; not those of Docker"
+_OUTAGE_NEEDS: Final = "servers of scripts/servers, which the lab may stop; not those of Docker"
+_MOVE_NEEDS: Final = "three brokers: scripts/servers up --brokers 3; not those of Docker"
 
 
 class Places(NamedTuple):
@@ -349,7 +350,8 @@ def _story(scenario: "Scenario") -> "list[RenderableType]":
     facts += [("Fault", "the seed draws kinds, sites, rates and times; policies too")] * (
         scenario.swarm
     )
-    facts += [("For real", f"with {OUTAGE_NEEDS}")] if stops_a_server(scenario) else []
+    needs = needs_for_real(scenario)
+    facts += [("For real", f"with {needs}")] if needs else []
     facts += [("Pattern", f"{name}: against {prevents[name]}") for name in scenario.patterns]
     facts += [("At risk", ", ".join(scenario.promises))] if scenario.promises else []
     facts += [("Goal", goal) for goal in scenario.goals]
@@ -367,14 +369,18 @@ def _story(scenario: "Scenario") -> "list[RenderableType]":
     ]
 
 
-def stops_a_server(scenario: "Scenario") -> bool:
-    """Whether a real run of it stops a real server, which must be the lab's own to stop."""
+def needs_for_real(scenario: "Scenario") -> str:
+    """The servers that a real run of it needs, as it stops some; "" if any will do."""
+    from lab.faults.table.bus import LEADER_MOVE
     from lab.faults.table.kinds import KINDS
     from lab.faults.table.spec import parse_faults
     from lab.scenarios.scenario import REAL
 
     faults = parse_faults(scenario.faults)
-    return REAL in scenario.worlds and any(KINDS[fault.kind].is_outage for fault in faults)
+    kinds = [fault.kind for fault in faults] if REAL in scenario.worlds else []
+    if LEADER_MOVE in kinds:
+        return _MOVE_NEEDS
+    return _OUTAGE_NEEDS if any(KINDS[kind].is_outage for kind in kinds) else ""
 
 
 def _how_many(scenario: "Scenario") -> str:

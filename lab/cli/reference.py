@@ -15,7 +15,7 @@ from lab.bench.report import report_schema
 from lab.checks.registry import PROMISES
 from lab.checks.run_numbers import DEEDS
 from lab.cli.exit_codes import MEANINGS
-from lab.cli.list_ import OUTAGE_NEEDS, beyond_of, stops_a_server
+from lab.cli.list_ import beyond_of, needs_for_real
 from lab.faults.table.crash_points import CRASH_POINTS
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.row import FaultKind
@@ -220,8 +220,8 @@ def _scenario(scenario: Scenario) -> str:
         for name, entries in lists
         if entries
     ]
-    if stops_a_server(scenario):
-        lines.insert(1, f"- for real: with {OUTAGE_NEEDS}")
+    if needs := needs_for_real(scenario):
+        lines.insert(1, f"- for real: with {needs}")
     return "\n".join(
         [
             f"## {scenario.name}\n",

@@ -234,7 +234,8 @@ def _parse_faults(world: WorldSpec, texts: Sequence[str], members: int) -> tuple
                 f"{fault.kind} cannot exist in the {name} world, only: {', '.join(worlds)} "
                 "(see: lab list --faults)"
             )
-        _check_process(fault, members)
+        if not KINDS[fault.kind].is_outage:
+            _check_process(fault, members)
     return faults
 
 

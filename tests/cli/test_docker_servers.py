@@ -39,6 +39,8 @@ case "$*" in
   *) exit 1 ;;
   esac ;;
 *" config "*) echo "$STUB_CONFIG" ;;
+"inspect --format {{.RestartCount}} kafka-again") echo 7 ;;
+"inspect "*) echo 0 ;;
 "image inspect "*)
   case " $STUB_MISSING " in *" ${*##* } "*) exit 1 ;; esac ;;
 *" pull "*)
@@ -319,7 +321,8 @@ def test_an_image_that_cannot_be_built_is_answered_with_what_a_build_needs(docke
 
 def container(service: str, state: str, health: str = "", code: int = 0) -> str:
     """A line of `docker compose ps`."""
-    told = {"Service": service, "State": state, "Health": health, "ExitCode": code}
+    told: dict[str, object] = {"ID": f"{service}-1", "Service": service, "State": state}
+    told |= {"Health": health, "ExitCode": code}
     return json.dumps(told)
 
 
@@ -406,6 +409,16 @@ def test_what_only_has_not_come_yet_is_not_blamed_for_an_end_that_came_early(doc
 
     assert_not_ready(told, "Docker says above why", "ps --all")
     assert not any(word in told.err.splitlines()[-1] for word in ("kafka", "logs", "_PORT"))
+
+
+def test_what_is_just_starting_for_the_eighth_time_is_no_innocent(docker: Stub) -> None:
+    again = container("kafka", "running", "starting").replace("kafka-1", "kafka-again")
+    seen = "\n".join((again, container("redis", "running", "starting")))
+
+    told = docker.lab("up", STUB_PLAYS="unhealthy", STUB_PS=seen)
+
+    assert_not_ready(told, "failed: kafka (starting, it ends again and again)", "logs kafka")
+    assert "redis" not in told.err.splitlines()[-1]
 
 
 def test_what_is_still_starting_when_the_time_is_over_is_named(

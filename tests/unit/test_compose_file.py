@@ -21,6 +21,7 @@ SERVERS = {"kafka", "postgres", "redis"}
 GROUPS = ("validation", "payment", "orders", "notification")
 ELK = {"elasticsearch", "kibana", "elk-setup", "filebeat"}
 ENDS = "elk-setup"
+BROKERS = {"kafka-1", "kafka-2", "kafka-3"}
 OWN = {"providers", "api", "relay", *(f"work-{group}" for group in GROUPS)}
 
 
@@ -89,11 +90,13 @@ def test_the_schema_finds_what_is_wrong(right: str, wrong: str, tmp_path: Path) 
 def test_the_servers_start_by_default_and_everything_else_only_with_its_profile() -> None:
     assert set(own()) == OWN
     assert set(elk()) == ELK
+    brokers = {name for name, one in services().items() if "cluster" in one.get("profiles", ())}
+    assert brokers == BROKERS
     assert {name for name, one in services().items() if "profiles" not in one} == SERVERS
 
 
 def test_every_image_is_pinned_to_a_version() -> None:
-    images = {name: services()[name]["image"] for name in SERVERS | ELK}
+    images = {name: services()[name]["image"] for name in SERVERS | ELK | BROKERS}
 
     loose = {name: image for name, image in images.items() if not re.search(r":\d+\.\d+", image)}
 
@@ -105,7 +108,8 @@ def test_kafka_is_of_the_version_that_scripts_servers_starts() -> None:
     tried = re.search(r"<artifactId>kafka_[\d.]+</artifactId><version>([\d.]+)<", pom)
 
     assert tried is not None
-    assert services()["kafka"]["image"] == f"apache/kafka:{tried[1]}"
+    images = {services()[name]["image"] for name in ("kafka", *BROKERS)}
+    assert images == {f"apache/kafka:{tried[1]}"}
 
 
 def test_every_service_says_when_it_is_healthy() -> None:
@@ -179,7 +183,10 @@ def test_every_port_is_bound_to_loopback_only() -> None:
         "127.0.0.1:6379:6379",
         "127.0.0.1:8000:8000",
         "127.0.0.1:9092:9092",
+        "127.0.0.1:9192:9092",
         "127.0.0.1:9200:9200",
+        "127.0.0.1:9292:9092",
+        "127.0.0.1:9392:9092",
     ]
 
 
@@ -195,7 +202,7 @@ def test_every_server_keeps_its_data_in_a_volume_of_its_own() -> None:
     }
 
     assert set().union(*sources.values()) == set(declared)
-    for name in (*SERVERS, "elasticsearch", "filebeat", "providers"):
+    for name in (*SERVERS, *BROKERS, "elasticsearch", "filebeat", "providers"):
         others = set().union(*(found for other, found in sources.items() if other != name))
         assert sources[name] - others, name
 
@@ -219,6 +226,23 @@ def test_nothing_in_the_file_looks_like_a_password() -> None:
 # ---- kafka
 
 
+def test_three_brokers_elect_together_and_keep_each_record_twice_at_least() -> None:
+    found = {name: services()[name]["environment"] for name in BROKERS}
+    voters = ",".join(f"{number}@kafka-{number}:9093" for number in (1, 2, 3))
+
+    for name, told in found.items():
+        assert told["KAFKA_NODE_ID"] == name.removeprefix("kafka-")
+        assert told["KAFKA_CONTROLLER_QUORUM_VOTERS"] == voters
+        inside, host = with_defaults(told["KAFKA_ADVERTISED_LISTENERS"]).split(",")
+        assert inside == f"INSIDE://{name}:19092"
+        (port,) = map(with_defaults, services()[name]["ports"])
+        assert host == f"HOST://{port.removesuffix(':9092')}"
+        copies = {key: value for key, value in told.items() if key.endswith("REPLICATION_FACTOR")}
+        assert len(copies) == 4
+        assert set(copies.values()) == {"3"}
+        assert told["KAFKA_MIN_INSYNC_REPLICAS"] == "2"
+
+
 def test_kafka_advertises_one_address_inside_and_one_on_this_machine() -> None:
     kafka = services()["kafka"]
     advertised = dict(
@@ -234,19 +258,26 @@ def test_kafka_advertises_one_address_inside_and_one_on_this_machine() -> None:
     assert "KAFKA_PORT" in kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"]
 
 
-def test_kafka_differs_from_scripts_servers_only_where_it_must() -> None:
+@pytest.mark.parametrize(
+    ("name", "copies", "in_sync"), [("kafka", "1", "1"), ("kafka-2", "3", "2")]
+)
+def test_kafka_differs_from_scripts_servers_only_where_it_must(
+    name: str, copies: str, in_sync: str
+) -> None:
     script = (TOP / "scripts" / "servers").read_text("utf-8")
     lines = script.split("cat <<P\n", 1)[1].split("\nP\n", 1)[0].splitlines()
     there = {
-        f"KAFKA_{key.upper().replace('.', '_')}": value
+        f"KAFKA_{key.upper().replace('.', '_')}": {"$copies": copies, "$in_sync": in_sync}.get(
+            value, value
+        )
         for key, value in (line.split("=", 1) for line in lines)
     }
-    here = services()["kafka"]["environment"]
+    here = services()[name]["environment"]
 
     same = [key for key in there.keys() & here.keys() if there[key] == here[key]]
 
     assert set(same) >= {key for key in there if key.startswith(("KAFKA_GROUP_", "KAFKA_AUTO_"))}
-    assert {key for key in here if key.endswith(("_FACTOR", "_ISR"))} <= set(same)
+    assert {key for key in here if key.endswith(("_FACTOR", "_ISR", "_REPLICAS"))} <= set(same)
 
 
 # ---- the lab's own processes

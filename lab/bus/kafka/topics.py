@@ -27,6 +27,7 @@ from lab.bus.kafka.client import (
     within,
 )
 from lab.bus.kafka.reader import reading
+from lab.bus.kafka.security import why_not
 from lab.domain.errors import EnvironmentNotReady, Permanent, Transient
 from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
 from lab.resources import how_to_start
@@ -37,6 +38,9 @@ _SEEN_S: Final = 40
 _MAKE_US: Final = 30_000_000
 """Several processes make the same topics, and a broker that is busy with others takes its time."""
 
+_SETTLED_US: Final = 60_000_000
+"""A broker on a busy machine needs so long to lead what was made; nobody can join before."""
+
 _SWEEP_S: Final = 2
 """A broker notices so late that a session is over."""
 
@@ -44,6 +48,8 @@ _AT_ITS_END: Final = -1
 """In the place of a time, in a request for the offset at one."""
 
 _COMMITS: Final = "__consumer_offsets"
+_COPIES_MOST: Final = 3
+"""Of a topic, unless more are asked for."""
 _FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
 _FORBIDDEN: Final = (
     kafka_errors.TopicAuthorizationFailedError,
@@ -99,7 +105,7 @@ class KafkaTopics(TopicReader):
         except (*KAFKA_ERRORS, Transient) as error:
             await admin.close()
             cause = error.__cause__ if isinstance(error, Transient) else error
-            raise self._not_ready(cause or error) from error
+            raise await self._shut_out() or self._not_ready(cause or error) from error
         except EnvironmentNotReady:
             await admin.close()
             raise
@@ -121,11 +127,17 @@ class KafkaTopics(TopicReader):
         Raises:
             EnvironmentNotReady: a topic has another number of partitions, or may not be made.
         """
-        wanted = [
-            NewTopic(self._settings.topic(topic), count, 1, topic_configs=self._configs(topic))
-            for topic, count in partitions.items()
-        ]
         try:
+            copies = await self._copies()
+            wanted = [
+                NewTopic(
+                    self._settings.topic(topic),
+                    count,
+                    copies,
+                    topic_configs=self._configs(topic, copies),
+                )
+                for topic, count in partitions.items()
+            ]
             await self._call(self._make, wanted, limit_us=_MAKE_US)
             counts = await self._seen(partitions)
         except (Transient, Permanent) as error:
@@ -141,7 +153,7 @@ class KafkaTopics(TopicReader):
         names = [self._settings.topic(topic) for topic in topics]
         of_groups = [self._settings.topic(group) for group in groups]
         with suppress(Transient, Permanent):
-            await self._call(self._must_serve, names, of_groups, limit_us=_MAKE_US)
+            await self._call(self._must_serve, names, of_groups, limit_us=_SETTLED_US)
 
     async def _must_serve(self, names: list[str], groups: list[str]) -> None:
         """Raise if a partition has no leader that knows it is, or a group nobody who keeps it."""
@@ -289,14 +301,39 @@ class KafkaTopics(TopicReader):
             reader.seek(place, starts[place])
         for place in left:
             while await self._call(reader.position, place) < ends[place]:
-                batches = await self._call(self._some, reader)
+                batches = await self._call(self._some, reader, place)
                 for of, batch in batches.items():
                     found[of] += [record for record in batch if record.offset < ends[of]]
         return found
 
-    def _configs(self, topic: str) -> dict[str, str]:
+    async def _copies(self) -> int:
+        """Of every topic that is made."""
+        settings = self._settings
+        brokers = len((await self._call(self._admin.describe_cluster))["brokers"])
+        copies = settings.replication or min(brokers, _COPIES_MOST)
+        if copies > brokers:
+            raise EnvironmentNotReady(
+                f"bus.replication = {copies} asks for more copies than there are brokers "
+                f"({brokers})",
+                server="Kafka",
+                address=settings.bootstrap,
+                remedy="start the others, or lower bus.replication",
+            )
+        if settings.min_insync > copies:
+            raise EnvironmentNotReady(
+                f"bus.min_insync = {settings.min_insync} asks for more copies than a topic has "
+                f"({copies})",
+                server="Kafka",
+                address=settings.bootstrap,
+                remedy="lower bus.min_insync, or raise bus.replication",
+            )
+        return copies
+
+    def _configs(self, topic: str, copies: int) -> dict[str, str]:
         """The bounds that the port names, in place of the broker's defaults."""
+        in_sync = self._settings.min_insync or max(copies - 1, 1)
         configs = {
+            "min.insync.replicas": str(in_sync),
             "max.message.bytes": str(record_limit(topic) + _FORMAT_BYTES),
             "message.timestamp.type": "CreateTime",
         }
@@ -305,10 +342,12 @@ class KafkaTopics(TopicReader):
             configs["retention.ms"] = "-1"
         return configs
 
-    async def _some(self, reader: Any) -> Any:
+    async def _some(self, reader: Any, place: BrokerPartition) -> Any:
+        """The next records; none if only a mark of a transaction stood there."""
+        before = await reader.position(place)
         while True:
             batches = await reader.getmany(timeout_ms=200)
-            if batches:
+            if batches or await reader.position(place) != before:
                 return batches
 
     async def _make(self, wanted: Sequence[NewTopic]) -> None:
@@ -379,6 +418,21 @@ class KafkaTopics(TopicReader):
                 if not getattr(error, "retriable", False) or clock.time() >= end:
                     raise mapped(error, "topics") from error
             await asyncio.sleep(0.1)
+
+    async def _shut_out(self) -> EnvironmentNotReady | None:
+        """What keeps us out of the first broker that listens, if something does."""
+        settings = self._settings
+        arguments = settings.connection("lab-topics", settings.connect_us)
+        for name in ("bootstrap_servers", "retry_backoff_ms"):
+            del arguments[name]
+        for broker in settings.bootstrap.split(","):
+            host, _, port = broker.strip().rpartition(":")
+            found = await why_not(host.strip("[]"), int(port), arguments)
+            if found is not None:
+                what, remedy = found
+                address = settings.bootstrap
+                return EnvironmentNotReady(what, server="Kafka", address=address, remedy=remedy)
+        return None
 
     def _not_ready(self, error: BaseException) -> EnvironmentNotReady:
         if isinstance(error, _FORBIDDEN):

@@ -37,6 +37,10 @@ class Broker(Protocol):
         """Raises Transient if the broker cannot be reached."""
         ...
 
+    def coordinated(self, group: Group) -> None:
+        """Raises Transient if no broker sees to the group just now."""
+        ...
+
     def topic(self, name: str) -> Topic:
         """One that exists."""
         ...
@@ -89,6 +93,7 @@ class MemoryConsumer(Consumer):
     async def join(self, topics: Sequence[str], listener: Listener) -> None:
         await suspend()
         self._broker.reached()
+        self._broker.coordinated(self._group)
         self._topics = tuple(topics)
         self._listener = listener
         self._must_rejoin = False
@@ -117,6 +122,7 @@ class MemoryConsumer(Consumer):
     async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
         await suspend()
         self._broker.reached()
+        self._broker.coordinated(self._group)
         self._broker.commit(self._group, self._member, offsets, epoch)
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
@@ -332,5 +338,15 @@ class Fetch:
     def resume(self) -> None:
         """Hand out the records that are there, and those that come."""
         self.is_paused = False
-        if self.position < self.log.end:
+        self._look()
+
+    def leader_changed(self) -> None:
+        """See `Reader`."""
+        if self.log.is_led:
+            self._look()
+        else:
+            self._consumer.unready(self)
+
+    def _look(self) -> None:
+        if self.log.is_led and not self.is_paused and self.position < self.log.end:
             self._consumer.ready(self)

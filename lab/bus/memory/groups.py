@@ -62,6 +62,9 @@ class MemoryMember:
 class Group:
     """One consumer group.
 
+    Args:
+        number: of the group on its broker, from 0.
+
     Attributes:
         generation: grows with each rebalance; 0 before the first.
         committed: the offset of the next record to be read, per partition.
@@ -71,6 +74,7 @@ class Group:
         self,
         name: str,
         *,
+        number: int,
         root: SimLoop,
         partitions_of: Callable[[str], int],
         session_us: int,
@@ -78,6 +82,7 @@ class Group:
         assignor: Assignor,
     ) -> None:
         self.name = name
+        self.number = number
         self.generation = 0
         self.committed: dict[TopicPartition, int] = {}
         self._root = root

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab.bus.facts import appended_fact, letter_fact
+from lab.bus.memory.cluster import Cluster
 from lab.bus.memory.consumer import MemoryConsumer, suspend
 from lab.bus.memory.groups import Assignor, Group, MemoryMember, SimLoop
+from lab.bus.memory.publisher import MemoryPublisher
 from lab.bus.memory.topics import PartitionLog, Topic
 from lab.domain.errors import Fenced, Permanent, TooLarge, Transient
 from lab.domain.partitioner import partition_of
@@ -30,6 +32,8 @@ from lab.ports.bus import (
 
 _TRIM_CHUNK: Final = 512
 
+_COMMITS: Final = "__consumer_offsets"
+
 
 class MemoryLog:
     """A broker in memory.
@@ -41,6 +45,7 @@ class MemoryLog:
         write: takes the facts, or None.
         epoch_us: wall time at `root`'s time 0, for the records' timestamps.
         assignor: how partitions are shared out.
+        copies, min_insync: see `Cluster`.
 
     Attributes:
         is_down: every call of every client raises Transient until it is set back.
@@ -55,6 +60,8 @@ class MemoryLog:
         write: Write | None = None,
         epoch_us: int = 0,
         assignor: Assignor = "range",
+        copies: int = 0,
+        min_insync: int = 0,
     ) -> None:
         self.is_down = False
         self._root = root
@@ -63,6 +70,10 @@ class MemoryLog:
         self._write = write
         self._epoch_us = epoch_us
         self._assignor: Final = assignor
+        # Until a broker is lost all are there, and nobody asks.
+        self._cluster: Cluster | None = None
+        self._copies = copies, min_insync
+        self._publishers: list[MemoryPublisher] = []
         self._topics: dict[str, Topic] = {}
         self._groups: dict[str, Group] = {}
         self._declared: dict[str, list[Group]] = {}
@@ -88,9 +99,12 @@ class MemoryLog:
                 reads[topic] = None
                 self._declared.setdefault(topic, []).append(found)
 
-    def publisher(self, loop: SimLoop) -> Publisher:  # noqa: ARG002 - who publishes is not needed
+    def publisher(self, loop: SimLoop) -> Publisher:
         """A producer of the process of `loop`."""
-        return MemoryPublisher(self)
+        publisher = MemoryPublisher(self, loop)
+        self._publishers = [other for other in self._publishers if not other.loop.dead]
+        self._publishers.append(publisher)
+        return publisher
 
     def consumer(self, group: str, member: str, loop: SimLoop, unread: Unread) -> MemoryConsumer:
         """A consumer of the process of `loop`; no member before `join`.
@@ -125,6 +139,23 @@ class MemoryLog:
     def end_outage(self) -> None:
         """It can be reached again; clients come back by themselves."""
         self.is_down = False
+        if self._cluster is not None:
+            self._brokers_changed()
+
+    def lose_broker(self, broker: int, *, elects_us: int) -> None:
+        """One broker is gone, from 1; see `Cluster`. Clients find the new leaders by themselves."""
+        if self._cluster is None:
+            copies, min_insync = self._copies
+            self._cluster = Cluster(
+                self._root, copies=copies, min_insync=min_insync, changed=self._brokers_changed
+            )
+        self._cluster.lose(broker, elects_us=elects_us)
+        self._brokers_changed()
+
+    def regain_broker(self, broker: int) -> None:
+        """It is there again, with all that it had."""
+        assert self._cluster is not None, "it was lost"
+        self._cluster.regain(broker)
 
     def close(self) -> None:
         """Let go of everything; buried processes may hold this object for ever."""
@@ -138,6 +169,7 @@ class MemoryLog:
         self._declared.clear()
         self._reads.clear()
         self._consumers.clear()
+        self._publishers.clear()
 
     # ---- for tests, the runner and checks: no call, no suspension
 
@@ -183,6 +215,24 @@ class MemoryLog:
         if self.is_down:
             raise Transient("the broker cannot be reached")
 
+    def coordinated(self, group: Group) -> None:
+        """See `Broker`."""
+        cluster = self._cluster
+        if cluster is not None and not cluster.appends(TopicPartition(_COMMITS, group.number)):
+            raise Transient(f"no broker coordinates the group {group.name}")
+
+    def takes(self, record: Outgoing) -> bool:
+        """Whether the record can be appended now."""
+        cluster = self._cluster
+        if cluster is None:
+            return True
+        return not self.is_down and cluster.appends(self.place_of(record))
+
+    def place_of(self, record: Outgoing) -> TopicPartition:
+        """The partition that a record belongs to."""
+        partitions = self._topics[record.topic].partitions
+        return partitions[partition_of(record.key, len(partitions))]
+
     def topic(self, name: str) -> Topic:
         """See `Broker`."""
         return self._topics[name]
@@ -194,7 +244,7 @@ class MemoryLog:
             TooLarge: a record exceeds its topic's limit.
             Permanent: a topic does not exist.
         """
-        self._check(records)
+        self.check(records)
         self._lags.clear()
         now_us = self._root.now_us()
         timestamp_us = self._epoch_us + now_us
@@ -229,7 +279,8 @@ class MemoryLog:
             if log is not None:
                 self._trim(log, offset)
 
-    def _check(self, records: Sequence[Outgoing]) -> None:
+    def check(self, records: Sequence[Outgoing]) -> None:
+        """Raises TooLarge or Permanent if one of them cannot be appended; see `append`."""
         for outgoing in records:
             if outgoing.topic not in self._topics:
                 raise Permanent(f"there is no topic {outgoing.topic!r}")
@@ -237,6 +288,20 @@ class MemoryLog:
             if size > record_limit(outgoing.topic):
                 limit = record_limit(outgoing.topic)
                 raise TooLarge(f"a record of {size} bytes; {outgoing.topic} takes {limit}")
+
+    def _brokers_changed(self) -> None:
+        """Somebody leads who did not, or the other way round."""
+        cluster = self._cluster
+        assert cluster is not None, "it has changed"
+        for topic in self._topics.values():
+            for log in topic.in_order():
+                is_led = cluster.leads(log.partition)
+                if is_led is not log.is_led:
+                    log.is_led = is_led
+                    for reader in log.readers:
+                        reader.leader_changed()
+        for publisher in self._publishers:
+            publisher.send_on()
 
     def _note_commit(
         self, group: Group, offsets: Mapping[TopicPartition, int], epoch: int, *, accepted: bool
@@ -273,6 +338,7 @@ class MemoryLog:
         if group is None:
             group = self._groups[name] = Group(
                 name,
+                number=len(self._groups),
                 root=self._root,
                 partitions_of=lambda topic: len(self._topics[topic].partitions),
                 session_us=self._session_us,
@@ -280,18 +346,6 @@ class MemoryLog:
                 assignor=self._assignor,
             )
         return group
-
-
-class MemoryPublisher(Publisher):
-    """A producer. Cancelled before its request was applied, it has appended nothing."""
-
-    def __init__(self, log: MemoryLog) -> None:
-        self._log = log
-
-    async def publish(self, records: Sequence[Outgoing]) -> None:
-        await suspend()
-        self._log.reached()
-        self._log.append(records)
 
 
 class MemoryReader(TopicReader):

@@ -25,15 +25,24 @@ class Reader(Protocol):
         """There is a record at the end that was not there before."""
         ...
 
+    def leader_changed(self) -> None:
+        """Nobody leads the partition any more, or somebody does again."""
+        ...
+
 
 class PartitionLog:
-    """One partition: records from `base` on; those below were trimmed."""
+    """One partition: records from `base` on; those below were trimmed.
 
-    __slots__ = ("base", "partition", "readers", "records")
+    Attributes:
+        is_led: it can be read: some broker leads it.
+    """
+
+    __slots__ = ("base", "is_led", "partition", "readers", "records")
 
     def __init__(self, partition: TopicPartition) -> None:
         self.partition = partition
         self.base = 0
+        self.is_led = True
         self.records: list[Record] = []
         self.readers: list[Reader] = []
 

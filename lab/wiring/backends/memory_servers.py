@@ -78,6 +78,8 @@ def _make_log(root: ProcessLoop, settings: Settings, write: Write | None) -> Mem
         rebalance_us=settings.us("bus.rebalance_ms"),
         write=write,
         epoch_us=root.wall_us(),
+        copies=settings.number("bus.replication"),
+        min_insync=settings.number("bus.min_insync"),
     )
     tiers = len(settings.many_us("retry.tiers_ms"))
     log.create_topics(dict.fromkeys(all_topics(tiers), settings.number("bus.partitions")))

@@ -7,7 +7,7 @@ Not here: starting servers, and where they are (`readiness`).
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from lab.bus.kafka import facts as kafka_facts
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.lag import KafkaWatch
 from lab.bus.kafka.publisher import KafkaBus
+from lab.bus.kafka.security import KafkaSecurity
 from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import Down, EnvironmentNotReady, LabError, Transient
 from lab.domain.events import READS
@@ -70,6 +71,7 @@ class Where:
     postgres_dsn: str
     redis_url: str
     kafka_bootstrap: str
+    kafka_security: KafkaSecurity = field(default_factory=KafkaSecurity)
     providers_url: str = ""
 
 
@@ -80,6 +82,9 @@ def kafka_settings(where: Where, settings: Settings) -> KafkaSettings:
         prefix=where.name.replace("_", "-"),
         session_us=settings.us("bus.session_ms"),
         rebalance_us=settings.us("bus.rebalance_ms"),
+        replication=settings.number("bus.replication"),
+        min_insync=settings.number("bus.min_insync"),
+        security=where.kafka_security,
     )
 
 
