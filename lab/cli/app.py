@@ -17,6 +17,7 @@ from lab.cli import (
     chaos,
     doctor,
     down,
+    explain,
     list_,
     providers,
     relay,
@@ -60,6 +61,7 @@ USAGE_ERRORS: Final = frozenset(
         "lab.history.history_reader.HistoryError",
         "lab.scenarios.orders_lines.OrdersFileError",
         "lab.settings.SettingError",
+        "lab.wiring.stories.StoryError",
     )
 )
 """Mistakes of the user, by name: their modules need not be imported before one is raised."""
@@ -87,6 +89,7 @@ app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
 app.command("search")(search.Search)
 app.command("shrink")(shrink.shrink)
+app.command("explain")(explain.explain)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("ship")(ship.ship)
