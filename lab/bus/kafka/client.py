@@ -47,6 +47,7 @@ class KafkaSettings:
         rebalance_us: a member may take this long to give its partitions up.
         connect_us, publish_us, commit_us, leave_us: longest wait of one such call.
         reached_us: a poll without records looks this often whether the broker is there.
+        known_us: a topic that was made anew, or has more partitions, is noticed after so long.
         replication: copies of every topic; 0: one for each broker, three at most.
         min_insync: copies that must have a record before it counts as appended; 0: all but one.
         security: of the listener.
@@ -61,6 +62,7 @@ class KafkaSettings:
     commit_us: int = 5_000_000
     leave_us: int = 3_000_000
     reached_us: int = 5_000_000
+    known_us: int = 10_000_000
     replication: int = 0
     min_insync: int = 0
     security: KafkaSecurity = field(default_factory=KafkaSecurity)
@@ -105,6 +107,7 @@ class KafkaSettings:
             "client_id": client_id,
             "request_timeout_ms": request_us // 1000,
             "retry_backoff_ms": 100,
+            "metadata_max_age_ms": self.known_us // 1000,
             **self.security.arguments(),
         }
 
