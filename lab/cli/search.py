@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lab.explore.findings import Judged
-    from lab.explore.search import Search as Searching
+    from lab.explore.search import Searching
     from lab.explore.search import SearchResult
 
 SEEDS: Final = "1-500"
@@ -68,7 +68,7 @@ class Search(RunFlags):
         options = read_options(self.scenario or "", self)
         if not self.scenario:
             return ask_for_a_name("search", options.scenarios, display)
-        from lab.explore.search import Search as Searching
+        from lab.explore.search import Searching
 
         jobs, cluster = explore_flags.read_workers(self.jobs, self.cluster)
         values = FlagValues()

@@ -20,8 +20,9 @@ from lab.cli.stopping import ended_as_by_ctrl_c
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from lab.explore.shrinking import Small
+    from lab.explore.shrinking import Shrinking, Small
     from lab.explore.shrunk_files import Shrunk
+    from lab.wiring.spec import RunSpec
 
 
 def shrink(
@@ -49,7 +50,6 @@ def shrink(
     interrupted: the smallest plan so far was kept.
     """
     from lab.cli import render
-    from lab.explore.shrinking import RUNS_MAX, Shrinking
     from lab.explore.shrunk_files import keep_shrunk
     from lab.wiring.planned import simulated_spec_of
     from lab.wiring.replay import plan_of
@@ -63,21 +63,9 @@ def shrink(
     path, plan = plan_of(find_plan(run, place))
     spec = simulated_spec_of(path, plan)
     is_wanted = not (is_json or values.switch("quiet", flag=quiet))
-    is_cut = False
-    with render.ProgressBar("shrink", is_wanted=is_wanted) as bar, ended_as_by_ctrl_c():
-
-        def told(smallest: "Small", runs: int) -> None:
-            if bar is not None:
-                found = (
-                    f"{times(smallest.orders, 'order')}, {times(len(smallest.firings), 'fault')}"
-                )
-                bar(runs, None, f"runs, {found}")
-
-        shrinking = Shrinking(spec, values.text("promise", promise))
-        try:
-            shrinking.run(runs_max=runs_max or RUNS_MAX, told=told)
-        except KeyboardInterrupt:
-            is_cut = True
+    shrinking, is_cut = _shrink(
+        spec, values.text("promise", promise), runs_max, is_wanted=is_wanted
+    )
     shrunk = keep_shrunk(spec, shrinking, place)
     if is_json:
         from msgspec import json as as_json
@@ -87,6 +75,30 @@ def shrink(
         width = render.width_of_output()
         print_result(render.to_text(_page(shrunk), width=width, is_plain=is_plain))
     return ExitCode.INTERRUPTED if is_cut else ExitCode.PASS
+
+
+def _shrink(
+    spec: "RunSpec", promise: str | None, runs_max: int | None, *, is_wanted: bool
+) -> "tuple[Shrinking, bool]":
+    """Shrink with a bar; whether Ctrl-C ended it."""
+    from lab.cli import render
+    from lab.explore.shrinking import RUNS_MAX, Shrinking
+
+    with render.ProgressBar("shrink", is_wanted=is_wanted) as bar, ended_as_by_ctrl_c():
+
+        def told(smallest: "Small", runs: int) -> None:
+            if bar is not None:
+                found = (
+                    f"{times(smallest.orders, 'order')}, {times(len(smallest.firings), 'fault')}"
+                )
+                bar(runs, None, f"runs, {found}")
+
+        shrinking = Shrinking(spec, promise)
+        try:
+            shrinking.run(runs_max=runs_max or RUNS_MAX, told=told)
+        except KeyboardInterrupt:
+            return shrinking, True
+    return shrinking, False
 
 
 def _page(shrunk: "Shrunk") -> "Iterable[RenderableType]":

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from lab.explore.findings import Judged, SearchFinding, add_to, most_often_first, summary_of
-from lab.explore.spread import Workers, spread
+from lab.explore.spread import Crew, spread
 from lab.scenarios.run_options import RunOptions
 from lab.scenarios.scenario import Scenario
 from lab.wiring.many_runs import with_seed
@@ -68,7 +68,7 @@ class Batch:
     seeds: tuple[int, ...]
 
 
-class Search:
+class Searching:
     """One search, from its question to its result; it can be ended after each task.
 
     Args:
@@ -106,7 +106,7 @@ class Search:
         self._seeds = tuple(seeds)
         self._max_failures = max_failures
 
-    def go_on(self, pool: Workers, told: Told | None = None) -> None:
+    def go_on(self, pool: Crew, told: Told | None = None) -> None:
         """Run the seeds that are missing; what was found until an exception stays in `runs`."""
         known = {run.seed for run in self.runs}
         missing = [seed for seed in self._seeds if seed not in known]

@@ -49,7 +49,7 @@ def search_file(path: Path, question: str) -> Iterator[SearchFile]:
 
     Args:
         path: of the file.
-        question: see `Search`.
+        question: see `Searching`.
 
     Raises:
         SearchError: the file cannot be used, or belongs to another search or version.

@@ -32,7 +32,7 @@ EXTRA: Final = "pip install 'pulse-lab[cluster]'"
 
 
 @dataclass(frozen=True, slots=True)
-class Workers:
+class Crew:
     """Who does the tasks.
 
     Attributes:
@@ -50,8 +50,8 @@ def cores() -> int:
 
 
 @contextmanager
-def workers(*, jobs: int, cluster: str | None = None) -> Iterator[Workers]:
-    """Workers for the length of a block; those of this machine end with it.
+def workers(*, jobs: int, cluster: str | None = None) -> Iterator[Crew]:
+    """Crew for the length of a block; those of this machine end with it.
 
     Ctrl-C reaches the caller alone: it drops what is not begun and ends the processes.
 
@@ -68,21 +68,19 @@ def workers(*, jobs: int, cluster: str | None = None) -> Iterator[Workers]:
             yield made
         return
     if jobs == 1:
-        yield Workers(None, 1)
+        yield Crew(None, 1)
         return
     # Not forked: a child would have the threads' locks of its parent and none of the threads.
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_deaf)
     try:
-        yield Workers(pool, jobs)
+        yield Crew(pool, jobs)
     except BaseException:
         _end(pool)
         raise
     pool.shutdown(cancel_futures=True)
 
 
-def spread(
-    pool: Workers, work: Callable[[Task], Answer], tasks: Iterable[Task]
-) -> Iterator[Answer]:
+def spread(pool: Crew, work: Callable[[Task], Answer], tasks: Iterable[Task]) -> Iterator[Answer]:
     """Do every task; gives their answers in the order of the tasks.
 
     Args:
@@ -133,7 +131,7 @@ def _end(pool: ProcessPoolExecutor) -> None:
 
 
 @contextmanager
-def _on_cluster(address: str) -> Iterator[Workers]:
+def _on_cluster(address: str) -> Iterator[Crew]:
     try:
         from distributed import Client  # noqa: PLC0415 - an extra
     except ImportError:
@@ -148,7 +146,7 @@ def _on_cluster(address: str) -> Iterator[Workers]:
         count = sum(client.nthreads().values())
         if not count:
             raise _no_cluster("it has no worker", address, f"start one: dask worker {address}")
-        yield Workers(client.get_executor(), count)
+        yield Crew(client.get_executor(), count)
 
 
 def _no_cluster(what: str, address: str, remedy: str) -> EnvironmentNotReady:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli import app
-from lab.explore.search import SEEDS_A_TASK, Search
+from lab.explore.search import SEEDS_A_TASK, Searching
 from lab.explore.spread import workers
 from lab.scenarios.run_options import RunOptions
 
@@ -67,13 +67,13 @@ def test_it_goes_on_where_it_was_killed(
     with file.open("ab") as more:
         more.write(b'[{"seed":11,')
     ran: list[int] = []
-    original = Search._batches
+    original = Searching._batches
 
-    def counted(self: Search, seeds: "list[int]") -> object:
+    def counted(self: Searching, seeds: "list[int]") -> object:
         ran.extend(seeds)
         return original(self, seeds)
 
-    monkeypatch.setattr(Search, "_batches", counted)
+    monkeypatch.setattr(Searching, "_batches", counted)
     assert found(*base, "--resume", str(file), capsys=capsys) == whole
     assert ran == list(range(11, 31))
     ran.clear()
@@ -82,7 +82,7 @@ def test_it_goes_on_where_it_was_killed(
 
 
 def test_what_was_found_until_ctrl_c_stays() -> None:
-    search = Search(RunOptions(scenario="happy-path", orders=2), range(1, 100))
+    search = Searching(RunOptions(scenario="happy-path", orders=2), range(1, 100))
 
     def told(_batch: object, _done: int, _total: int) -> None:
         raise KeyboardInterrupt

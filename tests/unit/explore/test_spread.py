@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from lab.domain.errors import EnvironmentNotReady
-from lab.explore.spread import AHEAD, Workers, spread, workers
+from lab.explore.spread import AHEAD, Crew, spread, workers
 
 
 def test_one_job_is_the_caller_itself_one_task_at_a_time() -> None:
@@ -91,7 +91,7 @@ def test_tasks_that_nobody_begins_are_dropped_when_the_answers_are_no_longer_wan
             return made
 
     slow = Slow()
-    answers = spread(Workers(slow, 2), abs, range(50))  # type: ignore[arg-type]  # as much of one as is used
+    answers = spread(Crew(slow, 2), abs, range(50))  # type: ignore[arg-type]  # as much of one as is used
     assert next(answers) == 1
     answers.close()  # type: ignore[attr-defined]  # it is a generator
 
