@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lab.explore.findings import Judged
-    from lab.explore.search import Searching
-    from lab.explore.search import SearchResult
+    from lab.explore.search import Searching, SearchResult
 
 SEEDS: Final = "1-500"
 _SEEDS_NAMED: Final = 5
