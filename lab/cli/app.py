@@ -19,6 +19,7 @@ from lab.cli import (
     down,
     explain,
     list_,
+    prove,
     providers,
     relay,
     replay,
@@ -51,6 +52,7 @@ USAGE_ERRORS: Final = frozenset(
         "lab.checks.verdict.GoalError",
         "lab.cli.flag_values.OptionError",
         "lab.cli.output.OutputError",
+        "lab.explore.proving.ProveError",
         "lab.explore.search.SearchError",
         "lab.explore.shrinking.ShrinkError",
         "lab.faults.table.spec.FaultError",
@@ -88,6 +90,7 @@ app.command("run")(run.Run)
 app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
 app.command("search")(search.Search)
+app.command("prove")(prove.Prove)
 app.command("shrink")(shrink.shrink)
 app.command("explain")(explain.explain)
 app.command("replay")(replay.replay)
