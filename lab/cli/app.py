@@ -18,6 +18,7 @@ from lab.cli import (
     doctor,
     down,
     list_,
+    migrate,
     providers,
     relay,
     report,
@@ -84,6 +85,7 @@ app.command("serve")(serve.serve)
 app.command("relay")(relay.relay)
 app.command("work")(work.work)
 app.command("providers")(providers.providers)
+app.command("migrate")(migrate.migrate)
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)

@@ -93,11 +93,16 @@ def run_one_process(
     if assignment is not None:
         run_process(read_assignment(assignment))
     else:
-        run_process(_assigned(role, group, flags))
+        run_process(assigned(role, group, flags))
     return ExitCode.PASS
 
 
-def _assigned(role: ProcessRole, group: str, flags: ProcessFlags) -> "Assignment":
+def assigned(role: ProcessRole, group: str, flags: ProcessFlags) -> "Assignment":
+    """A process of the system that flags and variables describe.
+
+    Raises:
+        OptionError: a flag or a variable is wrong.
+    """
     from lab.settings import environment
     from lab.wiring.backends.readiness import addresses
     from lab.wiring.worlds.assignment import Assignment

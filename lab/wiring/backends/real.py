@@ -34,6 +34,7 @@ from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.errors import Stage, VendorErrors, to_lab_error
 from lab.stores.postgres.link import PostgresServer, connect, not_ready
 from lab.stores.postgres.store import open_store
+from lab.stores.reachability import Tell, tell_nobody
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisDedupe, RedisServer
 from lab.wiring.backends.interface import (
@@ -89,6 +90,9 @@ class KafkaBackend(BusBackend):
         where: the broker and the run's name.
         settings: policies.
         epoch_us: wall time at which the history's clock showed 0.
+
+    Attributes:
+        made: topics that `prepare` has made.
     """
 
     make = "kafka"
@@ -100,6 +104,7 @@ class KafkaBackend(BusBackend):
         self._epoch_us = epoch_us
         self._since_us = SystemClock().wall_us()
         self._topics = KafkaTopics(self._kafka)
+        self.made: Sequence[str] = ()
         self._operator = KafkaBus(self._kafka, "operator")
         self._watch = KafkaWatch(
             self._kafka,
@@ -112,7 +117,9 @@ class KafkaBackend(BusBackend):
         await stack.enter_async_context(self._topics)
         await stack.enter_async_context(self._watch)
         stack.push_async_callback(self._operator.close)
-        await self._topics.create(dict.fromkeys(all_topics(self._tiers), self._partitions))
+        self.made = await self._topics.create(
+            dict.fromkeys(all_topics(self._tiers), self._partitions)
+        )
 
     async def connect(self, life: Life, stack: AsyncExitStack) -> BusClients:
         bus = KafkaBus(self._kafka, life.member)
@@ -183,6 +190,12 @@ class PostgresBackend(StoreBackend):
         settings: policies.
         epoch_us: wall time at which the history's clock showed 0.
         blocked: gives the blocked customers; asked once, by `prepare`.
+        member: the process, for the server's list of sessions.
+        keeps_facts: whether what happens is written down for a verdict, too.
+        tell: hears when the server is of no use, and when it is again.
+
+    Attributes:
+        made: migrations that `prepare` has applied.
     """
 
     make = "postgres"
@@ -194,21 +207,31 @@ class PostgresBackend(StoreBackend):
         *,
         epoch_us: int,
         blocked: Callable[[], Sequence[str]] = tuple,
+        member: str = "",
+        keeps_facts: bool = True,
+        tell: Tell = tell_nobody,
     ) -> None:
-        self._server = PostgresServer(dsn=where.postgres_dsn, schema=where.name.replace("-", "_"))
+        self._server = PostgresServer(
+            dsn=where.postgres_dsn,
+            schema=where.name.replace("-", "_"),
+            member=member,
+            keeps_facts=keeps_facts,
+        )
+        self._tell = tell
+        self.made: tuple[str, ...] = ()
         self._shards = settings.number("outbox.shards")
         self._epoch_us = epoch_us
         self._blocked = blocked
         self._looking: Any = None
 
     async def prepare(self, stack: AsyncExitStack) -> None:
-        await postgres_schema.prepare(self._server, shards=self._shards)
+        self.made = await postgres_schema.prepare(self._server, shards=self._shards)
         if blocked := self._blocked():
             await postgres_schema.block_customers(self._server, blocked)
         stack.push_async_callback(self._hang_up)
 
     async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:  # noqa: ARG002 - all lives of a process use the same server
-        store = open_store(self._server, shards=self._shards)
+        store = open_store(self._server, shards=self._shards, tell=self._tell)
         stack.push_async_callback(store.close)
         return StoreClients(
             orders=store.orders,
@@ -289,15 +312,16 @@ class RedisBackend(DedupeBackend):
 
     make = "redis"
 
-    def __init__(self, where: Where, *, compares_fences: bool) -> None:
+    def __init__(self, where: Where, *, compares_fences: bool, tell: Tell = tell_nobody) -> None:
         self._server = RedisServer(url=where.redis_url, prefix=where.name)
+        self._tell = tell
         self._compares_fences = int(compares_fences)
 
     async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002 - keys need no preparation
         await redis.check(self._server)
 
     async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:  # noqa: ARG002 - all lives of a process use the same server
-        dedupe = RedisDedupe(self._server, compares_fences=self._compares_fences)
+        dedupe = RedisDedupe(self._server, compares_fences=self._compares_fences, tell=self._tell)
         stack.push_async_callback(dedupe.close)
         return dedupe
 

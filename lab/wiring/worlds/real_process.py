@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -35,6 +35,7 @@ from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import http_server
 from lab.runtime.process_loop import SPAWNED
+from lab.stores.reachability import Tell, tell_nobody
 from lab.wiring.backends.memory_servers import make_third_parties
 from lab.wiring.backends.real import (
     HttpThirdParties,
@@ -140,7 +141,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
             pause=lambda for_us: _pause_self(plan, assignment.member, for_us),
             steps=[Step(*step) for step in assignment.clock_steps],
         )
-        backends = make_backends(assignment, policy)
+        backends = make_backends(assignment, policy, tell=_teller(log))
         if not assignment.is_supervised:
             for backend in backends.all:
                 await backend.prepare(stack)
@@ -174,6 +175,18 @@ def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
     """Have the supervisor stop this process: it could not wake itself."""
     if isinstance(plan, RemotePlan):
         plan.pause(member, for_us)
+
+
+def _teller(log: logging.Logger) -> Tell:
+    """Has a line of the log for each server that goes away or comes back."""
+
+    def tell(level: Literal["warning", "info"], sentence: str) -> None:
+        is_back = level == "info"
+        outcome = "success" if is_back else "failure"
+        extra = {"event.action": "reachability", "event.outcome": outcome}
+        log.log(logging.INFO if is_back else logging.WARNING, sentence, extra=extra)
+
+    return tell
 
 
 def _note_life(pen: Pen, event: str) -> None:
@@ -249,14 +262,23 @@ def make_backends(
     *,
     epoch_us: int = 0,
     blocked: Callable[[], Sequence[str]] = tuple,
+    tell: Tell = tell_nobody,
 ) -> RealBackends:
     """The real servers, as a process or its supervisor uses them."""
     where, settings = assignment.where, policy.settings
     ledger = Path(assignment.ledger) if assignment.ledger else None
     return RealBackends(
         bus=KafkaBackend(where, settings, epoch_us=epoch_us),
-        store=PostgresBackend(where, settings, epoch_us=epoch_us, blocked=blocked),
-        dedupe=RedisBackend(where, compares_fences=policy.compares_fences),
+        store=PostgresBackend(
+            where,
+            settings,
+            epoch_us=epoch_us,
+            blocked=blocked,
+            member=assignment.process,
+            keeps_facts=assignment.seed is not None,
+            tell=tell,
+        ),
+        dedupe=RedisBackend(where, compares_fences=policy.compares_fences, tell=tell),
         third=HttpThirdParties(where.providers_url, ledger=ledger),
     )
 
