@@ -7,7 +7,8 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 SEEDS_SOAK ?= 1-20000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak swarm mutation hunt fmt lint fast seeds-50 seeds-300 all-tests
+.PHONY: help demo check test soak swarm mutation hunt fmt lint fast seeds-50 seeds-300 all-tests \
+    real-tests
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,11 +64,16 @@ seeds-300: $(VENV)/.installed-dev seeds-50
 	$(BIN)/lab run crashes --seeds 51-300 --orders 20 --quiet
 
 # What `fast` has run is not run again. Real servers are shared, and some tests make them fail: those
-# run one after the other.
+# are marked `alone`, and run one after the other.
 all-tests: $(VENV)/.installed-dev seeds-300
 	$(BIN)/python -m pytest tests/unit tests/contract -q -n auto -m 'slow and not real'
 	$(BIN)/python -m pytest tests/sim tests/planted_bugs tests/cli -q -n auto -m 'not real' --durations=10
-	scripts/with-servers $(BIN)/python -m pytest -q -m 'real and not soak' --durations=10
+	scripts/with-servers $(MAKE) --no-print-directory real-tests
+
+# By two: a real run waits more than it works. The search server has one set of streams: one worker.
+real-tests:
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m 'real and not soak and not alone' --durations=10
+	$(BIN)/python -m pytest -q -m 'real and alone and not soak' --durations=10
 
 # ---- the environment: made once, installed again when pyproject.toml changes
 

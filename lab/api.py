@@ -77,42 +77,80 @@ class _Asked(msgspec.Struct, gc=False):
     subject: bytes = b""
 
 
-_Handle = Callable[[Scope, Receive], Awaitable[_Reply]]
+class Door:
+    """Counts the requests in hand, and says which are let in. This one lets everybody in.
+
+    A request is in hand from when it is there whole, body and all, until it is answered: one whose
+    client stalls costs nobody else his place.
+    """
+
+    def enter(self) -> None:
+        """A request is there."""
+
+    def admits(self) -> bool:
+        """Whether a request that brings work is let in, asked once; it has entered already.
+
+        If not, it is shed, and nothing is stored.
+        """
+        return True
+
+    def leave(self) -> None:
+        """A request that entered was answered, or failed."""
+
+    async def is_ready(self) -> bool:
+        """Whether the process is to be given new work: what a probe is told."""
+        return True
 
 
-def make_app(
-    orders: OrdersUseCases,
-    *,
-    is_ready: Callable[[], bool],
-    admits: Callable[[], bool],
-    subject_header: str = "",
-) -> ASGIApp:
+class _Hand:
+    """One request's place in the hands of the process."""
+
+    __slots__ = ("_door", "is_in")
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self.is_in = False
+
+    def hold(self) -> None:
+        """Take it in hand, whatever else there is to do."""
+        self.is_in = True
+        self._door.enter()
+
+    def hold_if_admitted(self) -> None:
+        """Take it in hand, or shed it."""
+        self.hold()
+        if not self._door.admits():
+            raise _unready()
+
+
+_Handle = Callable[[Scope, Receive, _Hand], Awaitable[_Reply]]
+
+
+def make_app(orders: OrdersUseCases, door: Door, *, subject_header: str = "") -> ASGIApp:
     """The ASGI app.
 
     Args:
         orders: the work for its clients.
-        is_ready: whether new work is taken: what a probe is told.
-        admits: asked once for each request that brings work; if not, it is shed, and nothing is
-            stored.
+        door: every request that is about an order comes through it.
         subject_header: name of the header that carries `ordinal.send` in a lab run, such as
             `lab-subject`; "" takes none.
     """
-    front = _Front(orders, is_ready, admits, subject_header.lower().encode())
+    front = _Front(orders, door, subject_header.lower().encode())
+    handles: tuple[tuple[str, str, _Handle], ...] = (
+        ("POST", "/orders", front.create),
+        ("GET", "/orders/{id}", front.get),
+        ("POST", "/orders/{id}/cancel", front.cancel),
+        ("GET", "/health", front.health),
+        ("GET", "/ready", front.ready),
+        ("GET", "/openapi.json", front.openapi),
+    )
     routes = [
-        _route("POST", "/orders", front.create),
-        _route("GET", "/orders/{id}", front.get),
-        _route("POST", "/orders/{id}/cancel", front.cancel),
-        _route("GET", "/health", front.health),
-        _route("GET", "/ready", front.ready),
-        _route("GET", "/openapi.json", front.openapi),
+        Route(path, _Endpoint(path, handle, door), methods=[method])
+        for method, path, handle in handles
     ]
     # A redirect would answer 307 in place of 404.
     router = Router(routes, redirect_slashes=False)
     return ServerErrorMiddleware(_Refusing(router), handler=_on_bug)
-
-
-def _route(method: str, path: str, handle: _Handle) -> Route:
-    return Route(path, _Endpoint(path, handle), methods=[method])
 
 
 class _Refusing:
@@ -133,13 +171,22 @@ class _Refusing:
 class _Endpoint:
     """Turns the result or the error of a handler into messages; `route` is its name in counts."""
 
-    def __init__(self, route: str, handle: _Handle) -> None:
+    def __init__(self, route: str, handle: _Handle, door: Door) -> None:
         self.route = route
         self._handle = handle
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hand = _Hand(self._door)
         try:
-            reply = await self._handle(scope, receive)
+            await self._answer(scope, receive, send, hand)
+        finally:
+            if hand.is_in:
+                self._door.leave()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, hand: _Hand) -> None:
+        try:
+            reply = await self._handle(scope, receive, hand)
         except _Problem as problem:
             reply = problem.reply
         except _Gone:
@@ -156,22 +203,13 @@ class _Endpoint:
 class _Front:
     """The handlers, one a route."""
 
-    def __init__(
-        self,
-        orders: OrdersUseCases,
-        is_ready: Callable[[], bool],
-        admits: Callable[[], bool],
-        subject_header: bytes,
-    ) -> None:
+    def __init__(self, orders: OrdersUseCases, door: Door, subject_header: bytes) -> None:
         self._orders = orders
-        self._is_ready = is_ready
-        self._admits = admits
+        self._door = door
         self._subject_header = subject_header
 
-    async def create(self, scope: Scope, receive: Receive) -> _Reply:
+    async def create(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:
         """POST /orders: 201, or every reason why not."""
-        if not self._admits():
-            raise _unready()
         asked = self._read_headers(scope)
         if asked.content_type != b"application/json" and not _is_json(asked.content_type):
             raise _Problem(415, "media-type", "the body must be application/json in UTF-8")
@@ -179,6 +217,7 @@ class _Front:
             raise _Problem(415, "media-type", "the body must come without a Content-Encoding")
         key, subject = _key(asked.key), _subject(asked.subject)
         body = await _read_body(receive, asked.content_length)
+        hand.hold_if_admitted()
         try:
             parsed = parse_order(body)
         except Malformed as bad:
@@ -192,8 +231,9 @@ class _Front:
             return _Reply(made.status, made.body, (_JSON, (b"location", location)))
         raise _not_made(made)
 
-    async def get(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
+    async def get(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
         """GET /orders/{id}: 200 or 404."""
+        hand.hold()
         order_id = _path_id(scope)
         order = await self._orders.get(order_id)
         if order is None:
@@ -207,10 +247,9 @@ class _Front:
         )
         return _Reply(200, _encode(shown))
 
-    async def cancel(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
+    async def cancel(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
         """POST /orders/{id}/cancel: 200, however often; 404; 409 once it is too late."""
-        if not self._admits():
-            raise _unready()
+        hand.hold_if_admitted()
         order_id = _path_id(scope)
         met = await self._orders.cancel(order_id)
         if met is Cancelled.UNKNOWN:
@@ -219,17 +258,17 @@ class _Front:
             raise _Problem(409, "too-late", f"order {order_id} can be cancelled no more")
         return _Reply(200, _encode(CancelledOrder(order_id)))
 
-    async def health(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
-        """GET /health: the process runs."""
+    async def health(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
+        """GET /health: its loop turns."""
         return _Reply(200, b'{"status":"ok"}')
 
-    async def ready(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
-        """GET /ready: new work is taken."""
-        if not self._is_ready():
+    async def ready(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
+        """GET /ready: new work is welcome here. Being busy is not unready."""
+        if not await self._door.is_ready():
             raise _unready()
         return _Reply(200, b'{"status":"ready"}')
 
-    async def openapi(self, scope: Scope, receive: Receive) -> _Reply:  # noqa: ARG002 - the shape of a route
+    async def openapi(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
         """GET /openapi.json: all of this, for programs."""
         return _Reply(200, openapi_document())
 

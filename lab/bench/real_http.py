@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from lab.api import make_app
+from lab.api import Door, make_app
 from lab.bench.baselines.raw_asgi import raw_app, requests_a_second
 from lab.bench.load import BenchError
 from lab.domain.order import Order
@@ -104,9 +104,7 @@ def _lab_app() -> AsgiApp:
         http=StoredKeys(store=store, pen=Pen(process="api-1", now=clock.now_us)),
         expiry_us=_DAY_US,
     )
-    return make_app(
-        orders, is_ready=lambda: True, admits=lambda: True, subject_header="lab-subject"
-    )
+    return make_app(orders, Door(), subject_header="lab-subject")
 
 
 async def _serve(app: AsgiApp) -> None:

@@ -27,10 +27,6 @@ class LoadShedding:
         self._in_flight_max = in_flight_max
         self._process, self._now, self._write = pen.process, pen.now, pen.write
 
-    def has_room(self, in_hand: int) -> bool:
-        """Whether a request would be let in; for a probe. `in_hand` counts it already."""
-        return in_hand <= self._in_flight_max
-
     def admits(self, in_hand: int) -> bool:
         """Whether a request is let in; if not, it is shed. `in_hand` counts it already."""
         if in_hand <= self._in_flight_max:
@@ -45,10 +41,6 @@ class AdmitAll:
 
     def __init__(self, **_: object) -> None:
         """Nothing is counted."""
-
-    def has_room(self, in_hand: int) -> bool:  # noqa: ARG002 - of the same shape
-        """Always."""
-        return True
 
     def admits(self, in_hand: int) -> bool:  # noqa: ARG002 - of the same shape
         """Always."""

@@ -321,7 +321,10 @@ IN_EVERY_WORLD = [
     "memory-shuffled",
     pytest.param("kafka", marks=pytest.mark.real),
 ]
-IN_EVERY_OUTAGE = [*IN_EVERY_WORLD, pytest.param("kafka-paused", marks=pytest.mark.real)]
+IN_EVERY_OUTAGE = [
+    *IN_EVERY_WORLD,
+    pytest.param("kafka-paused", marks=[pytest.mark.real, pytest.mark.alone]),
+]
 
 
 def in_world(

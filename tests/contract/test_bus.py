@@ -908,6 +908,7 @@ async def test_a_member_that_leaves_hands_over_at_once(world: BusWorld) -> None:
 # ---- outages
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("world", IN_EVERY_OUTAGE, indirect=True)
 @in_world
 async def test_an_outage_costs_bounded_waits_and_no_record(world: BusWorld) -> None:
@@ -938,6 +939,7 @@ async def test_an_outage_costs_bounded_waits_and_no_record(world: BusWorld) -> N
     await world.until_committed("orders", 3, or_more=True)
 
 
+@pytest.mark.alone
 @in_world
 async def test_a_stop_during_an_outage_is_bounded_and_says_that_it_is_not_clean(
     world: BusWorld,

@@ -328,6 +328,7 @@ async def test_a_member_that_the_library_has_lost_is_replaced(world: KafkaBusWor
 
 
 @pytest.mark.real
+@pytest.mark.alone
 @in_world
 async def test_a_broker_that_is_killed_under_load_costs_no_record_and_no_order(
     world: KafkaBusWorld,
@@ -386,6 +387,7 @@ async def test_a_broker_that_is_killed_under_load_costs_no_record_and_no_order(
 
 
 @pytest.mark.real
+@pytest.mark.alone
 @in_world
 async def test_a_poll_without_a_broker_says_so_in_time(world: KafkaBusWorld) -> None:
     need_control("kafka")

@@ -37,7 +37,11 @@ def need_control(server: str) -> None:
 
 
 def control(command: str, server: str) -> None:
-    """`scripts/servers COMMAND SERVER`; blocks until it is done."""
+    """`scripts/servers COMMAND SERVER`; blocks until it is done.
+
+    No other test may need the server meanwhile, so the test has the marker `alone`.
+    """
+    assert "PYTEST_XDIST_WORKER" not in os.environ, "mark it `alone`"  # noqa: TID251 - see above
     done = subprocess.run(
         [SCRIPT, command, server], check=False, capture_output=True, text=True, timeout=120
     )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from lab.api import make_app
+from lab.api import Door, make_app
 from lab.domain.errors import Transient
 from lab.domain.events import PaymentCaptured
 from lab.domain.order import Item, NewOrder, OrderState
@@ -83,11 +83,9 @@ class CancelIsAlwaysGranted(OrdersUseCases):
         "decided-as-told": "and antifraud is asked about the draft's customer",
     },
 )
-def keep_what_was_refused(
-    orders: OrdersUseCases, *, subject_header: str, **doors: Callable[[], bool]
-) -> AsgiApp:
+def keep_what_was_refused(orders: OrdersUseCases, door: Door, *, subject_header: str) -> AsgiApp:
     """A refused order is kept as a draft, in the table of the real ones."""
-    app = make_app(orders, subject_header=subject_header, **doors)
+    app = make_app(orders, door, subject_header=subject_header)
 
     async def front(
         scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]
@@ -131,12 +129,10 @@ class AnswerOutOfAReplica(OrdersUseCases):
     setup=Setup(),
     witness="order 999: there is an order row, and nobody asked for it",
 )
-def order_to_warm_up(
-    orders: OrdersUseCases, *, subject_header: str, **doors: Callable[[], bool]
-) -> AsgiApp:
+def order_to_warm_up(orders: OrdersUseCases, door: Door, *, subject_header: str) -> AsgiApp:
     """At its start the API places a test order, so that its connections are warm."""
     in_background(orders.create(DRAFT, body=b"", key="", lab_subject="999.1"))
-    return make_app(orders, subject_header=subject_header, **doors)
+    return make_app(orders, door, subject_header=subject_header)
 
 
 # ---- idempotency-key

@@ -21,7 +21,7 @@ from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.link import PostgresServer, connect
 from tests.kit.real_servers import need
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(240)]
 
 SMALL = RealSizes(
     events=400,

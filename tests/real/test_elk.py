@@ -18,7 +18,12 @@ from tests.kit.saved_objects import columns_of, lens_of, of_type, panels_of, rea
 from tests.kit.search_server import SETUP, SearchServer, run_setup
 from tests.kit.telemetry import FIELDS, Record, faults_of, make_log, make_span, make_transaction
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("search"),
+    pytest.mark.timeout(180),
+]
 
 LOGS = "logs-orders.lab-default"
 TRACES = "traces-apm-default"

@@ -25,7 +25,12 @@ from tests.kit.search_server import SearchServer, run_setup, stream_of
 from tests.kit.seen import Seen, entries_of
 from tests.kit.telemetry import Record, faults_of, make_error, make_log, make_span, make_transaction
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(2_000)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("search"),
+    pytest.mark.timeout(2_000),
+]
 
 WAIT_S_MAX = 300
 LINES = 20_000

@@ -30,7 +30,12 @@ from tests.real.test_own_processes import (
     until,
 )
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("search"),
+    pytest.mark.timeout(240),
+]
 
 TOP = Path(__file__).resolve().parents[2]
 ORDERS = 50

@@ -263,12 +263,17 @@ def goes_unknown_and_comes_back(own: Own, metric: str, server: str) -> None:
     until("it is known", lambda: total(scrape(own), metric) == 0, READY_S_MAX)
     control("stop", server)
     until("nobody knows it", lambda: total(scrape(own), metric) is None, READY_S_MAX)
+    until("it is not ready", lambda: not own.is_healthy(), READY_S_MAX)
     assert total(scrape(own), "lab_build_info") == 1
     control("start", server)
     until("it is known again", lambda: total(scrape(own), metric) == 0, READY_S_MAX)
+    until("it is ready again", own.is_healthy, READY_S_MAX)
 
 
-def test_what_a_server_cannot_be_asked_is_absent_until_it_is_back(tmp_path: Path) -> None:
+@pytest.mark.alone
+def test_while_a_server_is_away_its_values_are_absent_and_the_process_is_not_ready(
+    tmp_path: Path,
+) -> None:
     for server in ("kafka", "postgres"):
         need_control(server)
     name = f"absent_{os.getpid()}"

@@ -382,6 +382,7 @@ async def test_many_processes_may_prepare_one_schema_at_once(world: PostgresWorl
     assert not await postgres_schema.drop(server)
 
 
+@pytest.mark.alone
 @in_world
 async def test_who_prepares_waits_for_another_longer_than_for_any_statement(
     world: PostgresWorld,

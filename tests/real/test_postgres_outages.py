@@ -160,6 +160,7 @@ async def test_a_read_whose_answer_was_cut_off_is_down_and_the_next_one_works(
 # ---- the server itself
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("stoppable")
 @in_world
 async def test_a_restarted_server_loses_no_commit_and_is_found_again(
@@ -203,6 +204,7 @@ async def _grew(items: Sequence[object], size: int) -> bool:
     return len(items) >= size
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("stoppable")
 @in_world
 async def test_a_paused_server_makes_nobody_wait_for_ever(

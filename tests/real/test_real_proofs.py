@@ -33,7 +33,7 @@ from lab.stores.redis.dedupe import RedisServer
 from tests.kit.entries import of_type
 from tests.kit.real_servers import control, need, need_control
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(autouse=True)

@@ -166,9 +166,16 @@ ALWAYS = (
 
 
 def of_every_run(rows: Sequence[Row]) -> list[object]:
-    """The rows as parameters, those for the soak marked."""
+    """The rows as parameters, marked: those for the soak, and those that stop a server."""
     return [
-        row if str(row) in ALWAYS else pytest.param(row, marks=pytest.mark.soak) for row in rows
+        pytest.param(
+            row,
+            marks=[
+                *([] if str(row) in ALWAYS else [pytest.mark.soak]),
+                *([pytest.mark.alone] if row.stops else []),
+            ],
+        )
+        for row in rows
     ]
 
 

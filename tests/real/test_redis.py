@@ -148,6 +148,7 @@ async def test_the_weak_part_ends_what_belongs_to_another(world: RedisWorld) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.usefixtures("stoppable")
 @in_world
 async def test_a_restarted_server_is_found_again(world: RedisWorld) -> None:
@@ -171,6 +172,7 @@ async def test_a_restarted_server_is_found_again(world: RedisWorld) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.usefixtures("stoppable")
 @in_world
 async def test_a_paused_server_makes_nobody_wait_for_ever(world: RedisWorld) -> None:

@@ -20,7 +20,12 @@ from tests.kit.real_servers import need, need_filebeat
 from tests.kit.search_server import SearchServer, stream_of
 from tests.kit.telemetry import make_log
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("search"),
+    pytest.mark.timeout(180),
+]
 
 STREAMS: Final = ("logs-orders.lab-default", "traces-apm-default", "logs-apm.error-default")
 WAIT_S_MAX: Final = 100

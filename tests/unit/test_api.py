@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp
 
-from lab.api import make_app
+from lab.api import Door, make_app
 from lab.domain.answers import INDETERMINATE, PROBLEM, SHED
 from lab.domain.errors import Down, Indeterminate, Transient
 from lab.domain.order import OrderState
@@ -27,19 +27,27 @@ MUG = {"sku": "mug", "quantity": 2, "unit_price_cents": 450}
 GOOD = json.dumps({"customer_id": "C1", "currency": "EUR", "items": [MUG]}).encode()
 
 
-class Shop:
+class Shop(Door):
     """The app over a world."""
 
     def __init__(self, world: World | None = None, store: Flaky | None = None) -> None:
         self.world = world or World()
-        self.is_ready = self.admits = True
+        self.is_welcoming = self.is_open = True
+        self.in_hand = 0
         desk = make_desk(self.world, store) if store else self.world.desk
-        self.app: ASGIApp = make_app(
-            desk,
-            is_ready=lambda: self.is_ready,
-            admits=lambda: self.admits,
-            subject_header="lab-subject",
-        )
+        self.app: ASGIApp = make_app(desk, self, subject_header="lab-subject")
+
+    def enter(self) -> None:
+        self.in_hand += 1
+
+    def leave(self) -> None:
+        self.in_hand -= 1
+
+    def admits(self) -> bool:
+        return self.is_open
+
+    async def is_ready(self) -> bool:
+        return self.is_welcoming
 
     def ask(
         self,
@@ -233,7 +241,7 @@ def test_a_subject_that_is_none_is_refused(subject: str) -> None:
 
 def test_outside_of_a_lab_run_nobody_chooses_a_subject() -> None:
     world = World()
-    app = make_app(world.desk, is_ready=lambda: True, admits=lambda: True)
+    app = make_app(world.desk, Door())
     answer = run(call(app, "POST", "/orders", (JSON, ("lab-subject", "7.1")), GOOD))
     assert answer.status == 201
     assert world.order().lab_subject == world.order().id
@@ -313,7 +321,7 @@ def test_a_process_that_runs_is_healthy_and_ready_until_it_is_not() -> None:
     shop = Shop()
     assert shop.ask("GET", "/health").status == 200
     assert shop.ask("GET", "/ready").status == 200
-    shop.is_ready = False
+    shop.is_welcoming = False
     assert shop.ask("GET", "/health").status == 200
     problem(shop.ask("GET", "/ready"), 503, "shed")
 
@@ -321,7 +329,7 @@ def test_a_process_that_runs_is_healthy_and_ready_until_it_is_not() -> None:
 def test_work_that_is_not_admitted_is_shed_and_stores_nothing() -> None:
     shop = Shop()
     shop.post()
-    shop.admits = False
+    shop.is_open = False
     for answer in (shop.post(), shop.ask("POST", f"/orders/{ID}/cancel")):
         problem(answer, 503, "shed")
         assert dict(answer.headers)["retry-after"] == "1"

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import CHECKS
 
 import lab.api
-from lab.api import make_app
+from lab.api import Door, make_app
 from lab.cli.reference import FOLDER
 from lab.domain.answers import PROBLEM, PROBLEMS
 from lab.domain.request import parse_order
@@ -46,12 +46,8 @@ CHOSEN = settings(
 
 def make_orders_app() -> Any:
     """The app over stores in memory, with ids as in the standing system."""
-    return make_app(
-        make_desk(World(), ids=TimeOrderedIds()),
-        is_ready=lambda: True,
-        admits=lambda: True,
-        subject_header="lab-subject",
-    )
+    desk = make_desk(World(), ids=TimeOrderedIds())
+    return make_app(desk, Door(), subject_header="lab-subject")
 
 
 @contextmanager

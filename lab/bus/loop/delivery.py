@@ -37,6 +37,7 @@ from lab.ports.bus import (
     StopReport,
     TopicPartition,
 )
+from lab.ports.usable import Usable
 
 FLUSH_US: Final = 2_000_000
 
@@ -78,7 +79,7 @@ class _Phase(Enum):
     STOPPED = "stopped"
 
 
-class DeliveryLoop(Listener):
+class DeliveryLoop(Listener, Usable):
     """One member's subscription.
 
     Args:
@@ -207,6 +208,9 @@ class DeliveryLoop(Listener):
     def stale(self) -> int:
         """Settlements and commits that came after their epoch and were dropped."""
         return self._settling.stale + self._committer.refused
+
+    def why_not(self) -> str:
+        return "" if self.epoch else f"it is no member of the group {self._group} now"
 
     # ---- life
 

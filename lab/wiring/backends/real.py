@@ -5,7 +5,7 @@ Not here: starting servers, and where they are (`readiness`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.lag import KafkaWatch
 from lab.bus.kafka.publisher import KafkaBus
 from lab.bus.kafka.topics import KafkaTopics
-from lab.domain.errors import EnvironmentNotReady, LabError, Transient
+from lab.domain.errors import Down, EnvironmentNotReady, LabError, Transient
 from lab.domain.events import READS
+from lab.faults.processes.crash_sites import Role
 from lab.history.entries import Entry
 from lab.history.journal import merged
 from lab.ports.bus import Publisher, TopicReader, Unread
@@ -32,7 +33,7 @@ from lab.settings import Settings
 from lab.stores.postgres import facts as postgres_facts
 from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.errors import Stage, VendorErrors, to_lab_error
-from lab.stores.postgres.link import PostgresServer, connect, not_ready
+from lab.stores.postgres.link import Link, PostgresServer, connect, not_ready
 from lab.stores.postgres.store import open_store
 from lab.stores.reachability import Tell, tell_nobody
 from lab.stores.redis import dedupe as redis
@@ -134,6 +135,14 @@ class KafkaBackend(BusBackend):
         except LabError:
             return _MANY
 
+    async def answers(self) -> None:
+        """Return if the broker answers, in bounded time. Used after `prepare`.
+
+        Raises:
+            Transient: it does not.
+        """
+        await self._topics.version()
+
     async def lag_of(self, group: str) -> Mapping[str, int]:
         """Records that the group has not committed, by topic. Used after `prepare`.
 
@@ -223,8 +232,11 @@ class PostgresBackend(StoreBackend):
         self._epoch_us = epoch_us
         self._blocked = blocked
         self._looking: Any = None
+        # Not one that work can be waiting for: being busy is not unready.
+        self._probe = Link(self._server)
 
     async def prepare(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self._probe.close)
         self.made = await postgres_schema.prepare(self._server, shards=self._shards)
         if blocked := self._blocked():
             await postgres_schema.block_customers(self._server, blocked)
@@ -255,6 +267,14 @@ class PostgresBackend(StoreBackend):
         except (LabError, *VendorErrors):
             await self._hang_up()
             return True
+
+    async def answers(self) -> None:
+        """Return if the server answers, in bounded time, on a connection of its own.
+
+        Raises:
+            Transient, Down: it does not.
+        """
+        await self._probe.read("select 1")
 
     async def outbox_backlog(self) -> tuple[int, int]:
         """Events that are not published, and the age of the oldest in us.
@@ -325,6 +345,17 @@ class RedisBackend(DedupeBackend):
         stack.push_async_callback(dedupe.close)
         return dedupe
 
+    async def answers(self) -> None:
+        """Return if the server answers, in bounded time.
+
+        Raises:
+            Down: it does not.
+        """
+        try:
+            await redis.check(self._server)
+        except EnvironmentNotReady as error:
+            raise Down(str(error), dependency=redis.DEPENDENCY, after_us=0) from error
+
     async def owners(self) -> Sequence[str] | None:
         try:
             return [owner for _, _, owner, _ in await redis.live_claims(self._server)]
@@ -388,3 +419,18 @@ class RealBackends(Backends):
 
     bus: KafkaBackend
     store: PostgresBackend
+    dedupe: RedisBackend
+
+    def needed(
+        self, role: Role, settings: Settings
+    ) -> Mapping[str, Callable[[], Awaitable[object]]]:
+        """The servers without which a process can do nothing, each with a question to it.
+
+        Third parties are not among them: calls to them have breakers, and a retry goes its own way.
+        """
+        found: dict[str, Callable[[], Awaitable[object]]] = {"PostgreSQL": self.store.answers}
+        if role is not Role.API:
+            found["Kafka"] = self.bus.answers
+        if role is Role.CONSUMER and settings.text("dedupe.when_down") == "closed":
+            found["Redis"] = self.dedupe.answers
+        return found

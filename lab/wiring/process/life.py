@@ -15,6 +15,7 @@ from lab.ports.ids import Ids
 from lab.wiring.backends.interface import Backends
 from lab.wiring.policy import Policy, Switches
 from lab.wiring.ports import Life
+from lab.wiring.process.readiness import Readiness
 from lab.wiring.process.roles import (
     Api,
     ApiRequests,
@@ -34,6 +35,7 @@ class Program:
     Attributes:
         api, relay, worker: the one that it is; the others are None.
         life: the life that runs it.
+        readiness: whether it is to be given work; whoever runs it adds what else it needs.
     """
 
     def __init__(
@@ -43,6 +45,9 @@ class Program:
         self.relay = built if isinstance(built, Relay) else None
         self.worker = built if isinstance(built, Worker) else None
         self.life = life
+        self.readiness = Readiness() if self.api is None else self.api.readiness
+        if self.worker is not None:
+            self.readiness.needs(self.worker.subscription.loop)
         self._policy = policy
         self._stack = stack
 
@@ -96,7 +101,7 @@ class Program:
         def unready() -> None:
             first()
             if self.api is not None:
-                self.api.refuse()
+                self.api.drain()
 
         return self._policy.part(Switches.drain)(
             unready=unready,

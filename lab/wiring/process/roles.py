@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from lab.api import make_app
+from lab.api import Door, make_app
 from lab.history.pen import Pen
 from lab.patterns.breaker import Breaker, NoBreaker
 from lab.patterns.drain import Background
@@ -22,6 +22,7 @@ from lab.ports.ids import Ids
 from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
 from lab.ports.service import Service
 from lab.ports.strategies import Note
+from lab.ports.usable import Usable
 from lab.runtime.asgi_call import AsgiApp
 from lab.runtime.processes import AsyncTasks
 from lab.services.notification import Notification
@@ -36,37 +37,48 @@ from lab.wiring.process.chain import (
     make_subscription,
     make_timeout,
 )
+from lab.wiring.process.readiness import Readiness
 
 Third = TypeVar("Third")
 
 
-class Api:
+class Api(Door, Usable):
     """The HTTP front of the orders service in one process.
 
     Args:
         door: lets requests in, or sheds them.
         pen: says how many are in hand, whenever they are more than ever before.
+
+    Attributes:
+        readiness: whether the process is to be given work.
     """
 
     app: AsgiApp
 
     def __init__(self, *, door: LoadShedding | AdmitAll, pen: Pen) -> None:
-        self.is_stopping = False
+        self.readiness = Readiness()
+        self.readiness.needs(self)
+        self.is_draining = self.is_stopping = False
         self._door = door
         self._pen = pen
         self._in_flight = self._most = 0
         self._idle: asyncio.Future[None] | None = None
 
+    def drain(self) -> None:
+        """Ask for no new orders; those that come all the same are taken until `refuse`."""
+        self.is_draining = True
+
     def refuse(self) -> None:
         """Take no new orders."""
-        self.is_stopping = True
+        self.is_draining = self.is_stopping = True
 
-    def is_ready(self) -> bool:
-        """Whether new work is taken, for `/ready`. The request that asks is in hand too."""
-        return not self.is_stopping and self._door.has_room(self._in_flight)
+    def why_not(self) -> str:
+        return "it is draining" if self.is_draining else ""
+
+    async def is_ready(self) -> bool:
+        return not await self.readiness.reasons()
 
     def admits(self) -> bool:
-        """Whether a request that brings work is let in. It is in hand already."""
         if self.is_stopping or not self._door.admits(self._in_flight):
             return False
         if self._in_flight > self._most:
@@ -77,11 +89,9 @@ class Api:
         return True
 
     def enter(self) -> None:
-        """A request came in."""
         self._in_flight += 1
 
     def leave(self) -> None:
-        """A request was answered, or failed."""
         self._in_flight -= 1
         if not self._in_flight and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
@@ -149,7 +159,7 @@ def make_api(life: Life, bare: Ports, policy: Policy, ids: Ids) -> Api:
         in_flight_max=policy.settings.number("api.max_in_flight"), pen=pen
     )
     api = Api(door=door, pen=pen)
-    app = make_app(orders, is_ready=api.is_ready, admits=api.admits, subject_header="lab-subject")
+    app = make_app(orders, api, subject_header="lab-subject")
     api.app = app if life.faults is None else life.faults.around_app(app)
     if life.stores is not None:
         api.app = life.stores.around_app(api.app)

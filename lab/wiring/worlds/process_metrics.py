@@ -10,7 +10,8 @@ from typing import Any, Final
 import lab
 from lab.observe import metric_table as table
 from lab.observe.metrics import Labels, ProcessMetrics
-from lab.observe.scrape import Sampled, timed, with_metrics
+from lab.observe.sampled import Sampled
+from lab.observe.scrape import timed, with_metrics
 from lab.providers import wire
 from lab.runtime.asgi_call import AsgiApp
 from lab.wiring.backends.real import RealBackends

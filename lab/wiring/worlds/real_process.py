@@ -18,7 +18,6 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from lab.bus.loop.workers import SUBSCRIPTION
 from lab.domain.envelope import H_SUBJECT
 from lab.faults.clock import Step
 from lab.faults.plan.plan import FaultPlan
@@ -34,7 +33,6 @@ from lab.providers.ledger_file import ledger_file
 from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import http_server
-from lab.runtime.process_loop import SPAWNED
 from lab.stores.reachability import Tell, tell_nobody
 from lab.wiring.backends.memory_servers import make_third_parties
 from lab.wiring.backends.real import (
@@ -45,14 +43,15 @@ from lab.wiring.backends.real import (
     RedisBackend,
 )
 from lab.wiring.policy import Policy
-from lab.wiring.ports import make_life
+from lab.wiring.ports import Life, make_life
 from lab.wiring.process.life import Program, make_program
-from lab.wiring.process.unexpected import note_unexpected, telling
+from lab.wiring.process.unexpected import telling
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
-from lab.wiring.worlds.health import counted, health_app
+from lab.wiring.worlds.health import health_app
 from lab.wiring.worlds.onlookers import make_ids, make_live
 from lab.wiring.worlds.process_metrics import Meter
 from lab.wiring.worlds.recorded_requests import recorded_requests
+from lab.wiring.worlds.signals import ProcessSignals
 from lab.wiring.worlds.stall_watch import write_stalls
 
 READY: Final = "ready"
@@ -120,7 +119,7 @@ def run_process(assignment: Assignment) -> None:
 
 
 async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
-    signals = _Signals(assignment)
+    signals = ProcessSignals(assignment)
     async with AsyncExitStack() as stack:
         clock, host = SystemClock(), AsyncHost(signals.failed)
         meter = None if assignment.port is None else Meter(assignment)
@@ -128,19 +127,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         signals.pen = pen = Pen(process=assignment.process, now=clock.now_us, write=write)
         plan = _make_plan(assignment, clock, stack)
         policy = _make_policy(assignment, plan)
-        life = make_life(
-            host,
-            pen=pen,
-            clock=clock,
-            member=assignment.member,
-            group=assignment.group,
-            role=assignment.as_role,
-            plan=plan,
-            kill=lambda: os.kill(os.getpid(), signal.SIGKILL),
-            term=lambda: os.kill(os.getpid(), signal.SIGTERM),
-            pause=lambda for_us: _pause_self(plan, assignment.member, for_us),
-            steps=[Step(*step) for step in assignment.clock_steps],
-        )
+        life = _make_life(assignment, host, pen, clock, plan)
         backends = make_backends(assignment, policy, tell=_teller(log))
         if not assignment.is_supervised:
             for backend in backends.all:
@@ -148,7 +135,12 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         program = await make_program(
             life, assignment.as_role, backends, policy, make_ids(assignment)
         )
+        program.readiness.needs(signals)
+        program.readiness.tell(partial(_tell_of_readiness, log))
         if meter is not None:
+            if not assignment.is_supervised:
+                needed = backends.needed(assignment.as_role, policy.settings)
+                program.readiness.needs_servers(needed, stack)
             meter.watch(program, None if assignment.is_supervised else backends, stack)
             await _answer(assignment, program, meter, signals, stack, pen)
         if assignment.is_healed:
@@ -163,12 +155,31 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         signals.is_ready = True
         _say_ready(assignment, log, signals.url)
         await signals.wait()
-        signals.is_ready = False
+        signals.is_stopping = True
         _note_life(pen, "term")
         # Of a supervised process the second signal is one more fault, not a person's impatience.
         again = None if assignment.is_supervised else signals
         report = await _end(program, again, log)
         _note_life(pen, "aborted" if report.is_aborted else "stopped")
+
+
+def _make_life(
+    assignment: Assignment, host: AsyncHost, pen: Pen, clock: Clock, plan: FaultPlan
+) -> Life:
+    """This process as one life; whatever strikes it strikes the operating system's process."""
+    return make_life(
+        host,
+        pen=pen,
+        clock=clock,
+        member=assignment.member,
+        group=assignment.group,
+        role=assignment.as_role,
+        plan=plan,
+        kill=lambda: os.kill(os.getpid(), signal.SIGKILL),
+        term=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        pause=lambda for_us: _pause_self(plan, assignment.member, for_us),
+        steps=[Step(*step) for step in assignment.clock_steps],
+    )
 
 
 def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
@@ -194,7 +205,9 @@ def _note_life(pen: Pen, event: str) -> None:
         pen.write(("life", pen.now(), pen.process, "", event))
 
 
-async def _end(program: Program, signals: "_Signals | None", log: logging.Logger) -> ShutdownReport:
+async def _end(
+    program: Program, signals: "ProcessSignals | None", log: logging.Logger
+) -> ShutdownReport:
     """End the work of a process that was asked to stop; asked again by `signals`, abort it."""
     shutdown = program.make_shutdown()
     if isinstance(shutdown, ExitAtOnce):
@@ -225,7 +238,7 @@ async def _end(program: Program, signals: "_Signals | None", log: logging.Logger
 
 
 async def _be_third_parties(assignment: Assignment, log: logging.Logger) -> None:
-    signals = _Signals(assignment)
+    signals = ProcessSignals(assignment)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         plan = _make_plan(assignment, clock, stack)
@@ -287,16 +300,16 @@ async def _answer(
     assignment: Assignment,
     program: Program,
     meter: Meter,
-    signals: "_Signals",
+    signals: "ProcessSignals",
     stack: AsyncExitStack,
     pen: Pen,
 ) -> None:
     """Answer over HTTP: orders, or how the process is."""
     api = program.api
     if api is None:
-        app = health_app(lambda: signals.is_ready)
+        app = health_app(program.readiness.reasons)
     else:
-        app = recorded_requests(counted(api), pen, H_SUBJECT)
+        app = recorded_requests(api.app, pen, H_SUBJECT)
     app = meter.around(app, is_timed=api is not None)
     server = await stack.enter_async_context(
         http_server(app, host=assignment.host, port=assignment.port or 0)
@@ -331,78 +344,10 @@ def _say_ready(assignment: Assignment, log: logging.Logger, url: str = "") -> No
         os.write(sys.stdout.fileno(), msgspec.json.encode(line) + b"\n")
 
 
-def _hear(loop: asyncio.AbstractEventLoop, call: Callable[[], None], *_: object) -> None:
-    with suppress(RuntimeError):  # The loop is closed.
-        loop.call_soon_threadsafe(call)
-
-
-class _Signals:
-    """The signals of the operating system.
-
-    Attributes:
-        is_ready: the answer of `/ready`.
-        url: where the process answers, "" if it does not.
-        pen: writes down what nobody expected; None: nobody looks yet.
-    """
-
-    def __init__(self, assignment: Assignment) -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._heard)
-        self.is_ready = False
-        self.url = ""
-        self.pen: Pen | None = None
-        self._asked_to_stop: asyncio.Future[None] = loop.create_future()
-        self._again: Callable[[], object] = lambda: None
-        self._heal: Callable[[], object] = lambda: None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
-        # Not the loop's: it stays when the loop is closed.
-        signal.signal(signal.SIGUSR1, partial(_hear, loop, self._healed))
-        if assignment.is_supervised:
-            # Its supervisor has ended, however: nobody will ever ask it for anything again.
-            loop.add_reader(sys.stdin.fileno(), self._orphaned)
-
-    async def wait(self) -> None:
-        """Wait until it is asked to stop. Raises the error of `fail`."""
-        await self._asked_to_stop
-
-    def on_again(self, again: Callable[[], object]) -> None:
-        """Call `again` whenever it is asked once more."""
-        self._again = again
-
-    def on_heal(self, heal: Callable[[], object]) -> None:
-        """Call `heal` when the faults of the run have ended."""
-        self._heal = heal
-
-    def failed(self, error: BaseException, name: str) -> None:
-        """A task that nobody waits for has failed: `fail`, and tell of it."""
-        if self.pen is not None:
-            note_unexpected(self.pen, {"exception": error, SPAWNED: name})
-        self.fail(error)
-
-    def fail(self, error: BaseException) -> None:
-        """A part of the process has failed: it must not go on without it."""
-        if not self._asked_to_stop.done():
-            self._asked_to_stop.set_exception(error)
-
-    def _heard(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A task that nobody waits for has failed; without its subscription a process is none."""
-        loop.default_exception_handler(context)
-        if self.pen is not None:
-            note_unexpected(self.pen, context)
-        if SUBSCRIPTION in context:
-            self.fail(context["exception"])
-
-    def _stop(self) -> None:
-        if self._asked_to_stop.done():
-            self._again()
-        else:
-            self._asked_to_stop.set_result(None)
-
-    def _healed(self) -> None:
-        self._heal()
-
-    def _orphaned(self) -> None:
-        if not os.read(sys.stdin.fileno(), 1_024):
-            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-            self._stop()
+def _tell_of_readiness(log: logging.Logger, reasons: Sequence[str]) -> None:
+    """One line for each change that a probe has met."""
+    if reasons:
+        said = {"event.action": READY, "event.outcome": "failure"}
+        log.warning("not ready", extra={**said, "event.reason": "; ".join(reasons)})
+    else:
+        log.info("ready for work", extra={"event.action": READY, "event.outcome": "success"})

@@ -89,7 +89,6 @@ async def _serve(
     answered: "asyncio.Future[HttpAnswer | None]",
 ) -> None:
     """One request, in a task of the API's process. One that failed resets its connection."""
-    api.enter()
     answer: HttpAnswer | None = None
     try:
         answer = await call(api.app, *request)
@@ -102,6 +101,4 @@ async def _serve(
             SUBJECT: dict(headers).get(H_SUBJECT, ""),
         }
         loop.call_exception_handler(told)
-    finally:
-        api.leave()
     _resolve(answered, answer)

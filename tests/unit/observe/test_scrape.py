@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from lab.api import make_app
+from lab.api import Door, make_app
 from lab.domain.errors import Transient
 from lab.domain.request import BODY_BYTES_MAX
 from lab.observe.metrics import ProcessMetrics
-from lab.observe.scrape import KEPT_S, Sampled, timed, with_metrics
+from lab.observe.sampled import KEPT_S, Sampled
+from lab.observe.scrape import timed, with_metrics
 from lab.ports.http import HttpAnswer
 from lab.runtime.asgi_call import AsgiApp, Message, call
 from lab.runtime.virtual_loop import Scheduler, sleep_us
@@ -25,14 +26,20 @@ GOOD = json.dumps({"customer_id": "C1", "currency": "EUR", "items": [MUG]}).enco
 COUNT = "lab_http_request_duration_seconds_count"
 
 
-class Shop:
+class Shop(Door):
     """The API, measured."""
 
     def __init__(self) -> None:
         self.metrics = ProcessMetrics(service="lab-api", version="1")
-        self.is_ready = True
-        app = make_app(World().desk, is_ready=lambda: self.is_ready, admits=lambda: self.is_ready)
+        self.is_open = True
+        app = make_app(World().desk, self)
         self.app: AsgiApp = with_metrics(timed(app, self.metrics), self.metrics)
+
+    def admits(self) -> bool:
+        return self.is_open
+
+    async def is_ready(self) -> bool:
+        return self.is_open
 
     def ask(self, method: str, path: str, *headers: tuple[str, str], body: bytes = b"") -> Any:
         answer = run(call(self.app, method, path, headers, body))
@@ -83,7 +90,7 @@ def test_a_problem_is_counted_by_its_type() -> None:
 
 def test_a_refused_order_is_shed_and_a_refused_question_is_not() -> None:
     shop = Shop()
-    shop.is_ready = False
+    shop.is_open = False
     assert shop.ask("POST", "/orders", JSON, body=GOOD).status == 503
     assert shop.ask("GET", "/ready").status == 503
 

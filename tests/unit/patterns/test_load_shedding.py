@@ -26,16 +26,7 @@ def test_each_request_that_is_shed_is_told_once() -> None:
     assert entries == [shed, shed]
 
 
-def test_a_probe_is_told_whether_there_is_room_and_is_not_counted_as_shed() -> None:
-    entries = Entries()
-    door = make_door(entries)
-
-    assert [door.has_room(in_hand) for in_hand in (3, 4)] == [True, False]
-    assert entries == []
-
-
 def test_without_the_pattern_everybody_is_let_in() -> None:
     door = AdmitAll(in_flight_max=3)
 
     assert door.admits(10**6)
-    assert door.has_room(10**6)

@@ -3,6 +3,7 @@
 from lab.patterns.load_shedding import LoadShedding
 from lab.wiring.process.roles import Api
 from tests.kit.chain_parts import Entries, make_pen
+from tests.kit.virtual_steps import run
 
 
 def make_api(entries: Entries) -> Api:
@@ -28,13 +29,23 @@ def test_the_most_requests_that_were_let_in_at_once_are_told_when_they_grow() ->
     assert entries.of("acted") == [("load_shedding", "shed")]
 
 
-def test_a_probe_is_no_request_that_was_let_in() -> None:
+def test_an_api_that_is_busy_is_ready_and_a_probe_is_no_request_that_was_let_in() -> None:
     entries = Entries()
     api = make_api(entries)
+    for _ in range(5):
+        api.enter()
+
+    assert run(api.is_ready())
+    assert entries == []
+
+
+def test_an_api_that_drains_asks_for_no_work_and_takes_what_comes_all_the_same() -> None:
+    api = make_api(Entries())
+    api.drain()
     api.enter()
 
-    assert api.is_ready()
-    assert entries == []
+    assert not run(api.is_ready())
+    assert api.admits()
 
 
 def test_an_api_that_stops_takes_no_work_and_sheds_nothing() -> None:
@@ -44,5 +55,5 @@ def test_an_api_that_stops_takes_no_work_and_sheds_nothing() -> None:
     api.refuse()
 
     assert not api.admits()
-    assert not api.is_ready()
+    assert not run(api.is_ready())
     assert entries == []
