@@ -20,6 +20,7 @@ from lab.cli import (
     list_,
     migrate,
     providers,
+    prune,
     relay,
     report,
     run,
@@ -86,6 +87,7 @@ app.command("relay")(relay.relay)
 app.command("work")(work.work)
 app.command("providers")(providers.providers)
 app.command("migrate")(migrate.migrate)
+app.command("prune")(prune.prune)
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)

@@ -46,6 +46,8 @@ class KafkaSettings:
         rebalance_us: a member may take this long to give its partitions up.
         connect_us, publish_us, commit_us, leave_us: longest wait of one such call.
         reached_us: a poll without records looks this often whether the broker is there.
+        retention_ms: topics with the prefix keep a record this long; 0: for ever.
+        segment_ms: and are cut by segments that span this time at most.
     """
 
     bootstrap: str
@@ -57,6 +59,8 @@ class KafkaSettings:
     commit_us: int = 5_000_000
     leave_us: int = 3_000_000
     reached_us: int = 5_000_000
+    retention_ms: int = 0
+    segment_ms: int = 604_800_000
 
     def __post_init__(self) -> None:
         if self.prefix and not _PREFIX.fullmatch(self.prefix):

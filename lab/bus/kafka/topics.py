@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import ApiVersionRequest, DeleteGroupsRequest
 from aiokafka.structs import TopicPartition as BrokerPartition
 
@@ -52,6 +53,8 @@ _TOO_OLD: Final = (
     kafka_errors.IncompatibleBrokerVersion,
     kafka_errors.UnrecognizedBrokerVersion,
 )
+_KEPT: Final = "retention.ms"
+_SEGMENT: Final = "segment.ms"
 _FETCH: Final = 1
 _FETCH_SINCE_4: Final = 4
 """The oldest request to fetch that Kafka 4.0 and later understand (KIP-896)."""
@@ -133,6 +136,49 @@ class KafkaTopics(TopicReader):
             raise self._not_ready(error.__cause__ or error) from error
         self._check(counts, partitions)
         return [topic.name for topic in wanted]
+
+    async def configure(self, topics: Iterable[str]) -> None:
+        """Give topics that exist the bounds that they would be made with now.
+
+        Raises:
+            EnvironmentNotReady: the broker does not let us.
+        """
+        wanted = [
+            ConfigResource(
+                ConfigResourceType.TOPIC, self._settings.topic(topic), self._configs(topic)
+            )
+            for topic in topics
+        ]
+        try:
+            await self._call(self._alter, wanted)
+        except (Transient, Permanent) as error:
+            raise self._not_ready(error.__cause__ or error) from error
+
+    async def kept_ms(self, topics: Iterable[str]) -> tuple[int, int]:
+        """How long the broker keeps records of these topics at most, and the time of a segment.
+
+        Returns:
+            Milliseconds each; the first is 0 if some topic keeps them for ever.
+
+        Raises:
+            Transient, Permanent: the broker was not reached, or does not tell.
+        """
+        asked = [
+            ConfigResource(
+                ConfigResourceType.TOPIC,
+                self._settings.topic(topic),
+                dict.fromkeys((_KEPT, _SEGMENT)),
+            )
+            for topic in topics
+        ]
+        found: dict[str, list[int]] = {_KEPT: [], _SEGMENT: []}
+        for response in await self._call(self._admin.describe_configs, asked):
+            _raise_but(None, [(topic[3], topic[0]) for topic in response.resources])
+            for topic in response.resources:
+                for config in topic[4]:
+                    found[config[0]].append(int(config[1]))
+        kept = found[_KEPT]
+        return (max(kept) if min(kept, default=-1) >= 0 else 0), max(found[_SEGMENT], default=0)
 
     async def delete(self) -> Sequence[str]:
         """Remove every topic and group of this run; returns the topics' names on the broker.
@@ -275,8 +321,10 @@ class KafkaTopics(TopicReader):
             "message.timestamp.type": "CreateTime",
         }
         if self._settings.prefix:
-            # The checks read a run's topics whole; the run removes them itself.
-            configs["retention.ms"] = "-1"
+            kept_ms = self._settings.retention_ms
+            configs[_KEPT] = str(kept_ms or -1)
+            if kept_ms:
+                configs[_SEGMENT] = str(self._settings.segment_ms)
         return configs
 
     async def _some(self, reader: Any) -> Any:
@@ -289,6 +337,10 @@ class KafkaTopics(TopicReader):
         """Make those that another process has not made meanwhile."""
         response = await self._admin.create_topics(wanted)
         _raise_but(kafka_errors.TopicAlreadyExistsError, response.topic_errors)
+
+    async def _alter(self, wanted: Sequence[ConfigResource]) -> None:
+        for response in await self._admin.alter_configs(list(wanted)):
+            _raise_but(None, [(name, code) for code, _, _, name in response.resources])
 
     async def _remove(self, names: Sequence[str]) -> None:
         """Remove those that nobody else has removed meanwhile."""
@@ -368,7 +420,7 @@ class KafkaTopics(TopicReader):
         )
 
 
-def _raise_but(expected: type[BaseException], outcomes: Iterable[Sequence[Any]]) -> None:
+def _raise_but(expected: type[BaseException] | None, outcomes: Iterable[Sequence[Any]]) -> None:
     """Raise the first error that the broker tells of a topic, unless it is the expected one."""
     for name, code, *_ in outcomes:
         error = kafka_errors.for_code(code)

@@ -7,7 +7,7 @@ Not here: starting servers, and where they are (`readiness`).
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,17 +23,19 @@ from lab.history.entries import Entry
 from lab.history.journal import merged
 from lab.ports.bus import Publisher, TopicReader, Unread
 from lab.ports.dedupe import DedupeStore
+from lab.ports.retention import RetentionStore
 from lab.providers.http_client import HttpProviders
 from lab.providers.ledger_file import ledger_entries
 from lab.resources import how_to_start
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_caller import http_caller
 from lab.runtime.ids import subject_of
-from lab.settings import Settings
+from lab.settings import Settings, oldest_ms, segment_ms
 from lab.stores.postgres import facts as postgres_facts
 from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.errors import Stage, VendorErrors, to_lab_error
-from lab.stores.postgres.link import Link, PostgresServer, connect, not_ready
+from lab.stores.postgres.link import Link, Links, PostgresServer, connect, not_ready
+from lab.stores.postgres.retention import PostgresRetention
 from lab.stores.postgres.store import open_store
 from lab.stores.reachability import Tell, tell_nobody
 from lab.stores.redis import dedupe as redis
@@ -74,13 +76,17 @@ class Where:
     providers_url: str = ""
 
 
-def kafka_settings(where: Where, settings: Settings) -> KafkaSettings:
-    """The broker as the clients of one run use it."""
+def kafka_settings(where: Where, settings: Settings, *, is_run: bool = True) -> KafkaSettings:
+    """The broker as the clients of one run use it, or those of a standing system."""
+    # The checks read a run's topics whole; the run removes them itself.
+    kept_ms = 0 if is_run else settings.number("bus.retention_ms")
     return KafkaSettings(
         bootstrap=where.kafka_bootstrap,
         prefix=where.name.replace("_", "-"),
         session_us=settings.us("bus.session_ms"),
         rebalance_us=settings.us("bus.rebalance_ms"),
+        retention_ms=kept_ms,
+        segment_ms=segment_ms(kept_ms),
     )
 
 
@@ -91,6 +97,7 @@ class KafkaBackend(BusBackend):
         where: the broker and the run's name.
         settings: policies.
         epoch_us: wall time at which the history's clock showed 0.
+        is_run: whether they are read whole for a verdict, and then removed.
 
     Attributes:
         made: topics that `prepare` has made.
@@ -98,8 +105,10 @@ class KafkaBackend(BusBackend):
 
     make = "kafka"
 
-    def __init__(self, where: Where, settings: Settings, *, epoch_us: int) -> None:
-        self._kafka = kafka_settings(where, settings)
+    def __init__(
+        self, where: Where, settings: Settings, *, epoch_us: int, is_run: bool = True
+    ) -> None:
+        self._kafka = kafka_settings(where, settings, is_run=is_run)
         self._tiers = len(settings.many_us("retry.tiers_ms"))
         self._partitions = settings.number("bus.partitions")
         self._epoch_us = epoch_us
@@ -121,6 +130,25 @@ class KafkaBackend(BusBackend):
         self.made = await self._topics.create(
             dict.fromkeys(all_topics(self._tiers), self._partitions)
         )
+
+    async def configure(self) -> None:
+        """Give the topics the bounds that they would be made with now. Used after `prepare`.
+
+        Raises:
+            EnvironmentNotReady: the broker does not let us.
+        """
+        await self._topics.configure(all_topics(self._tiers))
+
+    async def redelivery_ms(self) -> int:
+        """How old a record may be that is delivered again, by what the broker says of its topics.
+
+        Returns:
+            0: of any age.
+
+        Raises:
+            Transient, Permanent: the broker does not tell.
+        """
+        return oldest_ms(*await self._topics.kept_ms(all_topics(self._tiers)))
 
     async def connect(self, life: Life, stack: AsyncExitStack) -> BusClients:
         bus = KafkaBus(self._kafka, life.member)
@@ -252,6 +280,18 @@ class PostgresBackend(StoreBackend):
             key_retry=store.key_retry,
             customers=store.orders,
         )
+
+    def retention(self, stack: AsyncExitStack, *, patience_us: int = 0) -> RetentionStore:
+        """The old rows, over one connection more.
+
+        Args:
+            stack: takes leave.
+            patience_us: least deadline of a statement.
+        """
+        timeout_us = max(self._server.timeout_us, patience_us)
+        links = Links(replace(self._server, timeout_us=timeout_us), 1)
+        stack.push_async_callback(links.close)
+        return PostgresRetention(links)
 
     async def owed(self) -> Mapping[str, int]:
         try:

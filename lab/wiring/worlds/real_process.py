@@ -46,6 +46,7 @@ from lab.wiring.policy import Policy
 from lab.wiring.ports import Life, make_life
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.process.unexpected import telling
+from lab.wiring.standing import retention_job
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import health_app
 from lab.wiring.worlds.onlookers import make_ids, make_live
@@ -147,6 +148,9 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
             program.healed()
         signals.on_heal(program.healed)
         program.begin()
+        if not assignment.is_supervised and program.relay is not None:
+            job = retention_job(backends, policy.settings, clock, stack, log)
+            host.spawn(job.run(), name="retention")
         if write is not None:
             host.spawn(write_stalls(clock, write, lambda: (pen.process,)))
         if assignment.is_supervised and assignment.life == 1:
@@ -281,7 +285,7 @@ def make_backends(
     where, settings = assignment.where, policy.settings
     ledger = Path(assignment.ledger) if assignment.ledger else None
     return RealBackends(
-        bus=KafkaBackend(where, settings, epoch_us=epoch_us),
+        bus=KafkaBackend(where, settings, epoch_us=epoch_us, is_run=assignment.seed is not None),
         store=PostgresBackend(
             where,
             settings,
