@@ -50,11 +50,12 @@ async def made_on(dsn: str) -> list[str]:
     """Every schema, and what stands in `public`, of the database."""
     watcher = await connect(PostgresServer(dsn=dsn, schema="public"), plain="pulse-lab test")
     rows = await watcher.fetch(
-        "select nspname::text from pg_namespace where nspname !~ '^(pg_|lab_test_)' union all "
-        "select relname::text from pg_class where relnamespace = 'public'::regnamespace order by 1"
+        "select nspname::text as name from pg_namespace where nspname !~ '^(pg_|lab_test_)' "
+        "union all select relname::text from pg_class "
+        "where relnamespace = 'public'::regnamespace order by name"
     )
     await watcher.close()
-    return [row[0] for row in rows]
+    return [row["name"] for row in rows]
 
 
 @pytest.mark.parametrize("kind", POOLERS)

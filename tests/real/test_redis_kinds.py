@@ -1,22 +1,24 @@
 """Redis as people have it: a cluster, and one that is full and evicts nothing."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from lab.domain.errors import Down, EnvironmentNotReady
-from lab.ports.dedupe import ClaimState, DedupeStore
+from lab.ports.dedupe import ClaimState
 from lab.stores.redis.dedupe import RedisDedupe, RedisServer, check
 from lab.wiring.backends.readiness import look_at_servers
 from tests.kit.own_servers import own_redis
 
 pytestmark = pytest.mark.real
 
-FULL_BYTES = 2_500_000
-KEYS_MAX = 5_000
+PLENTY_BYTES = 100_000_000
+FULL_BYTES = 1_000
+"""Less than an empty one takes."""
 
 
 @pytest.fixture(scope="module")
@@ -45,43 +47,32 @@ def test_doctor_and_status_say_that_it_is_a_cluster(cluster: str) -> None:
     assert found.remedy
 
 
-async def fill(store: DedupeStore) -> int:
-    """Claim until one is refused; how many were granted."""
-    for number in range(KEYS_MAX):
-        try:
-            await store.claim("g", f"{number}{'x' * 4_000}", owner="me", lease_us=600_000_000)
-        except Down:
-            return number
-    raise AssertionError("it is never full")
-
-
 def test_a_full_redis_refuses_claims_as_down_and_it_is_told_once_with_a_count(
     tmp_path: Path,
 ) -> None:
     told: list[tuple[str, str]] = []
 
-    async def use(url: str) -> None:
+    async def use(url: str, limit: Callable[[int], object]) -> None:
         server = RedisServer(url=url, prefix="full")
         assert "noeviction" in await check(server)
         store = RedisDedupe(server, tell=lambda level, sentence: told.append((level, sentence)))
-        granted = await fill(store)
-        assert granted > 0
-        for number in range(24):
+        held = await store.claim("g", "held", owner="me", lease_us=60_000_000)
+        limit(FULL_BYTES)
+        for number in range(25):
             with pytest.raises(Down, match="OutOfMemory") as down:
                 await store.claim("g", f"more {number}", owner="me", lease_us=1_000_000)
             assert down.value.dependency == "redis"
         # What it holds can be given back, which is no sign that it takes anything.
-        assert await store.release("g", "0" + "x" * 4_000, owner="me", fence=0) is False
+        assert await store.release("g", "held", owner="me", fence=held.fence)
         assert len(told) == 1
-        with Redis.from_url(url) as client:
-            client.config_set("maxmemory", 0)
+        limit(PLENTY_BYTES)
         claim = await store.claim("g", "after", owner="me", lease_us=1_000_000)
         assert claim.state is ClaimState.ACQUIRED
         await store.close()
 
-    limits = ("--maxmemory", str(FULL_BYTES), "--maxmemory-policy", "noeviction")
-    with own_redis(tmp_path, *limits) as url:
-        asyncio.run(use(url))
+    limits = ("--maxmemory", str(PLENTY_BYTES), "--maxmemory-policy", "noeviction")
+    with own_redis(tmp_path, *limits) as url, Redis.from_url(url) as client:
+        asyncio.run(use(url, partial(client.config_set, "maxmemory")))
     (away, why), (back, after) = told
     assert (away, back) == ("warning", "info")
     assert "OutOfMemory" in why

@@ -13,6 +13,7 @@ from lab.bus.kafka.topics import KafkaTopics
 from lab.cli.app import run_command
 from lab.cli.exit_codes import ExitCode
 from lab.domain.order import OrderState
+from lab.history.entries import kind_of
 from lab.ports.store import HttpKeyRow, Unit
 from lab.settings import settings_for
 from lab.stores.postgres import facts as postgres_facts
@@ -118,7 +119,7 @@ async def test_facts_are_written_for_a_verdict_only(world: PostgresWorld) -> Non
         await order_goes_by(store, f"order-{keeps_facts}")
         await store.close()
         watcher = await admin(server)
-        kinds = [entry[0] async for entry in postgres_facts.gather_facts(watcher)]
+        kinds = [kind_of(entry) async for entry in postgres_facts.gather_facts(watcher)]
         await watcher.close()
         assert kinds.count("row") == (4 if keeps_facts else 2)
         assert kinds.count("outcome") == (2 if keeps_facts else 0)
@@ -223,9 +224,9 @@ def test_a_system_is_made_by_one_step_and_cut_by_another(
     command = ["prune", "--name", system, "--older-than", "9d", "--json"]
     expected = {"outbox": 2, "inbox": 2, "http_keys": 1, "order_versions": 2, "facts": 3}
     assert run_command([*command, "--dry-run"]) == ExitCode.PASS
-    said = capsys.readouterr()
-    assert msgspec.json.decode(said.out) == {"dry_run": True, "rows": expected}
-    assert said.err == ""
+    counting = capsys.readouterr()
+    assert msgspec.json.decode(counting.out) == {"dry_run": True, "rows": expected}
+    assert counting.err == ""
     assert asyncio.run(counted()) == before
     assert run_command(command) == ExitCode.PASS
     assert msgspec.json.decode(capsys.readouterr().out)["rows"] == expected

@@ -22,11 +22,11 @@ class MemoryRetention(RetentionStore):
         await crossing()
         if self._server.outage.is_on:
             self._line.refuse()
-        done, keys = (rows[:limit] for rows in self._server.old(ages))
-        self._server.outcomes.cut(done)
-        for key in keys:
+        done, keys = self._server.old(ages)
+        self._server.outcomes.cut(done[:limit])
+        for key in keys[:limit]:
             self._server.http_keys.pop(key)
-        return {"inbox": len(done), "http_keys": len(keys)}
+        return {"inbox": len(done[:limit]), "http_keys": len(keys[:limit])}
 
     async def count_old(self, ages: Ages) -> Mapping[str, int]:
         await crossing()

@@ -16,13 +16,12 @@ from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.lag import KafkaWatch
 from lab.bus.kafka.publisher import KafkaBus
 from lab.bus.kafka.topics import KafkaTopics
-from lab.domain.errors import Down, EnvironmentNotReady, LabError, Transient
+from lab.domain.errors import EnvironmentNotReady, LabError, Transient
 from lab.domain.events import READS
 from lab.faults.processes.crash_sites import Role
 from lab.history.entries import Entry
 from lab.history.journal import merged
 from lab.ports.bus import Publisher, TopicReader, Unread
-from lab.ports.dedupe import DedupeStore
 from lab.ports.retention import RetentionStore
 from lab.providers.http_client import HttpProviders
 from lab.providers.ledger_file import ledger_entries
@@ -38,13 +37,10 @@ from lab.stores.postgres.link import Link, Links, PostgresServer, connect, not_r
 from lab.stores.postgres.retention import PostgresRetention
 from lab.stores.postgres.store import open_store
 from lab.stores.reachability import Tell, tell_nobody
-from lab.stores.redis import dedupe as redis
-from lab.stores.redis.dedupe import RedisDedupe, RedisServer
 from lab.wiring.backends.interface import (
     Backends,
     BusBackend,
     BusClients,
-    DedupeBackend,
     StoreBackend,
     StoreClients,
     Survey,
@@ -52,6 +48,7 @@ from lab.wiring.backends.interface import (
     ThirdPartiesBackend,
 )
 from lab.wiring.backends.memory_servers import all_topics, group_topics
+from lab.wiring.backends.redis_claims import RedisBackend
 from lab.wiring.ports import Life
 
 _SILENT: Final = "it has stopped answering, so nothing can be said of the run"
@@ -365,50 +362,6 @@ class PostgresBackend(StoreBackend):
         looking, self._looking = self._looking, None
         if looking is not None:
             looking.terminate()
-
-
-class RedisBackend(DedupeBackend):
-    """The keys of a run on a Redis."""
-
-    make = "redis"
-
-    def __init__(self, where: Where, *, compares_fences: bool, tell: Tell = tell_nobody) -> None:
-        self._server = RedisServer(url=where.redis_url, prefix=where.name)
-        self._tell = tell
-        self._compares_fences = int(compares_fences)
-
-    async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002 - keys need no preparation
-        await redis.check(self._server)
-
-    async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:  # noqa: ARG002 - all lives of a process use the same server
-        dedupe = RedisDedupe(self._server, compares_fences=self._compares_fences, tell=self._tell)
-        stack.push_async_callback(dedupe.close)
-        return dedupe
-
-    async def answers(self) -> None:
-        """Return if the server answers, in bounded time.
-
-        Raises:
-            Down: it does not.
-        """
-        try:
-            await redis.check(self._server)
-        except EnvironmentNotReady as error:
-            raise Down(str(error), dependency=redis.DEPENDENCY, after_us=0) from error
-
-    async def owners(self) -> Sequence[str] | None:
-        try:
-            return [owner for _, _, owner, _ in await redis.live_claims(self._server)]
-        except LabError:
-            return None
-
-    async def facts(self) -> AsyncIterator[Entry]:
-        nothing: tuple[Entry, ...] = ()
-        for entry in nothing:
-            yield entry
-
-    async def remove(self) -> None:
-        await redis.forget(self._server)
 
 
 class HttpThirdParties(ThirdPartiesBackend):

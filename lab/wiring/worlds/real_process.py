@@ -40,8 +40,8 @@ from lab.wiring.backends.real import (
     KafkaBackend,
     PostgresBackend,
     RealBackends,
-    RedisBackend,
 )
+from lab.wiring.backends.redis_claims import RedisBackend
 from lab.wiring.policy import Policy
 from lab.wiring.ports import Life, make_life
 from lab.wiring.process.life import Program, make_program
@@ -295,7 +295,9 @@ def make_backends(
             keeps_facts=assignment.seed is not None,
             tell=tell,
         ),
-        dedupe=RedisBackend(where, compares_fences=policy.compares_fences, tell=tell),
+        dedupe=RedisBackend(
+            where.redis_url, where.name, compares_fences=policy.compares_fences, tell=tell
+        ),
         third=HttpThirdParties(where.providers_url, ledger=ledger),
     )
 
