@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lab.domain.answers import INDETERMINATE, PROBLEM, SHED, CancelledOrder, OrderView, Problem
+from lab.domain.answers import INDETERMINATE, PROBLEM, SHED, CancelledOrder, OrderView, problem_of
 from lab.domain.errors import Down, Indeterminate, TooLarge, Transient
 from lab.domain.request import BODY_BYTES_MAX, KEY_LENGTH_MAX, Malformed, Refusal, parse_order
 from lab.openapi import openapi_document
@@ -45,7 +45,6 @@ class _Problem(Exception):
 
     def __init__(
         self,
-        status: int,
         name: str,
         detail: str,
         *,
@@ -53,14 +52,8 @@ class _Problem(Exception):
         headers: Headers = (),
     ) -> None:
         super().__init__(detail)
-        problem = Problem(
-            type=name if name.startswith(PROBLEM) else PROBLEM + name,
-            title=name.removeprefix(PROBLEM).replace("-", " "),
-            status=status,
-            detail=detail,
-            errors=msgspec.UNSET if refusals is None else refusals,
-        )
-        self.reply = _Reply(status, _encode(problem), (_PROBLEM_JSON, *headers))
+        problem = problem_of(name.removeprefix(PROBLEM), detail, refusals)
+        self.reply = _Reply(problem.status, _encode(problem), (_PROBLEM_JSON, *headers))
 
 
 class _Gone(Exception):
@@ -192,11 +185,11 @@ class _Endpoint:
         except _Gone:
             return
         except TooLarge as large:
-            reply = _Problem(413, "order-too-large", str(large)).reply
+            reply = _Problem("order-too-large", str(large)).reply
         except (Transient, Down) as passing:
             reply = _shed(passing).reply
         except Indeterminate as lost:
-            reply = _Problem(503, INDETERMINATE, str(lost), headers=_retry_after(0)).reply
+            reply = _Problem(INDETERMINATE, str(lost), headers=_retry_after(0)).reply
         await _send(scope, send, reply)
 
 
@@ -212,19 +205,20 @@ class _Front:
         """POST /orders: 201, or every reason why not."""
         asked = self._read_headers(scope)
         if asked.content_type != b"application/json" and not _is_json(asked.content_type):
-            raise _Problem(415, "media-type", "the body must be application/json in UTF-8")
+            raise _Problem("media-type", "the body must be application/json in UTF-8")
         if asked.encoding not in (b"", b"identity"):
-            raise _Problem(415, "media-type", "the body must come without a Content-Encoding")
+            detail = "the body must come without a Content-Encoding"
+            raise _Problem("media-type", detail, headers=((b"accept-encoding", b"identity"),))
         key, subject = _key(asked.key), _subject(asked.subject)
         body = await _read_body(receive, asked.content_length)
         hand.hold_if_admitted()
         try:
             parsed = parse_order(body)
         except Malformed as bad:
-            raise _Problem(400, "malformed-json", str(bad)) from None
+            raise _Problem("malformed-json", str(bad)) from None
         if isinstance(parsed, list):
             detail = f"{len(parsed)} reasons against this order: see errors"
-            raise _Problem(422, "order-refused", detail, refusals=parsed)
+            raise _Problem("order-refused", detail, refusals=parsed)
         made = await self._orders.create(parsed, body=body, key=key, lab_subject=subject)
         if isinstance(made, StoredAnswer):
             location = b"/orders/" + _order_id(made.body).encode()
@@ -255,7 +249,7 @@ class _Front:
         if met is Cancelled.UNKNOWN:
             raise _unknown(order_id)
         if met is Cancelled.TOO_LATE:
-            raise _Problem(409, "too-late", f"order {order_id} can be cancelled no more")
+            raise _Problem("too-late", f"order {order_id} can be cancelled no more")
         return _Reply(200, _encode(CancelledOrder(order_id)))
 
     async def health(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
@@ -279,7 +273,7 @@ class _Front:
                 asked.content_type = value
             elif name == b"idempotency-key":
                 if asked.key is not None and asked.key != value:
-                    raise _Problem(400, "idempotency-key-invalid", "two keys name one request")
+                    raise _Problem("idempotency-key-invalid", "two keys name one request")
                 asked.key = value
             elif name == b"content-length":
                 asked.content_length = value
@@ -304,7 +298,7 @@ def _key(given: bytes | None) -> str:
     key = given.decode("latin-1")
     if not 0 < len(key) <= KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
         detail = f"an Idempotency-Key has 1 to {KEY_LENGTH_MAX} printable ASCII characters"
-        raise _Problem(400, "idempotency-key-invalid", detail)
+        raise _Problem("idempotency-key-invalid", detail)
     return key
 
 
@@ -314,7 +308,7 @@ def _subject(given: bytes) -> str:
     ordinal, dot, send = given.partition(b".")
     # bytes.isdigit knows ASCII digits only.
     if not (dot and ordinal.isdigit() and send.isdigit() and len(given) <= 32):
-        raise _Problem(400, "subject-invalid", "the subject of a lab run is ordinal.send")
+        raise _Problem("subject-invalid", "the subject of a lab run is ordinal.send")
     return given.decode()
 
 
@@ -361,31 +355,31 @@ def _path_id(scope: Scope) -> str:
 
 
 def _too_large() -> _Problem:
-    return _Problem(413, "body-too-large", f"at most {BODY_BYTES_MAX} bytes are taken")
+    return _Problem("body-too-large", f"at most {BODY_BYTES_MAX} bytes are taken")
 
 
 def _unknown(order_id: str) -> _Problem:
-    return _Problem(404, "not-found", f"there is no order {ascii(order_id)[:80]}")
+    return _Problem("not-found", f"there is no order {ascii(order_id)[:80]}")
 
 
 def _not_made(why: KeyRefusal) -> _Problem:
     if why is KeyRefusal.OTHER_BODY:
         detail = "this Idempotency-Key was used for another body: take a new one"
-        return _Problem(422, "idempotency-key-reused", detail)
+        return _Problem("idempotency-key-reused", detail)
     if why is KeyRefusal.RUNNING:
         detail = "a request with this Idempotency-Key is running: send it again later"
-        return _Problem(409, "idempotency-key-running", detail, headers=_retry_after(0))
-    return _Problem(409, "order-exists", "an order of this id exists already")
+        return _Problem("idempotency-key-running", detail, headers=_retry_after(0))
+    return _Problem("order-exists", "an order of this id exists already")
 
 
 def _unready() -> _Problem:
-    return _Problem(503, SHED, "not ready: nothing was stored", headers=_retry_after(0))
+    return _Problem(SHED, "not ready: nothing was stored", headers=_retry_after(0))
 
 
 def _shed(passing: Transient | Down) -> _Problem:
     after_us = passing.after_us if isinstance(passing, Down) else 0
     detail = f"nothing was stored: {passing}"
-    return _Problem(503, SHED, detail, headers=_retry_after(after_us))
+    return _Problem(SHED, detail, headers=_retry_after(after_us))
 
 
 def _retry_after(after_us: int) -> Headers:
@@ -415,13 +409,13 @@ def _refused(scope: Scope, error: HTTPException) -> _Reply:
         allow = ", ".join(allowed)
         detail = f"{scope['method'][:20]!a} is not for this path: take {allow}"
         headers: Headers = ((b"allow", allow.encode()),)
-        return _Problem(405, "method-not-allowed", detail, headers=headers).reply
+        return _Problem("method-not-allowed", detail, headers=headers).reply
     detail = f"there is nothing at {scope['path'][:80]!a}"
-    return _Problem(error.status_code, "not-found", detail).reply
+    return _Problem("not-found", detail).reply
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:  # noqa: ARG001 - the shape of a handler of errors
     """A bug of ours; Starlette raises it again after the answer. It may have been stored."""
-    reply = _Problem(500, "internal", "the order service failed: ask again").reply
+    reply = _Problem("internal", "the order service failed: ask again").reply
     headers = {name.decode(): value.decode() for name, value in reply.headers}
     return Response(reply.body, status_code=reply.status, headers=headers)

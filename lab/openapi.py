@@ -14,8 +14,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lab.domain.answers import (
+    MALFORMED_HTTP,
     PROBLEM,
     PROBLEMS,
+    SLOW,
+    TOO_LONG_HEAD,
     CancelledOrder,
     CreatedOrder,
     OrderView,
@@ -132,6 +135,8 @@ def _status(word: str) -> Schema:
 
 
 _STORE: Final = ("internal", "shed", "indeterminate")
+_ANY: Final = (MALFORMED_HTTP, SLOW, TOO_LONG_HEAD)
+"""Problems that every request may meet, before anybody looks what it is for."""
 
 OPERATIONS: Final = (
     Operation(
@@ -234,7 +239,7 @@ def _schemas() -> Mapping[str, Schema]:
 def _operation(one: Operation) -> Schema:
     answers: dict[str, Schema] = {str(one.status): _success(one)}
     by_status: dict[int, list[str]] = {}
-    for problem in one.problems:
+    for problem in (*_ANY, *one.problems):
         by_status.setdefault(PROBLEMS[problem][0], []).append(problem)
     for status, problems in sorted(by_status.items()):
         answers[str(status)] = _refusal(status, problems)

@@ -24,7 +24,13 @@ BROKER_LOOKS_MS: Final = 600_000
 _BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
 
 
-_RECOVERY: Final = ("bus.session_ms", "run.restart_ms", "breaker.open_ms", "bus.commit_after_ms")
+_RECOVERY: Final = (
+    "bus.session_ms",
+    "run.restart_ms",
+    "breaker.open_ms",
+    "bus.commit_after_ms",
+    "api.lame_duck_ms",
+)
 """These may have to pass one after the other until a process that died is replaced."""
 
 
@@ -121,6 +127,12 @@ class Settings:
                     f"{small} = {self.number(small)} must be below {large} = "
                     f"{self.number(large)}: {why}"
                 )
+        copies, in_sync = self.number("bus.replication"), self.number("bus.min_insync")
+        if copies and in_sync > copies:
+            raise SettingError(
+                f"bus.min_insync = {in_sync} must not be above bus.replication = {copies}: no "
+                "record would ever count as appended"
+            )
         self._check_lengths()
         self._check_retention()
 

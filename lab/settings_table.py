@@ -13,6 +13,8 @@ Value = int | float | str | tuple[int, ...]
 
 _MOST: Final[Mapping[str, float]] = {
     "bus.partitions": 1_000,
+    "bus.replication": 100,
+    "bus.min_insync": 100,
     "bus.workers": 1_000,
     "run.members": 100,
     "outbox.shards": 1_000,
@@ -73,6 +75,20 @@ def _choice(name: str, choices: str, meaning: str) -> Setting:
 
 SETTINGS: Final[tuple[Setting, ...]] = (
     _row("bus.partitions", 8, 8, "", "partitions of every topic", 1),
+    _row(
+        "bus.replication",
+        0,
+        0,
+        "",
+        "copies of every topic; 0: one for each broker, three at most",
+    ),
+    _row(
+        "bus.min_insync",
+        0,
+        0,
+        "",
+        "copies that must have a record before it counts as appended; 0: all but one",
+    ),
     _row("bus.session_ms", 45_000, 3_000, "ms", "a silent member is expelled after this", 1),
     _row(
         "bus.rebalance_ms",
@@ -209,6 +225,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         1,
     ),
     _row("api.max_in_flight", 100, 100, "requests", "the API sheds requests beyond these", 1),
+    _row(
+        "api.lame_duck_ms",
+        0,
+        0,
+        "ms",
+        "an API that is told to stop serves on for this long, though it is ready no more",
+    ),
     _row("run.restart_ms", 1_000, 500, "ms", "a killed process is started again after this", 1),
     _row("run.members", 1, 1, "processes", "members of each consumer group", 1),
     _choice(

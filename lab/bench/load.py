@@ -5,11 +5,12 @@ A run that did not do its work is no measurement: every one is looked at before 
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Final
 
 from lab.scenarios.run_options import RunOptions
+from lab.wiring.many_runs import judged, with_seed
 from lab.wiring.outcome import Ran
 from lab.wiring.spec import make_spec
 from lab.wiring.workload import make_workload
@@ -68,6 +69,19 @@ def runs_a_second(scenario: str, *, orders: int, runs: int, first_seed: int) -> 
         for seed in range(first_seed, first_seed + runs)
     ]
     return runs / sum(_spent(options, time.perf_counter) for options in each)
+
+
+def tiny_runs_a_second(settings: Mapping[str, object], *, runs: int) -> float:
+    """Runs of one order of the happy path a second of processor time, of one prepared spec.
+
+    A run pays for the garbage of the one before it, which is collected in its time.
+    """
+    spec = make_spec(RunOptions(scenario=LOAD, orders=1, settings=settings))
+    _must_be_sound(judged(spec))
+    start = time.process_time()
+    for seed in range(1, runs + 1):
+        judged(with_seed(spec, seed))
+    return runs / (time.process_time() - start)
 
 
 def run_core(orders: int) -> None:

@@ -6,7 +6,7 @@ taken in turns and compared within one round. Not here: the meaning of the numbe
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Final
 
@@ -17,11 +17,12 @@ from lab.bench.baselines.bare_start import start_s
 from lab.bench.baselines.queue_hop import HOPS, hop_us
 from lab.bench.baselines.skeleton import skeleton_us
 from lab.bench.step_count import count_steps
+from lab.wiring.many_runs import SMALL
 
 OnProgress = Callable[[int, int, str], None]
 """Called with (measurements done, all of them, name of the one that begins)."""
 
-_MEASUREMENTS: Final = 12
+_MEASUREMENTS: Final = 14
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
         pace: orders a second of the run that is compared with real time.
         short, long: orders of the runs under many seeds.
         runs: of those, each round.
+        tiny: runs of one order, each round.
         grow: orders of the long runs: the baseline, half-way, the end.
     """
 
@@ -41,6 +43,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     short: int = 20
     long: int = 100
     runs: int = 2
+    tiny: int = 50
     grow: tuple[int, int, int] = (10_000, 50_000, 100_000)
 
 
@@ -59,6 +62,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
         paced_s: wall time of a run whose orders come at `sizes.pace` a second.
         short_seeds, long_seeds: runs of `crashes` a second.
         short_calm, long_calm: runs of the happy path a second, as many orders.
+        tiny_runs, tiny_default: runs of one order a second of processor time: with the policies of
+            small runs, with the defaults.
         bare_s, help_s, run_s: wall time of a new process: a bare one, and two commands.
     """
 
@@ -75,6 +80,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     short_calm: float
     long_seeds: float
     long_calm: float
+    tiny_runs: float
+    tiny_default: float
     bare_s: float
     help_s: float
     run_s: float
@@ -134,6 +141,9 @@ class Rounds:
                 scenario, orders=count, runs=sizes.runs, first_seed=first_seed
             )
 
+        def tiny(settings: Mapping[str, object]) -> float:
+            return load.tiny_runs_a_second(settings, runs=sizes.tiny)
+
         order_us = timed("order", lambda: load.order_us(orders, observe=True))
         core_us = timed("core", lambda: load.order_us(orders, observe=False))
         steps, timers = round(self._steps), round(self._timers)
@@ -150,6 +160,8 @@ class Rounds:
             short_calm=timed("seeds", lambda: seeds(load.LOAD, sizes.short)),
             long_seeds=timed("seeds", lambda: seeds(load.SEEDED, sizes.long)),
             long_calm=timed("seeds", lambda: seeds(load.LOAD, sizes.long)),
+            tiny_runs=timed("tiny runs", lambda: tiny(SMALL)),
+            tiny_default=timed("tiny runs", lambda: tiny({})),
             bare_s=timed("cold start", start_s),
             help_s=timed("cold start", lambda: start_s(("-m", "lab", "--help"))),
             run_s=timed("cold start", _run_cold),

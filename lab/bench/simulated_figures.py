@@ -10,6 +10,7 @@ from typing import Final
 from lab.bench.figures import BenchGoal, Figure, at_least, at_most, make_figure
 from lab.bench.long_run import RATE, LongRun
 from lab.bench.rounds import Round
+from lab.wiring.many_runs import SMALL
 
 
 def all_of(rounds: Sequence[Round]) -> tuple[Figure, ...]:
@@ -21,6 +22,7 @@ def all_of(rounds: Sequence[Round]) -> tuple[Figure, ...]:
         chaos(rounds),
         paced(rounds),
         *seeds(rounds),
+        tiny(rounds),
         *cold(rounds),
     )
 
@@ -124,6 +126,19 @@ def _seeds(
         against="as many of happy-path",
         goal=goal,
         how=f"whole runs of crashes, {rounds[0].sizes.runs} seeds a round, wall time, one core",
+    )
+
+
+def tiny(rounds: Sequence[Round]) -> Figure:
+    """Runs of one order a second, one after the other in one process."""
+    settings = " ".join(f"{name}={value}" for name, value in SMALL.items())
+    return make_figure(
+        "runs a second, 1 order",
+        [(one.tiny_runs, one.tiny_default) for one in rounds],
+        unit="1/s",
+        against="as many with the default policies",
+        how=f"happy-path with {settings}, {rounds[0].sizes.tiny} seeds a round, "
+        "processor time, world and checks included",
     )
 
 

@@ -103,7 +103,7 @@ class FactFolds:
         self.outages: list[tuple[int, int | None]] = []
         self.dedupe_outages: list[tuple[int, int | None]] = []
         self._claims_gone: set[str] = set()
-        self._out: dict[str, int] = {}
+        self._out: dict[tuple[str, str], int] = {}
         self.cuts: list[tuple[str, int, int]] = []
         self._refused: dict[tuple[str, int], None] = {}
         self._in_hand = 0
@@ -289,9 +289,9 @@ class FactFolds:
             self.repeats[entry.subject] = self.repeats.get(entry.subject, 0) + 1
         elif kind == CANCEL:
             self.cancels[entry.subject] = self.cancels.get(entry.subject, 0) + 1
-        elif (kind in OUTAGES or kind == DEDUPE_OUTAGE) and kind not in self._out:
+        elif (kind in OUTAGES or kind == DEDUPE_OUTAGE) and (kind, site) not in self._out:
             outages = self._outages_of(kind)
-            self._out[kind] = len(outages)
+            self._out[kind, site] = len(outages)
             outages.append((t_us, None))
         elif kind == CUT_OFF:
             self.cuts.append((site, t_us, t_us + entry.lasts_us))
@@ -301,7 +301,7 @@ class FactFolds:
             self._refused[site, t_us // _SPELL_US] = None
 
     def _fault_end(self, entry: FaultEndEntry) -> None:
-        place = self._out.pop(entry.kind_of_fault, None)
+        place = self._out.pop((entry.kind_of_fault, entry.site), None)
         if place is not None:
             outages = self._outages_of(entry.kind_of_fault)
             outages[place] = (outages[place][0], entry.t_us)

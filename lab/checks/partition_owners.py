@@ -52,10 +52,13 @@ class Owners:
         self.told += 1
         process, group, epoch = entry.process, entry.group, entry.epoch
         owners = _of_epoch(self._by_group.setdefault(group, {}), epoch, {})
-        for place in entry.partitions:
-            first = owners.setdefault(place, process)
-            if first != process:
-                self.shared += (Shared(group, place, epoch, first, process),)
+        if owners.keys().isdisjoint(entry.partitions):
+            owners.update(dict.fromkeys(entry.partitions, process))
+        else:
+            for place in entry.partitions:
+                first = owners.setdefault(place, process)
+                if first != process:
+                    self.shared += (Shared(group, place, epoch, first, process),)
         _of_epoch(self._by_member.setdefault(process, {}), epoch, entry.partitions)
 
     def work(self, process: str, group: str, topic: str, partition: int, epoch: int) -> None:

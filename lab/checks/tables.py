@@ -209,7 +209,7 @@ SHED: Final = "shed"
 LIMITER: Final = "dead_letters"
 """The reason of a pause when too many events die."""
 
-OUTAGES: Final = ("bus.down", "pg.shutdown")
+OUTAGES: Final = ("bus.down", "bus.leader_move", "pg.shutdown")
 """Faults that leave a process no way to bring its work to an end, or to hand it on."""
 
 CUTS_SHORT: Final = ("pg.", "proc.cancel", "proc.term")

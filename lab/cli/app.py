@@ -22,6 +22,7 @@ from lab.cli import (
     providers,
     prune,
     relay,
+    replay,
     report,
     run,
     serve,
@@ -50,6 +51,8 @@ USAGE_ERRORS: Final = frozenset(
         "lab.cli.flag_values.OptionError",
         "lab.cli.output.OutputError",
         "lab.faults.table.spec.FaultError",
+        "lab.faults.plan.file.PlanError",
+        "lab.report.kept_runs.RunNameError",
         "lab.report.run_folder.RunFolderError",
         "lab.scenarios.loader.ScenarioError",
         "lab.history.history_reader.HistoryError",
@@ -80,6 +83,7 @@ app.command("list")(list_.list_)
 app.command("run")(run.Run)
 app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
+app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("ship")(ship.ship)
 app.command("serve")(serve.serve)

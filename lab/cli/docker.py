@@ -1,10 +1,10 @@
 """Docker for `lab up` and `lab down`: whether it is there, and its Compose with our file.
 
 The output of Compose goes to standard error, as it comes. Not here: the file itself
-(`docker-compose.yml`), and the servers as a run sees them (`lab.wiring.backends.readiness`).
+(`docker-compose.yml`), what keeps `lab up` from success (`docker_findings`), and the servers as a
+run sees them (`lab.wiring.backends.readiness`).
 """
 
-import json
 import re
 import shutil
 import subprocess
@@ -26,8 +26,6 @@ DOWN_S_MAX: Final = 300
 PROFILES: Final = ("app", "elk")
 """What is started on demand; whatever was started stops too."""
 _STDERR: Final = 2
-_ENDS: Final = "elk-setup"
-"""The service that does its work and ends."""
 
 
 def need_docker() -> str:
@@ -38,7 +36,7 @@ def need_docker() -> str:
     """
     if shutil.which("docker") is None:
         raise _not_ready("there is no command docker", "install Docker with its Compose plugin")
-    compose = _ask("compose", "version", "--short")
+    compose = ask("compose", "version", "--short")
     if compose is None or compose.returncode:
         raise _not_ready(
             "it has no Compose plugin", "install it (Debian, Ubuntu: docker-compose-plugin)"
@@ -50,13 +48,19 @@ def need_docker() -> str:
             f"its Compose is {compose.stdout.strip() or 'of no known version'}",
             f"{wanted} or later is needed",
         )
-    engine = _ask("version", "--format", "{{.Server.Version}}")
+    engine = ask("version", "--format", "{{.Server.Version}}")
     if engine is None:
         raise _not_ready(f"its engine gave no answer for {ANSWER_S_MAX} s", "start it again")
     if engine.returncode:
         said = (engine.stderr.strip().splitlines() or ["no reason given"])[-1].rstrip(". ")
-        raise _not_ready(f"its engine cannot be used ({said})", "start it, or ask for access to it")
+        raise _not_ready(f"its engine cannot be used ({said})", _remedy_of_an_engine(said))
     return engine.stdout.strip()
+
+
+def _remedy_of_an_engine(said: str) -> str:
+    if "permission denied" in said.lower():
+        return "it lets its group in: sudo usermod -aG docker $USER, and log in again"
+    return "start it (sudo systemctl start docker, or Docker Desktop)"
 
 
 def compose(*arguments: str) -> list[str]:
@@ -94,35 +98,12 @@ def run_compose(
     return done.returncode == 0
 
 
-def unready_services() -> Sequence[str]:
-    """Services that are not ready, such as `kafka (unhealthy)`; () if Compose does not say."""
-    answer = _ask(*compose("ps", "--all", "--format", "json")[1:])
-    if answer is None or answer.returncode:
-        return ()
-    found = []
-    for one in _objects(answer.stdout):
-        state, health = str(one.get("State", "")), str(one.get("Health", ""))
-        if one.get("Service") == _ENDS and state == "exited" and one.get("ExitCode") == 0:
-            continue
-        if state != "running" or health not in ("", "healthy"):
-            found.append(f"{one.get('Service', '?')} ({health if state == 'running' else state})")
-    return sorted(found)
+def ask(*arguments: str) -> "subprocess.CompletedProcess[str] | None":
+    """A question to docker; None if it does not answer in time.
 
-
-def _objects(text: str) -> Sequence[dict[str, object]]:
-    """Older Composes print one array, newer ones an object a line."""
-    found: list[dict[str, object]] = []
-    for line in text.splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        found += [one for one in (value if isinstance(value, list) else [value]) if one]
-    return found
-
-
-def _ask(*arguments: str) -> "subprocess.CompletedProcess[str] | None":
-    """A question to docker; None if it does not answer in time."""
+    Raises:
+        EnvironmentNotReady: docker cannot be run.
+    """
     try:
         return subprocess.run(  # noqa: S603 - a fixed program with our own arguments
             ["docker", *arguments],  # noqa: S607 - found on the PATH, as a shell would

@@ -5,15 +5,17 @@ Not here: the tables themselves, which stand where they are used, and their look
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
+from lab.checks.check import times
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues, OptionError
-from lab.cli.output import print_result
+from lab.cli.output import print_message, print_result
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from lab.scenarios.scenario import Scenario
 
 Row = Mapping[str, object]
+
+_OUTAGE_NEEDS: Final = "servers of scripts/servers, which the lab may stop; not those of Docker"
+_MOVE_NEEDS: Final = "three brokers: scripts/servers up --brokers 3; not those of Docker"
 
 
 class Places(NamedTuple):
@@ -62,6 +67,7 @@ def list_(
     runs: Annotated[bool, typer.Option("--runs", help="Kept runs, the newest first.")] = False,
     scenarios: options.Scenarios = None,
     out: options.Out = None,
+    keep_runs: options.KeepRuns = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON array of objects.")] = False,
     no_color: options.NoColor = False,
 ) -> int:
@@ -80,6 +86,10 @@ def list_(
     }
     forms = [form for form, is_on in switches.items() if is_on]
     _refuse_mixtures(name, forms, is_toml=toml, is_json=is_json)
+    if runs:
+        prune(places.runs, options.read_keep_runs(values, keep_runs))
+    elif keep_runs is not None:
+        raise OptionError("--keep-runs is of kept runs: lab list --runs --keep-runs N")
     if name:
         scenario = _find_scenario(name, files)
         print_result(_about_one(scenario, is_toml=toml, is_json=is_json, is_plain=is_plain))
@@ -88,6 +98,17 @@ def list_(
         rows = list(table.rows(places))
         print_result(_json(rows) if is_json else _text(_shown(table, rows), is_plain=is_plain))
     return ExitCode.PASS
+
+
+def prune(out: Path, keep: int | None) -> None:
+    """Remove all kept runs but the newest `keep`; None: none."""
+    if keep is None:
+        return
+    from lab.report.kept_runs import prune_runs
+
+    gone = prune_runs(out, keep)
+    if gone:
+        print_message(f"lab: removed {times(len(gone), 'older run')} from {out}")
 
 
 def scenario_lines(scenarios: Sequence[Path], *, is_plain: bool) -> str:
@@ -222,19 +243,46 @@ def _patterns(_places: Places) -> Iterable[Row]:
 
 
 def _runs(places: Places) -> Iterable[Row]:
-    from lab.report.run_folder import kept_runs
+    import time
 
+    from lab.report.kept_runs import kept_runs
+
+    now_s = time.time()
     for run in kept_runs(places.runs):
         yield {
             "scenario": run.scenario,
             "seed": run.seed,
             "verdict": run.verdict,
+            "mode": run.mode,
             "digest": run.digest,
+            "began": run.began,
+            "age": _age(run.began, now_s),
+            "bytes": run.bytes_kept,
+            "size": _size(run.bytes_kept),
             "path": run.path,
             "reproduce": run.reproduce,
         }
 
 
+def _age(began: str, now_s: float) -> str:
+    """The time since a run began, in its largest unit."""
+    if not began:
+        return "?"
+    seconds = max(int(now_s - datetime.fromisoformat(began).timestamp()), 0)
+    unit, of_s = next((one for one in _AGES if seconds >= one[1]), _AGES[-1])
+    return f"{seconds // of_s:,} {unit}"
+
+
+def _size(many: int) -> str:
+    """So many bytes, in the unit in which they are a small number."""
+    for unit, of in _SIZES:
+        if many >= of:
+            return f"{many / of:.1f} {unit}"
+    return f"{many} B"
+
+
+_AGES: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_SIZES: Final = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 _BOTH_WORLDS: Final = ("simulated", "real")
 
 _FAULT_FORM: Final = """
@@ -249,7 +297,7 @@ TABLES: Final[Mapping[str, Table]] = {
     ),
     "promises": Table(columns=("name", "kind", "promise"), rows=_promises),
     "patterns": Table(columns=("name", "prevents", "when_off"), rows=_patterns),
-    "runs": Table(columns=("scenario", "seed", "verdict", "path"), rows=_runs),
+    "runs": Table(columns=("path", "verdict", "size", "age"), rows=_runs),
 }
 """Every form of the list."""
 
@@ -302,6 +350,8 @@ def _story(scenario: "Scenario") -> "list[RenderableType]":
     facts += [("Fault", "the seed draws kinds, sites, rates and times; policies too")] * (
         scenario.swarm
     )
+    needs = needs_for_real(scenario)
+    facts += [("For real", f"with {needs}")] if needs else []
     facts += [("Pattern", f"{name}: against {prevents[name]}") for name in scenario.patterns]
     facts += [("At risk", ", ".join(scenario.promises))] if scenario.promises else []
     facts += [("Goal", goal) for goal in scenario.goals]
@@ -317,6 +367,20 @@ def _story(scenario: "Scenario") -> "list[RenderableType]":
         *render.command_lines("Run", [run]),
         *render.command_lines("Next", scenario.next),
     ]
+
+
+def needs_for_real(scenario: "Scenario") -> str:
+    """The servers that a real run of it needs, as it stops some; "" if any will do."""
+    from lab.faults.table.bus import LEADER_MOVE
+    from lab.faults.table.kinds import KINDS
+    from lab.faults.table.spec import parse_faults
+    from lab.scenarios.scenario import REAL
+
+    faults = parse_faults(scenario.faults)
+    kinds = [fault.kind for fault in faults] if REAL in scenario.worlds else []
+    if LEADER_MOVE in kinds:
+        return _MOVE_NEEDS
+    return _OUTAGE_NEEDS if any(KINDS[kind].is_outage for kind in kinds) else ""
 
 
 def _how_many(scenario: "Scenario") -> str:

@@ -71,6 +71,20 @@ Out = Annotated[
     str | None,
     typer.Option("--out", metavar="DIR", help="Where folders of runs are kept.  [runs]"),
 ]
+KeepRuns = Annotated[
+    str | None,
+    typer.Option(
+        "--keep-runs", metavar="N", help="Remove all kept runs but the newest N.  [keep all]"
+    ),
+]
+RunName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="Folder or name of a kept run: `latest`, `latest~1`, `duplicates`.  [latest]",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colour (as the variable NO_COLOR).")]
 
@@ -169,6 +183,7 @@ class RunFlags(ABC):
     ] = None
     scenarios: Scenarios = None
     out: Out = None
+    keep_runs: KeepRuns = None
     history: Annotated[
         str | None,
         typer.Option(
@@ -225,6 +240,7 @@ class Display(NamedTuple):
         html: the file that gets the report; None: no report.
         junit: the file that gets the promises as test cases; None: no file.
         ship: logs and spans go to Elasticsearch.
+        keep_runs: so many of the kept runs stay, the newest; None: all.
     """
 
     json: bool
@@ -233,6 +249,7 @@ class Display(NamedTuple):
     html: Path | None = None
     junit: Path | None = None
     ship: bool = False
+    keep_runs: int | None = None
 
     @property
     def wants_progress(self) -> bool:
@@ -259,7 +276,20 @@ def read_display(flags: RunFlags) -> Display:
         html=None if html is None else Path(html),
         junit=None if junit is None else Path(junit),
         ship=ship,
+        keep_runs=read_keep_runs(values, flags.keep_runs),
     )
+
+
+def read_keep_runs(values: FlagValues, flag: str | None) -> int | None:
+    """How many kept runs are to stay; None: all.
+
+    Raises:
+        OptionError: it is no whole number from 1.
+    """
+    keep = values.whole("keep-runs", flag)
+    if keep == 0:
+        raise OptionError("--keep-runs must be 1 or more: the newest run stays")
+    return keep
 
 
 def read_options(scenario: str, flags: RunFlags) -> "RunOptions":

@@ -15,7 +15,7 @@ from lab.bench.report import report_schema
 from lab.checks.registry import PROMISES
 from lab.checks.run_numbers import DEEDS
 from lab.cli.exit_codes import MEANINGS
-from lab.cli.list_ import beyond_of
+from lab.cli.list_ import beyond_of, needs_for_real
 from lab.faults.table.crash_points import CRASH_POINTS
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.row import FaultKind
@@ -25,6 +25,7 @@ from lab.report.result import result_schema
 from lab.scenarios.loader import load_catalogue
 from lab.scenarios.scenario import WORLDS, Scenario
 from lab.settings_table import SETTINGS
+from lab.wiring.many_runs import SMALL
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _MADE: Final = "<!-- Made by `python -m lab.cli.reference`; changes here are lost. -->\n"
@@ -108,7 +109,19 @@ def _settings() -> str:
         "Settings",
         "Changed by `--set KEY=VALUE`, by a scenario's `set`, by `LAB_SET_RETRY_ATTEMPTS_MAX` and "
         "the like; `lab list --settings`.",
-        _table(("setting", "simulated", "wall clock", "unit", "meaning"), rows),
+        _table(("setting", "simulated", "wall clock", "unit", "meaning"), rows) + _small(),
+    )
+
+
+def _small() -> str:
+    """How to make many runs of a few orders."""
+    flags = " ".join(f"--set {name}={value}" for name, value in SMALL.items())
+    return (
+        "\n\n## Small runs\n\n"
+        "A run of one order is set-up for the most part: processes, workers, lanes of the relay. A "
+        f"few orders need fewer: `{flags}`. `lab bench` measures what that gains (`runs a second, "
+        "1 order`). It is another run, with another digest: deliveries of one group wait for each "
+        "other sooner."
     )
 
 
@@ -207,6 +220,8 @@ def _scenario(scenario: Scenario) -> str:
         for name, entries in lists
         if entries
     ]
+    if needs := needs_for_real(scenario):
+        lines.insert(1, f"- for real: with {needs}")
     return "\n".join(
         [
             f"## {scenario.name}\n",

@@ -12,8 +12,6 @@ import typer
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.output import OutputError, check_file, print_message, print_result, write_file
-from lab.cli.run_names import find_run
-from lab.cli.ship import RunName
 
 if TYPE_CHECKING:
     from lab.report.course import CourseFold
@@ -32,7 +30,7 @@ Open = Annotated[bool, typer.Option("--open", help="Open it in a browser.")]
 
 
 def report(
-    run: RunName = None,
+    run: options.RunName = None,
     *,
     beside: Beside = None,
     html: Html = None,
@@ -43,6 +41,7 @@ def report(
 
     Exit code: 0 it is written, 2 wrong usage, or the run cannot be read.
     """
+    from lab.report.kept_runs import find_run
     from lab.wiring.reporting import RunReport
 
     place = Path(out) if out else options.DEFAULT_OUT

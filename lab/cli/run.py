@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from lab.cli import report, runs, ship
 from lab.cli.exit_codes import ExitCode, code_of, worst
+from lab.cli.list_ import prune
 from lab.cli.options import (
+    DEFAULT_OUT,
     Display,
     RunFlags,
     ScenarioName,
@@ -58,8 +60,11 @@ def run_and_show(options: "RunOptions", seeds: str | None, display: Display) -> 
     check_file(display.html)
     check_file(display.junit)
     if seeds is None:
-        return _run_one(options, display)
-    return _run_seeds(options, parse_seeds(seeds), display)
+        code = _run_one(options, display)
+    else:
+        code = _run_seeds(options, parse_seeds(seeds), display)
+    prune(options.out or DEFAULT_OUT, display.keep_runs)
+    return code
 
 
 def _ask_for_a_name(scenarios: Sequence[Path], display: Display) -> int:

@@ -12,7 +12,6 @@ from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import OptionError
 from lab.cli.output import OutputError, print_message, print_result
-from lab.cli.run_names import find_run
 from lab.settings import environment
 
 if TYPE_CHECKING:
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
     from lab.wiring.seen_run import SeenRun
     from lab.wiring.shipping import ShipReport
 
-RunName = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RUN",
-        help="Folder or name of a kept run: `latest`, `latest~1`, `duplicates`.  [latest]",
-        show_default=False,
-    ),
-]
 To = Annotated[
     str,
     typer.Option(
@@ -57,7 +48,7 @@ OTLP: Final = "otlp"
 
 
 def ship(
-    run: RunName = None,
+    run: options.RunName = None,
     *,
     to: To = ELASTICSEARCH,
     endpoint: Endpoint = None,
@@ -94,6 +85,7 @@ def _ship(
 ) -> int:
     from msgspec.structs import replace
 
+    from lab.report.kept_runs import find_run
     from lab.wiring.seen_run import SeenRun
 
     seen = SeenRun(find_run(run, Path(out) if out else options.DEFAULT_OUT))

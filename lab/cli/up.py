@@ -1,15 +1,17 @@
 """`lab up`: Kafka, PostgreSQL and Redis in Docker, and on demand what shows and runs the rest.
 
-Not here: Docker itself (`docker`), and servers without it (`scripts/servers`).
+Not here: Docker itself (`docker`), what is found if it fails (`docker_findings`), and servers
+without it (`scripts/servers`).
 """
 
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Final
 
 import typer
 
-from lab.cli import docker
+from lab.cli import docker, docker_findings
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues, OptionError
 from lab.cli.options import DEFAULT_OUT
@@ -94,22 +96,40 @@ def _make_runs_folder(values: FlagValues) -> Mapping[str, str]:
 
 
 def _start(profiles: list[str], variables: Mapping[str, str]) -> None:
-    from lab.domain.errors import EnvironmentNotReady
+    """Images first, so that whatever fails then is a container's.
 
-    limit_s = docker.HEALTHY_ELK_S_MAX if "elk" in profiles else docker.HEALTHY_S_MAX
+    Raises:
+        EnvironmentNotReady: names what failed, and what helps.
+    """
     chosen = [word for name in profiles for word in ("--profile", name)]
-    wait = ("--wait", "--wait-timeout", str(limit_s))
-    arguments = (*chosen, "up", "--detach", *wait)
-    if docker.run_compose(arguments, limit_s=docker.UP_S_MAX, variables=variables):
-        return
-    unready = ", ".join(docker.unready_services()) or "see above"
-    ports = "LAB_KAFKA_PORT, LAB_POSTGRES_PORT, LAB_REDIS_PORT or LAB_API_PORT"
-    if "elk" in profiles:
-        ports = f"LAB_ELASTICSEARCH_PORT, LAB_KIBANA_PORT, {ports}"
-    raise EnvironmentNotReady(
-        f"not everything is up: {unready}",
-        server="Docker Compose",
-        address="",
-        remedy=f'read "{" ".join(docker.compose("logs"))}"; a port that is taken is changed by '
-        f"{ports}",
-    )
+
+    def compose(*arguments: str) -> bool:
+        asked = (*chosen, *arguments)
+        return docker.run_compose(asked, limit_s=docker.UP_S_MAX, variables=variables)
+
+    # One after the other: of several at once the first that fails ends all, innocent ones too.
+    for image, service in docker_findings.missing_images(chosen).items():
+        if not compose("pull", service):
+            raise docker_findings.cannot_be_pulled(image)
+    if "app" in profiles and not compose("build"):
+        raise docker_findings.cannot_be_built()
+    limit_s = docker.HEALTHY_ELK_S_MAX if "elk" in profiles else docker.HEALTHY_S_MAX
+    began_s = monotonic()
+    if not compose("up", "--detach", "--wait", "--wait-timeout", str(limit_s)):
+        is_late = monotonic() - began_s >= limit_s
+        raise docker_findings.not_everything_is_up(
+            _ports_of_services(), waited_s=limit_s if is_late else 0
+        )
+
+
+def _ports_of_services() -> Mapping[str, int]:
+    """The port of this machine that each service is published at."""
+    from lab.wiring.backends.elk_readiness import ELK_PORTS
+    from lab.wiring.backends.readiness import PORTS
+
+    values = FlagValues()
+    usual = {**PORTS, **ELK_PORTS, "API_PORT": API_PORT}
+    return {
+        name.removesuffix("_PORT").lower(): values.whole(name, None) or port
+        for name, port in usual.items()
+    }

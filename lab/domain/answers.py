@@ -21,7 +21,15 @@ SHED: Final = PROBLEM + "shed"
 INDETERMINATE: Final = PROBLEM + "indeterminate"
 """Type of a 503 that says: it may have been stored; ask again under the same key."""
 
+MALFORMED_HTTP: Final = "malformed-http"
+SLOW: Final = "request-timeout"
+TOO_LONG_HEAD: Final = "head-too-large"
+"""Problems that a server answers with before its app has seen the request."""
+
 PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
+    "malformed-http": (400, "the request is no HTTP/1.1, or has no Host or two"),
+    "request-timeout": (408, "head or body did not come whole in time; nothing was stored"),
+    "head-too-large": (431, "request line and headers have too many bytes"),
     "malformed-json": (400, "the body is no JSON in UTF-8"),
     "idempotency-key-invalid": (400, "the Idempotency-Key is none, or there are two"),
     "subject-invalid": (400, "the subject of a lab run is none"),
@@ -74,3 +82,14 @@ class Problem(msgspec.Struct, frozen=True, gc=False):
     status: int
     detail: str
     errors: list[Refusal] | msgspec.UnsetType = msgspec.UNSET
+
+
+def problem_of(name: str, detail: str, refusals: list[Refusal] | None = None) -> Problem:
+    """A problem by its name in `PROBLEMS`."""
+    return Problem(
+        type=PROBLEM + name,
+        title=name.replace("-", " "),
+        status=PROBLEMS[name][0],
+        detail=detail,
+        errors=msgspec.UNSET if refusals is None else refusals,
+    )

@@ -4,7 +4,8 @@ Every deployment stops every process. One that exits at once leaves charges made
 and records handled and not committed, to be found out by the next one; one that never exits is
 killed in the middle.
 
-The rule: the process is ready no more and takes nothing new, while its heartbeats go on. It runs
+The rule: the process is ready no more. Whoever sends it work learns of that late, so for a
+lame-duck time it goes on as before; then it takes nothing new, while its heartbeats go on. It runs
 started records, and those below them, to their end, cancels the ones that take too long, commits,
 leaves the group, publishes the rest of its events, and closes. A second signal aborts. A report
 lists the drained, the cancelled and the abandoned events.
@@ -15,8 +16,8 @@ Source: the order of steps follows the lessons of Kafka consumers (zio-kafka #10
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -85,7 +86,8 @@ class Drain(Shutdown):
         background: halted before the drain, finished after it.
         close: called last, in order, whatever happened.
         now: monotonic microseconds.
-        grace_us: for everything; sixty percent of it for the drain.
+        grace_us: for everything after the lame-duck time; sixty percent of it for the drain.
+        lame_duck: waits for that time.
     """
 
     def __init__(
@@ -97,7 +99,10 @@ class Drain(Shutdown):
         close: Sequence[Callable[[], Awaitable[None]]],
         now: Callable[[], int],
         grace_us: int,
+        lame_duck: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
+        self._lame_duck = lame_duck
+        self._waiting: asyncio.Task[None] | None = None
         self._unready = unready
         self._subscriptions = tuple(subscriptions)
         self._background = tuple(background)
@@ -121,9 +126,10 @@ class Drain(Shutdown):
         return self._report
 
     async def _shut_down(self) -> ShutdownReport:
-        deadline_us = self._now() + self._grace_us
         try:
             self._unready()
+            await self._be_a_lame_duck()
+            deadline_us = self._now() + self._grace_us
             for work in self._background:
                 work.halt()
             reports = await self._drain(self._grace_us * DRAIN_PERCENT // 100)
@@ -141,6 +147,12 @@ class Drain(Shutdown):
             is_aborted=self._is_aborted,
         )
 
+    async def _be_a_lame_duck(self) -> None:
+        """Serve as before; a second signal ends it."""
+        if self._lame_duck is not None:
+            self._waiting = asyncio.get_running_loop().create_task(self._lame_duck())
+            await asyncio.wait([self._waiting])
+
     async def _drain(self, grace_us: int) -> list[StopReport]:
         """Stop all subscriptions side by side: the slow one must not keep others fetching."""
         loop = asyncio.get_running_loop()
@@ -151,6 +163,8 @@ class Drain(Shutdown):
 
     async def _abort(self) -> None:
         self._is_aborted = True
+        if self._waiting is not None:
+            self._waiting.cancel()
         for subscription in self._subscriptions:
             await subscription.abort()
         await self._ended.wait()

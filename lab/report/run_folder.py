@@ -1,19 +1,16 @@
 """The folder of a run: filled aside, then shown under its name in one step, or not at all.
 
 `<out>/<scenario>/<utc>-s<seed>/` with the run's files; `<out>/latest` points to the newest. Not
-here: the contents of the files.
+here: the contents of the files, and finding a kept run again (`kept_runs`).
 """
 
 import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-
-import msgspec
 
 LATEST: Final = "latest"
 _TRIES_MAX: Final = 10_000
@@ -133,30 +130,3 @@ class RunFolder:
             link.unlink(missing_ok=True)
             link.symlink_to(self.path.relative_to(self._out), target_is_directory=True)
             link.replace(latest)
-
-
-class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as `lab list --runs` shows it; `path` is its folder."""
-
-    scenario: str
-    seed: int
-    verdict: str
-    digest: str
-    reproduce: str = ""
-    path: str = ""
-
-
-def kept_runs(out_dir: Path) -> Iterator[KeptRun]:
-    """The runs in `out_dir`, newest first; folders without a readable result are left out."""
-    decode = msgspec.json.Decoder(KeptRun).decode
-    folders = [
-        folder
-        for folder in out_dir.glob("*/*-s*")
-        if not folder.name.startswith(".") and not folder.parent.is_symlink()
-    ]
-    for folder in sorted(folders, key=lambda one: (one.name, one.parent.name), reverse=True):
-        try:
-            run = decode((folder / "result.json").read_bytes())
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            continue
-        yield msgspec.structs.replace(run, path=str(folder))

@@ -12,7 +12,6 @@ loops that start nothing, a log that is closed and a history that nobody reads.
 
 import asyncio
 import atexit
-import contextlib
 import gc
 import inspect
 from asyncio import _get_running_loop, _set_running_loop
@@ -23,8 +22,6 @@ _AWAITS_MAX: Final = 20
 """How often a coroutine may wait in a `finally` of its own before it is left where it is."""
 
 _ROUNDS_MAX: Final = 3
-_RELEASED_A_COLLECTION: Final = 25
-_released = 0
 
 
 def keep(graveyard: list[object]) -> None:
@@ -41,7 +38,6 @@ def release(graveyard: list[object]) -> None:
 
     A task that cannot be closed stays there, with what it reaches.
     """
-    global _released  # noqa: PLW0603 - counts over all worlds of this interpreter
     left: list[object] = []
     running = _get_running_loop()
     for _ in range(_ROUNDS_MAX):
@@ -54,10 +50,6 @@ def release(graveyard: list[object]) -> None:
     left += graveyard
     graveyard[:] = left
     _GRAVES[:] = [grave for grave in _GRAVES if grave is not graveyard or left]
-    _released += 1
-    if _released % _RELEASED_A_COLLECTION == 0:
-        # Processes, tasks and stores refer to each other: only a collection finds them.
-        gc.collect()
 
 
 def _close(task: asyncio.Task[object]) -> bool:
@@ -70,8 +62,12 @@ def _close(task: asyncio.Task[object]) -> bool:
     assert inspect.iscoroutine(coroutine), "a process runs coroutines"
     _set_running_loop(task.get_loop())
     for _ in range(_AWAITS_MAX):
-        with contextlib.suppress(BaseException):
+        try:
             coroutine.close()
-        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED:
+        except BaseException:  # noqa: BLE001 - whatever code of a dead process raises is nobody's
+            is_closed = inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+        else:
+            is_closed = True
+        if is_closed:
             return True
     return False

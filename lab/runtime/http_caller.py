@@ -9,7 +9,8 @@ Source: docs of httpx, Exceptions, Timeouts, Pool limits.
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import httpx
@@ -24,6 +25,9 @@ CONNECTIONS_MAX: Final = 64
 POOL_CONNECTIONS: Final = 4
 """Of one pool of httpx. It looks at each connection once for each other one, at every request: with
 16 in a pool, three quarters of the time goes there."""
+GIVEN_UP_MAX: Final = 16
+"""A client of httpx in which so many calls were given up is replaced. A call that is cancelled
+while the client tidies up behind it leaves a connection, neither used nor closed until that is."""
 IDLE_S: Final = 20
 """An idle connection is closed after this: long before a server of ours would close it."""
 
@@ -102,9 +106,10 @@ class HttpxCaller(HttpCaller, HttpSender):
         # A third each, so that "not connected" is always known before the time is up as a whole.
         third = CONNECT_S if left_s is None else left_s / 3
         pool = await self._take(third)
+        client = pool.begin()
         sending = _Sending()
         task = asyncio.get_running_loop().create_task(
-            pool.client.request(
+            client.http.request(
                 method,
                 path,
                 headers=[
@@ -115,13 +120,14 @@ class HttpxCaller(HttpCaller, HttpSender):
                 extensions={"trace": sending.trace},
             )
         )
-        task.add_done_callback(lambda ended: self._give_back(pool, ended))
+        task.add_done_callback(lambda ended: self._give_back(pool, client, ended))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if sending.is_connected:
                 task.cancel()
             sending.is_given_up = True
+            pool.given_up(client)
             raise
 
     async def _take(self, wait_s: float) -> "_Pool":
@@ -148,10 +154,13 @@ class HttpxCaller(HttpCaller, HttpSender):
             timer.cancel()
             self._waiting.pop(waiter, None)
 
-    def _give_back(self, pool: "_Pool", ended: "asyncio.Task[httpx.Response]") -> None:
+    def _give_back(
+        self, pool: "_Pool", client: "_Client", ended: "asyncio.Task[httpx.Response]"
+    ) -> None:
         """A request has ended, with or without a caller."""
         if not ended.cancelled():
             ended.exception()
+        pool.end(client)
         self._free(pool)
 
     def _free(self, pool: "_Pool") -> None:
@@ -194,20 +203,65 @@ class _Sending:
                 raise _GivenUp
 
 
+class _Client:
+    """A client of httpx, the calls that it has in hand, and those that were given up in it."""
+
+    __slots__ = ("given_up", "http", "in_hand", "is_retired")
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self.in_hand = self.given_up = 0
+        self.is_retired = False
+
+
 class _Pool:
-    """A client of httpx with a few connections, so many of which are in use.
+    """A few connections, so many of which are in use, and the client of httpx that has them.
 
     Nobody is left to wait inside of the client: one who gives up in the very step in which a new
     connection is meant for him leaves it behind, neither used nor closed, and after a few of those
     everybody would wait in vain.
+
+    Args:
+        make: makes a client; it is made anew now and then.
+        connections: used at once.
     """
 
-    __slots__ = ("client", "connections", "in_use")
-
-    def __init__(self, client: httpx.AsyncClient, connections: int) -> None:
-        self.client = client
+    def __init__(self, make: Callable[[], httpx.AsyncClient], connections: int) -> None:
         self.connections = connections
         self.in_use = 0
+        self._make = make
+        self._client = _Client(make())
+        self._retired: dict[_Client, None] = {}
+        self._closing: dict[asyncio.Task[None], None] = {}
+
+    def begin(self) -> _Client:
+        """The client for one call."""
+        self._client.in_hand += 1
+        return self._client
+
+    def given_up(self, client: _Client) -> None:
+        """Nobody waits for that call of the client any more; it has not ended yet."""
+        client.given_up += 1
+        if client.given_up == GIVEN_UP_MAX:
+            client.is_retired = True
+            self._retired[client] = None
+            self._client = _Client(self._make())
+
+    def end(self, client: _Client) -> None:
+        """A call of the client has ended."""
+        client.in_hand -= 1
+        if client.is_retired and not client.in_hand:
+            self._retired.pop(client, None)
+            closing = asyncio.get_running_loop().create_task(client.http.aclose())
+            self._closing[closing] = None
+            closing.add_done_callback(self._closing.pop)
+
+    async def close(self) -> None:
+        """Close every connection, also of calls that have not ended."""
+        for client in (self._client, *self._retired):
+            await client.http.aclose()
+        if self._closing:
+            await asyncio.wait(self._closing)
 
 
 def meaning(failure: httpx.RequestError | OSError) -> NotSent | NoAnswer:
@@ -241,13 +295,16 @@ async def http_caller(
     is_secure = base_url.startswith("https:")
     # Loading the certificates takes longer than the first hundred requests.
     context = ssl.create_default_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    async with contextlib.AsyncExitStack() as stack:
-        pools = []
-        for left in range(connections_max, 0, -POOL_CONNECTIONS):
-            connections = min(left, POOL_CONNECTIONS)
-            client = await stack.enter_async_context(_client(base_url, context, connections))
-            pools.append(_Pool(client, connections))
+    make = partial(_client, base_url, context)
+    pools = [
+        _Pool(make, min(left, POOL_CONNECTIONS))
+        for left in range(connections_max, 0, -POOL_CONNECTIONS)
+    ]
+    try:
         yield HttpxCaller(pools)
+    finally:
+        for pool in pools:
+            await pool.close()
 
 
 def _check_address(base_url: str) -> None:
@@ -268,16 +325,16 @@ def _check_address(base_url: str) -> None:
     )
 
 
-def _client(base_url: str, context: ssl.SSLContext, connections: int) -> httpx.AsyncClient:
+def _client(base_url: str, context: ssl.SSLContext) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=base_url,
         trust_env=False,
         verify=context,
         # Compression takes longer than it saves.
         headers={"accept-encoding": "identity"},
+        # As many as our own pool lets be in use at once. Told a number, httpcore closes an idle one
+        # as soon as there are more of any kind, those that were left behind among them.
         limits=httpx.Limits(
-            max_connections=None,
-            max_keepalive_connections=connections,
-            keepalive_expiry=IDLE_S,
+            max_connections=None, max_keepalive_connections=None, keepalive_expiry=IDLE_S
         ),
     )

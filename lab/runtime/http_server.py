@@ -15,6 +15,7 @@ from typing import Any, Final
 import uvicorn
 
 from lab.domain.errors import EnvironmentNotReady
+from lab.runtime.http_protocol import BoundedProtocol, ReadLimits, ServerConfig
 
 Message = MutableMapping[str, Any]
 AsgiApp = Callable[
@@ -28,6 +29,7 @@ KEEP_ALIVE_S: Final = 75
 meets a connection that is being closed."""
 
 _SECOND_US: Final = 1_000_000
+_LIMITS: Final = ReadLimits()
 _CANCELLED_S: Final = 1
 
 
@@ -61,7 +63,12 @@ class HttpServer:
 
 @contextlib.asynccontextmanager
 async def http_server(
-    app: AsgiApp, *, host: str = LOOPBACK, port: int = 0, grace_us: int = 2 * _SECOND_US
+    app: AsgiApp,
+    *,
+    host: str = LOOPBACK,
+    port: int = 0,
+    grace_us: int = 2 * _SECOND_US,
+    limits: ReadLimits = _LIMITS,
 ) -> AsyncIterator[HttpServer]:
     """A server for the length of the block; inside it connections are accepted.
 
@@ -72,29 +79,29 @@ async def http_server(
         host: an address of this machine.
         port: 0 takes a free one.
         grace_us: of requests in hand when it stops; then they are cancelled. Whole seconds count.
+        limits: of a request until it is there whole.
 
     Raises:
         EnvironmentNotReady: the port is taken or forbidden, or the address is not this machine's.
     """
     listening = _listen(host, port)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    server = _Uvicorn(
-        uvicorn.Config(
-            app,
-            interface="asgi3",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=max(1, -(-grace_us // _SECOND_US)),
-        )
+    config = ServerConfig(
+        app,
+        interface="asgi3",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, -(-grace_us // _SECOND_US)),
     )
+    config.read_limits = limits
+    server = _Uvicorn(config)
     running = asyncio.get_running_loop().create_task(server.run_on(listening))
     handle = HttpServer(server, host, listening.getsockname()[1])
     try:

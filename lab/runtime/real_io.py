@@ -137,6 +137,7 @@ def _restorer(owner: object, name: str) -> Callable[[], None]:
     return functools.partial(delattr, owner, name)
 
 
+@functools.lru_cache(maxsize=2 * len(_GUARDED))
 def _guard(original: Callable[_P, _R], call: str, instead: str) -> Callable[_P, _R]:
     """`original`, refused to simulated processes."""
 

@@ -18,6 +18,7 @@ from types import coroutine
 from typing import Final, Literal, NoReturn
 
 from lab.runtime.errors import DeadlockError, LivelockError, SimulationError, TimeLimitError
+from lab.runtime.garbage import no_automatic_gc
 from lab.runtime.process_loop import Kernel, ProcessLoop, UnhandledError
 from lab.runtime.real_io import NoRealIO, real_io_guarded
 from lab.runtime.scheduler import AnyScheduler
@@ -31,7 +32,6 @@ _STEPS_PER_LOOK: Final = 5_000_000
 
 _STEPS_PER_TASK_MAX: Final = 500
 _INSTANTS_PER_COLLECTION: Final = 20_000
-_FROZEN_BY_PYTHON: Final = 10_000  # Python 3.12 starts with some hundred; more is the caller's
 
 
 @coroutine
@@ -107,7 +107,7 @@ class Scheduler(AnyScheduler):
 
     @contextmanager
     def _surroundings(self) -> Iterator[None]:
-        with real_io_guarded(), _no_automatic_gc(), _asyncgen_hook():
+        with real_io_guarded(), no_automatic_gc(), _asyncgen_hook():
             yield
 
     def _run_until_halted(self, until_us: int | None) -> None:
@@ -183,29 +183,6 @@ class Scheduler(AnyScheduler):
         message = f"the callback {callback!r} of process {process.name!r} failed"
         self.errors.append(UnhandledError(process=process.name, message=message, exception=error))
         raise SimulationError(f"{message} at {self.now_us:,} us: {error!r}") from error
-
-
-@contextmanager
-def _no_automatic_gc() -> Iterator[None]:
-    """Within the block cycles are collected only where somebody says so.
-
-    Objects from before are passed over by these collections: they are most of the heap.
-    """
-    enabled = gc.isenabled()
-    freeze = gc.get_freeze_count() < _FROZEN_BY_PYTHON
-    gc.disable()
-    if freeze:
-        gc.freeze()
-    try:
-        yield
-    finally:
-        if freeze:
-            # A young object was made by the run, and most of it is dropped soon: as old objects
-            # it is not gone through once more on the way out.
-            gc.freeze()
-            gc.unfreeze()
-        if enabled:
-            gc.enable()
 
 
 @contextmanager

@@ -173,6 +173,10 @@ def draw_swarm(seed: int, world: str) -> Swarm:
     )
 
 
+_ONE_BROKER: Final = "bus.leader_move"
+"""A real run at random has one broker, of which there is none to move to."""
+
+
 def fault_names(world: str) -> tuple[str, ...]:
     """Names with a coin of their own: every kind, and every crash point, as `proc.crash@POINT`."""
     return tuple(_names(world))
@@ -180,7 +184,8 @@ def fault_names(world: str) -> tuple[str, ...]:
 
 def _names(world: str) -> Iterator[str]:
     for kind in KINDS.values():
-        if world in kind.worlds and not kind.beyond_contract:
+        is_there = world in kind.worlds and (world != REAL or kind.name != _ONE_BROKER)
+        if is_there and not kind.beyond_contract:
             yield kind.name
             if kind.name == CRASH:
                 yield from (f"{CRASH}@{point}" for point in CRASH_POINTS)
@@ -204,7 +209,9 @@ class _Pen:
         """The fault, in a dose of that breadth."""
         kind = self._kind
         if kind.is_outage:
-            words = [kind.name, self._at(), self._for()]
+            many = len(kind.sites) > 1
+            head = f"{kind.name}@{self._choice(kind.sites, 'site')}" if many else kind.name
+            words = [head, self._at(), self._for(), *self._params()]
         elif self._is_timed:
             # A pause has a length of its own only where it strikes a delivery.
             rest = [self._for()] if kind.lasts else self._params()

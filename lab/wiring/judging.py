@@ -82,7 +82,9 @@ def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contrac
         max_uncommitted=settings.number("bus.max_uncommitted"),
         requests=settings.number("api.max_in_flight"),
         window_us=max(settings.us("dedupe.window_ms"), _REMEMBERED_US),
-        stop_us=settings.us("drain.grace_ms") + (_LIVE_STOP_US if is_live else 0),
+        stop_us=settings.us("api.lame_duck_ms")
+        + settings.us("drain.grace_ms")
+        + (_LIVE_STOP_US if is_live else 0),
         grace_us=settings.us("drain.grace_ms") * _CUTS_NONE_PERCENT // 100,
         slack_us=_LIVE_SLACK_US if is_live else _SLACK_US,
         breaker_window_us=settings.us("breaker.window_ms"),

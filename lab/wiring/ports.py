@@ -139,26 +139,20 @@ def make_life(
 
 def wrap_ports(life: Life, bare: Ports, plan: FaultPlan) -> Ports:
     """The adapters of a process life with what strikes them and what records them."""
-
-    def struck(port: PortType[P], inner: P) -> P:
-        if life.stores is not None:
-            inner = life.stores.around(port, inner)
-        return inner if life.faults is None else life.faults.around(port, inner)
-
     dedupe = bare.dedupe if life.stores is None else life.stores.around_dedupe(bare.dedupe)
     publisher = around_publisher(bare.publisher, plan=plan, clock=life.clock, network=life.network)
     ports = Ports(
-        orders=struck(OrderStore, bare.orders),
-        outbox=struck(OutboxStore, bare.outbox),
-        starts=struck(StartStore, bare.starts),
-        key_retry=struck(KeyRetryStore, bare.key_retry),
-        customers=struck(CustomerStore, bare.customers),
-        dedupe=struck(DedupeStore, dedupe),
-        publisher=struck(Publisher, publisher),
-        warehouse=struck(Warehouse, bare.warehouse),
-        antifraud=struck(Antifraud, bare.antifraud),
-        gateway=struck(PaymentGateway, bare.gateway),
-        mailer=struck(Mailer, bare.mailer),
+        orders=_struck(life, OrderStore, bare.orders),
+        outbox=_struck(life, OutboxStore, bare.outbox),
+        starts=_struck(life, StartStore, bare.starts),
+        key_retry=_struck(life, KeyRetryStore, bare.key_retry),
+        customers=_struck(life, CustomerStore, bare.customers),
+        dedupe=_struck(life, DedupeStore, dedupe),
+        publisher=_struck(life, Publisher, publisher),
+        warehouse=_struck(life, Warehouse, bare.warehouse),
+        antifraud=_struck(life, Antifraud, bare.antifraud),
+        gateway=_struck(life, PaymentGateway, bare.gateway),
+        mailer=_struck(life, Mailer, bare.mailer),
     )
     return ports if life.pen.write is None else _recorded(ports, life.pen)
 
@@ -178,6 +172,13 @@ def wrap_consumer(life: Life, consumer: Consumer, plan: FaultPlan, *, session_us
     if life.pen.write is not None:
         consumer = RecordedConsumer(consumer, pen=life.pen, group=life.group)
     return consumer
+
+
+def _struck(life: Life, port: PortType[P], inner: P) -> P:
+    """An adapter with the faults of its process life around it."""
+    if life.stores is not None:
+        inner = life.stores.around(port, inner)
+    return inner if life.faults is None else life.faults.around(port, inner)
 
 
 def _recorded(ports: Ports, pen: Pen) -> Ports:

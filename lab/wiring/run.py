@@ -6,6 +6,7 @@ Everything that can be refused is refused before anything is run or written. Not
 """
 
 import asyncio
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -27,6 +28,7 @@ from lab.scenarios.scenario import Scenario
 from lab.scenarios.workload import Workload
 from lab.wiring.given import options_given
 from lab.wiring.outcome import Ran, beside, make_result
+from lab.wiring.planned import planned_run
 from lab.wiring.spec import RunSpec, make_spec, without_faults
 from lab.wiring.workload import make_workload
 from lab.wiring.worlds.simulated_run import simulate
@@ -129,7 +131,12 @@ def run_spec(spec: RunSpec, *, on_progress: Progress | None = None) -> Result:
 def _kept(result: Result, ran: Ran, folder: RunFolder) -> Result:
     """Write the files of a run that is over; the result says where they are, or why nowhere."""
     kept = msgspec.structs.replace(result, run_dir=str(folder.path))
-    folder.write("plan.json", ran.plan.to_json())
+    if ran.spec.explicit is not None:
+        # Coins would strike more, or others: the plan of this run is all that reproduces it.
+        kept = msgspec.structs.replace(
+            kept, reproduce=f"lab replay {shlex.quote(str(folder.path))}"
+        )
+    folder.write("plan.json", ran.plan.to_json(planned_run(ran.spec, result)))
     folder.write("result.json", encode_result(kept))
     error = folder.commit()
     return msgspec.structs.replace(result, notes=(*result.notes, error)) if error else kept

@@ -12,6 +12,7 @@ from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.checks.verdict import parse_goal
 from lab.did_you_mean import did_you_mean
 from lab.domain.events import READS
+from lab.faults.plan.file import Firing
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import FaultError, FaultSpec, parse_fault
 from lab.history.recorder import Sink
@@ -96,6 +97,8 @@ class RunSpec:
         asked: the faults among `faults` that the caller named, beside those of a scenario: one that
             never fires leaves the run without a verdict.
         watch: takes every entry of the run, beside those that judge it; None: nobody does.
+        explicit: the firings of a recorded plan, which are run instead of the coins; None: the
+            coins decide.
     """
 
     options: RunOptions
@@ -113,6 +116,7 @@ class RunSpec:
     drawn: Swarm | None = None
     asked: tuple[FaultSpec, ...] = ()
     watch: Sink | None = None
+    explicit: tuple[Firing, ...] | None = None
 
 
 def make_spec(options: RunOptions) -> RunSpec:
@@ -162,6 +166,7 @@ def without_faults(spec: RunSpec) -> RunSpec:
         beyond=(),
         asked=(),
         watch=None,
+        explicit=None,
     )
 
 
@@ -229,7 +234,8 @@ def _parse_faults(world: WorldSpec, texts: Sequence[str], members: int) -> tuple
                 f"{fault.kind} cannot exist in the {name} world, only: {', '.join(worlds)} "
                 "(see: lab list --faults)"
             )
-        _check_process(fault, members)
+        if not KINDS[fault.kind].is_outage:
+            _check_process(fault, members)
     return faults
 
 

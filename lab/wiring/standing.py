@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import EnvironmentNotReady, LabError
 from lab.ports.clock import Clock
 from lab.ports.retention import Ages
 from lab.runtime.clock import SystemClock
-from lab.settings import Settings, oldest_ms
-from lab.wiring.backends.memory_servers import all_topics
-from lab.wiring.backends.real import KafkaBackend, PostgresBackend, RealBackends, kafka_settings
+from lab.settings import Settings
+from lab.wiring.backends.real import KafkaBackend, PostgresBackend, RealBackends
 from lab.wiring.process.retention import RetentionJob, ages_of, cut_all, one_age, safe
 from lab.wiring.worlds.assignment import Assignment
 
@@ -96,7 +94,15 @@ async def _migrate(assignment: Assignment) -> Sequence[str]:
     async with AsyncExitStack() as stack:
         await store.prepare(stack)
         await bus.prepare(stack)
-        await bus.configure()
+        try:
+            await bus.keep()
+        except LabError as error:
+            raise EnvironmentNotReady(
+                f"its topics keep records as they did ({error})",
+                server="Kafka",
+                address=assignment.kafka_bootstrap,
+                remedy="let this user describe and alter the configuration of its topics",
+            ) from error
     return (
         f"schema {assignment.name}: {', '.join(store.made) or 'up to date'}",
         f"topics of {assignment.name}: {', '.join(bus.made) or 'all there'}",
@@ -106,13 +112,10 @@ async def _migrate(assignment: Assignment) -> Sequence[str]:
 async def _prune(
     assignment: Assignment, settings: Settings, ages: Ages, *, is_dry: bool
 ) -> tuple[Mapping[str, int], str]:
-    store, _ = _backends(assignment, settings)
-    kafka = kafka_settings(assignment.where, settings, is_run=False)
-    names = all_topics(len(settings.many_us("retry.tiers_ms")))
+    store, bus = _backends(assignment, settings)
     async with AsyncExitStack() as stack:
         try:
-            topics = await stack.enter_async_context(KafkaTopics(kafka))
-            ages, kept = safe(ages, oldest_ms(*await topics.kept_ms(names)))
+            ages, kept = safe(ages, await bus.redelivery_ms())
             rows = store.retention(stack, patience_us=STATEMENT_US)
             if is_dry:
                 return await rows.count_old(ages), kept

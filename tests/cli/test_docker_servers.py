@@ -2,12 +2,16 @@
 
 import json
 import shlex
+import socket
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from lab.cli import docker as docker_module
+from lab.cli import docker_findings
 from tests.cli.commands import Told, lab
 
 TOP = Path(__file__).resolve().parents[2]
@@ -20,21 +24,34 @@ case "$*" in
   [ "$STUB_PLAYS" != "no plugin" ] || { echo "unknown command: docker compose" >&2; exit 1; }
   echo "${STUB_COMPOSE:-2.35.1}" ;;
 "version --format "*)
-  [ "$STUB_PLAYS" != "no engine" ] || {
+  case "$STUB_PLAYS" in
+  "no engine")
     printf '\nCannot connect to the Docker daemon at unix:///x.sock. Is it running?\n' >&2
-    exit 1
-  }
+    exit 1 ;;
+  "no access")
+    echo "permission denied while trying to connect to the Docker daemon socket" >&2
+    exit 1 ;;
+  esac
   echo 28.2.2 ;;
 *" ps "*)
   case "$STUB_PLAYS" in
   "unhealthy") printf '%s\n' "$STUB_PS" ;;
   *) exit 1 ;;
   esac ;;
+*" config "*) echo "$STUB_CONFIG" ;;
+"inspect --format {{.RestartCount}} kafka-again") echo 7 ;;
+"inspect "*) echo 0 ;;
+"image inspect "*)
+  case " $STUB_MISSING " in *" ${*##* } "*) exit 1 ;; esac ;;
+*" pull "*)
+  case " $STUB_PULLS " in *" ${*##* } "*) ;; *) echo "toomanyrequests" >&2; exit 1 ;; esac ;;
+*" build")
+  [ "$STUB_PLAYS" != "no build" ] || { echo "pip: no route to the index" >&2; exit 17; } ;;
 *" up "*)
   echo "LAB_RUNS=$LAB_RUNS" >"${STUB_LOG%/*}/variables"
   echo "from standard output"
   echo "Container pulse-lab-kafka-1  Waiting" >&2
-  case "$STUB_PLAYS" in "unhealthy" | "port taken") exit 1 ;; esac ;;
+  case "$STUB_PLAYS" in "unhealthy" | "odd") exit 1 ;; esac ;;
 *" down"*)
   [ "$STUB_PLAYS" != "stubborn" ] || exit 1 ;;
 *) exit 64 ;;
@@ -54,6 +71,10 @@ class Stub:
             "PATH": str(self.folder),
             "STUB_LOG": str(self.folder / "asked"),
             "STUB_PLAYS": "",
+            "STUB_CONFIG": "{}",
+            "STUB_PS": "",
+            "STUB_MISSING": "",
+            "STUB_PULLS": "",
             **variables,
         }
         return lab(*arguments, folder=self.folder, variables=own)
@@ -219,46 +240,201 @@ def test_an_engine_that_does_not_run_is_said_in_its_own_words(docker: Stub) -> N
     assert not any("up" in call for call in docker.asked)
 
 
-ARRAY = '[{"Service":"kafka","State":"running","Health":"unhealthy"}]'
-LINES = (
-    '{"Service":"kafka","State":"running","Health":"unhealthy"}\n'
-    '{"Service":"redis","State":"running","Health":"healthy"}\n'
-    '{"Service":"postgres","State":"exited","Health":""}'
+def test_an_engine_that_keeps_us_out_is_answered_with_what_lets_us_in(docker: Stub) -> None:
+    told = docker.lab("up", STUB_PLAYS="no access")
+
+    assert_not_ready(told, "permission denied", "usermod -aG docker")
+    assert "systemctl" not in told.err
+
+
+# ---- up: images
+
+CONFIG = json.dumps(
+    {
+        "services": {
+            "kafka": {"image": "apache/kafka:4.4.0"},
+            "redis": {"image": "redis:7"},
+            "postgres": {"image": "postgres:17"},
+            "providers": {"image": "pulse-lab:local", "build": {"context": "."}},
+            "api": {"image": "pulse-lab:local"},
+        }
+    }
 )
 
 
-def test_a_server_that_does_not_become_healthy_is_named(docker: Stub) -> None:
-    told = docker.lab("up", STUB_PLAYS="unhealthy", STUB_PS=LINES)
+def test_images_that_are_there_are_not_asked_for_again(docker: Stub) -> None:
+    told = docker.lab("up", STUB_CONFIG=CONFIG, STUB_MISSING="pulse-lab:local")
 
-    assert_not_ready(told, "kafka (unhealthy)", "postgres (exited)", "logs")
-    assert "redis (" not in told.err
+    assert told.code == 0, told.err
+    assert not any("pull" in call for call in docker.asked)
+
+
+def test_images_that_are_missing_are_pulled_before_anything_starts(docker: Stub) -> None:
+    told = docker.lab(
+        "up", STUB_CONFIG=CONFIG, STUB_MISSING="redis:7 postgres:17", STUB_PULLS="redis postgres"
+    )
+
+    assert told.code == 0, told.err
+    assert [call[3:] for call in docker.asked if "pull" in call] == [
+        ["pull", "redis"],
+        ["pull", "postgres"],
+    ]
+    assert "up" in docker.asked[-1]
+
+
+def test_an_image_that_cannot_be_pulled_is_named_alone_and_nothing_is_started(docker: Stub) -> None:
+    told = docker.lab(
+        "up", STUB_CONFIG=CONFIG, STUB_MISSING="redis:7 postgres:17", STUB_PULLS="redis"
+    )
+
+    assert_not_ready(told, "image postgres:17 cannot be pulled", "docker pull postgres:17")
+    line = told.err.splitlines()[-1]
+    assert not any(word in line for word in ("logs", "_PORT", "redis:7", "kafka"))
+    assert not any("up" in call for call in docker.asked)
+
+
+def test_the_own_image_is_built_before_anything_starts_and_only_where_it_is_wanted(
+    docker: Stub,
+) -> None:
+    assert docker.lab("up", "--app").code == 0
+    built, started = docker.asked[-2:]
+    assert built[3:] == ["--profile", "app", "build"]
+    assert "up" in started
+
+    (docker.folder / "asked").unlink()
+    assert docker.lab("up").code == 0
+    assert not any("build" in call for call in docker.asked)
+
+
+def test_an_image_that_cannot_be_built_is_answered_with_what_a_build_needs(docker: Stub) -> None:
+    told = docker.lab("up", "--app", STUB_PLAYS="no build")
+
+    assert_not_ready(told, "the lab's own image", "cannot be built", "PyPI", "lab serve")
+    assert "pip: no route to the index" in told.err
+    line = told.err.splitlines()[-1]
+    assert not any(word in line for word in ("logs", "_PORT", "pulled"))
+    assert not any("up" in call for call in docker.asked)
+
+
+# ---- up: containers
+
+
+def container(service: str, state: str, health: str = "", code: int = 0) -> str:
+    """A line of `docker compose ps`."""
+    told: dict[str, object] = {"ID": f"{service}-1", "Service": service, "State": state}
+    told |= {"Health": health, "ExitCode": code}
+    return json.dumps(told)
+
+
+LINES = "\n".join(
+    (
+        container("kafka", "running", "unhealthy"),
+        container("redis", "running", "healthy"),
+        container("postgres", "exited", code=1),
+        container("providers", "running", "starting"),
+        container("api", "created"),
+    )
+)
+
+
+@pytest.mark.parametrize("seen", [LINES, f"[{LINES.replace(chr(10), ',')}]"])
+def test_only_those_that_failed_are_named_with_their_own_logs(docker: Stub, seen: str) -> None:
+    told = docker.lab("up", STUB_PLAYS="unhealthy", STUB_PS=seen)
+
+    assert_not_ready(told, "kafka (unhealthy), postgres (exited)", "logs kafka postgres")
+    line = told.err.splitlines()[-1]
+    innocent = ("redis", "providers", "api", "_PORT")
+    assert not any(word in line for word in innocent)
 
 
 def test_a_job_that_has_done_its_work_is_not_named_but_one_that_failed_is(docker: Stub) -> None:
-    ended = '{"Service":"elk-setup","State":"exited","Health":"","ExitCode":0}'
+    kafka = container("kafka", "running", "unhealthy")
+    ended = container("elk-setup", "exited")
 
-    told = docker.lab("up", "--elk", STUB_PLAYS="unhealthy", STUB_PS=f"{LINES}\n{ended}")
-    assert_not_ready(told, "kafka (unhealthy)", "LAB_ELASTICSEARCH_PORT", "LAB_KIBANA_PORT")
+    told = docker.lab("up", "--elk", STUB_PLAYS="unhealthy", STUB_PS=f"{kafka}\n{ended}")
+    assert_not_ready(told, "kafka (unhealthy)")
     assert "elk-setup" not in told.err
 
-    for other, state in (
-        (ended.replace(":0}", ":1}"), "exited"),
-        (ended.replace("exited", "created"), "created"),
-    ):
-        told = docker.lab("up", "--elk", STUB_PLAYS="unhealthy", STUB_PS=other)
-        assert_not_ready(told, f"elk-setup ({state})")
+    told = docker.lab(
+        "up", "--elk", STUB_PLAYS="unhealthy", STUB_PS=container("elk-setup", "exited", code=1)
+    )
+    assert_not_ready(told, "elk-setup (exited)")
 
 
-def test_an_older_compose_that_prints_one_array_is_understood(docker: Stub) -> None:
-    told = docker.lab("up", STUB_PLAYS="unhealthy", STUB_PS=ARRAY)
+def test_a_port_that_is_taken_is_answered_with_the_variable_that_changes_it_and_no_other(
+    docker: Stub,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        seen = "\n".join(
+            (
+                container("postgres", "created"),
+                container("kafka", "running", "starting"),
+                container("redis", "running", "starting"),
+                # It waits for the others, and its own port is free.
+                container("api", "created"),
+            )
+        )
+        told = docker.lab(
+            "up",
+            "--app",
+            STUB_PLAYS="unhealthy",
+            STUB_PS=seen,
+            LAB_POSTGRES_PORT=str(port),
+            LAB_API_PORT="9",
+        )
 
-    assert_not_ready(told, "kafka (unhealthy)")
+    assert_not_ready(told, f"the port {port} (postgres)", "LAB_POSTGRES_PORT")
+    line = told.err.splitlines()[-1]
+    innocent = ("kafka", "redis", "api", "LAB_KAFKA_PORT", "LAB_API_PORT", "logs")
+    assert not any(word in line for word in innocent)
 
 
-def test_a_port_that_is_taken_is_answered_with_the_variables_that_change_it(docker: Stub) -> None:
-    told = docker.lab("up", STUB_PLAYS="port taken")
+def test_a_port_of_a_server_that_runs_is_its_own(docker: Stub) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        port = str(own.getsockname()[1])
+        seen = "\n".join(
+            (container("kafka", "running", "unhealthy"), container("redis", "running", "healthy"))
+        )
+        told = docker.lab("up", STUB_PLAYS="unhealthy", STUB_PS=seen, LAB_KAFKA_PORT=port)
 
-    assert_not_ready(told, "LAB_KAFKA_PORT", "LAB_POSTGRES_PORT", "LAB_REDIS_PORT")
+    assert_not_ready(told, "kafka (unhealthy)", "logs kafka")
+    assert "LAB_KAFKA_PORT" not in told.err
+
+
+def test_what_only_has_not_come_yet_is_not_blamed_for_an_end_that_came_early(docker: Stub) -> None:
+    seen = "\n".join((container("kafka", "running", "starting"), container("filebeat", "created")))
+
+    told = docker.lab("up", STUB_PLAYS="unhealthy", STUB_PS=seen)
+
+    assert_not_ready(told, "Docker says above why", "ps --all")
+    assert not any(word in told.err.splitlines()[-1] for word in ("kafka", "logs", "_PORT"))
+
+
+def test_what_is_just_starting_for_the_eighth_time_is_no_innocent(docker: Stub) -> None:
+    again = container("kafka", "running", "starting").replace("kafka-1", "kafka-again")
+    seen = "\n".join((again, container("redis", "running", "starting")))
+
+    told = docker.lab("up", STUB_PLAYS="unhealthy", STUB_PS=seen)
+
+    assert_not_ready(told, "failed: kafka (starting, it ends again and again)", "logs kafka")
+    assert "redis" not in told.err.splitlines()[-1]
+
+
+def test_what_is_still_starting_when_the_time_is_over_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = subprocess.CompletedProcess([], 0, stdout=container("kafka", "running", "starting"))
+    monkeypatch.setattr(docker_module, "ask", lambda *_: told)
+
+    late = docker_findings.not_everything_is_up({}, waited_s=180)
+
+    assert late.what == "not healthy after 180 s: kafka (starting)"
+    assert "logs kafka" in late.remedy
+
+
+def test_a_failure_that_nobody_knows_leaves_the_word_to_docker(docker: Stub) -> None:
+    assert_not_ready(docker.lab("up", STUB_PLAYS="odd"), "Docker says above why", "ps --all")
 
 
 # ---- down

@@ -142,7 +142,7 @@ def test_a_folder_that_is_no_run_is_refused(call: Call, kept: Path) -> None:
 def test_older_runs_have_names_and_ambiguous_names_list_what_they_could_mean(
     call: Call, kept: Path
 ) -> None:
-    other = kept.with_name("20310101T000000Z-s1")
+    other = kept.with_name("20210101T000000Z-s1")
     kept.rename(other)
     call(*SMALL)
     newest, oldest = sorted(path.name for path in Path("runs/duplicates").iterdir())[::-1]

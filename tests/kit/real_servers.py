@@ -5,7 +5,10 @@ Not here: starting servers (`scripts/servers`, which `make test` calls).
 """
 
 import os
+import shlex
 import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,16 +39,38 @@ def need_control(server: str) -> None:
         _missing(f"the {server} at {address} is not of scripts/servers, so no test may stop it")
 
 
-def control(command: str, server: str) -> None:
-    """`scripts/servers COMMAND SERVER`; blocks until it is done.
+def control(command: str, *servers: str) -> None:
+    """`scripts/servers COMMAND SERVER...`; blocks until it is done.
 
     No other test may need the server meanwhile, so the test has the marker `alone`.
     """
     assert "PYTEST_XDIST_WORKER" not in os.environ, "mark it `alone`"  # noqa: TID251 - see above
     done = subprocess.run(
-        [SCRIPT, command, server], check=False, capture_output=True, text=True, timeout=120
+        [SCRIPT, command, *servers], check=False, capture_output=True, text=True, timeout=240
     )
-    assert done.returncode == 0, f"scripts/servers {command} {server}: {done.stderr}"
+    assert done.returncode == 0, f"scripts/servers {command} {' '.join(servers)}: {done.stderr}"
+
+
+@contextmanager
+def other_brokers(*shape: str) -> Iterator[Mapping[str, str]]:
+    """The Kafka of `scripts/servers up SHAPE` in the block, and the variables of all its servers.
+
+    It needs minutes on a busy machine, and is stopped afterwards if it did not run before.
+    """
+    need("postgres")
+    up = subprocess.run(
+        [SCRIPT, "up", *shape], check=False, capture_output=True, text=True, timeout=480
+    )
+    if up.returncode == 3:
+        _missing(up.stderr.strip())
+    assert up.returncode == 0, up.stderr
+    try:
+        told = subprocess.run([SCRIPT, "env", *shape], check=True, capture_output=True, text=True)
+        words = [word for word in shlex.split(told.stdout) if "=" in word]
+        yield dict(word.split("=", 1) for word in words)
+    finally:
+        if up.stdout.strip():
+            control("stop", *up.stdout.split())
 
 
 def need_filebeat() -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from lab.bus.kafka import retention as kafka_retention
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.topics import KafkaTopics
 from lab.cli.app import run_command
@@ -169,8 +170,7 @@ def kafka_of(name: str) -> KafkaSettings:
 
 
 async def kept_ms(name: str) -> tuple[int, int]:
-    async with KafkaTopics(kafka_of(name)) as topics:
-        return await topics.kept_ms(["orders", "payment"])
+    return await kafka_retention.kept_ms(kafka_of(name), ["orders", "payment"])
 
 
 async def made_for_ever(name: str) -> None:

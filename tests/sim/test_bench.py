@@ -9,7 +9,7 @@ from lab.bench.long_run import measure_long_run
 from lab.bench.rounds import Sizes
 from lab.bench.step_count import count_steps
 
-SMALL = Sizes(hops=400, orders=20, short=5, long=6, runs=1, grow=(10, 20, 30))
+SMALL = Sizes(hops=400, orders=20, short=5, long=6, runs=1, tiny=2, grow=(10, 20, 30))
 
 
 @pytest.mark.slow
@@ -30,6 +30,7 @@ def test_a_small_bench_measures_every_figure_and_its_baseline() -> None:
         "simulated / real, 10 orders/s",
         "seeds a second, 5 orders",
         "seeds a second, 6 orders",
+        "runs a second, 1 order",
         "lab --help, cold",
         "lab run happy-path, cold",
     ]

@@ -33,6 +33,7 @@ ABLATIONS = (
     ("crash-loop", ("poison_guard",), (), {"converges", "drains", "no-leak"}),
     ("rebalance-storm", ("fencing",), (), {"fenced"}),
     ("broker-outage", ("outbox",), (), {"no-lost-event", "outbox-atomic", "converges"}),
+    ("broker-failover", ("outbox",), (), {"no-lost-event", "outbox-atomic", "converges"}),
     ("redis-down", ("inbox",), (), {"effect-once"}),
     ("redis-evicted", ("inbox",), (), {"effect-once"}),
     ("postgres-outage", ("inbox",), (), {"effect-once"}),

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
+from lab.cli import docker
 from lab.cli.app import app
 
 TOP = Path(__file__).resolve().parents[2]
@@ -19,6 +21,7 @@ SERVERS = {"kafka", "postgres", "redis"}
 GROUPS = ("validation", "payment", "orders", "notification")
 ELK = {"elasticsearch", "kibana", "elk-setup", "filebeat"}
 ENDS = "elk-setup"
+BROKERS = {"kafka-1", "kafka-2", "kafka-3"}
 OWN = {"providers", "api", "relay", *(f"work-{group}" for group in GROUPS)}
 
 
@@ -45,6 +48,12 @@ def obeys_the_schema(file: Path) -> bool:
     done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode == 0
+
+
+def seconds(length: str) -> int:
+    """A length of time as the file has them."""
+    assert length.endswith("s"), length
+    return int(length[:-1])
 
 
 def with_defaults(text: str) -> str:
@@ -81,11 +90,13 @@ def test_the_schema_finds_what_is_wrong(right: str, wrong: str, tmp_path: Path) 
 def test_the_servers_start_by_default_and_everything_else_only_with_its_profile() -> None:
     assert set(own()) == OWN
     assert set(elk()) == ELK
+    brokers = {name for name, one in services().items() if "cluster" in one.get("profiles", ())}
+    assert brokers == BROKERS
     assert {name for name, one in services().items() if "profiles" not in one} == SERVERS
 
 
 def test_every_image_is_pinned_to_a_version() -> None:
-    images = {name: services()[name]["image"] for name in SERVERS | ELK}
+    images = {name: services()[name]["image"] for name in SERVERS | ELK | BROKERS}
 
     loose = {name: image for name, image in images.items() if not re.search(r":\d+\.\d+", image)}
 
@@ -97,7 +108,8 @@ def test_kafka_is_of_the_version_that_scripts_servers_starts() -> None:
     tried = re.search(r"<artifactId>kafka_[\d.]+</artifactId><version>([\d.]+)<", pom)
 
     assert tried is not None
-    assert services()["kafka"]["image"] == f"apache/kafka:{tried[1]}"
+    images = {services()[name]["image"] for name in ("kafka", *BROKERS)}
+    assert images == {f"apache/kafka:{tried[1]}"}
 
 
 def test_every_service_says_when_it_is_healthy() -> None:
@@ -106,8 +118,60 @@ def test_every_service_says_when_it_is_healthy() -> None:
             continue
         check = one["healthcheck"]
         assert check["test"][0] in ("CMD", "CMD-SHELL"), name
-        assert check["retries"] >= 3, name
-        assert {"interval", "timeout"} <= set(check), name
+        assert {"interval", "timeout", "retries"} <= set(check), name
+        # Engines before 25 refuse a file that has it.
+        assert "start_interval" not in check, name
+
+
+@pytest.mark.parametrize(
+    ("names", "limit_s"),
+    [(SERVERS | OWN, docker.HEALTHY_S_MAX), (ELK - {ENDS}, docker.HEALTHY_ELK_S_MAX)],
+)
+def test_nothing_is_unhealthy_before_up_gives_up_and_everything_soon_after_it_has_begun_to_fail(
+    names: set[str], limit_s: int
+) -> None:
+    for name in names:
+        check = services()[name]["healthcheck"]
+        assert check["start_period"] == f"{limit_s}s", name
+        once_s = seconds(check["interval"]) + seconds(check["timeout"])
+        assert once_s * check["retries"] <= 60, name
+
+
+def test_a_health_check_is_rare_and_starts_neither_an_interpreter_nor_a_jvm() -> None:
+    cheap = {"bash", "pg_isready", "redis-cli", "curl", "exec"}
+    for name, one in services().items():
+        if name == ENDS:
+            continue
+        check = one["healthcheck"]
+        how, *words = check["test"]
+        program = words[0] if how == "CMD" else words[0].split()[0]
+        assert program in cheap, name
+        assert not re.search(r"python|java|kafka-", " ".join(words)), name
+        assert seconds(check["interval"]) >= 5, name
+
+
+def test_no_service_can_fill_the_disk_with_its_log() -> None:
+    for name, one in services().items():
+        logging = one["logging"]
+        # A limit is refused by some drivers that an engine may have as its usual one.
+        assert logging["driver"] == "local", name
+        assert {"max-size", "max-file"} <= set(logging["options"]), name
+
+
+def test_what_ends_as_it_should_not_is_started_again_and_nothing_starts_with_the_machine() -> None:
+    policies = {name: one.get("restart") for name, one in services().items()}
+
+    assert policies == {**dict.fromkeys(services(), "on-failure"), ENDS: "no"}
+
+
+def test_every_volume_of_kafkas_image_is_named_or_in_memory_so_that_down_leaves_none() -> None:
+    kafka = services()["kafka"]
+    # As its Dockerfile declares them.
+    declared = {"/etc/kafka/secrets", "/mnt/shared/config", "/var/lib/kafka/data"}
+
+    given = {mount.split(":")[1] for mount in kafka["volumes"]} | set(kafka["tmpfs"])
+
+    assert given == declared
 
 
 def test_every_port_is_bound_to_loopback_only() -> None:
@@ -119,7 +183,10 @@ def test_every_port_is_bound_to_loopback_only() -> None:
         "127.0.0.1:6379:6379",
         "127.0.0.1:8000:8000",
         "127.0.0.1:9092:9092",
+        "127.0.0.1:9192:9092",
         "127.0.0.1:9200:9200",
+        "127.0.0.1:9292:9092",
+        "127.0.0.1:9392:9092",
     ]
 
 
@@ -135,7 +202,7 @@ def test_every_server_keeps_its_data_in_a_volume_of_its_own() -> None:
     }
 
     assert set().union(*sources.values()) == set(declared)
-    for name in (*SERVERS, "elasticsearch", "filebeat", "providers"):
+    for name in (*SERVERS, *BROKERS, "elasticsearch", "filebeat", "providers"):
         others = set().union(*(found for other, found in sources.items() if other != name))
         assert sources[name] - others, name
 
@@ -159,6 +226,23 @@ def test_nothing_in_the_file_looks_like_a_password() -> None:
 # ---- kafka
 
 
+def test_three_brokers_elect_together_and_keep_each_record_twice_at_least() -> None:
+    found = {name: services()[name]["environment"] for name in BROKERS}
+    voters = ",".join(f"{number}@kafka-{number}:9093" for number in (1, 2, 3))
+
+    for name, told in found.items():
+        assert told["KAFKA_NODE_ID"] == name.removeprefix("kafka-")
+        assert told["KAFKA_CONTROLLER_QUORUM_VOTERS"] == voters
+        inside, host = with_defaults(told["KAFKA_ADVERTISED_LISTENERS"]).split(",")
+        assert inside == f"INSIDE://{name}:19092"
+        (port,) = map(with_defaults, services()[name]["ports"])
+        assert host == f"HOST://{port.removesuffix(':9092')}"
+        copies = {key: value for key, value in told.items() if key.endswith("REPLICATION_FACTOR")}
+        assert len(copies) == 4
+        assert set(copies.values()) == {"3"}
+        assert told["KAFKA_MIN_INSYNC_REPLICAS"] == "2"
+
+
 def test_kafka_advertises_one_address_inside_and_one_on_this_machine() -> None:
     kafka = services()["kafka"]
     advertised = dict(
@@ -174,19 +258,26 @@ def test_kafka_advertises_one_address_inside_and_one_on_this_machine() -> None:
     assert "KAFKA_PORT" in kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"]
 
 
-def test_kafka_differs_from_scripts_servers_only_where_it_must() -> None:
+@pytest.mark.parametrize(
+    ("name", "copies", "in_sync"), [("kafka", "1", "1"), ("kafka-2", "3", "2")]
+)
+def test_kafka_differs_from_scripts_servers_only_where_it_must(
+    name: str, copies: str, in_sync: str
+) -> None:
     script = (TOP / "scripts" / "servers").read_text("utf-8")
     lines = script.split("cat <<P\n", 1)[1].split("\nP\n", 1)[0].splitlines()
     there = {
-        f"KAFKA_{key.upper().replace('.', '_')}": value
+        f"KAFKA_{key.upper().replace('.', '_')}": {"$copies": copies, "$in_sync": in_sync}.get(
+            value, value
+        )
         for key, value in (line.split("=", 1) for line in lines)
     }
-    here = services()["kafka"]["environment"]
+    here = services()[name]["environment"]
 
     same = [key for key in there.keys() & here.keys() if there[key] == here[key]]
 
     assert set(same) >= {key for key in there if key.startswith(("KAFKA_GROUP_", "KAFKA_AUTO_"))}
-    assert {key for key in here if key.endswith(("_FACTOR", "_ISR"))} <= set(same)
+    assert {key for key in here if key.endswith(("_FACTOR", "_ISR", "_REPLICAS"))} <= set(same)
 
 
 # ---- the lab's own processes
@@ -267,15 +358,6 @@ def test_no_part_takes_more_memory_than_it_is_given() -> None:
     assert int(heap[1]) * 2 <= 2
 
 
-def test_a_health_check_of_what_starts_slowly_is_rare_and_starts_no_program_but_curl() -> None:
-    for name, one in elk().items():
-        if name == ENDS:
-            continue
-        check = one["healthcheck"]
-        assert check["interval"] == "10s", name
-        assert check["test"][-1].startswith(("curl ", "exec 3<>/dev/tcp/")), name
-
-
 def test_filebeat_reads_what_the_others_write_under_the_names_that_it_is_told() -> None:
     filebeat = elk()["filebeat"]
     mounts = dict(with_defaults(mount).split(":")[:2] for mount in filebeat["volumes"])
@@ -327,6 +409,36 @@ def test_the_image_runs_as_a_user_without_rights() -> None:
     assert made.endswith("install --directory --owner=lab /lab /telemetry")
     assert lines.index("USER lab") < lines.index('ENTRYPOINT ["lab"]')
     assert re.fullmatch(r"FROM python:3\.\d+-slim", next(x for x in lines if x.startswith("FROM")))
+
+
+def test_a_change_of_the_code_leaves_the_layer_of_the_dependencies_alone() -> None:
+    lines = (TOP / "Dockerfile").read_text("utf-8").replace("\\\n", " ").splitlines()
+    (fetched,) = (
+        n for n, line in enumerate(lines) if "pip install" in line and "--no-index" not in line
+    )
+    (built,) = (n for n, line in enumerate(lines) if "pip install" in line and "--no-index" in line)
+    before = [line.split()[1:-1] for line in lines[:fetched] if line.startswith("COPY")]
+
+    assert before == [["pyproject.toml"]]
+    assert fetched < built
+    # What builds the package is fetched with them: a build without network works from then on.
+    assert "build-system" in lines[fetched]
+    assert {"--no-deps", "--no-build-isolation"} <= set(lines[built].split())
+
+
+def test_the_layer_of_the_dependencies_asks_for_what_the_package_does(tmp_path: Path) -> None:
+    dockerfile = (TOP / "Dockerfile").read_text("utf-8")
+    found = re.search(r"python -c '(.+)' >/src/needed", dockerfile)
+    assert found is not None
+    program = found[1].replace("/src/", f"{TOP}/")
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    project = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))
+    wanted = {*project["build-system"]["requires"], *project["project"]["dependencies"]}
+    assert set(done.stdout.splitlines()) == wanted
 
 
 def test_nothing_that_the_image_needs_is_kept_from_it() -> None:

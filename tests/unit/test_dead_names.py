@@ -22,20 +22,17 @@ RESULT: Final = "a field of a published JSON document"
 LIBRARY: Final = "the library reads it"
 
 USED_ELSEWHERE: Final[Mapping[str, str]] = {
-    "lab/bench/baselines/raw_asgi.py:connection_lost": ASYNCIO,
-    "lab/bench/baselines/raw_asgi.py:connection_made": ASYNCIO,
-    "lab/bench/baselines/raw_asgi.py:data_received": ASYNCIO,
     "lab/bench/report.py:schema_version": RESULT,
     "lab/bus/kafka/member.py:on_partitions_assigned": "aiokafka calls it",
     "lab/bus/kafka/member.py:on_partitions_revoked": "aiokafka calls it",
     "lab/bus/loop/delivery.py:uncommitted_max": "the contract of every bus is tested by it",
     "lab/cli/render.py:raised": "an argument that every `__exit__` is given",
-    "lab/faults/remote/server.py:connection_lost": ASYNCIO,
-    "lab/faults/remote/server.py:connection_made": ASYNCIO,
-    "lab/faults/remote/server.py:data_received": ASYNCIO,
     "lab/providers/http_front.py:redirect_slashes": LIBRARY,
     "lab/report/result.py:schema_version": RESULT,
     "lab/report/seeds.py:schema_version": RESULT,
+    "lab/runtime/http_protocol.py:disconnected": LIBRARY,
+    "lab/runtime/http_protocol.py:keep_alive": LIBRARY,
+    "lab/runtime/http_protocol.py:send_400_response": "uvicorn calls it",
     "lab/runtime/http_server.py:capture_signals": "uvicorn calls it",
     "lab/runtime/http_server.py:force_exit": LIBRARY,
     "lab/runtime/http_server.py:should_exit": LIBRARY,

@@ -53,13 +53,49 @@ def test_two_checkouts_have_other_ports_and_everything_is_on_loopback(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["begin"], ["up", "oracle"], ["stop"], ["pause", "oracle"]]
+    "arguments",
+    [
+        *([], ["begin"], ["up", "oracle"], ["stop"], ["pause", "oracle"]),
+        *(["kill", "kafka", "oracle"], ["up", "--brokers", "2"], ["env", "--brokers"]),
+        *(["up", "--tls"], ["up", "--sasl", "oracle"]),
+    ],
 )
 def test_wrong_use_says_so_and_exits_2(tmp_path: Path, arguments: list[str]) -> None:
     done = run(make_checkout(tmp_path / "c"), *arguments, state=tmp_path / "state")
     assert done.returncode == 2
     assert done.stderr
     assert not done.stdout
+
+
+def test_three_brokers_are_named_where_they_run_or_are_asked_for(tmp_path: Path) -> None:
+    script, state = make_checkout(tmp_path / "c"), tmp_path / "state"
+    one = run(script, "env", state=state).stdout
+    asked = run(script, "env", "--brokers", "3", state=state).stdout
+    started = Path("/proc/self/stat").read_text("utf-8").rpartition(") ")[2].split()[19]
+    (state / "run" / "kafka-2.pid").write_text(f"{os.getpid()} {started}\n")
+
+    (addresses,) = re.findall(r"LAB_KAFKA_BOOTSTRAP=(.*)", asked)
+    assert len(set(addresses.split(","))) == 3
+    assert all(each.startswith("127.0.0.1:") for each in addresses.split(","))
+    assert asked != one
+    assert run(script, "env", state=state).stdout == asked
+    assert "kafka-2 up" in run(script, "status", state=state).stdout
+
+
+def test_a_password_is_told_by_env_only_and_only_where_a_broker_has_made_one(
+    tmp_path: Path,
+) -> None:
+    script, state = make_checkout(tmp_path / "c"), tmp_path / "state"
+    none = run(script, "env", "--sasl", state=state)
+    (state / "data" / "keys").mkdir(parents=True)
+    (state / "data" / "keys" / "password").write_text("swordfish\n")
+
+    assert none.returncode == 4
+    assert "up --sasl" in none.stderr
+    told = run(script, "env", "--sasl", state=state).stdout
+    assert "export LAB_KAFKA_SASL_PASSWORD=swordfish" in told.splitlines()
+    assert "export LAB_KAFKA_SECURITY_PROTOCOL=SASL_SSL" in told.splitlines()
+    assert "swordfish" not in run(script, "env", state=state).stdout
 
 
 def test_what_is_missing_is_named_with_the_one_command_and_nothing_is_installed(

@@ -7,12 +7,13 @@ runs do not meet. Not here: groups (`consumer.py`, `member.py`) and topics (`top
 import asyncio
 import re
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from aiokafka import errors as kafka_errors
 from aiokafka.structs import TopicPartition as BrokerPartition
 
+from lab.bus.kafka.security import KafkaSecurity
 from lab.domain.errors import Fenced, LabError, Permanent, TooLarge, Transient
 from lab.ports.bus import PARKED_RECORD_BYTES, Record, TopicPartition
 
@@ -48,6 +49,9 @@ class KafkaSettings:
         reached_us: a poll without records looks this often whether the broker is there.
         retention_ms: topics with the prefix keep a record this long; 0: for ever.
         segment_ms: and are cut by segments that span this time at most.
+        replication: copies of every topic; 0: one for each broker, three at most.
+        min_insync: copies that must have a record before it counts as appended; 0: all but one.
+        security: of the listener.
     """
 
     bootstrap: str
@@ -61,6 +65,9 @@ class KafkaSettings:
     reached_us: int = 5_000_000
     retention_ms: int = 0
     segment_ms: int = 604_800_000
+    replication: int = 0
+    min_insync: int = 0
+    security: KafkaSecurity = field(default_factory=KafkaSecurity)
 
     def __post_init__(self) -> None:
         if self.prefix and not _PREFIX.fullmatch(self.prefix):
@@ -92,12 +99,17 @@ class KafkaSettings:
         return max(100_000, min(1_000_000, self.session_us // 10))
 
     def connection(self, client_id: str, request_us: int) -> dict[str, Any]:
-        """Arguments that every client takes; `request_us` is its longest wait for one answer."""
+        """Arguments that every client takes; `request_us` is its longest wait for one answer.
+
+        Raises:
+            EnvironmentNotReady: a file of its security cannot be used.
+        """
         return {
             "bootstrap_servers": self.bootstrap,
             "client_id": client_id,
             "request_timeout_ms": request_us // 1000,
             "retry_backoff_ms": 100,
+            **self.security.arguments(),
         }
 
     def topic(self, topic: str) -> str:

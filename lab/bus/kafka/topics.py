@@ -6,13 +6,14 @@ only names with the run's prefix. Not here: publishing (`publisher.py`), consumi
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import ApiVersionRequest, DeleteGroupsRequest
+from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka.client import (
@@ -26,6 +27,8 @@ from lab.bus.kafka.client import (
     within,
 )
 from lab.bus.kafka.reader import reading
+from lab.bus.kafka.retention import retention_configs
+from lab.bus.kafka.security import why_not
 from lab.domain.errors import EnvironmentNotReady, Permanent, Transient
 from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
 from lab.resources import how_to_start
@@ -36,10 +39,18 @@ _SEEN_S: Final = 40
 _MAKE_US: Final = 30_000_000
 """Several processes make the same topics, and a broker that is busy with others takes its time."""
 
+_SETTLED_US: Final = 60_000_000
+"""A broker on a busy machine needs so long to lead what was made; nobody can join before."""
+
 _SWEEP_S: Final = 2
 """A broker notices so late that a session is over."""
 
+_AT_ITS_END: Final = -1
+"""In the place of a time, in a request for the offset at one."""
+
 _COMMITS: Final = "__consumer_offsets"
+_COPIES_MOST: Final = 3
+"""Of a topic, unless more are asked for."""
 _FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
 _FORBIDDEN: Final = (
     kafka_errors.TopicAuthorizationFailedError,
@@ -53,8 +64,6 @@ _TOO_OLD: Final = (
     kafka_errors.IncompatibleBrokerVersion,
     kafka_errors.UnrecognizedBrokerVersion,
 )
-_KEPT: Final = "retention.ms"
-_SEGMENT: Final = "segment.ms"
 _FETCH: Final = 1
 _FETCH_SINCE_4: Final = 4
 """The oldest request to fetch that Kafka 4.0 and later understand (KIP-896)."""
@@ -97,7 +106,7 @@ class KafkaTopics(TopicReader):
         except (*KAFKA_ERRORS, Transient) as error:
             await admin.close()
             cause = error.__cause__ if isinstance(error, Transient) else error
-            raise self._not_ready(cause or error) from error
+            raise await self._shut_out() or self._not_ready(cause or error) from error
         except EnvironmentNotReady:
             await admin.close()
             raise
@@ -124,8 +133,9 @@ class KafkaTopics(TopicReader):
         try:
             # Not asked one by one: a broker may make what is asked for, as it likes it.
             there = set(await self._call(self._admin.list_topics))
+            copies = await self._copies()
             wanted = [
-                NewTopic(name, count, 1, topic_configs=self._configs(topic))
+                NewTopic(name, count, copies, topic_configs=self._configs(topic, copies))
                 for topic, count in partitions.items()
                 if (name := self._settings.topic(topic)) not in there
             ]
@@ -137,48 +147,33 @@ class KafkaTopics(TopicReader):
         self._check(counts, partitions)
         return [topic.name for topic in wanted]
 
-    async def configure(self, topics: Iterable[str]) -> None:
-        """Give topics that exist the bounds that they would be made with now.
+    async def settle(self, topics: Iterable[str], groups: Iterable[str]) -> None:
+        """Wait until the broker serves every partition and group; bounded, and then go on.
 
-        Raises:
-            EnvironmentNotReady: the broker does not let us.
+        It shows a topic before it leads its partitions, and makes its own topic of positions when
+        the first group asks. Whoever joins meanwhile gets there too, over seconds of errors.
         """
-        wanted = [
-            ConfigResource(
-                ConfigResourceType.TOPIC, self._settings.topic(topic), self._configs(topic)
-            )
-            for topic in topics
-        ]
-        try:
-            await self._call(self._alter, wanted)
-        except (Transient, Permanent) as error:
-            raise self._not_ready(error.__cause__ or error) from error
+        names = [self._settings.topic(topic) for topic in topics]
+        of_groups = [self._settings.topic(group) for group in groups]
+        with suppress(Transient, Permanent):
+            await self._call(self._must_serve, names, of_groups, limit_us=_SETTLED_US)
 
-    async def kept_ms(self, topics: Iterable[str]) -> tuple[int, int]:
-        """How long the broker keeps records of these topics at most, and the time of a segment.
-
-        Returns:
-            Milliseconds each; the first is 0 if some topic keeps them for ever.
-
-        Raises:
-            Transient, Permanent: the broker was not reached, or does not tell.
-        """
-        asked = [
-            ConfigResource(
-                ConfigResourceType.TOPIC,
-                self._settings.topic(topic),
-                dict.fromkeys((_KEPT, _SEGMENT)),
-            )
-            for topic in topics
-        ]
-        found: dict[str, list[int]] = {_KEPT: [], _SEGMENT: []}
-        for response in await self._call(self._admin.describe_configs, asked):
-            _raise_but(None, [(topic[3], topic[0]) for topic in response.resources])
-            for topic in response.resources:
-                for config in topic[4]:
-                    found[config[0]].append(int(config[1]))
-        kept = found[_KEPT]
-        return (max(kept) if min(kept, default=-1) >= 0 else 0), max(found[_SEGMENT], default=0)
+    async def _must_serve(self, names: list[str], groups: list[str]) -> None:
+        """Raise if a partition has no leader that knows it is, or a group nobody who keeps it."""
+        for group in groups:
+            await self._admin.find_coordinator(group)
+        led: dict[int, dict[str, list[tuple[int, int]]]] = {}
+        for topic in await self._admin.describe_topics(names):
+            for place in topic["partitions"]:
+                if place["leader"] < 0:
+                    raise kafka_errors.LeaderNotAvailableError
+                of_topic = led.setdefault(place["leader"], {}).setdefault(topic["topic"], [])
+                of_topic.append((place["partition"], _AT_ITS_END))
+        for leader, of_topics in led.items():
+            request = OffsetRequest(-1, 0, list(of_topics.items()))
+            answer = await self._admin._send_request(request, leader)  # noqa: SLF001 - nothing public asks a leader
+            for _, places in answer.topics:
+                _raise_but(None, places)
 
     async def delete(self) -> Sequence[str]:
         """Remove every topic and group of this run; returns the topics' names on the broker.
@@ -314,18 +309,38 @@ class KafkaTopics(TopicReader):
                     found[of] += [record for record in batch if record.offset < ends[of]]
         return found
 
-    def _configs(self, topic: str) -> dict[str, str]:
+    async def _copies(self) -> int:
+        """Of every topic that is made."""
+        settings = self._settings
+        brokers = len((await self._call(self._admin.describe_cluster))["brokers"])
+        copies = settings.replication or min(brokers, _COPIES_MOST)
+        if copies > brokers:
+            raise EnvironmentNotReady(
+                f"bus.replication = {copies} asks for more copies than there are brokers "
+                f"({brokers})",
+                server="Kafka",
+                address=settings.bootstrap,
+                remedy="start the others, or lower bus.replication",
+            )
+        if settings.min_insync > copies:
+            raise EnvironmentNotReady(
+                f"bus.min_insync = {settings.min_insync} asks for more copies than a topic has "
+                f"({copies})",
+                server="Kafka",
+                address=settings.bootstrap,
+                remedy="lower bus.min_insync, or raise bus.replication",
+            )
+        return copies
+
+    def _configs(self, topic: str, copies: int) -> dict[str, str]:
         """The bounds that the port names, in place of the broker's defaults."""
+        in_sync = self._settings.min_insync or max(copies - 1, 1)
         configs = {
+            "min.insync.replicas": str(in_sync),
             "max.message.bytes": str(record_limit(topic) + _FORMAT_BYTES),
             "message.timestamp.type": "CreateTime",
         }
-        if self._settings.prefix:
-            kept_ms = self._settings.retention_ms
-            configs[_KEPT] = str(kept_ms or -1)
-            if kept_ms:
-                configs[_SEGMENT] = str(self._settings.segment_ms)
-        return configs
+        return configs | retention_configs(self._settings)
 
     async def _some(self, reader: Any) -> Any:
         while True:
@@ -337,10 +352,6 @@ class KafkaTopics(TopicReader):
         """Make those that another process has not made meanwhile."""
         response = await self._admin.create_topics(wanted)
         _raise_but(kafka_errors.TopicAlreadyExistsError, response.topic_errors)
-
-    async def _alter(self, wanted: Sequence[ConfigResource]) -> None:
-        for response in await self._admin.alter_configs(list(wanted)):
-            _raise_but(None, [(name, code) for code, _, _, name in response.resources])
 
     async def _remove(self, names: Sequence[str]) -> None:
         """Remove those that nobody else has removed meanwhile."""
@@ -406,6 +417,21 @@ class KafkaTopics(TopicReader):
                     raise mapped(error, "topics") from error
             await asyncio.sleep(0.1)
 
+    async def _shut_out(self) -> EnvironmentNotReady | None:
+        """What keeps us out of the first broker that listens, if something does."""
+        settings = self._settings
+        arguments = settings.connection("lab-topics", settings.connect_us)
+        for name in ("bootstrap_servers", "retry_backoff_ms"):
+            del arguments[name]
+        for broker in settings.bootstrap.split(","):
+            host, _, port = broker.strip().rpartition(":")
+            found = await why_not(host.strip("[]"), int(port), arguments)
+            if found is not None:
+                what, remedy = found
+                address = settings.bootstrap
+                return EnvironmentNotReady(what, server="Kafka", address=address, remedy=remedy)
+        return None
+
     def _not_ready(self, error: BaseException) -> EnvironmentNotReady:
         if isinstance(error, _FORBIDDEN):
             what, remedy = "access is denied", "let this user make, read and write its topics"
@@ -420,7 +446,7 @@ class KafkaTopics(TopicReader):
         )
 
 
-def _raise_but(expected: type[BaseException] | None, outcomes: Iterable[Sequence[Any]]) -> None:
+def _raise_but(expected: type[BaseException], outcomes: Iterable[Sequence[Any]]) -> None:
     """Raise the first error that the broker tells of a topic, unless it is the expected one."""
     for name, code, *_ in outcomes:
         error = kafka_errors.for_code(code)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from math import inf
 from typing import Final
 
@@ -395,5 +396,11 @@ class DeliveryLoop(Listener, Usable):
 
     def _note(self, kind: str, epoch: int, partitions: Iterable[TopicPartition]) -> None:
         if self._write is not None:
-            names = tuple(f"{topic}/{partition}" for topic, partition in partitions)
+            names = _places(tuple(partitions))
             self._write((kind, self._now(), self._process, "", self._group, epoch, names))
+
+
+@lru_cache(maxsize=64)
+def _places(partitions: tuple[TopicPartition, ...]) -> tuple[str, ...]:
+    """Their names in a history. A member is given the same ones in every run."""
+    return tuple(f"{topic}/{partition}" for topic, partition in partitions)

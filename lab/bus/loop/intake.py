@@ -24,7 +24,7 @@ class Intake:
     Attributes:
         epoch: of the present assignment, 0 without one.
         in_flight: deliveries of this epoch that are neither settled nor dropped.
-        trackers: by partition.
+        trackers: by partition, of those that a record came from.
         is_closed: records that still come are dropped: the assignment is being given up.
 
     Args:
@@ -77,14 +77,14 @@ class Intake:
         self.in_flight = 0
         self.is_closed = self._is_finished
         self._ends = ends
-        self.trackers = {partition: OffsetTracker(partition) for partition in ends}
+        self.trackers = {}
         if self._is_paused and ends:
             self._consumer.pause(list(ends))
         self._look_again()
 
     def owned(self) -> list[TopicPartition]:
         """The partitions of the present assignment."""
-        return [tracker.partition for tracker in self.trackers.values()]
+        return list(self._ends)
 
     # ---- pauses
 
@@ -96,9 +96,8 @@ class Intake:
     def resume(self) -> None:
         """Fetch again, except where too much is uncommitted."""
         self._is_paused = False
-        self._consumer.resume(
-            [tracker.partition for tracker in self.trackers.values() if not tracker.is_paused]
-        )
+        full = {tracker.partition for tracker in self.trackers.values() if tracker.is_paused}
+        self._consumer.resume([partition for partition in self._ends if partition not in full])
 
     # ---- fetching
 
@@ -153,7 +152,7 @@ class Intake:
         skips = self._skips
         add = self._lanes.add
         for record in records:
-            tracker = trackers[record.topic, record.partition]
+            tracker = trackers.get((record.topic, record.partition)) or self._track(record)
             is_new = tracker.delivered(record.offset)
             if skips(record):
                 self._skip(record, tracker)
@@ -168,6 +167,13 @@ class Intake:
             self._most = self.in_flight
             if self._write is not None:
                 self._write(("held", self._now(), self._process, "", self._group, self._most))
+
+    def _track(self, record: Record) -> OffsetTracker:
+        """The first record of an owned partition has come in."""
+        partition = TopicPartition(record.topic, record.partition)
+        assert partition in self._ends, f"a record of {partition}, which is another's"
+        self.trackers[partition] = tracker = OffsetTracker(partition)
+        return tracker
 
     def _skip(self, record: Record, tracker: OffsetTracker) -> None:
         """Settle a record that nobody reads: it counts for the position, and for nothing else."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from lab.bus.memory.groups import Group, MemoryMember, SimLoop
-    from lab.bus.memory.topics import PartitionLog
+    from lab.bus.memory.topics import PartitionLog, Topic
 
 
 @coroutine
@@ -37,8 +37,12 @@ class Broker(Protocol):
         """Raises Transient if the broker cannot be reached."""
         ...
 
-    def log_of(self, partition: TopicPartition) -> PartitionLog:
-        """The records of a partition."""
+    def coordinated(self, group: Group) -> None:
+        """Raises Transient if no broker sees to the group just now."""
+        ...
+
+    def topic(self, name: str) -> Topic:
+        """One that exists."""
         ...
 
     def commit(
@@ -66,7 +70,11 @@ class MemoryConsumer(Consumer):
         self._topics: Sequence[str] = ()
         self._listener: Listener | None = None
         self._member: MemoryMember | None = None
+        self._owned: dict[TopicPartition, int] = {}
+        self._owned_topics: list[Topic] = []
+        # Of the owned partitions that hold something; a pause is of any of them.
         self._fetches: dict[TopicPartition, Fetch] = {}
+        self._paused: set[TopicPartition] = set()
         self._ready: dict[Fetch, None] = {}
         self._ready_retries: dict[Fetch, None] = {}
         self._turns = Turns()
@@ -85,6 +93,7 @@ class MemoryConsumer(Consumer):
     async def join(self, topics: Sequence[str], listener: Listener) -> None:
         await suspend()
         self._broker.reached()
+        self._broker.coordinated(self._group)
         self._topics = tuple(topics)
         self._listener = listener
         self._must_rejoin = False
@@ -113,15 +122,18 @@ class MemoryConsumer(Consumer):
     async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
         await suspend()
         self._broker.reached()
+        self._broker.coordinated(self._group)
         self._broker.commit(self._group, self._member, offsets, epoch)
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
+        self._paused.update(self._owned.keys() & partitions)
         for partition in partitions:
             fetch = self._fetches.get(partition)
             if fetch is not None:
                 fetch.pause()
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
+        self._paused.difference_update(partitions)
         for partition in partitions:
             fetch = self._fetches.get(partition)
             if fetch is not None:
@@ -190,7 +202,7 @@ class MemoryConsumer(Consumer):
         self.wake()
         if self._is_assigned:
             self._is_assigned = False
-            await self._listener.on_revoked(tuple(self._fetches))
+            await self._listener.on_revoked(tuple(self._owned))
         self._forget()
         await suspend()
         if member is None or member is not self._member:
@@ -208,19 +220,31 @@ class MemoryConsumer(Consumer):
             return
         (generation, partitions), self._assignment = self._assignment, None
         self._forget()
-        ends = {}
-        for partition in partitions:
-            log = self._broker.log_of(partition)
-            ends[partition] = log.end
-            fetch = Fetch(log, self._start_of(partition, log), self)
-            self._fetches[partition] = fetch
-            log.readers.append(fetch)
-            fetch.resume()
+        self._owned = ends = dict.fromkeys(partitions, 0)
+        self._owned_topics = [self._broker.topic(name) for name in sorted(self._topics)]
+        for topic in self._owned_topics:
+            topic.owners.append(self)
+            for log in topic.in_order():
+                if log.partition in ends:
+                    ends[log.partition] = log.end
+                    self.opened(log)
         self._is_assigned = True
         await self._listener.on_assigned(generation, ends)
         if not self._must_rejoin:
             self._is_open = True
             self.wake()
+
+    def opened(self, log: PartitionLog) -> None:
+        """See `Owner`."""
+        partition = log.partition
+        if partition in self._owned:
+            fetch = Fetch(log, self._start_of(partition, log), self)
+            self._fetches[partition] = fetch
+            log.readers.append(fetch)
+            if partition in self._paused:
+                fetch.pause()
+            else:
+                fetch.resume()
 
     def _start_of(self, partition: TopicPartition, log: PartitionLog) -> int:
         committed = self._group.committed.get(partition)
@@ -231,7 +255,11 @@ class MemoryConsumer(Consumer):
     def _forget(self) -> None:
         for fetch in self._fetches.values():
             fetch.log.readers.remove(fetch)
+        for topic in self._owned_topics:
+            topic.owners.remove(self)
         self._fetches = {}
+        self._owned, self._owned_topics = {}, []
+        self._paused.clear()
         self._ready.clear()
         self._ready_retries.clear()
         self._is_open = False
@@ -310,5 +338,15 @@ class Fetch:
     def resume(self) -> None:
         """Hand out the records that are there, and those that come."""
         self.is_paused = False
-        if self.position < self.log.end:
+        self._look()
+
+    def leader_changed(self) -> None:
+        """See `Reader`."""
+        if self.log.is_led:
+            self._look()
+        else:
+            self._consumer.unready(self)
+
+    def _look(self) -> None:
+        if self.log.is_led and not self.is_paused and self.position < self.log.end:
             self._consumer.ready(self)

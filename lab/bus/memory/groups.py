@@ -10,6 +10,7 @@ Source: Apache Kafka, `GroupCoordinator` (classic protocol), `RangeAssignor`, `R
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
+from lab.bus.memory.topics import all_partitions
 from lab.domain.errors import Fenced
 from lab.ports.bus import TopicPartition
 from lab.ports.clock import Timer
@@ -52,7 +53,7 @@ class MemoryMember:
     ) -> None:
         self.client = client
         self.id = member_id
-        self.topics = tuple(topics)
+        self.topics = frozenset(topics)
         self.has_joined = True
         self.is_silent = False
         self.session: Timer | None = None
@@ -60,6 +61,9 @@ class MemoryMember:
 
 class Group:
     """One consumer group.
+
+    Args:
+        number: of the group on its broker, from 0.
 
     Attributes:
         generation: grows with each rebalance; 0 before the first.
@@ -70,6 +74,7 @@ class Group:
         self,
         name: str,
         *,
+        number: int,
         root: SimLoop,
         partitions_of: Callable[[str], int],
         session_us: int,
@@ -77,6 +82,7 @@ class Group:
         assignor: Assignor,
     ) -> None:
         self.name = name
+        self.number = number
         self.generation = 0
         self.committed: dict[TopicPartition, int] = {}
         self._root = root
@@ -183,31 +189,30 @@ class Group:
 Owned = Mapping[tuple[str, int], Sequence[TopicPartition]]
 
 
-def _assign_range(members: Sequence[MemoryMember], partitions_of: Callable[[str], int]) -> Owned:
+def _assign_range(members: Sequence[MemoryMember], count: Callable[[str], int]) -> Owned:
     """Per topic, a contiguous share each; so a topic and its retry topics stay together."""
     owned: dict[tuple[str, int], list[TopicPartition]] = {member.id: [] for member in members}
     for topic in _topics(members):
         readers = [member for member in members if topic in member.topics]
-        share, extra = divmod(partitions_of(topic), len(readers))
+        partitions = all_partitions(topic, count(topic))
+        share, extra = divmod(len(partitions), len(readers))
         start = 0
         for position, member in enumerate(readers):
             size = share + (position < extra)
-            owned[member.id] += [TopicPartition(topic, start + i) for i in range(size)]
+            owned[member.id] += partitions[start : start + size]
             start += size
     return owned
 
 
-def _assign_round_robin(
-    members: Sequence[MemoryMember], partitions_of: Callable[[str], int]
-) -> Owned:
+def _assign_round_robin(members: Sequence[MemoryMember], count: Callable[[str], int]) -> Owned:
     """All partitions in turn over the readers of the topic."""
     owned: dict[tuple[str, int], list[TopicPartition]] = {member.id: [] for member in members}
     turn = 0
     for topic in _topics(members):
-        for partition in range(partitions_of(topic)):
+        for partition in all_partitions(topic, count(topic)):
             while topic not in members[turn % len(members)].topics:
                 turn += 1
-            owned[members[turn % len(members)].id].append(TopicPartition(topic, partition))
+            owned[members[turn % len(members)].id].append(partition)
             turn += 1
     return owned
 

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab.bus.facts import appended_fact, letter_fact
+from lab.bus.memory.cluster import Cluster
 from lab.bus.memory.consumer import MemoryConsumer, suspend
 from lab.bus.memory.groups import Assignor, Group, MemoryMember, SimLoop
-from lab.bus.memory.topics import PartitionLog
+from lab.bus.memory.publisher import MemoryPublisher
+from lab.bus.memory.topics import PartitionLog, Topic
 from lab.domain.errors import Fenced, Permanent, TooLarge, Transient
 from lab.domain.partitioner import partition_of
 from lab.history.recorder import Write
@@ -30,6 +32,8 @@ from lab.ports.bus import (
 
 _TRIM_CHUNK: Final = 512
 
+_COMMITS: Final = "__consumer_offsets"
+
 
 class MemoryLog:
     """A broker in memory.
@@ -41,6 +45,7 @@ class MemoryLog:
         write: takes the facts, or None.
         epoch_us: wall time at `root`'s time 0, for the records' timestamps.
         assignor: how partitions are shared out.
+        copies, min_insync: see `Cluster`.
 
     Attributes:
         is_down: every call of every client raises Transient until it is set back.
@@ -55,6 +60,8 @@ class MemoryLog:
         write: Write | None = None,
         epoch_us: int = 0,
         assignor: Assignor = "range",
+        copies: int = 0,
+        min_insync: int = 0,
     ) -> None:
         self.is_down = False
         self._root = root
@@ -63,9 +70,14 @@ class MemoryLog:
         self._write = write
         self._epoch_us = epoch_us
         self._assignor: Final = assignor
-        self._topics: dict[str, list[PartitionLog]] = {}
+        # Until a broker is lost all are there, and nobody asks.
+        self._cluster: Cluster | None = None
+        self._copies = copies, min_insync
+        self._publishers: list[MemoryPublisher] = []
+        self._topics: dict[str, Topic] = {}
         self._groups: dict[str, Group] = {}
         self._declared: dict[str, list[Group]] = {}
+        self._reads: dict[str, dict[str, None]] = {}
         self._consumers: list[MemoryConsumer] = []
         # A run that waits for something else asks for it again and again.
         self._lags: dict[str, int] = {}
@@ -76,21 +88,23 @@ class MemoryLog:
         """Make topics with so many partitions each; a topic that exists is left as it is."""
         for topic, count in partitions.items():
             if topic not in self._topics:
-                self._topics[topic] = [
-                    PartitionLog(TopicPartition(topic, number)) for number in range(count)
-                ]
+                self._topics[topic] = Topic(topic, count)
 
     def declare_group(self, group: str, topics: Sequence[str]) -> None:
         """`group` reads `topics`: records that it has not committed are kept."""
+        self._lags.clear()
+        reads, found = self._reads.setdefault(group, {}), self._group(group)
         for topic in topics:
-            self._lags.clear()
-            groups = self._declared.setdefault(topic, [])
-            if self._group(group) not in groups:
-                groups.append(self._group(group))
+            if topic not in reads:
+                reads[topic] = None
+                self._declared.setdefault(topic, []).append(found)
 
-    def publisher(self, loop: SimLoop) -> Publisher:  # noqa: ARG002 - who publishes is not needed
+    def publisher(self, loop: SimLoop) -> Publisher:
         """A producer of the process of `loop`."""
-        return MemoryPublisher(self)
+        publisher = MemoryPublisher(self, loop)
+        self._publishers = [other for other in self._publishers if not other.loop.dead]
+        self._publishers.append(publisher)
+        return publisher
 
     def consumer(self, group: str, member: str, loop: SimLoop, unread: Unread) -> MemoryConsumer:
         """A consumer of the process of `loop`; no member before `join`.
@@ -125,17 +139,37 @@ class MemoryLog:
     def end_outage(self) -> None:
         """It can be reached again; clients come back by themselves."""
         self.is_down = False
+        if self._cluster is not None:
+            self._brokers_changed()
+
+    def lose_broker(self, broker: int, *, elects_us: int) -> None:
+        """One broker is gone, from 1; see `Cluster`. Clients find the new leaders by themselves."""
+        if self._cluster is None:
+            copies, min_insync = self._copies
+            self._cluster = Cluster(
+                self._root, copies=copies, min_insync=min_insync, changed=self._brokers_changed
+            )
+        self._cluster.lose(broker, elects_us=elects_us)
+        self._brokers_changed()
+
+    def regain_broker(self, broker: int) -> None:
+        """It is there again, with all that it had."""
+        assert self._cluster is not None, "it was lost"
+        self._cluster.regain(broker)
 
     def close(self) -> None:
         """Let go of everything; buried processes may hold this object for ever."""
-        for logs in self._topics.values():
-            for log in logs:
+        for topic in self._topics.values():
+            topic.owners.clear()
+            for log in topic.logs.values():
                 log.records.clear()
                 log.readers.clear()
         self._topics.clear()
         self._groups.clear()
         self._declared.clear()
+        self._reads.clear()
         self._consumers.clear()
+        self._publishers.clear()
 
     # ---- for tests, the runner and checks: no call, no suspension
 
@@ -153,27 +187,26 @@ class MemoryLog:
 
     def ends(self, topic: str) -> list[int]:
         """End offset of each partition of a topic."""
-        return [log.end for log in self._topics[topic]]
+        found = self._topics[topic]
+        logs = map(found.logs.get, range(len(found.partitions)))
+        return [0 if log is None else log.end for log in logs]
 
     def lag(self, group: str) -> int:
         """Records of the group's declared topics that it has not committed."""
         if group in self._lags:
             return self._lags[group]
-        found = self._group(group)
-        committed = found.committed
-        # Most partitions are empty. A position past the end makes no other's lag any smaller.
+        committed = self._group(group).committed
+        # A position past the end makes no other's lag any smaller.
         lag = self._lags[group] = sum(
             max(log.end - committed.get(log.partition, 0), 0)
-            for topic, groups in self._declared.items()
-            if found in groups
-            for log in self._topics[topic]
-            if log.records or log.base
+            for topic in self._reads.get(group, ())
+            for log in self._topics[topic].logs.values()
         )
         return lag
 
     def records(self, topic: str) -> list[Record]:
         """The rest of a topic, partition by partition in offset order."""
-        return [record for log in self._topics[topic] for record in log.records]
+        return [record for log in self._topics[topic].in_order() for record in log.records]
 
     # ---- as publishers and consumers see it
 
@@ -182,9 +215,27 @@ class MemoryLog:
         if self.is_down:
             raise Transient("the broker cannot be reached")
 
-    def log_of(self, partition: TopicPartition) -> PartitionLog:
+    def coordinated(self, group: Group) -> None:
         """See `Broker`."""
-        return self._topics[partition.topic][partition.partition]
+        cluster = self._cluster
+        if cluster is not None and not cluster.appends(TopicPartition(_COMMITS, group.number)):
+            raise Transient(f"no broker coordinates the group {group.name}")
+
+    def takes(self, record: Outgoing) -> bool:
+        """Whether the record can be appended now."""
+        cluster = self._cluster
+        if cluster is None:
+            return True
+        return not self.is_down and cluster.appends(self.place_of(record))
+
+    def place_of(self, record: Outgoing) -> TopicPartition:
+        """The partition that a record belongs to."""
+        partitions = self._topics[record.topic].partitions
+        return partitions[partition_of(record.key, len(partitions))]
+
+    def topic(self, name: str) -> Topic:
+        """See `Broker`."""
+        return self._topics[name]
 
     def append(self, records: Sequence[Outgoing]) -> None:
         """Append all, or none if one is refused.
@@ -193,13 +244,14 @@ class MemoryLog:
             TooLarge: a record exceeds its topic's limit.
             Permanent: a topic does not exist.
         """
-        self._check(records)
+        self.check(records)
         self._lags.clear()
         now_us = self._root.now_us()
         timestamp_us = self._epoch_us + now_us
         for outgoing in records:
-            logs = self._topics[outgoing.topic]
-            record = logs[partition_of(outgoing.key, len(logs))].append(outgoing, timestamp_us)
+            topic = self._topics[outgoing.topic]
+            number = partition_of(outgoing.key, len(topic.partitions))
+            record = topic.log(number).append(outgoing, timestamp_us)
             if self._write is not None:
                 self._write(appended_fact(record, now_us))
                 letter = letter_fact(record, now_us)
@@ -223,9 +275,12 @@ class MemoryLog:
         self._lags.clear()
         for partition, offset in offsets.items():
             group.committed[partition] = offset
-            self._trim(self.log_of(partition), offset)
+            log = self._topics[partition.topic].logs.get(partition.partition)
+            if log is not None:
+                self._trim(log, offset)
 
-    def _check(self, records: Sequence[Outgoing]) -> None:
+    def check(self, records: Sequence[Outgoing]) -> None:
+        """Raises TooLarge or Permanent if one of them cannot be appended; see `append`."""
         for outgoing in records:
             if outgoing.topic not in self._topics:
                 raise Permanent(f"there is no topic {outgoing.topic!r}")
@@ -233,6 +288,20 @@ class MemoryLog:
             if size > record_limit(outgoing.topic):
                 limit = record_limit(outgoing.topic)
                 raise TooLarge(f"a record of {size} bytes; {outgoing.topic} takes {limit}")
+
+    def _brokers_changed(self) -> None:
+        """Somebody leads who did not, or the other way round."""
+        cluster = self._cluster
+        assert cluster is not None, "it has changed"
+        for topic in self._topics.values():
+            for log in topic.in_order():
+                is_led = cluster.leads(log.partition)
+                if is_led is not log.is_led:
+                    log.is_led = is_led
+                    for reader in log.readers:
+                        reader.leader_changed()
+        for publisher in self._publishers:
+            publisher.send_on()
 
     def _note_commit(
         self, group: Group, offsets: Mapping[TopicPartition, int], epoch: int, *, accepted: bool
@@ -269,25 +338,14 @@ class MemoryLog:
         if group is None:
             group = self._groups[name] = Group(
                 name,
+                number=len(self._groups),
                 root=self._root,
-                partitions_of=lambda topic: len(self._topics[topic]),
+                partitions_of=lambda topic: len(self._topics[topic].partitions),
                 session_us=self._session_us,
                 rebalance_us=self._rebalance_us,
                 assignor=self._assignor,
             )
         return group
-
-
-class MemoryPublisher(Publisher):
-    """A producer. Cancelled before its request was applied, it has appended nothing."""
-
-    def __init__(self, log: MemoryLog) -> None:
-        self._log = log
-
-    async def publish(self, records: Sequence[Outgoing]) -> None:
-        await suspend()
-        self._log.reached()
-        self._log.append(records)
 
 
 class MemoryReader(TopicReader):

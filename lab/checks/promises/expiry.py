@@ -155,12 +155,12 @@ class _Troubles:
     def _fault(self, entry: FaultEntry) -> None:
         kind, t_us = entry.kind_of_fault, entry.t_us
         if kind in OUTAGES:
-            self._begin(kind, t_us)
+            self._begin(f"{kind}@{entry.site}", t_us)
         elif kind.startswith("pg.") and group_of(entry.site) == WRITER["EXPIRED"]:
             self._over.append((t_us, t_us + max(entry.lasts_us, _STRUCK_US)))
 
     def _fault_end(self, entry: FaultEndEntry) -> None:
-        self._end(entry.kind_of_fault, entry.t_us)
+        self._end(f"{entry.kind_of_fault}@{entry.site}", entry.t_us)
 
     def _phase(self, entry: PhaseEntry) -> None:
         if entry.name == "end":

@@ -1,16 +1,24 @@
 """Faults that fired, one by one, and the file that keeps them: the explicit plan of a run.
 
-Not here: the decision that a fault fires (`plan.py`).
+The file names its run too, so that it is enough to run it again. Each part has a sum: a plan that
+was changed by mistake is refused by name; one without sums was edited on purpose, and is run. Not
+here: the decision that a fault fires (`plan.py`), and running a plan (`lab.wiring.replay`).
 """
 
+import re
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
 
+from lab.did_you_mean import did_you_mean
 from lab.faults.table.kinds import KINDS
-from lab.faults.table.spec import FaultSpec, parse_faults
+from lab.faults.table.row import PROCESSES
+from lab.faults.table.spec import FaultError, FaultSpec, parse_fault
 
-VERSION: Final = 1
+VERSION: Final = 2
+_SUM_BYTES: Final = 8
+_SUBJECT: Final = re.compile(r"(?:[1-9]\d{0,17}(?:\.[1-9]\d{0,8})?)?")
 
 
 class PlanError(ValueError):
@@ -58,33 +66,130 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return kind.is_outage or (kind.takes_processes and not self.subject)
 
 
+class PlannedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The run that a plan belongs to.
+
+    Attributes:
+        lab: the version that ran it.
+        options: everything that was asked for, scenario included; see `lab.wiring.replay`.
+        verdict: of the run, "" if it was interrupted; broken: the promises that it broke.
+        digest: of its history, "" if it was interrupted or on the wall clock.
+        entries: of its history.
+    """
+
+    lab: str
+    options: dict[str, object]
+    verdict: str
+    broken: tuple[str, ...]
+    digest: str
+    entries: int
+
+
 class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`plan.json`: the faults of a run, as they were asked for and as they fired."""
+    """`plan.json`: the faults of a run, as they were asked for and as they fired.
+
+    Attributes:
+        run: None: it belongs to none that is known.
+        sums: of each part, by its name; None: the plan was written or edited by hand.
+    """
 
     version: int
     seed: int
     asked: tuple[str, ...]
     firings: tuple[Firing, ...]
+    run: PlannedRun | None = None
+    sums: dict[str, str] | None = None
+
+
+class _AnyPlan(msgspec.Struct):
+    """What plans of all versions have."""
+
+    version: int
+
+
+def write_plan(plan: PlanFile) -> bytes:
+    """The plan as `plan.json`, with a sum of each part."""
+    summed = msgspec.structs.replace(plan, sums=_sums(plan))
+    return msgspec.json.format(msgspec.json.encode(summed), indent=1) + b"\n"
 
 
 def read_plan(data: bytes) -> PlanFile:
-    """The plan that `FaultPlan.to_json` wrote.
+    """The plan that `write_plan` wrote, or somebody by hand.
 
     Raises:
-        PlanError: it is no plan of this version, or names faults that do not exist.
-        FaultError: it was asked for a fault that does not exist.
+        PlanError: it is cut off, of another version, was changed, or names what does not exist.
     """
     try:
-        file = msgspec.json.decode(data, type=PlanFile)
-    except msgspec.MsgspecError as bad:
-        raise PlanError(f"this is no fault plan: {bad}") from None
-    if file.version != VERSION:
-        raise PlanError(f"plan of version {file.version}; this lab reads version {VERSION}")
-    parse_faults(file.asked)
-    for firing in file.firings:
-        if firing.kind not in KINDS:
-            raise PlanError(f"unknown kind of fault {firing.kind!r}")
-    return file
+        version = msgspec.json.decode(data, type=_AnyPlan).version
+        if version != VERSION:
+            raise PlanError(f"a plan of version {version}; this lab reads version {VERSION}")
+        plan = msgspec.json.decode(data, type=PlanFile)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
+        raise PlanError(f"no fault plan: {bad} (it has {len(data):,} bytes)") from None
+    if plan.sums is not None:
+        _check_sums(plan, plan.sums)
+    for number, text in enumerate(plan.asked):
+        try:
+            parse_fault(text)
+        except FaultError as bad:
+            raise PlanError(f"asked[{number}]: {bad}") from None
+    for number, firing in enumerate(plan.firings):
+        wrong = _wrong(firing)
+        if wrong:
+            raise PlanError(f"firings[{number}].{wrong}")
+    return plan
+
+
+def _sums(plan: PlanFile) -> dict[str, str]:
+    """The sum of each part."""
+    parts = {"seed": plan.seed, "asked": plan.asked, "firings": plan.firings, "run": plan.run}
+    return {
+        name: blake2b(
+            msgspec.json.encode(part, order="deterministic"), digest_size=_SUM_BYTES
+        ).hexdigest()
+        for name, part in parts.items()
+    }
+
+
+def _check_sums(plan: PlanFile, told: dict[str, str]) -> None:
+    """Refuse a plan of which a part is not the one that was written.
+
+    Raises:
+        PlanError: names the part.
+    """
+    for part, found in _sums(plan).items():
+        if told.get(part) != found:
+            raise PlanError(
+                f"{part}: this part was changed after the plan was written (its sum is {found}, "
+                f"not {told.get(part, 'there')}); restore it, or take out `sums` to run the plan "
+                "as one of your own"
+            )
+
+
+def _wrong(firing: Firing) -> str:
+    """The first field of a firing with a value that cannot be, and why; "" if all can."""
+    kind = KINDS.get(firing.kind)
+    if kind is None:
+        return f"kind: unknown kind of fault {firing.kind!r}{did_you_mean(firing.kind, KINDS)}"
+    if _SUBJECT.fullmatch(firing.subject) is None:
+        return f"subject: {firing.subject!r} is no order, which is like 7.1"
+    group = firing.site.partition("-")[0]
+    if firing.site not in kind.sites and not (firing.is_timed and group in PROCESSES):
+        return (
+            f"site: {kind.name} has no site {firing.site!r}{did_you_mean(firing.site, kind.sites)}"
+        )
+    if firing.occurrence < 1 or firing.t_us < 0:
+        name = "occurrence" if firing.occurrence < 1 else "t_us"
+        return f"{name}: too small: {getattr(firing, name)}"
+    known = {param.name: param for param in kind.params}
+    for name, value in firing.params.items():
+        is_number = name == "for" or (name in known and not isinstance(known[name].default, str))
+        if name not in known and name != "for":
+            return f"params: {kind.name} has no {name!r}{did_you_mean(name, [*known, 'for'])}"
+        if isinstance(value, int) != is_number:
+            return f"params.{name}: {value!r} is no {'number' if is_number else 'word'}"
+    missing = [name for name in known if name not in firing.params and not firing.is_timed]
+    return f"params: {missing[0]!r} is missing" if missing else ""
 
 
 def timed_firing(spec: FaultSpec, number: int) -> Firing:

@@ -14,7 +14,16 @@ from typing import Final
 import msgspec
 
 from lab.faults.plan.conditions import Conditions, counts, is_conditional, is_plain
-from lab.faults.plan.file import VERSION, Firing, PlanError, PlanFile, read_plan, timed_firing
+from lab.faults.plan.file import (
+    VERSION,
+    Firing,
+    PlanError,
+    PlanFile,
+    PlannedRun,
+    read_plan,
+    timed_firing,
+    write_plan,
+)
 from lab.faults.table.spec import FaultSpec, ordinal_of
 from lab.history.recorder import Now, Write
 
@@ -62,6 +71,7 @@ class FaultPlan:
         self._began_us = 0
         self._fired_of: dict[int, int] = {}
         self._sites: dict[tuple[str, str], Site] = {}
+        self._sites_of: dict[str, tuple[str, ...]] = {}
         self._explicit = None if explicit is None else tuple(explicit)
         self._pending = {_coin_of(firing): firing for firing in explicit or ()}
 
@@ -90,15 +100,19 @@ class FaultPlan:
         count: they are the nemesis's (`timetable`).
         """
         wanted = self.sites(kind)
-        return any(site in wanted for site in sites) if sites else bool(wanted)
+        return bool(wanted) and (not sites or any(site in wanted for site in sites))
 
     def sites(self, kind: str) -> tuple[str, ...]:
         """The sites at which a fault of that kind can fire on a visit."""
+        known = self._sites_of.get(kind)
+        if known is not None:
+            return known
         if self._explicit is not None:
             found = [f.site for f in self._explicit if f.kind == kind and not f.is_timed]
         else:
             found = [site for spec in self.specs if spec.kind == kind for site in spec.sites]
-        return tuple(dict.fromkeys(found))
+        sites = self._sites_of[kind] = tuple(dict.fromkeys(found))
+        return sites
 
     def at(self, kind: str, site: str) -> "Site":
         """The one counter of visits to a site; it survives the processes that visit it."""
@@ -164,15 +178,17 @@ class FaultPlan:
         """The firings of an explicit plan whose visit never came."""
         return tuple(self._pending.values())
 
-    def to_json(self) -> bytes:
-        """The explicit plan, as `plan.json`."""
-        file = PlanFile(
-            version=VERSION,
-            seed=self.seed,
-            asked=tuple(spec.text for spec in self.specs),
-            firings=tuple(self.firings),
+    def to_json(self, run: PlannedRun | None = None) -> bytes:
+        """The explicit plan, as `plan.json`; `run` is the one that it belongs to."""
+        return write_plan(
+            PlanFile(
+                version=VERSION,
+                seed=self.seed,
+                asked=tuple(spec.text for spec in self.specs),
+                firings=tuple(self.firings),
+                run=run,
+            )
         )
-        return msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n"
 
     # ---- for sites
 

@@ -15,6 +15,14 @@ DLQ: Final = "dlq"
 PUBLISHED_TO: Final = (*TOPICS, RETRY, DLQ)
 """Where a publish goes: a main topic, some retry topic, some dead-letter queue."""
 
+LEADER_MOVE: Final = "bus.leader_move"
+
+
+def broker_number(site: str) -> int:
+    """The number of a broker, from 1, of which `LEADER_MOVE` names the site."""
+    return int(site.partition("-")[2])
+
+
 BUS_ROWS: Final = (
     FaultKind(
         name="bus.duplicate",
@@ -129,5 +137,29 @@ BUS_ROWS: Final = (
         sites=("broker",),
         lasts=True,
         is_outage=True,
+    ),
+    FaultKind(
+        name=LEADER_MOVE,
+        summary="one of three brokers ends, others lead what it led; it comes back and follows",
+        per="outage",
+        sites=("broker-1", "broker-2", "broker-3"),
+        only_by_default=("broker-1",),
+        lasts=True,
+        is_outage=True,
+        params=(
+            Param(
+                name="how",
+                type=ParamType.WORD,
+                default="killed",
+                meaning="killed: nobody leads until an election; stopped: it hands its part over",
+                choices=("killed", "stopped"),
+            ),
+            Param(
+                name="elects",
+                type=ParamType.LENGTH,
+                default=2_000 * MS,
+                meaning="length of the election in the simulator; real brokers take their time",
+            ),
+        ),
     ),
 )

@@ -254,7 +254,7 @@ class _Reader:
         return self._at_a_time(site, subject, "a process that is struck at a time")
 
     def _outage(self, site: str | None, subject: str | None) -> FaultSpec:
-        (server,) = self._kind.sites if site is None else self._sites(site)
+        (server,) = self._kind.default_sites if site is None else self._sites(site)
         return self._at_a_time(server, subject, "an outage")
 
     def _at_a_time(self, struck: str, subject: str | None, what: str) -> FaultSpec:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from lab.bus.memory.log import MemoryLog
@@ -77,6 +78,8 @@ def _make_log(root: ProcessLoop, settings: Settings, write: Write | None) -> Mem
         rebalance_us=settings.us("bus.rebalance_ms"),
         write=write,
         epoch_us=root.wall_us(),
+        copies=settings.number("bus.replication"),
+        min_insync=settings.number("bus.min_insync"),
     )
     tiers = len(settings.many_us("retry.tiers_ms"))
     log.create_topics(dict.fromkeys(all_topics(tiers), settings.number("bus.partitions")))
@@ -147,6 +150,7 @@ def _refused_percent(settings: Settings) -> float:
     return float(100 * (1 - kept ** (1 / 3)))
 
 
+@cache
 def group_topics(group: str, tiers: int) -> tuple[str, ...]:
     """Everything that a group consumes: its main topics and its own retry topics of each."""
     main = topics_of(group)
@@ -156,6 +160,7 @@ def group_topics(group: str, tiers: int) -> tuple[str, ...]:
     )
 
 
+@cache
 def all_topics(tiers: int) -> tuple[str, ...]:
     """Every topic of a run: main topics, and retry topics and dead-letter queues per group."""
     own = (

@@ -7,10 +7,11 @@ run of them beyond that: its schema, its topics, its keys.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.security import security_of
 from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import EnvironmentNotReady, Transient
 from lab.resources import how_to_start
@@ -65,20 +66,24 @@ def look_at_servers(variables: Mapping[str, str]) -> Sequence[ServerState]:
     """Connect to each server and ask for its version; takes a few seconds at most."""
     # It tells of each attempt by itself; the state says enough.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    return asyncio.run(_look(addresses(variables)))
+    return asyncio.run(_look(variables))
 
 
-async def _look(at: Mapping[str, str]) -> Sequence[ServerState]:
+async def _look(variables: Mapping[str, str]) -> Sequence[ServerState]:
+    at = addresses(variables)
     return await asyncio.gather(
-        _kafka(at["KAFKA_BOOTSTRAP"]), _postgres(at["POSTGRES_DSN"]), _redis(at["REDIS_URL"])
+        _kafka(at["KAFKA_BOOTSTRAP"], variables),
+        _postgres(at["POSTGRES_DSN"]),
+        _redis(at["REDIS_URL"]),
     )
 
 
-async def _kafka(bootstrap: str) -> ServerState:
+async def _kafka(bootstrap: str, variables: Mapping[str, str]) -> ServerState:
     settings = KafkaSettings(bootstrap=bootstrap, connect_us=PATIENCE_US)
 
     async def ask() -> str:
-        async with KafkaTopics(settings) as topics:
+        secure = replace(settings, security=security_of(variables))
+        async with KafkaTopics(secure) as topics:
             return await topics.version()
 
     return await _state("Kafka", settings.where, ask)

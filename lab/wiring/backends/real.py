@@ -7,14 +7,16 @@ Not here: starting servers, and where they are (`readiness`).
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from lab.bus.kafka import facts as kafka_facts
+from lab.bus.kafka import retention as kafka_retention
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.lag import KafkaWatch
 from lab.bus.kafka.publisher import KafkaBus
+from lab.bus.kafka.security import KafkaSecurity
 from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import EnvironmentNotReady, LabError, Transient
 from lab.domain.events import READS
@@ -70,6 +72,7 @@ class Where:
     postgres_dsn: str
     redis_url: str
     kafka_bootstrap: str
+    kafka_security: KafkaSecurity = field(default_factory=KafkaSecurity)
     providers_url: str = ""
 
 
@@ -84,6 +87,9 @@ def kafka_settings(where: Where, settings: Settings, *, is_run: bool = True) -> 
         rebalance_us=settings.us("bus.rebalance_ms"),
         retention_ms=kept_ms,
         segment_ms=segment_ms(kept_ms),
+        replication=settings.number("bus.replication"),
+        min_insync=settings.number("bus.min_insync"),
+        security=where.kafka_security,
     )
 
 
@@ -124,17 +130,17 @@ class KafkaBackend(BusBackend):
         await stack.enter_async_context(self._topics)
         await stack.enter_async_context(self._watch)
         stack.push_async_callback(self._operator.close)
-        self.made = await self._topics.create(
-            dict.fromkeys(all_topics(self._tiers), self._partitions)
-        )
+        topics = all_topics(self._tiers)
+        self.made = await self._topics.create(dict.fromkeys(topics, self._partitions))
+        await self._topics.settle(topics, READS)
 
-    async def configure(self) -> None:
-        """Give the topics the bounds that they would be made with now. Used after `prepare`.
+    async def keep(self) -> None:
+        """Have topics that exist keep records as long as those that are made now.
 
         Raises:
-            EnvironmentNotReady: the broker does not let us.
+            Transient, Permanent: the broker was not reached, or does not let us.
         """
-        await self._topics.configure(all_topics(self._tiers))
+        await kafka_retention.keep_for(self._kafka, all_topics(self._tiers))
 
     async def redelivery_ms(self) -> int:
         """How old a record may be that is delivered again, by what the broker says of its topics.
@@ -145,7 +151,7 @@ class KafkaBackend(BusBackend):
         Raises:
             Transient, Permanent: the broker does not tell.
         """
-        return oldest_ms(*await self._topics.kept_ms(all_topics(self._tiers)))
+        return oldest_ms(*await kafka_retention.kept_ms(self._kafka, all_topics(self._tiers)))
 
     async def connect(self, life: Life, stack: AsyncExitStack) -> BusClients:
         bus = KafkaBus(self._kafka, life.member)
@@ -278,13 +284,8 @@ class PostgresBackend(StoreBackend):
             customers=store.orders,
         )
 
-    def retention(self, stack: AsyncExitStack, *, patience_us: int = 0) -> RetentionStore:
-        """The old rows, over one connection more.
-
-        Args:
-            stack: takes leave.
-            patience_us: least deadline of a statement.
-        """
+    def retention(self, stack: AsyncExitStack, *, patience_us: int) -> RetentionStore:
+        """See `StoreBackend.retention`; over one connection more."""
         timeout_us = max(self._server.timeout_us, patience_us)
         links = Links(replace(self._server, timeout_us=timeout_us), 1)
         stack.push_async_callback(links.close)

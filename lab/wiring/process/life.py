@@ -6,6 +6,7 @@ again (`lab.wiring.worlds`).
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 from lab.faults.processes.crash_sites import Role
@@ -103,6 +104,7 @@ class Program:
             if self.api is not None:
                 self.api.drain()
 
+        lame_duck_us = self._policy.settings.us("api.lame_duck_ms") if self.api is not None else 0
         return self._policy.part(Switches.drain)(
             unready=unready,
             subscriptions=() if self.worker is None else (self.worker.subscription.loop,),
@@ -110,6 +112,7 @@ class Program:
             close=(*close, self._stack.aclose),
             now=life.pen.now,
             grace_us=self._policy.settings.us("drain.grace_ms"),
+            lame_duck=partial(life.clock.sleep_us, lame_duck_us) if lame_duck_us else None,
         )
 
 

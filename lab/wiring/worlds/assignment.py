@@ -10,10 +10,11 @@ from typing import Final, Literal
 
 import msgspec
 
+from lab.bus.kafka.security import security_of
 from lab.domain.errors import EnvironmentNotReady
 from lab.faults.processes.crash_sites import Role
 from lab.faults.table.spec import parse_faults
-from lab.settings import Settings, settings_for
+from lab.settings import Settings, environment, settings_for
 from lab.wiring.backends.real import Where
 
 PROVIDERS: Final = "providers"
@@ -80,12 +81,18 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def where(self) -> Where:
-        """The servers that it uses."""
+        """The servers that it uses.
+
+        Raises:
+            EnvironmentNotReady: the environment asks for a security that there is not.
+        """
         return Where(
             name=self.name,
             postgres_dsn=self.postgres_dsn,
             redis_url=self.redis_url,
             kafka_bootstrap=self.kafka_bootstrap,
+            # Of the environment, which a supervisor hands on: no file of a run holds a password.
+            kafka_security=security_of(environment()),
             providers_url=self.providers_url,
         )
 

@@ -1,4 +1,4 @@
-"""Outages of real servers: the server's processes are stopped as by SIGSTOP, and go on later.
+"""Outages of real servers: one stands still and goes on later, or a broker ends and begins again.
 
 `scripts/servers` does it, which started them; `scripts/servers env` says where it is. Not here:
 when (`lab.faults.nemesis`), and outages in memory (`simulated.py`).
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lab.domain.errors import EnvironmentNotReady
+from lab.resources import servers_command
 from lab.runtime.errors import SimulationError
 
 OUTAGES: Final[Mapping[str, str]] = {
@@ -28,19 +29,40 @@ _VARIABLES: Final[Mapping[str, str]] = {
 }
 
 
-async def check_can_strike(script: str, used: Mapping[str, str]) -> None:
+BROKERS: Final = ("kafka-1", "kafka-2", "kafka-3")
+"""The names of three brokers that stand together; one alone is `kafka`."""
+
+_AS_THREE: Final = ("--brokers", "3")
+_UNDONE_BY: Final[Mapping[str, str]] = {"pause": "resume", "kill": "start", "stop": "start"}
+
+
+def servers_of(server: str, address: str) -> tuple[str, ...]:
+    """The names for `scripts/servers` of what a run uses as `server`: one, or three brokers."""
+    return BROKERS if server == "kafka" and "," in address else (server,)
+
+
+async def check_can_strike(
+    script: str, used: Mapping[str, str], *, needs_brokers: bool = False
+) -> None:
     """See that the servers to be stopped are those that the run uses, and ours to stop.
 
     Args:
         script: `scripts/servers`; "" if nobody said where it is.
         used: the address that the run uses, by the name of each server that it is to stop.
+        needs_brokers: one of three brokers is to be stopped.
 
     Raises:
         EnvironmentNotReady: nobody said how to stop them, or others would be stopped.
     """
     if not script:
-        raise _not_ready("an outage of a real server needs servers that the lab may stop", "")
-    code, out, _ = await _call(script, "env")
+        what = "this run stops a server, and may stop only one that scripts/servers has started"
+        raise _not_ready(what, "")
+    shape = _AS_THREE if servers_of("kafka", used.get("kafka", "")) == BROKERS else ()
+    if needs_brokers and not shape:
+        raise _not_ready(
+            "one of three brokers is to be stopped, and there is one", script, *_AS_THREE
+        )
+    code, out, _ = await _call(script, "env", *shape)
     if code:
         raise _not_ready("it does not say which servers it has started", script)
     words = [word for line in out.splitlines() for word in shlex.split(line)]
@@ -50,15 +72,18 @@ async def check_can_strike(script: str, used: Mapping[str, str]) -> None:
                 f"its {server} is not the one that {_VARIABLES[server]} names, so an outage would "
                 "stop another",
                 script,
+                *shape,
             )
 
 
-def _not_ready(what: str, script: str) -> EnvironmentNotReady:
+def _not_ready(what: str, script: str, *shape: str) -> EnvironmentNotReady:
+    flags = "".join(f" {flag}" for flag in shape)
     return EnvironmentNotReady(
         what,
         server="LAB_SERVERS",
         address=script,
-        remedy='start them with scripts/servers up, then eval "$(scripts/servers env)"',
+        remedy=f'{servers_command(f"up{flags}")}; eval "$({servers_command(f"env{flags}")})" '
+        "(servers in Docker cannot be stopped from here)",
     )
 
 
@@ -72,32 +97,32 @@ class Outages:
     def __init__(self, script: str) -> None:
         self._script = script
         self._one_at_a_time = asyncio.Lock()
-        self._paused: dict[str, None] = {}
+        self._struck: dict[tuple[str, ...], str] = {}
 
-    async def strike(self, what: str, server: str) -> None:
-        """`pause` or `resume` a server.
+    async def strike(self, what: str, *servers: str) -> None:
+        """`pause` and `resume` servers that are one to a run; `kill` or `stop`, and `start` one.
 
         Raises:
             SimulationError: it could not be done.
         """
         async with self._one_at_a_time:
             # Also one that is cancelled meanwhile may be stopped.
-            if what == "pause":
-                self._paused[server] = None
-            await _strike(self._script, what, server)
-            if what == "resume":
-                self._paused.pop(server, None)
+            if what in _UNDONE_BY:
+                self._struck[servers] = _UNDONE_BY[what]
+            await _strike(self._script, what, *servers)
+            if what not in _UNDONE_BY:
+                self._struck.pop(servers, None)
 
     async def end(self) -> None:
         """Let every server go on that is stopped: the next run needs it."""
-        for server in list(self._paused):
-            await self.strike("resume", server)
+        for servers, what in list(self._struck.items()):
+            await self.strike(what, *servers)
 
 
-async def _strike(script: str, what: str, server: str) -> None:
-    code, _, errors = await _call(script, what, server)
+async def _strike(script: str, what: str, *servers: str) -> None:
+    code, _, errors = await _call(script, what, *servers)
     if code:
-        raise SimulationError(f"{script} {what} {server}: {errors}")
+        raise SimulationError(f"{script} {what} {' '.join(servers)}: {errors}")
 
 
 async def _call(script: str, *arguments: str) -> tuple[int, str, str]:

@@ -20,6 +20,7 @@ from lab.faults.clock import CLOCK_KINDS, Step, steps_of
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.remote.server import PlanServer
+from lab.faults.table.bus import LEADER_MOVE, broker_number
 from lab.history.entries import FIELDS, Entry
 from lab.history.journal import merged, read_journal
 from lab.runtime.chance import KeyedChance
@@ -36,7 +37,7 @@ from lab.wiring.policy import Policy
 from lab.wiring.spec import RunSpec
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.operator import make_operator
-from lab.wiring.worlds.outages import OUTAGES, Outages, check_can_strike
+from lab.wiring.worlds.outages import BROKERS, OUTAGES, Outages, check_can_strike, servers_of
 from lab.wiring.worlds.real_member import RealMember
 from lab.wiring.worlds.real_process import AsyncHost, make_backends
 
@@ -72,6 +73,7 @@ class RealWorld:
             coin=chance.u,
             now_us=self.clock.now_us,
             write=self.write,
+            explicit=spec.explicit,
         )
         self.policy = Policy(settings=spec.settings, off=spec.off, chance=chance, plan=self.plan)
         self.origin_us = self.clock.now_us()
@@ -108,8 +110,10 @@ class RealWorld:
             "redis": self._first.redis_url,
             "postgres": self._first.postgres_dsn,
         }
+        moves = any(firing.kind == LEADER_MOVE for firing in self.plan.timetable())
+        struck |= {"kafka"} if moves else set()
         if used := {server: at[server] for server in at if server in struck}:
-            await check_can_strike(self._servers_script, used)
+            await check_can_strike(self._servers_script, used, needs_brokers=moves)
         for backend in self.backends.all:
             await prepare_whole(backend, stack, keep=self.spec.world.keep, left=self.left)
         questions = PlanServer(self.plan, on_pause=self._pause)
@@ -249,7 +253,9 @@ class RealWorld:
             raise SimulationError(f"a part of the run has failed: {failure!r}") from failure
 
     async def _end_all(self) -> None:
-        grace_us = self.spec.settings.us("drain.grace_ms") + _END_SPARE_US
+        settings = self.spec.settings
+        stop_us = settings.us("api.lame_duck_ms") + settings.us("drain.grace_ms")
+        grace_us = stop_us + _END_SPARE_US
         await asyncio.gather(*[member.end(grace_us) for member in self.members])
 
     def _member(self, assignment: Assignment) -> RealMember:
@@ -281,8 +287,12 @@ class RealWorld:
         self._failures.append(error)
 
     def _begin(self, kind: str, site: str, firing: Firing) -> None:
+        if kind == LEADER_MOVE:
+            what = "kill" if firing.params["how"] == "killed" else "stop"
+            self._outage(what, BROKERS[broker_number(site) - 1])
+            return
         if kind in OUTAGES:
-            self._outage("pause", OUTAGES[kind])
+            self._outage("pause", *self._servers_of(kind))
             return
         for member in self._chosen(site):
             match kind:
@@ -296,14 +306,19 @@ class RealWorld:
                     assert kind in CLOCK_KINDS, kind
 
     def _end(self, kind: str, site: str, _firing: Firing) -> None:
-        if kind in OUTAGES:
-            self._outage("resume", OUTAGES[kind])
+        if kind == LEADER_MOVE:
+            self._outage("start", BROKERS[broker_number(site) - 1])
+        elif kind in OUTAGES:
+            self._outage("resume", *self._servers_of(kind))
         elif kind == "proc.pause":
             for member in self._chosen(site):
                 member.resume()
 
-    def _outage(self, what: str, server: str) -> None:
-        self._host.spawn(self._outages.strike(what, server))
+    def _servers_of(self, kind: str) -> tuple[str, ...]:
+        return servers_of(OUTAGES[kind], self._first.kafka_bootstrap)
+
+    def _outage(self, what: str, *servers: str) -> None:
+        self._host.spawn(self._outages.strike(what, *servers))
 
     def _pause(self, name: str, for_us: int) -> None:
         """A process asked to be stopped: it could not wake itself."""

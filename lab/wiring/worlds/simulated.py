@@ -16,6 +16,7 @@ from lab.faults.clock import CLOCK_KINDS, steps_of
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan.plan import FaultPlan, Firing
 from lab.faults.processes.crash_sites import Role
+from lab.faults.table.bus import LEADER_MOVE, broker_number
 from lab.history.pen import Pen
 from lab.history.recorder import Write
 from lab.runtime.chance import KeyedChance
@@ -206,7 +207,12 @@ class SimulatedWorld:
         self.clock = VirtualClock(root)
         chance = KeyedChance(spec.seed)
         self.plan = FaultPlan(
-            spec.faults, seed=spec.seed, coin=chance.u, now_us=root.now_us, write=write
+            spec.faults,
+            seed=spec.seed,
+            coin=chance.u,
+            now_us=root.now_us,
+            write=write,
+            explicit=spec.explicit,
         )
         self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
         self.ids = SeededIds(spec.seed)
@@ -321,6 +327,11 @@ class SimulatedWorld:
         self.write(("life", self.now_us(), process, "", event))
 
     def _begin(self, kind: str, site: str, firing: Firing) -> None:
+        if kind == LEADER_MOVE:
+            is_killed = firing.params["how"] == "killed"
+            elects_us = firing.number("elects") if is_killed else 0
+            self.servers.log.lose_broker(broker_number(site), elects_us=elects_us)
+            return
         if kind in OUTAGES:
             getattr(self.servers, OUTAGES[kind]).begin_outage()
             return
@@ -342,6 +353,8 @@ class SimulatedWorld:
 
     def _end(self, kind: str, site: str, firing: Firing) -> None:  # noqa: ARG002 - one server each
         # A process that stands still has its own timer: it may have been killed meanwhile.
+        if kind == LEADER_MOVE:
+            self.servers.log.regain_broker(broker_number(site))
         if kind in OUTAGES:
             getattr(self.servers, OUTAGES[kind]).end_outage()
 

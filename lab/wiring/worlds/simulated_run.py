@@ -7,6 +7,7 @@ import asyncio
 
 from lab.report.run_folder import RunFolder
 from lab.runner import Progress
+from lab.runtime.garbage import own_garbage
 from lab.runtime.virtual_loop import Scheduler
 from lab.scenarios.workload import Workload
 from lab.wiring.outcome import End, Ran
@@ -35,6 +36,19 @@ def simulate(
     Raises:
         SimulationError: a mistake of the lab's own.
     """
+    with own_garbage():
+        return _simulate(spec, workload, observe=observe, folder=folder, on_progress=on_progress)
+
+
+def _simulate(
+    spec: RunSpec,
+    workload: Workload,
+    *,
+    observe: bool,
+    folder: RunFolder | None,
+    on_progress: Progress | None,
+) -> Ran:
+    """All of it, in a frame of its own: what is left of it is garbage by the end of the block."""
     record = RunRecord(spec, workload, folder=folder, observe=observe)
     recorder, order = record.recorder, spec.settings.text("run.order")
     world = SimulatedWorld(

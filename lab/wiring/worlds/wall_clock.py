@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
+from lab.bus.kafka.security import KafkaSecurity, security_of
 from lab.history.entries import Entry
 from lab.history.journal import merged
 from lab.observe.ecs import quiet_libraries
@@ -87,12 +88,14 @@ class _RealParts:
     """The real backends of a run, each in the place of one in memory."""
 
     def __init__(self, spec: RunSpec, scheduler: WallScheduler) -> None:
-        at = addresses(environment())
+        variables = environment()
+        at = addresses(variables)
         self._where = Where(
             name=f"lab_{secrets.token_hex(5)}",
             postgres_dsn=at["POSTGRES_DSN"],
             redis_url=at["REDIS_URL"],
             kafka_bootstrap=at["KAFKA_BOOTSTRAP"],
+            kafka_security=security_of(variables) if spec.world.bus == "kafka" else KafkaSecurity(),
         )
         self._spec = spec
         self._epoch_us = scheduler.root.wall_us() - scheduler.root.now_us()

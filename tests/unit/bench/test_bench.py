@@ -39,6 +39,8 @@ def make_round(**changes: float) -> Round:
         "short_calm": 40.0,
         "long_seeds": 10.0,
         "long_calm": 20.0,
+        "tiny_runs": 300.0,
+        "tiny_default": 150.0,
         "bare_s": 0.02,
         "help_s": 0.2,
         "run_s": 0.8,
@@ -97,6 +99,7 @@ def test_every_figure_is_its_own_value_over_its_own_baseline() -> None:
             "simulated / real, 10 orders/s": 500.0,
             "seeds a second, 20 orders": 0.5,
             "seeds a second, 100 orders": 0.5,
+            "runs a second, 1 order": 2.0,
             "lab --help, cold": 10.0,
             "lab run happy-path, cold": 40.0,
         }

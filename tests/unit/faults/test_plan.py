@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from lab.faults.nemesis import Nemesis
 from lab.faults.plan import plan as plan_module
 from lab.faults.plan.plan import FaultPlan, Firing, PlanError, read_plan
-from lab.faults.table.spec import FaultError, parse_faults
+from lab.faults.table.spec import parse_faults
 from lab.history.entries import Entry
 from lab.runtime.chance import KeyedChance
 
@@ -282,8 +283,13 @@ def test_counters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (b"", "no fault plan"),
         (b"[]", "no fault plan"),
-        (b'{"version":1}', "no fault plan"),
-        (b'{"version":9,"seed":1,"asked":[],"firings":[]}', "version 9"),
+        (b"\xff", "no fault plan"),
+        (b'{"version":2}', "no fault plan"),
+        (b'{"version":2,"seed":1,"asked":[],"firings":[],"mo', r"truncated \(it has 49 bytes"),
+        (b'{"version":2,"seed":1,"asked":[],"firings":[{"kind":1}]}', r"firings\[0\]"),
+        (b'{"version":2,"seed":1,"asked":[],"firings":[],"more":1}', "more"),
+        (b'{"version":9}', "version 9"),
+        (b'{"version":1,"seed":1,"asked":[],"firings":[]}', "version 1"),
     ],
 )
 def test_what_is_no_plan_is_refused(data: bytes, says: str) -> None:
@@ -292,8 +298,55 @@ def test_what_is_no_plan_is_refused(data: bytes, says: str) -> None:
 
 
 def test_a_plan_with_an_unknown_fault_is_refused() -> None:
-    with pytest.raises(FaultError):
-        read_plan(b'{"version":1,"seed":1,"asked":["bus.gremlin"],"firings":[]}')
+    with pytest.raises(PlanError, match=r"asked\[0\]: .*bus\.gremlin"):
+        read_plan(b'{"version":2,"seed":1,"asked":["bus.gremlin"],"firings":[]}')
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"kind": "bus.duplicat"}, r"firings\[1\]\.kind: .*did you mean bus\.duplicate"),
+        ({"site": "paymint"}, r"firings\[1\]\.site: .*did you mean payment"),
+        ({"subject": "seven"}, r"firings\[1\]\.subject: 'seven'"),
+        ({"occurrence": 0}, r"firings\[1\]\.occurrence: too small: 0"),
+        ({"t_us": -1}, r"firings\[1\]\.t_us: too small: -1"),
+        ({"params": {"by": 3}}, r"firings\[1\]\.params: bus\.duplicate has no 'by'"),
+        ({"params": {"for": "long"}}, r"firings\[1\]\.params\.for: 'long' is no number"),
+    ],
+)
+def test_a_firing_that_cannot_be_is_refused_by_its_place(
+    change: dict[str, object], says: str
+) -> None:
+    good = {
+        "kind": "bus.duplicate",
+        "site": "payment",
+        "subject": "7.1",
+        "occurrence": 1,
+        "t_us": 5,
+        "params": {},
+    }
+    plan = {"version": 2, "seed": 1, "asked": [], "firings": [good, good | change]}
+
+    with pytest.raises(PlanError, match=says):
+        read_plan(msgspec.json.encode(plan))
+
+
+@pytest.mark.parametrize("part", ["seed", "asked", "firings", "run"])
+def test_a_part_that_was_changed_is_named_and_without_sums_it_is_a_plan_of_ones_own(
+    part: str,
+) -> None:
+    plan = make_plan("bus.duplicate rate=1")
+    plan.at("bus.duplicate", "payment").fires("7.1")
+    text = msgspec.json.decode(plan.to_json())
+    text[part] = {"seed": 9, "asked": [], "firings": [], "run": _A_RUN}[part]
+
+    with pytest.raises(PlanError, match=f"^{part}: this part was changed"):
+        read_plan(msgspec.json.encode(text))
+    del text["sums"]
+    assert read_plan(msgspec.json.encode(text)).seed == text["seed"]
+
+
+_A_RUN = {"lab": "1", "options": {}, "verdict": "", "broken": [], "digest": "", "entries": 0}
 
 
 class HandTimers:

@@ -1,5 +1,8 @@
 """The shutdown sequence of one process, over parts that only note what is asked of them."""
 
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 import pytest
 
 from lab.patterns.drain import Drain, ExitAtOnce, ShutdownReport
@@ -56,7 +59,11 @@ class Consumer:
         return self._report
 
 
-def make_drain(parts: Parts, *subscriptions: Consumer) -> Drain:
+def make_drain(
+    parts: Parts,
+    *subscriptions: Consumer,
+    lame_duck: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> Drain:
     return Drain(
         unready=lambda: parts.note("unready"),
         subscriptions=subscriptions,
@@ -64,6 +71,7 @@ def make_drain(parts: Parts, *subscriptions: Consumer) -> Drain:
         close=[parts.close],
         now=lambda: parts.scheduler.now_us,
         grace_us=10 * S,
+        lame_duck=lame_duck,
     )
 
 
@@ -173,3 +181,28 @@ def test_the_weak_part_touches_nothing() -> None:
         report = scheduler.run(ExitAtOnce().on_signal())
         assert scheduler.now_us == 0
     assert report == ShutdownReport(is_clean=False, is_aborted=True)
+
+
+def test_a_lame_duck_is_unready_and_serves_on_and_its_grace_begins_after_it() -> None:
+    with Scheduler() as scheduler:
+        parts = Parts(scheduler)
+        drain = make_drain(parts, lame_duck=lambda: sleep_us(30 * S))
+        scheduler.run(drain.on_signal())
+    assert parts.steps[:2] == [("unready", 0), ("halt", 30 * S)]
+    assert parts.names()[-2:] == ["finish 10", "close"]
+
+
+def test_a_second_signal_ends_the_lame_duck_time_too() -> None:
+    async def main() -> ShutdownReport:
+        drain = make_drain(parts, lame_duck=lambda: sleep_us(3_600 * S))
+        first = scheduler.root.create_task(drain.on_signal())
+        await sleep_us(S)
+        second = await drain.on_signal()
+        assert await first == second
+        return second
+
+    with Scheduler() as scheduler:
+        parts = Parts(scheduler)
+        assert scheduler.run(main()).is_aborted
+        assert scheduler.now_us < 2 * S
+    assert parts.names() == ["unready", "halt", "finish 0", "close"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.report.run_folder import RunFolder, RunFolderError, kept_runs
+from lab.report.run_folder import RunFolder, RunFolderError
 
 NOON = datetime(2031, 5, 4, 12, 0, 1, tzinfo=UTC)
 
@@ -134,20 +134,3 @@ def test_a_folder_that_vanished_meanwhile_is_told_and_leaves_nothing(tmp_path: P
     assert "could not be kept" in folder.commit()
 
     assert names(tmp_path) == []
-
-
-def test_kept_runs_are_listed_newest_first_without_what_is_no_run(tmp_path: Path) -> None:
-    old = make_run(tmp_path, seed=1, verdict="FAIL")
-    new = make_run(tmp_path, seed=2, at=NOON + timedelta(seconds=5))
-    (tmp_path / "other").mkdir()
-    broken = make_run(tmp_path, seed=3)
-    (broken / "result.json").write_text("{")
-    RunFolder(tmp_path, "duplicates", 9, NOON)
-
-    runs = list(kept_runs(tmp_path))
-
-    assert [(run.path, run.seed, run.verdict) for run in runs] == [
-        (str(new), 2, "PASS"),
-        (str(old), 1, "FAIL"),
-    ]
-    assert list(kept_runs(tmp_path / "none")) == []

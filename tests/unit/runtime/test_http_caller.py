@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 
 from lab.domain.errors import EnvironmentNotReady
 from lab.ports.http import HttpAnswer, NoAnswer, NotSent, PoolExhausted
-from lab.runtime.http_caller import NO_TIMEOUT_US, HttpxCaller, http_caller, meaning
+from lab.runtime.http_caller import GIVEN_UP_MAX, NO_TIMEOUT_US, HttpxCaller, http_caller, meaning
 from lab.runtime.http_server import http_server
 
 MS = 1_000
@@ -323,6 +324,102 @@ def test_requests_that_are_cancelled_while_they_connect_cost_no_connection() -> 
                 await asyncio.wait(asked)
             answers = await asyncio.gather(*[ask() for _ in range(8)])
             assert [answer.status for answer in answers] == [200] * 8
+
+    asyncio.run(main())
+
+
+class Counting:
+    """Answers at once, or never; counts the connections that ever came."""
+
+    def __init__(self) -> None:
+        self.came: set[Any] = set()
+        self.is_silent = False
+        self.all_are_here = asyncio.Barrier(1)
+        self.asked = asyncio.Semaphore(0)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.came.add(scope["client"])
+        self.asked.release()
+        await receive()
+        if self.is_silent:
+            await receive()
+            return
+        await self.all_are_here.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def rounds(self, caller: HttpxCaller) -> int:
+        """Connections that were new in five rounds of as many calls as may run at once."""
+        before, self.all_are_here = 0, asyncio.Barrier(8)
+        for number in range(6):
+            answers = await asyncio.gather(*[get(caller) for _ in range(8)])
+            assert {one.status for one in answers} == {200}
+            # The first round opens what is missing.
+            before = before if number else len(self.came)
+        return len(self.came) - before
+
+
+def test_a_connection_that_the_library_has_left_behind_costs_no_other_one_its_life() -> None:
+    async def main() -> None:
+        app = Counting()
+        async with (
+            http_server(app) as server,
+            http_caller(server.url, connections_max=8) as caller,
+        ):
+            assert await app.rounds(caller) == 0
+            for pool in caller._pools:
+                core: Any = pool._client.http._transport
+                # As after a call that was cancelled while it tidied up: neither used nor idle.
+                lost = core._pool.create_connection(httpcore.URL(server.url).origin)
+                core._pool._connections.insert(0, lost)
+                assert not lost.is_idle()
+                assert not lost.is_closed()
+            assert await app.rounds(caller) == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_after_an_outage_in_which_calls_are_given_up_at_every_step_connections_last_again() -> None:
+    async def main() -> None:
+        app = Counting()
+        async with (
+            http_server(app) as server,
+            http_caller(server.url, connections_max=8) as caller,
+        ):
+            for app.is_silent in (True, False):
+                for steps in range(0, 60, 3):
+                    calls = [asyncio.ensure_future(get(caller)) for _ in range(8)]
+                    for _ in range(steps):
+                        await asyncio.sleep(0)
+                    for one in calls:
+                        one.cancel()
+                    await asyncio.wait(calls)
+            assert await app.rounds(caller) == 0
+
+    asyncio.run(main())
+
+
+def test_a_client_with_many_calls_given_up_is_replaced_and_closes_what_it_had() -> None:
+    async def main() -> None:
+        app = Counting()
+        async with (
+            http_server(app) as server,
+            http_caller(server.url, connections_max=1) as caller,
+        ):
+            (pool,) = caller._pools
+            first = pool._client
+            for _ in range(GIVEN_UP_MAX):
+                app.is_silent = True
+                call = asyncio.ensure_future(get(caller))
+                await app.asked.acquire()
+                call.cancel()
+                await asyncio.wait([call])
+            app.is_silent = False
+            assert (await get(caller)).status == 200
+            assert pool._client is not first
+            assert first.http.is_closed
+            assert not pool._retired
 
     asyncio.run(main())
 

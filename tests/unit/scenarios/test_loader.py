@@ -22,7 +22,8 @@ SHIPPED = """
     happy-path real-orders duplicates timeouts hung-after-charge declined-cards poison-message
     crashes crash-before-ack crash-between-commit-and-publish graceful-shutdown client-retries
     cancellation black-friday slow-third-party flapping-gateway retry-backlog lost-acks reordering
-    crash-loop rebalance-storm broker-outage redis-down redis-evicted postgres-outage everything
+    crash-loop rebalance-storm broker-outage broker-failover redis-down redis-evicted
+    postgres-outage everything
 """
 KEYS = """
     summary story worlds orders rate spike orders_from faults swarm patterns promises goals next set

@@ -7,7 +7,7 @@ import pytest
 
 from lab.domain.errors import EnvironmentNotReady
 from lab.runtime.errors import SimulationError
-from lab.wiring.worlds.outages import Outages, check_can_strike
+from lab.wiring.worlds.outages import Outages, check_can_strike, servers_of
 
 
 def write_script(folder: Path) -> tuple[str, Path]:
@@ -45,6 +45,42 @@ def test_what_is_stopped_at_the_end_of_a_run_goes_on_once(tmp_path: Path) -> Non
     asyncio.run(main())
     told = ["pause redis", "pause kafka", "resume redis", "resume kafka"]
     assert done.read_text().splitlines() == told
+
+
+def test_a_broker_that_was_ended_begins_again_before_the_next_one_ends_and_at_the_end(
+    tmp_path: Path,
+) -> None:
+    script, done = write_script(tmp_path)
+
+    async def main() -> None:
+        outages = Outages(script)
+        await asyncio.gather(
+            outages.strike("kill", "kafka-1"),
+            outages.strike("start", "kafka-1"),
+            outages.strike("stop", "kafka-2"),
+        )
+        await outages.end()
+
+    asyncio.run(main())
+    told = ["kill kafka-1", "start kafka-1", "stop kafka-2", "start kafka-2"]
+    assert done.read_text().splitlines() == told
+
+
+def test_an_outage_of_three_brokers_is_of_all_and_a_move_needs_three(tmp_path: Path) -> None:
+    script = tmp_path / "servers"
+    script.write_text(
+        '[[ $* == "env --brokers 3" ]] && echo export LAB_KAFKA_BOOTSTRAP=here:1,here:2,here:3\n'
+        "[[ $* != env ]] || echo export LAB_KAFKA_BOOTSTRAP=here:9\n"
+    )
+    three = "here:1,here:2,here:3"
+
+    asyncio.run(check_can_strike(str(script), {"kafka": three}, needs_brokers=True))
+    asyncio.run(check_can_strike(str(script), {"kafka": "here:9"}))
+    assert servers_of("kafka", three) == ("kafka-1", "kafka-2", "kafka-3")
+    assert servers_of("kafka", "here:9") == ("kafka",)
+    with pytest.raises(EnvironmentNotReady, match="there is one") as told:
+        asyncio.run(check_can_strike(str(script), {"kafka": "here:9"}, needs_brokers=True))
+    assert "up --brokers 3" in told.value.remedy
 
 
 def test_a_server_that_cannot_be_stopped_is_told(tmp_path: Path) -> None:
