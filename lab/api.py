@@ -7,8 +7,10 @@ input is answered with a 4xx that says how to mend it. Not here: the rules for a
 Source: RFC 9457 (problem details), RFC 9110 (statuses).
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -20,13 +22,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lab.domain.answers import INDETERMINATE, PROBLEM, SHED, CancelledOrder, OrderView, problem_of
 from lab.domain.errors import Down, Indeterminate, TooLarge, Transient
-from lab.domain.request import BODY_BYTES_MAX, KEY_LENGTH_MAX, Malformed, Refusal, parse_order
+from lab.domain.request import (
+    BODY_BYTES_MAX,
+    KEY_LENGTH_MAX,
+    Malformed,
+    Refusal,
+    parse_order,
+    read_key,
+    spelled,
+)
 from lab.openapi import openapi_document
 from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.services.orders import Cancelled, OrdersUseCases
 
 _ID_LENGTH_MAX: Final = 64
 _SECOND_US: Final = 1_000_000
+_REQUEST_ID: Final = b"x-request-id"
+_IS_REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}").fullmatch
+_KEPT: Final = re.compile(rb"%(2[fF5])")
 
 Headers = tuple[tuple[bytes, bytes], ...]
 _JSON: Final = (b"content-type", b"application/json")
@@ -66,7 +79,7 @@ class _Asked(msgspec.Struct, gc=False):
     content_type: bytes = b""
     content_length: bytes = b""
     encoding: bytes = b""
-    key: bytes | None = None
+    key: str = ""
     subject: bytes = b""
 
 
@@ -153,12 +166,22 @@ class _Refusing:
         self._router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["path"] = _path_to_route(scope)
         # With an app in sight it raises the answer that it would give in plain text.
         scope["app"] = self
         try:
             await self._router(scope, receive, send)
         except HTTPException as refused:
             await _send(scope, send, _refused(scope, refused))
+
+
+def _path_to_route(scope: Scope) -> str:
+    """The path, decoded but for %2F and %25: a slash in an id ends no segment."""
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None or b"%" not in raw:
+        path: str = scope["path"]
+        return path
+    return unquote(_KEPT.sub(rb"%25\1", raw).decode("latin-1"))
 
 
 class _Endpoint:
@@ -188,8 +211,9 @@ class _Endpoint:
             reply = _Problem("order-too-large", str(large)).reply
         except (Transient, Down) as passing:
             reply = _shed(passing).reply
-        except Indeterminate as lost:
-            reply = _Problem(INDETERMINATE, str(lost), headers=_retry_after(0)).reply
+        except Indeterminate:
+            detail = "nobody knows whether it was stored: ask again, under the same key"
+            reply = _Problem(INDETERMINATE, detail, headers=_retry_after(0)).reply
         await _send(scope, send, reply)
 
 
@@ -209,7 +233,7 @@ class _Front:
         if asked.encoding not in (b"", b"identity"):
             detail = "the body must come without a Content-Encoding"
             raise _Problem("media-type", detail, headers=((b"accept-encoding", b"identity"),))
-        key, subject = _key(asked.key), _subject(asked.subject)
+        subject = _subject(asked.subject)
         body = await _read_body(receive, asked.content_length)
         hand.hold_if_admitted()
         try:
@@ -219,7 +243,9 @@ class _Front:
         if isinstance(parsed, list):
             detail = f"{len(parsed)} reasons against this order: see errors"
             raise _Problem("order-refused", detail, refusals=parsed)
-        made = await self._orders.create(parsed, body=body, key=key, lab_subject=subject)
+        made = await self._orders.create(
+            parsed, body=spelled(parsed), key=asked.key, lab_subject=subject
+        )
         if isinstance(made, StoredAnswer):
             location = b"/orders/" + _order_id(made.body).encode()
             return _Reply(made.status, made.body, (_JSON, (b"location", location)))
@@ -239,7 +265,11 @@ class _Front:
             currency=order.currency,
             amount_cents=order.amount_cents,
         )
-        return _Reply(200, _encode(shown))
+        tag = b'"%d"' % order.version
+        headers: Headers = (_JSON, (b"etag", tag))
+        if _is_known(scope, tag):
+            return _Reply(304, b"", headers[1:])
+        return _Reply(200, _encode(shown), headers)
 
     async def cancel(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
         """POST /orders/{id}/cancel: 200, however often; 404; 409 once it is too late."""
@@ -272,9 +302,10 @@ class _Front:
             if name == b"content-type":
                 asked.content_type = value
             elif name == b"idempotency-key":
-                if asked.key is not None and asked.key != value:
+                key = _key(value)
+                if asked.key not in ("", key):
                     raise _Problem("idempotency-key-invalid", "two keys name one request")
-                asked.key = value
+                asked.key = key
             elif name == b"content-length":
                 asked.content_length = value
             elif name == b"content-encoding":
@@ -292,14 +323,22 @@ def _is_json(content_type: bytes) -> bool:
     )
 
 
-def _key(given: bytes | None) -> str:
-    if given is None:
-        return ""
-    key = given.decode("latin-1")
-    if not 0 < len(key) <= KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
-        detail = f"an Idempotency-Key has 1 to {KEY_LENGTH_MAX} printable ASCII characters"
-        raise _Problem("idempotency-key-invalid", detail)
-    return key
+def _key(given: bytes) -> str:
+    try:
+        return read_key(given.decode("latin-1"))
+    except ValueError:
+        detail = (
+            f"an Idempotency-Key has 1 to {KEY_LENGTH_MAX} printable ASCII characters; "
+            'if it begins with ", it is a string of RFC 8941'
+        )
+        raise _Problem("idempotency-key-invalid", detail) from None
+
+
+def _is_known(scope: Scope, tag: bytes) -> bool:
+    """Whether the client has this version already, by If-None-Match (compared weakly)."""
+    given = b",".join([value for name, value in scope["headers"] if name == b"if-none-match"])
+    tags = [one.strip().removeprefix(b"W/") for one in given.split(b",")]
+    return b"*" in tags or tag in tags
 
 
 def _subject(given: bytes) -> str:
@@ -348,7 +387,8 @@ def _order_id(answer: bytes) -> str:
 
 
 def _path_id(scope: Scope) -> str:
-    order_id: str = scope["path_params"]["id"]
+    # `_Refusing` has left %2F and %25 in it.
+    order_id = unquote(scope["path_params"]["id"])
     if len(order_id) > _ID_LENGTH_MAX or not (order_id.isascii() and order_id.isprintable()):
         raise _unknown(order_id)
     return order_id
@@ -378,7 +418,8 @@ def _unready() -> _Problem:
 
 def _shed(passing: Transient | Down) -> _Problem:
     after_us = passing.after_us if isinstance(passing, Down) else 0
-    detail = f"nothing was stored: {passing}"
+    # Where our servers are, and what they said, is no client's business.
+    detail = "nothing was stored: we cannot store anything now"
     return _Problem(SHED, detail, headers=_retry_after(after_us))
 
 
@@ -389,16 +430,25 @@ def _retry_after(after_us: int) -> Headers:
 
 
 async def _send(scope: Scope, send: Send, reply: _Reply) -> None:
-    length = (b"content-length", b"%d" % len(reply.body))
+    # Of a 304 it would have to be the length of the body that is not sent.
+    length = () if reply.status == 304 else ((b"content-length", b"%d" % len(reply.body)),)
     await send(
         {
             "type": "http.response.start",
             "status": reply.status,
-            "headers": [*reply.headers, length],
+            "headers": [*reply.headers, *length, *_request_id(scope)],
         }
     )
     body = b"" if scope["method"] == "HEAD" else reply.body
     await send({"type": "http.response.body", "body": body})
+
+
+def _request_id(scope: Scope) -> Headers:
+    """The client's own name for its request, for whoever compares two logs."""
+    for name, value in scope["headers"]:
+        if name == _REQUEST_ID and _IS_REQUEST_ID(value):
+            return ((name, value),)
+    return ()
 
 
 def _refused(scope: Scope, error: HTTPException) -> _Reply:

@@ -32,6 +32,7 @@ from lab.domain.request import (
     CURRENCIES,
     ITEMS_MAX,
     KEY_LENGTH_MAX,
+    KEY_PATTERN,
     TEXT_MAX,
     OrderRequest,
     Refusal,
@@ -72,12 +73,13 @@ _KEY: Final[Schema] = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "Names this wish: sent again under the same key it gets the same answer, and "
-    "there is one order. Without it every request is a wish of its own.",
+    'there is one order. `"abc"` and `abc` are one key. Bodies that mean the same are one wish, '
+    "however they are spelled. Without a key every request is a wish of its own.",
     "schema": {
         "type": "string",
         "minLength": 1,
         "maxLength": KEY_LENGTH_MAX,
-        "pattern": r"^[!-~]([ -~]*[!-~])?$",
+        "pattern": KEY_PATTERN,
     },
 }
 _SUBJECT: Final[Schema] = {
@@ -102,6 +104,17 @@ _LOCATION: Final[Schema] = {
     "required": True,
     "schema": {"type": "string", "pattern": "^/orders/"},
 }
+_ETAG: Final[Schema] = {
+    "description": "The version of the order, for `If-None-Match`.",
+    "required": True,
+    "schema": {"type": "string", "pattern": '^"[0-9]+"$'},
+}
+_IF_NONE_MATCH: Final[Schema] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The ETag of an earlier answer: while it is the order's, the answer is 304.",
+    "schema": {"type": "string", "maxLength": 1_000},
+}
 _LINKS: Final[Schema] = {
     name: {"operationId": name, "parameters": {"id": "$response.body#/order_id"}}
     for name in ("getOrder", "cancelOrder")
@@ -120,6 +133,7 @@ class Operation(NamedTuple):
     problems: Sequence[str]
     parameters: Sequence[Schema] = ()
     takes_order: bool = False
+    has_etag: bool = False
 
 
 def _ref(type_: type) -> Schema:
@@ -170,7 +184,8 @@ OPERATIONS: Final = (
         200,
         _ref(OrderView),
         ("not-found", *_STORE),
-        parameters=(_ID,),
+        parameters=(_ID, _IF_NONE_MATCH),
+        has_etag=True,
     ),
     Operation(
         "cancelOrder",
@@ -238,6 +253,8 @@ def _schemas() -> Mapping[str, Schema]:
 
 def _operation(one: Operation) -> Schema:
     answers: dict[str, Schema] = {str(one.status): _success(one)}
+    if one.has_etag:
+        answers["304"] = {"description": "Not changed.", "headers": {"ETag": _ETAG}}
     by_status: dict[int, list[str]] = {}
     for problem in (*_ANY, *one.problems):
         by_status.setdefault(PROBLEMS[problem][0], []).append(problem)
@@ -262,6 +279,8 @@ def _success(one: Operation) -> Schema:
     }
     if one.takes_order:
         response |= {"description": "Taken.", "headers": {"Location": _LOCATION}, "links": _LINKS}
+    if one.has_etag:
+        response["headers"] = {"ETag": _ETAG}
     return response
 
 

@@ -7,8 +7,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
+from lab.domain.content_mode import as_readable, event_id_of
 from lab.domain.envelope import (
     H_ATTEMPT,
+    H_ID,
     H_REDRIVES,
     H_SUBJECT,
     H_TYPE,
@@ -17,6 +19,7 @@ from lab.domain.envelope import (
     header,
     header_int,
     text_header,
+    usable_id,
 )
 from lab.history.contents import NOTHING, told_by
 from lab.history.entries import Entry
@@ -42,10 +45,11 @@ _EVENT_HEADERS: Final = {
 
 def appended_fact(record: Record, t_us: int) -> Entry:
     """The fact that a record stands in the log."""
-    found = dict(record.headers)
+    headers, value = as_readable(record.headers, record.value)
+    found = dict(headers)
     attempt = found.get(H_ATTEMPT, b"")
     # A parked record has the bytes of the first one: its digest says so.
-    contents = told_by(record.value) if is_main_topic(record.topic) else NOTHING
+    contents = told_by(value) if is_main_topic(record.topic) else NOTHING
     return (
         "appended",
         t_us,
@@ -54,7 +58,7 @@ def appended_fact(record: Record, t_us: int) -> Entry:
         record.topic,
         record.partition,
         record.offset,
-        found.get("ce_id", b"").decode("utf-8", "replace"),
+        usable_id(found.get(H_ID)),
         found.get(H_TYPE, b"").decode("utf-8", "replace"),
         event_digest(record.key, record.value, record.headers),
         int(attempt) if attempt.isdigit() else 0,
@@ -78,7 +82,7 @@ def letter_fact(record: Record, t_us: int) -> Entry | None:
         text_header(headers, H_SUBJECT),
         record.topic,
         record.topic.split(".")[1],
-        text_header(headers, "ce_id") or text_header(headers, f"{LETTER}origin"),
+        event_id_of(headers, record.value) or text_header(headers, f"{LETTER}origin"),
         text_header(headers, f"{LETTER}reason"),
         header_int(headers, f"{LETTER}attempts"),
         header_int(headers, f"{LETTER}starts"),

@@ -88,12 +88,13 @@ def run_one_process(
         flags: its description by hand.
     """
     from lab.wiring.worlds.assignment import read_assignment
-    from lab.wiring.worlds.real_process import run_process
+    from lab.wiring.worlds.real_process import ProcessEnded, run_process
 
-    if assignment is not None:
-        run_process(read_assignment(assignment))
-    else:
-        run_process(assigned(role, group, flags))
+    described = assigned(role, group, flags) if assignment is None else read_assignment(assignment)
+    try:
+        run_process(described)
+    except ProcessEnded as ended:
+        return ExitCode.BUG if ended.is_own_mistake else ExitCode.NOT_READY
     return ExitCode.PASS
 
 

@@ -29,6 +29,15 @@ H_DISCARD: Final = "lab-discard"
 LETTER: Final = "lab-dlq-"
 """How the headers begin that a dead letter has beside those of its record."""
 
+EVENT_ID_BYTES_MAX: Final = 512
+"""Of an id by which an event is known. Every store takes it; PostgreSQL indexes no 2,700 bytes."""
+
+_REQUIRED: Final = frozenset(
+    {
+        *("ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "ce_correlationid"),
+        *("ce_causationid", "ce_sequence", "traceparent"),
+    }
+)
 _SPEC: Final = ("ce_specversion", b"1.0")
 _CONTENT: Final = ("content-type", b"application/json")
 
@@ -84,9 +93,16 @@ def from_headers(headers: Headers, value: bytes) -> Envelope:
     """The envelope that a record carries.
 
     Raises:
-        Poison: if a required header is missing or cannot be read; the message names it.
+        Poison: a required header is missing or cannot be read, or the id is too long; the message
+            names all that are missing.
     """
     found = dict(headers)
+    if not found.keys() >= _REQUIRED:
+        missing = ", ".join(name for name in sorted(_REQUIRED) if name not in found)
+        raise Poison(f"the record has no header {missing}")
+    if len(found[H_ID]) > EVENT_ID_BYTES_MAX:
+        size = len(found[H_ID])
+        raise Poison(f"the event's id has {size} bytes; {EVENT_ID_BYTES_MAX} at most")
     try:
         expiry = found.get("ce_expirytime")
         return Envelope(
@@ -103,10 +119,21 @@ def from_headers(headers: Headers, value: bytes) -> Envelope:
             expires_us=None if expiry is None else parse_time(expiry),
             lab_subject=found.get(H_SUBJECT, b"").decode(),
         )
-    except KeyError as missing:
-        raise Poison(f"the record has no header {missing}") from None
     except (ValueError, UnicodeDecodeError) as bad:
         raise Poison(f"a header of the record cannot be read: {bad}") from None
+
+
+def usable_id(given: bytes | None) -> str:
+    """The id of an event; "" if it is missing, no UTF-8 or too long: then no id is known of it.
+
+    Two events must never be taken for one because their ids were mended to the same text.
+    """
+    if not given or len(given) > EVENT_ID_BYTES_MAX:
+        return ""
+    try:
+        return given.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def header(headers: Headers, name: str) -> bytes | None:

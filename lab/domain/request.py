@@ -5,6 +5,7 @@ here: HTTP itself (`lab.api`), and whether customer or sku exist, which the prov
 """
 
 import json
+import re
 from enum import StrEnum
 from typing import Final, NoReturn
 
@@ -18,6 +19,11 @@ TEXT_MAX: Final = 64
 AMOUNT_CENTS_MAX: Final = 10**12
 KEY_LENGTH_MAX: Final = 255
 """Of an Idempotency-Key, in characters."""
+KEY_PATTERN: Final = r'^("([ !#-\[\]-~]|\\["\\])+"(;[!-~]([ -~]*[!-~])?)?|[!#-~]([ -~]*[!-~])?)$'
+"""Of an Idempotency-Key: a string of RFC 8941, which may have parameters, or a bare token.
+
+Source: draft-ietf-httpapi-idempotency-key-header-07 wants the string; most clients send the token.
+"""
 
 _CODES: Final = """
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD
@@ -117,6 +123,45 @@ def checked_order(body: bytes) -> NewOrder | list[Refusal]:
         items=tuple(items),
         amount_cents=amount_cents,
     )
+
+
+_KEY: Final = re.compile(KEY_PATTERN)
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPED: Final = re.compile(r"\\(.)")
+
+
+class _Spelled(msgspec.Struct, frozen=True, omit_defaults=True):
+    customer_id: str
+    country: str | None = None
+    currency: str = ""
+    items: tuple[Item, ...] = ()
+
+
+def spelled(order: NewOrder) -> bytes:
+    """What a body means to us, spelled in one way: equal for bodies that ask for the same order.
+
+    Blanks, the order of members, escapes and fields that are ignored make no difference.
+    """
+    return msgspec.json.encode(
+        _Spelled(
+            customer_id=order.customer_id,
+            country=order.country,
+            currency=order.currency,
+            items=order.items,
+        )
+    )
+
+
+def read_key(given: str) -> str:
+    """The Idempotency-Key that a header names; `"abc"` and `abc` are one key.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if len(given) > KEY_LENGTH_MAX or _KEY.search(given) is None:
+        raise ValueError(given)
+    quoted = _QUOTED.match(given)
+    return given if quoted is None else _ESCAPED.sub(r"\1", quoted[1])
 
 
 class OrderRequest(msgspec.Struct, gc=False):

@@ -106,6 +106,27 @@ class PositionEntry(NamedTuple):
     epoch: int
 
 
+class LostEntry(NamedTuple):
+    """A member was told of offsets that its group has not committed and can never read.
+
+    Retention has passed a group that stood still; or the log is another one, and the group reads
+    from `until` on.
+
+    Attributes:
+        offset, until: the first one that is gone, and the first one that can be read.
+    """
+
+    kind: Literal["lost"]
+    t_us: int
+    process: str
+    subject: str
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    until: int
+
+
 class HeldEntry(NamedTuple):
     """More records than ever before are in the hand of a process: fetched and not settled."""
 

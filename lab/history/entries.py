@@ -78,6 +78,7 @@ CALLS: Final[Mapping[str, type[NamedTuple]]] = {
     "start": calls.StartEntry,
     "position": calls.PositionEntry,
     "held": calls.HeldEntry,
+    "lost": calls.LostEntry,
     "admitted": calls.AdmittedEntry,
     "owned": calls.OwnedEntry,
     "revoked": calls.RevokedEntry,

@@ -10,6 +10,7 @@ Source: Elastic Common Schema; the formatter is Elastic's own.
 import logging
 import platform
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -24,6 +25,8 @@ from lab.observe.traces import span_id
 
 UNNAMED_ACTION: Final = "log"
 """The `event.action` of a line whose writer names none, such as a library."""
+
+_UNEXPECTED: Final = {"event.action": "unexpected", "event.outcome": "failure"}
 
 _QUIET: Final = ("aiokafka", "asyncio", "httpx", "httpcore", "uvicorn")
 """Libraries whose complaints matter and whose chatter does not."""
@@ -53,6 +56,33 @@ def log_to_stderr(
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     return logging.getLogger("lab")
+
+
+def hear_of_threads() -> None:
+    """Have exceptions that nobody can catch stand in the log, in its form.
+
+    Those of a thread, and those in a finalizer: Python writes both to standard error as they come.
+    """
+    threading.excepthook = _thread_failed
+    sys.unraisablehook = _finalizer_failed
+
+
+def _thread_failed(told: threading.ExceptHookArgs) -> None:
+    if told.exc_type is SystemExit or told.exc_value is None:
+        return
+    name = "" if told.thread is None else told.thread.name
+    logging.getLogger("lab").error(
+        "a thread has failed",
+        exc_info=(told.exc_type, told.exc_value, told.exc_traceback),
+        extra={**_UNEXPECTED, "process.thread.name": name},
+    )
+
+
+def _finalizer_failed(told: "sys.UnraisableHookArgs") -> None:
+    error = told.exc_value
+    logging.getLogger("lab").error(
+        told.err_msg or "a finalizer has failed", exc_info=error, extra=_UNEXPECTED
+    )
 
 
 class _Formatter(ecs_logging.StdlibFormatter):

@@ -56,6 +56,7 @@ class LineMaker:
             "retrying": self._retrying,
             "breaker": self._breaker,
             "owned": self._owned,
+            "lost": self._lost,
             "revoked": self._revoked,
             "paused": self._paused,
             "drained": self._drained,
@@ -200,6 +201,27 @@ class LineMaker:
                 "messaging.consumer.group.name": group,
                 "lab.epoch": epoch,
                 "lab.partitions": len(partitions),
+            },
+        )
+
+    def _lost(self, entry: Any, _: OpenSpans) -> None:
+        _, t_us, _, _, group, topic, partition, offset, until = entry
+        gone = f"offsets {offset} to {until - 1} are gone"
+        if until <= offset:
+            gone = f"its log is another one: offset {offset} is not in it, it is read from {until}"
+        self._say(
+            t_us,
+            "error",
+            f"events are lost to group {group}: of topic {topic}, partition {partition}, {gone}",
+            "lost-offsets",
+            outcome="failure",
+            error="lost_offsets",
+            attributes={
+                "messaging.consumer.group.name": group,
+                "messaging.destination.name": topic,
+                "messaging.destination.partition.id": str(partition),
+                "messaging.kafka.offset": offset,
+                "lab.until": until,
             },
         )
 

@@ -42,6 +42,9 @@ REBALANCES: Final = "lab_rebalances_total"
 PAUSES: Final = "lab_pauses_total"
 OWNED: Final = "lab_partitions_owned"
 IN_FLIGHT: Final = "lab_records_in_flight"
+CONSUMER_ERRORS: Final = "lab_consumer_errors_total"
+OLDEST: Final = "lab_oldest_record_seconds"
+LOST: Final = "lab_lost_records_total"
 LAG: Final = "lab_consumer_lag_records"
 PUBLISHED: Final = "lab_published_records_total"
 OUTBOX_EVENTS: Final = "lab_outbox_events"
@@ -77,6 +80,11 @@ METRICS: Final[Mapping[str, Metric]] = {
         Metric(PAUSES, _C, ("group", "why"), "pauses of the whole subscription"),
         Metric(OWNED, _G, ("group",), "partitions that this member owns"),
         Metric(IN_FLIGHT, _G, ("group",), "records fetched and not settled"),
+        Metric(
+            CONSUMER_ERRORS, _C, ("group", "call"), "calls of the member to the broker that failed"
+        ),
+        Metric(OLDEST, _G, ("group",), "time for which a partition has gone no further"),
+        Metric(LOST, _C, ("group", "topic"), "records that the group can never read any more"),
         Metric(LAG, _G, ("group", "topic"), "records that the whole group has not committed"),
         Metric(PUBLISHED, _C, ("result",), "records that were to be published, by the answer"),
         Metric(OUTBOX_EVENTS, _G, (), "events that stand in the outbox and are not published"),

@@ -41,6 +41,7 @@ REASONS: Final = ("poison", "permanent", "exhausted", "starts", "expired")
 BY: Final = ("dedupe", "inbox")
 CLAIMS: Final = ("acquired", "takeover", "busy", "done")
 STATES: Final = ("closed", "half_open", "open")
+CONSUMER_CALLS: Final = ("join", "poll", "commit")
 _NO_TIER: Final = ("in_place", "throttled", "unparked")
 
 _COUNTED: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
@@ -129,6 +130,7 @@ class ProcessMetrics(Collector):
             "owned": _both(self._folds["owned"], self._owns),
             "revoked": _both(self._folds["revoked"], self._owns_nothing),
             "publish.end": self._published,
+            "lost": self._lost,
             "call.end": self._called,
             "breaker": _both(self._folds["breaker"], self._breaker_changed),
             "stalled": self._stalled,
@@ -165,6 +167,12 @@ class ProcessMetrics(Collector):
         if is_shed:
             _add(self._cells[table.SHED], (route,), 1)
 
+    # ---- calls of a consumer, of which the history says nothing
+
+    def consumer_failed(self, call: str) -> None:
+        """A call of this member to the broker failed: `join`, `poll` or `commit`."""
+        _add(self._cells[table.CONSUMER_ERRORS], (self._group, call), 1)
+
     # ---- folds
 
     def _counting(self) -> Iterator[tuple[str, Fold]]:
@@ -195,6 +203,10 @@ class ProcessMetrics(Collector):
     def _owns_nothing(self, entry: Any) -> None:
         _, _, _, _, group, _, _ = entry
         self._owned[group,] = 0
+
+    def _lost(self, entry: Any) -> None:
+        _, _, _, _, group, topic, _, offset, until = entry
+        _add(self._cells[table.LOST], (group, topic), max(until - offset, 1))
 
     def _published(self, entry: Any) -> None:
         _, _, _, _, _, event_ids, result = entry
@@ -245,6 +257,7 @@ class ProcessMetrics(Collector):
         self.begin_at_0(table.RETRIES, ((group, tier) for tier in where))
         self.begin_at_0(table.DEAD_LETTERS, ((group, reason) for reason in REASONS))
         self.begin_at_0(table.SUPPRESSED, ((group, by) for by in BY))
+        self.begin_at_0(table.CONSUMER_ERRORS, ((group, call) for call in CONSUMER_CALLS))
         self.begin_at_0(table.CLAIMS, ((group, state) for state in CLAIMS))
 
     def _breaker_states(self) -> Mapping[Labels, float]:

@@ -16,6 +16,10 @@ EVERY_S: Final = 1.0
 KINDS_MAX: Final = 1_000
 """Beyond this the kind that was written longest ago is forgotten, with its count."""
 
+LIBRARIES: Final = frozenset({"aiokafka", "asyncpg", "httpcore", "httpx", "redis"})
+"""Clients of servers: all that one of them says is of one kind. Their errors reach us as such, and
+each part that goes away has a line of its own."""
+
 _VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
@@ -23,8 +27,9 @@ class Repeats(logging.Filter):
     """Lets one line of a kind through each second; time is that of the records.
 
     Lines are of one kind if logger, level and template are equal, numbers aside: not every library
-    leaves its numbers to the template. A line with an `event.id` of its own tells what happened to
-    one event, and is of a kind only with lines that say the very same.
+    leaves its numbers to the template. All that the client of a server says is one kind: in an
+    outage it has a dozen templates, again and again. A line with an `event.id` of its own tells
+    what happened to one event, and is of a kind only with lines that say the very same.
     """
 
     def __init__(self) -> None:
@@ -45,8 +50,13 @@ class Repeats(logging.Filter):
         return True
 
     def _kind(self, record: logging.LogRecord) -> "_Kind":
-        text = str(record.msg)
-        key = record.name, record.levelno, text if has_event_id(record) else _alike(text)
+        library, text = record.name.partition(".")[0], str(record.msg)
+        if has_event_id(record):
+            key = record.name, record.levelno, text
+        elif library in LIBRARIES:
+            key = library, 0, ""
+        else:
+            key = record.name, record.levelno, _alike(text)
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._kinds[key] = _Kind()

@@ -5,8 +5,9 @@ dropped to get on, and nobody ever learns what it was.
 
 The rule: first the `dead` outcome is committed together with the service's reaction to it, then
 the record goes to `<topic>.<group>.dlq`, key and value verbatim, with its headers and the reason,
-under an id that is the same however often it is published. Only then is it acknowledged: while
-the queue cannot be reached it blocks and loses nothing. A limiter keeps a bug in our own code from
+under an id that is the same however often it is published. Of a record that is larger than the
+queue takes the letter says what was left out. Only then is it acknowledged: while the queue cannot
+be reached it blocks and loses nothing. A limiter keeps a bug in our own code from
 emptying the topic into the queue: more than some in a row, or too large a share of the last
 hundred, pause the subscription, until the faults of a run are healed.
 
@@ -17,12 +18,22 @@ ever.
 import json
 from collections import deque
 from collections.abc import Container
+from hashlib import sha256
 from typing import Final
 
 import msgspec
 
-from lab.domain.envelope import LETTER, Headers, with_headers
-from lab.domain.errors import LabError
+from lab.domain.envelope import (
+    EVENT_ID_BYTES_MAX,
+    H_ID,
+    H_REDRIVES,
+    H_SUBJECT,
+    H_TYPE,
+    LETTER,
+    Headers,
+    with_headers,
+)
+from lab.domain.errors import LabError, TooLarge
 from lab.domain.events import derived_id
 from lab.history.pen import Pen
 from lab.history.recorder import Now
@@ -45,6 +56,9 @@ from lab.ports.parking import origin_of
 from lab.ports.service import OnDead
 from lab.ports.store import Committer, OutcomeRow, Unit, UnitVerdict
 
+H_LEFT_OUT: Final = f"{LETTER}left-out"
+"""Names what a letter lacks of its record: it was too large. Nobody can send such a letter back."""
+
 REPEATED: Final = "repeated"
 """Reason of a dead letter that is published again: why it died stands in its first copy, if any."""
 
@@ -54,6 +68,8 @@ _CONFLICTS_MAX: Final = 5
 _PENDING_KEPT: Final = 4_096
 _HEADER_BYTES_MAX: Final = 8_192
 _TEXT_BYTES_MAX: Final = 2_048
+
+_KEPT_IF_CUT: Final = (H_ID, H_TYPE, H_SUBJECT, H_REDRIVES)
 
 _Pending = tuple[str, int, int]
 
@@ -80,8 +96,36 @@ class DeadLetterQueue:
         if delivery.redrives:
             # A head runs as it stood in its main topic, where it had none.
             given = with_headers(given, lab_redrives=b"%d" % delivery.redrives)
-        headers = (*given, *_reasons(delivery, dead, given))
-        await self._publisher.publish((Outgoing(topic, record.key, record.value, headers),))
+        reasons = _reasons(delivery, dead, given)
+        whole = Outgoing(topic, record.key, record.value, (*given, *reasons))
+        try:
+            await self._publisher.publish((whole,))
+        except TooLarge:
+            await self._publish_cut(whole, reasons)
+
+    async def _publish_cut(self, whole: Outgoing, reasons: Headers) -> None:
+        """Publish as much of a letter as its queue takes; the record stands at its origin."""
+        value = whole.value
+        cut = (
+            (f"{LETTER}value-bytes", b"%d" % len(value)),
+            (f"{LETTER}value-sha256", sha256(value).hexdigest().encode()),
+        )
+        bare = tuple(pair for pair in whole.headers if pair[0] in _KEPT_IF_CUT)
+        bare = tuple(pair for pair in bare if len(pair[1]) <= EVENT_ID_BYTES_MAX)
+        ever_smaller = (
+            ("value", whole.key, whole.headers),
+            ("value, headers", whole.key, (*bare, *reasons)),
+            ("value, headers, key", b"", (*bare, *reasons)),
+        )
+        for left_out, key, headers in ever_smaller:
+            told = (*headers, *cut, (H_LEFT_OUT, left_out.encode()))
+            try:
+                await self._publisher.publish((Outgoing(whole.topic, key, b"", told),))
+            except TooLarge:
+                if not key:
+                    raise
+            else:
+                return
 
     async def publish_again(self, delivery: Delivery) -> None:
         """Publish the letter of an event that is dead already; see `Republish` in `inbox`."""

@@ -19,13 +19,12 @@ from typing import Final
 
 import msgspec
 
+from lab.domain.content_mode import event_id_of, event_type_of
 from lab.domain.envelope import (
     H_DISCARD,
-    H_ID,
     H_ORIGIN,
     H_REDRIVES,
     H_SUBJECT,
-    H_TYPE,
     LETTER,
     header,
     header_int,
@@ -33,7 +32,7 @@ from lab.domain.envelope import (
 )
 from lab.domain.errors import Indeterminate, Transient
 from lab.history.recorder import Write
-from lab.patterns.dead_letter import REPEATED
+from lab.patterns.dead_letter import H_LEFT_OUT, REPEATED
 from lab.ports.bus import Outgoing, Publisher, Record, TopicReader, main_topic, retry_topic
 from lab.ports.clock import Clock
 from lab.ports.parking import origin_of, original, parked_headers
@@ -57,6 +56,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         subject: `ordinal.send` of its order in a lab run.
         reason: poison, permanent, exhausted, starts, expired, or `repeated` if only that is known.
         redrives: how often it had been sent back before it died.
+        is_cut: its record was too large for the queue: the letter has a part of it only.
     """
 
     group: str
@@ -69,11 +69,12 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     attempts: int
     redrives: int
+    is_cut: bool = False
 
     @property
     def is_spent(self) -> bool:
-        """It was sent back as often as may be."""
-        return self.redrives >= REDRIVES_MAX
+        """It was sent back as often as may be, or there is too little of it to send back."""
+        return self.is_cut or self.redrives >= REDRIVES_MAX
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,13 +228,14 @@ def read_letter(record: Record) -> Letter:
         group=record.topic.split(".")[1],
         record=original(given),
         event_id=_event_id(given),
-        event_type=text_header(headers, H_TYPE),
+        event_type=event_type_of(headers, record.value),
         subject=text_header(headers, H_SUBJECT),
         reason=told("reason"),
         error=told("class"),
         message=told("message"),
         attempts=header_int(headers, LETTER + "attempts"),
         redrives=header_int(headers, H_REDRIVES),
+        is_cut=header(headers, H_LEFT_OUT) is not None,
     )
 
 
@@ -264,4 +266,4 @@ def _says_more(letter: Letter, known: Letter | None) -> bool:
 
 def _event_id(record: Record) -> str:
     """As the worker knows the event: by its id, or by where it stood if it has none."""
-    return text_header(record.headers, H_ID) or origin_of(record)
+    return event_id_of(record.headers, record.value) or origin_of(record)

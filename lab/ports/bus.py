@@ -109,6 +109,15 @@ class Listener(Protocol):
         """
         ...
 
+    def on_lost(self, partition: TopicPartition, start: int, end: int) -> None:
+        """The group can never read the offsets from `start` to before `end`: the log begins there.
+
+        Told before `on_assigned`, whenever an assignment finds it. It is a loss: what stood there
+        was neither handled nor put aside. If `end` is not above `start`, the log is another one,
+        and is read from `end` on.
+        """
+        del partition, start, end  # A listener need not care.
+
 
 class Consumer(Protocol):
     """One member of one consumer group."""
@@ -195,7 +204,7 @@ class Delivery(msgspec.Struct, gc=False):
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Settled. `why`: handled, unread, done, dead, parked, discarded."""
+    """Settled. `why`: handled, unread, unknown (of a new type), done, dead, parked, discarded."""
 
     why: str = "handled"
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from lab.domain.envelope import H_TYPE, text_header
+from lab.domain.content_mode import event_type_of
 from lab.ports.bus import Delivery, Record
 from lab.ports.parking import original
 
@@ -144,7 +144,7 @@ def run_of(row: WaitingRow, alarm: Delivery) -> HeadRun:
         group=row.group,
         epoch=alarm.epoch,
         attempt=row.attempts + 1,
-        event_type=text_header(row.record.headers, H_TYPE),
+        event_type=event_type_of(row.record.headers, row.record.value),
         event_id=row.event_id,
         subject=alarm.subject,
         redrives=row.redrives,

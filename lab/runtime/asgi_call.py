@@ -6,6 +6,7 @@ caller's: a cancelled call is a closed connection to the app.
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from lab.ports.http import HttpAnswer
 
@@ -78,7 +79,7 @@ def _scope(method: str, path: str, headers: Sequence[tuple[str, str]]) -> Messag
         "method": method,
         "scheme": "http",
         "path": path,
-        "raw_path": path.encode(errors="surrogatepass"),
+        "raw_path": quote(path, errors="surrogatepass").encode(),
         "root_path": "",
         "query_string": b"",
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],

@@ -38,6 +38,7 @@ from lab.ports.key_retry import KeyRetryStore
 from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
 from lab.ports.store import CustomerStore, OrderStore, OutboxStore, StartStore
 from lab.runtime.ids import subject_of
+from lab.wiring.process.broker_watch import BrokerWatch
 
 P = TypeVar("P")
 
@@ -72,6 +73,7 @@ class Life:
         faults: its crash points, or None if the run has none.
         stores: what its stores do wrong, or None.
         network: its way to the broker, if a fault may cut it.
+        watch: looks on at its calls to the broker, or None.
     """
 
     member: str
@@ -82,6 +84,7 @@ class Life:
     faults: ProcessFaults | None
     stores: StoreFaults | None = None
     network: Network | None = None
+    watch: BrokerWatch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,7 @@ def make_life(
     term: Callable[[], object],
     pause: Callable[[int], object],
     steps: Sequence[Step] = (),
+    watch: BrokerWatch | None = None,
 ) -> Life:
     """A life on `host`, with the faults that the plan wants and a clock as wrong as `steps`."""
     clock = SteppedClock(clock, steps) if steps else clock
@@ -134,13 +138,17 @@ def make_life(
         faults=faults,
         stores=stores,
         network=Network(plan, clock) if Network.is_wanted(plan, group) else None,
+        watch=watch,
     )
 
 
 def wrap_ports(life: Life, bare: Ports, plan: FaultPlan) -> Ports:
     """The adapters of a process life with what strikes them and what records them."""
     dedupe = bare.dedupe if life.stores is None else life.stores.around_dedupe(bare.dedupe)
-    publisher = around_publisher(bare.publisher, plan=plan, clock=life.clock, network=life.network)
+    publisher = bare.publisher
+    if life.watch is not None:
+        publisher = life.watch.around_publisher(publisher)
+    publisher = around_publisher(publisher, plan=plan, clock=life.clock, network=life.network)
     ports = Ports(
         orders=_struck(life, OrderStore, bare.orders),
         outbox=_struck(life, OutboxStore, bare.outbox),
@@ -158,7 +166,9 @@ def wrap_ports(life: Life, bare: Ports, plan: FaultPlan) -> Ports:
 
 
 def wrap_consumer(life: Life, consumer: Consumer, plan: FaultPlan, *, session_us: int) -> Consumer:
-    """A new member of the life's group, with what strikes it and what records it."""
+    """A new member of the life's group, with what looks at, strikes and records it."""
+    if life.watch is not None:
+        consumer = life.watch.around_consumer(consumer)
     consumer = around_consumer(
         consumer,
         plan=plan,

@@ -349,6 +349,7 @@ def test_a_process_that_can_consume_no_more_ends_and_names_the_record(
         assert own.process.wait(timeout=30) == 4
     assert asyncio.run(groups_of(name)) == []
     told = own.log.read_text("utf-8").splitlines()
-    (line,) = [line for line in told if line.startswith("lab: ")]
+    lines = [record for record in map(json.loads, told) if "event" in record]
+    (line,) = [each["message"] for each in lines if each["event"]["action"] == "end"]
     assert f"offset {offset} of topic {topic}, partition 0" in line
     assert f"--reset-offsets --to-offset {offset + 1}" in line

@@ -3,7 +3,9 @@
 import gzip
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -13,10 +15,11 @@ from starlette.types import ASGIApp
 from lab.api import Door, make_app
 from lab.domain.answers import INDETERMINATE, PROBLEM, SHED
 from lab.domain.errors import Down, Indeterminate, Transient
-from lab.domain.order import OrderState
+from lab.domain.order import Order, OrderState
 from lab.domain.request import BODY_BYTES_MAX
 from lab.ports.http import HttpAnswer
 from lab.runtime.asgi_call import Message, call
+from lab.services.orders import OrdersUseCases
 from tests.kit.order_world import ID, World, make_desk
 from tests.kit.scripted import Flaky
 from tests.kit.virtual_steps import run, step
@@ -58,8 +61,10 @@ class Shop(Door):
     ) -> HttpAnswer:
         answer = run(call(self.app, method, path, headers, body))
         assert isinstance(answer, HttpAnswer)
-        length = dict(answer.headers)["content-length"]
-        assert method == "HEAD" or length == str(len(answer.body))
+        length = dict(answer.headers).get("content-length")
+        assert method == "HEAD" or length == (
+            None if answer.status == 304 else str(len(answer.body))
+        )
         return answer
 
     def post(self, body: bytes | Sequence[bytes] = GOOD, *headers: tuple[str, str]) -> HttpAnswer:
@@ -101,7 +106,7 @@ def test_the_same_key_gives_the_same_answer_and_place() -> None:
 def test_the_same_key_with_another_body_is_refused() -> None:
     shop = Shop()
     shop.post(GOOD, ("idempotency-key", "k1"))
-    again = shop.post(GOOD + b" ", ("idempotency-key", "k1"))
+    again = shop.post(GOOD.replace(b"450", b"451"), ("idempotency-key", "k1"))
     problem(again, 422, "idempotency-key-reused")
 
 
@@ -229,6 +234,40 @@ def test_an_unprintable_or_endless_key_is_refused(key: str) -> None:
     problem(Shop().post(GOOD, ("idempotency-key", key)), 400, "idempotency-key-invalid")
 
 
+@pytest.mark.parametrize("key", ['"', '"k', '""', r'"\k"', '"k"x', '"k";', '"ä"'])
+def test_what_begins_like_a_string_must_be_one(key: str) -> None:
+    problem(Shop().post(GOOD, ("idempotency-key", key)), 400, "idempotency-key-invalid")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("abc", '"abc"'), ('"abc"', '"abc";a=1'), (r'"a\"\\b"', r'a"\b'), ('"a b"', "a b")],
+)
+def test_a_key_is_one_key_as_a_string_and_as_a_bare_token(one: str, other: str) -> None:
+    shop = Shop()
+    first = shop.post(GOOD, ("idempotency-key", one))
+    assert shop.post(GOOD, ("idempotency-key", other)).body == first.body
+    assert shop.world.told() == ["OrderCreated"]
+    assert shop.post(GOOD, ("idempotency-key", one), ("idempotency-key", other)).status == 201
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        json.dumps(json.loads(GOOD), indent=3).encode(),
+        json.dumps(json.loads(GOOD), sort_keys=True).encode(),
+        json.dumps({**json.loads(GOOD), "note": "unread", "country": None}).encode(),
+        GOOD.replace(b"mug", rb"m\u0075g"),
+    ],
+)
+def test_bodies_that_mean_the_same_are_the_same_request(same: bytes) -> None:
+    shop = Shop()
+    first = shop.post(GOOD, ("idempotency-key", "k1"))
+    assert shop.post(same, ("idempotency-key", "k1")).body == first.body
+    other = GOOD.replace(b"450", b"451")
+    problem(shop.post(other, ("idempotency-key", "k1")), 422, "idempotency-key-reused")
+
+
 def test_two_keys_for_one_request_are_refused() -> None:
     keys = (("idempotency-key", "k1"), ("idempotency-key", "k2"))
     problem(Shop().post(GOOD, *keys), 400, "idempotency-key-invalid")
@@ -271,6 +310,64 @@ def test_an_order_is_shown() -> None:
 def test_an_unknown_order_is_not_found(order_id: str, method: str) -> None:
     path = f"/orders/{order_id}" + ("/cancel" if method == "POST" else "")
     problem(Shop().ask(method, path), 404, "not-found")
+
+
+def test_an_order_that_has_not_changed_is_not_shown_again() -> None:
+    shop = Shop()
+    shop.post()
+    first = shop.ask("GET", f"/orders/{ID}")
+    tag = dict(first.headers)["etag"]
+    assert tag == f'"{json.loads(first.body)["version"]}"'
+    for known in (tag, f"W/{tag}", f'"0", {tag}', "*"):
+        again = shop.ask("GET", f"/orders/{ID}", [("if-none-match", known)])
+        assert (again.status, again.body, dict(again.headers)["etag"]) == (304, b"", tag)
+    shop.ask("POST", f"/orders/{ID}/cancel")
+    changed = shop.ask("GET", f"/orders/{ID}", [("if-none-match", tag)])
+    assert changed.status == 200
+    assert dict(changed.headers)["etag"] != tag
+
+
+@pytest.mark.parametrize("order_id", ["a/b", "a%b", "a%2Fb", "/", "a/cancel", "%"])
+def test_an_id_may_hold_what_has_a_meaning_in_paths(order_id: str) -> None:
+    asked: list[str] = []
+
+    class Desk(OrdersUseCases):
+        async def get(self, order_id: str) -> Order | None:
+            asked.append(order_id)
+            return await super().get(order_id)
+
+    plain = World().desk
+    desk = Desk(**{one.name: getattr(plain, one.name) for one in fields(plain)})
+    path = "/orders/" + quote(order_id, safe="")
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "headers": [],
+        "query_string": b"",
+    }
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("it has no body")
+
+    run(_awaited(make_app(desk, Door())(scope, receive, send)))
+    assert asked == [order_id]
+    assert sent[0]["status"] == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_request_id_comes_back_with_every_answer(method: str) -> None:
+    for path in ("/orders", "/orders/1", "/health", "/nowhere"):
+        answer = Shop().ask(method, path, [("x-request-id", "r-1")])
+        assert dict(answer.headers)["x-request-id"] == "r-1"
+    for odd in ("", "ä", "a b", "x" * 129):
+        answer = Shop().ask(method, "/health", [("x-request-id", odd)])
+        assert "x-request-id" not in dict(answer.headers)
 
 
 def test_an_open_order_is_cancelled_as_often_as_asked() -> None:
@@ -349,6 +446,24 @@ def test_a_store_that_is_down_sheds_the_request(key: tuple[tuple[str, str], ...]
     problem(answer, 503, SHED.removeprefix(PROBLEM))
     assert dict(answer.headers)["retry-after"] == "3"
     assert world.events == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Down("PostgreSQL at 10.1.2.3:5432/lab: no", dependency="postgres", after_us=0),
+        Transient("PostgreSQL at 10.1.2.3:5432/lab: deadlock"),
+        Indeterminate("PostgreSQL at 10.1.2.3:5432/lab: lost"),
+    ],
+)
+def test_a_client_is_told_nothing_of_our_insides(error: Exception) -> None:
+    world = World()
+    store = Flaky(world.store)
+    store.commits = [error] * 100
+    told = Shop(world, store).post()
+    assert told.status == 503
+    assert b"PostgreSQL" not in told.body
+    assert b"10.1.2.3" not in told.body
 
 
 def test_a_store_that_keeps_refusing_sheds_the_request() -> None:

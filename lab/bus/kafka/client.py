@@ -47,6 +47,7 @@ class KafkaSettings:
         rebalance_us: a member may take this long to give its partitions up.
         connect_us, publish_us, commit_us, leave_us: longest wait of one such call.
         reached_us: a poll without records looks this often whether the broker is there.
+        known_us: a topic that was made anew, or has more partitions, is noticed after so long.
         retention_ms: topics with the prefix keep a record this long; 0: for ever.
         segment_ms: and are cut by segments that span this time at most.
         replication: copies of every topic; 0: one for each broker, three at most.
@@ -63,6 +64,7 @@ class KafkaSettings:
     commit_us: int = 5_000_000
     leave_us: int = 3_000_000
     reached_us: int = 5_000_000
+    known_us: int = 10_000_000
     retention_ms: int = 0
     segment_ms: int = 604_800_000
     replication: int = 0
@@ -109,6 +111,7 @@ class KafkaSettings:
             "client_id": client_id,
             "request_timeout_ms": request_us // 1000,
             "retry_backoff_ms": 100,
+            "metadata_max_age_ms": self.known_us // 1000,
             **self.security.arguments(),
         }
 

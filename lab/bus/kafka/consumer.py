@@ -13,8 +13,9 @@ from contextlib import suppress
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka.client import KAFKA_ERRORS, KafkaSettings, mapped
-from lab.bus.kafka.member import GroupMember, fenced
-from lab.domain.errors import Transient
+from lab.bus.kafka.member import OUT_OF_RANGE, GroupMember, fenced
+from lab.bus.kafka.rest import Rest
+from lab.domain.errors import LabError, Transient
 from lab.ports.bus import Consumer, Listener, Record, TopicPartition, Unread
 
 
@@ -37,6 +38,8 @@ class KafkaConsumer(Consumer):
         self._listener: Listener | None = None
         self._member: GroupMember | None = None
         self._is_broken = False
+        self._rest = Rest()
+        self._unheard: LabError | None = None
         self._epoch = 0
         self._is_assigned = False
         self._is_open = False
@@ -57,10 +60,17 @@ class KafkaConsumer(Consumer):
     async def poll(self, max_records: int) -> list[Record]:
         changes = self._changes
         while True:
+            if self._unheard is not None:
+                error, self._unheard = self._unheard, None
+                raise error
             if self._is_broken:
+                await self._give_up_member()
+                if await self._is_resting(changes):
+                    return []
                 await self._start_again()
             if changes != self._changes:
                 return []
+            self._hear_of_errors()
             if self._is_open and self._is_awake():
                 records = await self._fetched(max_records)
                 if records:
@@ -113,17 +123,55 @@ class KafkaConsumer(Consumer):
             raise
         if self._member is not member:
             raise Transient("join: this consumer has left meanwhile")
+        self._rest.began(asyncio.get_running_loop().time())
         member.subscribe(self._topics, on_revoked=self._revoked, on_assigned=self._assigned)
 
-    async def _start_again(self) -> None:
-        """Replace a member that is lost."""
+    async def _give_up_member(self) -> None:
+        """Let the group share out what a member has that cannot go on."""
         member = self._member
         if member is not None:
             await self._revoked(member)
             self._member = None
             await member.stop()
+
+    async def _is_resting(self, changes: int) -> bool:
+        """Wait until the next member may join; True if somebody woke us meanwhile.
+
+        A member that fails as soon as it has joined makes the whole group share out anew each time.
+        """
+        loop = asyncio.get_running_loop()
+        while (left_s := self._rest.until_s - loop.time()) > 0:
+            if changes != self._changes:
+                return True
+            self._waiter = waiter = loop.create_future()
+            timer = loop.call_later(left_s, _resolve, waiter)
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+                timer.cancel()
+        return False
+
+    async def _start_again(self) -> None:
+        """Join with a new member in place of one that is lost."""
         await self._start()
         self._is_broken = False
+
+    def _broke(self) -> None:
+        """The member cannot go on, and is to be replaced."""
+        if not self._is_broken:
+            self._is_broken = True
+            self._rest.broke(asyncio.get_running_loop().time())
+
+    def _hear_of_errors(self) -> None:
+        """The library keeps an error of the group to itself, and does nothing until it is heard."""
+        if self._member is None or self._is_open:
+            return
+        try:
+            self._member.check()
+        except KAFKA_ERRORS as error:
+            self._broke()
+            raise mapped(error, "join") from error
 
     # ---- rebalances, in the order in which the library tells of them
 
@@ -148,13 +196,18 @@ class KafkaConsumer(Consumer):
         assert self._listener is not None
         epoch = member.generation
         try:
-            ends = await member.ends(partitions, starts_there=self._unread is Unread.LATEST)
-        except KAFKA_ERRORS:
+            at_the_end = self._unread is Unread.LATEST
+            ends, lost = await member.starts(partitions, at_the_end=at_the_end)
+        except KAFKA_ERRORS as error:
             # Nothing can be promised about starts without the ends: the group assigns once more.
-            member.rejoin()
+            self._unheard = mapped(error, "join")
+            self._broke()
+            self.wake()
             return
         if member is not self._member:
             return
+        for place, start, end in lost:
+            self._listener.on_lost(self._settings.own(place), start, end)
         self._epoch = epoch
         self._is_assigned = True
         own = self._settings.own
@@ -213,8 +266,12 @@ class KafkaConsumer(Consumer):
         assert self._member is not None, "it is open"
         try:
             return await self._member.fetched(max_records)
+        except OUT_OF_RANGE:
+            # Retention has passed a position. The group assigns once more, and hears what is lost.
+            self._member.rejoin()
+            return []
         except KAFKA_ERRORS as error:
-            self._is_broken = True
+            self._broke()
             raise mapped(error, "poll") from error
 
     async def _wait(self) -> None:
@@ -224,7 +281,7 @@ class KafkaConsumer(Consumer):
         arrived = None
         self._waiter = waiter = loop.create_future()
         timer = loop.call_later(self._settings.reached_us / 1e6, _resolve, waiter)
-        if member is not None and self._is_open:
+        if member is not None:
             arrived = member.records_come()
             arrived.add_done_callback(lambda future: _pass_on(future, waiter))
         started_us = loop.time()
@@ -242,7 +299,7 @@ class KafkaConsumer(Consumer):
         if member is None or member is not self._member:
             raise Transient("poll: this consumer is no member")
         if member.is_lost:
-            self._is_broken = True
+            self._broke()
         if not member.knows_its_broker:
             raise Transient("poll: the broker cannot be reached")
 

@@ -2,7 +2,8 @@
 
 Where the library has no public way a private one is taken, here and nowhere else in the consumer:
 the generation, one commit without its endless retries, one heartbeat, the signal that records have
-come, its background tasks, the place of a record that it cannot hand out.
+come, its background tasks, all committed offsets at once, the place of a record that it cannot
+hand out, the error that it keeps to itself.
 Not here: the promises of the port, which are kept by these means (`consumer.py`).
 
 Source: `aiokafka` 0.14, `aiokafka/consumer/group_coordinator.py`, `aiokafka/consumer/fetcher.py`.
@@ -12,9 +13,10 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import errors as kafka_errors
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as BrokerPartition
@@ -23,6 +25,7 @@ from lab.bus.kafka.client import (
     BATCH_BYTES_MAX,
     KAFKA_ERRORS,
     KafkaSettings,
+    describe,
     to_record,
     within,
 )
@@ -37,6 +40,24 @@ _NEVER_MS: Final = 2**31 - 1
 
 OnRevoked = Callable[["GroupMember"], Awaitable[None]]
 OnAssigned = Callable[["GroupMember", Sequence[BrokerPartition]], Awaitable[None]]
+
+
+OUT_OF_RANGE: Final = (
+    kafka_errors.OffsetOutOfRangeError,
+    kafka_errors.NoOffsetForPartitionError,
+)
+"""The log does not hold the position of a partition any more, or nobody has set one."""
+
+
+class Lost(NamedTuple):
+    """Offsets that a group has not committed and can never read: the log begins behind them.
+
+    If `end` is not above `start`, the log was made anew or cut at its end.
+    """
+
+    place: BrokerPartition
+    start: int
+    end: int
 
 
 class GroupMember:
@@ -60,8 +81,10 @@ class GroupMember:
             rebalance_timeout_ms=settings.rebalance_us // 1000,
             heartbeat_interval_ms=settings.heartbeat_us // 1000,
             enable_auto_commit=False,
-            # Where the log begins. `latest` would also jump over the loss of a trimmed log.
-            auto_offset_reset="earliest",
+            # Positions are set by `starts`: the library would jump over a loss without a word.
+            auto_offset_reset="none",
+            # A record of a transaction that was given up is none.
+            isolation_level="read_committed",
             # With more than one the library joins once for each.
             partition_assignment_strategy=(RangePartitionAssignor,),
             # A member that does not poll because everything is paused is no less alive.
@@ -100,6 +123,14 @@ class GroupMember:
         assigned: Collection[BrokerPartition] = self._client.assignment()
         return assigned
 
+    def check(self) -> None:
+        """Hear of the error after which the library waits until somebody has heard of it.
+
+        Raises:
+            one of `KAFKA_ERRORS`: the group does not take this member.
+        """
+        self._client._coordinator.check_errors()
+
     @property
     def is_lost(self) -> bool:
         """Whether the library has given its coordination up: it never takes it up again."""
@@ -125,29 +156,38 @@ class GroupMember:
 
     # ---- positions
 
-    async def ends(
-        self, partitions: Sequence[BrokerPartition], *, starts_there: bool
-    ) -> Mapping[BrokerPartition, int]:
-        """End of each partition; a group that has committed nothing is put there if it is to be.
+    async def starts(
+        self, partitions: Sequence[BrokerPartition], *, at_the_end: bool
+    ) -> tuple[Mapping[BrokerPartition, int], Sequence[Lost]]:
+        """End of each partition, and what its group can never read; positions are set.
+
+        A group starts where it has committed; where it has committed nothing at the begin of the
+        log, or at its end; where the log does not hold its position any more at the begin.
 
         Raises:
             one of `KAFKA_ERRORS`: the broker did not say in time.
         """
         if not partitions:
-            return {}
-        call = self._ends(partitions, starts_there=starts_there)
+            return {}, ()
+        call = self._starts(partitions, at_the_end=at_the_end)
         return await within(self._settings.connect_us, call)
 
-    async def _ends(
-        self, partitions: Sequence[BrokerPartition], *, starts_there: bool
-    ) -> Mapping[BrokerPartition, int]:
+    async def _starts(
+        self, partitions: Sequence[BrokerPartition], *, at_the_end: bool
+    ) -> tuple[Mapping[BrokerPartition, int], Sequence[Lost]]:
         client = self._client
         ends: dict[BrokerPartition, int] = await client.end_offsets(partitions)
-        if starts_there:
-            for place in partitions:
-                if await client.committed(place) is None:
-                    client.seek(place, ends[place])
-        return {place: ends[place] for place in partitions}
+        begins: dict[BrokerPartition, int] = await client.beginning_offsets(partitions)
+        committed = await client._coordinator.fetch_committed_offsets(partitions)
+        lost: list[Lost] = []
+        for place in partitions:
+            at = committed[place].offset if place in committed else -1
+            if at < 0:
+                client.seek(place, ends[place] if at_the_end else begins[place])
+            elif not begins[place] <= at <= ends[place]:
+                lost.append(Lost(place, at, begins[place]))
+                client.seek(place, begins[place])
+        return {place: ends[place] for place in partitions}, lost
 
     async def commit(self, offsets: Mapping[TopicPartition, int], epoch: int) -> None:
         """Commit under `epoch`, once.
@@ -179,7 +219,7 @@ class GroupMember:
         """The records at hand in the library. It never waits: a cancelled wait of its would leak.
 
         Raises:
-            one of `KAFKA_ERRORS`: the member cannot go on.
+            one of `KAFKA_ERRORS`: the member cannot go on; of `OUT_OF_RANGE`: `starts` would.
             EnvironmentNotReady: a record cannot be read; the message says where it is.
         """
         settings = self._settings
@@ -194,8 +234,12 @@ class GroupMember:
             # Never a second call after one that found something: its error would lose that.
             if not batches:
                 batches = await getmany(timeout_ms=0, max_records=max_records)
-        except UnicodeDecodeError as error:
-            raise self._unreadable() from error
+        except Exception as error:
+            # A damaged batch makes the library, and what it unpacks with, raise whatever they like.
+            place = self._broken_off()
+            if place is None:
+                raise
+            raise self._unreadable(*place, error) from error
         return [to_record(found, settings) for batch in batches.values() for found in batch]
 
     def _retries(self) -> list[BrokerPartition]:
@@ -221,32 +265,39 @@ class GroupMember:
         owned = self.owned
         return [place for place in map(self._settings.partition, partitions) if place in owned]
 
-    def _unreadable(self) -> EnvironmentNotReady:
-        """The error that names the place of the record at which this member cannot go on.
-
-        Names of headers are text to the library; one in other bytes ends its reading, again and
-        again, at that place. Such a record can neither be handled nor put aside, and must not be
-        passed over in silence.
-        """
-        settings = self._settings
-        what, remedy = "there is a record whose headers have names that are no UTF-8", "remove it"
+    def _broken_off(self) -> tuple[BrokerPartition, int] | None:
+        """The place at which an error has ended the reading of fetched records, if one has."""
         for place, found in self._client._fetcher._records.items():
             records: Any = getattr(found, "_partition_records", None)
             reading = getattr(records, "_records_iterator", None)
             # The iterator that has raised is at its end.
             if inspect.isgenerator(reading) and inspect.getgeneratorstate(reading) == "GEN_CLOSED":
-                at = records.next_fetch_offset
-                what = (
-                    f"the record at offset {at} of topic {place.topic}, partition "
-                    f"{place.partition} cannot be read: the name of a header is no UTF-8"
-                )
-                remedy = (
-                    "stop the group and move it on: kafka-consumer-groups --bootstrap-server "
-                    f"{settings.bootstrap} --group {settings.topic(self._group)} "
-                    f"--topic {place.topic}:{place.partition} --reset-offsets --to-offset {at + 1} "
-                    "--execute"
-                )
-                break
+                return place, records.next_fetch_offset
+        return None
+
+    def _unreadable(self, place: BrokerPartition, at: int, error: Exception) -> EnvironmentNotReady:
+        """The error that names the place of the record at which this member cannot go on.
+
+        Such a record can neither be handled nor put aside, and must not be passed over in silence.
+        """
+        settings = self._settings
+        remedy = (
+            "stop the group and move it on: kafka-consumer-groups --bootstrap-server "
+            f"{settings.bootstrap} --group {settings.topic(self._group)} "
+            f"--topic {place.topic}:{place.partition} --reset-offsets --to-offset {at + 1} "
+            "--execute"
+        )
+        match error:
+            case UnicodeDecodeError():
+                why = "the name of a header is no UTF-8"
+            case kafka_errors.UnsupportedCodecError():
+                why, remedy = f"its codec is missing here ({describe(error)})", "install cramjam"
+            case _:
+                why = f"its batch is damaged ({describe(error)})"
+        what = (
+            f"the record at offset {at} of topic {place.topic}, partition {place.partition} "
+            f"cannot be read: {why}"
+        )
         return EnvironmentNotReady(what, server="Kafka", address=settings.bootstrap, remedy=remedy)
 
     # ---- its end

@@ -29,6 +29,8 @@ async def reading(settings: KafkaSettings, places: Sequence[BrokerPartition]) ->
         **settings.connection("lab-reader", settings.connect_us),
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        # A record of a transaction that was given up is none.
+        isolation_level="read_committed",
         fetch_max_wait_ms=100,
         max_partition_fetch_bytes=BATCH_BYTES_MAX,
     )

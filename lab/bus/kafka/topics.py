@@ -304,7 +304,7 @@ class KafkaTopics(TopicReader):
             reader.seek(place, starts[place])
         for place in left:
             while await self._call(reader.position, place) < ends[place]:
-                batches = await self._call(self._some, reader)
+                batches = await self._call(self._some, reader, place)
                 for of, batch in batches.items():
                     found[of] += [record for record in batch if record.offset < ends[of]]
         return found
@@ -342,10 +342,12 @@ class KafkaTopics(TopicReader):
         }
         return configs | retention_configs(self._settings)
 
-    async def _some(self, reader: Any) -> Any:
+    async def _some(self, reader: Any, place: BrokerPartition) -> Any:
+        """The next records; none if only a mark of a transaction stood there."""
+        before = await reader.position(place)
         while True:
             batches = await reader.getmany(timeout_ms=200)
-            if batches:
+            if batches or await reader.position(place) != before:
                 return batches
 
     async def _make(self, wanted: Sequence[NewTopic]) -> None:

@@ -210,6 +210,17 @@ class DeliveryLoop(Listener, Usable):
         """Settlements and commits that came after their epoch and were dropped."""
         return self._settling.stale + self._committer.refused
 
+    @property
+    def heads(self) -> Mapping[TopicPartition, int]:
+        """Offset of the first unsettled record of each partition that has one in hand."""
+        trackers = self._intake.trackers.values()
+        return {each.partition: each.contiguous for each in trackers if each.window}
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the whole subscription starts nothing for now."""
+        return self._lanes.is_held
+
     def why_not(self) -> str:
         return "" if self.epoch else f"it is no member of the group {self._group} now"
 
@@ -370,6 +381,13 @@ class DeliveryLoop(Listener, Usable):
         self._committer.begin(epoch)
         self._intake.begin(epoch, ends)
         self._note("owned", epoch, ends)
+
+    def on_lost(self, partition: TopicPartition, start: int, end: int) -> None:
+        """Say so: nothing can be done about it here."""
+        if self._write is not None:
+            self._write(
+                ("lost", self._now(), self._process, "", self._group, *partition, start, end)
+            )
 
     def _has_given_up(self) -> bool:
         """Nothing is left to wait for. A stop, which may come meanwhile, waits for parked ones."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Final, Protocol
 
 from lab.bus.facts import event_digest
+from lab.domain.content_mode import as_readable, in_binary_mode, is_event
 from lab.domain.envelope import H_TYPE, Envelope, from_headers, header
 from lab.domain.errors import Indeterminate, LabError, Poison, Unclassified
 from lab.domain.events import PAYLOADS, Payload
@@ -19,15 +20,17 @@ from lab.ports.store import Unit, UnitVerdict
 
 HANDLED: Final = Ack("handled")
 UNREAD: Final = Ack("unread")
+UNKNOWN: Final = Ack("unknown")
 _EMPTY: Final = Unit()
 
 
 class TypeFilter:
     """The outermost link: acknowledges types that the group does not read, without a look inside.
 
-    A record without a readable type, or of a type that nobody knows, passes inward and is found to
-    be poison there. Records of retry topics pass. A record without an event id gets its origin's
-    coordinates as one, so that it can have an outcome.
+    An event of a type that nobody here knows is acknowledged too: a newer program may publish it
+    before this one is replaced. A record that is no event passes inward and is found to be poison
+    there. Records of retry topics pass: somebody has begun to handle them. A record without a
+    usable event id gets its origin's coordinates as one, so that it can have an outcome.
 
     Args:
         inner: the next link.
@@ -55,15 +58,24 @@ class TypeFilter:
 
     def _pass(self, delivery: Delivery, onward: Handle) -> Awaitable[Settlement]:
         # No coroutine of its own: every delivery passes here.
-        if delivery.event_type in self._unread and not is_parked(delivery.record):
-            return _unread()
+        if not is_parked(delivery.record):
+            if delivery.event_type in self._unread:
+                return _acknowledged(UNREAD)
+            if delivery.event_type not in PAYLOADS and _is_of_a_new_type(delivery.record):
+                return _acknowledged(UNKNOWN)
         if not delivery.event_id:
             delivery.event_id = origin_of(delivery.record)
         return onward(delivery)
 
 
-async def _unread() -> Settlement:
-    return UNREAD
+async def _acknowledged(settlement: Settlement) -> Settlement:
+    return settlement
+
+
+def _is_of_a_new_type(record: Record) -> bool:
+    """Whether a record of a type that is not known here is an event all the same."""
+    headers, _ = as_readable(record.headers, record.value)
+    return is_event(headers)
 
 
 class Settler(Protocol):
@@ -163,7 +175,7 @@ class Invoke:
     async def __call__(self, delivery: Delivery) -> Settlement:
         """See `Handle`."""
         record = delivery.record
-        envelope = from_headers(record.headers, record.value)
+        envelope = from_headers(*in_binary_mode(record.headers, record.value))
         handler = self._handlers.get(envelope.type)
         if handler is None:
             raise Poison(f"no handler for events of type {ascii(envelope.type)[:80]}")

@@ -10,7 +10,17 @@ from typing import Final
 from lab.bus.loop.committing import BACKOFF_CAP_US, BACKOFF_US, NOT_REACHED, PositionCommitter
 from lab.bus.loop.lanes import Held, Lanes
 from lab.bus.loop.offsets import OffsetTracker
-from lab.domain.envelope import H_ATTEMPT, H_ID, H_REDRIVES, H_SUBJECT, H_TYPE, text_header
+from lab.domain.content_mode import CONTENT_TYPE, as_readable, is_structured
+from lab.domain.envelope import (
+    H_ATTEMPT,
+    H_ID,
+    H_REDRIVES,
+    H_SUBJECT,
+    H_TYPE,
+    header,
+    text_header,
+    usable_id,
+)
 from lab.domain.errors import Fenced
 from lab.history.recorder import Write
 from lab.ports.bus import Consumer, Listener, Record, TopicPartition
@@ -194,7 +204,7 @@ class Intake:
                     record.partition,
                     offset,
                     self.epoch,
-                    text_header(record.headers, H_ID),
+                    usable_id(header(record.headers, H_ID)),
                     "ack",
                     "unread",
                     0,
@@ -227,6 +237,8 @@ def _hold(
     ends: Mapping[TopicPartition, int],
 ) -> Held:
     headers = dict(record.headers)
+    if is_structured(headers.get(CONTENT_TYPE)):
+        headers = dict(as_readable(record.headers, record.value)[0])
     topic = record.topic
     return Held(
         record,
@@ -234,7 +246,7 @@ def _hold(
         epoch,
         _number(headers.get(H_ATTEMPT)) or 1,
         headers.get(H_TYPE, b"").decode("utf-8", "replace"),
-        headers.get("ce_id", b"").decode("utf-8", "replace"),
+        usable_id(headers.get(H_ID)),
         headers.get(H_SUBJECT, b"").decode("utf-8", "replace"),
         _number(headers.get(H_REDRIVES)),
         # A record of a retry topic was started from its main topic before.

@@ -35,3 +35,6 @@ class ListeningConsumer(PassThroughConsumer, Listener):
 
     async def on_assigned(self, epoch: int, ends: Mapping[TopicPartition, int]) -> None:
         await self._listener.on_assigned(epoch, ends)
+
+    def on_lost(self, partition: TopicPartition, start: int, end: int) -> None:
+        self._listener.on_lost(partition, start, end)

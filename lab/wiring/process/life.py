@@ -49,6 +49,8 @@ class Program:
         self.readiness = Readiness() if self.api is None else self.api.readiness
         if self.worker is not None:
             self.readiness.needs(self.worker.subscription.loop)
+            if life.watch is not None:
+                self.readiness.needs(life.watch)
         self._policy = policy
         self._stack = stack
 

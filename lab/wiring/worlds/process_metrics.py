@@ -3,7 +3,7 @@
 Not here: what is counted (`lab.observe.metrics`), and how it is scraped (`lab.observe.scrape`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -61,6 +61,10 @@ class Meter:
                 self._ask_lag(group, backends, stack)
         elif backends is not None:
             self._ask_outbox(backends, stack)
+
+    def show_oldest(self, group: str, oldest_us: Callable[[], int]) -> None:
+        """Show for how long the head of a partition has stood."""
+        self.metrics.read(table.OLDEST, lambda: {(group,): oldest_us() / 1e6})
 
     def around(self, app: AsgiApp, *, is_timed: bool) -> AsgiApp:
         """The app of the process with `/metrics` beside it."""

@@ -212,7 +212,7 @@ class RealMember:
             lines = (self._folder / "logs.ndjson").read_bytes().splitlines()
         # Several write there; a line that is no JSON is a last cry, maybe of this one.
         own = [line for line in lines if line[:1] != b"{" or self._life.encode() in line]
-        why = b" / ".join(own[-_LINES_SHOWN:])[-_LOG_SHOWN:].decode("utf-8", "replace")
+        why = " / ".join(map(_words, own[-_LINES_SHOWN:]))[-_LOG_SHOWN:]
         if code == _NOT_READY_CODE:
             return EnvironmentNotReady(
                 why, server=f"process {self._life}", address="", remedy="it was to be there"
@@ -262,6 +262,21 @@ class RealMember:
         if not self._is_killed:
             self._is_killed = True
             self._note_life(self._life, "kill")
+
+
+class _Line(msgspec.Struct):
+    message: str
+
+
+_line: Final = msgspec.json.Decoder(_Line).decode
+
+
+def _words(line: bytes) -> str:
+    """What a line of a log says; a line that is none of the lab's as it is."""
+    try:
+        return _line(line).message
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return line.decode("utf-8", "replace")
 
 
 def _command(assignment: Assignment) -> tuple[str, ...]:

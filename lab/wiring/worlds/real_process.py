@@ -14,17 +14,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from lab.domain.envelope import H_SUBJECT
+from lab.domain.errors import EnvironmentNotReady
 from lab.faults.clock import Step
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.provider import ProviderFaults
 from lab.faults.remote.plan import RemotePlan
 from lab.history.pen import Pen
-from lab.observe.ecs import log_to_stderr
+from lab.observe.ecs import hear_of_threads, log_to_stderr
 from lab.observe.live import Live
 from lab.patterns.drain import ExitAtOnce, ShutdownReport
 from lab.ports.clock import Clock
@@ -44,12 +45,14 @@ from lab.wiring.backends.real import (
 from lab.wiring.backends.redis_claims import RedisBackend
 from lab.wiring.policy import Policy
 from lab.wiring.ports import Life, make_life
+from lab.wiring.process.broker_watch import BrokerWatch
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.process.unexpected import telling
 from lab.wiring.standing import retention_job
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import health_app
 from lab.wiring.worlds.onlookers import make_ids, make_live
+from lab.wiring.worlds.onlooking import make_broker_watch, make_tell, watch_progress
 from lab.wiring.worlds.process_metrics import Meter
 from lab.wiring.worlds.recorded_requests import recorded_requests
 from lab.wiring.worlds.signals import ProcessSignals
@@ -100,8 +103,9 @@ def run_process(assignment: Assignment) -> None:
     """Be the process that `assignment` describes, until it is asked to end.
 
     Raises:
-        EnvironmentNotReady: a server that it needs is not there, or its port is taken.
         SettingError, FaultError: the assignment is impossible.
+        EnvironmentNotReady: its log cannot be written where it is to be.
+        ProcessEnded: by an error, of which a line of its log tells.
     """
     assignment.check()
     log = log_to_stderr(
@@ -110,13 +114,41 @@ def run_process(assignment: Assignment) -> None:
         run_id=assignment.name,
         folder=Path(assignment.telemetry) if assignment.telemetry else None,
     )
+    hear_of_threads()
     main = _be_third_parties if assignment.role == PROVIDERS else _be_process
     try:
         asyncio.run(main(assignment, log))
+    except Exception as error:
+        # Whoever reads its log reads nothing else.
+        raise _tell_of_the_end(error, log) from error
     finally:
         # Faults may end in the very moment in which it ends: an interpreter that is being torn down
         # has no handlers, and the signal would kill it.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+class ProcessEnded(Exception):
+    """A process has ended by an error, and its log says so.
+
+    Attributes:
+        is_own_mistake: the lab's own; else a server is not fit for use.
+    """
+
+    def __init__(self, *, is_own_mistake: bool) -> None:
+        super().__init__("its log says why")
+        self.is_own_mistake = is_own_mistake
+
+
+def _tell_of_the_end(error: Exception, log: logging.Logger) -> ProcessEnded:
+    extra = {"event.action": "end", "event.outcome": "failure"}
+    if isinstance(error, EnvironmentNotReady):
+        said = " ".join(str(error).split())
+        extra |= {"error.type": type(error).__name__, "error.message": said}
+        log.critical(said, extra=extra)
+        return ProcessEnded(is_own_mistake=False)
+    said = f"a mistake of the lab itself, not yours: {type(error).__name__}; please report it"
+    log.critical(said, extra=extra, exc_info=error)
+    return ProcessEnded(is_own_mistake=True)
 
 
 async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
@@ -128,8 +160,10 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         signals.pen = pen = Pen(process=assignment.process, now=clock.now_us, write=write)
         plan = _make_plan(assignment, clock, stack)
         policy = _make_policy(assignment, plan)
-        life = _make_life(assignment, host, pen, clock, plan)
-        backends = make_backends(assignment, policy, tell=_teller(log))
+        tell = make_tell(log)
+        watch = make_broker_watch(assignment.group, tell, meter)
+        life = _make_life(assignment, host, pen, clock, plan, watch)
+        backends = make_backends(assignment, policy, tell=tell)
         if not assignment.is_supervised:
             for backend in backends.all:
                 await backend.prepare(stack)
@@ -148,6 +182,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
             program.healed()
         signals.on_heal(program.healed)
         program.begin()
+        watch_progress(program, host, tell, meter)
         if not assignment.is_supervised and program.relay is not None:
             job = retention_job(backends, policy.settings, clock, stack, log)
             host.spawn(job.run(), name="retention")
@@ -168,7 +203,12 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
 
 
 def _make_life(
-    assignment: Assignment, host: AsyncHost, pen: Pen, clock: Clock, plan: FaultPlan
+    assignment: Assignment,
+    host: AsyncHost,
+    pen: Pen,
+    clock: Clock,
+    plan: FaultPlan,
+    watch: BrokerWatch,
 ) -> Life:
     """This process as one life; whatever strikes it strikes the operating system's process."""
     return make_life(
@@ -183,6 +223,7 @@ def _make_life(
         term=lambda: os.kill(os.getpid(), signal.SIGTERM),
         pause=lambda for_us: _pause_self(plan, assignment.member, for_us),
         steps=[Step(*step) for step in assignment.clock_steps],
+        watch=watch,
     )
 
 
@@ -190,18 +231,6 @@ def _pause_self(plan: FaultPlan, member: str, for_us: int) -> None:
     """Have the supervisor stop this process: it could not wake itself."""
     if isinstance(plan, RemotePlan):
         plan.pause(member, for_us)
-
-
-def _teller(log: logging.Logger) -> Tell:
-    """Has a line of the log for each server that goes away or comes back."""
-
-    def tell(level: Literal["warning", "info"], sentence: str) -> None:
-        is_back = level == "info"
-        outcome = "success" if is_back else "failure"
-        extra = {"event.action": "reachability", "event.outcome": outcome}
-        log.log(logging.INFO if is_back else logging.WARNING, sentence, extra=extra)
-
-    return tell
 
 
 def _note_life(pen: Pen, event: str) -> None:
@@ -315,7 +344,7 @@ async def _answer(
     if api is None:
         app = health_app(program.readiness.reasons)
     else:
-        app = recorded_requests(api.app, pen, H_SUBJECT)
+        app = recorded_requests(api.app, pen, "" if assignment.seed is None else H_SUBJECT)
     app = meter.around(app, is_timed=api is not None)
     server = await stack.enter_async_context(
         http_server(app, host=assignment.host, port=assignment.port or 0)

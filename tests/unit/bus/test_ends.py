@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from lab.bus.facts import event_digest
-from lab.bus.loop.ends import HANDLED, UNREAD, Invoke, TypeFilter
+from lab.bus.loop.ends import HANDLED, UNKNOWN, UNREAD, Invoke, TypeFilter
 from lab.domain.codec import decode
+from lab.domain.envelope import from_headers
 from lab.domain.errors import Indeterminate, Poison, Transient, Unclassified
 from lab.domain.events import OrderCancelled, Payload
 from lab.patterns.inbox import Inbox
@@ -68,13 +71,83 @@ def test_a_known_type_that_the_group_does_not_read_is_acknowledged_unread() -> N
     assert inner.seen == []
 
 
-@pytest.mark.parametrize("event_type", ["OrderCancelled", "OrderTeleported", ""])
-def test_a_type_that_is_read_or_unknown_passes_inward(event_type: str) -> None:
+def without(name: str, *instead: tuple[str, bytes]) -> Record:
+    """A record of a type that nobody knows, which lacks a header, or has another one instead."""
+    record = make_record(event_type="OrderTeleported")
+    kept = tuple(pair for pair in record.headers if pair[0] != name)
+    return replace(record, headers=(*kept, *instead))
+
+
+def test_a_type_that_is_read_passes_inward() -> None:
     inner = Inner()
 
-    at_once(make_filter(inner)(make_delivery(event_type=event_type)))
+    at_once(make_filter(inner)(make_delivery(event_type="OrderCancelled")))
 
     assert len(inner.seen) == 1
+
+
+def test_an_event_of_a_type_that_nobody_knows_yet_is_acknowledged_and_named_apart() -> None:
+    inner = Inner()
+    structured = Record(
+        "orders",
+        0,
+        0,
+        b"k",
+        b'{"specversion":"1.0","id":"e1","source":"/shop","type":"OrderTeleported"}',
+        (("content-type", b"application/cloudevents+json; charset=utf-8"),),
+        0,
+    )
+
+    for record in (make_record(event_type="OrderTeleported"), without("ce_time"), structured):
+        delivery = make_delivery(record=record, event_type="OrderTeleported")
+        assert at_once(make_filter(inner)(delivery)) is UNKNOWN
+
+    assert inner.seen == []
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        without("ce_id"),
+        without("ce_source"),
+        without("ce_specversion"),
+        without("ce_id", ("ce_id", b"\xff")),
+        without("ce_source", ("ce_source", b"\xff")),
+        without("ce_specversion", ("ce_specversion", b"0.3")),
+        replace(without(""), topic="orders.notification.retry.1"),
+    ],
+    ids=["no id", "no source", "no version", "id", "source", "another version", "parked"],
+)
+def test_what_is_no_event_or_was_begun_passes_inward_although_its_type_is_unknown(
+    record: Record,
+) -> None:
+    inner = Inner()
+
+    at_once(make_filter(inner)(make_delivery(record=record, event_type="OrderTeleported")))
+
+    assert len(inner.seen) == 1
+
+
+def test_an_event_in_structured_mode_is_handled_like_any_other() -> None:
+    seen = []
+    plain = make_record()
+    members: dict[str, object] = {
+        name[3:]: value.decode() for name, value in plain.headers if name[:3] == "ce_"
+    }
+    members |= {"traceparent": "00-0-0-00", "data": {"order_id": "order-1"}}
+    structured = replace(
+        plain,
+        headers=(("content-type", b"application/cloudevents+json"),),
+        value=msgspec.json.encode(members),
+    )
+
+    async def on_cancelled(payload: Payload, context: Context) -> None:
+        seen.append((payload, replace(context.envelope, lab_subject="1.1")))
+
+    at_once(make_invoke(on_cancelled)(make_delivery(record=structured)))
+
+    expected = from_headers(plain.headers, plain.value)
+    assert seen == [(OrderCancelled(order_id="order-1"), expected)]
 
 
 def test_a_record_of_a_retry_topic_passes_whatever_its_type() -> None:

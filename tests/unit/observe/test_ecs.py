@@ -1,7 +1,10 @@
 """What a real process logs, on standard error and in a file."""
 
+import gc
 import json
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab.domain.errors import EnvironmentNotReady
-from lab.observe.ecs import log_to_stderr
+from lab.observe.ecs import hear_of_threads, log_to_stderr
 from lab.observe.ecs_line import line_document
 from lab.observe.fields import Origin
 from lab.observe.model import LogLine
@@ -56,6 +59,42 @@ def test_a_line_in_the_file_is_the_line_on_standard_error(
     assert len(told.splitlines()) == 2
 
 
+@pytest.fixture
+def hooks() -> Iterator[None]:
+    """Leave Python's own hooks as they were."""
+    of_threads, of_finalizers = threading.excepthook, sys.unraisablehook
+    yield
+    threading.excepthook, sys.unraisablehook = of_threads, of_finalizers
+
+
+@pytest.mark.usefixtures("restored", "hooks")
+def test_exceptions_that_nobody_can_catch_are_lines_with_their_stack(tmp_path: Path) -> None:
+    log_to_stderr(service="lab-payment", process="payment-1", run_id="r1", folder=tmp_path)
+    hear_of_threads()
+
+    class Unlucky:
+        def __del__(self) -> None:
+            raise ValueError("at its end")
+
+    def fail() -> None:
+        raise ValueError("in a thread")
+
+    thread = threading.Thread(target=fail, name="worker")
+    thread.start()
+    thread.join()
+    Unlucky()
+    gc.collect()
+    leaving = threading.Thread(target=sys.exit)
+    leaving.start()
+    leaving.join()
+
+    records = lines_of(tmp_path)
+    assert [record["error"]["message"] for record in records] == ["in a thread", "at its end"]
+    assert {record["event"]["action"] for record in records} == {"unexpected"}
+    assert all("File " in record["error"]["stack_trace"] for record in records)
+    assert [faults_of(record) for record in records] == [[], []]
+
+
 @pytest.mark.usefixtures("restored")
 def test_every_field_of_a_line_is_on_the_list_and_says_where_it_belongs(
     tmp_path: Path,
@@ -82,7 +121,7 @@ def test_every_field_of_a_line_is_on_the_list_and_says_where_it_belongs(
 def test_a_line_of_a_library_is_a_whole_record_with_an_id_of_its_own(tmp_path: Path) -> None:
     log_to_stderr(service="lab-payment", process="payment-1", run_id="r1", folder=tmp_path)
     for number in range(3):
-        logging.getLogger(f"aiokafka.part{number}").error("away")
+        logging.getLogger(f"uvicorn.part{number}").error("away")
 
     records = lines_of(tmp_path)
     assert [faults_of(record) for record in records] == [[]] * 3

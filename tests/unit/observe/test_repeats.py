@@ -11,7 +11,7 @@ def line(
     at_s: float,
     template: str = "cannot reach node %s",
     *,
-    name: str = "aiokafka",
+    name: str = "uvicorn",
     level: int = logging.ERROR,
     **extra: Any,
 ) -> logging.LogRecord:
@@ -49,13 +49,25 @@ def test_what_comes_once_in_a_while_is_written_each_time() -> None:
 
 def test_lines_of_another_logger_level_or_template_are_of_another_kind() -> None:
     lines = [
-        line(0),
-        line(0.1, name="asyncpg"),
-        line(0.2, level=logging.WARNING),
-        line(0.3, "the group is gone %s"),
+        line(0, name="lab"),
+        line(0.1, name="asyncio"),
+        line(0.2, name="lab", level=logging.WARNING),
+        line(0.3, "the group is gone %s", name="lab"),
     ]
 
     assert len(written(*lines)) == 4
+
+
+def test_all_that_the_client_of_a_server_says_is_one_line_a_second_with_a_count() -> None:
+    lines = [
+        line(n / 100, f"{word} %s", name=f"aiokafka.{word}", level=level)
+        for n in range(50)
+        for word, level in (("conn", logging.ERROR), ("cluster", logging.WARNING))
+    ]
+
+    told = written(*lines, line(0.7, name="asyncpg"), line(2, name="aiokafka"))
+
+    assert told == [(0.0, 0), (0.7, 0), (2, 99)]
 
 
 def test_numbers_in_a_text_that_has_no_template_make_no_kind() -> None:

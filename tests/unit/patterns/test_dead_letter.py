@@ -1,6 +1,8 @@
 """Dead letters: committed, then published, then acknowledged; and not too many of them."""
 
 import json
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 from zlib import crc32
 
@@ -8,10 +10,18 @@ import pytest
 from msgspec.structs import replace
 
 from lab.domain.envelope import header
-from lab.domain.errors import Down, Indeterminate, LabError, Transient
+from lab.domain.errors import Down, Indeterminate, LabError, TooLarge, Transient
 from lab.domain.events import derived_id
 from lab.patterns.dead_letter import DeadLetterQueue, DeadLetters, Limiter
-from lab.ports.bus import Ack, DeadLetter, Delivery, Release, Retry
+from lab.ports.bus import (
+    Ack,
+    DeadLetter,
+    Delivery,
+    Outgoing,
+    Release,
+    Retry,
+    record_bytes,
+)
 from lab.ports.store import Outcome, OutcomeRow, Revenue, Unit, UnitVerdict
 from tests.kit.chain_parts import (
     GROUP,
@@ -171,6 +181,55 @@ def test_a_letter_of_what_never_failed_has_an_empty_log() -> None:
 
     headers = headers_of(bench.log)
     assert (headers["lab-dlq-last-failure"], headers["lab-dlq-attempt-log"]) == ("0", "[]")
+
+
+class Narrow(Log):
+    """A queue that takes so many bytes a record."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        if any(record_bytes(record) > self.limit for record in records):
+            raise TooLarge("a letter")
+        await super().publish(records)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "foreign", "left_out"),
+    [
+        ("k", b"v" * 9_000, b"", "value"),
+        ("k", b"v", b"h" * 9_000, "value, headers"),
+        ("k" * 9_000, b"v", b"h" * 9_000, "value, headers, key"),
+    ],
+)
+def test_a_letter_larger_than_its_queue_goes_without_what_does_not_fit_and_says_so(
+    key: str, value: bytes, foreign: bytes, left_out: str
+) -> None:
+    bench = Bench(log=Narrow(4_000))
+    record = make_record(key=key[:8], value=value, ce_foreign=foreign)
+    record = replace(record, key=key.encode())
+
+    settled = bench.run(record=record)
+
+    (sent,) = bench.log.records
+    told = headers_of(bench.log)
+    assert settled == Ack("dead")
+    assert (sent.value, sent.key) == (b"", b"" if "key" in left_out else b"k")
+    assert told["lab-dlq-left-out"] == left_out
+    assert told["lab-dlq-value-bytes"] == str(len(value))
+    assert told["lab-dlq-value-sha256"] == sha256(value).hexdigest()
+    assert (told["lab-dlq-reason"], told["lab-dlq-origin"]) == ("exhausted", "orders/0/0")
+    assert header(sent.headers, "ce_id") == b"e1"
+    assert (header(sent.headers, "ce-foreign") is None) == ("headers" in left_out)
+
+
+def test_a_letter_that_fits_in_no_way_blocks_and_loses_nothing() -> None:
+    bench = Bench(log=Narrow(10))
+
+    assert bench.run() == Retry(SECOND, counts=False)
+    assert bench.log.records == []
 
 
 def test_its_id_is_the_same_however_often_and_another_after_a_redrive() -> None:
