@@ -94,7 +94,8 @@ async def test_tables_that_are_cut_by_age_are_flat_over_weeks(world: PostgresWor
                 await watcher.execute(f"vacuum {name}")
             bytes_.append(
                 await watcher.fetchval(
-                    "select sum(pg_total_relation_size(n::regclass))::bigint from unnest($1::text[]) as n",
+                    "select sum(pg_total_relation_size(n::regclass))::bigint "
+                    "from unnest($1::text[]) as n",
                     list(TABLES),
                 )
             )
