@@ -18,7 +18,7 @@ _OTHERS: Final = ("max.message.bytes", "message.timestamp.type", "min.insync.rep
 """What a topic was made with, too: a change says all, and forgets what it does not say."""
 
 
-def retention_configs(settings: KafkaSettings) -> Mapping[str, str]:
+def retention_configs(settings: KafkaSettings) -> dict[str, str]:
     """The part of a topic's configuration that says how long it keeps a record."""
     if not settings.prefix:
         return {}
