@@ -448,7 +448,7 @@ class KafkaTopics(TopicReader):
         )
 
 
-def _raise_but(expected: type[BaseException], outcomes: Iterable[Sequence[Any]]) -> None:
+def _raise_but(expected: type[BaseException] | None, outcomes: Iterable[Sequence[Any]]) -> None:
     """Raise the first error that the broker tells of a topic, unless it is the expected one."""
     for name, code, *_ in outcomes:
         error = kafka_errors.for_code(code)
