@@ -273,9 +273,12 @@ class _Front:
 
     async def cancel(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
         """POST /orders/{id}/cancel: 200, however often; 404; 409 once it is too late."""
+        key = self._read_headers(scope).key
         hand.hold_if_admitted()
         order_id = _path_id(scope)
-        met = await self._orders.cancel(order_id)
+        met = await self._orders.cancel(order_id, key=key)
+        if isinstance(met, KeyRefusal):
+            raise _not_made(met)
         if met is Cancelled.UNKNOWN:
             raise _unknown(order_id)
         if met is Cancelled.TOO_LATE:
@@ -404,7 +407,7 @@ def _unknown(order_id: str) -> _Problem:
 
 def _not_made(why: KeyRefusal) -> _Problem:
     if why is KeyRefusal.OTHER_BODY:
-        detail = "this Idempotency-Key was used for another body: take a new one"
+        detail = "this Idempotency-Key was used for another wish: take a new one"
         return _Problem("idempotency-key-reused", detail)
     if why is KeyRefusal.RUNNING:
         detail = "a request with this Idempotency-Key is running: send it again later"

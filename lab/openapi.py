@@ -194,8 +194,15 @@ OPERATIONS: Final = (
         "Cancel an order that is not paid; asking again changes nothing",
         200,
         _ref(CancelledOrder),
-        ("not-found", "too-late", *_STORE),
-        parameters=(_ID,),
+        (
+            "idempotency-key-invalid",
+            "not-found",
+            "too-late",
+            "idempotency-key-running",
+            "idempotency-key-reused",
+            *_STORE,
+        ),
+        parameters=(_ID, _KEY),
     ),
     Operation("isAlive", "get", "/health", "Ask whether it runs", 200, _status("ok"), ()),
     Operation(

@@ -12,7 +12,7 @@ from typing import Final
 from lab.checks.contract import Contract
 from lab.checks.order_case import Case, Owed, owed_of
 from lab.checks.tables import NO_ATTEMPT, UNCLASSIFIED_MAX
-from lab.history.calls import HandleBeginEntry, HandleEndEntry, RetryingEntry
+from lab.history.calls import HandleEndEntry, RetryingEntry
 from lab.history.facts import LetterEntry
 
 _THROTTLED: Final = "throttled"
@@ -91,28 +91,15 @@ class Attempts:
 
         So does an attempt at an event that an operator has sent back.
         """
-        case = self._case
-        for run in case.started_again if len(case.sent) > 1 else ():
-            if run.attempt <= self._contract.query_after and not run.redrives:
+        sends = self._case.sent
+        for sent in sends if len(sends) > 1 else ():
+            run = sent.run
+            if run is None or (run.attempt <= self._contract.query_after and not run.redrives):
                 continue
-            until_us = self._ended_us(run)
-            for sent in case.sent:
-                is_its = sent.process == run.process and run.t_us <= sent.t_us <= until_us
-                if is_its and any(
-                    before.key == sent.key and before.t_us < run.t_us for before in case.sent
-                ):
-                    again = f"a {sent.action} was sent again under its key in attempt {run.attempt}"
-                    return f"{again}, instead of being asked about"
+            if any(before.key == sent.key and before.t_us < run.t_us for before in sends):
+                again = f"a {sent.action} was sent again under its key in attempt {run.attempt}"
+                return f"{again}, instead of being asked about"
         return ""
-
-    def _ended_us(self, run: HandleBeginEntry) -> int:
-        """When a run of a handler was over at the latest."""
-        ends = [
-            end.t_us
-            for end in self._case.failures
-            if end.process == run.process and owed_of(end) == owed_of(run) and end.t_us >= run.t_us
-        ]
-        return min(ends, default=run.t_us + self._contract.handler_us)
 
     def wrong_retry(self, retrying: RetryingEntry) -> str:
         """A retry is announced for a failed run of that process, at the place of its attempt."""

@@ -244,7 +244,10 @@ class CallFolds:
     def _call_begin(self, entry: CallBeginEntry) -> None:
         _, t_us, process, subject, _, action, key, _ = entry
         if action in MOVES_MONEY:
-            self._book.case(subject).sent += (MoneySent(t_us, process, action, key),)
+            runs = self._lives[process].handlers.values()
+            run = next((each for each in runs if each[3] == subject), None)
+            by = None if run is None else HandleBeginEntry._make(run)
+            self._book.case(subject).sent += (MoneySent(t_us, process, action, key, by),)
 
     def _call_end(self, entry: CallEndEntry) -> None:
         _, t_us, process, subject, provider, action, key, result, _, took_us, hint_us = entry

@@ -99,8 +99,5 @@ REFUSING: Final = ("svc.error",)
 THROTTLING: Final = ("svc.error", "svc.rate_limit", "svc.flapping")
 """Faults that make it ask to come back later, although nothing of the kind is under way."""
 
-PARKED_BY: Final[Mapping[str, str]] = {
-    "PAYMENT_UNKNOWN": "OrderValidated",
-    "REFUND_FAILED": "RefundRequested",
-}
-"""The event that payment must have given up before an order is put aside for a person."""
+PUT_ASIDE: Final = ("PAYMENT_UNKNOWN", "REFUND_FAILED")
+"""An order is in such a state for a person, once the event that would move it was given up."""

@@ -116,12 +116,16 @@ class Again(NamedTuple):
 
 
 class MoneySent(NamedTuple):
-    """A charge or a refund that a process asked for, at `t_us`, with any result."""
+    """A charge or a refund that a process asked for, at `t_us`, with any result.
+
+    `run`: the handler that asked for it, as it began; None if none did.
+    """
 
     t_us: int
     process: str
     action: str
     key: str
+    run: HandleBeginEntry | None
 
 
 class Died(NamedTuple):

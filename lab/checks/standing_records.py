@@ -3,7 +3,8 @@
 A delivery and the fact that its record was appended may come in either order, so each waits for the
 other. A record is remembered until every group that reads it has committed a position past it: the
 memory is the lag of the slowest group, and the records that are delivered later still are not
-compared. Not here: the groups' positions (`partition_track`), and the promises.
+compared. Of dead letters, which no group reads, only the offsets count. Not here: the groups'
+positions (`partition_track`), and the promises.
 """
 
 from lab.checks.tables import readers_of
@@ -18,7 +19,7 @@ class StandingRecords:
     Attributes:
         end: the offset after the last record.
         digests: of the records that may be delivered yet, by offset.
-        low: the records below were passed by every group that reads the topic.
+        low: the records below were passed by every group that reads the topic; all of them stand.
         twice: records appended at an offset at which another one stood.
         differing: deliveries that showed another record than the one that stands there.
     """
@@ -59,10 +60,17 @@ class StandingRecords:
             for delivered in map(DeliverEntry._make, self._waiting.pop(offset, ())):
                 if delivered.digest != digest:
                     self.differing += (delivered,)
-        if offset in self.digests:
+        if offset in self.digests or (offset < self.low and not self._readers):
             self.twice += (AppendedEntry._make(entry),)
-        elif offset >= self.low and self._readers:
+        elif offset >= self.low:
             self.digests[offset] = digest
+            if not self._readers:
+                self._forget_unread()
+
+    def _forget_unread(self) -> None:
+        """Where no group reads, all that matters is that something stands at each offset."""
+        while self.digests.pop(self.low, None) is not None:
+            self.low += 1
 
     def wait(self, offset: int, entry: Entry) -> None:
         """A record was handed over, by this `deliver`, and is not known to stand there yet."""

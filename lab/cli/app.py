@@ -17,6 +17,7 @@ from lab.cli import (
     chaos,
     doctor,
     down,
+    explain,
     list_,
     migrate,
     providers,
@@ -58,6 +59,7 @@ USAGE_ERRORS: Final = frozenset(
         "lab.history.history_reader.HistoryError",
         "lab.scenarios.orders_lines.OrdersFileError",
         "lab.settings.SettingError",
+        "lab.wiring.stories.StoryError",
     )
 )
 """Mistakes of the user, by name: their modules need not be imported before one is raised."""
@@ -83,6 +85,7 @@ app.command("list")(list_.list_)
 app.command("run")(run.Run)
 app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
+app.command("explain")(explain.explain)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("ship")(ship.ship)

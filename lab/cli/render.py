@@ -19,6 +19,7 @@ from rich.text import Text
 
 from lab.checks.check import times
 from lab.cli.page_lines import length, lines_of
+from lab.cli.ways_on import ways_on
 from lab.report.result import CheckResult, Result
 from lab.report.seeds import SeedRun, SeedsResult
 
@@ -87,6 +88,8 @@ def result_page(
         page.extend(command_lines(label, [url]))
     page.extend(command_lines("Again", [result.reproduce]))
     page.extend(command_lines("Next", _next(result)))
+    for label, command in ways_on(result):
+        page.extend(command_lines(label, [command]))
     return page
 
 

@@ -16,7 +16,8 @@ def serve(
     """Serve POST /orders and its like until told to stop (usual port: 8000).
 
     SIGTERM drains, a second one aborts. The servers are those of LAB_POSTGRES_DSN, LAB_REDIS_URL
-    and LAB_KAFKA_BOOTSTRAP, or where `lab up` starts them. Logs go to standard error as ECS, and to
+    and LAB_KAFKA_BOOTSTRAP (with LAB_KAFKA_SECURITY_PROTOCOL and its like, if it asks for TLS or a
+    password), or where `lab up` starts them. Logs go to standard error as ECS, and to
     a file in the folder LAB_TELEMETRY if that is set.
     """
     flags = one_process.ProcessFlags(

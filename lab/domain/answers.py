@@ -42,7 +42,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "order-too-large": (413, "the order's event would be too large to be published"),
     "media-type": (415, "the body is not application/json in UTF-8, or is packed"),
     "order-refused": (422, "the order is none; `errors` has every reason"),
-    "idempotency-key-reused": (422, "this Idempotency-Key was used for another body"),
+    "idempotency-key-reused": (422, "this Idempotency-Key was used for another wish"),
     "internal": (500, "a mistake of ours; it may have been stored"),
     "shed": (503, "nothing was stored; ask again after Retry-After"),
     "indeterminate": (503, "it may have been stored; ask again under the same Idempotency-Key"),

@@ -100,9 +100,11 @@ def from_headers(headers: Headers, value: bytes) -> Envelope:
     if not found.keys() >= _REQUIRED:
         missing = ", ".join(name for name in sorted(_REQUIRED) if name not in found)
         raise Poison(f"the record has no header {missing}")
-    if len(found[H_ID]) > EVENT_ID_BYTES_MAX:
+    if not usable_id(found[H_ID]):
         size = len(found[H_ID])
-        raise Poison(f"the event's id has {size} bytes; {EVENT_ID_BYTES_MAX} at most")
+        raise Poison(
+            f"the event's id has {size} bytes; it must be 1 to {EVENT_ID_BYTES_MAX} of UTF-8"
+        )
     try:
         expiry = found.get("ce_expirytime")
         return Envelope(
@@ -124,11 +126,11 @@ def from_headers(headers: Headers, value: bytes) -> Envelope:
 
 
 def usable_id(given: bytes | None) -> str:
-    """The id of an event; "" if it is missing, no UTF-8 or too long: then no id is known of it.
+    """The id of an event; "" if none is known: it is missing, too long, no UTF-8, or has a NUL.
 
     Two events must never be taken for one because their ids were mended to the same text.
     """
-    if not given or len(given) > EVENT_ID_BYTES_MAX:
+    if not given or len(given) > EVENT_ID_BYTES_MAX or b"\0" in given:
         return ""
     try:
         return given.decode()

@@ -3,10 +3,11 @@
 Neither side did anything wrong: each acted on the little that it knew.
 
 So the client names its wish with an Idempotency-Key, and the answer is stored under it in the
-transaction that stores the order: either both are there or none. A key that is there gives the same
-answer again, or a refusal if it comes with another body. While its first request is running, a key
-is claimed in the memory of this process only: the claim must die with its owner, a durable one
-would lock the client out. Refusals are not stored: there is nothing to repeat.
+transaction that stores what was wished: either both are there or none. A key that is there gives
+the same answer again, or a refusal if it comes with another wish. It is remembered until it is cut
+by its age; then it may be used anew. While its first request is running, a key is claimed in the
+memory of this process only: the claim must die with its owner, a durable one would lock the client
+out. Refusals are not stored: there is nothing to repeat.
 
 The weak part ignores the header.
 
@@ -24,7 +25,7 @@ from lab.ports.strategies import HttpIdempotency, KeyRefusal, StoredAnswer
 
 
 class StoredKeys(HttpIdempotency):
-    """One answer per key, for ever.
+    """One answer per key, for as long as the store keeps it.
 
     Args:
         store: the order store, behind the patterns that wrap its `commit`.
@@ -48,6 +49,14 @@ class StoredKeys(HttpIdempotency):
             return await self._commit(unit, key, hashlib.sha256(body).hexdigest(), answer)
         finally:
             del self._running[key]
+
+    async def misuse(self, *, key: str, body: bytes) -> KeyRefusal | None:
+        try:
+            row = await self._store.http_key(key)
+        except (Transient, Down):
+            return None
+        is_other = row is not None and row.body_sha256 != hashlib.sha256(body).hexdigest()
+        return KeyRefusal.OTHER_BODY if is_other else None
 
     async def _commit(
         self, unit: Unit, key: str, sha256: str, answer: StoredAnswer
@@ -95,6 +104,9 @@ class IgnoredKeys(HttpIdempotency):
     def __init__(self, *, store: OrderStore, **_: object) -> None:
         self._store = store
 
+    async def misuse(self, *, key: str, body: bytes) -> KeyRefusal | None:  # noqa: ARG002 - the port's shape
+        return None
+
     async def commit(
         self,
         unit: Unit,
@@ -114,7 +126,7 @@ async def _commit_plain(
         verdict = await store.commit(unit)
     except Indeterminate:
         try:
-            if await store.load(unit.order_id) is not None:
+            if unit.create is not None and await store.load(unit.order_id) is not None:
                 return answer
         except (Transient, Down):
             # Not "nothing was stored", which these would mean to the caller.

@@ -71,14 +71,11 @@ class Inbox:
         store, republish = self._store, self._republish
 
         async def inbox(delivery: Delivery) -> Settlement:
-            found = await store.outcome(delivery.group, delivery.event_id)
-            if found is not None:
-                outcome, redrives = found
-                if outcome is Outcome.DONE:
+            settled = await follow(delivery, look=store.outcome, republish=republish)
+            if settled is not None:
+                if settled is DONE:
                     self._suppressed(delivery)
-                    return DONE
-                if redrives >= delivery.redrives:
-                    return await _follow_dead(delivery, republish)
+                return settled
             try:
                 return await inner(delivery)
             except AlreadyDone:
@@ -174,7 +171,7 @@ class NoInbox:
 async def follow(delivery: Delivery, *, look: Look, republish: Republish) -> Settlement | None:
     """Settle an event as its outcome says; None if it has none that stands in its way.
 
-    Raises as `look` and `republish`.
+    Raises as `look`.
     """
     found = await look(delivery.group, delivery.event_id)
     if found is None:
@@ -184,8 +181,7 @@ async def follow(delivery: Delivery, *, look: Look, republish: Republish) -> Set
         return DONE
     if redrives < delivery.redrives:
         return None
-    await republish(delivery)
-    return DEAD
+    return await _follow_dead(delivery, republish)
 
 
 async def _follow_dead(delivery: Delivery, republish: Republish) -> Settlement:

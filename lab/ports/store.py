@@ -172,7 +172,10 @@ class OrderStore(Committer, Protocol):
         ...
 
     async def http_key(self, key: str) -> HttpKeyRow | None:
-        """The answer stored under an Idempotency-Key, or None."""
+        """The answer stored under an Idempotency-Key, or None.
+
+        None also for one so old that it was cut by its age: then the key may be used anew.
+        """
         ...
 
     async def due(self, limit: int) -> Sequence[Order]:

@@ -77,22 +77,32 @@ class KeyRefusal(StrEnum):
 
 
 class HttpIdempotency(Protocol):
-    """Commits the order of a client, at most once per key."""
+    """Commits what a client wishes, at most once per key."""
+
+    async def misuse(self, *, key: str, body: bytes) -> KeyRefusal | None:
+        """OTHER_BODY if the key stands for another wish already; None if not, or if nobody knows.
+
+        Args:
+            key: the client's Idempotency-Key.
+            body: as of `commit`.
+        """
+        ...
 
     async def commit(
         self, unit: Unit, *, key: str, body: bytes, answer: StoredAnswer
     ) -> StoredAnswer | KeyRefusal:
-        """Commit the creation in `unit`, or give the answer that stands under `key`.
+        """Commit `unit`, or give the answer that stands under `key`.
 
         Args:
-            unit: creates an order.
-            key: the client's Idempotency-Key, "" if it sent none.
-            body: of the request, verbatim.
+            unit: creates an order, or changes one.
+            key: the client's Idempotency-Key, "" if it sent none: only for a creation.
+            body: what the client wishes, spelled in one way: equal for equal wishes.
             answer: to be given, and kept under the key, if the unit commits.
 
         Returns:
             The answer, this one or the one kept; RUNNING: a request with this key is under way;
-            OTHER_BODY: the key was used for another body; EXISTS: the order's id is taken.
+            OTHER_BODY: the key was used for another body; EXISTS: the order's id is taken, or the
+            order has changed meanwhile.
 
         Raises:
             Transient, Down: nothing was stored.

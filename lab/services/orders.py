@@ -31,6 +31,7 @@ _ROUNDS: Final = 8
 _OPEN: Final = (OrderState.PENDING, OrderState.VALIDATED)
 _BEFORE_PAID: Final = (*_OPEN, OrderState.PAYMENT_UNKNOWN)
 _CREATED: Final = 201
+_OK: Final = 200
 _TIMER_BATCH: Final = 100
 _TIMER_PAUSE_US: Final = 1_000_000
 
@@ -124,13 +125,21 @@ class OrdersUseCases:
         loaded = await self.store.load(order_id)
         return None if loaded is None else loaded.order
 
-    async def cancel(self, order_id: str) -> Cancelled:
+    async def cancel(self, order_id: str, *, key: str = "") -> Cancelled | KeyRefusal:
         """Cancel an order that is not paid yet; asking again changes nothing.
+
+        Args:
+            order_id: of the order.
+            key: the client's Idempotency-Key, "" if it sent none. One that stands for another wish
+                is refused, whatever became of the order.
 
         Raises:
             Transient, Down: nothing was stored.
             Indeterminate: it may have been cancelled.
         """
+        wish = b"cancel " + order_id.encode()
+        if key and (refusal := await self.http.misuse(key=key, body=wish)) is not None:
+            return refusal
         for _ in range(_ROUNDS):
             loaded = await self.store.load(order_id)
             if loaded is None:
@@ -143,13 +152,26 @@ class OrdersUseCases:
                 return Cancelled.TOO_LATE
             unit = _closing(loaded, OrderCancelled(order_id=order_id), OrderState.CANCELLED, "api")
             try:
-                if await self.store.commit(unit) is UnitVerdict.COMMITTED:
-                    return Cancelled.CANCELLED
+                if (met := await self._commit_cancel(unit, key, wish)) is not None:
+                    return met
             except Transient:
                 continue
             except Indeterminate:
                 return await self._look_for_cancel(order_id)
         raise Transient(f"order {order_id} kept changing while it was to be cancelled: try again")
+
+    async def _commit_cancel(
+        self, unit: Unit, key: str, wish: bytes
+    ) -> Cancelled | KeyRefusal | None:
+        """Commit it under its key, if it has one; None: the order has changed meanwhile."""
+        if not key:
+            is_done = await self.store.commit(unit) is UnitVerdict.COMMITTED
+            return Cancelled.CANCELLED if is_done else None
+        answer = StoredAnswer(status=_OK, body=b"")
+        made = await self.http.commit(unit, key=key, body=wish, answer=answer)
+        if isinstance(made, StoredAnswer):
+            return Cancelled.CANCELLED
+        return None if made is KeyRefusal.EXISTS else made
 
     async def _look_for_cancel(self, order_id: str) -> Cancelled:
         """After a commit whose answer was lost."""

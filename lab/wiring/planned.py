@@ -11,10 +11,24 @@ from typing import Any
 import msgspec
 
 from lab.faults.plan.file import PlanError, PlanFile, PlannedRun
+from lab.faults.plan.plan import Coin, FaultPlan
+from lab.history.recorder import Now, Write
 from lab.report.result import Result
 from lab.scenarios.run_options import RunOptions
 from lab.scenarios.scenario import Scenario
 from lab.wiring.spec import RunSpec, make_spec
+
+
+def fault_plan(spec: RunSpec, coin: Coin, now_us: Now, write: Write | None) -> FaultPlan:
+    """The faults of a run: by coins, or those of a recorded plan."""
+    return FaultPlan(
+        spec.faults,
+        seed=spec.seed,
+        coin=coin,
+        now_us=now_us,
+        write=write,
+        explicit=spec.explicit,
+    )
 
 
 def planned_run(spec: RunSpec, result: Result) -> PlannedRun:

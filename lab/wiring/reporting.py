@@ -5,25 +5,21 @@ Not here: what the page looks like (`lab.report.html`), and which folder a name 
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 from msgspec.structs import replace
 
-from lab.faults.table.spec import ordinal_of
 from lab.history.history_file import WHOLE_UP_TO
-from lab.observe.model import LogLine, Span
 from lab.report.course import Course, CourseFold
 from lab.report.html.beside import beside_page
 from lab.report.html.page import OrderWay, RunPage, run_page
-from lab.report.html.words import broken, count, length, sentence
+from lab.report.html.words import broken, count, length
 from lab.report.result import Result
-from lab.report.steps import steps_of
 from lab.scenarios.loader import ScenarioError, find_scenario, load_catalogue
 from lab.settings import SIMULATED, WALL_CLOCK, settings_for
 from lab.settings_table import SETTINGS, Value
+from lab.story.choice import chosen_orders
+from lab.wiring.seen_orders import see_orders
 from lab.wiring.seen_run import SeenRun
-
-WITNESSES_MAX: Final = 3
 
 
 class RunReport:
@@ -86,39 +82,21 @@ class RunReport:
 
     def _ways(self) -> Iterable[OrderWay]:
         chosen = self._chosen()
-        spans: dict[int, list[Span]] = {ordinal: [] for ordinal in chosen}
-        lines: list[LogLine] = []
-
-        def take(seen: Span | LogLine) -> None:
-            if isinstance(seen, LogLine):
-                lines.append(seen)
-            elif seen.subject and ordinal_of(seen.subject) in spans:
-                spans[ordinal_of(seen.subject)].append(seen)
-
-        if chosen:
-            self.run.view(take, about=chosen)
+        seen = see_orders(self.run, chosen)
         for ordinal, why in chosen.items():
-            steps = steps_of(spans[ordinal], lines)
-            yield OrderWay(ordinal=ordinal, why=why, steps=steps)
+            yield OrderWay(ordinal=ordinal, why=why, steps=seen[ordinal].steps())
 
     def _chosen(self) -> dict[int, str]:
         """Which orders are worth a look, and why."""
-        chosen: dict[int, str] = {}
-        for check in broken(self.run.result):
-            if check.witness_order is not None and len(chosen) < WITNESSES_MAX:
-                told = f"The witness of {check.name}: {check.witness}"
-                chosen.setdefault(check.witness_order, sentence(told))
         kept = self._kept
-        if not chosen and kept.hit_most:
-            told = f"{count(kept.hits, 'fault')} struck it: more than any other order."
-            if kept.hits == 1:
-                told = "The first order that a fault struck."
-            chosen[ordinal_of(kept.hit_most)] = told
-        if kept.slowest:
-            slowest = ordinal_of(kept.slowest)
-            told = f"The slowest order: it took {length(kept.slowest_us)} to its end."
-            chosen[slowest] = f"{chosen[slowest]} {told}" if slowest in chosen else told
-        return chosen
+        bad = [(one.name, one.witness, one.witness_order) for one in broken(self.run.result)]
+        return chosen_orders(
+            bad,
+            hit_most=kept.hit_most,
+            hits=kept.hits,
+            slowest=kept.slowest,
+            slowest_took=length(kept.slowest_us),
+        )
 
     # ---- how to go on
 

@@ -78,11 +78,13 @@ class SeenRun:
         emit: Callable[[Span | LogLine], object],
         *,
         about: Collection[int] | None = None,
+        keep: Callable[[Entry], object] | None = None,
     ) -> None:
         """Hand out every span and log line of it.
 
         Args:
             emit: takes them.
+            keep: takes the entries of which they are made.
             about: only what has to do with these orders, by their ordinals, and with the run;
                 spans of other orders come along where one call was about several.
         """
@@ -96,6 +98,8 @@ class SeenRun:
         for entry in self.entries():
             if wanted is None or str(entry[3]).partition(".")[0] in wanted:
                 view.take(entry)
+                if keep is not None:
+                    keep(entry)
         view.close()
 
     def documents(self) -> Iterator[Document]:

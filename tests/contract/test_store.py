@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator
+from hashlib import shake_256
 
 import msgspec
 import pytest
 
+from lab.domain.envelope import EVENT_ID_BYTES_MAX
 from lab.domain.order import OrderState
 from lab.ports.store import (
     HttpKeyRow,
@@ -185,6 +187,17 @@ async def test_done_is_final(world: World) -> None:
     assert await commit(Unit(outcome=make_outcome())) is V.COMMITTED
     assert await commit(Unit(outcome=make_outcome(redrives=7))) is V.DONE
     assert await commit(Unit(outcome=make_outcome(dead_at=7))) is V.DONE
+
+
+@in_world
+async def test_an_event_is_known_by_the_longest_id_that_there_may_be(world: World) -> None:
+    """Ids of foreign records: random, so that no index can pack them."""
+    process = world.process("p")
+    longest = shake_256(b"a foreign id").hexdigest(EVENT_ID_BYTES_MAX // 2)
+    assert len(longest) == EVENT_ID_BYTES_MAX
+    assert await process.orders.commit(Unit(outcome=make_outcome(longest))) is V.COMMITTED
+    assert await process.orders.outcome("payment", longest) == (Outcome.DONE, 0)
+    assert await process.starts.begin_start("payment", longest, 0) == 0
 
 
 @in_world

@@ -1,7 +1,7 @@
 """The inside of a child: the lab, imported with one module changed, runs and tells what it saw.
 
 A child imports the lab by itself, so that each mutant meets a fresh house. It tells one line of
-JSON for every run, and is killed by its alarm if a run does not end.
+JSON for every run, and is killed by its timer if a run does not end.
 
 Not here: the parent (`judging.py`).
 """
@@ -31,6 +31,7 @@ T = TypeVar("T")
 Say = Callable[[Mapping[str, object]], None]
 
 RUN_S_MAX: Final = 20
+_STANDS_STILL: Final = 30
 _MEMORY_BYTES_MAX: Final = 2 << 30
 _IMPORTING: Final = "import"
 
@@ -89,7 +90,7 @@ def judge(file: str, tree: ast.Module | None, runs: Sequence[Run], say: Say) -> 
         return
     for run in runs:
         say({"run": str(run)})
-        signal.alarm(RUN_S_MAX)
+        _allow(RUN_S_MAX)
         try:
             found = run_one(run)
         except Exception as error:  # noqa: BLE001 - whatever a mutant raises is its fate
@@ -113,11 +114,11 @@ def look(folders: Sequence[str], runs: Sequence[Run], say: Say) -> None:
     run_one = _lab()
     found = []
     for number, run in enumerate(runs):
-        signal.alarm(RUN_S_MAX)
+        _allow(RUN_S_MAX)
         seen.switch_context(str(number))
         found.append(run_one(run))
     seen.stop()
-    signal.alarm(0)
+    _allow(0)
     data = seen.get_data()
     lines = {
         os.path.relpath(file, LAB): {
@@ -167,8 +168,18 @@ def _confine() -> None:
     os.dup2(nowhere, 2)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES_MAX, _MEMORY_BYTES_MAX))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(RUN_S_MAX)
+    _allow(RUN_S_MAX)
+
+
+def _allow(seconds: int) -> None:
+    """So long may the next run take of a processor, or stand still; 0: as long as it likes.
+
+    A busy machine makes a run slow and not endless, and is no fate of a mutant.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.alarm(seconds * _STANDS_STILL)
 
 
 def _raised(error: Exception) -> dict[str, object]:

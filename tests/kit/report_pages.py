@@ -3,8 +3,9 @@
 from lab.report.course import Course, CourseLane
 from lab.report.html.page import OrderWay, RunPage
 from lab.report.result import Result
-from lab.report.steps import Mark, Sign, StoryStep
 from lab.report.time_bins import Column
+from lab.story.marks import Mark, Sign
+from lab.story.steps import StoryStep
 
 S = 1_000_000
 

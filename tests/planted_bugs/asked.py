@@ -378,11 +378,11 @@ def validated_is_too_late() -> None:
 class CancelAsksAReplica(OrdersUseCases):
     """The order is read from a replica, where some orders are not yet."""
 
-    async def cancel(self, order_id: str) -> Cancelled:
+    async def cancel(self, order_id: str, *, key: str = "") -> Cancelled | KeyRefusal:
         loaded = await self.store.load(order_id)
         if loaded is not None and loaded.order.state is OrderState.VALIDATED:
             return Cancelled.UNKNOWN
-        return await super().cancel(order_id)
+        return await super().cancel(order_id, key=key)
 
 
 @BUGS.plant(

@@ -64,8 +64,8 @@ class AnswerBeforeTheCommit(OrdersUseCases):
 class CancelIsAlwaysGranted(OrdersUseCases):
     """A cancel should be idempotent, so every order that is closed counts as cancelled."""
 
-    async def cancel(self, order_id: str) -> Cancelled:
-        met = await super().cancel(order_id)
+    async def cancel(self, order_id: str, *, key: str = "") -> Cancelled | KeyRefusal:
+        met = await super().cancel(order_id, key=key)
         return Cancelled.CANCELLED if met is Cancelled.TOO_LATE else met
 
 

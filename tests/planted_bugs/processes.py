@@ -21,6 +21,7 @@ from lab.ports.bus import Delivery, Listener, Settlement, StopReport, TopicParti
 from lab.ports.dedupe import Claim
 from lab.ports.service import Context
 from lab.ports.store import Unit
+from lab.ports.strategies import KeyRefusal
 from lab.services.notification import Notification
 from lab.services.orders import Cancelled, Orders, OrdersUseCases
 from lab.services.payment import Payment
@@ -297,10 +298,10 @@ class ClaimsForEver(MemoryDedupeServer):
 class CancelOfNobody(OrdersUseCases):
     """The handler of the API reads a field that is not always there."""
 
-    async def cancel(self, order_id: str) -> Cancelled:
+    async def cancel(self, order_id: str, *, key: str = "") -> Cancelled | KeyRefusal:
         if self.clock.now_us() < LATE_US:
             raise KeyError(order_id)
-        return await super().cancel(order_id)
+        return await super().cancel(order_id, key=key)
 
 
 @BUGS.plant(

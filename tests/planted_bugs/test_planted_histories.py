@@ -394,6 +394,15 @@ def two_records_at_one_offset() -> History:
     return after(entries, index, entries[index])
 
 
+@bug(
+    "log-sound", "order 37: OrderCreated was appended to orders.validation.dlq/0 at offset 0, where"
+)
+def two_dead_letters_at_one_offset() -> History:
+    entries = buried()
+    index = where(entries, "appended", topic="orders.validation.dlq")
+    return after(entries, index, entries[index])
+
+
 @bug("log-sound", "payment-1 was given OrderValidated of order 37 at offset 0 of validation/0, and")
 def a_delivery_shows_what_stands_elsewhere() -> History:
     return spoiled(plain(), "deliver", {"offset": 0}, subject=SUBJECT, group="payment")
@@ -889,8 +898,13 @@ def _cancelled_once(*, failures: int) -> History:
     return after(entries, index, *[entries[index]] * (failures - 2), cancel)
 
 
-def _backlog(turn_us: int) -> History:
-    """A retry through a retry topic has its turn then, behind a backlog of 1,200 records."""
+def _backlog(
+    turn_us: int, *, records: int = 1_200, other_retries_every: int = 0, first: int = 0
+) -> History:
+    """A retry through a retry topic has its turn then, behind a backlog of its main topic.
+
+    Every so many of the records are retries of another tier, from the `first` one on.
+    """
     entries = retried()
     index = where(entries, "deliver", topic="orders.validation.retry.1")
     alarm = entries[index]
@@ -898,18 +912,36 @@ def _backlog(turn_us: int) -> History:
     due_us = time_of(alarm)
     settle = ("settle", due_us, "validation-1", "1.1", "validation", "validation", 0)
     backlog: History = []
-    for n in range(1_200):
-        t_us = due_us + n * (turn_us - due_us) // 1_200
-        backlog += [
-            changed(other, t_us=t_us, offset=n),
-            changed((*settle, n, 1, "e", "ack", "handled", 0), t_us=t_us),
-        ]
+    for n in range(records):
+        t_us = due_us + n * (turn_us - due_us) // records
+        is_retry = other_retries_every and n % other_retries_every == first
+        topic = "orders.validation.retry.2" if is_retry else "validation"
+        settled = changed((*settle, n, 1, "e", "ack", "handled", 0), t_us=t_us, topic=topic)
+        backlog += [changed(other, t_us=t_us, offset=n, topic=topic), settled]
     return [*entries[:index], *backlog, changed(alarm, t_us=turn_us), *entries[index + 1 :]]
 
 
 @bug("retry-in-time", "order 37: a retry in validation-1 was due at 5.")
 def a_retry_waits_behind_the_backlog_of_its_main_topic() -> History:
     return _backlog(90 * S)
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_a_retry_waits_behind_a_backlog_every_fourth_record_of_which_is_another_retry(
+    first: int,
+) -> None:
+    # Marks of progress that only records of main topics make, each 64th, would never be made.
+    entries = _backlog(90 * S, records=2_400, other_retries_every=4, first=first)
+    finding = judge(entries)["retry-in-time"]
+    assert (finding.verdict, finding.witness[:38]) == (
+        "FAIL",
+        "order 37: a retry in validation-1 was ",
+    )
+
+
+def test_a_retry_behind_as_many_retries_as_records_of_its_main_topic_is_in_time() -> None:
+    entries = _backlog(90 * S, records=2_400, other_retries_every=2)
+    assert judge(entries)["retry-in-time"].verdict == "PASS"
 
 
 def test_a_retry_that_is_a_little_late_is_in_time() -> None:

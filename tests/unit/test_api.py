@@ -379,6 +379,31 @@ def test_an_open_order_is_cancelled_as_often_as_asked() -> None:
         assert json.loads(answer.body) == {"order_id": ID, "state": "CANCELLED"}
 
 
+def test_a_cancel_under_a_key_gets_its_answer_again_and_its_key_stands_for_nothing_else() -> None:
+    shop = Shop()
+    shop.post(GOOD, ("idempotency-key", "k1"))
+    path = f"/orders/{ID}/cancel"
+    problem(shop.ask("POST", path, [("idempotency-key", "k1")]), 422, "idempotency-key-reused")
+    first = shop.ask("POST", path, [("idempotency-key", "k2")])
+    assert first.status == 200
+    assert shop.ask("POST", path, [("idempotency-key", '"k2"')]).body == first.body
+    problem(shop.post(GOOD, ("idempotency-key", "k2")), 422, "idempotency-key-reused")
+    problem(shop.ask("POST", path, [("idempotency-key", "k1")]), 422, "idempotency-key-reused")
+    problem(shop.ask("POST", path, [("idempotency-key", '"')]), 400, "idempotency-key-invalid")
+    assert shop.world.told() == ["OrderCreated", "OrderCancelled"]
+
+
+def test_a_cancel_under_a_key_whose_commit_is_lost_is_looked_up() -> None:
+    world = World()
+    store = Flaky(world.store)
+    shop = Shop(world, store)
+    shop.post()
+    store.commits = [("after", Indeterminate("the connection was lost at commit"))]
+    answer = shop.ask("POST", f"/orders/{ID}/cancel", [("idempotency-key", "k2")])
+    assert answer.status == 200
+    assert world.told() == ["OrderCreated", "OrderCancelled"]
+
+
 def test_a_paid_order_is_cancelled_no_more() -> None:
     world = World()
     world.handle(world.payment, world.validated())

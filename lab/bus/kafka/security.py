@@ -170,8 +170,8 @@ _SHUT_OUT: Final[tuple[tuple[type[Exception], str, str], ...]] = (
         kafka_errors.KafkaConnectionError,
         "it listens, and closes every connection",
         (
-            "see that LAB_KAFKA_SECURITY_PROTOCOL is the one of this port, and LAB_KAFKA_SSL_CERT "
-            "is set if it asks for one"
+            "wait if it has just been started; else see that LAB_KAFKA_SECURITY_PROTOCOL is that "
+            "of this port, and LAB_KAFKA_SSL_CERT is set if it asks for one"
         ),
     ),
 )

@@ -420,7 +420,12 @@ class KafkaTopics(TopicReader):
             await asyncio.sleep(0.1)
 
     async def _shut_out(self) -> EnvironmentNotReady | None:
-        """What keeps us out of the first broker that listens, if something does."""
+        """What keeps us out of the first broker that listens, if anything; in bounded time."""
+        with suppress(TimeoutError):
+            return await within(self._settings.connect_us, self._ask_each())
+        return None
+
+    async def _ask_each(self) -> EnvironmentNotReady | None:
         settings = self._settings
         arguments = settings.connection("lab-topics", settings.connect_us)
         for name in ("bootstrap_servers", "retry_backoff_ms"):

@@ -13,7 +13,7 @@ from lab.checks.contract import Contract
 from lab.checks.excuses import (
     CALLS,
     EXCUSES,
-    PARKED_BY,
+    PUT_ASIDE,
     REFUSALS_FOR_GOOD,
     REFUSING,
     THROTTLING,
@@ -22,7 +22,7 @@ from lab.checks.excuses import (
 from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Case, Owed, owed_of
 from lab.checks.promises.liveness import was_throttled_too_long
-from lab.checks.tables import NO_ATTEMPT, OBJECTIONS
+from lab.checks.tables import MOVED_BY, NO_ATTEMPT, OBJECTIONS
 from lab.history.calls import BuriedEntry, HandleEndEntry
 from lab.history.facts import AnsweredEntry, FaultEntry
 from lab.history.requests import HttpBeginEntry
@@ -105,16 +105,16 @@ class ExcuseEarned(Check):
 
     def _unasked(self, case: Case, state: str) -> str:
         """An end that somebody outside must have asked for; "" if he did."""
-        if state in PARKED_BY:
-            kind = PARKED_BY[state]
+        if state in PUT_ASIDE:
+            group, kind = MOVED_BY[state]
             if any(
                 outcome.outcome == "dead"
-                and outcome.group == "payment"
+                and outcome.group == group
                 and case.event_type(outcome.event_id) == kind
                 for outcome in case.outcomes
             ):
                 return ""
-            return f"it is {state}, and payment never gave up {kind}"
+            return f"it is {state}, and {group} never gave up {kind}"
         if case.subject.partition(".")[0] in self._cancels:
             return ""
         return "it is CANCELLED, and no client asked for that"
@@ -209,7 +209,7 @@ _CONFLICT: Final = "409"
 _OFTEN: Final = 100
 """So many in a row, half a second apart, outlast each request that could be under way."""
 
-_NEEDS_A_REASON: Final = (*PARKED_BY, "CANCELLED")
+_NEEDS_A_REASON: Final = (*PUT_ASIDE, "CANCELLED")
 
 
 def _fails_a_run(fault: FaultEntry, group: str) -> bool:

@@ -20,10 +20,10 @@ from lab.report.html.words import (
     number,
     proof,
     round_length,
-    sentence,
     verdict_sentence,
 )
 from lab.report.result import CheckResult, Result
+from lab.story.words import sentence
 
 NAMES: Final = ("A", "B")
 _LOOKS: Final = ("one under", "two dashed")

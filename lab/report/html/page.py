@@ -20,9 +20,10 @@ from lab.report.html import sections
 from lab.report.html.markup import Child, el, page_of
 from lab.report.html.timeline import timeline
 from lab.report.html.waterfall import waterfall
-from lab.report.html.words import broken, length, number, proof, sentence, verdict_sentence
+from lab.report.html.words import broken, length, number, proof, verdict_sentence
 from lab.report.result import Result
-from lab.report.steps import StoryStep
+from lab.story.steps import StoryStep
+from lab.story.words import sentence
 
 
 class OrderWay(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,8 +12,9 @@ from lab.checks.run_numbers import DEEDS
 from lab.faults.table.kinds import KINDS
 from lab.patterns import PATTERNS
 from lab.report.html.markup import Child, el
-from lab.report.html.words import broken, count, length, listed, number, often, percent, sentence
+from lab.report.html.words import broken, count, length, listed, number, often, percent
 from lab.report.result import CheckResult, PatternUse, Result
+from lab.story.words import sentence
 
 SENTENCES: Final[Mapping[str, str]] = {one.name: one.sentence for one in PROMISES}
 PREVENTS: Final[Mapping[str, str]] = {one.name: one.prevents for one in PATTERNS}

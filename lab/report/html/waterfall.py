@@ -1,7 +1,7 @@
 """The way of one order as a waterfall: a table whose last column draws each step in its time.
 
 The table says everything in words; what is drawn beside it is for the eye. Not here: what a step is
-(`lab.report.steps`).
+(`lab.story.steps`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,8 @@ from lab.report.html.axis import TimeAxis
 from lab.report.html.charts import times
 from lab.report.html.markup import el
 from lab.report.html.words import count, length
-from lab.report.steps import Mark, Sign, StoryStep
+from lab.story.marks import Mark, Sign
+from lab.story.steps import StoryStep
 
 SERVICES: Final = (
     "client", "api", "relay", "orders", "validation", "payment", "notification", "fault",
@@ -24,6 +25,8 @@ SIGNS: Final = {
     Sign.SUPPRESSED: "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0M-3 3 3-3",
     Sign.DEAD: "M-4.5-4.5h9v9h-9zM-4.5-4.5 4.5 4.5M4.5-4.5-4.5 4.5",
     Sign.CRASH: "M-5-5 5 5M5-5-5 5",
+    Sign.TURN: "M0-6 6 0 0 6-6 0z",
+    Sign.FACT: "M-3-3h6v6h-6z",
     Sign.NOTE: "M0-3.5 3.5 0 0 3.5-3.5 0z",
 }
 """The shape of each mark, about its middle."""
@@ -32,6 +35,8 @@ _SIGN_NAMES: Final = {
     Sign.SUPPRESSED: "duplicate suppressed",
     Sign.DEAD: "dead letter",
     Sign.CRASH: "process killed",
+    Sign.TURN: "from here on it was inevitable",
+    Sign.FACT: "stored, or done by a third party",
     Sign.NOTE: "commit, or what stands below the step",
 }
 FIRST_STEPS: Final = 45

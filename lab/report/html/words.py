@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lab.report.result import CheckResult, Result
+from lab.story.words import sentence
 
 LISTED_MAX: Final = 3
 
@@ -66,16 +67,6 @@ def listed(names: Sequence[str], most: int = LISTED_MAX) -> str:
     if more > 0:
         shown.append(f"{more} more")
     return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1] if shown else "")))
-
-
-def sentence(text: str) -> str:
-    """With a capital at its begin, if that is a word and no name, and a full stop at its end."""
-    text = text.strip()
-    if not text:
-        return ""
-    first = text.split(maxsplit=1)[0].rstrip(",:;")
-    begin = f"{text[0].upper()}{text[1:]}" if first.isalpha() else text
-    return f"{begin}{'' if text[-1] in '.!?' else '.'}"
 
 
 def broken(result: Result) -> list[CheckResult]:

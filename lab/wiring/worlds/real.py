@@ -18,7 +18,7 @@ from lab.domain.events import READS
 from lab.faults.client import ClientInjector
 from lab.faults.clock import CLOCK_KINDS, Step, steps_of
 from lab.faults.nemesis import Nemesis
-from lab.faults.plan.plan import FaultPlan, Firing
+from lab.faults.plan.plan import Firing
 from lab.faults.remote.server import PlanServer
 from lab.faults.table.bus import LEADER_MOVE, broker_number
 from lab.history.entries import FIELDS, Entry
@@ -33,6 +33,7 @@ from lab.settings import environment
 from lab.wiring.backends.interface import prepare_whole
 from lab.wiring.backends.readiness import addresses
 from lab.wiring.outcome import End
+from lab.wiring.planned import fault_plan
 from lab.wiring.policy import Policy
 from lab.wiring.spec import RunSpec
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
@@ -67,14 +68,7 @@ class RealWorld:
         self.entries: list[Entry] = []
         self.write = self.entries.append
         chance = KeyedChance(spec.seed)
-        self.plan = FaultPlan(
-            spec.faults,
-            seed=spec.seed,
-            coin=chance.u,
-            now_us=self.clock.now_us,
-            write=self.write,
-            explicit=spec.explicit,
-        )
+        self.plan = fault_plan(spec, chance.u, self.clock.now_us, self.write)
         self.policy = Policy(settings=spec.settings, off=spec.off, chance=chance, plan=self.plan)
         self.origin_us = self.clock.now_us()
         self._first = _first_assignment(spec, folder)

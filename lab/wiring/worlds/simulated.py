@@ -14,7 +14,7 @@ from lab.domain.events import READS
 from lab.faults.client import ClientInjector
 from lab.faults.clock import CLOCK_KINDS, steps_of
 from lab.faults.nemesis import Nemesis
-from lab.faults.plan.plan import FaultPlan, Firing
+from lab.faults.plan.plan import Firing
 from lab.faults.processes.crash_sites import Role
 from lab.faults.table.bus import LEADER_MOVE, broker_number
 from lab.history.pen import Pen
@@ -32,6 +32,7 @@ from lab.wiring.backends.interface import Backends
 from lab.wiring.backends.memory import memory_backends
 from lab.wiring.backends.memory_servers import Servers, make_servers
 from lab.wiring.outcome import End
+from lab.wiring.planned import fault_plan
 from lab.wiring.policy import Policy
 from lab.wiring.ports import make_life
 from lab.wiring.process.life import Program, make_program
@@ -206,14 +207,7 @@ class SimulatedWorld:
         self.now_us = root.now_us
         self.clock = VirtualClock(root)
         chance = KeyedChance(spec.seed)
-        self.plan = FaultPlan(
-            spec.faults,
-            seed=spec.seed,
-            coin=chance.u,
-            now_us=root.now_us,
-            write=write,
-            explicit=spec.explicit,
-        )
+        self.plan = fault_plan(spec, chance.u, root.now_us, write)
         self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
         self.ids = SeededIds(spec.seed)
         self.servers: Servers = make_servers(self.scheduler, self.policy, write=write)

@@ -99,6 +99,7 @@ def test_id_and_type_are_known_in_either_mode() -> None:
         (b"x" * EVENT_ID_BYTES_MAX, "x" * EVENT_ID_BYTES_MAX),
         (b"x" * (EVENT_ID_BYTES_MAX + 1), ""),
         (b"\xff", ""),
+        (b"e\0", ""),
         (b"", ""),
         (None, ""),
     ],
@@ -111,7 +112,7 @@ def test_an_id_that_stores_cannot_take_as_it_is_counts_as_none(
 
 def test_an_event_with_an_endless_id_is_poison_that_says_so() -> None:
     record = make_record("x" * (EVENT_ID_BYTES_MAX + 1))
-    with pytest.raises(Poison, match="id has 513 bytes; 512 at most"):
+    with pytest.raises(Poison, match="id has 513 bytes; it must be 1 to 512"):
         from_headers(record.headers, record.value)
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lab.report.html.page import OrderWay, RunPage, run_page
 from lab.report.html.waterfall import FIRST_STEPS, LAST_STEPS
 from lab.report.result import Costs, Fault, PatternUse, Result, UnreadableOrder
-from lab.report.steps import StoryStep
+from lab.story.steps import StoryStep
 from tests.kit.html_page import Node, read_page
 from tests.kit.report_pages import make_course, make_page, make_steps
 from tests.kit.results import make_fail, make_result, make_unknown

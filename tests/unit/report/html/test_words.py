@@ -12,9 +12,9 @@ from lab.report.html.words import (
     percent,
     proof,
     round_length,
-    sentence,
     verdict_sentence,
 )
+from lab.story.words import sentence
 from tests.kit.results import make_fail, make_result, make_unknown
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from lab.observe.model import Attributes, LogLine, Outcome, Span, SpanKind, SpanMoment
-from lab.report.steps import Sign, StoryStep, steps_of
+from lab.story.marks import Sign
+from lab.story.steps import StoryStep, steps_of
 
 MS = 1_000
 

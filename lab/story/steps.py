@@ -1,17 +1,25 @@
 """The way of one order in steps, out of its spans and of what happened to processes meanwhile.
 
-A step is a line of the waterfall: plain words, no ids. Not here: spans (`lab.observe`), and how
-steps are drawn (`html.waterfall`).
+A step is a line of the waterfall: plain words, no ids. A cause stands before its effects whatever
+their clocks say; clocks order only what has no other order. Not here: spans (`lab.observe`), facts
+(`facts`), and how steps are drawn (`lab.report.html.waterfall`, `lab.cli.explain`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
+from heapq import heappop, heappush
+from itertools import count
 from typing import Final
 
 import msgspec
 
+from lab.checks.check import times
+from lab.history.entries import Entry
 from lab.observe.model import Attributes, LogLine, Span, SpanMoment
 from lab.observe.process_view import service_of
+from lab.story.facts import Fact, facts_on
+from lab.story.marks import Mark, Sign
+from lab.story.told import Teller
+from lab.story.words import deed, length
 
 MEANWHILE_MAX: Final = 12
 FAULT: Final = "fault"
@@ -30,29 +38,6 @@ _SILENT: Final = frozenset(
         "retry.retried",
     }
 )
-_SAID: Final[Mapping[str, str]] = {
-    "dedupe.suppressed": "a duplicate: suppressed by dedupe",
-    "inbox.suppressed": "a duplicate: suppressed by the inbox",
-    "dedupe.held": "somebody else has this event in hand",
-    "dedupe.busy": "somebody else has this event in hand",
-    "dedupe.taken_over": "takes over the claim of a dead owner",
-    "dedupe.bypassed": "the dedupe store does not answer: the inbox decides",
-    "dedupe.refused": "the dedupe store does not answer: waits",
-    "retry.recovered": "done at a later attempt",
-    "key_lanes.held": "waits for an earlier event of this order",
-    "http_idempotency.replayed": "a repeated request: it gets the answer of the first",
-    "provider_key.sent_again": "sent again under the same key",
-    "http_idempotency.running": "the first request is still under way: refused",
-    "http_idempotency.other_body": "the key was used for another body: refused",
-    "dead_letter.repeated": "nobody knew whether it is parked: parked again",
-    "redrive.revived": "done, after it had been dead",
-    "poison_guard.solo": "runs alone in its process",
-    "poison_guard.buried": "given up: its runs kept ending unexplained",
-    "outbox.recovered": "found by a new relay",
-    "outbox.repeated": "nobody knew whether it is published: published again",
-    "compensation.refund_requested": "captured too late: the money is to be given back",
-    "timeout.handler": "ended at its deadline",
-}
 _LIVES: Final[Mapping[str, str]] = {
     "kill": "was killed",
     "exited": "ended by itself",
@@ -61,24 +46,6 @@ _LIVES: Final[Mapping[str, str]] = {
     "pause": "was stopped by a signal",
     "resume": "went on",
 }
-
-
-class Sign(StrEnum):
-    """What a mark on the line of a step stands for."""
-
-    FAULT = "fault"
-    SUPPRESSED = "suppressed"
-    DEAD = "dead"
-    CRASH = "crash"
-    NOTE = "note"
-
-
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """Something at one moment of a step."""
-
-    at_us: int
-    sign: Sign
-    text: str
 
 
 class StoryStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,21 +71,55 @@ class StoryStep(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[Mark, ...] = ()
 
 
-def steps_of(spans: Sequence[Span], lines: Iterable[LogLine] = ()) -> tuple[StoryStep, ...]:
-    """The steps of one order by time, each followed by what it consists of.
+def steps_of(
+    spans: Sequence[Span],
+    lines: Iterable[LogLine] = (),
+    *,
+    entries: Sequence[Entry] = (),
+    turn: Entry | None = None,
+    epoch_us: int = 0,
+) -> tuple[StoryStep, ...]:
+    """The steps of one order, a cause before its effects, each followed by what it consists of.
 
     Args:
         spans: of the order.
         lines: of the run; what happened to its processes while the order was under way is shown.
+        entries: of the history, about the order; the facts in them are marked on the steps.
+        turn: of `entries`, the very object: it gets a mark of its own.
+        epoch_us: microseconds since 1970 at which the history's clock showed 0.
     """
     if not spans:
         return ()
-    tree = _Tree(spans)
-    around = _around(spans, lines)
-    blocks: list[tuple[int, tuple[StoryStep, ...]]] = [(step.start_us, (step,)) for step in around]
-    blocks += [(entry.start_us, tuple(tree.steps(entry, 0))) for entry in tree.entries()]
-    blocks.sort(key=lambda block: block[0])
+    laid, alone = facts_on(spans, entries, epoch_us, turn)
+    tree = _Tree(spans, laid, Teller(entries).types)
+    blocks = [(entry.start_us, tuple(tree.steps(entry, 0))) for entry in tree.entries()]
+    around = sorted((*_around(spans, lines), *map(_alone, alone)), key=lambda step: step.start_us)
+    for step in reversed(around):
+        # What is killed was at work before, what is struck is at work then.
+        is_after = any(mark.sign is Sign.CRASH for mark in step.marks)
+        place = next(
+            (
+                at
+                for at, (start_us, _) in enumerate(blocks)
+                if start_us > step.start_us or (start_us == step.start_us and not is_after)
+            ),
+            len(blocks),
+        )
+        blocks.insert(place, (step.start_us, (step,)))
     return tuple(step for _, steps in blocks for step in steps)
+
+
+def _alone(fact: Fact) -> StoryStep:
+    """A fact that no work of the order is known to have brought about."""
+    mark = fact.mark
+    return StoryStep(
+        depth=0,
+        service=service_of(fact.process),
+        text=mark.text.removeprefix(f"{fact.process}: ").removeprefix(f"{fact.process} "),
+        start_us=mark.at_us,
+        end_us=mark.at_us,
+        marks=(mark,),
+    )
 
 
 def _around(spans: Sequence[Span], lines: Iterable[LogLine]) -> Iterator[StoryStep]:
@@ -157,14 +158,21 @@ def _around(spans: Sequence[Span], lines: Iterable[LogLine]) -> Iterator[StorySt
 class _Tree:
     """The spans of an order by what contains what inside of a process."""
 
-    def __init__(self, spans: Sequence[Span]) -> None:
+    def __init__(
+        self,
+        spans: Sequence[Span],
+        facts: Mapping[str, Sequence[Mark]],
+        event_types: Mapping[str, str],
+    ) -> None:
+        self._facts = facts
+        self._numbers = count()
         known = {span.span_id for span in spans}
         self._spans = spans
         self._inside: dict[str, list[Span]] = {}
         self._below: dict[str, list[Span]] = {}
         self._roots: list[Span] = []
         self._again: set[str] = set()
-        self._event_types = {
+        self._event_types = {**event_types} | {
             str(span.attributes["messaging.message.id"]): str(span.attributes["lab.event_type"])
             for span in spans
             if "lab.event_type" in span.attributes
@@ -185,24 +193,27 @@ class _Tree:
                 self._roots.append(span)
 
     def entries(self) -> Iterator[Span]:
-        """What is contained in nothing else, a cause before its effects."""
-        waiting = self._roots[::-1]
+        """What is contained in nothing else, a cause before its effects, else by time."""
+        waiting: list[tuple[int, int, Span]] = []
+        self._wait_for(waiting, self._roots)
         while waiting:
-            entry = waiting.pop()
+            _, _, entry = heappop(waiting)
             yield entry
-            followers = [
-                after for span in self._family(entry) for after in self._below.get(span.span_id, ())
-            ]
-            waiting += sorted(followers, key=_start)[::-1]
+            for span in self._family(entry):
+                self._wait_for(waiting, self._below.get(span.span_id, ()))
+
+    def _wait_for(self, waiting: list[tuple[int, int, Span]], spans: Iterable[Span]) -> None:
+        for span in spans:
+            heappush(waiting, (span.start_us, next(self._numbers), span))
 
     def steps(self, span: Span, depth: int) -> Iterator[StoryStep]:
         """The step of a span, and those inside of it."""
         inside = sorted(self._inside.get(span.span_id, ()), key=_start)
-        marks = [mark for moment in span.moments if (mark := _mark(moment)) is not None]
+        marks = self._marks(span)
         if span.action == "deliver" and len(inside) == 1 and inside[0].action == "attempt":
             # One attempt that is all of its delivery: one line for both.
             attempt = inside[0]
-            marks += [mark for moment in attempt.moments if (mark := _mark(moment)) is not None]
+            marks += self._marks(attempt)
             inside = sorted(self._inside.get(attempt.span_id, ()), key=_start)
             yield self._step(span, depth, (*marks, *_commits(inside), *_crash(span)))
         else:
@@ -222,6 +233,10 @@ class _Tree:
             is_wait=span.action == "wait",
             marks=tuple(sorted(marks, key=lambda mark: mark.at_us)),
         )
+
+    def _marks(self, span: Span) -> list[Mark]:
+        found = [mark for moment in span.moments if (mark := _mark(moment)) is not None]
+        return [*found, *self._facts.get(span.span_id, ())]
 
     def _family(self, span: Span) -> Iterator[Span]:
         yield span
@@ -312,21 +327,16 @@ def _mark(moment: SpanMoment) -> Mark | None:
         sign, text = Sign.FAULT, f"fault {_where(told['lab.fault.kind'], told)}"
     elif name == "dead_letter":
         sign = Sign.DEAD
-        text = f"dead letter: {told['lab.reason']}, after {told['lab.attempts']} attempts"
+        attempts = times(int(told["lab.attempts"]), "attempt")
+        text = f"dead letter: {str(told['lab.reason']).replace('_', ' ')}, after {attempts}"
     elif name == "retry":
         topic = str(told["lab.tier"]).partition(".")[2]
         text = f"to retry topic {topic}, " if topic else ""
-        text += f"again in {_length(int(told['lab.delay_ms']))}"
+        text += f"again in {length(int(told['lab.delay_ms']) * 1_000)}"
     else:
         sign = Sign.SUPPRESSED if name.endswith(".suppressed") else Sign.NOTE
-        text = _SAID.get(name, name.replace(".", ": ").replace("_", " "))
-        if name.endswith(".stale"):
-            text = "the order has moved on: nothing to do"
+        text = deed(*name.split(".", 1)) if "." in name else name.replace("_", " ")
     return Mark(at_us=moment.at_us, sign=sign, text=text)
-
-
-def _length(ms: int) -> str:
-    return f"{ms} ms" if ms < 1_000 else f"{ms / 1_000:g} s"
 
 
 def _meanwhile(line: LogLine) -> StoryStep | None:

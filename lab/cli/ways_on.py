@@ -1,0 +1,25 @@
+"""The commands with which a result page ends: each only where it would say something.
+
+A command that leads on from a run has its line here. Not here: the commands themselves, and the
+scenario's own `Next` (`render`).
+"""
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from lab.cli.options import DEFAULT_OUT
+from lab.report.result import Result
+
+
+def ways_on(result: Result) -> Iterable[tuple[str, str]]:
+    """Labels and commands: how to look further into this run."""
+    # Of a run that was not kept there is nothing to read.
+    if result.run_dir is None or not any(check.verdict == "FAIL" for check in result.checks):
+        return
+    yield "Story", shlex.join(["lab", "explain", *_name_of(result.run_dir)])
+
+
+def _name_of(run_dir: str) -> tuple[str, ...]:
+    """The run as a command line names it: it is the latest of the usual folder, or by its path."""
+    return () if Path(run_dir).parts[:-2] == DEFAULT_OUT.parts else (run_dir,)
