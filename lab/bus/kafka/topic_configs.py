@@ -6,6 +6,7 @@ Not here: making them (`topics`).
 from typing import Final
 
 from lab.bus.kafka.client import BATCH_BYTES_MAX, KafkaSettings
+from lab.bus.kafka.retention import retention_configs
 from lab.domain.errors import EnvironmentNotReady
 from lab.ports.bus import record_limit
 
@@ -43,12 +44,9 @@ def copies_of(settings: KafkaSettings, brokers: int) -> int:
 def configs_of(settings: KafkaSettings, topic: str, copies: int) -> dict[str, str]:
     """The bounds that the port names, in place of the broker's defaults."""
     in_sync = settings.min_insync or max(copies - 1, 1)
-    configs = {
+    return {
         "min.insync.replicas": str(in_sync),
         "max.message.bytes": str(record_limit(topic) + _FORMAT_BYTES),
         "message.timestamp.type": "CreateTime",
+        **retention_configs(settings),
     }
-    if settings.prefix:
-        # The checks read a run's topics whole; the run removes them itself.
-        configs["retention.ms"] = "-1"
-    return configs

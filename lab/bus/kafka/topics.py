@@ -118,29 +118,33 @@ class KafkaTopics(TopicReader):
 
     # ---- made and removed
 
-    async def create(self, partitions: Mapping[str, int]) -> None:
+    async def create(self, partitions: Mapping[str, int]) -> Sequence[str]:
         """Make the topics that are missing; those that exist must have so many partitions.
+
+        If none is missing, no right to make one is needed. Returns the names of the missing ones.
 
         Raises:
             EnvironmentNotReady: a topic has another number of partitions, or may not be made.
         """
         try:
+            # Not asked one by one: a broker may make what is asked for, as it likes it.
+            there = set(await self._call(self._admin.list_topics))
             brokers = len((await self._call(self._admin.describe_cluster))["brokers"])
             copies = copies_of(self._settings, brokers)
             wanted = [
                 NewTopic(
-                    self._settings.topic(topic),
-                    count,
-                    copies,
-                    topic_configs=configs_of(self._settings, topic, copies),
+                    name, count, copies, topic_configs=configs_of(self._settings, topic, copies)
                 )
                 for topic, count in partitions.items()
+                if (name := self._settings.topic(topic)) not in there
             ]
-            await self._call(self._make, wanted, limit_us=_MAKE_US)
+            if wanted:
+                await self._call(self._make, wanted, limit_us=_MAKE_US)
             counts = await self._seen(partitions)
         except (Transient, Permanent) as error:
             raise self._not_ready(error.__cause__ or error) from error
         self._check(counts, partitions)
+        return [topic.name for topic in wanted]
 
     async def settle(self, topics: Iterable[str], groups: Iterable[str]) -> None:
         """Wait until the broker serves every partition and group; bounded, and then go on.
