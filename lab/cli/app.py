@@ -19,8 +19,10 @@ from lab.cli import (
     down,
     explain,
     list_,
+    migrate,
     prove,
     providers,
+    prune,
     relay,
     replay,
     report,
@@ -100,6 +102,8 @@ app.command("serve")(serve.serve)
 app.command("relay")(relay.relay)
 app.command("work")(work.work)
 app.command("providers")(providers.providers)
+app.command("migrate")(migrate.migrate)
+app.command("prune")(prune.prune)
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)
