@@ -19,13 +19,17 @@ from lab.cli import (
     down,
     explain,
     list_,
+    migrate,
     providers,
+    prune,
     relay,
     replay,
     report,
     run,
+    search,
     serve,
     ship,
+    shrink,
     status,
     up,
     work,
@@ -49,6 +53,8 @@ USAGE_ERRORS: Final = frozenset(
         "lab.checks.verdict.GoalError",
         "lab.cli.flag_values.OptionError",
         "lab.cli.output.OutputError",
+        "lab.explore.search.SearchError",
+        "lab.explore.shrinking.ShrinkError",
         "lab.faults.table.spec.FaultError",
         "lab.faults.plan.file.PlanError",
         "lab.report.kept_runs.RunNameError",
@@ -83,6 +89,8 @@ app.command("list")(list_.list_)
 app.command("run")(run.Run)
 app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
+app.command("search")(search.Search)
+app.command("shrink")(shrink.shrink)
 app.command("explain")(explain.explain)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)
@@ -91,6 +99,8 @@ app.command("serve")(serve.serve)
 app.command("relay")(relay.relay)
 app.command("work")(work.work)
 app.command("providers")(providers.providers)
+app.command("migrate")(migrate.migrate)
+app.command("prune")(prune.prune)
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)
