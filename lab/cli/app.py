@@ -26,8 +26,10 @@ from lab.cli import (
     replay,
     report,
     run,
+    search,
     serve,
     ship,
+    shrink,
     status,
     up,
     work,
@@ -51,6 +53,8 @@ USAGE_ERRORS: Final = frozenset(
         "lab.checks.verdict.GoalError",
         "lab.cli.flag_values.OptionError",
         "lab.cli.output.OutputError",
+        "lab.explore.search.SearchError",
+        "lab.explore.shrinking.ShrinkError",
         "lab.faults.table.spec.FaultError",
         "lab.faults.plan.file.PlanError",
         "lab.report.kept_runs.RunNameError",
@@ -85,6 +89,8 @@ app.command("list")(list_.list_)
 app.command("run")(run.Run)
 app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
+app.command("search")(search.Search)
+app.command("shrink")(shrink.shrink)
 app.command("explain")(explain.explain)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)

@@ -242,6 +242,11 @@ def command_lines(label: str, commands: Iterable[str]) -> Iterable[RenderableTyp
     ]
 
 
+def verdict_line(left: str, verdict: str, right: str) -> RenderableType:
+    """What was asked, its verdict, and that in a few words."""
+    return Text.assemble((f"{left}   ", "bold"), (verdict, _STYLES[verdict]), f"   {right}")
+
+
 def seed_line(run: SeedRun) -> RenderableType:
     """One run among many: seed, verdict, and its failure or its digest."""
     digest = f"digest {run.digest[:8]}   " if run.digest else ""

@@ -45,7 +45,7 @@ class Run(RunFlags):
     def execute(self) -> int:
         options, display = read_options(self.scenario or "", self), read_display(self)
         if not self.scenario:
-            return _ask_for_a_name(options.scenarios, display)
+            return ask_for_a_name("run", options.scenarios, display)
         return run_and_show(options, self.seeds, display)
 
 
@@ -67,11 +67,11 @@ def run_and_show(options: "RunOptions", seeds: str | None, display: Display) -> 
     return code
 
 
-def _ask_for_a_name(scenarios: Sequence[Path], display: Display) -> int:
+def ask_for_a_name(command: str, scenarios: Sequence[Path], display: Display) -> int:
     """Nothing to run: show the scenarios, beside the result that is missing."""
     from lab.cli.list_ import scenario_lines
 
-    print_message("lab: name a scenario to run: lab run NAME. There are:\n")
+    print_message(f"lab: name a scenario: lab {command} NAME. There are:\n")
     print_message(scenario_lines(scenarios, is_plain=display.no_color).rstrip())
     return ExitCode.USAGE
 

@@ -17,7 +17,10 @@ def ways_on(result: Result) -> Iterable[tuple[str, str]]:
     # Of a run that was not kept there is nothing to read.
     if result.run_dir is None or not any(check.verdict == "FAIL" for check in result.checks):
         return
-    yield "Story", shlex.join(["lab", "explain", *_name_of(result.run_dir)])
+    name = _name_of(result.run_dir)
+    yield "Story", shlex.join(["lab", "explain", *name])
+    if result.orders.submitted > 1 or sum(fault.fired for fault in result.faults) > 1:
+        yield "Smaller", shlex.join(["lab", "shrink", *name])
 
 
 def _name_of(run_dir: str) -> tuple[str, ...]:

@@ -100,8 +100,13 @@ def toml_of(scenario: Scenario) -> str:
         except tomllib.TOMLDecodeError:
             continue
     # It is written in some other way, such as inline: its contents are kept, not its form.
+    return as_table(scenario.name, table)
+
+
+def as_table(name: str, table: Mapping[str, object]) -> str:
+    """The TOML of a scenario: `table` has the keys and values of its file."""
     lines = [f"{key} = {_as_toml(value)}" for key, value in table.items()]
-    return "\n".join([f"[scenarios.{scenario.name}]", *lines]) + "\n"
+    return "\n".join([f"[scenarios.{name}]", *lines]) + "\n"
 
 
 def _as_toml(value: object) -> str:

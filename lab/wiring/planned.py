@@ -78,6 +78,23 @@ def spec_of_plan(plan: PlanFile, *, out: Path | None = None) -> RunSpec:
     return replace(make_spec(options), explicit=plan.firings)
 
 
+def simulated_spec_of(path: Path, plan: PlanFile) -> RunSpec:
+    """The same plan in the simulated world, whatever world its run was in; nothing is written.
+
+    Raises:
+        PlanError, ScenarioError, SettingError, FaultError: see `spec_of_plan`; the message of the
+            first names the file.
+    """
+    try:
+        spec = spec_of_plan(plan)
+    except PlanError as bad:
+        raise PlanError(f"{path}: {bad}") from None
+    options = replace(
+        spec.options, real=False, bus="memory", store="memory", dedupe="memory", wall_clock=False
+    )
+    return replace(make_spec(options), explicit=plan.firings)
+
+
 def _text(value: object) -> str:
     if isinstance(value, Path):
         return str(value)
