@@ -20,13 +20,24 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lab.domain.answers import INDETERMINATE, PROBLEM, SHED, CancelledOrder, OrderView, problem_of
+from lab.api_problems import (
+    JSON,
+    Headers,
+    HttpProblem,
+    HttpReply,
+    not_made,
+    retry_after,
+    shed,
+    too_large,
+    unknown,
+    unready,
+)
+from lab.domain.answers import INDETERMINATE, CancelledOrder, OrderView
 from lab.domain.errors import Down, Indeterminate, TooLarge, Transient
 from lab.domain.request import (
     BODY_BYTES_MAX,
     KEY_LENGTH_MAX,
     Malformed,
-    Refusal,
     parse_order,
     read_key,
     spelled,
@@ -36,37 +47,11 @@ from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.services.orders import Cancelled, OrdersUseCases
 
 _ID_LENGTH_MAX: Final = 64
-_SECOND_US: Final = 1_000_000
 _REQUEST_ID: Final = b"x-request-id"
 _IS_REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}").fullmatch
 _KEPT: Final = re.compile(rb"%(2[fF5])")
 
-Headers = tuple[tuple[bytes, bytes], ...]
-_JSON: Final = (b"content-type", b"application/json")
-_PROBLEM_JSON: Final = (b"content-type", b"application/problem+json")
 _encode: Final = msgspec.json.Encoder().encode
-
-
-class _Reply(msgspec.Struct, frozen=True, gc=False):
-    status: int
-    body: bytes
-    headers: Headers = (_JSON,)
-
-
-class _Problem(Exception):
-    """An answer other than success."""
-
-    def __init__(
-        self,
-        name: str,
-        detail: str,
-        *,
-        refusals: list[Refusal] | None = None,
-        headers: Headers = (),
-    ) -> None:
-        super().__init__(detail)
-        problem = problem_of(name.removeprefix(PROBLEM), detail, refusals)
-        self.reply = _Reply(problem.status, _encode(problem), (_PROBLEM_JSON, *headers))
 
 
 class _Gone(Exception):
@@ -126,10 +111,10 @@ class _Hand:
         """Take it in hand, or shed it."""
         self.hold()
         if not self._door.admits():
-            raise _unready()
+            raise unready()
 
 
-_Handle = Callable[[Scope, Receive, _Hand], Awaitable[_Reply]]
+_Handle = Callable[[Scope, Receive, _Hand], Awaitable[HttpReply]]
 
 
 def make_app(orders: OrdersUseCases, door: Door, *, subject_header: str = "") -> ASGIApp:
@@ -203,17 +188,17 @@ class _Endpoint:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, hand: _Hand) -> None:
         try:
             reply = await self._handle(scope, receive, hand)
-        except _Problem as problem:
+        except HttpProblem as problem:
             reply = problem.reply
         except _Gone:
             return
         except TooLarge as large:
-            reply = _Problem("order-too-large", str(large)).reply
+            reply = HttpProblem("order-too-large", str(large)).reply
         except (Transient, Down) as passing:
-            reply = _shed(passing).reply
+            reply = shed(passing).reply
         except Indeterminate:
             detail = "nobody knows whether it was stored: ask again, under the same key"
-            reply = _Problem(INDETERMINATE, detail, headers=_retry_after(0)).reply
+            reply = HttpProblem(INDETERMINATE, detail, headers=retry_after(0)).reply
         await _send(scope, send, reply)
 
 
@@ -225,39 +210,39 @@ class _Front:
         self._door = door
         self._subject_header = subject_header
 
-    async def create(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:
+    async def create(self, scope: Scope, receive: Receive, hand: _Hand) -> HttpReply:
         """POST /orders: 201, or every reason why not."""
         asked = self._read_headers(scope)
         if asked.content_type != b"application/json" and not _is_json(asked.content_type):
-            raise _Problem("media-type", "the body must be application/json in UTF-8")
+            raise HttpProblem("media-type", "the body must be application/json in UTF-8")
         if asked.encoding not in (b"", b"identity"):
             detail = "the body must come without a Content-Encoding"
-            raise _Problem("media-type", detail, headers=((b"accept-encoding", b"identity"),))
+            raise HttpProblem("media-type", detail, headers=((b"accept-encoding", b"identity"),))
         subject = _subject(asked.subject)
         body = await _read_body(receive, asked.content_length)
         hand.hold_if_admitted()
         try:
             parsed = parse_order(body)
         except Malformed as bad:
-            raise _Problem("malformed-json", str(bad)) from None
+            raise HttpProblem("malformed-json", str(bad)) from None
         if isinstance(parsed, list):
             detail = f"{len(parsed)} reasons against this order: see errors"
-            raise _Problem("order-refused", detail, refusals=parsed)
+            raise HttpProblem("order-refused", detail, refusals=parsed)
         made = await self._orders.create(
             parsed, body=spelled(parsed), key=asked.key, lab_subject=subject
         )
         if isinstance(made, StoredAnswer):
             location = b"/orders/" + _order_id(made.body).encode()
-            return _Reply(made.status, made.body, (_JSON, (b"location", location)))
-        raise _not_made(made)
+            return HttpReply(made.status, made.body, (JSON, (b"location", location)))
+        raise not_made(made)
 
-    async def get(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
+    async def get(self, scope: Scope, receive: Receive, hand: _Hand) -> HttpReply:  # noqa: ARG002 - the shape of a route
         """GET /orders/{id}: 200 or 404."""
         hand.hold()
         order_id = _path_id(scope)
         order = await self._orders.get(order_id)
         if order is None:
-            raise _unknown(order_id)
+            raise unknown(order_id)
         shown = OrderView(
             order_id=order.id,
             state=order.state,
@@ -266,38 +251,38 @@ class _Front:
             amount_cents=order.amount_cents,
         )
         tag = b'"%d"' % order.version
-        headers: Headers = (_JSON, (b"etag", tag))
+        headers: Headers = (JSON, (b"etag", tag))
         if _is_known(scope, tag):
-            return _Reply(304, b"", headers[1:])
-        return _Reply(200, _encode(shown), headers)
+            return HttpReply(304, b"", headers[1:])
+        return HttpReply(200, _encode(shown), headers)
 
-    async def cancel(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
+    async def cancel(self, scope: Scope, receive: Receive, hand: _Hand) -> HttpReply:  # noqa: ARG002 - the shape of a route
         """POST /orders/{id}/cancel: 200, however often; 404; 409 once it is too late."""
         key = self._read_headers(scope).key
         hand.hold_if_admitted()
         order_id = _path_id(scope)
         met = await self._orders.cancel(order_id, key=key)
         if isinstance(met, KeyRefusal):
-            raise _not_made(met)
+            raise not_made(met)
         if met is Cancelled.UNKNOWN:
-            raise _unknown(order_id)
+            raise unknown(order_id)
         if met is Cancelled.TOO_LATE:
-            raise _Problem("too-late", f"order {order_id} can be cancelled no more")
-        return _Reply(200, _encode(CancelledOrder(order_id)))
+            raise HttpProblem("too-late", f"order {order_id} can be cancelled no more")
+        return HttpReply(200, _encode(CancelledOrder(order_id)))
 
-    async def health(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
+    async def health(self, scope: Scope, receive: Receive, hand: _Hand) -> HttpReply:  # noqa: ARG002 - the shape of a route
         """GET /health: its loop turns."""
-        return _Reply(200, b'{"status":"ok"}')
+        return HttpReply(200, b'{"status":"ok"}')
 
-    async def ready(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
+    async def ready(self, scope: Scope, receive: Receive, hand: _Hand) -> HttpReply:  # noqa: ARG002 - the shape of a route
         """GET /ready: new work is welcome here. Being busy is not unready."""
         if not await self._door.is_ready():
-            raise _unready()
-        return _Reply(200, b'{"status":"ready"}')
+            raise unready()
+        return HttpReply(200, b'{"status":"ready"}')
 
-    async def openapi(self, scope: Scope, receive: Receive, hand: _Hand) -> _Reply:  # noqa: ARG002 - the shape of a route
+    async def openapi(self, scope: Scope, receive: Receive, hand: _Hand) -> HttpReply:  # noqa: ARG002 - the shape of a route
         """GET /openapi.json: all of this, for programs."""
-        return _Reply(200, openapi_document())
+        return HttpReply(200, openapi_document())
 
     def _read_headers(self, scope: Scope) -> _Asked:
         asked = _Asked()
@@ -307,7 +292,7 @@ class _Front:
             elif name == b"idempotency-key":
                 key = _key(value)
                 if asked.key not in ("", key):
-                    raise _Problem("idempotency-key-invalid", "two keys name one request")
+                    raise HttpProblem("idempotency-key-invalid", "two keys name one request")
                 asked.key = key
             elif name == b"content-length":
                 asked.content_length = value
@@ -334,7 +319,7 @@ def _key(given: bytes) -> str:
             f"an Idempotency-Key has 1 to {KEY_LENGTH_MAX} printable ASCII characters; "
             'if it begins with ", it is a string of RFC 8941'
         )
-        raise _Problem("idempotency-key-invalid", detail) from None
+        raise HttpProblem("idempotency-key-invalid", detail) from None
 
 
 def _is_known(scope: Scope, tag: bytes) -> bool:
@@ -350,18 +335,15 @@ def _subject(given: bytes) -> str:
     ordinal, dot, send = given.partition(b".")
     # bytes.isdigit knows ASCII digits only.
     if not (dot and ordinal.isdigit() and send.isdigit() and len(given) <= 32):
-        raise _Problem("subject-invalid", "the subject of a lab run is ordinal.send")
+        raise HttpProblem("subject-invalid", "the subject of a lab run is ordinal.send")
     return given.decode()
 
 
 async def _read_body(receive: Receive, content_length: bytes) -> bytes:
     """The whole body; the length that the client gives is not trusted."""
-    if (
-        content_length.isdigit()
-        and len(content_length) < 20
-        and int(content_length) > (BODY_BYTES_MAX)
-    ):
-        raise _too_large()
+    is_number = content_length.isdigit() and len(content_length) < 20
+    if is_number and int(content_length) > BODY_BYTES_MAX:
+        raise too_large()
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -374,7 +356,7 @@ async def _read_body(receive: Receive, content_length: bytes) -> bytes:
     if message["type"] == "http.disconnect":
         raise _Gone
     if len(body) > BODY_BYTES_MAX:
-        raise _too_large()
+        raise too_large()
     return body
 
 
@@ -393,46 +375,11 @@ def _path_id(scope: Scope) -> str:
     # `_Refusing` has left %2F and %25 in it.
     order_id = unquote(scope["path_params"]["id"])
     if len(order_id) > _ID_LENGTH_MAX or not (order_id.isascii() and order_id.isprintable()):
-        raise _unknown(order_id)
+        raise unknown(order_id)
     return order_id
 
 
-def _too_large() -> _Problem:
-    return _Problem("body-too-large", f"at most {BODY_BYTES_MAX} bytes are taken")
-
-
-def _unknown(order_id: str) -> _Problem:
-    return _Problem("not-found", f"there is no order {ascii(order_id)[:80]}")
-
-
-def _not_made(why: KeyRefusal) -> _Problem:
-    if why is KeyRefusal.OTHER_BODY:
-        detail = "this Idempotency-Key was used for another wish: take a new one"
-        return _Problem("idempotency-key-reused", detail)
-    if why is KeyRefusal.RUNNING:
-        detail = "a request with this Idempotency-Key is running: send it again later"
-        return _Problem("idempotency-key-running", detail, headers=_retry_after(0))
-    return _Problem("order-exists", "an order of this id exists already")
-
-
-def _unready() -> _Problem:
-    return _Problem(SHED, "not ready: nothing was stored", headers=_retry_after(0))
-
-
-def _shed(passing: Transient | Down) -> _Problem:
-    after_us = passing.after_us if isinstance(passing, Down) else 0
-    # Where our servers are, and what they said, is no client's business.
-    detail = "nothing was stored: we cannot store anything now"
-    return _Problem(SHED, detail, headers=_retry_after(after_us))
-
-
-def _retry_after(after_us: int) -> Headers:
-    """Whole seconds, never too early."""
-    seconds = max(1, -(-after_us // _SECOND_US))
-    return ((b"retry-after", b"%d" % seconds),)
-
-
-async def _send(scope: Scope, send: Send, reply: _Reply) -> None:
+async def _send(scope: Scope, send: Send, reply: HttpReply) -> None:
     # Of a 304 it would have to be the length of the body that is not sent.
     length = () if reply.status == 304 else ((b"content-length", b"%d" % len(reply.body)),)
     await send(
@@ -454,7 +401,7 @@ def _request_id(scope: Scope) -> Headers:
     return ()
 
 
-def _refused(scope: Scope, error: HTTPException) -> _Reply:
+def _refused(scope: Scope, error: HTTPException) -> HttpReply:
     """An unknown path, or a method that is not for it."""
     if error.status_code == 405:
         # The router joins a set: its order would differ from process to process.
@@ -462,13 +409,13 @@ def _refused(scope: Scope, error: HTTPException) -> _Reply:
         allow = ", ".join(allowed)
         detail = f"{scope['method'][:20]!a} is not for this path: take {allow}"
         headers: Headers = ((b"allow", allow.encode()),)
-        return _Problem("method-not-allowed", detail, headers=headers).reply
+        return HttpProblem("method-not-allowed", detail, headers=headers).reply
     detail = f"there is nothing at {scope['path'][:80]!a}"
-    return _Problem("not-found", detail).reply
+    return HttpProblem("not-found", detail).reply
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:  # noqa: ARG001 - the shape of a handler of errors
     """A bug of ours; Starlette raises it again after the answer. It may have been stored."""
-    reply = _Problem("internal", "the order service failed: ask again").reply
+    reply = HttpProblem("internal", "the order service failed: ask again").reply
     headers = {name.decode(): value.decode() for name, value in reply.headers}
     return Response(reply.body, status_code=reply.status, headers=headers)

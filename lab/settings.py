@@ -18,6 +18,9 @@ SIMULATED: Final = "simulated"
 WALL_CLOCK: Final = "wall-clock"
 MS: Final = 1_000
 
+BROKER_LOOKS_MS: Final = 600_000
+"""A broker looks for old segments every five minutes, and removes them a minute later."""
+
 _BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
 
 
@@ -131,6 +134,31 @@ class Settings:
                 "record would ever count as appended"
             )
         self._check_lengths()
+        self._check_retention()
+
+    def redelivery_ms(self) -> int:
+        """How old a record of a standing system may be that is delivered again; 0: any age."""
+        kept = self.number("bus.retention_ms")
+        return oldest_ms(kept, segment_ms(kept))
+
+    def _check_retention(self) -> None:
+        """Refuse an inbox that forgets an event which can still come again."""
+        kept, inbox = self.number("bus.retention_ms"), self.number("retention.inbox_ms")
+        oldest = self.redelivery_ms()
+        if inbox and (not oldest or inbox < oldest):
+            age = f"{oldest} ms old" if oldest else "of any age"
+            raise SettingError(
+                f"retention.inbox_ms = {inbox} is too short for bus.retention_ms = {kept}: a "
+                f"record that is {age} may be delivered again, and would take effect twice; raise "
+                "retention.inbox_ms (0: for ever), or lower bus.retention_ms"
+            )
+        retried = sum(self.many_us("retry.tiers_ms")) // MS + self.number("retry.max_elapsed_ms")
+        if kept and kept < retried:
+            raise SettingError(
+                f"bus.retention_ms = {kept} is shorter than retry.tiers_ms and "
+                f"retry.max_elapsed_ms together ({retried} ms): an event would be gone from its "
+                "topic before its last attempt; raise bus.retention_ms"
+            )
 
     def _check_lengths(self) -> None:
         """Refuse lengths that leave no time for what has to happen within them."""
@@ -153,6 +181,23 @@ class Settings:
                 "ms): a provider would forget a key that is still tried under, and do it again; "
                 "raise provider_key.lifetime_ms"
             )
+
+
+def segment_ms(retention_ms: int) -> int:
+    """The time that one segment of a topic may span, by how long the topic keeps a record."""
+    return max(retention_ms // 7, 60_000)
+
+
+def oldest_ms(kept_ms: int, segment_ms: int) -> int:
+    """How old the oldest record of a topic may be, in milliseconds; 0: of any age.
+
+    A topic is cut by whole segments, when the last record of one is too old and somebody looks.
+
+    Args:
+        kept_ms: how long it keeps a record; 0: for ever.
+        segment_ms: the time that a segment spans.
+    """
+    return kept_ms and kept_ms + segment_ms + BROKER_LOOKS_MS
 
 
 def settings_for(profile: Literal["simulated", "wall-clock"]) -> Settings:

@@ -245,8 +245,8 @@ class CallFolds:
         _, t_us, process, subject, _, action, key, _ = entry
         if action in MOVES_MONEY:
             runs = self._lives[process].handlers.values()
-            run = next((each for each in runs if each[3] == subject), None)
-            by = None if run is None else HandleBeginEntry._make(run)
+            begun = (HandleBeginEntry._make(each) for each in runs)
+            by = next((each for each in begun if each.subject == subject), None)
             self._book.case(subject).sent += (MoneySent(t_us, process, action, key, by),)
 
     def _call_end(self, entry: CallEndEntry) -> None:

@@ -36,6 +36,8 @@ DEEDS: Final[Mapping[str, Mapping[str, str]]] = {
         "suppressed": "deliveries of events that were done already",
         "held": "deliveries of an event that somebody else had in hand",
         "taken_over": "claims of a dead owner, after their lease",
+        "bypassed": "deliveries left to the inbox, because the dedupe store did not answer",
+        "refused": "deliveries that waited, because the dedupe store did not answer",
     },
     "retry": {
         "retried": "attempts that failed and got another one",

@@ -20,7 +20,9 @@ from lab.cli import (
     down,
     explain,
     list_,
+    migrate,
     providers,
+    prune,
     relay,
     replay,
     report,
@@ -99,6 +101,8 @@ app.command("serve")(serve.serve)
 app.command("relay")(relay.relay)
 app.command("work")(work.work)
 app.command("providers")(providers.providers)
+app.command("migrate")(migrate.migrate)
+app.command("prune")(prune.prune)
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)

@@ -90,7 +90,7 @@ def run_one_process(
     from lab.wiring.worlds.assignment import read_assignment
     from lab.wiring.worlds.real_process import ProcessEnded, run_process
 
-    described = _assigned(role, group, flags) if assignment is None else read_assignment(assignment)
+    described = assigned(role, group, flags) if assignment is None else read_assignment(assignment)
     try:
         run_process(described)
     except ProcessEnded as ended:
@@ -98,7 +98,12 @@ def run_one_process(
     return ExitCode.PASS
 
 
-def _assigned(role: ProcessRole, group: str, flags: ProcessFlags) -> "Assignment":
+def assigned(role: ProcessRole, group: str, flags: ProcessFlags) -> "Assignment":
+    """A process of the system that flags and variables describe.
+
+    Raises:
+        OptionError: a flag or a variable is wrong.
+    """
     from lab.settings import environment
     from lab.wiring.backends.readiness import addresses
     from lab.wiring.worlds.assignment import Assignment

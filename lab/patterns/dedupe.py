@@ -67,6 +67,7 @@ class Dedupe:
                 delivery.group, delivery.event_id, owner=self._owner, lease_us=self._lease_us
             )
         except Down:
+            self._acted(delivery, "bypassed" if self._is_open else "refused")
             if self._is_open:
                 return await self._inner(delivery)
             raise
@@ -165,11 +166,10 @@ class MarkBefore:
         try:
             claim = await self._store.claim(group, event_id, owner=owner, lease_us=self._window_us)
         except Down:
+            self._acted(delivery, "bypassed")
             return await self._inner(delivery)
         if claim.state in {ClaimState.DONE, ClaimState.BUSY}:
-            if self._write is not None:
-                subject = delivery.subject
-                self._write(("acted", self._now(), self._process, subject, "dedupe", "suppressed"))
+            self._acted(delivery, "suppressed")
             return DONE
         try:
             settled = await self._inner(delivery)
@@ -199,3 +199,7 @@ class MarkBefore:
             )
         except Down:
             return
+
+    def _acted(self, delivery: Delivery, what: str) -> None:
+        if self._write is not None:
+            self._write(("acted", self._now(), self._process, delivery.subject, "dedupe", what))

@@ -12,6 +12,8 @@ SAID: Final[Mapping[str, str]] = {
     "dedupe.held": "somebody else has this event in hand",
     "dedupe.busy": "somebody else has this event in hand",
     "dedupe.taken_over": "takes over the claim of a dead owner",
+    "dedupe.bypassed": "the dedupe store does not answer: the inbox decides",
+    "dedupe.refused": "the dedupe store does not answer: waits",
     "retry.recovered": "done at a later attempt",
     "key_lanes.held": "waits for an earlier event of this order",
     "http_idempotency.replayed": "a repeated request: it gets the answer of the first",

@@ -17,10 +17,12 @@ from redis import Redis
 from lab.ports.clock import Clock
 from lab.ports.dedupe import DedupeStore
 from lab.ports.key_retry import KeyRetryStore
+from lab.ports.retention import RetentionStore
 from lab.ports.store import CustomerStore, OrderStore, OutboxStore, StartStore
 from lab.runtime.clock import SystemClock
 from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.link import PostgresServer
+from lab.stores.postgres.retention import PostgresRetention
 from lab.stores.postgres.store import PostgresStore, open_store
 from lab.stores.redis.dedupe import RedisDedupe, RedisServer, check, forget
 from tests.contract.store_worlds import BLOCKED, SHARDS
@@ -45,6 +47,7 @@ class ServerProcess:
     customers: CustomerStore
     outbox: OutboxStore
     key_retry: KeyRetryStore
+    retention: RetentionStore
     dedupe: DedupeStore
     clock: Clock
 
@@ -106,6 +109,7 @@ class PostgresWorld(ServerWorld):
         process.store = store
         process.orders = process.starts = process.customers = store.orders
         process.outbox, process.key_retry = store.outbox, store.key_retry
+        process.retention = PostgresRetention(store.links)
         self.processes.append(process)
         return process
 

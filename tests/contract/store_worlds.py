@@ -20,6 +20,7 @@ from lab.ports.bus import Record
 from lab.ports.clock import Clock
 from lab.ports.dedupe import DedupeStore
 from lab.ports.key_retry import KeyRetryStore, WaitingRow
+from lab.ports.retention import RetentionStore
 from lab.ports.store import (
     Change,
     Create,
@@ -34,6 +35,7 @@ from lab.runtime.clock import VirtualClock
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import Scheduler
 from lab.stores.memory.dedupe import MemoryDedupeServer
+from lab.stores.memory.retention import MemoryRetention
 from lab.stores.memory.store import MemoryStoreServer
 
 T = TypeVar("T")
@@ -53,6 +55,7 @@ class Process(Protocol):
     customers: CustomerStore
     outbox: OutboxStore
     key_retry: KeyRetryStore
+    retention: RetentionStore
     dedupe: DedupeStore
     clock: Clock
 
@@ -92,6 +95,7 @@ class MemoryProcess:
     customers: CustomerStore
     outbox: OutboxStore
     key_retry: KeyRetryStore
+    retention: RetentionStore
     dedupe: DedupeStore
     clock: Clock
 
@@ -146,6 +150,7 @@ class MemoryWorld:
             customers=client.orders,
             outbox=client.outbox,
             key_retry=client.key_retry,
+            retention=MemoryRetention(self.store),
             dedupe=self.dedupe.connect(),
             clock=VirtualClock(loop),
         )

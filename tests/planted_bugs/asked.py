@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from lab.api import _not_made, _unready
+from lab.api_problems import not_made, unready
 from lab.domain.errors import Indeterminate, Permanent, Throttled, Transient
 from lab.domain.events import (
     OrderConfirmed,
@@ -433,13 +433,13 @@ class ConflictIsSent(Notification):
 
 @BUGS.plant(
     "idempotency-key",
-    "lab.api._not_made",
+    "lab.api.not_made",
     setup=REPLAYED,
     witness="a repetition was told that nothing was stored, while the first one ran",
 )
 def running_is_shed(why: KeyRefusal) -> Exception:
     """Come again later: that is what a 503 says, too."""
-    return _unready() if why is KeyRefusal.RUNNING else _not_made(why)
+    return unready() if why is KeyRefusal.RUNNING else not_made(why)
 
 
 @BUGS.plant(

@@ -175,7 +175,7 @@ def test_topics_have_a_copy_on_each_broker_and_need_two(cluster: Mapping[str, st
                 (described,) = await admin.describe_topics([name])
                 asked = ConfigResource(ConfigResourceType.TOPIC, name)
                 (answer,) = await admin.describe_configs([asked])
-                configs = {row[0]: row[1] for *_, rows in answer.resources for row in rows}
+                configs = {name: value for *_, rows in answer.resources for name, value, *_ in rows}
                 return len(described["partitions"][0]["replicas"]), configs["min.insync.replicas"]
             finally:
                 await admin.close()

@@ -423,7 +423,7 @@ async def test_a_schema_made_otherwise_is_refused(world: PostgresWorld) -> None:
 
 
 def test_migrations_are_numbered_without_a_gap() -> None:
-    numbers = [number for number, _, _ in postgres_schema.migrations()]
+    numbers = [migration.number for migration in postgres_schema.migrations()]
     assert numbers == list(range(1, len(numbers) + 1))
 
 

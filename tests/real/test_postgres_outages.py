@@ -14,7 +14,7 @@ from lab.patterns.outbox import Relay
 from lab.ports.bus import Outgoing, Publisher
 from lab.ports.store import OutboxRow, Revenue, Unit, UnitVerdict
 from lab.stores.postgres import facts as postgres_facts
-from lab.stores.postgres.link import PostgresServer, connect
+from lab.stores.postgres.link import PostgresServer, application, connect
 from lab.stores.postgres.store import PostgresStore, open_store
 from tests.contract.server_worlds import PostgresWorld, ServerProcess, postgres_world
 from tests.contract.store_worlds import (
@@ -66,7 +66,7 @@ async def cut_off(world: PostgresWorld, watcher: Any) -> int:
         await watcher.fetchval(
             "select count(pg_terminate_backend(pid)) from pg_stat_activity "
             "where application_name = $1",
-            f"pulse-lab {world.server.schema}",
+            application(world.server),
         )
     )
 
@@ -369,6 +369,6 @@ async def test_nothing_is_left_of_a_store_that_was_closed(world: PostgresWorld) 
         await store.orders.commit(make_create("late"))
     watcher = await admin(world)
     sql = "select count(*) = 0 from pg_stat_activity where application_name = $1"
-    name = f"pulse-lab {world.server.schema}"
+    name = application(world.server)
     await until(lambda: watcher.fetchval(sql, name), "connections are left")
     await watcher.close()

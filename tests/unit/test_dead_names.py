@@ -42,7 +42,6 @@ USED_ELSEWHERE: Final[Mapping[str, str]] = {
     "lab/runtime/process_loop.py:get_debug": ASYNCIO,
     "lab/runtime/process_loop.py:get_exception_handler": ASYNCIO,
     "lab/runtime/process_loop.py:get_task_factory": ASYNCIO,
-    "lab/runtime/process_loop.py:is_running": ASYNCIO,
     "lab/runtime/process_loop.py:set_debug": ASYNCIO,
     "lab/runtime/process_loop.py:shutdown_asyncgens": ASYNCIO,
     "lab/runtime/process_loop.py:shutdown_default_executor": ASYNCIO,

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import CHECKS
 
 import lab.api
+import lab.api_problems
 from lab.api import Door, make_app
 from lab.cli.reference import FOLDER
 from lab.domain.answers import MALFORMED_HTTP, PROBLEM, PROBLEMS, SLOW, TOO_LONG_HEAD
@@ -110,14 +111,14 @@ def test_every_problem_is_an_answer_of_some_route() -> None:
 
 
 def test_every_problem_of_the_table_is_given_by_the_code_and_no_other() -> None:
-    tree = ast.parse(inspect.getsource(lab.api))
+    tree = ast.parse(inspect.getsource(lab.api) + inspect.getsource(lab.api_problems))
     names = {"SHED": "shed", "INDETERMINATE": "indeterminate"}
     given = set()
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Name("_Problem"), args=[ast.Constant(name), *_]):
+            case ast.Call(func=ast.Name("HttpProblem"), args=[ast.Constant(name), *_]):
                 given.add(name)
-            case ast.Call(func=ast.Name("_Problem"), args=[ast.Name(name), *_]):
+            case ast.Call(func=ast.Name("HttpProblem"), args=[ast.Name(name), *_]):
                 given.add(names[name])
             case _:
                 pass

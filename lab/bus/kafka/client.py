@@ -48,6 +48,8 @@ class KafkaSettings:
         connect_us, publish_us, commit_us, leave_us: longest wait of one such call.
         reached_us: a poll without records looks this often whether the broker is there.
         known_us: a topic that was made anew, or has more partitions, is noticed after so long.
+        retention_ms: topics with the prefix keep a record this long; 0: for ever.
+        segment_ms: and are cut by segments that span this time at most.
         replication: copies of every topic; 0: one for each broker, three at most.
         min_insync: copies that must have a record before it counts as appended; 0: all but one.
         security: of the listener.
@@ -63,6 +65,8 @@ class KafkaSettings:
     leave_us: int = 3_000_000
     reached_us: int = 5_000_000
     known_us: int = 10_000_000
+    retention_ms: int = 0
+    segment_ms: int = 604_800_000
     replication: int = 0
     min_insync: int = 0
     security: KafkaSecurity = field(default_factory=KafkaSecurity)

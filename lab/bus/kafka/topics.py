@@ -17,7 +17,6 @@ from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition as BrokerPartition
 
 from lab.bus.kafka.client import (
-    BATCH_BYTES_MAX,
     KAFKA_ERRORS,
     KafkaSettings,
     describe,
@@ -28,8 +27,9 @@ from lab.bus.kafka.client import (
 )
 from lab.bus.kafka.reader import reading
 from lab.bus.kafka.security import why_not
+from lab.bus.kafka.topic_configs import configs_of, copies_of
 from lab.domain.errors import EnvironmentNotReady, Permanent, Transient
-from lab.ports.bus import Record, TopicPartition, TopicReader, record_limit
+from lab.ports.bus import Record, TopicPartition, TopicReader
 from lab.resources import how_to_start
 
 _SEEN_S: Final = 40
@@ -48,9 +48,6 @@ _AT_ITS_END: Final = -1
 """In the place of a time, in a request for the offset at one."""
 
 _COMMITS: Final = "__consumer_offsets"
-_COPIES_MOST: Final = 3
-"""Of a topic, unless more are asked for."""
-_FORMAT_BYTES: Final = BATCH_BYTES_MAX - record_limit("a.b")
 _FORBIDDEN: Final = (
     kafka_errors.TopicAuthorizationFailedError,
     kafka_errors.GroupAuthorizationFailedError,
@@ -121,28 +118,33 @@ class KafkaTopics(TopicReader):
 
     # ---- made and removed
 
-    async def create(self, partitions: Mapping[str, int]) -> None:
+    async def create(self, partitions: Mapping[str, int]) -> Sequence[str]:
         """Make the topics that are missing; those that exist must have so many partitions.
+
+        If none is missing, no right to make one is needed. Returns the names of the missing ones.
 
         Raises:
             EnvironmentNotReady: a topic has another number of partitions, or may not be made.
         """
         try:
-            copies = await self._copies()
+            # Not asked one by one: a broker may make what is asked for, as it likes it.
+            there = set(await self._call(self._admin.list_topics))
+            brokers = len((await self._call(self._admin.describe_cluster))["brokers"])
+            copies = copies_of(self._settings, brokers)
             wanted = [
                 NewTopic(
-                    self._settings.topic(topic),
-                    count,
-                    copies,
-                    topic_configs=self._configs(topic, copies),
+                    name, count, copies, topic_configs=configs_of(self._settings, topic, copies)
                 )
                 for topic, count in partitions.items()
+                if (name := self._settings.topic(topic)) not in there
             ]
-            await self._call(self._make, wanted, limit_us=_MAKE_US)
+            if wanted:
+                await self._call(self._make, wanted, limit_us=_MAKE_US)
             counts = await self._seen(partitions)
         except (Transient, Permanent) as error:
             raise self._not_ready(error.__cause__ or error) from error
         self._check(counts, partitions)
+        return [topic.name for topic in wanted]
 
     async def settle(self, topics: Iterable[str], groups: Iterable[str]) -> None:
         """Wait until the broker serves every partition and group; bounded, and then go on.
@@ -305,42 +307,6 @@ class KafkaTopics(TopicReader):
                 for of, batch in batches.items():
                     found[of] += [record for record in batch if record.offset < ends[of]]
         return found
-
-    async def _copies(self) -> int:
-        """Of every topic that is made."""
-        settings = self._settings
-        brokers = len((await self._call(self._admin.describe_cluster))["brokers"])
-        copies = settings.replication or min(brokers, _COPIES_MOST)
-        if copies > brokers:
-            raise EnvironmentNotReady(
-                f"bus.replication = {copies} asks for more copies than there are brokers "
-                f"({brokers})",
-                server="Kafka",
-                address=settings.bootstrap,
-                remedy="start the others, or lower bus.replication",
-            )
-        if settings.min_insync > copies:
-            raise EnvironmentNotReady(
-                f"bus.min_insync = {settings.min_insync} asks for more copies than a topic has "
-                f"({copies})",
-                server="Kafka",
-                address=settings.bootstrap,
-                remedy="lower bus.min_insync, or raise bus.replication",
-            )
-        return copies
-
-    def _configs(self, topic: str, copies: int) -> dict[str, str]:
-        """The bounds that the port names, in place of the broker's defaults."""
-        in_sync = self._settings.min_insync or max(copies - 1, 1)
-        configs = {
-            "min.insync.replicas": str(in_sync),
-            "max.message.bytes": str(record_limit(topic) + _FORMAT_BYTES),
-            "message.timestamp.type": "CreateTime",
-        }
-        if self._settings.prefix:
-            # The checks read a run's topics whole; the run removes them itself.
-            configs["retention.ms"] = "-1"
-        return configs
 
     async def _some(self, reader: Any, place: BrokerPartition) -> Any:
         """The next records; none if only a mark of a transaction stood there."""

@@ -7,7 +7,7 @@ Not here: any table.
 
 import asyncio
 from collections.abc import Callable, Generator, Iterator
-from itertools import chain
+from itertools import chain, takewhile
 from types import coroutine
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -89,6 +89,13 @@ class Aged(Generic[V]):
             self._old = young
             self._young = {}
             self._turned_us = now_us
+
+    def older(self, is_old: Callable[[V], bool]) -> list[str]:
+        """The keys of the oldest entries, as far as `is_old` says so of each."""
+        found: list[str] = []
+        for entries in (self._old, self._young):
+            found += [key for key, _ in takewhile(lambda item: is_old(item[1]), entries.items())]
+        return found
 
     def pop(self, key: str) -> V | None:
         """Take the entry out; None if there is none."""

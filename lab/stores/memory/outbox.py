@@ -61,6 +61,11 @@ class OutboxTable:
         rows = [row for shard in self._rows for row in shard.values()]
         return [row.envelope for row in sorted(rows, key=lambda row: row.number)]
 
+    def owed_since_us(self, otherwise_us: int) -> int:
+        """The time of the oldest event that is owed; `otherwise_us` if none is."""
+        times = (row.envelope.time_us for rows in self._rows for row in rows.values())
+        return min(times, default=otherwise_us)
+
     def clear(self) -> None:
         """Forget every row."""
         for rows in self._rows:

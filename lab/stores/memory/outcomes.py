@@ -1,13 +1,16 @@
 """Outcomes in memory: the one row of an event in a group, `done` or `dead`.
 
-`done` rows are forgotten some time after the retention, as a real inbox is cut by age; `dead` ones
+`done` rows are forgotten some time after the retention, or when they are cut by age; `dead` ones
 stay, because they may be redriven.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from lab.ports.store import OutcomeRow, UnitVerdict
 from lab.stores.memory.base import Aged
+
+_STEPS: Final = 10_000
 
 DONE: Final = -1
 """The answer of `OutcomeTable.find` for a done event; a dead one has its redrives, 0 or more."""
@@ -18,6 +21,9 @@ class OutcomeTable:
 
     def __init__(self, retention_us: int) -> None:
         self._retention_us = retention_us
+        # Times are kept in steps, so that many rows share one number.
+        self._step_us = retention_us // _STEPS + 1
+        self._stamp_us = -self._step_us
         self._done: dict[str, Aged[int]] = {}
         self._dead: dict[str, dict[str, int]] = {}
 
@@ -43,6 +49,20 @@ class OutcomeTable:
         found = self.find(group, event_id)
         return found is not None and (found == DONE or found >= redrives)
 
+    def old(self, before_us: int) -> list[tuple[str, str]]:
+        """Group and event of the rows that are done since before that time for certain."""
+        until_us = before_us - self._step_us
+        return [
+            (group, event_id)
+            for group, done in self._done.items()
+            for event_id in done.older(lambda stamp_us: stamp_us < until_us)
+        ]
+
+    def cut(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Forget these done rows."""
+        for group, event_id in rows:
+            self._done[group].pop(event_id)
+
     def clear(self) -> None:
         """Forget every outcome."""
         self._done.clear()
@@ -57,7 +77,9 @@ class OutcomeTable:
         done = self._done.get(group)
         if done is None:
             done = self._done[group] = Aged(self._retention_us)
-        done.put(event_id, DONE, now_us)
+        if now_us - self._stamp_us >= self._step_us:
+            self._stamp_us = now_us
+        done.put(event_id, self._stamp_us, now_us)
         dead = self._dead.get(group)
         if dead:
             dead.pop(event_id, None)

@@ -13,6 +13,7 @@ import msgspec
 
 from lab.domain.order import Order, OrderState
 from lab.history.recorder import Write
+from lab.ports.retention import Ages
 from lab.ports.store import (
     Change,
     Create,
@@ -62,6 +63,7 @@ class MemoryStoreServer:
         outcomes: done and dead events.
         revenue: minor units by currency.
         starts: unexplained starts by (group, event id, redrives).
+        http_keys: packed answers by their Idempotency-Key.
         outage: whether the server can be reached.
     """
 
@@ -86,7 +88,7 @@ class MemoryStoreServer:
         self.expiries = Expiries(harness)
         self.revenue: dict[str, int] = {}
         self.starts: dict[tuple[str, str, int], int] = {}
-        self._http_keys: Aged[bytes] = Aged(retention_us)
+        self.http_keys: Aged[bytes] = Aged(retention_us)
 
     def connect(self, life: OwnerLife) -> "MemoryStore":
         """A client for one life of a process; it ends with it."""
@@ -126,7 +128,7 @@ class MemoryStoreServer:
         """Let go of everything at the end of a run: crashed processes hold the server for ever."""
         for table in (self.rows, self.outbox, self.outcomes, self.key_retry, self.expiries):
             table.clear()
-        self._http_keys.clear()
+        self.http_keys.clear()
         self.starts.clear()
 
     # ---- transactions and reads, each in one step
@@ -162,10 +164,10 @@ class MemoryStoreServer:
 
     def http_key(self, key: str) -> HttpKeyRow | None:
         """See `OrderStore.http_key`."""
-        packed = self._http_keys.get(key)
+        packed = self.http_keys.get(key)
         if packed is None:
             return None
-        body_sha256, status, answer = _decode_answer(packed)
+        body_sha256, status, answer, _ = _decode_answer(packed)
         return HttpKeyRow(key=key, body_sha256=body_sha256, status=status, answer=answer)
 
     def due(self, limit: int) -> list[Order]:
@@ -187,6 +189,15 @@ class MemoryStoreServer:
         elif unexplained:
             del self.starts[key]
 
+    def old(self, ages: Ages) -> tuple[list[tuple[str, str]], list[str]]:
+        """Done rows (group, event) and Idempotency-Keys that are older than that."""
+        now_us = self._now()
+        owed_us = self.outbox.owed_since_us(self.now_us()) - self.now_us() + now_us
+        done = self.outcomes.old(min(now_us - ages.inbox, owed_us)) if ages.inbox else []
+        keys_us = now_us - ages.http_keys
+        is_old = lambda packed: _decode_answer(packed)[3] < keys_us  # noqa: E731 - used once
+        return done, self.http_keys.older(is_old) if ages.http_keys else []
+
     # ---- the parts of a transaction
 
     def _overruled(self, unit: Unit) -> UnitVerdict | None:
@@ -195,7 +206,7 @@ class MemoryStoreServer:
             verdict = self.outcomes.overruled(unit.outcome)
             if verdict is not None:
                 return verdict
-        if unit.http_key is not None and self._http_keys.get(unit.http_key.key) is not None:
+        if unit.http_key is not None and self.http_keys.get(unit.http_key.key) is not None:
             return UnitVerdict.KEY_TAKEN
         return None
 
@@ -284,8 +295,11 @@ class MemoryStoreServer:
             before = self.revenue.get(revenue.currency, 0)
             self.revenue[revenue.currency] = before + revenue.amount_cents
         if http_key is not None:
-            packed = _encode_answer((http_key.body_sha256, http_key.status, http_key.answer))
-            self._http_keys.put(http_key.key, packed, self._now())
+            now_us = self._now()
+            packed = _encode_answer(
+                (http_key.body_sha256, http_key.status, http_key.answer, now_us)
+            )
+            self.http_keys.put(http_key.key, packed, now_us)
         if self._facts is not None:
             self._witness_rest(self._facts, unit)
 
@@ -382,4 +396,4 @@ class MemoryStore:
 
 
 _encode_answer = msgspec.msgpack.Encoder().encode
-_decode_answer = msgspec.msgpack.Decoder(tuple[str, int, bytes]).decode
+_decode_answer = msgspec.msgpack.Decoder(tuple[str, int, bytes, int]).decode

@@ -43,6 +43,16 @@ _LOST: Final = ("08", "40003", "57P01", "57P02", "57P05")
 _DOWN: Final = ("25006", "28", "3D", "3F", "42501", "42P01", "42883", "53", "57", "58")
 """Of no use for a while: read only, no rights, no such database or table, no room, shut down."""
 
+_REMEDIES: Final = {
+    "28": "look at user and password, and at the server's pg_hba.conf",
+    "3D": "make the database (createdb), or name another one",
+    "42501": 'have "lab migrate" run by a role that may create; this one needs the rights that '
+    "docs/standing.md grants",
+    "53300": "raise its max_connections, or start fewer processes: each takes up to 8",
+    "25006": "name the primary: this one takes no writes",
+}
+"""What helps, by the beginning of the server's code. Starting another server helps with none."""
+
 _PERMANENT: Final = ("22", "23514")
 """The value itself is refused."""
 
@@ -71,6 +81,20 @@ def to_lab_error(error: BaseException, stage: Stage, where: str) -> LabError:
         return Unclassified(text, kind=type(error).__name__)
     # Also the driver's internal errors: it raises one for a connection that is just being ended.
     return _lost(stage, text)
+
+
+def remedy_for(error: BaseException) -> str:
+    """The advice that fits the cause; "" if nothing is known of it."""
+    state = getattr(error, "sqlstate", None) or ""
+    return next((remedy for code, remedy in _REMEDIES.items() if state.startswith(code)), "")
+
+
+def is_of_a_pooler(error: BaseException) -> bool:
+    """Whether a pooler is to blame: it knows no such parameter, or gave the session to another."""
+    is_parameter = isinstance(error, asyncpg.ProtocolViolationError) and "parameter" in str(error)
+    return is_parameter or isinstance(
+        error, asyncpg.DuplicatePreparedStatementError | asyncpg.InvalidSQLStatementNameError
+    )
 
 
 def _lost(stage: Stage, text: str) -> LabError:

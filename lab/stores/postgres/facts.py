@@ -47,7 +47,8 @@ select 'lock', count(*) from key_locks l left join heads h using (group_name, ke
     where h.is_dead is not true
 union all
 select 'transaction', count(*) from pg_stat_activity
-    where application_name = 'pulse-lab ' || current_schema() and datname = current_database()
+    where starts_with(application_name || ' ', 'pulse-lab ' || current_schema() || ' ')
+        and datname = current_database()
         and state like 'idle in transaction%' and backend_type = 'client backend'
 """
 

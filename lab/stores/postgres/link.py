@@ -13,14 +13,16 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from lab.domain.errors import Down, EnvironmentNotReady
+from lab.domain.errors import Down, EnvironmentNotReady, Indeterminate
 from lab.stores.postgres.errors import (
     AGAIN_AFTER_US,
     DEPENDENCY,
     Stage,
     VendorErrors,
+    is_of_a_pooler,
     to_lab_error,
 )
+from lab.stores.reachability import Reachability, Tell, tell_nobody
 
 T = TypeVar("T")
 
@@ -42,6 +44,17 @@ _ADDRESS: Final = (
 )
 
 
+_NAME_MAX: Final = 63
+"""Bytes of a name that the server keeps."""
+
+_WHERE_AM_I: Final = "select current_schema() as schema, pg_backend_pid() as pid"
+
+_NO_POOLER: Final = (
+    "name the server itself: the lab needs sessions of its own (advisory locks, LISTEN, search "
+    "path), at most 8 for a process"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresServer:
     """A server, a schema on it, and how long anybody waits for it.
@@ -49,12 +62,16 @@ class PostgresServer:
     Attributes:
         dsn: its address; may hold a password, so it is never shown (`where` is).
         schema: the schema of the run.
+        member: the process that uses it, for the server's list of sessions.
+        keeps_facts: whether what happens is written down for a verdict, too.
         timeout_us: deadline of one statement.
         connect_us: deadline of one attempt to connect.
     """
 
     dsn: str
     schema: str
+    member: str = ""
+    keeps_facts: bool = True
     timeout_us: int = 2_000_000
     connect_us: int = 2_000_000
 
@@ -91,17 +108,21 @@ async def connect(server: PostgresServer, *, plain: str = "") -> Any:
 
     Raises:
         Down: it cannot be had; the message says why.
-        EnvironmentNotReady: the address cannot be read.
+        EnvironmentNotReady: the address cannot be read, or statements would go elsewhere.
     """
-    settings = {
-        "search_path": server.schema,
-        "application_name": plain or f"pulse-lab {server.schema}",
-        "default_transaction_isolation": "read committed",
-        "client_min_messages": "warning",
-    }
-    if not plain:
-        settings |= _PLANNER
-        settings["statement_timeout"] = str(max(server.timeout_us * 9 // 10_000, 1))
+    try:
+        return await open_session(server, plain=plain)
+    except VendorErrors as error:
+        raise to_lab_error(error, Stage.CONNECT, server.where) from None
+
+
+async def open_session(server: PostgresServer, *, plain: str = "") -> Any:
+    """See `connect`; errors are the driver's.
+
+    Raises:
+        EnvironmentNotReady: the address cannot be read, a pooler answers there, or statements would
+            go into another schema.
+    """
     if not server.where:
         raise not_ready(server, "its address cannot be read", _ADDRESS)
     # In a task of its own: the driver cannot be cancelled in the middle of a handshake.
@@ -110,19 +131,70 @@ async def connect(server: PostgresServer, *, plain: str = "") -> Any:
             server.dsn,
             timeout=server.connect_us / 1e6,
             command_timeout=server.timeout_us / 1e6,
-            server_settings=settings,
+            server_settings=_parameters(server, plain),
         )
     )
     try:
-        return await asyncio.shield(opening)
+        connection = await asyncio.shield(opening)
     except asyncio.CancelledError:
         opening.add_done_callback(_hang_up)
         raise
     except VendorErrors as error:
-        raise to_lab_error(error, Stage.CONNECT, server.where) from None
+        if is_of_a_pooler(error):
+            raise _behind_a_pooler(server) from None
+        raise
     except ValueError:
         # Its text may quote the address, and the address may hold a password.
         raise not_ready(server, "its address cannot be read", _ADDRESS) from None
+    try:
+        await _look_where(connection, server)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+def _parameters(server: PostgresServer, plain: str) -> dict[str, str]:
+    """The parameters of a session, sent with its beginning."""
+    settings = {
+        "search_path": server.schema,
+        "application_name": plain or application(server),
+        "default_transaction_isolation": "read committed",
+        "client_min_messages": "warning",
+    }
+    if not plain:
+        settings |= _PLANNER
+        settings["statement_timeout"] = str(max(server.timeout_us * 9 // 10_000, 1))
+        if not server.keeps_facts:
+            settings["lab.facts"] = "off"
+    return settings
+
+
+def application(server: PostgresServer) -> str:
+    """The name of the store's sessions in the server's list: of its schema, then of the process."""
+    return f"pulse-lab {server.schema} {server.member}".rstrip()[:_NAME_MAX]
+
+
+async def _look_where(connection: Any, server: PostgresServer) -> None:
+    """Refuse a session that is not the server's own, or that has not taken our parameters."""
+    try:
+        found = await connection.fetchrow(_WHERE_AM_I)
+    except VendorErrors as error:
+        if is_of_a_pooler(error):
+            raise _behind_a_pooler(server) from None
+        raise
+    if found["pid"] != connection.get_server_pid():
+        raise _behind_a_pooler(server)
+    if found["schema"] not in {None, server.schema}:
+        raise not_ready(
+            server,
+            f"statements would go into schema {found['schema']}, not {server.schema}",
+            "let nothing between the lab and the server change the search path",
+        )
+
+
+def _behind_a_pooler(server: PostgresServer) -> EnvironmentNotReady:
+    return not_ready(server, "a pooler such as PgBouncer answers there", _NO_POOLER)
 
 
 def not_ready(server: PostgresServer, what: str, remedy: str) -> EnvironmentNotReady:
@@ -187,7 +259,11 @@ class Link:
             return
         if self._is_dead:
             raise Down("the store is closed", dependency=DEPENDENCY, after_us=AGAIN_AFTER_US)
-        self._connection = connection = await connect(self._server)
+        try:
+            self._connection = connection = await connect(self._server)
+        except EnvironmentNotReady as bad:
+            # It was fit for use when the process began, and may be again.
+            raise Down(str(bad), dependency=DEPENDENCY, after_us=AGAIN_AFTER_US) from None
         self.opened += 1
         if self._on_open is not None:
             try:
@@ -237,10 +313,18 @@ class Link:
 
 
 class Links:
-    """A few links that many callers share, first come, first served."""
+    """A few links that many callers share, first come, first served.
 
-    def __init__(self, server: PostgresServer, size: int) -> None:
+    Args:
+        server: where to.
+        size: how many.
+        tell: hears when the server is of no use, and when it is again.
+    """
+
+    def __init__(self, server: PostgresServer, size: int, tell: Tell = tell_nobody) -> None:
         self._server = server
+        self._name = f"PostgreSQL at {server.where}"
+        self._reached = Reachability(self._name, tell)
         self._free = [Link(server) for _ in range(size)]
         self._all = tuple(self._free)
         self._queue: deque[asyncio.Future[Link]] = deque()
@@ -266,9 +350,14 @@ class Links:
     async def _with(self, use: Callable[[Link], Awaitable[T]]) -> T:
         link = self._free.pop() if self._free else await self._wait()
         try:
-            return await use(link)
+            found = await use(link)
+        except (Down, Indeterminate) as error:
+            self._reached.refused(str(error).removeprefix(f"{self._name}: "))
+            raise
         finally:
             self._give(link)
+        self._reached.answered()
+        return found
 
     async def _wait(self) -> Link:
         """The next link that is given back; not for ever.

@@ -1,21 +1,22 @@
 """The schema of the order store: made, brought up to date and dropped; only ever one of ours.
 
 A schema of ours carries a mark. One without it belongs to somebody else and is neither used nor
-dropped. Migrations are the numbered files of `sql/`, each applied once and never changed.
+dropped. Migrations are the numbered files of `sql/`, each applied once and never changed. Where
+nothing is to be made nothing is written, so a process may have a role that can make nothing.
 Not here: the files, and any statement of the store.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Final
 
-from lab.domain.errors import EnvironmentNotReady, LabError
+from lab.domain.errors import EnvironmentNotReady
 from lab.resources import how_to_start
-from lab.stores.postgres.errors import VendorErrors, said
-from lab.stores.postgres.link import PostgresServer, connect, not_ready
+from lab.stores.postgres.errors import VendorErrors, remedy_for, said
+from lab.stores.postgres.link import PostgresServer, not_ready, open_session
 
 VERSION_MIN: Final = 14
 SCHEMA_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,49}")
@@ -27,10 +28,39 @@ the same schema, and a disk that is busy may take seconds for each."""
 CONNECT_US: Final = 10_000_000
 """Least deadline of a connection for that: nobody has other work to do before."""
 
+_SHARDS: Final = "outbox.shards"
+_ADDITION: Final = "-- Addition: "
+"""Begins a migration beside which a lab works that does not know it: it only adds."""
+
 _MIGRATIONS_TABLE: Final = (
     "create table if not exists migrations (number integer primary key, name text not null, "
-    "sha256 text not null, applied_at timestamptz not null default now())"
+    "sha256 text not null, applied_at timestamptz not null default now()); "
+    "alter table migrations add column if not exists is_addition boolean not null default false"
 )
+# The column may not be there yet.
+_APPLIED: Final = (
+    "select number, name, sha256, coalesce((to_jsonb(m) ->> 'is_addition')::boolean, false) "
+    "as is_addition from migrations m"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One numbered file. `is_addition`: a lab that does not know it may go on beside it."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def is_addition(self) -> bool:
+        """Whether it only adds."""
+        return self.text.startswith(_ADDITION)
+
+    @property
+    def sha256(self) -> str:
+        """The digest by which it is known again."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 async def check(server: PostgresServer) -> str:
@@ -48,20 +78,28 @@ async def check(server: PostgresServer) -> str:
     return _shown(version)
 
 
-async def prepare(server: PostgresServer, *, shards: int) -> None:
+async def prepare(server: PostgresServer, *, shards: int) -> tuple[str, ...]:
     """Make the schema, or bring ours up to date. Several processes may do so at the same time.
+
+    If it is there and new enough nothing is written, and no right to make anything is needed.
 
     Args:
         server: where.
         shards: shards of the outbox; fixed for the life of the schema.
 
+    Returns:
+        The names of the migrations that were applied.
+
     Raises:
-        EnvironmentNotReady: it cannot be reached or is too old; the schema is somebody else's, was
-            made by a newer lab or with other shards.
+        EnvironmentNotReady: it cannot be reached or is too old, or a pooler answers there; the
+            schema is somebody else's, was made with other shards, or by a newer lab that did more
+            than add to it.
     """
     connection = await _connect(_patient(server))
     try:
         _check_version(server, connection.get_server_version())
+        if await _is_ready(connection, server, shards):
+            return ()
         async with connection.transaction():
             await connection.execute(
                 "select pg_advisory_xact_lock(hashtext('pulse-lab'), hashtext($1))", server.schema
@@ -69,8 +107,13 @@ async def prepare(server: PostgresServer, *, shards: int) -> None:
             if await _is_ours(connection, server) is None:
                 await connection.execute(f'create schema "{server.schema}"')
                 await connection.execute(f"comment on schema \"{server.schema}\" is '{_MARK}'")
-            await _migrate(connection, server)
-            await _agree(connection, server, {"outbox.shards": str(shards)})
+            await _check_current(connection, server)
+            await connection.execute(_MIGRATIONS_TABLE)
+            missing = _missing(await connection.fetch(_APPLIED), server)
+            for migration in missing:
+                await _apply(connection, migration)
+            await _agree(connection, server, shards)
+        return tuple(migration.name for migration in missing)
     except VendorErrors as error:
         raise _unusable(server, error) from None
     finally:
@@ -111,61 +154,108 @@ async def block_customers(server: PostgresServer, customers: Iterable[str]) -> N
         await _close(connection, server)
 
 
-def migrations() -> list[tuple[int, str, str]]:
-    """Number, name and text of each migration, in order."""
+def migrations() -> list[Migration]:
+    """Each migration, in order."""
     folder = files("lab.stores.postgres").joinpath("sql")
     found = [entry.name for entry in folder.iterdir() if entry.name.endswith(".sql")]
     return [
-        (int(name.split("_", 1)[0]), name, folder.joinpath(name).read_text(encoding="utf-8"))
+        Migration(
+            number=int(name.split("_", 1)[0]),
+            name=name,
+            text=folder.joinpath(name).read_text(encoding="utf-8"),
+        )
         for name in sorted(found)
     ]
 
 
-async def _migrate(connection: Any, server: PostgresServer) -> None:
-    await connection.execute(_MIGRATIONS_TABLE)
-    rows = await connection.fetch("select number, name, sha256 from migrations")
-    applied = {row["number"]: (row["name"], row["sha256"]) for row in rows}
+async def _is_ready(connection: Any, server: PostgresServer, shards: int) -> bool:
+    """Whether there is nothing to make. Reads only."""
+    if await _is_ours(connection, server) is None:
+        return False
+    await _check_current(connection, server)
+    if await connection.fetchval("select to_regclass('migrations') is null"):
+        return False
+    if _missing(await connection.fetch(_APPLIED), server):
+        return False
+    known = await connection.fetchval("select value from made_with where name = $1", _SHARDS)
+    _compare(server, known or str(shards), shards)
+    return known is not None
+
+
+async def _check_current(connection: Any, server: PostgresServer) -> None:
+    """Refuse to make anything where statements would not go into the schema.
+
+    Raises:
+        EnvironmentNotReady: they would not.
+    """
+    current = await connection.fetchval("select current_schema()")
+    if current != server.schema:
+        raise not_ready(
+            server,
+            f"schema {server.schema} is there, and statements go into {current or 'none'}",
+            f"let this role use it: grant usage on schema {server.schema} to ROLE",
+        )
+
+
+def _missing(rows: Iterable[Any], server: PostgresServer) -> list[Migration]:
+    """The migrations that are still to be applied.
+
+    Raises:
+        EnvironmentNotReady: one was applied that this lab cannot live with.
+    """
+    applied = {row["number"]: row for row in rows}
     known = migrations()
-    newer = sorted(set(applied) - {number for number, _, _ in known})
+    newer = [
+        number
+        for number in sorted(set(applied) - {migration.number for migration in known})
+        if not applied[number]["is_addition"]
+    ]
     if newer:
         raise not_ready(
             server,
             f"schema {server.schema} was made by a newer lab (migration {newer[-1]})",
             "update this one, or take another schema",
         )
-    for number, name, text in known:
-        sha256 = hashlib.sha256(text.encode()).hexdigest()
-        if number not in applied:
-            await connection.execute(text)
-            await connection.execute(
-                "insert into migrations (number, name, sha256) values ($1, $2, $3)",
-                number,
-                name,
-                sha256,
-            )
-        elif applied[number][1] != sha256:
+    for migration in known:
+        its = applied.get(migration.number)
+        if its is not None and its["sha256"] != migration.sha256:
             raise not_ready(
                 server,
-                f"schema {server.schema} was made with another {name}",
+                f"schema {server.schema} was made with another {migration.name}",
                 "take another schema, or the lab that made this one",
             )
+    return [migration for migration in known if migration.number not in applied]
 
 
-async def _agree(connection: Any, server: PostgresServer, wanted: Mapping[str, str]) -> None:
+async def _apply(connection: Any, migration: Migration) -> None:
+    await connection.execute(migration.text)
+    await connection.execute(
+        "insert into migrations (number, name, sha256, is_addition) values ($1, $2, $3, $4)",
+        migration.number,
+        migration.name,
+        migration.sha256,
+        migration.is_addition,
+    )
+
+
+async def _agree(connection: Any, server: PostgresServer, shards: int) -> None:
     """Write down the making of the schema, or compare it."""
-    for name, value in wanted.items():
-        known = await connection.fetchval(
-            "insert into made_with as m (name, value) values ($1, $2) "
-            "on conflict (name) do update set value = m.value returning value",
-            name,
-            value,
+    known = await connection.fetchval(
+        "insert into made_with as m (name, value) values ($1, $2) "
+        "on conflict (name) do update set value = m.value returning value",
+        _SHARDS,
+        str(shards),
+    )
+    _compare(server, known, shards)
+
+
+def _compare(server: PostgresServer, known: str, shards: int) -> None:
+    if known != str(shards):
+        raise not_ready(
+            server,
+            f"schema {server.schema} was made with {_SHARDS} = {known}, not {shards}",
+            f"--set {_SHARDS}={known}, or take another schema",
         )
-        if known != value:
-            raise not_ready(
-                server,
-                f"schema {server.schema} was made with {name} = {known}, not {value}",
-                f"--set {name}={known}, or take another schema",
-            )
 
 
 async def _is_ours(connection: Any, server: PostgresServer) -> bool | None:
@@ -206,10 +296,9 @@ async def _connect(server: PostgresServer) -> Any:
             "take up to 50 small letters, digits and _",
         )
     try:
-        return await connect(server, plain="pulse-lab schema")
-    except LabError as error:
-        what = f"it cannot be used ({str(error).partition(': ')[2]})"
-        raise not_ready(server, what, _remedy()) from None
+        return await open_session(server, plain="pulse-lab schema")
+    except VendorErrors as error:
+        raise not_ready(server, f"it cannot be used ({said(error)})", _remedy(error)) from None
 
 
 async def _close(connection: Any, server: PostgresServer) -> None:
@@ -234,8 +323,8 @@ def _shown(version: Any) -> str:
 
 
 def _unusable(server: PostgresServer, error: BaseException) -> EnvironmentNotReady:
-    return not_ready(server, said(error), _remedy())
+    return not_ready(server, said(error), _remedy(error))
 
 
-def _remedy() -> str:
-    return how_to_start("postgres", "LAB_POSTGRES_DSN")
+def _remedy(error: BaseException) -> str:
+    return remedy_for(error) or how_to_start("postgres", "LAB_POSTGRES_DSN")

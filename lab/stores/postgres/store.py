@@ -35,6 +35,7 @@ from lab.stores.postgres.units import (
     to_arguments,
     to_verdicts,
 )
+from lab.stores.reachability import Tell, tell_nobody
 from lab.stores.unit_rules import check_unit
 
 UNITS_MAX: Final = 500
@@ -254,15 +255,18 @@ class PostgresStore:
         self.links.abort()
 
 
-def open_store(server: PostgresServer, *, shards: int, poll_us: int = 500_000) -> PostgresStore:
+def open_store(
+    server: PostgresServer, *, shards: int, poll_us: int = 500_000, tell: Tell = tell_nobody
+) -> PostgresStore:
     """The clients of one process; they connect when they are first used.
 
     Args:
         server: where, in a schema that `postgres_schema.prepare` has made.
         shards: shards of the outbox, as given to `prepare`.
         poll_us: how often is looked where a hint may have been missed.
+        tell: hears when the server is of no use, and when it is again.
     """
-    links = Links(server, _LINKS)
+    links = Links(server, _LINKS, tell)
     return PostgresStore(
         orders=PostgresOrderStore(links, shards=shards, poll_us=poll_us),
         outbox=PostgresOutbox(server, shards=shards, poll_us=poll_us),

@@ -21,6 +21,7 @@ from lab.domain.errors import Down, EnvironmentNotReady
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore, Evictable
 from lab.resources import how_to_start
 from lab.stores.group_commit import Batcher
+from lab.stores.reachability import Reachability, Tell, tell_nobody
 
 DEPENDENCY: Final = "redis"
 AGAIN_AFTER_US: Final = 200_000
@@ -78,10 +79,14 @@ class RedisDedupe(DedupeStore, Evictable):
     Args:
         server: where.
         compares_fences: 1, or 0 for the weak part of the pattern `fencing`.
+        tell: hears when claims are refused, and when they are granted again.
     """
 
-    def __init__(self, server: RedisServer, *, compares_fences: int = 1) -> None:
+    def __init__(
+        self, server: RedisServer, *, compares_fences: int = 1, tell: Tell = tell_nobody
+    ) -> None:
         self._server = server
+        self._reached = Reachability(f"Redis at {server.where}", tell)
         self._prefix = server.prefix
         self._compares = b"%d" % compares_fences
         self._client = make_client(server)
@@ -131,6 +136,8 @@ class RedisDedupe(DedupeStore, Evictable):
             keys.append(key.encode())
             arguments += (owner.encode(), b"%d" % lease_us)
         said = await self._call(self._claim, keys, arguments)
+        # Not at any answer: a full server still takes back what it has.
+        self._reached.answered()
         return [_to_claim(*pair) for pair in zip(said[::2], said[1::2], strict=True)]
 
     async def _end_all(self, ends: Sequence[_End]) -> list[bool]:
@@ -147,6 +154,7 @@ class RedisDedupe(DedupeStore, Evictable):
         try:
             return await script.run(keys, arguments)
         except (RedisError, OSError) as error:
+            self._reached.refused(_said(error))
             raise _down(self._server, error) from None
 
 
@@ -169,10 +177,10 @@ class _Script:
 
 
 async def check(server: RedisServer) -> str:
-    """See that the server can be used; returns its version.
+    """See that the server can be used; returns its version, and what becomes of it when it is full.
 
     Raises:
-        EnvironmentNotReady: it cannot be reached, refuses us, or is too old.
+        EnvironmentNotReady: it cannot be reached, refuses us, is too old, or is a cluster.
     """
     if PREFIX.fullmatch(server.prefix) is None:
         raise _not_ready(
@@ -180,15 +188,26 @@ async def check(server: RedisServer) -> str:
         )
     client = make_client(replace(server, timeout_us=max(server.timeout_us, CHECK_US)))
     try:
-        version = str((await client.info("server"))["redis_version"])
+        told = await client.info("server", "cluster", "memory")
     except (RedisError, OSError) as error:
         remedy = how_to_start("redis", "LAB_REDIS_URL")
         raise _not_ready(server, f"it cannot be used ({_said(error)})", remedy) from None
     finally:
         await client.aclose()
+    version = str(told["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < VERSION_MIN:
         wanted = ".".join(map(str, VERSION_MIN))
         raise _not_ready(server, f"it is {version}", f"{wanted} or later is needed")
+    if told.get("cluster_enabled"):
+        # Claims of many events travel in one script, and a cluster runs none over several slots.
+        raise _not_ready(
+            server,
+            "it is a cluster (cluster_enabled:1), which refuses every claim of several events",
+            "name one that is none: the keys of a day need little memory, and all may be lost",
+        )
+    most = int(told.get("maxmemory", 0))
+    if most and told.get("maxmemory_policy") == "noeviction":
+        return f"{version}, refuses claims beyond {most / 2**20:,.1f} MiB (noeviction)"
     return version
 
 

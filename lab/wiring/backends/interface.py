@@ -17,6 +17,7 @@ from lab.ports.bus import Consumer, Publisher, TopicReader
 from lab.ports.dedupe import DedupeStore
 from lab.ports.key_retry import KeyRetryStore
 from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
+from lab.ports.retention import RetentionStore
 from lab.ports.store import CustomerStore, OrderStore, OutboxStore, StartStore
 from lab.wiring.ports import Life, Ports
 
@@ -115,6 +116,15 @@ class StoreBackend(Backend, Protocol):
 
     async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:
         """The clients of one process life; `stack` takes leave for them."""
+        ...
+
+    def retention(self, stack: AsyncExitStack, *, patience_us: int) -> RetentionStore:
+        """The old rows; `stack` takes leave.
+
+        Args:
+            stack: of the process.
+            patience_us: a call may take this long at least; no order waits for it.
+        """
         ...
 
     async def owed(self) -> Mapping[str, int]:

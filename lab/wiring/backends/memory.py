@@ -9,9 +9,11 @@ from lab.faults.provider import ProviderFaults
 from lab.history.entries import Entry
 from lab.ports.bus import Publisher, TopicReader, Unread
 from lab.ports.dedupe import DedupeStore
+from lab.ports.retention import RetentionStore
 from lab.providers.sim_client import SimProviders
 from lab.runtime.ids import subject_of
 from lab.runtime.process_loop import ProcessLoop
+from lab.stores.memory.retention import MemoryRetention
 from lab.wiring.backends.interface import (
     Backend,
     Backends,
@@ -90,6 +92,9 @@ class MemoryOrders(_InMemory, StoreBackend):
             key_retry=store.key_retry,
             customers=store.orders,
         )
+
+    def retention(self, stack: AsyncExitStack, *, patience_us: int) -> RetentionStore:  # noqa: ARG002 - it answers at once
+        return MemoryRetention(self._servers.store)
 
     async def owed(self) -> Mapping[str, int]:
         store = self._servers.store

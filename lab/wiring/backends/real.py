@@ -7,42 +7,42 @@ Not here: starting servers, and where they are (`readiness`).
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from lab.bus.kafka import facts as kafka_facts
+from lab.bus.kafka import retention as kafka_retention
 from lab.bus.kafka.client import KafkaSettings
 from lab.bus.kafka.lag import KafkaWatch
 from lab.bus.kafka.publisher import KafkaBus
 from lab.bus.kafka.security import KafkaSecurity
 from lab.bus.kafka.topics import KafkaTopics
-from lab.domain.errors import Down, EnvironmentNotReady, LabError, Transient
+from lab.domain.errors import EnvironmentNotReady, LabError, Transient
 from lab.domain.events import READS
 from lab.faults.processes.crash_sites import Role
 from lab.history.entries import Entry
 from lab.history.journal import merged
 from lab.ports.bus import Publisher, TopicReader, Unread
-from lab.ports.dedupe import DedupeStore
+from lab.ports.retention import RetentionStore
 from lab.providers.http_client import HttpProviders
 from lab.providers.ledger_file import ledger_entries
 from lab.resources import how_to_start
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_caller import http_caller
 from lab.runtime.ids import subject_of
-from lab.settings import Settings
+from lab.settings import Settings, oldest_ms, segment_ms
 from lab.stores.postgres import facts as postgres_facts
 from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.errors import Stage, VendorErrors, to_lab_error
-from lab.stores.postgres.link import Link, PostgresServer, connect, not_ready
+from lab.stores.postgres.link import Link, Links, PostgresServer, connect, not_ready
+from lab.stores.postgres.retention import PostgresRetention
 from lab.stores.postgres.store import open_store
-from lab.stores.redis import dedupe as redis
-from lab.stores.redis.dedupe import RedisDedupe, RedisServer
+from lab.stores.reachability import Tell, tell_nobody
 from lab.wiring.backends.interface import (
     Backends,
     BusBackend,
     BusClients,
-    DedupeBackend,
     StoreBackend,
     StoreClients,
     Survey,
@@ -50,6 +50,7 @@ from lab.wiring.backends.interface import (
     ThirdPartiesBackend,
 )
 from lab.wiring.backends.memory_servers import all_topics, group_topics
+from lab.wiring.backends.redis_claims import RedisBackend
 from lab.wiring.ports import Life
 
 _SILENT: Final = "it has stopped answering, so nothing can be said of the run"
@@ -75,13 +76,17 @@ class Where:
     providers_url: str = ""
 
 
-def kafka_settings(where: Where, settings: Settings) -> KafkaSettings:
-    """The broker as the clients of one run use it."""
+def kafka_settings(where: Where, settings: Settings, *, is_run: bool = True) -> KafkaSettings:
+    """The broker as the clients of one run use it, or those of a standing system."""
+    # The checks read a run's topics whole; the run removes them itself.
+    kept_ms = 0 if is_run else settings.number("bus.retention_ms")
     return KafkaSettings(
         bootstrap=where.kafka_bootstrap,
         prefix=where.name.replace("_", "-"),
         session_us=settings.us("bus.session_ms"),
         rebalance_us=settings.us("bus.rebalance_ms"),
+        retention_ms=kept_ms,
+        segment_ms=segment_ms(kept_ms),
         replication=settings.number("bus.replication"),
         min_insync=settings.number("bus.min_insync"),
         security=where.kafka_security,
@@ -95,17 +100,24 @@ class KafkaBackend(BusBackend):
         where: the broker and the run's name.
         settings: policies.
         epoch_us: wall time at which the history's clock showed 0.
+        is_run: whether they are read whole for a verdict, and then removed.
+
+    Attributes:
+        made: topics that `prepare` has made.
     """
 
     make = "kafka"
 
-    def __init__(self, where: Where, settings: Settings, *, epoch_us: int) -> None:
-        self._kafka = kafka_settings(where, settings)
+    def __init__(
+        self, where: Where, settings: Settings, *, epoch_us: int, is_run: bool = True
+    ) -> None:
+        self._kafka = kafka_settings(where, settings, is_run=is_run)
         self._tiers = len(settings.many_us("retry.tiers_ms"))
         self._partitions = settings.number("bus.partitions")
         self._epoch_us = epoch_us
         self._since_us = SystemClock().wall_us()
         self._topics = KafkaTopics(self._kafka)
+        self.made: Sequence[str] = ()
         self._operator = KafkaBus(self._kafka, "operator")
         self._watch = KafkaWatch(
             self._kafka,
@@ -119,8 +131,27 @@ class KafkaBackend(BusBackend):
         await stack.enter_async_context(self._watch)
         stack.push_async_callback(self._operator.close)
         topics = all_topics(self._tiers)
-        await self._topics.create(dict.fromkeys(topics, self._partitions))
+        self.made = await self._topics.create(dict.fromkeys(topics, self._partitions))
         await self._topics.settle(topics, READS)
+
+    async def keep(self) -> None:
+        """Have topics that exist keep records as long as those that are made now.
+
+        Raises:
+            Transient, Permanent: the broker was not reached, or does not let us.
+        """
+        await kafka_retention.keep_for(self._kafka, all_topics(self._tiers))
+
+    async def redelivery_ms(self) -> int:
+        """How old a record may be that is delivered again, by what the broker says of its topics.
+
+        Returns:
+            0: of any age.
+
+        Raises:
+            Transient, Permanent: the broker does not tell.
+        """
+        return oldest_ms(*await kafka_retention.kept_ms(self._kafka, all_topics(self._tiers)))
 
     async def connect(self, life: Life, stack: AsyncExitStack) -> BusClients:
         bus = KafkaBus(self._kafka, life.member)
@@ -199,6 +230,12 @@ class PostgresBackend(StoreBackend):
         settings: policies.
         epoch_us: wall time at which the history's clock showed 0.
         blocked: gives the blocked customers; asked once, by `prepare`.
+        member: the process, for the server's list of sessions.
+        keeps_facts: whether what happens is written down for a verdict, too.
+        tell: hears when the server is of no use, and when it is again.
+
+    Attributes:
+        made: migrations that `prepare` has applied.
     """
 
     make = "postgres"
@@ -210,8 +247,18 @@ class PostgresBackend(StoreBackend):
         *,
         epoch_us: int,
         blocked: Callable[[], Sequence[str]] = tuple,
+        member: str = "",
+        keeps_facts: bool = True,
+        tell: Tell = tell_nobody,
     ) -> None:
-        self._server = PostgresServer(dsn=where.postgres_dsn, schema=where.name.replace("-", "_"))
+        self._server = PostgresServer(
+            dsn=where.postgres_dsn,
+            schema=where.name.replace("-", "_"),
+            member=member,
+            keeps_facts=keeps_facts,
+        )
+        self._tell = tell
+        self.made: tuple[str, ...] = ()
         self._shards = settings.number("outbox.shards")
         self._epoch_us = epoch_us
         self._blocked = blocked
@@ -221,13 +268,13 @@ class PostgresBackend(StoreBackend):
 
     async def prepare(self, stack: AsyncExitStack) -> None:
         stack.push_async_callback(self._probe.close)
-        await postgres_schema.prepare(self._server, shards=self._shards)
+        self.made = await postgres_schema.prepare(self._server, shards=self._shards)
         if blocked := self._blocked():
             await postgres_schema.block_customers(self._server, blocked)
         stack.push_async_callback(self._hang_up)
 
     async def connect(self, life: Life, stack: AsyncExitStack) -> StoreClients:  # noqa: ARG002 - all lives of a process use the same server
-        store = open_store(self._server, shards=self._shards)
+        store = open_store(self._server, shards=self._shards, tell=self._tell)
         stack.push_async_callback(store.close)
         return StoreClients(
             orders=store.orders,
@@ -236,6 +283,13 @@ class PostgresBackend(StoreBackend):
             key_retry=store.key_retry,
             customers=store.orders,
         )
+
+    def retention(self, stack: AsyncExitStack, *, patience_us: int) -> RetentionStore:
+        """See `StoreBackend.retention`; over one connection more."""
+        timeout_us = max(self._server.timeout_us, patience_us)
+        links = Links(replace(self._server, timeout_us=timeout_us), 1)
+        stack.push_async_callback(links.close)
+        return PostgresRetention(links)
 
     async def owed(self) -> Mapping[str, int]:
         try:
@@ -309,49 +363,6 @@ class PostgresBackend(StoreBackend):
         looking, self._looking = self._looking, None
         if looking is not None:
             looking.terminate()
-
-
-class RedisBackend(DedupeBackend):
-    """The keys of a run on a Redis."""
-
-    make = "redis"
-
-    def __init__(self, where: Where, *, compares_fences: bool) -> None:
-        self._server = RedisServer(url=where.redis_url, prefix=where.name)
-        self._compares_fences = int(compares_fences)
-
-    async def prepare(self, stack: AsyncExitStack) -> None:  # noqa: ARG002 - keys need no preparation
-        await redis.check(self._server)
-
-    async def connect(self, life: Life, stack: AsyncExitStack) -> DedupeStore:  # noqa: ARG002 - all lives of a process use the same server
-        dedupe = RedisDedupe(self._server, compares_fences=self._compares_fences)
-        stack.push_async_callback(dedupe.close)
-        return dedupe
-
-    async def answers(self) -> None:
-        """Return if the server answers, in bounded time.
-
-        Raises:
-            Down: it does not.
-        """
-        try:
-            await redis.check(self._server)
-        except EnvironmentNotReady as error:
-            raise Down(str(error), dependency=redis.DEPENDENCY, after_us=0) from error
-
-    async def owners(self) -> Sequence[str] | None:
-        try:
-            return [owner for _, _, owner, _ in await redis.live_claims(self._server)]
-        except LabError:
-            return None
-
-    async def facts(self) -> AsyncIterator[Entry]:
-        nothing: tuple[Entry, ...] = ()
-        for entry in nothing:
-            yield entry
-
-    async def remove(self) -> None:
-        await redis.forget(self._server)
 
 
 class HttpThirdParties(ThirdPartiesBackend):

@@ -114,9 +114,15 @@ class Outages:
                 self._struck.pop(servers, None)
 
     async def end(self) -> None:
-        """Let every server go on that is stopped: the next run needs it."""
-        for servers, what in list(self._struck.items()):
-            await self.strike(what, *servers)
+        """Let every server go on that is stopped: the next run needs it.
+
+        Brokers begin together: one of three alone would wait for another one.
+        """
+        for what in dict.fromkeys(self._struck.values()):
+            together = [one for one, undo in self._struck.items() if undo == what]
+            await self.strike(what, *(name for servers in together for name in servers))
+            for servers in together:
+                self._struck.pop(servers, None)
 
 
 async def _strike(script: str, what: str, *servers: str) -> None:

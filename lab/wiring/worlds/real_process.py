@@ -34,19 +34,21 @@ from lab.providers.ledger_file import ledger_file
 from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import http_server
+from lab.stores.reachability import Tell, tell_nobody
 from lab.wiring.backends.memory_servers import make_third_parties
 from lab.wiring.backends.real import (
     HttpThirdParties,
     KafkaBackend,
     PostgresBackend,
     RealBackends,
-    RedisBackend,
 )
+from lab.wiring.backends.redis_claims import RedisBackend
 from lab.wiring.policy import Policy
 from lab.wiring.ports import Life, make_life
 from lab.wiring.process.broker_watch import BrokerWatch
 from lab.wiring.process.life import Program, make_program
 from lab.wiring.process.unexpected import telling
+from lab.wiring.standing import retention_job
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.health import health_app
 from lab.wiring.worlds.onlookers import make_ids, make_live
@@ -161,7 +163,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         tell = make_tell(log)
         watch = make_broker_watch(assignment.group, tell, meter)
         life = _make_life(assignment, host, pen, clock, plan, watch)
-        backends = make_backends(assignment, policy)
+        backends = make_backends(assignment, policy, tell=tell)
         if not assignment.is_supervised:
             for backend in backends.all:
                 await backend.prepare(stack)
@@ -181,6 +183,9 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         signals.on_heal(program.healed)
         program.begin()
         watch_progress(program, host, tell, meter)
+        if not assignment.is_supervised and program.relay is not None:
+            job = retention_job(backends, policy.settings, clock, stack, log)
+            host.spawn(job.run(), name="retention")
         if write is not None:
             host.spawn(write_stalls(clock, write, lambda: (pen.process,)))
         if assignment.is_supervised and assignment.life == 1:
@@ -303,14 +308,25 @@ def make_backends(
     *,
     epoch_us: int = 0,
     blocked: Callable[[], Sequence[str]] = tuple,
+    tell: Tell = tell_nobody,
 ) -> RealBackends:
     """The real servers, as a process or its supervisor uses them."""
     where, settings = assignment.where, policy.settings
     ledger = Path(assignment.ledger) if assignment.ledger else None
     return RealBackends(
-        bus=KafkaBackend(where, settings, epoch_us=epoch_us),
-        store=PostgresBackend(where, settings, epoch_us=epoch_us, blocked=blocked),
-        dedupe=RedisBackend(where, compares_fences=policy.compares_fences),
+        bus=KafkaBackend(where, settings, epoch_us=epoch_us, is_run=assignment.seed is not None),
+        store=PostgresBackend(
+            where,
+            settings,
+            epoch_us=epoch_us,
+            blocked=blocked,
+            member=assignment.process,
+            keeps_facts=assignment.seed is not None,
+            tell=tell,
+        ),
+        dedupe=RedisBackend(
+            where.redis_url, where.name, compares_fences=policy.compares_fences, tell=tell
+        ),
         third=HttpThirdParties(where.providers_url, ledger=ledger),
     )
 

@@ -28,7 +28,8 @@ from lab.wiring.backends.interface import (
     telling_what_is_left,
 )
 from lab.wiring.backends.readiness import addresses
-from lab.wiring.backends.real import KafkaBackend, PostgresBackend, RedisBackend, Where
+from lab.wiring.backends.real import KafkaBackend, PostgresBackend, Where
+from lab.wiring.backends.redis_claims import RedisBackend
 from lab.wiring.outcome import End, Ran
 from lab.wiring.policy import Policy
 from lab.wiring.spec import RunSpec
@@ -118,7 +119,9 @@ class _RealParts:
             )
             backends = replace(backends, store=store)
         if world.dedupe == "redis":
-            redis = RedisBackend(where, compares_fences=policy.compares_fences)
+            redis = RedisBackend(
+                where.redis_url, where.name, compares_fences=policy.compares_fences
+            )
             backends = replace(backends, dedupe=redis)
         return backends
 

@@ -18,7 +18,8 @@ from lab.wiring.backends.interface import (
     prepare_whole,
     telling_what_is_left,
 )
-from lab.wiring.backends.real import PostgresBackend, RedisBackend, Where
+from lab.wiring.backends.real import PostgresBackend, Where
+from lab.wiring.backends.redis_claims import RedisBackend
 from tests.kit.histories import CONTRACT
 
 
@@ -137,7 +138,7 @@ def test_a_run_that_cannot_be_judged_says_what_it_has_left() -> None:
 
 def test_leases_that_nobody_can_look_at_are_not_given_back() -> None:
     where = Where(name="x", postgres_dsn="", redis_url="redis://127.0.0.1:1", kafka_bootstrap="")
-    redis = RedisBackend(where, compares_fences=True)
+    redis = RedisBackend(where.redis_url, where.name, compares_fences=True)
     assert asyncio.run(redis.owners()) is None
     checker = Checker(CONTRACT, only=("no-leak",))
     backends = Backends(bus=Owing(), store=Owing(), dedupe=redis, third=Owing())  # type: ignore[arg-type]  # it has what is asked of all of them

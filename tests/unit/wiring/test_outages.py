@@ -58,11 +58,14 @@ def test_a_broker_that_was_ended_begins_again_before_the_next_one_ends_and_at_th
             outages.strike("kill", "kafka-1"),
             outages.strike("start", "kafka-1"),
             outages.strike("stop", "kafka-2"),
+            outages.strike("kill", "kafka-3"),
         )
         await outages.end()
 
     asyncio.run(main())
-    told = ["kill kafka-1", "start kafka-1", "stop kafka-2", "start kafka-2"]
+    told = ["kill kafka-1", "start kafka-1", "stop kafka-2", "kill kafka-3"]
+    # Together: one of three alone would wait for another one.
+    told += ["start kafka-2 kafka-3"]
     assert done.read_text().splitlines() == told
 
 
