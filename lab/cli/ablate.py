@@ -1,6 +1,6 @@
 """`lab ablate`: what breaks without a pattern under the same faults, and what the pattern costs.
 
-Not here: the runs (`lab.explore.ablation`), and the page of the documentation (`ablations`).
+Not here: the runs (`lab.explore.ablation`), and the looks of a table (`render`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -8,7 +8,6 @@ import pytest
 from lab import run
 from lab.cli import app
 from lab.cli.ablate import number
-from lab.cli.ablations import FILE, page, row_line
 from lab.explore.ablation import Ablation, Variation
 from lab.explore.spread import workers
 from lab.scenarios.run_options import RunOptions
@@ -170,13 +169,3 @@ def test_what_cannot_be_is_refused_before_anything_is_run(
 def test_a_difference_that_rounds_to_nothing_has_no_sign() -> None:
     assert number(-0.001, is_signed=True) == number(0.0, is_signed=False) == "0"
     assert number(100.0, is_signed=True) == "+100"
-
-
-def test_the_page_of_the_documentation_says_what_the_lab_says() -> None:
-    result = made(RunOptions(scenario="crash-loop")).result()
-
-    written = FILE.read_text("utf-8").splitlines()
-    assert [row_line(row) for row in result.rows] == [
-        line for line in written if line.startswith("| crash-loop |")
-    ]
-    assert page(result).splitlines()[:20] == written[:20], "run: python -m lab.cli.ablations"
