@@ -13,6 +13,7 @@ import typer
 
 from lab import __version__
 from lab.cli import (
+    ablate,
     bench,
     chaos,
     doctor,
@@ -93,6 +94,7 @@ app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
 app.command("search")(search.Search)
 app.command("prove")(prove.Prove)
+app.command("ablate")(ablate.Ablate)
 app.command("shrink")(shrink.shrink)
 app.command("explain")(explain.explain)
 app.command("replay")(replay.replay)

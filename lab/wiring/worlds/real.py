@@ -37,10 +37,11 @@ from lab.wiring.planned import fault_plan
 from lab.wiring.policy import Policy
 from lab.wiring.spec import RunSpec
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
+from lab.wiring.worlds.async_host import AsyncHost
 from lab.wiring.worlds.operator import make_operator
 from lab.wiring.worlds.outages import BROKERS, OUTAGES, Outages, check_can_strike, servers_of
 from lab.wiring.worlds.real_member import RealMember
-from lab.wiring.worlds.real_process import AsyncHost, make_backends
+from lab.wiring.worlds.real_process import make_backends
 
 CLIENT_CONNECTIONS: Final = 256
 """A client that waits for a connection of its own would make a slow API look slower than it is."""

@@ -10,11 +10,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -50,6 +50,7 @@ from lab.wiring.process.life import Program, make_program
 from lab.wiring.process.unexpected import telling
 from lab.wiring.standing import retention_job
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
+from lab.wiring.worlds.async_host import AsyncHost
 from lab.wiring.worlds.health import health_app
 from lab.wiring.worlds.onlookers import make_ids, make_live
 from lab.wiring.worlds.onlooking import make_broker_watch, make_tell, watch_progress
@@ -62,41 +63,6 @@ READY: Final = "ready"
 
 JOIN_US: Final = 40_000_000
 """The first group of all waits until the broker has made its topic of positions."""
-
-
-class AsyncHost:
-    """A plain asyncio loop as the host of one process life.
-
-    Args:
-        on_failure: called with the error of a task that nobody waits for and that failed, and with
-            its name.
-    """
-
-    def __init__(self, on_failure: Callable[[BaseException, str], object]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._alive: dict[asyncio.Task[Any], None] = {}
-        self._on_failure = on_failure
-
-    def create_task(self, coro: Coroutine[Any, Any, None], /) -> "asyncio.Task[None]":
-        """See `Host`."""
-        return self._loop.create_task(coro)
-
-    def spawn(self, coro: Coroutine[Any, Any, object], /, *, name: str = "task") -> None:
-        """See `Host`."""
-        task = self._loop.create_task(coro, name=name)
-        self._alive[task] = None
-        task.add_done_callback(self._ended)
-
-    def call_after_us(
-        self, delay_us: int, callback: Callable[..., object], /, *args: object
-    ) -> asyncio.TimerHandle:
-        """See `Host`."""
-        return self._loop.call_later(delay_us / 1e6, callback, *args)
-
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
-        self._alive.pop(task, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_failure(error, task.get_name())
 
 
 def run_process(assignment: Assignment) -> None:

@@ -26,6 +26,7 @@ def test_a_client_of_a_plain_broker_is_told_nothing_of_security() -> None:
         "client_id": "c",
         "request_timeout_ms": 1,
         "retry_backoff_ms": 100,
+        "metadata_max_age_ms": 10_000,
     }
 
 
