@@ -2,7 +2,7 @@
 
 Plans are made in the order of time: the run of a plan shows at which visits behind its last fault
 one more could strike, visits that exist only because of its faults among them, and each of those is
-a plan with one fault more. Two rules leave plans out, see `ProofLevel`; each is checked in every run.
+a plan with one fault more. Two rules leave plans out, see `PlanLevel`; each run checks them.
 
 Runs that look alike are run all the same. An equal digest says that two runs were recorded alike,
 not that their processes, leases and queues are in one state, so one more fault may part them.
@@ -39,7 +39,7 @@ class ProveError(ValueError):
 
 
 @dataclass(slots=True)
-class ProofLevel:
+class PlanLevel:
     """The plans of one number of faults.
 
     Attributes:
@@ -118,7 +118,7 @@ class Proving:
         self.spec = _small(options)
         self.faults_max = faults_max
         self.kinds = _known(kinds)
-        self.levels = [ProofLevel(0, plans=1)]
+        self.levels = [PlanLevel(0, plans=1)]
         self.breaks: Covered | None = None
         self._options = replace(self.spec.options, scenario=plain(self.spec), faults=(), out=None)
 
@@ -187,7 +187,7 @@ class Proving:
             if faults == self.faults_max:
                 return
             self.levels.append(
-                ProofLevel(
+                PlanLevel(
                     faults + 1,
                     plans=level.behind,
                     other_order=sum(one.before for one in plans),

@@ -394,7 +394,7 @@ class KafkaTopics(TopicReader):
     async def _ask_each(self) -> EnvironmentNotReady | None:
         settings = self._settings
         arguments = settings.connection("lab-topics", settings.connect_us)
-        for name in ("bootstrap_servers", "retry_backoff_ms"):
+        for name in ("bootstrap_servers", "retry_backoff_ms", "metadata_max_age_ms"):
             del arguments[name]
         for broker in settings.bootstrap.split(","):
             host, _, port = broker.strip().rpartition(":")

@@ -1,4 +1,4 @@
-"""A plain asyncio loop as the host of a process life: of a process of its own, or of the supervisor.
+"""A plain asyncio loop as the host of a process life, in a process of its own or in the supervisor.
 
 Not here: what lives in it (`real_process`, `real`).
 """

@@ -295,18 +295,6 @@ def test_cycles_are_collected_at_the_same_instants_in_every_run() -> None:
     assert sum(traces[0]) > 19_000
 
 
-def test_what_a_run_made_is_not_gone_through_once_more_when_it_ends() -> None:
-    kept: list[list[int]] = []
-
-    async def main() -> None:
-        kept.extend([] for _ in range(20_000))
-
-    gc.collect()
-    Scheduler().run(main())
-    first = id(kept[0])
-    assert any(id(each) == first for each in gc.get_objects(generation=2))
-
-
 def test_an_error_in_a_callback_ends_the_run_and_names_the_process() -> None:
     scheduler = Scheduler()
     process = scheduler.process("payment")
