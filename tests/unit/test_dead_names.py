@@ -27,6 +27,7 @@ USED_ELSEWHERE: Final[Mapping[str, str]] = {
     "lab/bus/kafka/member.py:on_partitions_revoked": "aiokafka calls it",
     "lab/bus/loop/delivery.py:uncommitted_max": "the contract of every bus is tested by it",
     "lab/cli/render.py:raised": "an argument that every `__exit__` is given",
+    "lab/explore/proof.py:schema_version": RESULT,
     "lab/explore/search.py:schema_version": RESULT,
     "lab/explore/shrunk_files.py:schema_version": RESULT,
     "lab/observe/ecs.py:unraisablehook": "Python calls it",
