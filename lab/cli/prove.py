@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from lab.checks.check import times
 from lab.cli import explore_flags
 from lab.cli.exit_codes import ExitCode, code_of
 from lab.cli.flag_values import FlagValues, OptionError
@@ -131,6 +130,7 @@ def _within(name: str, value: int | None, limit: int) -> int | None:
 
 
 def _page(proof: "Proof", *, is_quiet: bool) -> "Iterable[RenderableType]":
+    from lab.checks.check import times
     from lab.cli import render
 
     orders = "orders of a file" if proof.orders is None else times(proof.orders, "order")
@@ -163,6 +163,8 @@ def _page(proof: "Proof", *, is_quiet: bool) -> "Iterable[RenderableType]":
 
 
 def _faults(count: int) -> str:
+    from lab.checks.check import times
+
     return times(count, "fault")
 
 
