@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from lab.checks.check import times
 from lab.cli import explore_flags
 from lab.cli.exit_codes import code_of
 from lab.cli.flag_values import FlagValues, OptionError
@@ -154,6 +153,7 @@ def _go_on(ablation: "Ablation", jobs: int, cluster: str | None, *, is_wanted: b
 
 
 def _page(result: "AblationResult", *, width: int, is_quiet: bool) -> "Iterable[RenderableType]":
+    from lab.checks.check import times
     from lab.cli import render
 
     cut = ", interrupted: rows are missing" if result.partial else ""
@@ -184,6 +184,7 @@ def _page(result: "AblationResult", *, width: int, is_quiet: bool) -> "Iterable[
 def _of_scenario(
     base: "AblationRun", rows: "Sequence[AblationRun]", *, vary: str, width: int
 ) -> "Iterator[RenderableType]":
+    from lab.checks.check import times
     from lab.cli import render
 
     star = " *" if base.plan == "keyed" else ""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
-from lab.checks.check import times
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues, OptionError
@@ -108,6 +107,8 @@ def prune(out: Path, keep: int | None) -> None:
 
     gone = prune_runs(out, keep)
     if gone:
+        from lab.checks.check import times
+
         print_message(f"lab: removed {times(len(gone), 'older run')} from {out}")
 
 

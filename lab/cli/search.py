@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from lab.checks.check import times
 from lab.cli import explore_flags
 from lab.cli.exit_codes import code_of
 from lab.cli.flag_values import FlagValues, OptionError
@@ -133,6 +132,7 @@ def _go_on(
 
 
 def _page(result: "SearchResult", *, is_quiet: bool) -> "Iterable[RenderableType]":
+    from lab.checks.check import times
     from lab.cli import render
 
     yield render.verdict_line(

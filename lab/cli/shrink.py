@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.checks.check import times
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues, OptionError
@@ -81,6 +80,7 @@ def _shrink(
     spec: "RunSpec", promise: str | None, runs_max: int | None, *, is_wanted: bool
 ) -> "tuple[Shrinking, bool]":
     """Shrink with a bar; whether Ctrl-C ended it."""
+    from lab.checks.check import times
     from lab.cli import render
     from lab.explore.shrinking import RUNS_MAX, Shrinking
 
@@ -102,6 +102,7 @@ def _shrink(
 
 
 def _page(shrunk: "Shrunk") -> "Iterable[RenderableType]":
+    from lab.checks.check import times
     from lab.cli import render
     from lab.faults.plan.as_text import fault_of
 
