@@ -20,6 +20,7 @@ from lab.cli import (
     explain,
     list_,
     migrate,
+    prove,
     providers,
     prune,
     relay,
@@ -53,6 +54,7 @@ USAGE_ERRORS: Final = frozenset(
         "lab.checks.verdict.GoalError",
         "lab.cli.flag_values.OptionError",
         "lab.cli.output.OutputError",
+        "lab.explore.proving.ProveError",
         "lab.explore.search.SearchError",
         "lab.explore.shrinking.ShrinkError",
         "lab.faults.table.spec.FaultError",
@@ -90,6 +92,7 @@ app.command("run")(run.Run)
 app.command("chaos")(chaos.Chaos)
 app.command("bench")(bench.bench)
 app.command("search")(search.Search)
+app.command("prove")(prove.Prove)
 app.command("shrink")(shrink.shrink)
 app.command("explain")(explain.explain)
 app.command("replay")(replay.replay)

@@ -21,7 +21,7 @@ from lab.wiring.spec import RunSpec, make_spec
 
 def fault_plan(spec: RunSpec, coin: Coin, now_us: Now, write: Write | None) -> FaultPlan:
     """The faults of a run: by coins, or those of a recorded plan."""
-    return FaultPlan(
+    return spec.make_plan(
         spec.faults,
         seed=spec.seed,
         coin=coin,

@@ -3,7 +3,7 @@
 Not here: reading options off a command line (`lab.cli`), and building the world (`worlds`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeVar
 
@@ -13,6 +13,7 @@ from lab.checks.verdict import parse_goal
 from lab.did_you_mean import did_you_mean
 from lab.domain.events import READS
 from lab.faults.plan.file import Firing
+from lab.faults.plan.plan import FaultPlan
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import FaultError, FaultSpec, parse_fault
 from lab.history.recorder import Sink
@@ -99,6 +100,7 @@ class RunSpec:
         watch: takes every entry of the run, beside those that judge it; None: nobody does.
         explicit: the firings of a recorded plan, which are run instead of the coins; None: the
             coins decide.
+        make_plan: makes the plan of the run; another one than `FaultPlan` may note every visit.
     """
 
     options: RunOptions
@@ -117,6 +119,7 @@ class RunSpec:
     asked: tuple[FaultSpec, ...] = ()
     watch: Sink | None = None
     explicit: tuple[Firing, ...] | None = None
+    make_plan: Callable[..., FaultPlan] = FaultPlan
 
 
 def make_spec(options: RunOptions) -> RunSpec:

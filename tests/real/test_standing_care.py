@@ -171,13 +171,13 @@ def kafka_of(name: str) -> KafkaSettings:
 
 
 async def kept_ms(name: str) -> tuple[int, int]:
-    return await kafka_retention.kept_ms(kafka_of(name), ["orders", "payment"])
+    return await kafka_retention.kept_ms(kafka_of(name), ["orders", "payments"])
 
 
 async def made_for_ever(name: str) -> None:
     """Topics as a lab made them that knew of no retention."""
     async with KafkaTopics(kafka_of(name)) as topics:
-        await topics.create({"orders": 1, "payment": 1})
+        await topics.create({"orders": 1, "payments": 1})
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ class FaultPlan:
         if found is None:
             planned = self._pending if self._explicit is not None else None
             rules = () if planned is not None else self._rules(kind, site)
-            found = self._sites[kind, site] = Site(self, kind, site, rules, planned)
+            found = self._sites[kind, site] = self._make_site(kind, site, rules, planned)
         return found
 
     def first(self, sites: "Sequence[Site]", subject: str) -> Firing | None:
@@ -200,6 +200,15 @@ class FaultPlan:
     def count(self, number: int) -> None:
         """The coin of the spec with that number asked for a firing once more."""
         self._fired_of[number] = self._fired_of.get(number, 0) + 1
+
+    def _make_site(
+        self,
+        kind: str,
+        site: str,
+        rules: "tuple[tuple[int, FaultSpec], ...]",
+        planned: "Mapping[tuple[str, str, str, int], Firing] | None",
+    ) -> "Site":
+        return Site(self, kind, site, rules, planned)
 
     def _rules(self, kind: str, site: str) -> "tuple[tuple[int, FaultSpec], ...]":
         return tuple(
