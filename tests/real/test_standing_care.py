@@ -211,6 +211,8 @@ def test_a_system_is_made_by_one_step_and_cut_by_another(
             for statement in A_DAY_PASSES:
                 await watcher.execute(statement)
         await order_goes_by(store, "young")
+        # What is owed would have the inbox kept.
+        await publish_all(store)
         await watcher.close()
         await store.close()
 
