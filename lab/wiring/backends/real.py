@@ -327,6 +327,8 @@ class PostgresBackend(StoreBackend):
             raise to_lab_error(error, Stage.READ, self._server.where) from error
 
     async def survey(self) -> Survey:
+        # Whoever was interrupted may have left a statement on the connection.
+        await self._hang_up()
         try:
             connection = await self._look()
             return Survey(
