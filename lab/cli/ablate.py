@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from lab.cli import explore_flags
+from lab.cli import exploring
 from lab.cli.exit_codes import code_of
 from lab.cli.flag_values import FlagValues, OptionError
 from lab.cli.options import RunFlags, complete_scenario, read_display, read_options
-from lab.cli.output import print_result
-from lab.cli.stopping import ended_as_by_ctrl_c
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lab.explore.ablation import Ablation, AblationResult, AblationRun, Variation
+    from lab.explore.spread import Crew
     from lab.scenarios.run_options import RunOptions
 
 _WIDE: Final = 110
@@ -64,8 +63,8 @@ class Ablate(RunFlags):
             "--vary", metavar="KEY=A,B", help="Compare values of a policy on one plan, as a chart."
         ),
     ] = None
-    jobs: explore_flags.Jobs = None
-    cluster: explore_flags.Cluster = None
+    jobs: exploring.Jobs = None
+    cluster: exploring.Cluster = None
 
     def execute(self) -> int:
         if self.seeds is not None:
@@ -78,25 +77,18 @@ class Ablate(RunFlags):
             )
         from lab.explore.ablation import Ablation
 
-        jobs, cluster = explore_flags.read_workers(self.jobs, self.cluster)
+        workers = exploring.read_workers(self.jobs, self.cluster)
         vary = _variation(FlagValues().text("vary", self.vary))
         names = tuple(dict.fromkeys(self.scenario or ()))
         if vary is not None and not names:
             raise OptionError("--vary compares runs of a scenario: name one, or several")
         asked = _asked(names, read_options("", self))
         ablation = Ablation(asked, teach_only=not names, vary=vary)
-        is_whole = _go_on(ablation, jobs, cluster, is_wanted=display.wants_progress)
+        is_whole = _go_on(ablation, workers, is_wanted=display.wants_progress)
         result = ablation.result()
-        if display.json:
-            from msgspec import json
-
-            print_result(json.format(json.encode(result), indent=2) + b"\n")
-        else:
-            from lab.cli import render
-
-            width = render.width_of_output()
-            page = _page(result, width=width, is_quiet=display.quiet)
-            print_result(render.to_text(page, width=width, is_plain=display.no_color))
+        exploring.print_found(
+            result, lambda width: _page(result, width=width, is_quiet=display.quiet), display
+        )
         return code_of(result.verdict, is_partial=not is_whole)
 
 
@@ -133,23 +125,13 @@ def _variation(text: str | None) -> "Variation | None":
     return Variation(key, values)
 
 
-def _go_on(ablation: "Ablation", jobs: int, cluster: str | None, *, is_wanted: bool) -> bool:
+def _go_on(ablation: "Ablation", workers: tuple[int, str | None], *, is_wanted: bool) -> bool:
     """Make all runs; returns whether Ctrl-C did not end them."""
-    from lab.cli import render
-    from lab.explore.spread import workers
 
-    with render.ProgressBar("ablate", is_wanted=is_wanted) as bar:
+    def work(crew: "Crew", bar: exploring.Bar | None) -> None:
+        ablation.go_on(crew, None if bar is None else lambda done, total: bar(done, total, "runs"))
 
-        def told(done: int, total: int) -> None:
-            if bar is not None:
-                bar(done, total, "runs")
-
-        try:
-            with ended_as_by_ctrl_c(), workers(jobs=jobs, cluster=cluster) as pool:
-                ablation.go_on(pool, told)
-        except KeyboardInterrupt:
-            return False
-    return True
+    return exploring.make_runs("ablate", workers, work, is_wanted=is_wanted)
 
 
 def _page(result: "AblationResult", *, width: int, is_quiet: bool) -> "Iterable[RenderableType]":

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from lab.cli import explore_flags
+from lab.cli import exploring
 from lab.cli.exit_codes import ExitCode, code_of
 from lab.cli.flag_values import FlagValues, OptionError
 from lab.cli.options import DEFAULT_OUT, RunFlags, ScenarioName, read_display, read_options
-from lab.cli.output import print_result
 from lab.cli.run import ask_for_a_name
-from lab.cli.stopping import ended_as_by_ctrl_c
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lab.explore.proof import Proof, ProofLevel
     from lab.explore.proving import Proving
+    from lab.explore.spread import Crew
 
 FAULTS_MAX: Final = 9
 
@@ -63,8 +62,8 @@ class Prove(RunFlags):
             help="Cover all levels but the last, whose plans are counted: how long it would take.",
         ),
     ] = False
-    jobs: explore_flags.Jobs = None
-    cluster: explore_flags.Cluster = None
+    jobs: exploring.Jobs = None
+    cluster: exploring.Cluster = None
 
     def execute(self) -> int:
         display = read_display(self)
@@ -91,36 +90,18 @@ class Prove(RunFlags):
         is_ended = self._run(proving, plans_max, is_wanted=display.wants_progress)
         elapsed_s = time.monotonic() - began
         proof = proof_of(proving, elapsed_s=elapsed_s, out=options.out or DEFAULT_OUT)
-        if display.json:
-            from msgspec import json
-
-            print_result(json.format(json.encode(proof), indent=2) + b"\n")
-        else:
-            from lab.cli import render
-
-            page = _page(proof, is_quiet=display.quiet)
-            width = render.width_of_output()
-            print_result(render.to_text(page, width=width, is_plain=display.no_color))
+        exploring.print_found(proof, lambda _: _page(proof, is_quiet=display.quiet), display)
         return code_of(proof.verdict, is_partial=False) if is_ended else ExitCode.INTERRUPTED
 
     def _run(self, proving: "Proving", plans_max: int | None, *, is_wanted: bool) -> bool:
         """Cover plans; returns whether nobody interrupted it."""
-        from lab.cli import render
-        from lab.explore.spread import workers
 
-        jobs, cluster = explore_flags.read_workers(self.jobs, self.cluster)
-        with render.ProgressBar("prove", is_wanted=is_wanted) as bar:
+        def work(crew: "Crew", bar: exploring.Bar | None) -> None:
+            told = None if bar is None else lambda covered, known: bar(covered, known, "plans")
+            proving.run(crew, plans_max=plans_max, counts_only=self.count, told=told)
 
-            def told(covered: int, known: int) -> None:
-                if bar is not None:
-                    bar(covered, known, "plans")
-
-            try:
-                with ended_as_by_ctrl_c(), workers(jobs=jobs, cluster=cluster) as pool:
-                    proving.run(pool, plans_max=plans_max, counts_only=self.count, told=told)
-            except KeyboardInterrupt:
-                return False
-        return True
+        workers = exploring.read_workers(self.jobs, self.cluster)
+        return exploring.make_runs("prove", workers, work, is_wanted=is_wanted)
 
 
 def _within(name: str, value: int | None, limit: int) -> int | None:

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from lab.cli import explore_flags
+from lab.cli import exploring
 from lab.cli.exit_codes import code_of
 from lab.cli.flag_values import FlagValues, OptionError
 from lab.cli.options import RunFlags, ScenarioName, parse_seeds, read_display, read_options
-from lab.cli.output import print_result
 from lab.cli.run import ask_for_a_name
-from lab.cli.stopping import ended_as_by_ctrl_c
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lab.explore.findings import Judged
     from lab.explore.search import Searching, SearchResult
+    from lab.explore.spread import Crew
 
 SEEDS: Final = "1-500"
 _SEEDS_NAMED: Final = 5
@@ -41,8 +40,8 @@ class Search(RunFlags):
     """
 
     scenario: ScenarioName = None
-    jobs: explore_flags.Jobs = None
-    cluster: explore_flags.Cluster = None
+    jobs: exploring.Jobs = None
+    cluster: exploring.Cluster = None
     max_failures: Annotated[
         str | None,
         typer.Option("--max-failures", metavar="N", help="End when N seeds have failed."),
@@ -68,7 +67,7 @@ class Search(RunFlags):
             return ask_for_a_name("search", options.scenarios, display)
         from lab.explore.search import Searching
 
-        jobs, cluster = explore_flags.read_workers(self.jobs, self.cluster)
+        workers = exploring.read_workers(self.jobs, self.cluster)
         values = FlagValues()
         search = Searching(
             options,
@@ -78,22 +77,12 @@ class Search(RunFlags):
         resume = values.text("resume", self.resume)
         is_whole = _go_on(
             search,
-            jobs,
-            cluster,
+            workers,
             file=None if resume is None else Path(resume),
             is_wanted=display.wants_progress,
         )
         result = search.result()
-        if display.json:
-            from msgspec import json
-
-            print_result(json.format(json.encode(result), indent=2) + b"\n")
-        else:
-            from lab.cli import render
-
-            width = render.width_of_output()
-            page = _page(result, is_quiet=display.quiet)
-            print_result(render.to_text(page, width=width, is_plain=display.no_color))
+        exploring.print_found(result, lambda _: _page(result, is_quiet=display.quiet), display)
         return code_of(result.verdict, is_partial=not is_whole)
 
 
@@ -104,31 +93,26 @@ def _at_least_one(failures: int | None) -> int | None:
 
 
 def _go_on(
-    search: "Searching", jobs: int, cluster: str | None, *, file: Path | None, is_wanted: bool
+    search: "Searching", workers: tuple[int, str | None], *, file: Path | None, is_wanted: bool
 ) -> bool:
     """Search to the end, or to Ctrl-C; returns whether it came to its end."""
-    from lab.cli import render
     from lab.explore.search_file import search_file
-    from lab.explore.spread import workers
 
     with ExitStack() as stack:
         kept = None if file is None else stack.enter_context(search_file(file, search.question))
         if kept is not None:
             search.runs.extend(kept.runs)
-        bar = stack.enter_context(render.ProgressBar("search", is_wanted=is_wanted))
 
-        def told(batch: "Sequence[Judged]", done: int, total: int) -> None:
-            if kept is not None:
-                kept.add(batch)
-            if bar is not None:
-                bar(done, total, "seeds")
+        def work(crew: "Crew", bar: exploring.Bar | None) -> None:
+            def told(batch: "Sequence[Judged]", done: int, total: int) -> None:
+                if kept is not None:
+                    kept.add(batch)
+                if bar is not None:
+                    bar(done, total, "seeds")
 
-        try:
-            with ended_as_by_ctrl_c(), workers(jobs=jobs, cluster=cluster) as pool:
-                search.go_on(pool, told)
-        except KeyboardInterrupt:
-            return False
-    return True
+            search.go_on(crew, told)
+
+        return exploring.make_runs("search", workers, work, is_wanted=is_wanted)
 
 
 def _page(result: "SearchResult", *, is_quiet: bool) -> "Iterable[RenderableType]":

@@ -251,9 +251,6 @@ def _one_by_one(spec: RunSpec, *, teach_only: bool) -> Iterator[tuple[str, ...]]
 def _run(task: AblationTask) -> tuple[AblationRun, tuple[Firing, ...]]:
     spec = replace(make_spec(task.options), explicit=task.firings)
     ran = judged(spec)
-    if ran.is_partial:
-        # The run has taken Ctrl-C for itself.
-        raise KeyboardInterrupt
     result = make_result(ran, tuple(parse_goal(text) for text in spec.scenario.goals))
     broken = tuple(check for check in result.checks if check.verdict == "FAIL")
     is_state = any(is_conditional(fault) and not fault.is_timed for fault in spec.faults)

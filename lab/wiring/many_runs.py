@@ -26,12 +26,16 @@ def judged(spec: RunSpec) -> Ran:
     """Make one simulated run and judge it: its findings, tally and digest; nothing is written.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C came: a part of a run is no answer to any question.
         OrdersFileError: the file of orders cannot be used.
         CheckError, SimulationError: a mistake of the lab's own.
     """
     assert not spec.world.is_live, "only a simulated run is made by the thousand"
     with closing(make_workload(spec)) as workload:
-        return simulate(spec, workload)
+        ran = simulate(spec, workload)
+    if ran.is_partial:
+        raise KeyboardInterrupt
+    return ran
 
 
 def with_seed(spec: RunSpec, seed: int) -> RunSpec:
