@@ -114,6 +114,9 @@ async def _prune(
 ) -> tuple[Mapping[str, int], str]:
     store, bus = _backends(assignment, settings)
     async with AsyncExitStack() as stack:
+        if not await store.exists():
+            raise _no_such_system(assignment, "PostgreSQL has no schema of this name")
+        await bus.reach(stack)
         try:
             ages, kept = safe(ages, await bus.redelivery_ms())
             rows = store.retention(stack, patience_us=STATEMENT_US)
@@ -121,12 +124,16 @@ async def _prune(
                 return await rows.count_old(ages), kept
             return await cut_all(rows, ages, SystemClock()), kept
         except LabError as error:
-            raise EnvironmentNotReady(
-                f"nothing can be cut ({error})",
-                server=f"the system {assignment.name}",
-                address="",
-                remedy='name another one (--name), or make it with "lab migrate"',
-            ) from error
+            raise _no_such_system(assignment, f"nothing can be cut ({error})") from error
+
+
+def _no_such_system(assignment: Assignment, what: str) -> EnvironmentNotReady:
+    return EnvironmentNotReady(
+        what,
+        server=f"the system {assignment.name}",
+        address="",
+        remedy='name another one (--name), or make it with "lab migrate"',
+    )
 
 
 def _backends(assignment: Assignment, settings: Settings) -> tuple[PostgresBackend, KafkaBackend]:

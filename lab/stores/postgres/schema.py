@@ -120,6 +120,21 @@ async def prepare(server: PostgresServer, *, shards: int) -> tuple[str, ...]:
         await _close(connection, server)
 
 
+async def exists(server: PostgresServer) -> bool:
+    """Whether the schema is there.
+
+    Raises:
+        EnvironmentNotReady: it is not ours, or the server cannot be reached.
+    """
+    connection = await _connect(server)
+    try:
+        return await _is_ours(connection, server) is not None
+    except VendorErrors as error:
+        raise _unusable(server, error) from None
+    finally:
+        await _close(connection, server)
+
+
 async def drop(server: PostgresServer) -> bool:
     """Drop the schema with everything in it; False if there is none.
 

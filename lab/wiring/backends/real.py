@@ -126,8 +126,16 @@ class KafkaBackend(BusBackend):
             partitions=self._partitions,
         )
 
-    async def prepare(self, stack: AsyncExitStack) -> None:
+    async def reach(self, stack: AsyncExitStack) -> None:
+        """Connect to the broker, and make nothing there.
+
+        Raises:
+            EnvironmentNotReady: it cannot be reached, or lets us not in.
+        """
         await stack.enter_async_context(self._topics)
+
+    async def prepare(self, stack: AsyncExitStack) -> None:
+        await self.reach(stack)
         await stack.enter_async_context(self._watch)
         stack.push_async_callback(self._operator.close)
         topics = all_topics(self._tiers)
@@ -265,6 +273,14 @@ class PostgresBackend(StoreBackend):
         self._looking: Any = None
         # Not one that work can be waiting for: being busy is not unready.
         self._probe = Link(self._server)
+
+    async def exists(self) -> bool:
+        """Whether the schema is there.
+
+        Raises:
+            EnvironmentNotReady: it is not ours, or the server cannot be reached.
+        """
+        return await postgres_schema.exists(self._server)
 
     async def prepare(self, stack: AsyncExitStack) -> None:
         stack.push_async_callback(self._probe.close)
