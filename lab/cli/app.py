@@ -16,6 +16,8 @@ from lab.cli import (
     ablate,
     bench,
     chaos,
+    clean,
+    dlq,
     doctor,
     down,
     explain,
@@ -37,7 +39,7 @@ from lab.cli import (
     work,
 )
 from lab.cli.exit_codes import ExitCode
-from lab.cli.options import RunFlags
+from lab.cli.options import Flags
 from lab.cli.output import print_message, print_result
 
 WELCOME: Final = """\
@@ -75,9 +77,9 @@ NOT_READY_ERROR: Final = "lab.domain.errors.EnvironmentNotReady"
 """A server, or another program of this machine, that is not fit for use; nothing was started."""
 
 
-def _execute(done: int | RunFlags, **_options: object) -> int:
+def _execute(done: int | Flags, **_options: object) -> int:
     """The exit code of a command. Of a class of flags typer has made an object and no more."""
-    return done.execute() if isinstance(done, RunFlags) else done
+    return done.execute() if isinstance(done, Flags) else done
 
 
 app: Final = typer.Typer(
@@ -104,8 +106,10 @@ app.command("serve")(serve.serve)
 app.command("relay")(relay.relay)
 app.command("work")(work.work)
 app.command("providers")(providers.providers)
+app.add_typer(dlq.app, name="dlq")
 app.command("migrate")(migrate.migrate)
 app.command("prune")(prune.prune)
+app.command("clean")(clean.clean)
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)

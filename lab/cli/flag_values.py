@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from lab.cli.measures import length_ms
+
 _SEED_DIGITS_MAX: Final = 19
 _ON_OFF: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -90,6 +92,22 @@ class FlagValues:
         if not 0 <= value <= most:
             raise OptionError(f"{place} must be {unit} from 0 to {most:,.0f}, not {text!r}")
         return value
+
+    def length_ms(self, name: str, flag: str | None) -> int | None:
+        """A length of time, in milliseconds.
+
+        Raises:
+            OptionError: it is none.
+        """
+        found = self._find(name, flag)
+        if found is None:
+            return None
+        place, text = found
+        if not (found_ms := length_ms(text)):
+            raise OptionError(
+                f"{place} must be a length of time such as 7d, 12h, 30m or 90s, not {text!r}"
+            )
+        return found_ms
 
     def word(self, name: str, flag: str | None, choices: Sequence[str]) -> str | None:
         """One of a few words.

@@ -14,6 +14,7 @@ import typer
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
 from lab.cli.flag_values import FlagValues, OptionError
+from lab.cli.measures import age, size
 from lab.cli.output import print_message, print_result
 
 if TYPE_CHECKING:
@@ -257,33 +258,18 @@ def _runs(places: Places) -> Iterable[Row]:
             "mode": run.mode,
             "digest": run.digest,
             "began": run.began,
-            "age": _age(run.began, now_s),
+            "age": age(now_s - _instant_s(run.began)) if run.began else "?",
             "bytes": run.bytes_kept,
-            "size": _size(run.bytes_kept),
+            "size": size(run.bytes_kept),
             "path": run.path,
             "reproduce": run.reproduce,
         }
 
 
-def _age(began: str, now_s: float) -> str:
-    """The time since a run began, in its largest unit."""
-    if not began:
-        return "?"
-    seconds = max(int(now_s - datetime.fromisoformat(began).timestamp()), 0)
-    unit, of_s = next((one for one in _AGES if seconds >= one[1]), _AGES[-1])
-    return f"{seconds // of_s:,} {unit}"
+def _instant_s(began: str) -> float:
+    return datetime.fromisoformat(began).timestamp()
 
 
-def _size(many: int) -> str:
-    """So many bytes, in the unit in which they are a small number."""
-    for unit, of in _SIZES:
-        if many >= of:
-            return f"{many / of:.1f} {unit}"
-    return f"{many} B"
-
-
-_AGES: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-_SIZES: Final = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 _BOTH_WORLDS: Final = ("simulated", "real")
 
 _FAULT_FORM: Final = """

@@ -89,15 +89,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colour (as the variable NO_COLOR).")]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class RunFlags(ABC):
-    """The flags of a command that runs something, as the shell gave them.
+class Flags(ABC):
+    """The flags of a command that has many, as the shell gave them.
 
-    So many flags make a command a class: its fields are the flags, its docstring is the help, and
-    `execute` does the work. A subclass adds a scenario, or flags. Two slotted classes cannot be the
-    bases of one, so these have no slots; and `lab --help` would wait for methods that nobody calls,
-    so they are neither compared nor printed.
+    Such a command is a class: its fields are the flags, its docstring is the help, and `execute`
+    does the work. Two slotted classes cannot be the bases of one, so these have no slots; and
+    `lab --help` would wait for methods that nobody calls, so they are neither compared nor printed.
     """
+
+    @abstractmethod
+    def execute(self) -> int:
+        """Do the work of the command; returns its exit code."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class RunFlags(Flags):
+    """The flags of a command that runs something. A subclass adds a scenario, or flags."""
 
     real: Annotated[
         bool,
@@ -224,10 +231,6 @@ class RunFlags(ABC):
         ),
     ] = False
     no_color: NoColor = False
-
-    @abstractmethod
-    def execute(self) -> int:
-        """Do the work of the command; returns its exit code."""
 
 
 class Display(NamedTuple):

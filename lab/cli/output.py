@@ -72,6 +72,11 @@ def print_message(text: str) -> None:
     sys.stderr.write(text.encode(encoding, "replace").decode(encoding) + "\n")
 
 
+def can_be_asked() -> bool:
+    """Whether somebody sits at a terminal who can answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def _silence() -> None:
     """Let the interpreter's last flush succeed: the text that could not be written goes nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

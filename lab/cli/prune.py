@@ -3,18 +3,14 @@
 Not here: the cutting (`lab.wiring.standing`).
 """
 
-import re
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from lab.cli import one_process, options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.flag_values import FlagValues, OptionError
+from lab.cli.flag_values import FlagValues
 from lab.cli.output import print_message, print_result
-
-_UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DAYS_MAX: Final = 36_500
 
 
 def prune(
@@ -49,7 +45,7 @@ def prune(
     flags = one_process.ProcessFlags(host=None, port=None, name=name, set_=set_)
     rows, kept = standing.prune(
         one_process.assigned("relay", "relay", flags),
-        older_than_ms=_length_ms(values.text("older-than", older_than)),
+        older_than_ms=values.length_ms("older-than", older_than),
         is_dry=is_dry,
     )
     if kept:
@@ -62,16 +58,3 @@ def prune(
         done = "would be cut" if is_dry else "cut"
         print_result("".join(f"{table}: {count} rows {done}\n" for table, count in rows.items()))
     return ExitCode.PASS
-
-
-def _length_ms(text: str | None) -> int | None:
-    """A length of time in milliseconds; None if none was given."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text.strip())
-    length_ms = int(found[1]) * _UNITS_MS[found[2]] if found else 0
-    if not 0 < length_ms <= _DAYS_MAX * _UNITS_MS["d"]:
-        raise OptionError(
-            f"--older-than must be a length of time such as 7d, 12h, 30m or 90s, not {text!r}"
-        )
-    return length_ms

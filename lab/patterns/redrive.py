@@ -40,6 +40,12 @@ from lab.ports.parking import origin_of, original, parked_headers
 REDRIVES_MAX: Final = 3
 """How often one event may be sent back; after that it can only be discarded."""
 
+REASONS: Final = ("poison", "permanent", "exhausted", "starts", "expired", REPEATED)
+"""The reasons of a death."""
+
+CANNOT_ASK: Final = frozenset({"notification"})
+"""Groups whose third party does not tell what it has done: only its memory for keys helps."""
+
 REDRIVEN: Final = "redriven"
 DISCARDED: Final = "discarded"
 
@@ -57,6 +63,11 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         reason: poison, permanent, exhausted, starts, expired, or `repeated` if only that is known.
         redrives: how often it had been sent back before it died.
         is_cut: its record was too large for the queue: the letter has a part of it only.
+        starts: handler runs that had begun.
+        place: of the letter itself, `topic/partition/offset`.
+        died_us: wall time at which it was put there, by the broker.
+        first_failure_us: wall time, 0 if it died at once.
+        failures: the last ones, (wall us, class, message) each.
     """
 
     group: str
@@ -70,19 +81,47 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     redrives: int
     is_cut: bool = False
+    starts: int = 0
+    place: str = ""
+    died_us: int = 0
+    first_failure_us: int = 0
+    failures: tuple[tuple[int, str, str], ...] = ()
 
     @property
     def is_spent(self) -> bool:
         """It was sent back as often as may be, or there is too little of it to send back."""
         return self.is_cut or self.redrives >= REDRIVES_MAX
 
+    def has_outlived_keys(self, *, now_us: int, lifetime_us: int) -> bool:
+        """Whether what it did before it died may be done again: nobody knows its key any more.
+
+        A gateway is asked about an open intent before anything is sent, however old it is. A mailer
+        cannot be asked: it sends the same mail again.
+
+        Args:
+            now_us: wall time.
+            lifetime_us: how long third parties remember a key.
+        """
+        began_us = self.first_failure_us or self.died_us
+        return self.group in CANNOT_ASK and now_us - began_us > lifetime_us
+
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which letters are meant; an empty field means any."""
+    """Which letters are meant; an empty field means any.
+
+    Attributes:
+        order_id: the key of its record.
+        begins: the beginning of an event's id.
+        died_before_us: wall time.
+    """
 
     reason: str = ""
     event_type: str = ""
     subject: str = ""
+    group: str = ""
+    order_id: str = ""
+    begins: str = ""
+    died_before_us: int = 0
 
     def takes(self, letter: Letter) -> bool:
         """Whether a letter is meant."""
@@ -90,6 +129,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             self.reason in ("", letter.reason)
             and self.event_type in ("", letter.event_type)
             and self.subject in ("", letter.subject)
+            and self.group in ("", letter.group)
+            and self.order_id in ("", letter.record.key.decode(errors="replace"))
+            and letter.event_id.startswith(self.begins)
+            and (not self.died_before_us or letter.died_us < self.died_before_us)
         )
 
 
@@ -236,6 +279,11 @@ def read_letter(record: Record) -> Letter:
         attempts=header_int(headers, LETTER + "attempts"),
         redrives=header_int(headers, H_REDRIVES),
         is_cut=header(headers, H_LEFT_OUT) is not None,
+        starts=header_int(headers, f"{LETTER}starts"),
+        place=f"{record.topic}/{record.partition}/{record.offset}",
+        died_us=record.timestamp_us,
+        first_failure_us=header_int(headers, f"{LETTER}first-failure"),
+        failures=_failures(header(headers, f"{LETTER}attempt-log") or b""),
     )
 
 
@@ -254,6 +302,14 @@ def to_record(letter: Letter, *, is_discard: bool) -> Outgoing:
         headers = (*headers, (H_DISCARD, b"1"))
     topic = retry_topic(main_topic(record.topic), letter.group, 0)
     return Outgoing(topic, record.key, record.value, headers)
+
+
+def _failures(log: bytes) -> tuple[tuple[int, str, str], ...]:
+    """The attempt log of a letter; nothing if it cannot be read."""
+    try:
+        return msgspec.json.decode(log, type=tuple[tuple[int, str, str], ...])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ()
 
 
 def _says_more(letter: Letter, known: Letter | None) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
+from lab.bus.kafka.client import quiet_client
 from lab.domain.errors import EnvironmentNotReady, LabError
 from lab.ports.clock import Clock
 from lab.ports.retention import Ages
@@ -137,8 +138,7 @@ def _no_such_system(assignment: Assignment, what: str) -> EnvironmentNotReady:
 
 
 def _backends(assignment: Assignment, settings: Settings) -> tuple[PostgresBackend, KafkaBackend]:
-    # It tells of each attempt by itself; the error says enough.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quiet_client()
     where = assignment.where
     store = PostgresBackend(where, settings, epoch_us=0, member=assignment.process)
     return store, KafkaBackend(where, settings, epoch_us=0, is_run=False)

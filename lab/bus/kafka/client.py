@@ -5,6 +5,7 @@ runs do not meet. Not here: groups (`consumer.py`, `member.py`) and topics (`top
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,11 @@ KAFKA_ERRORS: Final = (
     TimeoutError,
 )
 """Errors of a call of the client library that the broker, the group or the network fails."""
+
+
+def quiet_client() -> None:
+    """Have the library say nothing by itself: it tells of each attempt, and errors say enough."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,6 +206,15 @@ class KafkaTopics(TopicReader):
                 return
             await asyncio.sleep(0.2)
 
+    async def missing(self, topics: Iterable[str]) -> Sequence[str]:
+        """Those of the topics that the broker does not have; none is made by asking.
+
+        Raises:
+            Transient: the broker was not reached.
+        """
+        there = set(await self._call(self._admin.list_topics))
+        return [topic for topic in topics if self._settings.topic(topic) not in there]
+
     # ---- measured
 
     async def version(self) -> str:

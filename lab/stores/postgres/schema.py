@@ -135,6 +135,27 @@ async def exists(server: PostgresServer) -> bool:
         await _close(connection, server)
 
 
+async def ours(server: PostgresServer) -> list[str]:
+    """The names of all schemas of ours on the server.
+
+    Raises:
+        EnvironmentNotReady: it cannot be reached.
+    """
+    connection = await _connect(server)
+    try:
+        rows = await connection.fetch(
+            "select nspname from pg_namespace where obj_description(oid, 'pg_namespace') = $1 "
+            "order by nspname",
+            _MARK,
+        )
+    except VendorErrors as error:
+        raise _unusable(server, error) from None
+    else:
+        return [row["nspname"] for row in rows]
+    finally:
+        await _close(connection, server)
+
+
 async def drop(server: PostgresServer) -> bool:
     """Drop the schema with everything in it; False if there is none.
 

@@ -6,7 +6,8 @@ Not here: the use of a claim (`lab.patterns.dedupe`), and the scripts (`lua/`).
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Final
@@ -233,6 +234,24 @@ async def forget(server: RedisServer) -> int:
     finally:
         await client.aclose()
     return deleted
+
+
+async def prefixes(server: RedisServer, beginning: str) -> Mapping[str, int]:
+    """How many keys there are under each prefix that begins so, whoever's they are.
+
+    Raises:
+        Down: the server cannot be reached.
+    """
+    client = make_client(server)
+    found: Counter[str] = Counter()
+    try:
+        async for key in client.scan_iter(match=f"{beginning}*:*", count=_SCANNED):
+            found[key.partition(b":")[0].decode(errors="replace")] += 1
+    except (RedisError, OSError) as error:
+        raise _down(server, error) from None
+    finally:
+        await client.aclose()
+    return found
 
 
 async def live_claims(server: RedisServer) -> list[tuple[str, str, str, int]]:

@@ -5,12 +5,11 @@ run of them beyond that: its schema, its topics, its keys.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lab.bus.kafka.client import KafkaSettings
+from lab.bus.kafka.client import KafkaSettings, quiet_client
 from lab.bus.kafka.security import security_of
 from lab.bus.kafka.topics import KafkaTopics
 from lab.domain.errors import EnvironmentNotReady, Transient
@@ -64,8 +63,7 @@ def addresses(variables: Mapping[str, str]) -> Mapping[str, str]:
 
 def look_at_servers(variables: Mapping[str, str]) -> Sequence[ServerState]:
     """Connect to each server and ask for its version; takes a few seconds at most."""
-    # It tells of each attempt by itself; the state says enough.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quiet_client()
     return asyncio.run(_look(variables))
 
 

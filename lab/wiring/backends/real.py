@@ -133,14 +133,22 @@ class KafkaBackend(BusBackend):
             EnvironmentNotReady: it cannot be reached, or lets us not in.
         """
         await stack.enter_async_context(self._topics)
+        stack.push_async_callback(self._operator.close)
 
     async def prepare(self, stack: AsyncExitStack) -> None:
         await self.reach(stack)
         await stack.enter_async_context(self._watch)
-        stack.push_async_callback(self._operator.close)
         topics = all_topics(self._tiers)
         self.made = await self._topics.create(dict.fromkeys(topics, self._partitions))
         await self._topics.settle(topics, READS)
+
+    async def missing(self, topics: Sequence[str]) -> Sequence[str]:
+        """Those of the topics that are not there. Used after `reach`.
+
+        Raises:
+            Transient: the broker was not reached.
+        """
+        return await self._topics.missing(topics)
 
     async def keep(self) -> None:
         """Have topics that exist keep records as long as those that are made now.

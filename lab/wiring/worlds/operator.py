@@ -1,11 +1,18 @@
 """The scripted operator of a run, in whichever world: it needs a publisher and an onlooker."""
 
+from collections.abc import Sequence
+
 from lab.domain.events import READS, topics_of
 from lab.history.recorder import Write
 from lab.ports.bus import Publisher, TopicReader, dead_letter_topic
 from lab.ports.clock import Clock
 from lab.scenarios.operator import ScriptedOperator
 from lab.wiring.policy import Policy, Switches
+
+
+def dead_letter_queues() -> Sequence[str]:
+    """The dead-letter queues of every group."""
+    return [dead_letter_topic(topic, group) for group in READS for topic in topics_of(group)]
 
 
 def make_operator(
@@ -30,10 +37,9 @@ def make_operator(
     make_redrive = policy.part(Switches.redrive)
     if make_redrive is None or (not redrives and discards == "no"):
         return None
-    queues = [dead_letter_topic(topic, group) for group in READS for topic in topics_of(group)]
     return ScriptedOperator(
         make_redrive(
-            queues=queues,
+            queues=dead_letter_queues(),
             reader=reader,
             publisher=publisher,
             clock=clock,

@@ -6,7 +6,6 @@ processes again (`real_member.py`), the process itself (`real_process.py`).
 """
 
 import asyncio
-import secrets
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -31,13 +30,13 @@ from lab.runtime.http_server import LOOPBACK, reserved_port
 from lab.scenarios.client import Client
 from lab.settings import environment
 from lab.wiring.backends.interface import prepare_whole
-from lab.wiring.backends.readiness import addresses
 from lab.wiring.outcome import End
 from lab.wiring.planned import fault_plan
 from lab.wiring.policy import Policy
 from lab.wiring.spec import RunSpec
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.async_host import AsyncHost
+from lab.wiring.worlds.lease import Lease
 from lab.wiring.worlds.operator import make_operator
 from lab.wiring.worlds.outages import BROKERS, OUTAGES, Outages, check_can_strike, servers_of
 from lab.wiring.worlds.real_member import RealMember
@@ -56,13 +55,17 @@ class RealWorld:
         spec: of the run.
         folder: for the files of the processes: assignments, journals, logs, the ledger.
         blocked: the customers of the load with a bad record.
+        lease: names the run, and its servers.
+        left: see `remove`.
 
     Attributes:
         left: see `remove`.
         is_cut: Ctrl-C came.
     """
 
-    def __init__(self, spec: RunSpec, folder: Path, blocked: Sequence[str]) -> None:
+    def __init__(
+        self, spec: RunSpec, folder: Path, blocked: Sequence[str], *, lease: Lease, left: list[str]
+    ) -> None:
         self.spec = spec
         self.folder = folder
         self.clock = SystemClock()
@@ -72,7 +75,7 @@ class RealWorld:
         self.plan = fault_plan(spec, chance.u, self.clock.now_us, self.write)
         self.policy = Policy(settings=spec.settings, off=spec.off, chance=chance, plan=self.plan)
         self.origin_us = self.clock.now_us()
-        self._first = _first_assignment(spec, folder)
+        self._first = _first_assignment(spec, folder, lease)
         self.backends = make_backends(
             self._first,
             self.policy,
@@ -80,7 +83,7 @@ class RealWorld:
             blocked=lambda: blocked,
         )
         self.members: tuple[RealMember, ...] = ()
-        self.left: list[str] = []
+        self.left = left
         self.is_cut = False
         self._servers_script = environment().get("SERVERS", "")
         self._outages = Outages(self._servers_script)
@@ -354,17 +357,16 @@ def _time_of(entry: Entry) -> int:
     return t_us
 
 
-def _first_assignment(spec: RunSpec, folder: Path) -> Assignment:
+def _first_assignment(spec: RunSpec, folder: Path, lease: Lease) -> Assignment:
     """The common part of all assignments of the run."""
-    at = addresses(environment())
     return Assignment(
         role="api",
         member="api-1",
         group="api",
-        name=f"lab_{secrets.token_hex(5)}",
-        postgres_dsn=at["POSTGRES_DSN"],
-        redis_url=at["REDIS_URL"],
-        kafka_bootstrap=at["KAFKA_BOOTSTRAP"],
+        name=lease.name,
+        postgres_dsn=lease.postgres_dsn,
+        redis_url=lease.redis_url,
+        kafka_bootstrap=lease.kafka_bootstrap,
         seed=spec.seed,
         off=spec.off,
         settings=dict(spec.settings.values),

@@ -4,10 +4,8 @@ Not here: the world itself (`real`).
 """
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,6 +18,7 @@ from lab.wiring.outcome import End, Ran
 from lab.wiring.spec import RunSpec
 from lab.wiring.workload import blocked_customers
 from lab.wiring.worlds.driving import RunRecord, drive_to_end
+from lab.wiring.worlds.lease import leased, new_lease
 from lab.wiring.worlds.real import RealWorld
 
 T = TypeVar("T")
@@ -54,14 +53,16 @@ async def _run(
     spec: RunSpec, workload: Workload, folder: RunFolder | None, on_progress: Progress | None
 ) -> Ran:
     record = RunRecord(spec, workload, folder=folder)
-    with _work_folder(folder) as place:
-        world = RealWorld(spec, place, blocked_customers(spec))
+    lease, left = new_lease(), list[str]()
+    with leased(lease, left) as place:
+        world = RealWorld(spec, place, blocked_customers(spec), lease=lease, left=left)
         async with _opened(world):
             record.begin()
             is_partial = await _drive(world, workload, on_progress)
             end, is_cut = await uninterrupted(_look_back(world, record))
             world.is_cut |= is_partial or is_cut
             record.judge()
+        _keep_files(place, folder)
     return record.ran(
         world,
         end,
@@ -125,17 +126,8 @@ async def _drive(world: RealWorld, workload: Workload, on_progress: Progress | N
     return False
 
 
-@contextmanager
-def _work_folder(folder: RunFolder | None) -> Iterator[Path]:
-    """A folder for the files of the processes; those that people read are kept with the run.
-
-    It has a short path: that of a socket may not be long.
-    """
-    place = Path(tempfile.mkdtemp(prefix="lab-"))
-    try:
-        yield place
-        for name in _KEPT_FILES:
-            if folder is not None and (place / name).exists():
-                folder.copy(place / name)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+def _keep_files(place: Path, folder: RunFolder | None) -> None:
+    """Keep the files that people read with the run."""
+    for name in _KEPT_FILES:
+        if folder is not None and (place / name).exists():
+            folder.copy(place / name)

@@ -5,9 +5,8 @@ Not here: processes of the operating system (`real_run`).
 """
 
 import asyncio
-import secrets
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -27,7 +26,6 @@ from lab.wiring.backends.interface import (
     remove,
     telling_what_is_left,
 )
-from lab.wiring.backends.readiness import addresses
 from lab.wiring.backends.real import KafkaBackend, PostgresBackend, Where
 from lab.wiring.backends.redis_claims import RedisBackend
 from lab.wiring.outcome import End, Ran
@@ -35,6 +33,7 @@ from lab.wiring.policy import Policy
 from lab.wiring.spec import RunSpec
 from lab.wiring.workload import blocked_customers
 from lab.wiring.worlds.driving import RunRecord, drive_to_end
+from lab.wiring.worlds.lease import leased, new_lease
 from lab.wiring.worlds.simulated import SimulatedWorld
 from lab.wiring.worlds.stall_watch import write_stalls
 
@@ -65,7 +64,7 @@ def run_live(
     world = SimulatedWorld(spec, write=entries.append, scheduler=scheduler, replace=real.put_in)
     record.begin()
     is_partial = False
-    with telling_what_is_left(real.name, real.left):
+    with real.leased(), telling_what_is_left(real.name, real.left):
         try:
             end, facts = scheduler.run(_whole_run(world, real, workload, on_progress))
         except KeyboardInterrupt:
@@ -88,14 +87,18 @@ class _RealParts:
     """The real backends of a run, each in the place of one in memory."""
 
     def __init__(self, spec: RunSpec, scheduler: WallScheduler) -> None:
-        variables = environment()
-        at = addresses(variables)
+        has_kafka = spec.world.bus == "kafka"
+        self.lease = new_lease(
+            kafka=has_kafka,
+            postgres=spec.world.store == "postgres",
+            redis=spec.world.dedupe == "redis",
+        )
         self._where = Where(
-            name=f"lab_{secrets.token_hex(5)}",
-            postgres_dsn=at["POSTGRES_DSN"],
-            redis_url=at["REDIS_URL"],
-            kafka_bootstrap=at["KAFKA_BOOTSTRAP"],
-            kafka_security=security_of(variables) if spec.world.bus == "kafka" else KafkaSecurity(),
+            name=self.lease.name,
+            postgres_dsn=self.lease.postgres_dsn,
+            redis_url=self.lease.redis_url,
+            kafka_bootstrap=self.lease.kafka_bootstrap,
+            kafka_security=security_of(environment()) if has_kafka else KafkaSecurity(),
         )
         self._spec = spec
         self._epoch_us = scheduler.root.wall_us() - scheduler.root.now_us()
@@ -129,6 +132,10 @@ class _RealParts:
     def name(self) -> str:
         """Of the run on the servers."""
         return self._where.name
+
+    def leased(self) -> AbstractContextManager[object]:
+        """Holds its lease on servers in a block, if it uses any."""
+        return nullcontext() if self._spec.world.is_in_memory else leased(self.lease, self.left)
 
     @property
     def kept(self) -> str | None:

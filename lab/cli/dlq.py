@@ -1,0 +1,352 @@
+"""`lab dlq`: looks into the dead-letter queues of a system on a Kafka, and answers their letters.
+
+Not here: what is sent (`lab.patterns.redrive`), the queues (`lab.wiring.dead_letters`), and how a
+letter is shown (`letter_pages`).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from lab.cli import one_process, options
+from lab.cli.exit_codes import ExitCode
+from lab.cli.flag_values import FlagValues, OptionError
+from lab.cli.output import can_be_asked, print_message, print_result
+from lab.cli.stopping import ended_as_by_ctrl_c
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lab.history.entries import Entry
+    from lab.patterns.redrive import Letter
+    from lab.wiring.worlds.assignment import Assignment
+
+_CHOICES_MAX: Final = 10
+
+LetterId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="LETTER",
+        help="The id of its event, or how that begins.  [all that the flags allow]",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Rate = Annotated[
+    str | None, typer.Option("--rate", metavar="N", help="So many a second at most.  [10]")
+]
+
+app: Final = typer.Typer(
+    help="Look into dead-letter queues, and send letters back to the one group that failed.",
+    rich_markup_mode=None,
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class LetterFlags(options.Flags):
+    """The flags that say which letters are meant, and how they are shown."""
+
+    letter: LetterId = None
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="GROUP", help="Of this group.  [any]")
+    ] = None
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            "--reason",
+            metavar="REASON",
+            help="poison, permanent, exhausted, starts, expired or repeated.  [any]",
+        ),
+    ] = None
+    type_: Annotated[
+        str | None,
+        typer.Option("--type", metavar="TYPE", help="Of this type, as OrderValidated.  [any]"),
+    ] = None
+    order: Annotated[
+        str | None, typer.Option("--order", metavar="ID", help="Of this order.  [any]")
+    ] = None
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", metavar="TIME", help="Dead for longer, as 12h.  [any]"),
+    ] = None
+    name: one_process.Name = None
+    set_: options.Set = None
+    json: options.Json = False
+    no_color: options.NoColor = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ListLetters(LetterFlags):
+    """List the dead letters that nobody has answered.
+
+    The broker is that of LAB_KAFKA_BOOTSTRAP. A run that was kept is named with --name, by the name
+    that its page says. An event that died again is listed once, with its last letter.
+
+    Exit code: 0 listed, 2 wrong usage, 4 the broker is not there, or has no such system.
+    """
+
+    def execute(self) -> int:
+        from lab.cli import letter_pages
+
+        desk = _Desk(self)
+        found = desk.letters()
+        desk.show(letter_pages.rows(found), letter_pages.list_page(found, desk.system))
+        return ExitCode.PASS
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ShowLetter(LetterFlags):
+    """Show one dead letter whole: why it died, its attempts, its headers, its value.
+
+    Exit code: 0 shown, 2 wrong usage, or no letter is meant, or several are; 4 as `lab dlq list`.
+    """
+
+    def execute(self) -> int:
+        from lab.cli import letter_pages
+
+        desk = _Desk(self)
+        one = _the_one(desk.letters())
+        desk.show(letter_pages.whole(one), letter_pages.show_page(one))
+        return ExitCode.PASS
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class RedriveLetters(LetterFlags):
+    """Send dead letters back to the one group that failed, once the cause was mended.
+
+    They are shown first, and it is asked; without a terminal nothing is sent unless --yes was
+    given. Each goes with fresh attempts, three times at most. A worker asks the gateway about money
+    before it sends anything; a mailer cannot be asked, so a mail whose key nobody remembers any
+    more goes only with --reconciled. Sent back twice at once, it has its effect once.
+
+    Exit code: 0 they were sent, or would be; 2 wrong usage, or none of them may be sent; 4 as
+    `lab dlq list`.
+    """
+
+    rate: Rate = None
+    reconciled: Annotated[
+        bool,
+        typer.Option(
+            "--reconciled", help="Somebody has seen that those old mails were never sent."
+        ),
+    ] = False
+    dry_run: DryRun = False
+    yes: Yes = False
+
+    def execute(self) -> int:
+        desk = _Desk(self)
+        is_reconciled = desk.values.switch("reconciled", flag=self.reconciled)
+        found = desk.letters()
+        going, left = desk.that_may_go(found, is_reconciled=is_reconciled)
+        for why, letters in left:
+            print_message(f"lab: {len(letters)} stay: {why} ({_few(letters)})")
+        if found and not going:
+            raise OptionError("none of these letters may be sent back")
+        return _answer(
+            desk,
+            going,
+            rate=desk.values.number("rate", self.rate),
+            is_dry=desk.values.switch("dry-run", flag=self.dry_run),
+            is_sure=desk.values.switch("yes", flag=self.yes),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DiscardLetters(LetterFlags):
+    """Give dead letters up: their events stay dead, and events of the same order go on.
+
+    They are shown first, and it is asked; without a terminal --yes is wanted.
+
+    Exit code: 0 they were given up, or would be; 2 wrong usage; 4 as `lab dlq list`.
+    """
+
+    rate: Rate = None
+    dry_run: DryRun = False
+    yes: Yes = False
+
+    def execute(self) -> int:
+        desk = _Desk(self)
+        is_dry = desk.values.switch("dry-run", flag=self.dry_run)
+        is_sure = desk.values.switch("yes", flag=self.yes)
+        if not (is_dry or is_sure or can_be_asked()):
+            raise OptionError("what is given up is not sent back: --yes, or --dry-run to look")
+        return _answer(
+            desk,
+            desk.letters(),
+            rate=desk.values.number("rate", self.rate),
+            is_dry=is_dry,
+            is_sure=is_sure,
+            is_discard=True,
+        )
+
+
+app.command("list")(ListLetters)
+app.command("show")(ShowLetter)
+app.command("redrive")(RedriveLetters)
+app.command("discard")(DiscardLetters)
+
+
+class _Desk:
+    """Who looks into the queues: the letters that flags mean, and a place to show them.
+
+    Raises:
+        OptionError: a flag is wrong.
+    """
+
+    def __init__(self, flags: LetterFlags) -> None:
+        self.values = FlagValues()
+        asked = one_process.ProcessFlags(host=None, port=None, name=flags.name, set_=flags.set_)
+        self.assignment: Assignment = one_process.assigned("relay", "relay", asked)
+        self.assignment.check()
+        self._flags = flags
+        self._is_json = self.values.switch("json", flag=flags.json)
+        self._is_plain = self.values.switch("no-color", flag=flags.no_color)
+
+    @property
+    def system(self) -> str:
+        """Its name."""
+        return self.assignment.name
+
+    def letters(self) -> "list[Letter]":
+        """The unanswered letters that are meant.
+
+        Raises:
+            OptionError: a flag is wrong.
+            EnvironmentNotReady: the broker is not there, or has no such system.
+        """
+        from lab.domain.events import READS
+        from lab.patterns.redrive import REASONS, Wanted
+        from lab.wiring import dead_letters
+
+        flags, values = self._flags, self.values
+        older_ms = values.length_ms("older-than", flags.older_than)
+        wanted = Wanted(
+            reason=values.word("reason", flags.reason, REASONS) or "",
+            event_type=values.text_or("type", flags.type_, ""),
+            group=values.word("group", flags.group, tuple(READS)) or "",
+            order_id=values.text_or("order", flags.order, ""),
+            begins=flags.letter or "",
+            died_before_us=0 if older_ms is None else dead_letters.now_us() - older_ms * 1_000,
+        )
+        found = dead_letters.letters(self.assignment, wanted)
+        same = [one for one in found if one.event_id == flags.letter]
+        if flags.letter and not found:
+            raise OptionError(
+                f"no unanswered dead letter begins with {flags.letter!r} (see: lab dlq list)"
+            )
+        if flags.letter and len({one.event_id for one in same or found}) > 1:
+            raise OptionError(f"{flags.letter!r} may be {_few(found)}: write more of it")
+        return same or found
+
+    def that_may_go(
+        self, found: "Sequence[Letter]", *, is_reconciled: bool
+    ) -> "tuple[list[Letter], list[tuple[str, list[Letter]]]]":
+        """The letters that may be sent back; and the others, by why not."""
+        from lab.patterns.redrive import REDRIVES_MAX
+        from lab.wiring import dead_letters
+
+        now_us = dead_letters.now_us()
+        lifetime_us = self.assignment.policies().us("provider_key.lifetime_ms")
+        reasons: dict[str, list[Letter]] = {}
+        going = []
+        for one in found:
+            if one.is_cut:
+                why = "the queue took a part of them only; they can be discarded"
+            elif one.is_spent:
+                why = f"sent back {REDRIVES_MAX} times before; they can be discarded"
+            elif not is_reconciled and one.has_outlived_keys(
+                now_us=now_us, lifetime_us=lifetime_us
+            ):
+                why = (
+                    "the mailer has forgotten their keys (provider_key.lifetime_ms), and would "
+                    "send again what it has sent: see, then --reconciled"
+                )
+            else:
+                going.append(one)
+                continue
+            reasons.setdefault(why, []).append(one)
+        return going, list(reasons.items())
+
+    def show(self, document: object, page: "Iterable[RenderableType]") -> None:
+        """Print one or the other."""
+        from lab.cli import render
+
+        if self._is_json:
+            from msgspec import json
+
+            print_result(json.format(json.encode(document), indent=2) + b"\n")
+            return
+        width = render.width_of_output()
+        print_result(render.to_text(page, width=width, is_plain=self._is_plain))
+
+
+def _answer(
+    desk: _Desk,
+    going: "Sequence[Letter]",
+    *,
+    rate: float | None,
+    is_dry: bool,
+    is_sure: bool,
+    is_discard: bool = False,
+) -> int:
+    """Send letters back, or give them up, after a question; the exit code."""
+    from lab.cli import letter_pages
+    from lab.wiring import dead_letters
+
+    does, did = ("give up", "given up") if is_discard else ("send back", "sent back")
+    if is_dry or not going:
+        desk.show(letter_pages.answered(going, 0), letter_pages.list_page(going, desk.system))
+        return ExitCode.PASS
+    if not is_sure:
+        desk.show(letter_pages.answered(going, 0), letter_pages.list_page(going, desk.system))
+        if not can_be_asked():
+            print_message("lab: nothing was sent: --yes does it")
+            return ExitCode.PASS
+        if not typer.confirm(f"{does.capitalize()} {_many(len(going))}?", err=True):
+            print_message("lab: nothing was sent")
+            return ExitCode.PASS
+    sent: list[Entry] = []
+    try:
+        with ended_as_by_ctrl_c():
+            dead_letters.answer(
+                desk.assignment,
+                going,
+                is_discard=is_discard,
+                rate=rate or dead_letters.RATE,
+                write=sent.append,
+            )
+    finally:
+        if len(sent) < len(going):
+            print_message(
+                f"lab: {len(going) - len(sent)} of {_many(len(going))} were not {did} by this "
+                "command: lab dlq list says which are left"
+            )
+    if is_sure:
+        desk.show(letter_pages.answered(going, len(sent)), [f"{_many(len(sent))} {did}"])
+    else:
+        print_message(f"lab: {_many(len(sent))} {did}")
+    return ExitCode.PASS
+
+
+def _the_one(found: "Sequence[Letter]") -> "Letter":
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise OptionError("there is no such dead letter (see: lab dlq list)")
+    raise OptionError(f"{_many(len(found))} are meant, {_few(found)}: name one")
+
+
+def _few(letters: "Sequence[Letter]") -> str:
+    """The ids of some letters, in words."""
+    from lab.cli.letter_pages import legible
+
+    names = ", ".join(legible(f"{one.event_id} of {one.group}") for one in letters[:_CHOICES_MAX])
+    more = len(letters) - _CHOICES_MAX
+    return names if more <= 0 else f"{names}, and {more} more"
+
+
+def _many(count: int) -> str:
+    return f"{count} dead letter" + ("" if count == 1 else "s")

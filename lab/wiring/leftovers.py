@@ -1,0 +1,219 @@
+"""What runs have left on the servers: found, told apart, and removed.
+
+A run's name is on everything of it, and its lease says whether it lives (`worlds/lease`). What a
+standing system has made carries a name of another form, and is never among this.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import msgspec
+
+from lab.bus.kafka.client import KafkaSettings, quiet_client
+from lab.bus.kafka.everybody import everything
+from lab.bus.kafka.security import security_of
+from lab.bus.kafka.topics import KafkaTopics
+from lab.domain.errors import EnvironmentNotReady, LabError
+from lab.settings import environment, settings_for
+from lab.stores.postgres import schema as postgres_schema
+from lab.stores.postgres.link import PostgresServer
+from lab.stores.redis import dedupe as redis
+from lab.stores.redis.dedupe import RedisServer
+from lab.wiring.backends.interface import Backend
+from lab.wiring.backends.readiness import addresses
+from lab.wiring.backends.real import KafkaBackend, PostgresBackend, Where
+from lab.wiring.backends.redis_claims import RedisBackend
+from lab.wiring.worlds.lease import NAME, FoundLease, end_lease, leases
+
+State = Literal["killed", "running", "elsewhere", "no lease"]
+
+_BEGINNING: Final = "lab_"
+_NAME_LENGTH: Final = len("lab_") + 10
+
+
+class Leftover(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands on the servers under the name of one run.
+
+    Attributes:
+        state: `killed`: its lease is here and nobody holds it; `running`: somebody does, or is in
+            one of its groups; `elsewhere`: its lease names other servers than these; `no lease`: it
+            was kept, or began on another machine.
+        topics, groups, schemas, keys: how many there are.
+        folder: its temporary folder on this machine, "" if there is none.
+    """
+
+    name: str
+    state: State
+    topics: int = 0
+    groups: int = 0
+    schemas: int = 0
+    keys: int = 0
+    folder: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it may be removed without being named."""
+        return self.state == "killed"
+
+
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """The finding on all servers. `away`: why a server could not be looked at, in sentences."""
+
+    found: Sequence[Leftover]
+    away: Sequence[str]
+
+
+@dataclass(slots=True)
+class _Servers:
+    """What stands on each server, by the name of its run. None: it could not be asked."""
+
+    topics: Counter[str] | None = None
+    groups: Counter[str] | None = None
+    schemas: Counter[str] | None = None
+    keys: Counter[str] | None = None
+    used: set[str] = field(default_factory=set)
+    away: list[str] = field(default_factory=list)
+
+
+def look() -> Looked:
+    """What runs have left on the servers of the environment, and on this machine.
+
+    Raises:
+        EnvironmentNotReady: no server can be asked.
+    """
+    quiet_client()
+    at = addresses(environment())
+    servers, held = asyncio.run(_look(at)), {one.lease.name: one for one in leases()}
+    if len(servers.away) == len(at):
+        raise EnvironmentNotReady(
+            "none of them can be asked: " + "; ".join(servers.away),
+            server="the servers",
+            address="",
+            remedy="start them: scripts/servers up, or lab up",
+        )
+    kinds = (servers.topics, servers.groups, servers.schemas, servers.keys)
+    names = sorted(set(held).union(*(kind for kind in kinds if kind is not None)))
+    topics, groups, schemas, keys = (Counter() if kind is None else kind for kind in kinds)
+    found = [
+        Leftover(
+            name=name,
+            state=_state(held.get(name), is_used=name in servers.used, at=at),
+            topics=topics[name],
+            groups=groups[name],
+            schemas=schemas[name],
+            keys=keys[name],
+            folder=str(held[name].folder) if name in held else "",
+        )
+        for name in names
+    ]
+    return Looked(found=found, away=servers.away)
+
+
+def clean(chosen: Sequence[Leftover]) -> list[str]:
+    """Remove everything of these runs; sentences about what could not be removed.
+
+    A lease goes last, and only if everything else of its run is gone.
+    """
+    quiet_client()
+    held = {one.lease.name: one for one in leases()}
+    failed: list[str] = []
+    for one in chosen:
+        lease = held.get(one.name)
+        if lease is not None and lease.is_held:
+            failed.append(f"{one.name} runs again, or still")
+            continue
+        left = asyncio.run(_remove(one))
+        failed += [f"{one.name}: {why}" for why in left]
+        if lease is not None and not left:
+            end_lease(lease)
+    return failed
+
+
+def _state(lease: FoundLease | None, *, is_used: bool, at: Mapping[str, str]) -> State:
+    if is_used or (lease is not None and lease.is_held):
+        return "running"
+    if lease is None:
+        return "no lease"
+    theirs = lease.lease
+    pairs = (
+        (theirs.kafka_bootstrap, at["KAFKA_BOOTSTRAP"]),
+        (theirs.postgres_dsn, at["POSTGRES_DSN"]),
+        (theirs.redis_url, at["REDIS_URL"]),
+    )
+    is_here = all(used in ("", address) for used, address in pairs)
+    return "killed" if is_here else "elsewhere"
+
+
+async def _look(at: Mapping[str, str]) -> _Servers:
+    servers = _Servers()
+
+    async def kafka() -> None:
+        settings = KafkaSettings(
+            bootstrap=at["KAFKA_BOOTSTRAP"], security=security_of(environment())
+        )
+        async with KafkaTopics(settings):
+            found = await everything(settings)
+        servers.topics, servers.groups = _by_run(found.topics), _by_run(found.groups)
+        servers.used = set(_by_run(found.used))
+
+    async def postgres() -> None:
+        server = PostgresServer(dsn=at["POSTGRES_DSN"], schema="lab")
+        names = await postgres_schema.ours(server)
+        servers.schemas = Counter(name for name in names if NAME.fullmatch(name))
+
+    async def keys() -> None:
+        found = await redis.prefixes(RedisServer(url=at["REDIS_URL"], prefix="lab"), _BEGINNING)
+        servers.keys = Counter(
+            {name: count for name, count in found.items() if NAME.fullmatch(name)}
+        )
+
+    async def ask(question: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await question()
+        except (EnvironmentNotReady, LabError) as error:
+            servers.away.append(str(error))
+
+    await asyncio.gather(*(ask(one) for one in (kafka, postgres, keys)))
+    return servers
+
+
+async def _remove(one: Leftover) -> list[str]:
+    at = addresses(environment())
+    where = Where(
+        name=one.name,
+        postgres_dsn=at["POSTGRES_DSN"],
+        redis_url=at["REDIS_URL"],
+        kafka_bootstrap=at["KAFKA_BOOTSTRAP"],
+        kafka_security=security_of(environment()),
+    )
+    settings = settings_for("wall-clock")
+    left: list[str] = []
+    async with AsyncExitStack() as stack:
+        backends: list[Backend] = []
+        try:
+            if one.topics or one.groups:
+                bus = KafkaBackend(where, settings, epoch_us=0)
+                await bus.reach(stack)
+                backends.append(bus)
+        except (EnvironmentNotReady, LabError) as error:
+            left.append(str(error))
+        if one.schemas:
+            backends.append(PostgresBackend(where, settings, epoch_us=0))
+        if one.keys:
+            backends.append(RedisBackend(where.redis_url, where.name, compares_fences=True))
+        for backend in backends:
+            try:
+                await backend.remove()
+            except (EnvironmentNotReady, LabError) as error:
+                left.append(str(error))
+    return left
+
+
+def _by_run(names: Iterable[str]) -> Counter[str]:
+    """How many of the broker's names are of each run."""
+    stems = (name.partition(".")[0].replace("-", "_") for name in names if "." in name)
+    return Counter(stem for stem in stems if NAME.fullmatch(stem))

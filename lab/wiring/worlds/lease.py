@@ -1,0 +1,145 @@
+"""The lease of a run on real servers: it tells whose topics, schema and keys stand there.
+
+A supervisor that is killed removes nothing. Later nobody can tell its things from those of a run
+that goes on, or of one that was kept on purpose.
+
+The rule: before it makes anything, a run writes its name and its servers into a file in a
+temporary folder of its own, and keeps that file locked. The system takes the lock off when the
+process ends, however it ends; the folder goes when everything else is gone. So a lease that nobody
+holds is of a run that was killed, and a name without a lease is not touched unasked.
+
+Not here: looking for what stands on the servers (`lab.wiring.leftovers`).
+"""
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.settings import environment
+from lab.wiring.backends.readiness import addresses
+
+NAME: Final = re.compile(r"lab_[0-9a-f]{10}")
+"""Of every run on the servers, and of nothing else."""
+
+_FOLDER: Final = "lab-"
+_FILE: Final = "lease.json"
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has said of itself.
+
+    Attributes:
+        name: on the servers.
+        postgres_dsn, redis_url, kafka_bootstrap: the servers that it uses; "" for those it does
+            not.
+        process: its supervisor's number.
+    """
+
+    name: str
+    postgres_dsn: str
+    redis_url: str
+    kafka_bootstrap: str
+    process: int
+
+
+class FoundLease(msgspec.Struct, frozen=True, kw_only=True):
+    """A lease on this machine; `is_held` says whether its run still lives."""
+
+    lease: Lease
+    folder: Path
+    is_held: bool
+
+
+def new_lease(*, kafka: bool = True, postgres: bool = True, redis: bool = True) -> Lease:
+    """The lease of a run that begins, under a name that no other one has, on the usual servers.
+
+    Args:
+        kafka: whether it uses a Kafka.
+        postgres: whether it uses a PostgreSQL.
+        redis: whether it uses a Redis.
+    """
+    at = addresses(environment())
+    return Lease(
+        name=f"lab_{secrets.token_hex(5)}",
+        postgres_dsn=at["POSTGRES_DSN"] if postgres else "",
+        redis_url=at["REDIS_URL"] if redis else "",
+        kafka_bootstrap=at["KAFKA_BOOTSTRAP"] if kafka else "",
+        process=os.getpid(),
+    )
+
+
+@contextmanager
+def leased(lease: Lease, left: list[str]) -> Iterator[Path]:
+    """A temporary folder for the length of a run, which holds its lease.
+
+    It has a short path: that of a socket may not be long.
+
+    Args:
+        lease: of the run.
+        left: if it says anything in the end, something could not be removed: the lease stays.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
+    file = folder / _FILE
+    # Under its name it is locked already: nobody may take it for one that was left.
+    aside = folder / f".{_FILE}"
+    handle = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        os.write(handle, msgspec.json.encode(lease))
+        aside.rename(file)
+        yield folder
+    finally:
+        if left:
+            for other in folder.iterdir():
+                if other != file:
+                    _remove(other)
+        else:
+            _remove(folder)
+        os.close(handle)
+
+
+def leases() -> list[FoundLease]:
+    """The leases in this machine's folder for temporary files that this user may read."""
+    found = []
+    for file in sorted(Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/{_FILE}")):
+        # One of somebody else's, or one that goes at this moment, is none.
+        with suppress(OSError, msgspec.MsgspecError):
+            if file.stat().st_uid != os.getuid():
+                continue
+            lease = msgspec.json.decode(file.read_bytes(), type=Lease)
+            if NAME.fullmatch(lease.name):
+                found.append(FoundLease(lease=lease, folder=file.parent, is_held=_is_held(file)))
+    return found
+
+
+def end_lease(found: FoundLease) -> None:
+    """Forget a lease whose run is over and whose things are gone."""
+    _remove(found.folder)
+
+
+def _is_held(file: Path) -> bool:
+    handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
