@@ -8,7 +8,7 @@ Source: RFC 9457 (problem details), RFC 9110 (statuses).
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lab.api_pages import link_to_next, place_of, read_page
 from lab.api_problems import (
     JSON,
     Headers,
@@ -28,44 +29,35 @@ from lab.api_problems import (
     not_made,
     retry_after,
     shed,
-    too_large,
     unknown,
     unready,
 )
-from lab.domain.answers import INDETERMINATE, CancelledOrder, OrderView
+from lab.api_requests import (
+    ClientGone,
+    is_json,
+    is_known,
+    path_id,
+    read_body,
+    read_headers,
+    read_subject,
+)
+from lab.domain.answers import INDETERMINATE, CancelledOrder, OrderPage, OrderView
 from lab.domain.errors import Down, Indeterminate, TooLarge, Transient
+from lab.domain.order import Order
 from lab.domain.request import (
-    BODY_BYTES_MAX,
-    KEY_LENGTH_MAX,
     Malformed,
     parse_order,
-    read_key,
     spelled,
 )
 from lab.openapi import openapi_document
 from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.services.orders import Cancelled, OrdersUseCases
 
-_ID_LENGTH_MAX: Final = 64
 _REQUEST_ID: Final = b"x-request-id"
 _IS_REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}").fullmatch
 _KEPT: Final = re.compile(rb"%(2[fF5])")
 
 _encode: Final = msgspec.json.Encoder().encode
-
-
-class _Gone(Exception):
-    """The client hung up before it had said everything: there is nobody to answer."""
-
-
-class _Asked(msgspec.Struct, gc=False):
-    """The headers that matter."""
-
-    content_type: bytes = b""
-    content_length: bytes = b""
-    encoding: bytes = b""
-    key: str = ""
-    subject: bytes = b""
 
 
 class Door:
@@ -129,16 +121,18 @@ def make_app(orders: OrdersUseCases, door: Door, *, subject_header: str = "") ->
     front = _Front(orders, door, subject_header.lower().encode())
     handles: tuple[tuple[str, str, _Handle], ...] = (
         ("POST", "/orders", front.create),
+        ("GET", "/orders", front.of_customer),
         ("GET", "/orders/{id}", front.get),
         ("POST", "/orders/{id}/cancel", front.cancel),
         ("GET", "/health", front.health),
         ("GET", "/ready", front.ready),
         ("GET", "/openapi.json", front.openapi),
     )
-    routes = [
-        Route(path, _Endpoint(path, handle, door), methods=[method])
-        for method, path, handle in handles
-    ]
+    methods: dict[str, dict[str, ASGIApp]] = {}
+    for method, path, handle in handles:
+        methods.setdefault(path, {})[method] = _Endpoint(handle, door)
+    # One route a path: of several the router would name the methods of the first alone.
+    routes = [Route(path, _Path(path, of), methods=list(of)) for path, of in methods.items()]
     # A redirect would answer 307 in place of 404.
     router = Router(routes, redirect_slashes=False)
     return ServerErrorMiddleware(_Refusing(router), handler=_on_bug)
@@ -169,11 +163,22 @@ def _path_to_route(scope: Scope) -> str:
     return unquote(_KEPT.sub(rb"%25\1", raw).decode("latin-1"))
 
 
-class _Endpoint:
-    """Turns the result or the error of a handler into messages; `route` is its name in counts."""
+class _Path:
+    """One path, whatever method it is asked with; `route` is its name in counts."""
 
-    def __init__(self, route: str, handle: _Handle, door: Door) -> None:
+    def __init__(self, route: str, methods: Mapping[str, ASGIApp]) -> None:
         self.route = route
+        self._methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        await self._methods["GET" if method == "HEAD" else method](scope, receive, send)
+
+
+class _Endpoint:
+    """Turns the result or the error of a handler into messages."""
+
+    def __init__(self, handle: _Handle, door: Door) -> None:
         self._handle = handle
         self._door = door
 
@@ -190,7 +195,7 @@ class _Endpoint:
             reply = await self._handle(scope, receive, hand)
         except HttpProblem as problem:
             reply = problem.reply
-        except _Gone:
+        except ClientGone:
             return
         except TooLarge as large:
             reply = HttpProblem("order-too-large", str(large)).reply
@@ -212,14 +217,14 @@ class _Front:
 
     async def create(self, scope: Scope, receive: Receive, hand: _Hand) -> HttpReply:
         """POST /orders: 201, or every reason why not."""
-        asked = self._read_headers(scope)
-        if asked.content_type != b"application/json" and not _is_json(asked.content_type):
+        asked = read_headers(scope, self._subject_header)
+        if asked.content_type != b"application/json" and not is_json(asked.content_type):
             raise HttpProblem("media-type", "the body must be application/json in UTF-8")
         if asked.encoding not in (b"", b"identity"):
             detail = "the body must come without a Content-Encoding"
             raise HttpProblem("media-type", detail, headers=((b"accept-encoding", b"identity"),))
-        subject = _subject(asked.subject)
-        body = await _read_body(receive, asked.content_length)
+        subject = read_subject(asked.subject)
+        body = await read_body(receive, asked.content_length)
         hand.hold_if_admitted()
         try:
             parsed = parse_order(body)
@@ -239,28 +244,37 @@ class _Front:
     async def get(self, scope: Scope, receive: Receive, hand: _Hand) -> HttpReply:  # noqa: ARG002 - the shape of a route
         """GET /orders/{id}: 200 or 404."""
         hand.hold()
-        order_id = _path_id(scope)
+        order_id = path_id(scope)
         order = await self._orders.get(order_id)
         if order is None:
             raise unknown(order_id)
-        shown = OrderView(
-            order_id=order.id,
-            state=order.state,
-            version=order.version,
-            currency=order.currency,
-            amount_cents=order.amount_cents,
-        )
+        shown = _shown(order)
         tag = b'"%d"' % order.version
         headers: Headers = (JSON, (b"etag", tag))
-        if _is_known(scope, tag):
+        if is_known(scope, tag):
             return HttpReply(304, b"", headers[1:])
         return HttpReply(200, _encode(shown), headers)
 
+    async def of_customer(self, scope: Scope, receive: Receive, hand: _Hand) -> HttpReply:  # noqa: ARG002 - the shape of a route
+        """GET /orders?customer_id=C1: 200, a page of orders, the newest first."""
+        hand.hold()
+        asked = read_page(scope["query_string"])
+        # One more than asked for tells whether there is another page.
+        found = await self._orders.of_customer(
+            asked.customer_id, before=asked.before, limit=asked.limit + 1
+        )
+        shown = [_shown(order) for order in found[: asked.limit]]
+        if len(found) <= asked.limit:
+            return HttpReply(200, _encode(OrderPage(shown)))
+        place = place_of(found[asked.limit - 1])
+        link = (b"link", link_to_next(asked, place))
+        return HttpReply(200, _encode(OrderPage(shown, place)), (JSON, link))
+
     async def cancel(self, scope: Scope, receive: Receive, hand: _Hand) -> HttpReply:  # noqa: ARG002 - the shape of a route
         """POST /orders/{id}/cancel: 200, however often; 404; 409 once it is too late."""
-        key = self._read_headers(scope).key
+        key = read_headers(scope, self._subject_header).key
         hand.hold_if_admitted()
-        order_id = _path_id(scope)
+        order_id = path_id(scope)
         met = await self._orders.cancel(order_id, key=key)
         if isinstance(met, KeyRefusal):
             raise not_made(met)
@@ -284,80 +298,15 @@ class _Front:
         """GET /openapi.json: all of this, for programs."""
         return HttpReply(200, openapi_document())
 
-    def _read_headers(self, scope: Scope) -> _Asked:
-        asked = _Asked()
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                asked.content_type = value
-            elif name == b"idempotency-key":
-                key = _key(value)
-                if asked.key not in ("", key):
-                    raise HttpProblem("idempotency-key-invalid", "two keys name one request")
-                asked.key = key
-            elif name == b"content-length":
-                asked.content_length = value
-            elif name == b"content-encoding":
-                asked.encoding = value.lower().strip()
-            elif name == self._subject_header:
-                asked.subject = value
-        return asked
 
-
-def _is_json(content_type: bytes) -> bool:
-    kind, *parameters = content_type.lower().split(b";")
-    charsets = [each.strip() for each in parameters if each.strip().startswith(b"charset=")]
-    return kind.strip() == b"application/json" and all(
-        charset[len(b"charset=") :].strip(b'"') in (b"utf-8", b"utf8") for charset in charsets
+def _shown(order: Order) -> OrderView:
+    return OrderView(
+        order_id=order.id,
+        state=order.state,
+        version=order.version,
+        currency=order.currency,
+        amount_cents=order.amount_cents,
     )
-
-
-def _key(given: bytes) -> str:
-    try:
-        return read_key(given.decode("latin-1"))
-    except ValueError:
-        detail = (
-            f"an Idempotency-Key has 1 to {KEY_LENGTH_MAX} printable ASCII characters; "
-            'if it begins with ", it is a string of RFC 8941'
-        )
-        raise HttpProblem("idempotency-key-invalid", detail) from None
-
-
-def _is_known(scope: Scope, tag: bytes) -> bool:
-    """Whether the client has this version already, by If-None-Match (compared weakly)."""
-    given = b",".join([value for name, value in scope["headers"] if name == b"if-none-match"])
-    tags = [one.strip().removeprefix(b"W/") for one in given.split(b",")]
-    return b"*" in tags or tag in tags
-
-
-def _subject(given: bytes) -> str:
-    if not given:
-        return ""
-    ordinal, dot, send = given.partition(b".")
-    # bytes.isdigit knows ASCII digits only.
-    if not (dot and ordinal.isdigit() and send.isdigit() and len(given) <= 32):
-        raise HttpProblem("subject-invalid", "the subject of a lab run is ordinal.send")
-    return given.decode()
-
-
-async def _read_body(receive: Receive, content_length: bytes) -> bytes:
-    """The whole body; the length that the client gives is not trusted."""
-    is_number = content_length.isdigit() and len(content_length) < 20
-    if is_number and int(content_length) > BODY_BYTES_MAX:
-        raise too_large()
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        chunks, taken = [body], len(body)
-        while message.get("more_body") and taken <= BODY_BYTES_MAX:
-            message = await receive()
-            chunks.append(message.get("body", b""))
-            taken += len(chunks[-1])
-        body = b"".join(chunks)
-    if message["type"] == "http.disconnect":
-        raise _Gone
-    if len(body) > BODY_BYTES_MAX:
-        raise too_large()
-    return body
 
 
 class _Stored(msgspec.Struct, gc=False):
@@ -369,14 +318,6 @@ _stored: Final = msgspec.json.Decoder(_Stored)
 
 def _order_id(answer: bytes) -> str:
     return _stored.decode(answer).order_id
-
-
-def _path_id(scope: Scope) -> str:
-    # `_Refusing` has left %2F and %25 in it.
-    order_id = unquote(scope["path_params"]["id"])
-    if len(order_id) > _ID_LENGTH_MAX or not (order_id.isascii() and order_id.isprintable()):
-        raise unknown(order_id)
-    return order_id
 
 
 async def _send(scope: Scope, send: Send, reply: HttpReply) -> None:

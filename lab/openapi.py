@@ -9,7 +9,7 @@ Source: OpenAPI Specification 3.1.1, RFC 9457.
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,7 @@ from lab.domain.answers import (
     TOO_LONG_HEAD,
     CancelledOrder,
     CreatedOrder,
+    OrderPage,
     OrderView,
     Problem,
 )
@@ -31,17 +32,27 @@ from lab.domain.request import (
     BODY_BYTES_MAX,
     CURRENCIES,
     ITEMS_MAX,
-    KEY_LENGTH_MAX,
-    KEY_PATTERN,
     TEXT_MAX,
     OrderRequest,
     Refusal,
 )
+from lab.openapi_parts import (
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    LINKS,
+    LOCATION,
+    OF_CUSTOMER,
+    ORDER_ID,
+    PAGE_AFTER,
+    PAGE_LIMIT,
+    RETRY_AFTER,
+    SUBJECT,
+    Schema,
+)
 
 VERSION: Final = "1"
 """Of the API; a change that a client could notice raises it."""
-
-Schema = dict[str, Any]
 
 # No NUL; and not blank: Python's blanks and those of a regular expression are not quite the same.
 _TEXT: Final = r"^[^\u0000]*$"
@@ -68,57 +79,6 @@ _LIMITS: Final[Mapping[str, Mapping[str, Schema]]] = {
     "OrderView": {"version": {"minimum": 1}, "amount_cents": {"minimum": 1}},
 }
 """What the types do not say, by schema and property."""
-
-_KEY: Final[Schema] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "Names this wish: sent again under the same key it gets the same answer, and "
-    'there is one order. `"abc"` and `abc` are one key. Bodies that mean the same are one wish, '
-    "however they are spelled. Without a key every request is a wish of its own.",
-    "schema": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": KEY_LENGTH_MAX,
-        "pattern": KEY_PATTERN,
-    },
-}
-_SUBJECT: Final[Schema] = {
-    "name": "lab-subject",
-    "in": "header",
-    "description": "For runs of the lab only: which order of the workload this is.",
-    "schema": {"type": "string", "maxLength": 32, "pattern": r"^([0-9]+\.[0-9]+)?$"},
-}
-_ID: Final[Schema] = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "description": "The `order_id` of the answer that took the order.",
-    "schema": {"type": "string", "maxLength": 64, "pattern": r"^[0-9A-Za-z-][0-9A-Za-z.-]*$"},
-}
-_RETRY_AFTER: Final[Schema] = {
-    "description": "Seconds until it is worth asking again.",
-    "schema": {"type": "integer", "minimum": 1},
-}
-_LOCATION: Final[Schema] = {
-    "description": "Where the order can be looked at.",
-    "required": True,
-    "schema": {"type": "string", "pattern": "^/orders/"},
-}
-_ETAG: Final[Schema] = {
-    "description": "The version of the order, for `If-None-Match`.",
-    "required": True,
-    "schema": {"type": "string", "pattern": '^"[0-9]+"$'},
-}
-_IF_NONE_MATCH: Final[Schema] = {
-    "name": "If-None-Match",
-    "in": "header",
-    "description": "The ETag of an earlier answer: while it is the order's, the answer is 304.",
-    "schema": {"type": "string", "maxLength": 1_000},
-}
-_LINKS: Final[Schema] = {
-    name: {"operationId": name, "parameters": {"id": "$response.body#/order_id"}}
-    for name in ("getOrder", "cancelOrder")
-}
 
 
 class Operation(NamedTuple):
@@ -173,8 +133,18 @@ OPERATIONS: Final = (
             "idempotency-key-reused",
             *_STORE,
         ),
-        parameters=(_KEY, _SUBJECT),
+        parameters=(IDEMPOTENCY_KEY, SUBJECT),
         takes_order=True,
+    ),
+    Operation(
+        "listOrders",
+        "get",
+        "/orders",
+        "Look at the orders of a customer, the newest first",
+        200,
+        _ref(OrderPage),
+        ("query-invalid", *_STORE),
+        parameters=(OF_CUSTOMER, PAGE_LIMIT, PAGE_AFTER),
     ),
     Operation(
         "getOrder",
@@ -184,7 +154,7 @@ OPERATIONS: Final = (
         200,
         _ref(OrderView),
         ("not-found", *_STORE),
-        parameters=(_ID, _IF_NONE_MATCH),
+        parameters=(ORDER_ID, IF_NONE_MATCH),
         has_etag=True,
     ),
     Operation(
@@ -202,7 +172,7 @@ OPERATIONS: Final = (
             "idempotency-key-reused",
             *_STORE,
         ),
-        parameters=(_ID, _KEY),
+        parameters=(ORDER_ID, IDEMPOTENCY_KEY),
     ),
     Operation("isAlive", "get", "/health", "Ask whether it runs", 200, _status("ok"), ()),
     Operation(
@@ -241,7 +211,7 @@ def openapi_document() -> bytes:
             "problem (RFC 9457) whose `type` says what to do.",
         },
         "paths": paths,
-        "components": {"schemas": _schemas(), "headers": {"RetryAfter": _RETRY_AFTER}},
+        "components": {"schemas": _schemas(), "headers": {"RetryAfter": RETRY_AFTER}},
     }
     clean = with_clean_texts(dict(document))
     return msgspec.json.format(msgspec.json.encode(clean), indent=2) + b"\n"
@@ -249,7 +219,16 @@ def openapi_document() -> bytes:
 
 def _schemas() -> Mapping[str, Schema]:
     """The schema of every type by its name, with the limits in it."""
-    types = (OrderRequest, Item, CreatedOrder, OrderView, CancelledOrder, Problem, Refusal)
+    types = (
+        OrderRequest,
+        Item,
+        CreatedOrder,
+        OrderView,
+        OrderPage,
+        CancelledOrder,
+        Problem,
+        Refusal,
+    )
     _, found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     for name, limits in _LIMITS.items():
         properties = found[name]["properties"]
@@ -261,7 +240,7 @@ def _schemas() -> Mapping[str, Schema]:
 def _operation(one: Operation) -> Schema:
     answers: dict[str, Schema] = {str(one.status): _success(one)}
     if one.has_etag:
-        answers["304"] = {"description": "Not changed.", "headers": {"ETag": _ETAG}}
+        answers["304"] = {"description": "Not changed.", "headers": {"ETag": ETAG}}
     by_status: dict[int, list[str]] = {}
     for problem in (*_ANY, *one.problems):
         by_status.setdefault(PROBLEMS[problem][0], []).append(problem)
@@ -285,9 +264,9 @@ def _success(one: Operation) -> Schema:
         "content": {"application/json": {"schema": one.answer}},
     }
     if one.takes_order:
-        response |= {"description": "Taken.", "headers": {"Location": _LOCATION}, "links": _LINKS}
+        response |= {"description": "Taken.", "headers": {"Location": LOCATION}, "links": LINKS}
     if one.has_etag:
-        response["headers"] = {"ETag": _ETAG}
+        response["headers"] = {"ETag": ETAG}
     return response
 
 

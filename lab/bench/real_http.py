@@ -46,6 +46,15 @@ class NullStore(OrderStore):
     async def due(self, limit: int) -> Sequence[Order]:  # noqa: ARG002 - as above
         return ()
 
+    async def of_customer(
+        self,
+        customer_id: str,  # noqa: ARG002 - as above
+        *,
+        before: tuple[int, str] | None,  # noqa: ARG002 - as above
+        limit: int,  # noqa: ARG002 - as above
+    ) -> Sequence[Order]:
+        return ()
+
     async def wait_due(self) -> None:
         await asyncio.get_running_loop().create_future()
 

@@ -33,6 +33,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "malformed-json": (400, "the body is no JSON in UTF-8"),
     "idempotency-key-invalid": (400, "the Idempotency-Key is none, or there are two"),
     "subject-invalid": (400, "the subject of a lab run is none"),
+    "query-invalid": (400, "the query of the path is none"),
     "not-found": (404, "there is no such order, or nothing at this path"),
     "method-not-allowed": (405, "the method is not for this path; Allow names those that are"),
     "too-late": (409, "the order can be cancelled no more"),
@@ -65,6 +66,13 @@ class OrderView(msgspec.Struct, frozen=True, gc=False):
     version: int
     currency: str
     amount_cents: int
+
+
+class OrderPage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Some orders of a customer, the newest first. `next` is there if there may be more."""
+
+    orders: list[OrderView]
+    next: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class CancelledOrder(msgspec.Struct, frozen=True, gc=False):

@@ -103,6 +103,7 @@ STATEMENTS: Final = (
     _look(OrderStore, "outcome", _unnamed),
     _look(OrderStore, "http_key", _unnamed),
     _look(OrderStore, "due", _unnamed),
+    _look(OrderStore, "of_customer", _unnamed),
     # A lock ends with its connection, so a lost connection leaves nothing in doubt.
     _look(OutboxStore, "own_shard", _unnamed),
     _look(OutboxStore, "unpublished", _unnamed),

@@ -89,5 +89,10 @@ class PassThroughStore(OrderStore):
     def due(self, limit: int) -> Awaited[Sequence[Order]]:
         return self._inner.due(limit)
 
+    def of_customer(
+        self, customer_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> Awaited[Sequence[Order]]:
+        return self._inner.of_customer(customer_id, before=before, limit=limit)
+
     def wait_due(self) -> Awaited[None]:
         return self._inner.wait_due()

@@ -182,6 +182,19 @@ class OrderStore(Committer, Protocol):
         """Open orders (PENDING, VALIDATED) past their expiry in database time, oldest first."""
         ...
 
+    async def of_customer(
+        self, customer_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> Sequence[Order]:
+        """A customer's orders, the newest first: by creation, then by id.
+
+        Args:
+            customer_id: compared as it is.
+            before: creation (database time) and id of an order: only older ones; None: from the
+                newest on.
+            limit: so many at most.
+        """
+        ...
+
     async def wait_due(self) -> None:
         """Return when `due` may have something to give; arms one timer for the earliest expiry."""
         ...

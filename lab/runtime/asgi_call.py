@@ -25,6 +25,8 @@ async def call(
     path: str,
     headers: Sequence[tuple[str, str]] = (),
     body: bytes | Sequence[bytes] = b"",
+    *,
+    query: bytes = b"",
 ) -> HttpAnswer:
     """The app's answer to one request.
 
@@ -34,6 +36,7 @@ async def call(
         path: decoded, without a query.
         headers: names in lower case.
         body: whole, or in the chunks in which it arrives.
+        query: of the address, encoded.
 
     Raises:
         RuntimeError: the app returned without an answer.
@@ -59,7 +62,7 @@ async def call(
         else:
             parts.append(message.get("body", b""))
 
-    await app(_scope(method, path, headers), receive, send)
+    await app(_scope(method, path, headers, query), receive, send)
     if not status:
         raise RuntimeError(f"the app did not answer {method} {path!a}")
     return HttpAnswer(
@@ -71,7 +74,7 @@ async def call(
     )
 
 
-def _scope(method: str, path: str, headers: Sequence[tuple[str, str]]) -> Message:
+def _scope(method: str, path: str, headers: Sequence[tuple[str, str]], query: bytes) -> Message:
     return {
         "type": "http",
         "asgi": _ASGI,
@@ -81,7 +84,7 @@ def _scope(method: str, path: str, headers: Sequence[tuple[str, str]]) -> Messag
         "path": path,
         "raw_path": quote(path, errors="surrogatepass").encode(),
         "root_path": "",
-        "query_string": b"",
+        "query_string": query,
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
         "client": None,
         "server": None,

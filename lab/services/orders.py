@@ -4,7 +4,7 @@ Two kinds of process share this file: the API runs `OrdersUseCases`, the workers
 run `Orders`. Not here: HTTP (`lab.api`), and the moves that other services own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -124,6 +124,12 @@ class OrdersUseCases:
         """The order, or None. Raises Transient, Down, Indeterminate."""
         loaded = await self.store.load(order_id)
         return None if loaded is None else loaded.order
+
+    async def of_customer(
+        self, customer_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> Sequence[Order]:
+        """See `OrderStore.of_customer`. Raises Transient, Down, Indeterminate."""
+        return await self.store.of_customer(customer_id, before=before, limit=limit)
 
     async def cancel(self, order_id: str, *, key: str = "") -> Cancelled | KeyRefusal:
         """Cancel an order that is not paid yet; asking again changes nothing.

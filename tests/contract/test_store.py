@@ -78,6 +78,33 @@ async def test_an_order_id_is_created_once(world: World) -> None:
 
 
 @in_world
+async def test_the_orders_of_a_customer_are_read_in_pages_the_newest_first(world: World) -> None:
+    orders = world.process("api").orders
+    for number in range(5):
+        await orders.commit(make_create(f"order-{number}"))
+    other = make_create("order-9")
+    assert other.create is not None
+    theirs = msgspec.structs.replace(other.create.order, customer_id="C-2")
+    stranger = msgspec.structs.replace(other.create, order=theirs)
+    await orders.commit(msgspec.structs.replace(other, create=stranger))
+    await orders.commit(make_change(S.VALIDATED, order_id="order-3"))
+
+    found: list[str] = []
+    before: tuple[int, str] | None = None
+    while page := await orders.of_customer("C-1", before=before, limit=2):
+        assert len(page) <= 2
+        places = [(order.created_us, order.id) for order in page]
+        assert places == sorted(places, reverse=True)
+        assert before is None or places[0] < before
+        found += [order.id for order in page]
+        before = places[-1]
+    assert sorted(found) == [f"order-{number}" for number in range(5)]
+    (newest,) = await orders.of_customer("C-2", before=None, limit=5)
+    assert newest.customer_id == "C-2"
+    assert await orders.of_customer("C-\0", before=None, limit=5) == []
+
+
+@in_world
 async def test_of_two_rivals_from_one_version_one_commits(world: World) -> None:
     one, other = world.process("payment"), world.process("api")
     await one.orders.commit(make_create())

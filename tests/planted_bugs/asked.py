@@ -26,7 +26,7 @@ from lab.ports.strategies import KeyRefusal, StoredAnswer
 from lab.services.notification import Notification
 from lab.services.orders import Cancelled, Orders, OrdersUseCases
 from lab.services.payment import Payment, _Finding
-from lab.stores.memory.store import MemoryStoreServer
+from lab.stores.memory.http_keys import HttpKeyTable
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -488,15 +488,15 @@ class NothingWasCreated(StoredKeys):
 
 @BUGS.plant(
     "idempotency-key",
-    "lab.wiring.backends.memory_servers.MemoryStoreServer",
+    "lab.stores.memory.store.HttpKeyTable",
     setup=REPLAYED,
     witness="the same body was answered with 201, then with 422",
 )
-class HashOfTheWrongText(MemoryStoreServer):
+class HashOfTheWrongText(HttpKeyTable):
     """The hash of the body is stored with a salt, and compared without it."""
 
-    def http_key(self, key: str) -> HttpKeyRow | None:
-        row = super().http_key(key)
+    def find(self, key: str) -> HttpKeyRow | None:
+        row = super().find(key)
         return row and replace(row, body_sha256=row.body_sha256[::-1])
 
 

@@ -69,7 +69,7 @@ class Standing:
                     self.server.outbox.mark(self.server.outbox.read(shard, NEVER))
             if day % 7 == 6:
                 done = len(self.server.outcomes.old(YEAR_US * 100))
-                self.sizes.append((done, len(self.server.http_keys.older(lambda _: True))))
+                self.sizes.append((done, len(self.server.http_keys.older(YEAR_US * 100))))
 
     async def _redelivery_ms(self) -> int:
         return SETTINGS.redelivery_ms()

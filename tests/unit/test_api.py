@@ -18,7 +18,9 @@ from lab.domain.errors import Down, Indeterminate, Transient
 from lab.domain.order import Order, OrderState
 from lab.domain.request import BODY_BYTES_MAX
 from lab.ports.http import HttpAnswer
+from lab.ports.ids import Ids
 from lab.runtime.asgi_call import Message, call
+from lab.runtime.ids import SeededIds
 from lab.services.orders import OrdersUseCases
 from tests.kit.order_world import ID, World, make_desk
 from tests.kit.scripted import Flaky
@@ -33,11 +35,15 @@ GOOD = json.dumps({"customer_id": "C1", "currency": "EUR", "items": [MUG]}).enco
 class Shop(Door):
     """The app over a world."""
 
-    def __init__(self, world: World | None = None, store: Flaky | None = None) -> None:
+    def __init__(
+        self, world: World | None = None, store: Flaky | None = None, ids: Ids | None = None
+    ) -> None:
         self.world = world or World()
         self.is_welcoming = self.is_open = True
         self.in_hand = 0
         desk = make_desk(self.world, store) if store else self.world.desk
+        if ids is not None:
+            desk = make_desk(self.world, ids=ids)
         self.app: ASGIApp = make_app(desk, self, subject_header="lab-subject")
 
     def enter(self) -> None:
@@ -58,8 +64,9 @@ class Shop(Door):
         path: str,
         headers: Sequence[tuple[str, str]] = (),
         body: bytes | Sequence[bytes] = b"",
+        query: bytes = b"",
     ) -> HttpAnswer:
-        answer = run(call(self.app, method, path, headers, body))
+        answer = run(call(self.app, method, path, headers, body, query=query))
         assert isinstance(answer, HttpAnswer)
         length = dict(answer.headers).get("content-length")
         assert method == "HEAD" or length == (
@@ -410,6 +417,81 @@ def test_a_paid_order_is_cancelled_no_more() -> None:
     problem(Shop(world).ask("POST", f"/orders/{ID}/cancel"), 409, "too-late")
 
 
+# ---- the orders of a customer
+
+
+def posted(shop: Shop, customer: str, number: int) -> str:
+    """Post an order; its id."""
+    body = json.dumps({"customer_id": customer, "currency": "EUR", "items": [MUG]}).encode()
+    return str(json.loads(shop.post(body, ("lab-subject", f"{number}.1")).body)["order_id"])
+
+
+def listed(shop: Shop, query: str) -> tuple[list[str], str | None]:
+    """The ids on a page, and the query of the next one."""
+    answer = shop.ask("GET", "/orders", query=query.encode())
+    assert answer.status == 200
+    page, link = json.loads(answer.body), dict(answer.headers).get("link")
+    assert ("next" in page) == (link is not None)
+    following = None if link is None else link.removeprefix("</orders?").partition(">")[0]
+    assert following is None or quote(page["next"]) in following
+    return [order["order_id"] for order in page["orders"]], following
+
+
+def test_the_orders_of_a_customer_come_in_pages_the_newest_first() -> None:
+    shop = Shop(ids=SeededIds(1))
+    mine = [posted(shop, "C 1&/ü", number) for number in range(1, 8)]
+    posted(shop, "C2", 9)
+    query: str | None = f"customer_id={quote('C 1&/ü', safe='')}&limit=3"
+    found: list[str] = []
+    pages = 0
+    while query is not None:
+        ids, query = listed(shop, query)
+        found, pages = found + ids, pages + 1
+        if pages == 1:
+            # One that comes meanwhile moves no page.
+            posted(shop, "C 1&/ü", 10)
+    assert pages == 3
+    assert sorted(found) == sorted(mine)
+    assert len(found) == len(mine)
+
+
+def test_a_customer_without_orders_has_an_empty_page() -> None:
+    assert listed(Shop(), "customer_id=nobody") == ([], None)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "customer_id=",
+        "customer_id",
+        "limit=5",
+        "customer_id=C1&customer_id=C2",
+        "customer_id=C1&limit=0",
+        "customer_id=C1&limit=201",
+        "customer_id=C1&limit=ten",
+        "customer_id=C1&limit=%C2%B2",
+        "customer_id=C1&after=x",
+        "customer_id=C1&after=MTIz",
+        "customer_id=C1&after=" + "9" * 400,
+        "customer_id=%ff",
+        "customer_id=" + "x" * 9_000,
+        "customer=C1",
+        "customer_id=C1&sort=up",
+        "customer_id=C1&&",
+    ],
+)
+def test_a_query_that_is_none_is_refused_with_its_reason(query: str) -> None:
+    answer = Shop().ask("GET", "/orders", query=query.encode())
+    assert "/orders" in problem(answer, 400, "query-invalid")["detail"]
+
+
+@given(st.binary(max_size=200))
+def test_no_query_breaks_the_api(query: bytes) -> None:
+    answer = Shop().ask("GET", "/orders", query=query)
+    assert answer.status in (200, 400)
+
+
 # ---- the rest of the surface
 
 
@@ -423,11 +505,11 @@ def test_an_unknown_path_is_not_found(path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("GET", "/orders", "POST"),
+        ("DELETE", "/orders", "GET, HEAD, POST"),
         ("DELETE", "/orders/x", "GET, HEAD"),
         ("GET", "/orders/x/cancel", "POST"),
         ("POST", "/health", "GET, HEAD"),
-        ("post", "/orders", "POST"),
+        ("post", "/orders", "GET, HEAD, POST"),
         ("", "/ready", "GET, HEAD"),
     ],
 )

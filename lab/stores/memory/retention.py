@@ -24,8 +24,7 @@ class MemoryRetention(RetentionStore):
             self._line.refuse()
         done, keys = self._server.old(ages)
         self._server.outcomes.cut(done[:limit])
-        for key in keys[:limit]:
-            self._server.http_keys.pop(key)
+        self._server.http_keys.cut(keys[:limit])
         return {"inbox": len(done[:limit]), "http_keys": len(keys[:limit])}
 
     async def count_old(self, ages: Ages) -> Mapping[str, int]:

@@ -100,6 +100,16 @@ class OrderRows:
             and not any(intent.is_open for intent in row.intents)
         )
 
+    def of_customer(
+        self, customer_id: str, before: tuple[int, str] | None, limit: int
+    ) -> list[Order]:
+        """See `OrderStore.of_customer`. Looks at every order: no simulated client asks."""
+        found = [row.order for row in self if row.order.customer_id == customer_id]
+        if before is not None:
+            found = [order for order in found if (order.created_us, order.id) < before]
+        found.sort(key=lambda order: (order.created_us, order.id), reverse=True)
+        return found[:limit]
+
     def clear(self) -> None:
         """Forget every order."""
         self._live.clear()

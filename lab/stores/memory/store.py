@@ -28,9 +28,10 @@ from lab.ports.store import (
     Unit,
     UnitVerdict,
 )
-from lab.stores.memory.base import Aged, Harness, OwnerLife, crossing
+from lab.stores.memory.base import Harness, OwnerLife, crossing
 from lab.stores.memory.expiry import Expiries
 from lab.stores.memory.facts import Facts
+from lab.stores.memory.http_keys import HttpKeyTable
 from lab.stores.memory.key_retry import KeyRetryTable, MemoryKeyRetry
 from lab.stores.memory.outage import Line, Outage
 from lab.stores.memory.outbox import MemoryOutbox, OutboxTable
@@ -63,7 +64,7 @@ class MemoryStoreServer:
         outcomes: done and dead events.
         revenue: minor units by currency.
         starts: unexplained starts by (group, event id, redrives).
-        http_keys: packed answers by their Idempotency-Key.
+        http_keys: answers by their Idempotency-Key.
         outage: whether the server can be reached.
     """
 
@@ -88,7 +89,7 @@ class MemoryStoreServer:
         self.expiries = Expiries(harness)
         self.revenue: dict[str, int] = {}
         self.starts: dict[tuple[str, str, int], int] = {}
-        self.http_keys: Aged[bytes] = Aged(retention_us)
+        self.http_keys = HttpKeyTable(retention_us)
 
     def connect(self, life: OwnerLife) -> "MemoryStore":
         """A client for one life of a process; it ends with it."""
@@ -162,14 +163,6 @@ class MemoryStoreServer:
             return None
         return Loaded(order=row.order, intents=row.intents, now_us=self.now_us())
 
-    def http_key(self, key: str) -> HttpKeyRow | None:
-        """See `OrderStore.http_key`."""
-        packed = self.http_keys.get(key)
-        if packed is None:
-            return None
-        body_sha256, status, answer, _ = _decode_answer(packed)
-        return HttpKeyRow(key=key, body_sha256=body_sha256, status=status, answer=answer)
-
     def due(self, limit: int) -> list[Order]:
         """See `OrderStore.due`."""
         found = [self.rows.peek(order_id) for order_id in self.expiries.due(self.now_us(), limit)]
@@ -194,9 +187,8 @@ class MemoryStoreServer:
         now_us = self._now()
         owed_us = self.outbox.owed_since_us(self.now_us()) - self.now_us() + now_us
         done = self.outcomes.old(min(now_us - ages.inbox, owed_us)) if ages.inbox else []
-        keys_us = now_us - ages.http_keys
-        is_old = lambda packed: _decode_answer(packed)[3] < keys_us  # noqa: E731 - used once
-        return done, self.http_keys.older(is_old) if ages.http_keys else []
+        keys = self.http_keys.older(now_us - ages.http_keys) if ages.http_keys else []
+        return done, keys
 
     # ---- the parts of a transaction
 
@@ -206,7 +198,7 @@ class MemoryStoreServer:
             verdict = self.outcomes.overruled(unit.outcome)
             if verdict is not None:
                 return verdict
-        if unit.http_key is not None and self.http_keys.get(unit.http_key.key) is not None:
+        if unit.http_key is not None and unit.http_key.key in self.http_keys:
             return UnitVerdict.KEY_TAKEN
         return None
 
@@ -295,11 +287,7 @@ class MemoryStoreServer:
             before = self.revenue.get(revenue.currency, 0)
             self.revenue[revenue.currency] = before + revenue.amount_cents
         if http_key is not None:
-            now_us = self._now()
-            packed = _encode_answer(
-                (http_key.body_sha256, http_key.status, http_key.answer, now_us)
-            )
-            self.http_keys.put(http_key.key, packed, now_us)
+            self.http_keys.put(http_key, self._now())
         if self._facts is not None:
             self._witness_rest(self._facts, unit)
 
@@ -350,13 +338,21 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
         await crossing()
         if self._outage.is_on:
             self._line.refuse()
-        return self._server.http_key(key)
+        return self._server.http_keys.find(key)
 
     async def due(self, limit: int) -> Sequence[Order]:
         await crossing()
         if self._outage.is_on:
             self._line.refuse()
         return self._server.due(limit)
+
+    async def of_customer(
+        self, customer_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> Sequence[Order]:
+        await crossing()
+        if self._outage.is_on:
+            self._line.refuse()
+        return self._server.rows.of_customer(customer_id, before, limit)
 
     async def wait_due(self) -> None:
         await self._server.expiries.wait(self._life)
@@ -393,7 +389,3 @@ class MemoryStore:
     orders: MemoryOrderStore
     outbox: MemoryOutbox
     key_retry: MemoryKeyRetry
-
-
-_encode_answer = msgspec.msgpack.Encoder().encode
-_decode_answer = msgspec.msgpack.Decoder(tuple[str, int, bytes, int]).decode

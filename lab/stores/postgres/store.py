@@ -41,6 +41,7 @@ from lab.stores.unit_rules import check_unit
 UNITS_MAX: Final = 500
 LOOKS_MAX: Final = 500
 COMMITS_AT_ONCE: Final = 2
+_EVER_US: Final = 2**63 - 1
 _LINKS: Final = COMMITS_AT_ONCE + 5
 
 _Found = tuple[Outcome, int]
@@ -66,6 +67,11 @@ _HTTP_KEY: Final = "select key, body_sha256, status, answer from http_keys where
 _DUE: Final = (
     f"select {_ORDER} from orders o "  # noqa: S608 - of constants only
     "where o.due_us <= now_us() order by o.due_us, o.id limit $1"
+)
+_OF_CUSTOMER: Final = (
+    f"select {_ORDER} from orders o "  # noqa: S608 - of constants only
+    "where o.customer_id = $1 and (o.created_us, o.id) < ($2, $3) "
+    "order by o.created_us desc, o.id desc limit $4"
 )
 _NEXT_DUE: Final = (
     "select (select min(due_us) from orders where due_us is not null) - now_us() as rest_us"
@@ -174,6 +180,15 @@ class PostgresOrderStore(OrderStore, StartStore, CustomerStore):
 
     async def due(self, limit: int) -> Sequence[Order]:
         return [_to_order(row) for row in await self._links.read(_DUE, limit)]
+
+    async def of_customer(
+        self, customer_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> Sequence[Order]:
+        than_us, than_id = before or (_EVER_US, "")
+        rows = await self._links.read(
+            _OF_CUSTOMER, storable(customer_id), than_us, storable(than_id), limit
+        )
+        return [_to_order(row) for row in rows]
 
     async def wait_due(self) -> None:
         while True:

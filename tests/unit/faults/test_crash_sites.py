@@ -172,6 +172,11 @@ class Store(OrderStore):
     async def due(self, limit: int) -> Sequence[Order]:
         raise NotImplementedError
 
+    async def of_customer(
+        self, customer_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> Sequence[Order]:
+        raise NotImplementedError
+
     async def wait_due(self) -> None:
         raise NotImplementedError
 

@@ -124,7 +124,7 @@ def test_a_taken_key_that_cannot_be_read_never_claims_that_nothing_was_stored(
 def test_the_key_row_holds_the_hash_of_the_body_and_the_answer() -> None:
     world = World()
     answer = post(world.desk, "k1", b"body")
-    row = world.server.http_key("k1")
+    row = world.server.http_keys.find("k1")
     assert row is not None
     assert isinstance(answer, StoredAnswer)
     assert row.body_sha256 == hashlib.sha256(b"body").hexdigest()
