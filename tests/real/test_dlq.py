@@ -20,7 +20,7 @@ from lab.wiring.worlds.assignment import Assignment
 from tests.kit.http_stand_in import StandIn
 from tests.kit.real_servers import need
 from tests.kit.scraped import value
-from tests.real.test_own_processes import (
+from tests.kit.standing_system import (
     ORDER,
     ORDER_S_MAX,
     READY_S_MAX,

@@ -16,7 +16,7 @@ from lab.ports.bus import Record
 from lab.runtime.http_server import reserved_port
 from tests.kit.chain_parts import make_record
 from tests.kit.real_servers import need
-from tests.real.test_own_processes import (
+from tests.kit.standing_system import (
     INSIDE,
     READY_S_MAX,
     own_services,

@@ -21,7 +21,7 @@ from lab.runtime.clock import SystemClock
 from lab.runtime.http_caller import http_caller
 from tests.kit.real_servers import need
 from tests.kit.search_server import SearchServer
-from tests.real.test_own_processes import (
+from tests.kit.standing_system import (
     ORDER,
     ORDER_S_MAX,
     Own,
