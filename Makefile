@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 SEEDS_SOAK ?= 1-20000
+MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak swarm mutation hunt fmt lint fast seeds-50 seeds-300 all-tests \
+.PHONY: help demo check test soak swarm stand mutation hunt fmt lint fast seeds-50 seeds-300 all-tests \
     real-tests
 
 help: ## list the commands
@@ -20,19 +21,23 @@ check: lint fast seeds-50 ## format, lint, imports, types, fast tests, 50 seeds 
 
 test: check seeds-300 all-tests ## check, then every test, 300 seeds in all (25 min at most)
 
-soak: swarm ## everything over SEEDS_SOAK, other scenarios over 1,000 seeds, mutation, hunt, bench (hours)
+soak: swarm ## everything over SEEDS_SOAK, other scenarios over 1,000 seeds, mutation, hunt, stand, bench (hours)
 	@for name in $$($(BIN)/lab list --json | $(BIN)/python -c 'import json, sys; \
 	    print(*(s["name"] for s in json.load(sys.stdin) if not s["swarm"]))'); do \
 	    $(BIN)/lab run "$$name" --seeds 1-1000 --quiet || exit; \
 	done
 	scripts/with-servers $(BIN)/python -m pytest -q -m soak
 	scripts/with-servers $(BIN)/lab run everything --real --seeds 1-50 --orders 20 --quiet
+	$(MAKE) stand
 	$(MAKE) mutation
 	$(MAKE) hunt
 	$(BIN)/lab bench
 
 swarm: $(VENV)/.installed-dev ## everything over SEEDS_SOAK, on all cores; what was reached how often
 	$(BIN)/python -m tests.soak --seeds $(SEEDS_SOAK) --orders 1-60 --catalogue 3
+
+stand: $(VENV)/.installed-dev ## a standing system under load for MINUTES (10), with trouble once a minute
+	scripts/with-servers $(BIN)/python -m tests.stand --minutes $(MINUTES)
 
 mutation: $(VENV)/.installed-dev ## which change of a pattern or the delivery loop no test notices (hours)
 	$(BIN)/mutmut run

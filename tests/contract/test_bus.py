@@ -905,6 +905,55 @@ async def test_a_member_that_leaves_hands_over_at_once(world: BusWorld) -> None:
     assert_took(world.now_us() - began_us, most_us=world.session_us)
 
 
+@in_world
+async def test_members_that_all_leave_at_once_lose_nothing_to_the_one_that_comes_after(
+    world: BusWorld,
+) -> None:
+    await world.make_topics({"orders": 4})
+    journal = Journal(world)
+
+    async def work(_delivery: Delivery) -> Settlement:
+        await world.sleep_us(5 * MS)
+        return ACK
+
+    names = ("m1", "m2", "m3")
+    members = [await world.start(name, journal.handler(name, work)) for name in names]
+    await publish(world, *(f"key-{number}" for number in range(300)))
+    await world.until(lambda: len(journal.starts) >= 60, "they are at work")
+    stops = [asyncio.ensure_future(member.stop(5 * S)) for member in members]
+    assert all([(await stop).is_clean for stop in stops])
+    before = await world.committed("orders")
+    assert sum(before.values()) < 300
+    await world.start("m4", journal.handler("m4", work))
+    await world.until_committed("orders", 300)
+
+    assert set(journal.values()) == {b"%d" % number for number in range(300)}
+    # Who leaves cleanly has committed what it did: nothing is done again.
+    assert max(Counter(journal.places()).values()) == 1
+
+
+@in_world
+async def test_a_publisher_that_is_left_in_the_middle_keeps_what_it_acknowledged(
+    world: BusWorld,
+) -> None:
+    await world.make_topics({"orders": 4})
+    publisher = world.publisher()
+    acknowledged: list[bytes] = []
+
+    async def send(number: int) -> None:
+        value = b"%d" % number
+        await publisher.publish((Outgoing("orders", b"key", value, ()),))
+        acknowledged.append(value)
+
+    sending = [asyncio.ensure_future(send(number)) for number in range(50)]
+    await world.until(lambda: len(acknowledged) >= 10, "some are acknowledged")
+    for one in sending:
+        one.cancel()
+    await asyncio.wait(sending)
+    found = [record.value for record in await world.read("orders")]
+    assert set(acknowledged) <= set(found)
+
+
 # ---- outages
 
 

@@ -387,6 +387,25 @@ async def test_a_broker_that_is_killed_under_load_costs_no_record_and_no_order(
 
 
 @pytest.mark.real
+@in_world
+async def test_a_commit_does_not_wait_for_a_poll_that_finds_nothing(world: KafkaBusWorld) -> None:
+    await world.make_topics({"orders": 1})
+    bus = KafkaBus(replace(world.settings, reached_us=60_000 * MS), "p")
+    consumer = bus.consumer("group")
+    listener = Quiet()
+    await consumer.join(["orders"], listener)
+    await world.until(lambda: bool(listener.epochs), "it is assigned")
+    polling = asyncio.ensure_future(consumer.poll(10))
+    await asyncio.sleep(0)
+    await consumer.commit({TopicPartition("orders", 0): 0}, listener.epochs[-1])
+    assert not polling.done()
+    polling.cancel()
+    await asyncio.wait([polling])
+    await consumer.leave()
+    await bus.close()
+
+
+@pytest.mark.real
 @pytest.mark.alone
 @in_world
 async def test_a_poll_without_a_broker_says_so_in_time(world: KafkaBusWorld) -> None:

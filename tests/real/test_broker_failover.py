@@ -5,8 +5,10 @@ Not here: one broker that stands still (`test_real_runs.py`), elections in memor
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -31,6 +33,7 @@ BROKERS = ("kafka-1", "kafka-2", "kafka-3")
 PUBLISH_S = 3
 TRIES_MAX = 60
 KILLS = 20
+KNOWN_S_MAX = 60
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +161,17 @@ def test_with_two_of_three_gone_nothing_counts_as_appended_and_nothing_that_did_
     assert max(found.values()) == 1
 
 
+async def known_to_all(admin: AIOKafkaAdminClient, name: str) -> Any:
+    """The topic as a broker describes it; one hears of it from the others a moment later."""
+    end = time.monotonic() + KNOWN_S_MAX
+    while time.monotonic() < end:
+        (described,) = await admin.describe_topics([name])
+        if described["partitions"]:
+            return described
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{name} is not known after {KNOWN_S_MAX} s")
+
+
 def test_topics_have_a_copy_on_each_broker_and_need_two(cluster: Mapping[str, str]) -> None:
     kafka = KafkaSettings(
         bootstrap=cluster["LAB_KAFKA_BOOTSTRAP"],
@@ -172,7 +186,7 @@ def test_topics_have_a_copy_on_each_broker_and_need_two(cluster: Mapping[str, st
                 await topics.create({"orders": 1})
                 await admin.start()
                 name = kafka.topic("orders")
-                (described,) = await admin.describe_topics([name])
+                described = await known_to_all(admin, name)
                 asked = ConfigResource(ConfigResourceType.TOPIC, name)
                 (answer,) = await admin.describe_configs([asked])
                 configs = {name: value for *_, rows in answer.resources for name, value, *_ in rows}

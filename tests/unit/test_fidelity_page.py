@@ -57,7 +57,7 @@ def test_every_row_of_a_fidelity_page_names_tests_that_exist(path: Path) -> None
 
 
 def test_each_part_that_is_simulated_has_its_page() -> None:
-    assert [path.stem for path in PAGES] == ["bus", "http", "postgresql", "redis"]
+    assert [path.stem for path in PAGES] == ["bus", "http", "peers", "postgresql", "redis"]
 
 
 HEAD = (

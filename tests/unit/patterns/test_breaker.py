@@ -370,3 +370,14 @@ def test_an_answer_from_two_states_ago_says_nothing_about_now() -> None:
     states = [state for _, state in entries.of("breaker")]
     assert states == ["open", "half_open", "closed"] * 2, "the four old failures count for nothing"
     assert seen == ["Transient"] * 12
+
+
+def test_a_success_that_completes_the_minimum_opens_nothing() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.call(Transient("503"))
+
+    # Three of four calls have failed; only a failure looks at the share, as the next one does.
+    assert [bench.call(), bench.states()] == ["ok", []]
+    bench.call(Transient("503"))
+    assert bench.states() == ["open"]

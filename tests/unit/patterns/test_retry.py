@@ -180,6 +180,35 @@ def test_more_attempts_than_tiers_stay_in_the_last_tier() -> None:
     assert parking.tiers == [(1, 5), (2, 6), (2, 6), (2, 6)]
 
 
+def test_a_ridiculous_number_of_attempts_overflows_nothing() -> None:
+    parking = Parked()
+    most = 10**9
+    policy = RetryPolicy(
+        attempts_max=most,
+        in_place=most // 2,
+        base_us=MS,
+        cap_us=2 * SECOND,
+        tiers_us=(5 * SECOND, 6 * SECOND),
+        max_elapsed_us=600 * SECOND,
+    )
+    retrying = make_retrying(Inner(*[Transient("x")] * 3), parking=parking, policy=policy)
+
+    in_place = at_once(retrying(make_delivery(attempt=most // 2 - 1)))
+    assert isinstance(in_place, Retry)
+    assert 0 <= in_place.after_us <= 2 * SECOND
+    at_once(retrying(make_delivery(attempt=most - 1)))
+    assert parking.tiers == [(2, 6 * SECOND)]
+    assert isinstance(at_once(retrying(make_delivery(attempt=most))), DeadLetter)
+
+
+def test_a_new_kind_of_failure_starts_no_count_of_its_own() -> None:
+    retrying = make_retrying(Inner(Transient("x"), Unclassified("sku", kind="KeyError")))
+
+    assert not isinstance(at_once(retrying(make_delivery(attempt=3))), DeadLetter)
+    # A bug gets three attempts, and three have been made, whatever they met.
+    assert isinstance(at_once(retrying(make_delivery(attempt=4))), DeadLetter)
+
+
 def test_a_bug_of_a_handler_gets_three_attempts() -> None:
     retrying = make_retrying(Inner(Unclassified("sku", kind="KeyError")))
 

@@ -137,6 +137,35 @@ def test_the_signals_stay_the_process_s_own() -> None:
     with_app(main)
 
 
+def test_requests_in_one_breath_are_answered_in_their_order() -> None:
+    async def main(app: App, server: HttpServer) -> None:
+        app.go.set()
+        reader, writer = await asyncio.open_connection(LOOPBACK, server.port)
+        head = "GET /%s HTTP/1.1\r\nhost: x\r\n\r\n"
+        writer.write((head % "one" + head % "two").encode())
+        told = [await reader.readuntil(b"/one"), await reader.readuntil(b"/two")]
+        assert all(answer.count(b"HTTP/1.1 200") == 1 for answer in told)
+        writer.close()
+
+    with_app(main)
+
+
+def test_a_connection_that_says_nothing_more_holds_no_stop_up() -> None:
+    async def main() -> None:
+        app = App()
+        app.go.set()
+        # Nobody would wait for so long a grace to end.
+        async with http_server(app, grace_us=3_600 * SECOND) as server:
+            reader, writer = await asyncio.open_connection(LOOPBACK, server.port)
+            writer.write(b"GET /one HTTP/1.1\r\nhost: x\r\n\r\n")
+            await reader.readuntil(b"/one")
+            silent, _ = await asyncio.open_connection(LOOPBACK, server.port)
+        assert await reader.read() == b""
+        assert await silent.read() == b""
+
+    asyncio.run(main())
+
+
 def test_stopping_answers_what_is_in_hand_and_takes_nothing_new() -> None:
     async def main(app: App, server: HttpServer) -> None:
         async with http_caller(server.url) as caller, http_caller(server.url) as late:
