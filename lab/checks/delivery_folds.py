@@ -142,7 +142,7 @@ class DeliveryFolds:
         """A delivery was settled with a retry; when the next attempt is due."""
         attempt = 1 if delivered is None else DeliverEntry._make(delivered).attempt
         t_us, after_us = settled.t_us, settled.after_us
-        again = Again(settled.group, settled.event_id, attempt, t_us, after_us)
+        again = Again(settled.group, settled.event_id, attempt, t_us, after_us, settled.epoch)
         self._book.case(settled.subject).again += (again,)
         return Due(attempt, t_us + after_us)
 

@@ -106,13 +106,14 @@ class Disorder(NamedTuple):
 
 
 class Again(NamedTuple):
-    """A delivery that was settled with a retry: its attempt, when, and after how long."""
+    """A delivery that was settled with a retry: its attempt, when, after how long, which epoch."""
 
     group: str
     event_id: str
     attempt: int
     t_us: int
     after_us: int
+    epoch: int
 
 
 class MoneySent(NamedTuple):

@@ -74,10 +74,10 @@ class Publisher(Protocol):
 
 
 class TopicReader(Protocol):
-    """Reads a topic as an onlooker: it belongs to no group, and moves nobody's position."""
+    """Reads topics as an onlooker: it belongs to no group, and moves nobody's position."""
 
-    async def read(self, topic: str) -> Sequence[Record]:
-        """Every record that stands in `topic` now, partition by partition in offset order.
+    async def read(self, *topics: str) -> Sequence[Record]:
+        """Every record that stands in the topics now, partition by partition in offset order.
 
         Raises:
             Unavailable: (a `Transient`) the broker was not reached.

@@ -354,7 +354,7 @@ class MemoryReader(TopicReader):
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
 
-    async def read(self, topic: str) -> Sequence[Record]:
+    async def read(self, *topics: str) -> Sequence[Record]:
         await suspend()
         self._log.reached()
-        return self._log.records(topic)
+        return [record for topic in topics for record in self._log.records(topic)]

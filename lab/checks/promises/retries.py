@@ -164,24 +164,29 @@ class RetryLaw(Check):
 def _due_us(case: Case, run: HandleBeginEntry) -> int:
     """When an attempt was due at the earliest, by what was announced before it; 0: by nothing.
 
-    What is announced later is about the same attempt after a redrive.
+    What is announced later is about the same attempt after a redrive. What could not be parked
+    waits in its process, as long as that has the partition.
     """
     before = (run.group, run.event_id, run.attempt - 1)
-    announced_us = [
-        retrying.t_us + retrying.delay_us
+    announced = [
+        retrying
         for retrying in case.retrying
         if (retrying.group, retrying.event_id, retrying.attempt) == before
         and retrying.t_us <= run.t_us
         and (retrying.where.startswith("tier.") or retrying.where == "unparked")
     ]
-    if not announced_us:
+    if not announced:
         return 0
-    settled_us = [
-        again.t_us + again.after_us
-        for again in case.again
-        if (again.group, again.event_id, again.attempt) == before
+    settled = [
+        again for again in case.again if (again.group, again.event_id, again.attempt) == before
     ]
-    return min(announced_us + settled_us)
+    unparked_us = {retrying.t_us for retrying in announced if retrying.where == "unparked"}
+    if any(again.t_us in unparked_us and again.epoch != run.epoch for again in settled):
+        return 0
+    return min(
+        [retrying.t_us + retrying.delay_us for retrying in announced]
+        + [again.t_us + again.after_us for again in settled]
+    )
 
 
 class RetryInTime(Check):

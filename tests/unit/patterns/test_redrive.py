@@ -41,15 +41,17 @@ class Topics(TopicReader):
     down: bool = False
     read_topics: list[str] = field(default_factory=list)
 
-    async def read(self, topic: str) -> Sequence[Record]:
+    async def read(self, *topics: str) -> Sequence[Record]:
         await crossing()
-        self.read_topics.append(topic)
+        self.read_topics += topics
         if self.down:
             raise Transient("broker")
-        found = [record for record in self.log.records if record.topic == topic]
         return [
             Record(topic, 0, offset, sent.key, sent.value, sent.headers, 0)
-            for offset, sent in enumerate(found)
+            for topic in topics
+            for offset, sent in enumerate(
+                [record for record in self.log.records if record.topic == topic]
+            )
         ]
 
 

@@ -159,9 +159,11 @@ def test_a_connection_that_says_nothing_more_holds_no_stop_up() -> None:
             reader, writer = await asyncio.open_connection(LOOPBACK, server.port)
             writer.write(b"GET /one HTTP/1.1\r\nhost: x\r\n\r\n")
             await reader.readuntil(b"/one")
-            silent, _ = await asyncio.open_connection(LOOPBACK, server.port)
+            silent, other = await asyncio.open_connection(LOOPBACK, server.port)
         assert await reader.read() == b""
         assert await silent.read() == b""
+        writer.close()
+        other.close()
 
     asyncio.run(main())
 
