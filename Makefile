@@ -75,9 +75,10 @@ all-tests: $(VENV)/.installed-dev seeds-300
 	$(BIN)/python -m pytest tests/sim tests/planted_bugs tests/cli -q -n auto -m 'not real' --durations=10
 	scripts/with-servers $(MAKE) --no-print-directory real-tests
 
-# One after the other: two side by side were too much for one search server and a small machine.
+# Whole systems and the search server one after the other (the group `processes`), and beside them what
+# needs one client or a browser.
 real-tests:
-	$(BIN)/python -m pytest -q -m 'real and not soak and not alone' --durations=10
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m 'real and not soak and not alone' --durations=10
 	$(BIN)/python -m pytest -q -m 'real and alone and not soak' --durations=10
 
 # ---- the environment: made once, installed again when pyproject.toml changes

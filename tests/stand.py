@@ -241,11 +241,17 @@ async def foreign_member(stand: Stand) -> str:
         group_id=f"{prefix}.{group}",
         enable_auto_commit=False,
     )
-    with contextlib.suppress(Exception):
-        await asyncio.wait([asyncio.ensure_future(consumer.start())], timeout=TROUBLE_S)
+    joining = asyncio.ensure_future(consumer.start())
+    await asyncio.wait([joining], timeout=TROUBLE_S)
+    if not joining.done():
+        joining.cancel()
+        await asyncio.wait([joining])
+    # A group of ours that has members takes none that balances otherwise.
+    is_in = not joining.cancelled() and joining.exception() is None
+    if is_in:
         await asyncio.sleep(TROUBLE_S)
     await consumer.stop()
-    return group
+    return f"{group}, {'in it' if is_in else 'refused'}"
 
 
 Trouble = Callable[[Stand], Awaitable[str]]

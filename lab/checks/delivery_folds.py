@@ -133,6 +133,8 @@ class DeliveryFolds:
                 # As handled: the process itself saw the commit, before.
                 elif why != "handled" or process not in case.settled.get(owed, ()):
                     case.acks += (AckSeen(group, event, why, topic, t_us),)
+                elif case.parked:
+                    case.handled += ((group, t_us),)
         elif how == "retry":
             life.not_before[place] = self._note_retry(SettleEntry._make(entry), delivered)
         if life.announced:

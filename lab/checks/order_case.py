@@ -167,6 +167,8 @@ class Case:
         settled: (group, event id) whose handling ended in a unit that a process saw committed, with
             each such process. committed_again: those for which that was not the first unit.
         suppressed: (group, event id) that were acknowledged as done already.
+        handled: (group, when) of what was acknowledged as handled while it had records on retry
+            topics.
         runs: handler runs. unmatched: those whose event was not known to stand, as it was given to
             the handler, in its topic. ungiven: those of a process that had no delivery of the order
             in hand. overlaps: those begun while another of the order ran under the same epoch.
@@ -207,6 +209,7 @@ class Case:
     overlaps: tuple[HandleBeginEntry, ...] = ()
     committed_again: tuple[Owed, ...] = ()
     suppressed: tuple[Owed, ...] = ()
+    handled: tuple[tuple[str, int], ...] = ()
     acks: tuple[AckSeen, ...] = ()
     disorders: tuple[Disorder, ...] = ()
     started_again: tuple[HandleBeginEntry, ...] = ()

@@ -43,6 +43,7 @@ class Ablate(RunFlags):
     The faults are those of a run with every pattern: the same orders, the same visits. Without a
     SCENARIO each one is run without each pattern that it teaches; of a named one every pattern is
     left out in turn, or with --off those together. --vary compares values of a policy instead.
+    With --real, or a part that is, name the scenarios: one run after the other, of seconds each.
 
     Exit code: 0 every row was made, whatever it shows, 1 a scenario broke a promise with all its
     patterns, 2 wrong usage, 4 no cluster, 130 interrupted: what was found until then is printed.
@@ -84,12 +85,27 @@ class Ablate(RunFlags):
             raise OptionError("--vary compares runs of a scenario: name one, or several")
         asked = _asked(names, read_options("", self))
         ablation = Ablation(asked, teach_only=not names, vary=vary)
+        if ablation.mode != "simulated":
+            workers = _one_after_the_other(self.jobs, self.cluster)
         is_whole = _go_on(ablation, workers, is_wanted=display.wants_progress)
         result = ablation.result()
         exploring.print_found(
             result, lambda width: _page(result, width=width, is_quiet=display.quiet), display
         )
         return code_of(result.verdict, is_partial=not is_whole)
+
+
+def _one_after_the_other(jobs: str | None, cluster: str | None) -> tuple[int, None]:
+    """Runs on the clock would disturb each other.
+
+    Raises:
+        OptionError: something else was asked for.
+    """
+    if cluster is not None or jobs not in (None, "1"):
+        raise OptionError(
+            "runs on the clock are made here, one after the other: leave --jobs and --cluster out"
+        )
+    return 1, None
 
 
 def _asked(names: Sequence[str], options: "RunOptions") -> "list[RunOptions]":
@@ -140,7 +156,7 @@ def _page(result: "AblationResult", *, width: int, is_quiet: bool) -> "Iterable[
 
     cut = ", interrupted: rows are missing" if result.partial else ""
     yield render.verdict_line(
-        f"ablate   simulated   seed {result.seed}   {times(len(result.with_all), 'scenario')}",
+        f"ablate   {result.mode}   seed {result.seed}   {times(len(result.with_all), 'scenario')}",
         result.verdict,
         f"{times(len(result.rows), 'row')}{cut}",
     )
@@ -155,7 +171,9 @@ def _page(result: "AblationResult", *, width: int, is_quiet: bool) -> "Iterable[
         notes.append(
             ("Price", "with the pattern minus without it; deliveries, attempts, calls per order")
         )
-    if any(row.plan == "keyed" for row in result.rows):
+    if result.mode != "simulated":
+        notes.append(("*", "the coins of each order and visit decide again"))
+    elif any(row.plan == "keyed" for row in result.rows):
         notes.append(("*", "a fault is a state of a third party: it meets whoever calls"))
     yield render.labelled(notes)
     again = next((row for row in result.rows if row.outcome == "broken"), None)

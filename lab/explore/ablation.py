@@ -3,7 +3,8 @@
 First a run with every pattern, whose firings are recorded; then a run for each pattern that is
 left out, with exactly these firings instead of coins. A fault that is a state of a third party (a
 window, flapping, a limit) meets whoever calls: there the keyed coins decide again, because the
-plan says nothing of calls that the pattern kept away.
+plan says nothing of calls that the pattern kept away. So they do in real runs, which follow no
+recorded plan: a coin is of an order and its visit, in either world.
 
 Not here: spreading the runs (`spread`), and the looks of the table (`lab.cli.ablate`).
 """
@@ -22,11 +23,12 @@ from lab.explore.search import SearchError, plain
 from lab.explore.spread import Crew, spread
 from lab.faults.plan.conditions import is_conditional
 from lab.faults.plan.file import Firing
-from lab.report.result import Result
+from lab.report.result import Mode, Result
 from lab.scenarios.run_options import RunOptions
 from lab.wiring.many_runs import judged
 from lab.wiring.outcome import SAVED_BY, make_result
 from lab.wiring.reproduce import reproduce_line
+from lab.wiring.run import run_spec
 from lab.wiring.spec import RunSpec, make_spec
 
 ABLATION_SCHEMA_VERSION: Final = 1
@@ -62,7 +64,7 @@ class AblationRun(msgspec.Struct, frozen=True, kw_only=True):
         off: the patterns that were left out; () in the run that has them all.
         value: of the policy that is varied; "" if none is.
         plan: `recorded`: the firings of the run with all patterns; `keyed`: the same coins, since a
-            fault is a state of a third party.
+            fault is a state of a third party, or the run is a real one.
         struck: firings of this run.
         broken: promises, in their order; witness: of the first.
         why: who saved it, or why the run proves nothing.
@@ -90,6 +92,7 @@ class AblationResult(msgspec.Struct, frozen=True, kw_only=True):
     """All rows.
 
     Attributes:
+        mode: `simulated`, `wall-clock` or `real`.
         verdict: FAIL if a scenario broke a promise with all its patterns; else PASS.
         partial: it was interrupted, and rows are missing.
         vary: the policy that is varied; "": none is, and patterns are left out.
@@ -98,6 +101,7 @@ class AblationResult(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema_version: int
+    mode: Mode
     seed: int
     verdict: Literal["PASS", "FAIL"]
     partial: bool
@@ -137,12 +141,16 @@ class Ablation:
     Args:
         asked: the options of each scenario's runs. `off` in them is a set of patterns to be left
             out together, instead of one after the other.
-        teach_only: of each scenario only the patterns that it teaches; else every pattern.
+        teach_only: of each scenario only the patterns that it teaches; else every pattern. Of real
+            runs always.
         vary: values of a policy to be compared, with every pattern.
 
     Raises:
-        SearchError: the runs would not be simulated, or their orders can be read only once.
+        SearchError: real runs of no chosen scenario, or their orders can be read only once.
         ScenarioError, SettingError, FaultError: see `make_spec`.
+
+    Attributes:
+        mode: the world of the runs.
     """
 
     def __init__(
@@ -157,6 +165,7 @@ class Ablation:
             base, rows = _tasks(options, teach_only=teach_only, vary=vary)
             self._bases.append(base)
             self._rows_of.append(rows)
+        self.mode: Mode = make_spec(asked[0]).world.mode
         self._total = len(self._bases) + sum(map(len, self._rows_of))
 
     def go_on(self, pool: Crew, told: Told | None = None) -> None:
@@ -180,6 +189,7 @@ class Ablation:
         is_broken = any(run.broken for run in self._with_all)
         return AblationResult(
             schema_version=ABLATION_SCHEMA_VERSION,
+            mode=self.mode,
             seed=self._bases[0].options.seed,
             verdict="FAIL" if is_broken else "PASS",
             partial=len(self._with_all) + len(self._rows) < self._total,
@@ -208,17 +218,15 @@ def _tasks(
 ) -> tuple[AblationTask, list[AblationTask]]:
     """The run with every pattern, and those to be compared with it; all are checked."""
     spec = make_spec(options)
-    if spec.world.is_live:
-        raise SearchError(
-            "ablations are of the simulated world, where the same faults strike again: leave "
-            "--real, --bus, --store, --dedupe and --wall-clock out"
-        )
+    if spec.world.is_live and teach_only:
+        raise SearchError("runs on the clock take seconds each: name the scenarios that you mean")
     if spec.orders_from == "-":
         raise SearchError("orders of standard input can be read only once: keep them in a file")
     own = replace(options, scenario=plain(spec), out=None)
     if vary is not None:
         base = AblationTask(options=own, named=options)
         return base, [_varied(base, vary.key, value) for value in vary.values]
+    teach_only |= spec.world.is_live
     wanted = [spec.off] if spec.off else list(_one_by_one(spec, teach_only=teach_only))
     base = AblationTask(options=replace(own, off=()), named=replace(options, off=()))
     return base, [
@@ -250,16 +258,15 @@ def _one_by_one(spec: RunSpec, *, teach_only: bool) -> Iterator[tuple[str, ...]]
 
 def _run(task: AblationTask) -> tuple[AblationRun, tuple[Firing, ...]]:
     spec = replace(make_spec(task.options), explicit=task.firings)
-    ran = judged(spec)
-    result = make_result(ran, tuple(parse_goal(text) for text in spec.scenario.goals))
+    result, firings = _judged(spec)
     broken = tuple(check for check in result.checks if check.verdict == "FAIL")
     is_state = any(is_conditional(fault) and not fault.is_timed for fault in spec.faults)
     run = AblationRun(
         scenario=spec.scenario.name,
         off=spec.off,
         value=task.vary[1],
-        plan="keyed" if is_state else "recorded",
-        struck=len(ran.plan.firings),
+        plan="keyed" if is_state or spec.world.is_live else "recorded",
+        struck=sum(fault.fired for fault in result.faults),
         outcome=_outcome(result),
         broken=tuple(check.name for check in broken),
         witness=broken[0].witness if broken else "",
@@ -269,7 +276,19 @@ def _run(task: AblationTask) -> tuple[AblationRun, tuple[Firing, ...]]:
         digest=result.digest,
         reproduce=_command(spec, task),
     )
-    return run, tuple(ran.plan.firings)
+    return run, firings
+
+
+def _judged(spec: RunSpec) -> tuple[Result, tuple[Firing, ...]]:
+    """The result of one run, and the firings of a simulated one."""
+    if spec.world.is_live:
+        result = run_spec(spec)
+        if result.partial:
+            raise KeyboardInterrupt
+        return result, ()
+    ran = judged(spec)
+    result = make_result(ran, tuple(parse_goal(text) for text in spec.scenario.goals))
+    return result, tuple(ran.plan.firings)
 
 
 def _outcome(result: Result) -> Outcome:

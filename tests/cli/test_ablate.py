@@ -150,7 +150,8 @@ def test_what_is_there_at_ctrl_c_is_printed(
         (("duplicates", "--vary", "retry.tiers_ms=1,2"), "a list already"),
         (("--vary", "retry.attempts_max=1,2"), "name one"),
         (("duplicates", "--seeds", "1-3"), "take --seed N"),
-        (("duplicates", "--real"), "simulated world"),
+        (("--real",), "name the scenarios"),
+        (("duplicates", "--real", "--jobs", "2"), "leave --jobs and --cluster out"),
         (("duplicates", "--orders-from", "-"), "only once"),
         (("duplicates", "--html", "x.html"), "--html"),
         (("duplicates", "--jobs", "0"), "--jobs must be from 1"),
@@ -164,6 +165,21 @@ def test_what_cannot_be_is_refused_before_anything_is_run(
     shown = capsys.readouterr()
     assert said in shown.err
     assert shown.out == ""
+
+
+@pytest.mark.slow
+def test_on_the_clock_the_same_coins_decide_and_the_same_promise_breaks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["ablate", "duplicates", "--wall-clock", "--off", "dedupe,inbox", "--orders", "20"]
+    assert app.run_command([*command, "--rate", "50", "--json"]) == 0
+
+    result = json.loads(capsys.readouterr().out)
+    (base,), (row,) = result["with_all"], result["rows"]
+    assert (result["mode"], base["plan"], row["plan"]) == ("wall-clock", "keyed", "keyed")
+    assert (base["outcome"], row["outcome"], row["broken"]) == ("held", "broken", ["effect-once"])
+    assert base["struck"] == row["struck"] > 0
+    assert "--wall-clock" in row["reproduce"]
 
 
 def test_a_difference_that_rounds_to_nothing_has_no_sign() -> None:

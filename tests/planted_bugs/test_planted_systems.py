@@ -55,6 +55,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     *liveness.BUGS,
 )
 
+FIRST_OF_SETUP: Final = tuple({bug.setup: bug for bug in reversed(BUGS)}.values())
+"""One bug for each run that several of them spoil."""
+
 QUIET: Final = (
     "cancel-granted",
     "refused-leaves-nothing",
@@ -99,7 +102,7 @@ def test_a_planted_bug_breaks_its_promise_and_says_where(bug: Bug) -> None:
     assert NAMED.search(witness), witness
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=named)
+@pytest.mark.parametrize("bug", FIRST_OF_SETUP, ids=named)
 def test_the_same_run_without_the_bug_breaks_no_promise(bug: Bug) -> None:
     result = run_without(bug.setup)
 

@@ -25,7 +25,12 @@ from lab.stores.redis.dedupe import RedisServer
 from lab.wiring.worlds.lease import leases
 from tests.kit.real_servers import need
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("processes"),
+    pytest.mark.timeout(240),
+]
 
 TOP = Path(__file__).resolve().parents[2]
 LIMIT_S = 90

@@ -33,7 +33,12 @@ from tests.kit.standing_system import (
     until,
 )
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("processes"),
+    pytest.mark.timeout(240),
+]
 
 PAYMENT = "work-payment"
 REFUSED = {"code": "bad_request", "detail": "no such merchant"}

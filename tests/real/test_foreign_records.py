@@ -25,7 +25,12 @@ from tests.kit.standing_system import (
     until,
 )
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("processes"),
+    pytest.mark.timeout(120),
+]
 
 DLQ = "orders.notification.dlq"
 STRUCTURED = [("content-type", b"application/cloudevents+json")]

@@ -36,7 +36,12 @@ from tests.kit.standing_system import (
     until,
 )
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("processes"),
+    pytest.mark.timeout(180),
+]
 
 
 def order_to_its_end(api: Own) -> None:

@@ -13,7 +13,12 @@ from lab import run
 from lab.report.result import Result
 from tests.kit.real_servers import need, need_control
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("processes"),
+    pytest.mark.timeout(180),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

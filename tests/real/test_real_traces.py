@@ -32,7 +32,12 @@ from lab.wiring.worlds.assignment import read_assignment
 from tests.cli.commands import lab
 from tests.kit.real_servers import need
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("processes"),
+    pytest.mark.timeout(180),
+]
 
 TOP = Path(__file__).resolve().parents[2]
 NOBODY = "127.0.0.1:9"

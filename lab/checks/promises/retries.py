@@ -246,6 +246,9 @@ class RetryInTime(Check):
         for again in case.again:
             if again.group == turn.group and again.t_us <= turn.t_us:
                 due_us = max(due_us, again.t_us)
+        for group, t_us in case.handled:
+            if group == turn.group and t_us <= turn.t_us:
+                due_us = max(due_us, t_us)
         return due_us
 
 
