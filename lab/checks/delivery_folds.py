@@ -102,7 +102,7 @@ class DeliveryFolds:
         if acked is not None:
             self._started_again(acked, DeliverEntry._make(entry))
 
-    def _settle(self, entry: SettleEntry) -> None:  # noqa: C901 - hot: a helper is a call more
+    def _settle(self, entry: SettleEntry) -> None:  # noqa: C901, PLR0912 - hot: a helper is a call more
         _, t_us, process, subject, group, topic, partition, offset, epoch, event, how, why, _ = (
             entry
         )
