@@ -446,7 +446,6 @@ def test_a_run_waits_for_an_expiry_whose_commit_is_lost_again_and_again() -> Non
         (413363, 57),  # Starts that could not be explained while the store was away.
         (12693, 34),  # As 404824, and a start that nobody explained counted the attempt.
         (18097, 27),  # The copy of an alarm, behind the handler of its own key.
-        # As 404824, and the attempt after it counted by a start that nobody explained.
         (2236, 18),  # A first attempt in the instant in which a later one ended, by a rebalance.
     ],
 )
