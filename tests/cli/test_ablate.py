@@ -1,6 +1,7 @@
 """`lab ablate`: what breaks without a pattern, what another layer saved, and what is refused."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ import pytest
 from lab import run
 from lab.cli import app
 from lab.cli.ablate import number
-from lab.explore.ablation import Ablation, Variation
+from lab.cli.ablations import PAGE, rows_of
+from lab.explore.ablation import Ablation, AblationRun, Variation
 from lab.explore.spread import workers
+from lab.scenarios.loader import load_catalogue
 from lab.scenarios.run_options import RunOptions
 
 DUPLICATES = ("duplicates", "--orders", "12", "--jobs", "1")
@@ -165,6 +168,21 @@ def test_what_cannot_be_is_refused_before_anything_is_run(
     shown = capsys.readouterr()
     assert said in shown.err
     assert shown.out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["duplicates", "hung-after-charge"])
+def test_the_page_of_the_catalogue_has_what_a_scenario_shows_now(name: str) -> None:
+    rows = PAGE.read_text(encoding="utf-8").splitlines()
+
+    assert set(rows_of(*shown_by(made(RunOptions(scenario=name))))) <= set(rows)
+    taught = [one for one in load_catalogue().values() if one.patterns]
+    assert sum(row.startswith("| `") for row in rows) == len(taught)
+
+
+def shown_by(ablation: Ablation) -> tuple[AblationRun, Sequence[AblationRun]]:
+    result = ablation.result()
+    return result.with_all[0], result.rows
 
 
 @pytest.mark.slow
