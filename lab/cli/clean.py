@@ -1,6 +1,6 @@
 """`lab clean`: removes what runs that were killed have left on the servers and on this machine.
 
-Not here: how a run that lives is told from one that was killed (`lab.wiring.worlds.lease`).
+Not here: how a run that lives is told from one that was killed (`lab.wiring.worlds.run_lock`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _STATES: Final = {
     "killed": "its run was killed",
     "running": "in use: left alone",
-    "elsewhere": "its lease names other servers: left alone",
-    "no lease": "kept with --keep, or of another machine: removed only by name",
+    "elsewhere": "its lock names other servers: left alone",
+    "no lock": "kept with --keep, or of another machine: removed only by name",
 }
 
 Names = Annotated[

@@ -1,6 +1,6 @@
 """What runs have left on the servers: found, told apart, and removed.
 
-A run's name is on everything of it, and its lease says whether it lives (`worlds/lease`). What a
+A run's name is on everything of it, and its lock says whether it lives (`worlds/run_lock`). What a
 standing system has made carries a name of another form, and is never among this.
 """
 
@@ -27,9 +27,9 @@ from lab.wiring.backends.interface import Backend
 from lab.wiring.backends.readiness import addresses
 from lab.wiring.backends.real import KafkaBackend, PostgresBackend, Where
 from lab.wiring.backends.redis_claims import RedisBackend
-from lab.wiring.worlds.lease import NAME, FoundLease, end_lease, leases
+from lab.wiring.worlds.run_lock import NAME, FoundLock, forget_lock, run_locks
 
-State = Literal["killed", "running", "elsewhere", "no lease"]
+State = Literal["killed", "running", "elsewhere", "no lock"]
 
 _BEGINNING: Final = "lab_"
 _NAME_LENGTH: Final = len("lab_") + 10
@@ -39,8 +39,8 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     """What stands on the servers under the name of one run.
 
     Attributes:
-        state: `killed`: its lease is here and nobody holds it; `running`: somebody does, or is in
-            one of its groups; `elsewhere`: its lease names other servers than these; `no lease`: it
+        state: `killed`: its lock is here and nobody holds it; `running`: somebody does, or is in
+            one of its groups; `elsewhere`: its lock names other servers than these; `no lock`: it
             was kept, or began on another machine.
         topics, groups, schemas, keys: how many there are.
         folder: its temporary folder on this machine, "" if there is none.
@@ -87,7 +87,7 @@ def look() -> Looked:
     """
     quiet_client()
     at = addresses(environment())
-    servers, held = asyncio.run(_look(at)), {one.lease.name: one for one in leases()}
+    servers, held = asyncio.run(_look(at)), {one.lock.name: one for one in run_locks()}
     if len(servers.away) == len(at):
         raise EnvironmentNotReady(
             "none of them can be asked: " + "; ".join(servers.away),
@@ -116,29 +116,29 @@ def look() -> Looked:
 def clean(chosen: Sequence[Leftover]) -> list[str]:
     """Remove everything of these runs; sentences about what could not be removed.
 
-    A lease goes last, and only if everything else of its run is gone.
+    A lock goes last, and only if everything else of its run is gone.
     """
     quiet_client()
-    held = {one.lease.name: one for one in leases()}
+    held = {one.lock.name: one for one in run_locks()}
     failed: list[str] = []
     for one in chosen:
-        lease = held.get(one.name)
-        if lease is not None and lease.is_held:
+        lock = held.get(one.name)
+        if lock is not None and lock.is_held:
             failed.append(f"{one.name} runs again, or still")
             continue
         left = asyncio.run(_remove(one))
         failed += [f"{one.name}: {why}" for why in left]
-        if lease is not None and not left:
-            end_lease(lease)
+        if lock is not None and not left:
+            forget_lock(lock)
     return failed
 
 
-def _state(lease: FoundLease | None, *, is_used: bool, at: Mapping[str, str]) -> State:
-    if is_used or (lease is not None and lease.is_held):
+def _state(lock: FoundLock | None, *, is_used: bool, at: Mapping[str, str]) -> State:
+    if is_used or (lock is not None and lock.is_held):
         return "running"
-    if lease is None:
-        return "no lease"
-    theirs = lease.lease
+    if lock is None:
+        return "no lock"
+    theirs = lock.lock
     pairs = (
         (theirs.kafka_bootstrap, at["KAFKA_BOOTSTRAP"]),
         (theirs.postgres_dsn, at["POSTGRES_DSN"]),

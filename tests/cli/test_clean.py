@@ -11,7 +11,7 @@ from lab.wiring.leftovers import Leftover, Looked
 KILLED = Leftover(name="lab_0123456789", state="killed", topics=3, folder="/somewhere/lab-x")
 RUNNING = Leftover(name="lab_aaaaaaaaaa", state="running", topics=48)
 ELSEWHERE = Leftover(name="lab_bbbbbbbbbb", state="elsewhere")
-KEPT = Leftover(name="lab_cccccccccc", state="no lease", schemas=1)
+KEPT = Leftover(name="lab_cccccccccc", state="no lock", schemas=1)
 
 
 @pytest.fixture

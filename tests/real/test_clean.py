@@ -22,7 +22,7 @@ from lab.stores.postgres import schema as postgres_schema
 from lab.stores.postgres.link import PostgresServer
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisServer
-from lab.wiring.worlds.lease import leases
+from lab.wiring.worlds.run_lock import run_locks
 from tests.kit.real_servers import need
 
 pytestmark = [
@@ -108,10 +108,10 @@ def test_what_a_killed_supervisor_left_is_removed_and_a_kept_run_is_not(
     with start("--orders", "2000", "--rate", "20", out=tmp_path) as run:
         until(
             "it has a schema",
-            lambda: any("_" in one for lease in leases() for one in names_of(lease.lease.name)),
+            lambda: any("_" in one for lock in run_locks() for one in names_of(lock.lock.name)),
         )
-        (lease,) = leases()
-        name = lease.lease.name
+        (lock,) = run_locks()
+        name = lock.lock.name
         assert cleaner.state(name) == "running"
         # Nothing of a run that lives is removed, named or not.
         assert cleaner.types("--yes")["removed"] == []
@@ -124,10 +124,10 @@ def test_what_a_killed_supervisor_left_is_removed_and_a_kept_run_is_not(
     assert names_of(name)
     assert cleaner.types("--yes")["removed"] == [name]
     assert names_of(name) == []
-    assert not lease.folder.exists()
+    assert not lock.folder.exists()
     assert cleaner.types("--yes")["removed"] == []
 
-    assert cleaner.state(kept_name) == "no lease"
+    assert cleaner.state(kept_name) == "no lock"
     assert names_of(kept_name)
     assert cleaner.types(kept_name, "--yes")["removed"] == [kept_name]
     assert names_of(kept_name) == []

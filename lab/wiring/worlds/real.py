@@ -36,11 +36,11 @@ from lab.wiring.policy import Policy
 from lab.wiring.spec import RunSpec
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.async_host import AsyncHost
-from lab.wiring.worlds.lease import Lease
 from lab.wiring.worlds.operator import make_operator
 from lab.wiring.worlds.outages import BROKERS, OUTAGES, Outages, check_can_strike, servers_of
 from lab.wiring.worlds.real_member import RealMember
 from lab.wiring.worlds.real_process import make_backends
+from lab.wiring.worlds.run_lock import RunLock
 
 CLIENT_CONNECTIONS: Final = 256
 """A client that waits for a connection of its own would make a slow API look slower than it is."""
@@ -55,7 +55,7 @@ class RealWorld:
         spec: of the run.
         folder: for the files of the processes: assignments, journals, logs, the ledger.
         blocked: the customers of the load with a bad record.
-        lease: names the run, and its servers.
+        lock: names the run, and its servers.
         left: see `remove`.
 
     Attributes:
@@ -64,7 +64,7 @@ class RealWorld:
     """
 
     def __init__(
-        self, spec: RunSpec, folder: Path, blocked: Sequence[str], *, lease: Lease, left: list[str]
+        self, spec: RunSpec, folder: Path, blocked: Sequence[str], *, lock: RunLock, left: list[str]
     ) -> None:
         self.spec = spec
         self.folder = folder
@@ -75,7 +75,7 @@ class RealWorld:
         self.plan = fault_plan(spec, chance.u, self.clock.now_us, self.write)
         self.policy = Policy(settings=spec.settings, off=spec.off, chance=chance, plan=self.plan)
         self.origin_us = self.clock.now_us()
-        self._first = _first_assignment(spec, folder, lease)
+        self._first = _first_assignment(spec, folder, lock)
         self.backends = make_backends(
             self._first,
             self.policy,
@@ -357,16 +357,16 @@ def _time_of(entry: Entry) -> int:
     return t_us
 
 
-def _first_assignment(spec: RunSpec, folder: Path, lease: Lease) -> Assignment:
+def _first_assignment(spec: RunSpec, folder: Path, lock: RunLock) -> Assignment:
     """The common part of all assignments of the run."""
     return Assignment(
         role="api",
         member="api-1",
         group="api",
-        name=lease.name,
-        postgres_dsn=lease.postgres_dsn,
-        redis_url=lease.redis_url,
-        kafka_bootstrap=lease.kafka_bootstrap,
+        name=lock.name,
+        postgres_dsn=lock.postgres_dsn,
+        redis_url=lock.redis_url,
+        kafka_bootstrap=lock.kafka_bootstrap,
         seed=spec.seed,
         off=spec.off,
         settings=dict(spec.settings.values),

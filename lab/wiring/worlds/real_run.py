@@ -18,8 +18,8 @@ from lab.wiring.outcome import End, Ran
 from lab.wiring.spec import RunSpec
 from lab.wiring.workload import blocked_customers
 from lab.wiring.worlds.driving import RunRecord, drive_to_end
-from lab.wiring.worlds.lease import leased, new_lease
 from lab.wiring.worlds.real import RealWorld
+from lab.wiring.worlds.run_lock import holding, new_run_lock
 
 T = TypeVar("T")
 
@@ -53,9 +53,9 @@ async def _run(
     spec: RunSpec, workload: Workload, folder: RunFolder | None, on_progress: Progress | None
 ) -> Ran:
     record = RunRecord(spec, workload, folder=folder)
-    lease, left = new_lease(), list[str]()
-    with leased(lease, left) as place:
-        world = RealWorld(spec, place, blocked_customers(spec), lease=lease, left=left)
+    lock, left = new_run_lock(), list[str]()
+    with holding(lock, left) as place:
+        world = RealWorld(spec, place, blocked_customers(spec), lock=lock, left=left)
         async with _opened(world):
             record.begin()
             is_partial = await _drive(world, workload, on_progress)

@@ -33,7 +33,7 @@ from lab.wiring.policy import Policy
 from lab.wiring.spec import RunSpec
 from lab.wiring.workload import blocked_customers
 from lab.wiring.worlds.driving import RunRecord, drive_to_end
-from lab.wiring.worlds.lease import leased, new_lease
+from lab.wiring.worlds.run_lock import holding, new_run_lock
 from lab.wiring.worlds.simulated import SimulatedWorld
 from lab.wiring.worlds.stall_watch import write_stalls
 
@@ -64,7 +64,7 @@ def run_live(
     world = SimulatedWorld(spec, write=entries.append, scheduler=scheduler, replace=real.put_in)
     record.begin()
     is_partial = False
-    with real.leased(), telling_what_is_left(real.name, real.left):
+    with real.holding(), telling_what_is_left(real.name, real.left):
         try:
             end, facts = scheduler.run(_whole_run(world, real, workload, on_progress))
         except KeyboardInterrupt:
@@ -88,16 +88,16 @@ class _RealParts:
 
     def __init__(self, spec: RunSpec, scheduler: WallScheduler) -> None:
         has_kafka = spec.world.bus == "kafka"
-        self.lease = new_lease(
+        self.lock = new_run_lock(
             kafka=has_kafka,
             postgres=spec.world.store == "postgres",
             redis=spec.world.dedupe == "redis",
         )
         self._where = Where(
-            name=self.lease.name,
-            postgres_dsn=self.lease.postgres_dsn,
-            redis_url=self.lease.redis_url,
-            kafka_bootstrap=self.lease.kafka_bootstrap,
+            name=self.lock.name,
+            postgres_dsn=self.lock.postgres_dsn,
+            redis_url=self.lock.redis_url,
+            kafka_bootstrap=self.lock.kafka_bootstrap,
             kafka_security=security_of(environment()) if has_kafka else KafkaSecurity(),
         )
         self._spec = spec
@@ -133,9 +133,9 @@ class _RealParts:
         """Of the run on the servers."""
         return self._where.name
 
-    def leased(self) -> AbstractContextManager[object]:
-        """Holds its lease on servers in a block, if it uses any."""
-        return nullcontext() if self._spec.world.is_in_memory else leased(self.lease, self.left)
+    def holding(self) -> AbstractContextManager[object]:
+        """Holds its lock on servers in a block, if it uses any."""
+        return nullcontext() if self._spec.world.is_in_memory else holding(self.lock, self.left)
 
     @property
     def kept(self) -> str | None:

@@ -1,12 +1,12 @@
-"""The lease of a run on real servers: it tells whose topics, schema and keys stand there.
+"""The lock of a run on real servers: it tells whose topics, schema and keys stand there.
 
 A supervisor that is killed removes nothing. Later nobody can tell its things from those of a run
 that goes on, or of one that was kept on purpose.
 
 The rule: before it makes anything, a run writes its name and its servers into a file in a
 temporary folder of its own, and keeps that file locked. The system takes the lock off when the
-process ends, however it ends; the folder goes when everything else is gone. So a lease that nobody
-holds is of a run that was killed, and a name without a lease is not touched unasked.
+process ends, however it ends; the folder goes when everything else is gone. So a lock that nobody
+holds is of a run that was killed, and a name without a lock is not touched unasked.
 
 Not here: looking for what stands on the servers (`lab.wiring.leftovers`).
 """
@@ -24,6 +24,7 @@ from typing import Final
 
 import msgspec
 
+from lab.domain.errors import EnvironmentNotReady
 from lab.settings import environment
 from lab.wiring.backends.readiness import addresses
 
@@ -31,10 +32,10 @@ NAME: Final = re.compile(r"lab_[0-9a-f]{10}")
 """Of every run on the servers, and of nothing else."""
 
 _FOLDER: Final = "lab-"
-_FILE: Final = "lease.json"
+_FILE: Final = "lock.json"
 
 
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
+class RunLock(msgspec.Struct, frozen=True, kw_only=True):
     """What a run has said of itself.
 
     Attributes:
@@ -51,16 +52,16 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     process: int
 
 
-class FoundLease(msgspec.Struct, frozen=True, kw_only=True):
-    """A lease on this machine; `is_held` says whether its run still lives."""
+class FoundLock(msgspec.Struct, frozen=True, kw_only=True):
+    """A lock on this machine; `is_held` says whether its run still lives."""
 
-    lease: Lease
+    lock: RunLock
     folder: Path
     is_held: bool
 
 
-def new_lease(*, kafka: bool = True, postgres: bool = True, redis: bool = True) -> Lease:
-    """The lease of a run that begins, under a name that no other one has, on the usual servers.
+def new_run_lock(*, kafka: bool = True, postgres: bool = True, redis: bool = True) -> RunLock:
+    """The lock of a run that begins, under a name that no other one has, on the usual servers.
 
     Args:
         kafka: whether it uses a Kafka.
@@ -68,7 +69,7 @@ def new_lease(*, kafka: bool = True, postgres: bool = True, redis: bool = True) 
         redis: whether it uses a Redis.
     """
     at = addresses(environment())
-    return Lease(
+    return RunLock(
         name=f"lab_{secrets.token_hex(5)}",
         postgres_dsn=at["POSTGRES_DSN"] if postgres else "",
         redis_url=at["REDIS_URL"] if redis else "",
@@ -78,52 +79,68 @@ def new_lease(*, kafka: bool = True, postgres: bool = True, redis: bool = True) 
 
 
 @contextmanager
-def leased(lease: Lease, left: list[str]) -> Iterator[Path]:
-    """A temporary folder for the length of a run, which holds its lease.
+def holding(lock: RunLock, left: list[str]) -> Iterator[Path]:
+    """A temporary folder for the length of a run, which holds its lock.
 
     It has a short path: that of a socket may not be long.
 
     Args:
-        lease: of the run.
-        left: if it says anything in the end, something could not be removed: the lease stays.
+        lock: of the run.
+        left: if it says anything in the end, something could not be removed: the lock stays.
+
+    Raises:
+        EnvironmentNotReady: nothing can be written there.
     """
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
-    file = folder / _FILE
-    # Under its name it is locked already: nobody may take it for one that was left.
-    aside = folder / f".{_FILE}"
-    handle = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    folder, handle = _take(lock)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        os.write(handle, msgspec.json.encode(lease))
-        aside.rename(file)
         yield folder
     finally:
         if left:
             for other in folder.iterdir():
-                if other != file:
+                if other.name != _FILE:
                     _remove(other)
         else:
             _remove(folder)
         os.close(handle)
 
 
-def leases() -> list[FoundLease]:
-    """The leases in this machine's folder for temporary files that this user may read."""
+def run_locks() -> list[FoundLock]:
+    """The locks in this machine's folder for temporary files that this user may read."""
     found = []
     for file in sorted(Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/{_FILE}")):
         # One of somebody else's, or one that goes at this moment, is none.
         with suppress(OSError, msgspec.MsgspecError):
             if file.stat().st_uid != os.getuid():
                 continue
-            lease = msgspec.json.decode(file.read_bytes(), type=Lease)
-            if NAME.fullmatch(lease.name):
-                found.append(FoundLease(lease=lease, folder=file.parent, is_held=_is_held(file)))
+            lock = msgspec.json.decode(file.read_bytes(), type=RunLock)
+            if NAME.fullmatch(lock.name):
+                found.append(FoundLock(lock=lock, folder=file.parent, is_held=_is_held(file)))
     return found
 
 
-def end_lease(found: FoundLease) -> None:
-    """Forget a lease whose run is over and whose things are gone."""
+def forget_lock(found: FoundLock) -> None:
+    """Forget a lock whose run is over and whose things are gone."""
     _remove(found.folder)
+
+
+def _take(lock: RunLock) -> tuple[Path, int]:
+    """A folder with the lock in it, and the open file that holds it."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
+        # Under its name it is locked already: nobody may take it for one that was left.
+        aside = folder / f".{_FILE}"
+        handle = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        os.write(handle, msgspec.json.encode(lock))
+        aside.rename(folder / _FILE)
+    except OSError as bad:
+        raise EnvironmentNotReady(
+            f"nothing can be written there ({bad.strerror})",
+            server="the folder for temporary files",
+            address=tempfile.gettempdir(),
+            remedy="make room in it, or name another one with TMPDIR",
+        ) from bad
+    return folder, handle
 
 
 def _is_held(file: Path) -> bool:
