@@ -93,8 +93,8 @@ def make_policy_spec(seed: int, *, under_fault: bool) -> RunSpec:
     faults = (KeyedChance(seed).choice(drawn, "policies", "fault"),) if under_fault else ()
     try:
         return _spec(seed, faults)
-    except (FaultError, ScenarioError):
-        # A fault of a member that this policy does not have, or beyond its tolerance.
+    except (FaultError, ScenarioError, SettingError):
+        # A fault of a member or broker that this policy does not have, or beyond its tolerance.
         return _spec(seed, ())
 
 

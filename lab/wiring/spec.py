@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeVar
 
 from lab import patterns
+from lab.bus.memory.cluster import BROKERS
 from lab.checks.registry import NAMES as PROMISE_NAMES
 from lab.checks.verdict import parse_goal
 from lab.did_you_mean import did_you_mean
 from lab.domain.events import READS
 from lab.faults.plan.file import Firing
 from lab.faults.plan.plan import FaultPlan
+from lab.faults.table.bus import LEADER_MOVE
 from lab.faults.table.kinds import KINDS
 from lab.faults.table.spec import FaultError, FaultSpec, parse_fault
 from lab.history.recorder import Sink
@@ -28,7 +30,7 @@ from lab.scenarios.run_options import RunOptions
 from lab.scenarios.scenario import REAL, SIMULATED, Scenario
 from lab.scenarios.swarm import Swarm, draw_swarm
 from lab.settings import SIMULATED as SIMULATED_PROFILE
-from lab.settings import WALL_CLOCK, Settings, settings_for
+from lab.settings import WALL_CLOCK, SettingError, Settings, settings_for
 
 DEFAULT_ORDERS: Final = 100
 DEFAULT_RATE: Final = 20.0
@@ -137,6 +139,7 @@ def make_spec(options: RunOptions) -> RunSpec:
     settings = settings_for(world.profile).with_changes(changes)
     texts = (*scenario.faults, *(drawn.faults if drawn else ()), *options.faults)
     faults = _parse_faults(world, texts, settings.number("run.members"))
+    _check_copies(world, faults, settings)
     # The flags of `lab chaos` are faults of a scenario that was made for them.
     asked = faults if scenario.command else faults[len(faults) - len(options.faults) :]
     orders, rate = _how_many(scenario, options), _how_fast(world, scenario, options)
@@ -157,6 +160,22 @@ def make_spec(options: RunOptions) -> RunSpec:
         drawn=drawn,
         asked=asked,
     )
+
+
+def _check_copies(world: WorldSpec, faults: Sequence[FaultSpec], settings: Settings) -> None:
+    """Refuse more copies than the brokers in memory can have; a real broker says so itself.
+
+    Raises:
+        SettingError: see above.
+    """
+    if world.bus != "memory" or not any(fault.kind == LEADER_MOVE for fault in faults):
+        return
+    for name in ("bus.replication", "bus.min_insync"):
+        if (asked := settings.number(name)) > BROKERS:
+            raise SettingError(
+                f"{name} = {asked} asks for more copies than there are brokers ({BROKERS}): no "
+                "record would ever count as appended; lower it"
+            )
 
 
 def without_faults(spec: RunSpec) -> RunSpec:

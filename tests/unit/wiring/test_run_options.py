@@ -4,8 +4,11 @@ import dataclasses
 import inspect
 from pathlib import Path
 
+import pytest
+
 from lab import run
 from lab.scenarios.run_options import RunOptions
+from lab.settings import SettingError
 from lab.wiring.reproduce import reproduce_line
 from lab.wiring.spec import make_spec
 
@@ -58,3 +61,12 @@ def test_the_line_that_repeats_a_run_names_its_real_parts() -> None:
 
     assert reproduce_line(make_spec(partly)).endswith("--seed 1 --bus kafka --dedupe redis --keep")
     assert reproduce_line(make_spec(whole)).endswith("--seed 1 --real")
+
+
+@pytest.mark.parametrize("name", ["bus.replication", "bus.min_insync"])
+def test_more_copies_than_brokers_in_memory_are_refused_where_one_of_them_dies(name: str) -> None:
+    moved = ("bus.leader_move@broker-1 at=1s for=1s",)
+    for copies, faults in ((3, moved), (4, ())):
+        make_spec(RunOptions(scenario="happy-path", faults=faults, settings={name: copies}))
+    with pytest.raises(SettingError, match="more copies than there are brokers"):
+        make_spec(RunOptions(scenario="happy-path", faults=moved, settings={name: 4}))
