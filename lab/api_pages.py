@@ -4,7 +4,7 @@ A page begins behind an order, not at a number: an order that comes meanwhile mo
 here: the route (`lab.api`).
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
@@ -34,9 +34,11 @@ def read_page(query: bytes) -> PageAsked:
     Raises:
         HttpProblem: 400, with the reason.
     """
+    if len(query) > _QUERY_BYTES_MAX:
+        raise _bad(f"it has more than {_QUERY_BYTES_MAX} bytes")
     try:
         pairs = parse_qsl(
-            query[: _QUERY_BYTES_MAX + 1].decode("ascii"),
+            query.decode("ascii"),
             keep_blank_values=True,
             strict_parsing=bool(query),
             errors="strict",
@@ -73,7 +75,7 @@ def link_to_next(asked: PageAsked, place: str) -> bytes:
 
 def _read_place(text: str) -> tuple[int, str]:
     try:
-        plain = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+        plain = b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:
         plain = ""
     created, dot, order_id = plain.partition(".")

@@ -7,9 +7,10 @@ The processes of `docker-compose.yml` run beside real servers of `scripts/server
 sockets, a SIGKILL of some process, a Kafka that hangs, a PostgreSQL that is restarted, a Redis that
 is flushed, a foreign record, a foreign member of a group.
 
-Afterwards: every accepted order has ended, nobody was charged twice, every process is ready and
-nothing is unread, memory is flat, and the log fits on ten pages. Prints what it found; exit code 1
-if anything of that is not so. Not collected by pytest: it takes minutes.
+Afterwards: every accepted order has ended, nearly all of them CONFIRMED; each of those was charged
+once and nobody twice; no process ended by itself; every process is ready, nothing is unread, owed
+or dead but the foreign records; memory is flat, and the log fits on ten pages. Prints what it
+found; exit code 1 if anything of that is not so. Not collected by pytest: it takes minutes.
 """
 
 import argparse
@@ -31,14 +32,18 @@ from typing import Any, Final, TypeVar
 
 import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from redis.asyncio import Redis
 
 from lab.domain.events import READS
 from lab.domain.order import TERMINAL
 from lab.history.facts import LedgerEntry
+from lab.patterns.redrive import Wanted
 from lab.providers.ledger_file import ledger_entries
 from lab.runtime.chance import KeyedChance
 from lab.runtime.http_server import reserved_port
+from lab.stores.redis import dedupe as redis
+from lab.stores.redis.dedupe import RedisServer
+from lab.wiring import dead_letters
+from lab.wiring.worlds.assignment import Assignment
 from tests.kit.entries import of_type
 from tests.kit.real_servers import control, need, need_control
 from tests.kit.scraped import total
@@ -58,6 +63,7 @@ NAME: Final = f"stand_{os.getpid()}"
 STALLED: Final = 60
 TROUBLE_S: Final = 15
 END_S_MAX: Final = 240
+CONFIRMED_LEAST: Final = 0.95
 LOG_LINES_MAX: Final = 600
 GROWTH_MAX: Final = 1.25
 GROWTH_SPARE_KB: Final = 20_000
@@ -79,6 +85,7 @@ class Stand:
         accepted: ids of orders that were answered with 201.
         memory_kb: samples by service, of lives that were never killed.
         refused: answers other than 201, by status; 0: none came.
+        ended: which processes ended by themselves, in sentences.
     """
 
     stack: ExitStack
@@ -92,6 +99,7 @@ class Stand:
     accepted: list[str] = field(default_factory=list)
     memory_kb: dict[str, list[int]] = field(default_factory=dict)
     refused: Counter[int] = field(default_factory=Counter)
+    ended: list[str] = field(default_factory=list)
 
     @property
     def api(self) -> str:
@@ -113,6 +121,11 @@ class Stand:
             self.begin(service)
         for own in self.own.values():
             until(f"{own.service} is healthy", own.is_healthy, READY_S_MAX)
+
+    def note_ended(self) -> None:
+        """Note each process that has ended by itself."""
+        gone = [one.service for one in self.own.values() if one.process.poll() is not None]
+        self.ended += [f"{service} has ended by itself" for service in gone]
 
     def draw(self, *what: object) -> float:
         """A number from 0 to 1 that depends on the seed and on what it is for."""
@@ -161,7 +174,7 @@ async def load(stand: Stand, client: httpx.AsyncClient, *, rate: float, seconds:
     while time.monotonic() - began < seconds:
         posts.append(asyncio.create_task(post(stand, client, number)))
         number += 1
-        if number % int(rate * 10) == 0:
+        if number % max(int(rate * 10), 1) == 0:
             stand.sample()
         await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
     await asyncio.gather(*posts)
@@ -189,6 +202,7 @@ async def stalled_sockets(stand: Stand) -> str:
 async def killed(stand: Stand) -> str:
     """Some process is killed, and started again by whoever looks after it."""
     service = stand.choose(sorted(stand.own), "kill", sum(stand.lives.values()))
+    stand.note_ended()
     stand.own[service].process.send_signal(signal.SIGKILL)
     stand.own[service].process.wait()
     await asyncio.sleep(2)
@@ -199,23 +213,26 @@ async def killed(stand: Stand) -> str:
 async def kafka_hangs(_: Stand) -> str:
     """The broker is stopped in its tracks, and goes on."""
     await aside(partial(control, "pause", "kafka"))
-    await asyncio.sleep(TROUBLE_S)
-    await aside(partial(control, "resume", "kafka"))
+    try:
+        await asyncio.sleep(TROUBLE_S)
+    finally:
+        await aside(partial(control, "resume", "kafka"))
     return f"{TROUBLE_S} s"
 
 
 async def postgres_restarts(_: Stand) -> str:
     """The database goes away with all its connections, and comes back."""
-    await aside(partial(control, "stop", "postgres"))
-    await aside(partial(control, "start", "postgres"))
+    try:
+        await aside(partial(control, "stop", "postgres"))
+    finally:
+        await aside(partial(control, "start", "postgres"))
     return ""
 
 
 async def redis_flushed(_: Stand) -> str:
-    """Every claim is forgotten."""
-    async with Redis.from_url(need("redis")) as client:
-        await client.flushall()
-    return ""
+    """Every claim of the system is forgotten."""
+    forgotten = await redis.forget(RedisServer(url=need("redis"), prefix=NAME))
+    return f"{forgotten} keys"
 
 
 async def foreign_record(_: Stand) -> str:
@@ -285,8 +302,8 @@ async def trouble(stand: Stand, *, every: float, seconds: float) -> Counter[str]
 # ---- the verdict
 
 
-async def unended(stand: Stand, client: httpx.AsyncClient) -> Counter[str]:
-    """The states of accepted orders that have not ended, after a bounded wait."""
+async def ends(stand: Stand, client: httpx.AsyncClient) -> Counter[str]:
+    """How many accepted orders are in each state, after a bounded wait for all to end."""
     open_ids = set(stand.accepted)
     end = time.monotonic() + END_S_MAX
     states: dict[str, str] = {}
@@ -299,23 +316,54 @@ async def unended(stand: Stand, client: httpx.AsyncClient) -> Counter[str]:
         await asyncio.sleep(1 if open_ids else 0)
     for order_id in sorted(open_ids)[:10]:
         say(f"not ended: {order_id} {states.get(order_id, '?')}")
-    return Counter(states.get(order_id, "?") for order_id in open_ids)
+    return Counter(states.get(order_id, "?") for order_id in stand.accepted)
 
 
-def charged_twice(stand: Stand) -> list[str]:
-    """Orders of which more money is held than one capture."""
+def captures(stand: Stand) -> Counter[str]:
+    """How many captures are held of each order that was ever charged, by the third party's book."""
     held: Counter[str] = Counter()
     for file in stand.folder.glob("life-*/lab-ledger.ndjson"):
         for entry in of_type(ledger_entries(file), LedgerEntry):
             if entry.action in ("capture", "refund"):
                 charge = entry.key if entry.action == "capture" else entry.charge_key
                 held[charge.rpartition(":")[0]] += 1 if entry.action == "capture" else -1
-    return [charge for charge, count in held.items() if count > 1]
+    return held
+
+
+def wrong_money(stand: Stand, confirmed: int) -> list[str]:
+    """What is wrong with the money, in sentences."""
+    held = captures(stand)
+    bad = [f"{charge} is held {count} times" for charge, count in held.items() if count > 1]
+    if sum(held.values()) < confirmed:
+        bad.append(f"{confirmed} orders are confirmed, and {sum(held.values())} charges are held")
+    return bad
+
+
+def dead() -> int:
+    """How many dead letters stand in the queues, by group and event."""
+    system = Assignment(
+        role="relay",
+        member="stand",
+        group="relay",
+        name=NAME,
+        postgres_dsn="",
+        redis_url="",
+        kafka_bootstrap=need("kafka"),
+    )
+    letters = dead_letters.letters(system, Wanted())
+    for one in letters[:10]:
+        say(f"dead: {one.event_type} of {one.record.key!r} in {one.group}, {one.reason}")
+    return len(letters)
 
 
 def has_read(own: Own) -> bool:
     """Whether its group has committed everything."""
     return total(scrape(own), "lab_consumer_lag_records") == 0
+
+
+def owes_nothing(own: Own) -> bool:
+    """Whether every event in the outbox is published."""
+    return total(scrape(own), "lab_outbox_events") == 0
 
 
 async def aside(work: Callable[[], T]) -> T:
@@ -329,6 +377,8 @@ def unread(stand: Stand) -> list[str]:
     for service, own in stand.own.items():
         try:
             until(f"{service} is healthy", own.is_healthy, READY_S_MAX)
+            if service == "relay":
+                until("nothing is owed to the bus", partial(owes_nothing, own), READY_S_MAX)
             if service.startswith("work-"):
                 until(f"{service} has read everything", partial(has_read, own), READY_S_MAX)
         except (AssertionError, OSError) as why:
@@ -357,10 +407,20 @@ async def stand_up(stand: Stand, arguments: argparse.Namespace) -> list[str]:
         troubles = asyncio.create_task(trouble(stand, every=arguments.every, seconds=seconds))
         posted = await load(stand, client, rate=arguments.rate, seconds=seconds)
         came = await troubles
-        open_states = await unended(stand, client)
-    bad = [f"{count} orders have not ended: {state}" for state, count in open_states.items()]
-    bad += [f"more than one capture is held: {one}" for one in charged_twice(stand)]
+        states = await ends(stand, client)
+    stand.note_ended()
+    bad = list(stand.ended)
+    bad += [f"{count} orders are {one}" for one, count in states.items() if one not in TERMINAL]
+    confirmed = states["CONFIRMED"]
+    if confirmed < CONFIRMED_LEAST * len(stand.accepted):
+        bad.append(f"{confirmed} of {len(stand.accepted)} orders are confirmed")
+    bad += wrong_money(stand, confirmed)
     bad += await aside(partial(unread, stand))
+    # Each group that reads the topic puts a foreign record aside for itself.
+    if (letters := await aside(dead)) > came["foreign_record"] * len(READS):
+        bad.append(f"{letters} dead letters, and {came['foreign_record']} foreign records")
+    if not came:
+        bad.append("no trouble came: this proves nothing")
     bad += grown(stand)
     lines = sum(len(log.read_bytes().splitlines()) for log in stand.logs)
     if lines > LOG_LINES_MAX:
@@ -369,6 +429,7 @@ async def stand_up(stand: Stand, arguments: argparse.Namespace) -> list[str]:
         bad.append(f"{posted} orders were posted, {len(stand.accepted)} accepted")
     last = {life: samples[-1] // 1_000 for life, samples in stand.memory_kb.items()}
     say(f"{posted} orders, {len(stand.accepted)} accepted; before that: {dict(stand.refused)}")
+    say(f"states: {dict(states)}; dead letters: {letters}")
     say(f"troubles: {dict(came)}; lives: {dict(stand.lives)}")
     say(f"log lines: {lines}; memory in MB: {last}")
     return bad

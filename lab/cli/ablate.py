@@ -43,10 +43,12 @@ class Ablate(RunFlags):
     The faults are those of a run with every pattern: the same orders, the same visits. Without a
     SCENARIO each one is run without each pattern that it teaches; of a named one every pattern is
     left out in turn, or with --off those together. --vary compares values of a policy instead.
-    With --real, or a part that is, name the scenarios: one run after the other, of seconds each.
+    With --real, or a part that is, name the scenarios: one run after the other, of seconds each,
+    without each pattern that they teach.
 
     Exit code: 0 every row was made, whatever it shows, 1 a scenario broke a promise with all its
-    patterns, 2 wrong usage, 4 no cluster, 130 interrupted: what was found until then is printed.
+    patterns, 2 wrong usage, 4 no cluster, or a server is not there, 130 interrupted: what was found
+    until then is printed.
     """
 
     scenario: Annotated[
@@ -101,7 +103,8 @@ def _one_after_the_other(jobs: str | None, cluster: str | None) -> tuple[int, No
     Raises:
         OptionError: something else was asked for.
     """
-    if cluster is not None or jobs not in (None, "1"):
+    values = FlagValues()
+    if values.text("cluster", cluster) is not None or values.whole("jobs", jobs) not in (None, 1):
         raise OptionError(
             "runs on the clock are made here, one after the other: leave --jobs and --cluster out"
         )
@@ -176,6 +179,8 @@ def _page(result: "AblationResult", *, width: int, is_quiet: bool) -> "Iterable[
     elif any(row.plan == "keyed" for row in result.rows):
         notes.append(("*", "a fault is a state of a third party: it meets whoever calls"))
     yield render.labelled(notes)
+    for row in (*result.with_all, *result.rows):
+        yield from (render.labelled([("Note", note)]) for note in row.notes)
     again = next((row for row in result.rows if row.outcome == "broken"), None)
     if again is not None:
         yield from render.command_lines("Again", [again.reproduce])

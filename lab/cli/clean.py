@@ -48,17 +48,17 @@ def clean(
     """Remove what killed runs have left: topics, groups, schemas, keys, temporary folders.
 
     All of it is listed first, and it is asked; without a terminal nothing is removed unless --yes
-    was given. A run that lives, a standing system, and what is not the lab's are never touched. The
-    servers are those of LAB_KAFKA_BOOTSTRAP, LAB_POSTGRES_DSN and LAB_REDIS_URL.
+    was given. A run that lives on this machine, a standing system, and what is not the lab's are
+    never touched. Of a run of another machine or container only members of its groups tell that it
+    lives: name one only if you know. The servers are those of LAB_KAFKA_BOOTSTRAP,
+    LAB_POSTGRES_DSN and LAB_REDIS_URL.
 
     Exit code: 0 nothing of a killed run is left, or it was only listed; 2 wrong usage; 4 no server
     is there, or something could not be removed.
     """
     from lab.wiring import leftovers
 
-    values = FlagValues()
-    is_dry = values.switch("dry-run", flag=dry_run)
-    is_sure = values.switch("yes", flag=yes)
+    values, is_dry, is_sure = FlagValues(), dry_run, yes
     is_json, is_plain = values.switch("json", flag=json), values.switch("no-color", flag=no_color)
     looked = leftovers.look()
     for why in looked.away:
@@ -79,6 +79,7 @@ def clean(
 
         document = {
             "found": looked.found,
+            "away": looked.away,
             "removed": [] if is_dry else [one.name for one in chosen],
             "failed": failed,
         }
@@ -116,10 +117,7 @@ def _page(found: "Sequence[Leftover]") -> "Iterator[RenderableType]":
     cells = [
         (
             one.name,
-            str(one.topics),
-            str(one.groups),
-            str(one.schemas),
-            str(one.keys),
+            *(_count(many) for many in (one.topics, one.groups, one.schemas, one.keys)),
             one.folder or "-",
             _STATES[one.state],
         )
@@ -132,6 +130,10 @@ def _print(page: "Iterator[RenderableType]", *, is_plain: bool) -> None:
     from lab.cli import render
 
     print_result(render.to_text(page, width=render.width_of_output(), is_plain=is_plain))
+
+
+def _count(many: int | None) -> str:
+    return "?" if many is None else str(many)
 
 
 def _runs(count: int) -> str:

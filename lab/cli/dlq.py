@@ -4,7 +4,7 @@ Not here: what is sent (`lab.patterns.redrive`), the queues (`lab.wiring.dead_le
 letter is shown (`letter_pages`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lab.wiring.worlds.assignment import Assignment
 
 _CHOICES_MAX: Final = 10
+_RATES: Final = (0.01, 10_000.0)
+_FOREIGN: Final = "somebody else put them there, and they do not say where they came from"
 
 LetterId = Annotated[
     str | None,
@@ -93,7 +95,7 @@ class ListLetters(LetterFlags):
 
         desk = _Desk(self)
         found = desk.letters()
-        desk.show(letter_pages.rows(found), letter_pages.list_page(found, desk.system))
+        desk.show(desk.rows(found), letter_pages.list_page(found, desk.system))
         return ExitCode.PASS
 
 
@@ -109,7 +111,8 @@ class ShowLetter(LetterFlags):
 
         desk = _Desk(self)
         one = _the_one(desk.letters())
-        desk.show(letter_pages.whole(one), letter_pages.show_page(one))
+        whole = letter_pages.whole(one, why_not=desk.why_not(one))
+        desk.show(whole, letter_pages.show_page(one))
         return ExitCode.PASS
 
 
@@ -138,19 +141,23 @@ class RedriveLetters(LetterFlags):
 
     def execute(self) -> int:
         desk = _Desk(self)
-        is_reconciled = desk.values.switch("reconciled", flag=self.reconciled)
+        is_reconciled = self.reconciled
         found = desk.letters()
-        going, left = desk.that_may_go(found, is_reconciled=is_reconciled)
-        for why, letters in left:
+        left: dict[str, list[Letter]] = {}
+        for one in found:
+            left.setdefault(desk.why_not(one, is_reconciled=is_reconciled), []).append(one)
+        going = left.pop("", [])
+        for why, letters in left.items():
             print_message(f"lab: {len(letters)} stay: {why} ({_few(letters)})")
         if found and not going:
             raise OptionError("none of these letters may be sent back")
         return _answer(
             desk,
             going,
-            rate=desk.values.number("rate", self.rate),
-            is_dry=desk.values.switch("dry-run", flag=self.dry_run),
-            is_sure=desk.values.switch("yes", flag=self.yes),
+            rate=desk.rate(self.rate),
+            is_dry=self.dry_run,
+            is_sure=self.yes,
+            may_go=lambda one: not desk.why_not(one, is_reconciled=is_reconciled),
         )
 
 
@@ -169,16 +176,18 @@ class DiscardLetters(LetterFlags):
 
     def execute(self) -> int:
         desk = _Desk(self)
-        is_dry = desk.values.switch("dry-run", flag=self.dry_run)
-        is_sure = desk.values.switch("yes", flag=self.yes)
-        if not (is_dry or is_sure or can_be_asked()):
+        if not (self.dry_run or self.yes or can_be_asked()):
             raise OptionError("what is given up is not sent back: --yes, or --dry-run to look")
+        found = desk.letters()
+        foreign = [one for one in found if one.is_foreign]
+        if foreign:
+            print_message(f"lab: {len(foreign)} stay: {_FOREIGN} ({_few(foreign)})")
         return _answer(
             desk,
-            desk.letters(),
-            rate=desk.values.number("rate", self.rate),
-            is_dry=is_dry,
-            is_sure=is_sure,
+            [one for one in found if not one.is_foreign],
+            rate=desk.rate(self.rate),
+            is_dry=self.dry_run,
+            is_sure=self.yes,
             is_discard=True,
         )
 
@@ -197,13 +206,14 @@ class _Desk:
     """
 
     def __init__(self, flags: LetterFlags) -> None:
-        self.values = FlagValues()
-        asked = one_process.ProcessFlags(host=None, port=None, name=flags.name, set_=flags.set_)
-        self.assignment: Assignment = one_process.assigned("relay", "relay", asked)
+        self.assignment: Assignment = one_process.system(flags.name, flags.set_)
         self.assignment.check()
+        display = FlagValues()
         self._flags = flags
-        self._is_json = self.values.switch("json", flag=flags.json)
-        self._is_plain = self.values.switch("no-color", flag=flags.no_color)
+        # A variable of another command must not choose the letters that are answered.
+        self._values = FlagValues(has_variables=False)
+        self._is_json = display.switch("json", flag=flags.json)
+        self._is_plain = display.switch("no-color", flag=flags.no_color)
 
     @property
     def system(self) -> str:
@@ -217,58 +227,77 @@ class _Desk:
             OptionError: a flag is wrong.
             EnvironmentNotReady: the broker is not there, or has no such system.
         """
+        from lab.cli.letter_pages import to_bytes
         from lab.domain.events import READS
         from lab.patterns.redrive import REASONS, Wanted
         from lab.wiring import dead_letters
 
-        flags, values = self._flags, self.values
+        flags, values = self._flags, self._values
         older_ms = values.length_ms("older-than", flags.older_than)
+        begins = flags.letter
+        if begins is not None and not begins.strip():
+            raise OptionError("LETTER is empty: name one, or leave it out for all of them")
         wanted = Wanted(
             reason=values.word("reason", flags.reason, REASONS) or "",
-            event_type=values.text_or("type", flags.type_, ""),
+            event_type=values.filled("type", flags.type_) or "",
             group=values.word("group", flags.group, tuple(READS)) or "",
-            order_id=values.text_or("order", flags.order, ""),
-            begins=flags.letter or "",
+            key=to_bytes(values.filled("order", flags.order) or ""),
+            begins=begins or "",
             died_before_us=0 if older_ms is None else dead_letters.now_us() - older_ms * 1_000,
         )
         found = dead_letters.letters(self.assignment, wanted)
-        same = [one for one in found if one.event_id == flags.letter]
-        if flags.letter and not found:
+        same = [one for one in found if one.event_id == begins]
+        if begins and not found:
             raise OptionError(
-                f"no unanswered dead letter begins with {flags.letter!r} (see: lab dlq list)"
+                f"no unanswered dead letter begins with {begins!r} (see: lab dlq list)"
             )
-        if flags.letter and len({one.event_id for one in same or found}) > 1:
-            raise OptionError(f"{flags.letter!r} may be {_few(found)}: write more of it")
+        if begins and len({one.event_id for one in same or found}) > 1:
+            raise OptionError(f"{begins!r} may be {_few(found)}: write more of it")
         return same or found
 
-    def that_may_go(
-        self, found: "Sequence[Letter]", *, is_reconciled: bool
-    ) -> "tuple[list[Letter], list[tuple[str, list[Letter]]]]":
-        """The letters that may be sent back; and the others, by why not."""
+    def rate(self, flag: str | None) -> float:
+        """Letters a second.
+
+        Raises:
+            OptionError: it is no such rate.
+        """
+        from lab.wiring import dead_letters
+
+        return self._values.number_between("rate", flag, *_RATES) or dead_letters.RATE
+
+    def why_not(self, letter: "Letter", *, is_reconciled: bool = False) -> str:
+        """Why a letter may not be sent back now; "" if it may."""
         from lab.patterns.redrive import REDRIVES_MAX
         from lab.wiring import dead_letters
 
-        now_us = dead_letters.now_us()
         lifetime_us = self.assignment.policies().us("provider_key.lifetime_ms")
-        reasons: dict[str, list[Letter]] = {}
-        going = []
-        for one in found:
-            if one.is_cut:
-                why = "the queue took a part of them only; they can be discarded"
-            elif one.is_spent:
-                why = f"sent back {REDRIVES_MAX} times before; they can be discarded"
-            elif not is_reconciled and one.has_outlived_keys(
-                now_us=now_us, lifetime_us=lifetime_us
-            ):
-                why = (
-                    "the mailer has forgotten their keys (provider_key.lifetime_ms), and would "
-                    "send again what it has sent: see, then --reconciled"
-                )
-            else:
-                going.append(one)
-                continue
-            reasons.setdefault(why, []).append(one)
-        return going, list(reasons.items())
+        if letter.is_foreign:
+            return _FOREIGN
+        if letter.is_cut:
+            return "the queue took a part of them only; they can be discarded"
+        if letter.is_spent:
+            return f"sent back {REDRIVES_MAX} times before; they can be discarded"
+        if not is_reconciled and letter.has_outlived_keys(
+            now_us=dead_letters.now_us(), lifetime_us=lifetime_us
+        ):
+            return (
+                "the mailer has forgotten their keys (provider_key.lifetime_ms), and would send "
+                "again what it has sent: see, then --reconciled"
+            )
+        return ""
+
+    def rows(self, letters: "Iterable[Letter]") -> "list[Mapping[str, object]]":
+        """Letters as a JSON array holds them."""
+        from lab.cli import letter_pages
+
+        return [letter_pages.row(one, why_not=self.why_not(one)) for one in letters]
+
+    def tell(self, page: "Iterable[RenderableType]") -> None:
+        """Show something before a question, beside the result."""
+        from lab.cli import render
+
+        width = render.width_of_output()
+        print_message(render.to_text(page, width=width, is_plain=True).rstrip("\n"))
 
     def show(self, document: object, page: "Iterable[RenderableType]") -> None:
         """Print one or the other."""
@@ -287,27 +316,31 @@ def _answer(
     desk: _Desk,
     going: "Sequence[Letter]",
     *,
-    rate: float | None,
+    rate: float,
     is_dry: bool,
     is_sure: bool,
     is_discard: bool = False,
+    may_go: "Callable[[Letter], bool]" = lambda _: True,
 ) -> int:
     """Send letters back, or give them up, after a question; the exit code."""
     from lab.cli import letter_pages
     from lab.wiring import dead_letters
 
     does, did = ("give up", "given up") if is_discard else ("send back", "sent back")
-    if is_dry or not going:
-        desk.show(letter_pages.answered(going, 0), letter_pages.list_page(going, desk.system))
-        return ExitCode.PASS
-    if not is_sure:
-        desk.show(letter_pages.answered(going, 0), letter_pages.list_page(going, desk.system))
-        if not can_be_asked():
+    page = list(letter_pages.list_page(going, desk.system))
+    if going and not (is_dry or is_sure):
+        if can_be_asked():
+            desk.tell(page)
+            if not typer.confirm(f"{does.capitalize()} {_many(len(going))}?", err=True):
+                print_message("lab: nothing was sent")
+                is_dry = True
+        else:
             print_message("lab: nothing was sent: --yes does it")
-            return ExitCode.PASS
-        if not typer.confirm(f"{does.capitalize()} {_many(len(going))}?", err=True):
-            print_message("lab: nothing was sent")
-            return ExitCode.PASS
+            is_dry = True
+    if is_dry or not going:
+        desk.show({"letters": desk.rows(going), "answered": 0}, page)
+        return ExitCode.PASS
+    rows = desk.rows(going)
     sent: list[Entry] = []
     try:
         with ended_as_by_ctrl_c():
@@ -315,8 +348,9 @@ def _answer(
                 desk.assignment,
                 going,
                 is_discard=is_discard,
-                rate=rate or dead_letters.RATE,
+                rate=rate,
                 write=sent.append,
+                may_go=may_go,
             )
     finally:
         if len(sent) < len(going):
@@ -324,10 +358,7 @@ def _answer(
                 f"lab: {len(going) - len(sent)} of {_many(len(going))} were not {did} by this "
                 "command: lab dlq list says which are left"
             )
-    if is_sure:
-        desk.show(letter_pages.answered(going, len(sent)), [f"{_many(len(sent))} {did}"])
-    else:
-        print_message(f"lab: {_many(len(sent))} {did}")
+        desk.show({"letters": rows, "answered": len(sent)}, [f"{_many(len(sent))} {did}"])
     return ExitCode.PASS
 
 
@@ -336,7 +367,8 @@ def _the_one(found: "Sequence[Letter]") -> "Letter":
         return found[0]
     if not found:
         raise OptionError("there is no such dead letter (see: lab dlq list)")
-    raise OptionError(f"{_many(len(found))} are meant, {_few(found)}: name one")
+    more = "say which --group" if len({one.event_id for one in found}) == 1 else "name one"
+    raise OptionError(f"{_many(len(found))} are meant, {_few(found)}: {more}")
 
 
 def _few(letters: "Sequence[Letter]") -> str:

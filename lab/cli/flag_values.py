@@ -23,16 +23,30 @@ class FlagValues:
     """Reads flags; a method is given the name of one without `--`, and its value on the shell.
 
     A flag that was not given is None (a switch: False); its variable decides then, else nobody.
+
+    Args:
+        has_variables: False: only flags count, as for what must be said each time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_variables: bool = True) -> None:
         from lab.settings import environment
 
-        self._variables = environment()
+        self._variables: Mapping[str, str] = environment() if has_variables else {}
 
     def text(self, name: str, flag: str | None) -> str | None:
         """Any text."""
         found = self._find(name, flag)
+        return None if found is None else found[1]
+
+    def filled(self, name: str, flag: str | None) -> str | None:
+        """Any text but an empty one, such as that of a shell variable that is not set.
+
+        Raises:
+            OptionError: it is empty.
+        """
+        found = self._find(name, flag)
+        if found is not None and not found[1].strip():
+            raise OptionError(f"{found[0]} is empty: give it a value, or leave it out")
         return None if found is None else found[1]
 
     def text_or(self, name: str, flag: str | None, usual: str) -> str:
@@ -76,6 +90,23 @@ class FlagValues:
         value = _to_float(text)
         if not 0 < value < math.inf:
             raise OptionError(f"{place} must be a number above 0, not {text!r}")
+        return value
+
+    def number_between(
+        self, name: str, flag: str | None, least: float, most: float
+    ) -> float | None:
+        """A number from `least` to `most`.
+
+        Raises:
+            OptionError: it is none.
+        """
+        found = self._find(name, flag)
+        if found is None:
+            return None
+        place, text = found
+        value = _to_float(text)
+        if not least <= value <= most:
+            raise OptionError(f"{place} must be a number from {least:g} to {most:g}, not {text!r}")
         return value
 
     def number_up_to(self, name: str, flag: str | None, most: float, unit: str) -> float | None:

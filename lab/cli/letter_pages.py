@@ -4,9 +4,9 @@ Not here: which letters there are (`dlq`).
 """
 
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -21,23 +21,19 @@ if TYPE_CHECKING:
 _ID_MIN: Final = 8
 _VALUE_SHOWN_MAX: Final = 4_000
 _US: Final = 1_000_000
+_BASE64: Final = "base64:"
 
 
-def rows(letters: "Iterable[Letter]") -> list[Mapping[str, object]]:
-    """Letters as a JSON array holds them; instants in RFC 3339."""
-    return [_row(one) for one in letters]
+def whole(letter: "Letter", *, why_not: str) -> Mapping[str, object]:
+    """Everything about one letter, as JSON; bytes that are no UTF-8 as `base64:...`.
 
-
-def answered(letters: "Sequence[Letter]", sent: int) -> Mapping[str, object]:
-    """Those that an answer was meant for, and how many got it, as JSON."""
-    return {"letters": rows(letters), "answered": sent}
-
-
-def whole(letter: "Letter") -> Mapping[str, object]:
-    """Everything about one letter, as JSON; bytes that are no UTF-8 as `base64:...`."""
+    Args:
+        letter: the letter.
+        why_not: why it may not be sent back now, "" if it may.
+    """
     record = letter.record
     return {
-        **_row(letter),
+        **row(letter, why_not=why_not),
         "origin": {
             "topic": record.topic,
             "partition": record.partition,
@@ -123,7 +119,8 @@ def legible(text: str) -> str:
     return shown(text.replace("\n", " ").replace("\t", " "))
 
 
-def _row(letter: "Letter") -> Mapping[str, object]:
+def row(letter: "Letter", *, why_not: str) -> Mapping[str, object]:
+    """A letter of a list, as JSON; instants in RFC 3339. `why_not` as for `whole`."""
     return {
         "letter": letter.event_id,
         "group": letter.group,
@@ -135,7 +132,8 @@ def _row(letter: "Letter") -> Mapping[str, object]:
         "attempts": letter.attempts,
         "starts": letter.starts,
         "redrives": letter.redrives,
-        "can_be_redriven": not letter.is_spent,
+        "can_be_redriven": not why_not,
+        "why_not": why_not,
         "died": _instant(letter.died_us),
         "first_failure": _instant(letter.first_failure_us) if letter.first_failure_us else None,
         "place": letter.place,
@@ -162,8 +160,18 @@ def _instant(at_us: int) -> str:
         return "?"
 
 
+def to_bytes(text: str) -> bytes:
+    """What is shown as this text."""
+    if text.startswith(_BASE64):
+        try:
+            return b64decode(text.removeprefix(_BASE64), validate=True)
+        except ValueError:
+            pass
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        return f"base64:{b64encode(data).decode()}"
+        return f"{_BASE64}{b64encode(data).decode()}"

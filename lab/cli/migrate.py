@@ -19,7 +19,6 @@ def migrate(*, name: one_process.Name = None, set_: options.Set = None) -> int:
     """
     from lab.wiring.standing import migrate_all
 
-    flags = one_process.ProcessFlags(host=None, port=None, name=name, set_=set_)
-    made = migrate_all(one_process.assigned("relay", "relay", flags))
+    made = migrate_all(one_process.system(name, set_))
     print_result("".join(f"{line}\n" for line in made))
     return ExitCode.PASS

@@ -118,7 +118,7 @@ def assigned(role: ProcessRole, group: str, flags: ProcessFlags) -> "Assignment"
         role=role,
         member=_member(values, flags, group),
         group=group,
-        name=_name(values, flags),
+        name=_name(values, flags.name),
         postgres_dsn=at["POSTGRES_DSN"],
         redis_url=at["REDIS_URL"],
         kafka_bootstrap=at["KAFKA_BOOTSTRAP"],
@@ -134,6 +134,29 @@ def assigned(role: ProcessRole, group: str, flags: ProcessFlags) -> "Assignment"
     )
 
 
+def system(name: str | None, set_: Sequence[str] | None) -> "Assignment":
+    """A system, for a command that is none of its processes.
+
+    Raises:
+        OptionError: a flag or a variable is wrong.
+    """
+    from lab.settings import environment
+    from lab.wiring.backends.readiness import addresses
+    from lab.wiring.worlds.assignment import Assignment
+
+    values, at = FlagValues(), addresses(environment())
+    return Assignment(
+        role="relay",
+        member="operator",
+        group="relay",
+        name=_name(values, name),
+        postgres_dsn=at["POSTGRES_DSN"],
+        redis_url=at["REDIS_URL"],
+        kafka_bootstrap=at["KAFKA_BOOTSTRAP"],
+        settings=values.policies(set_),
+    )
+
+
 def _member(values: FlagValues, flags: ProcessFlags, group: str) -> str:
     """Its name among its like; it stands in names of topics and keys."""
     import os
@@ -145,10 +168,10 @@ def _member(values: FlagValues, flags: ProcessFlags, group: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", made_up) if given is None else given
 
 
-def _name(values: FlagValues, flags: ProcessFlags) -> str:
+def _name(values: FlagValues, flag: str | None) -> str:
     """The name of the system; it stands in names of topics, schema and keys."""
     rule = "small letters, digits and _, and begin with a letter"
-    return values.matching("name", flags.name, r"[a-z][a-z0-9_]{0,39}", rule) or DEFAULT_NAME
+    return values.matching("name", flag, r"[a-z][a-z0-9_]{0,39}", rule) or DEFAULT_NAME
 
 
 def _off(names: Sequence[str]) -> tuple[str, ...]:

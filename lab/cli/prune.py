@@ -42,9 +42,8 @@ def prune(
     values = FlagValues()
     is_dry = values.switch("dry-run", flag=dry_run)
     is_json = values.switch("json", flag=json)
-    flags = one_process.ProcessFlags(host=None, port=None, name=name, set_=set_)
     rows, kept = standing.prune(
-        one_process.assigned("relay", "relay", flags),
+        one_process.system(name, set_),
         older_than_ms=values.length_ms("older-than", older_than),
         is_dry=is_dry,
     )

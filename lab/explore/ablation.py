@@ -41,7 +41,7 @@ Told = Callable[[int, int], None]
 
 
 class Measures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run cost, in the simulated world.
+    """What a run cost, on its own clock.
 
     Attributes:
         deliveries, attempts, calls: each per accepted order; calls are those to third parties.
@@ -68,6 +68,7 @@ class AblationRun(msgspec.Struct, frozen=True, kw_only=True):
         struck: firings of this run.
         broken: promises, in their order; witness: of the first.
         why: who saved it, or why the run proves nothing.
+        notes: what else the run had to say, such as what could not be removed from a server.
         price: what the pattern costs: with it minus without it; null in a run with all patterns,
             and where a policy is varied.
         reproduce: the command that makes this row again.
@@ -82,6 +83,7 @@ class AblationRun(msgspec.Struct, frozen=True, kw_only=True):
     broken: tuple[str, ...]
     witness: str
     why: str
+    notes: tuple[str, ...]
     measures: Measures
     price: Measures | None
     digest: str
@@ -146,7 +148,8 @@ class Ablation:
         vary: values of a policy to be compared, with every pattern.
 
     Raises:
-        SearchError: real runs of no chosen scenario, or their orders can be read only once.
+        SearchError: real runs of no chosen scenario, or of one that teaches no pattern, or whose
+            things are to be kept; or orders that can be read only once.
         ScenarioError, SettingError, FaultError: see `make_spec`.
 
     Attributes:
@@ -220,6 +223,8 @@ def _tasks(
     spec = make_spec(options)
     if spec.world.is_live and teach_only:
         raise SearchError("runs on the clock take seconds each: name the scenarios that you mean")
+    if options.keep:
+        raise SearchError("an ablation keeps nothing on servers: take lab run NAME --off P --keep")
     if spec.orders_from == "-":
         raise SearchError("orders of standard input can be read only once: keep them in a file")
     own = replace(options, scenario=plain(spec), out=None)
@@ -228,6 +233,8 @@ def _tasks(
         return base, [_varied(base, vary.key, value) for value in vary.values]
     teach_only |= spec.world.is_live
     wanted = [spec.off] if spec.off else list(_one_by_one(spec, teach_only=teach_only))
+    if not wanted:
+        raise SearchError(f"{spec.scenario.name} teaches no pattern: name some with --off")
     base = AblationTask(options=replace(own, off=()), named=replace(options, off=()))
     return base, [
         AblationTask(options=replace(own, off=off), named=replace(options, off=off))
@@ -271,6 +278,7 @@ def _run(task: AblationTask) -> tuple[AblationRun, tuple[Firing, ...]]:
         broken=tuple(check.name for check in broken),
         witness=broken[0].witness if broken else "",
         why="" if broken else result.why,
+        notes=tuple(result.notes) if spec.world.is_live else (),
         measures=_measures(result),
         price=None,
         digest=result.digest,

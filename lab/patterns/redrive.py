@@ -63,10 +63,11 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         reason: poison, permanent, exhausted, starts, expired, or `repeated` if only that is known.
         redrives: how often it had been sent back before it died.
         is_cut: its record was too large for the queue: the letter has a part of it only.
+        is_foreign: a record that somebody else put there: where it came from is not told.
         starts: handler runs that had begun.
         place: of the letter itself, `topic/partition/offset`.
         died_us: wall time at which it was put there, by the broker.
-        first_failure_us: wall time, 0 if it died at once.
+        first_failure_us: wall time, of the first death if there were several; 0: it died at once.
         failures: the last ones, (wall us, class, message) each.
     """
 
@@ -81,6 +82,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     redrives: int
     is_cut: bool = False
+    is_foreign: bool = False
     starts: int = 0
     place: str = ""
     died_us: int = 0
@@ -90,7 +92,12 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_spent(self) -> bool:
         """It was sent back as often as may be, or there is too little of it to send back."""
-        return self.is_cut or self.redrives >= REDRIVES_MAX
+        return self.is_cut or self.is_foreign or self.redrives >= REDRIVES_MAX
+
+    @property
+    def began_us(self) -> int:
+        """Wall time of its first attempt, as far as it is known."""
+        return self.first_failure_us or self.died_us
 
     def has_outlived_keys(self, *, now_us: int, lifetime_us: int) -> bool:
         """Whether what it did before it died may be done again: nobody knows its key any more.
@@ -102,15 +109,14 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
             now_us: wall time.
             lifetime_us: how long third parties remember a key.
         """
-        began_us = self.first_failure_us or self.died_us
-        return self.group in CANNOT_ASK and now_us - began_us > lifetime_us
+        return self.group in CANNOT_ASK and now_us - self.began_us > lifetime_us
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which letters are meant; an empty field means any.
 
     Attributes:
-        order_id: the key of its record.
+        key: of its record, which is the id of its order.
         begins: the beginning of an event's id.
         died_before_us: wall time.
     """
@@ -119,7 +125,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     event_type: str = ""
     subject: str = ""
     group: str = ""
-    order_id: str = ""
+    key: bytes = b""
     begins: str = ""
     died_before_us: int = 0
 
@@ -130,7 +136,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             and self.event_type in ("", letter.event_type)
             and self.subject in ("", letter.subject)
             and self.group in ("", letter.group)
-            and self.order_id in ("", letter.record.key.decode(errors="replace"))
+            and self.key in (b"", letter.record.key)
             and letter.event_id.startswith(self.begins)
             and (not self.died_before_us or letter.died_us < self.died_before_us)
         )
@@ -177,8 +183,7 @@ class Redrive:
         newest: dict[str, dict[str, Letter]] = {queue: {} for queue in self._queues}
         for record in await self._reader.read(*self._queues):
             letter, known = read_letter(record), newest[record.topic]
-            if _says_more(letter, known.get(letter.event_id)):
-                known[letter.event_id] = letter
+            known[letter.event_id] = _later(letter, known.get(letter.event_id))
         filled = [queue for queue, letters in newest.items() if letters]
         if filled:
             await self._read_answers(filled)
@@ -209,9 +214,10 @@ class Redrive:
     ) -> tuple[Letter, ...]:
         """Give letters up: their events stay dead, and the events behind them go on.
 
-        Raises as `redrive`.
+        Foreign ones are left out: no group waits for an answer to them. Raises as `redrive`.
         """
-        return tuple(letters) if is_dry_run else await self._answer_all(letters, DISCARDED)
+        going = tuple(letter for letter in letters if not letter.is_foreign)
+        return going if is_dry_run else await self._answer_all(going, DISCARDED)
 
     async def _answer_all(self, letters: Sequence[Letter], answer: str) -> tuple[Letter, ...]:
         for number, letter in enumerate(letters):
@@ -279,6 +285,7 @@ def read_letter(record: Record) -> Letter:
         attempts=header_int(headers, LETTER + "attempts"),
         redrives=header_int(headers, H_REDRIVES),
         is_cut=header(headers, H_LEFT_OUT) is not None,
+        is_foreign=origin is None,
         starts=header_int(headers, f"{LETTER}starts"),
         place=f"{record.topic}/{record.partition}/{record.offset}",
         died_us=record.timestamp_us,
@@ -312,12 +319,17 @@ def _failures(log: bytes) -> tuple[tuple[int, str, str], ...]:
         return ()
 
 
-def _says_more(letter: Letter, known: Letter | None) -> bool:
-    """Whether a letter is of a later death than the one known, or the first to say the reason."""
-    return known is None or (letter.redrives, letter.reason != REPEATED) > (
-        known.redrives,
-        known.reason != REPEATED,
-    )
+def _later(letter: Letter, known: Letter | None) -> Letter:
+    """Of two letters of one event the one of the later death, or the first to say the reason.
+
+    It remembers when the event was first tried.
+    """
+    if known is None:
+        return letter
+    says = (letter.redrives, letter.reason != REPEATED)
+    chosen = letter if says > (known.redrives, known.reason != REPEATED) else known
+    began_us = min(letter.began_us, known.began_us)
+    return msgspec.structs.replace(chosen, first_failure_us=began_us)
 
 
 def _event_id(record: Record) -> str:

@@ -5,12 +5,12 @@ a run (`worlds/operator`), and the commands (`lab.cli.dlq`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from lab.bus.kafka.client import quiet_client
-from lab.domain.errors import EnvironmentNotReady, LabError
+from lab.domain.errors import EnvironmentNotReady, Indeterminate, LabError, Transient
 from lab.history.recorder import Write
 from lab.patterns.redrive import Letter, Redrive, Wanted
 from lab.runtime.clock import SystemClock
@@ -43,10 +43,12 @@ def answer(
     is_discard: bool,
     rate: float,
     write: Write,
+    may_go: Callable[[Letter], bool] = lambda _: True,
 ) -> int:
     """Send letters back to their groups, or give them up; how many went.
 
-    One that somebody else has answered since it was chosen is left out.
+    One that somebody else has answered since it was chosen is left out, and so is one that may go
+    no more: time has passed, if only over a question.
 
     Args:
         assignment: names the system.
@@ -54,6 +56,7 @@ def answer(
         is_discard: give them up.
         rate: letters a second.
         write: hears of each at once: more of them may have gone when an error comes.
+        may_go: asked once more.
 
     Raises:
         EnvironmentNotReady: the broker is not there, or has stopped answering.
@@ -62,7 +65,7 @@ def answer(
     async def act() -> int:
         async with _opened(assignment, rate=rate, write=write) as redrive:
             there = {_life(letter) for letter in await redrive.letters()}
-            left = [letter for letter in chosen if _life(letter) in there]
+            left = [letter for letter in chosen if _life(letter) in there and may_go(letter)]
             done = await (redrive.discard(left) if is_discard else redrive.redrive(left))
             return len(done)
 
@@ -104,10 +107,17 @@ async def _opened(
                 rate=rate,
                 write=write,
             )
-        except LabError as error:
+        except (Transient, Indeterminate) as error:
             raise EnvironmentNotReady(
                 f"it has stopped answering ({error})",
                 server="Kafka",
                 address=assignment.kafka_bootstrap,
                 remedy="ask again: what was sent is not sent twice",
+            ) from error
+        except LabError as error:
+            raise EnvironmentNotReady(
+                f"it refuses ({error})",
+                server="Kafka",
+                address=assignment.kafka_bootstrap,
+                remedy="let this user read the topics of the system, and write to them",
             ) from error

@@ -42,16 +42,16 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
         state: `killed`: its lock is here and nobody holds it; `running`: somebody does, or is in
             one of its groups; `elsewhere`: its lock names other servers than these; `no lock`: it
             was kept, or began on another machine.
-        topics, groups, schemas, keys: how many there are.
+        topics, groups, schemas, keys: how many there are; None: that server was not asked.
         folder: its temporary folder on this machine, "" if there is none.
     """
 
     name: str
     state: State
-    topics: int = 0
-    groups: int = 0
-    schemas: int = 0
-    keys: int = 0
+    topics: int | None = 0
+    groups: int | None = 0
+    schemas: int | None = 0
+    keys: int | None = 0
     folder: str = ""
 
     @property
@@ -97,40 +97,61 @@ def look() -> Looked:
         )
     kinds = (servers.topics, servers.groups, servers.schemas, servers.keys)
     names = sorted(set(held).union(*(kind for kind in kinds if kind is not None)))
-    topics, groups, schemas, keys = (Counter() if kind is None else kind for kind in kinds)
-    found = [
-        Leftover(
-            name=name,
-            state=_state(held.get(name), is_used=name in servers.used, at=at),
-            topics=topics[name],
-            groups=groups[name],
-            schemas=schemas[name],
-            keys=keys[name],
-            folder=str(held[name].folder) if name in held else "",
+    found = []
+    for name in names:
+        topics, groups, schemas, keys = (None if kind is None else kind[name] for kind in kinds)
+        found.append(
+            Leftover(
+                name=name,
+                state=_state(held.get(name), is_used=name in servers.used, at=at),
+                topics=topics,
+                groups=groups,
+                schemas=schemas,
+                keys=keys,
+                folder=str(held[name].folder) if name in held else "",
+            )
         )
-        for name in names
-    ]
     return Looked(found=found, away=servers.away)
 
 
 def clean(chosen: Sequence[Leftover]) -> list[str]:
     """Remove everything of these runs; sentences about what could not be removed.
 
-    A lock goes last, and only if everything else of its run is gone.
+    All servers are asked once more: a run that is in use by now is left alone, and so is one of
+    which a server cannot be asked. A lock goes last, and only if everything else is gone.
+
+    Raises:
+        EnvironmentNotReady: no server can be asked.
     """
-    quiet_client()
     held = {one.lock.name: one for one in run_locks()}
+    now = {one.name: one for one in look().found}
     failed: list[str] = []
     for one in chosen:
-        lock = held.get(one.name)
-        if lock is not None and lock.is_held:
-            failed.append(f"{one.name} runs again, or still")
+        present, lock = now.get(one.name), held.get(one.name)
+        if present is None:
             continue
-        left = asyncio.run(_remove(one))
+        if present.state != one.state:
+            failed.append(f"{one.name}: it is in use by now")
+            continue
+        if unasked := _unasked(present, lock):
+            failed.append(f"{one.name}: {unasked} was not looked at, and may have something of it")
+            continue
+        left = asyncio.run(_remove(present))
         failed += [f"{one.name}: {why}" for why in left]
         if lock is not None and not left:
             forget_lock(lock)
     return failed
+
+
+def _unasked(one: Leftover, lock: FoundLock | None) -> str:
+    """A server that this run may use and that could not be asked; "" if there is none."""
+    uses = None if lock is None else lock.lock
+    kinds = (
+        ("Kafka", one.topics, uses is None or uses.kafka_bootstrap),
+        ("PostgreSQL", one.schemas, uses is None or uses.postgres_dsn),
+        ("Redis", one.keys, uses is None or uses.redis_url),
+    )
+    return next((name for name, count, is_used in kinds if count is None and is_used), "")
 
 
 def _state(lock: FoundLock | None, *, is_used: bool, at: Mapping[str, str]) -> State:

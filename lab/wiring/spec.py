@@ -173,8 +173,8 @@ def _check_copies(world: WorldSpec, faults: Sequence[FaultSpec], settings: Setti
     for name in ("bus.replication", "bus.min_insync"):
         if (asked := settings.number(name)) > BROKERS:
             raise SettingError(
-                f"{name} = {asked} asks for more copies than there are brokers ({BROKERS}): no "
-                "record would ever count as appended; lower it"
+                f"{name} = {asked} asks for more copies than there are brokers in memory "
+                f"({BROKERS}): lower it"
             )
 
 

@@ -155,6 +155,8 @@ def test_what_is_there_at_ctrl_c_is_printed(
         (("duplicates", "--seeds", "1-3"), "take --seed N"),
         (("--real",), "name the scenarios"),
         (("duplicates", "--real", "--jobs", "2"), "leave --jobs and --cluster out"),
+        (("happy-path", "--wall-clock"), "teaches no pattern"),
+        (("duplicates", "--real", "--keep"), "keeps nothing"),
         (("duplicates", "--orders-from", "-"), "only once"),
         (("duplicates", "--html", "x.html"), "--html"),
         (("duplicates", "--jobs", "0"), "--jobs must be from 1"),

@@ -1,17 +1,19 @@
 """`lab dlq` as typed, and its pages. With servers: `tests/real/test_dlq.py`."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import pytest
+import typer
 from rich.console import RenderableType
 
-from lab.cli import letter_pages, render
+from lab.cli import dlq, letter_pages, render
 from lab.cli.app import run_command
 from lab.cli.exit_codes import ExitCode
-from lab.patterns.redrive import Letter
+from lab.patterns.redrive import Letter, Wanted
 from lab.ports.bus import Record
+from lab.wiring import dead_letters
 
 HOUR_US = 3_600_000_000
 
@@ -30,6 +32,9 @@ def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--name", "No Name"], "--name must be"),
         (["--set", "no.such=1"], "no.such"),
         (["--nonsense"], "--nonsense"),
+        (["--order", ""], "--order is empty"),
+        (["--type", " "], "--type is empty"),
+        ([""], "LETTER is empty"),
     ],
 )
 @pytest.mark.parametrize("command", ["list", "show", "redrive", "discard"])
@@ -47,6 +52,62 @@ def test_a_broker_that_is_not_there_is_named(
 ) -> None:
     assert run_command(["dlq", command]) == ExitCode.NOT_READY
     assert "127.0.0.1:9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", ["0", "1e-303", "1e-300", "1e300", "nan", "-1", "fast"])
+def test_a_rate_that_never_ends_or_never_waits_is_refused(
+    rate: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dead_letters, "letters", lambda *_: [LETTER])
+    for command in ("redrive", "discard"):
+        assert run_command(["dlq", command, "--yes", "--rate", rate]) == ExitCode.USAGE
+        assert "--rate must be" in capsys.readouterr().err
+
+
+def test_variables_of_other_commands_choose_no_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Wanted] = []
+    for name in ("ORDER", "TYPE", "GROUP", "REASON", "OLDER_THAN", "LETTER", "RATE", "PORT"):
+        monkeypatch.setenv(f"LAB_{name}", "7")
+
+    def look(_: object, wanted: Wanted) -> list[Letter]:
+        asked.append(wanted)
+        return []
+
+    monkeypatch.setattr(dead_letters, "letters", look)
+    assert run_command(["dlq", "redrive", "--yes"]) == ExitCode.PASS
+    assert asked == [Wanted()]
+
+
+def test_what_is_answered_at_a_prompt_is_counted_in_the_document(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(
+        _: object, chosen: list[Letter], *, write: Callable[[object], None], **__: object
+    ) -> int:
+        for one in chosen:
+            write(("redriven", one.event_id))
+        return len(chosen)
+
+    monkeypatch.setattr(dead_letters, "letters", lambda *_: [LETTER])
+    monkeypatch.setattr(dead_letters, "answer", answer)
+    monkeypatch.setattr(dlq, "can_be_asked", lambda: True)
+    monkeypatch.setattr(typer, "confirm", lambda *_, **__: True)
+    assert run_command(["dlq", "redrive", "--json"]) == ExitCode.PASS
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["answered"] == 1
+    assert "1 in the dead-letter queues" in captured.err
+
+
+@pytest.mark.parametrize("command", ["redrive", "discard"])
+def test_what_somebody_else_put_there_is_shown_and_not_answered(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = msgspec.structs.replace(LETTER, is_foreign=True)
+    monkeypatch.setattr(dead_letters, "letters", lambda *_: [foreign, letter("ours")])
+    assert run_command(["dlq", command, "--dry-run", "--json"]) == ExitCode.PASS
+    captured = capsys.readouterr()
+    assert [one["letter"] for one in json.loads(captured.out)["letters"]] == ["ours"]
+    assert "somebody else" in captured.err
 
 
 def test_nothing_is_given_up_that_nobody_said_yes_to(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +167,7 @@ def test_nothing_that_others_wrote_moves_the_cursor() -> None:
 
 
 def test_the_whole_of_a_letter_is_in_its_json() -> None:
-    document = json.loads(json.dumps(letter_pages.whole(letter("abc"))))
+    document = json.loads(json.dumps(letter_pages.whole(letter("abc"), why_not="")))
     assert document["headers"][0] == ["ce_id", "abc"]
     assert document["headers"][1][1].startswith("base64:")
     assert document["value"].startswith("base64:")
@@ -125,3 +186,13 @@ def test_a_mail_whose_key_is_forgotten_is_no_letter_to_send_back_unseen() -> Non
     assert not letter("a", "payment").has_outlived_keys(**late)
     soon = {**late, "now_us": began_us + 23 * HOUR_US}
     assert not letter("a", "notification").has_outlived_keys(**soon)
+
+
+def test_an_order_that_is_no_text_is_found_by_what_the_list_shows() -> None:
+    for key in (b"order-1", b"\xff\xfe", b"base64", "o-\u00fc".encode()):
+        record = msgspec.structs.replace(LETTER.record, key=key)
+        one = msgspec.structs.replace(LETTER, record=record)
+        shown_as = str(letter_pages.row(one, why_not="")["order"])
+        assert letter_pages.to_bytes(shown_as) == key
+        assert Wanted(key=letter_pages.to_bytes(shown_as)).takes(one)
+        assert not Wanted(key=b"other").takes(one)

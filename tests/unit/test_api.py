@@ -473,6 +473,7 @@ def test_a_customer_without_orders_has_an_empty_page() -> None:
         "customer_id=C1&limit=%C2%B2",
         "customer_id=C1&after=x",
         "customer_id=C1&after=MTIz",
+        "customer_id=C1&after=MS5h!!!",
         "customer_id=C1&after=" + "9" * 400,
         "customer_id=%ff",
         "customer_id=" + "x" * 9_000,

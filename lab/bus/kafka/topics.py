@@ -202,8 +202,10 @@ class KafkaTopics(TopicReader):
             node = await self._call(self._admin.find_coordinator, group)
             response = await self._call(self._admin._send_request, request, node)  # noqa: SLF001 - groups cannot be deleted otherwise
             codes = {code for _, code in response.results}
-            if kafka_errors.NonEmptyGroup.errno not in codes or clock.time() >= end:
+            if kafka_errors.NonEmptyGroup.errno not in codes:
                 return
+            if clock.time() >= end:
+                raise Transient(f"somebody is still in the group {group}")
             await asyncio.sleep(0.2)
 
     async def missing(self, topics: Iterable[str]) -> Sequence[str]:

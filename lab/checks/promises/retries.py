@@ -181,12 +181,13 @@ def _due_us(case: Case, run: HandleBeginEntry) -> int:
         again for again in case.again if (again.group, again.event_id, again.attempt) == before
     ]
     unparked_us = {retrying.t_us for retrying in announced if retrying.where == "unparked"}
-    if any(again.t_us in unparked_us and again.epoch != run.epoch for again in settled):
+    lost_us = {
+        again.t_us for again in settled if again.t_us in unparked_us and again.epoch != run.epoch
+    }
+    ends_us = [one.t_us + one.delay_us for one in announced if one.t_us not in lost_us]
+    if not ends_us:
         return 0
-    return min(
-        [retrying.t_us + retrying.delay_us for retrying in announced]
-        + [again.t_us + again.after_us for again in settled]
-    )
+    return min(ends_us + [one.t_us + one.after_us for one in settled if one.t_us not in lost_us])
 
 
 class RetryInTime(Check):

@@ -146,7 +146,7 @@ def _take(lock: RunLock) -> tuple[Path, int]:
 def _is_held(file: Path) -> bool:
     handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     else:

@@ -371,3 +371,30 @@ def test_an_operator_that_cannot_reach_the_broker_looks_again() -> None:
     bench.topics.down = False
     assert at_once(script.look(is_last=True))
     assert answers(bench) == [("redriven", 1)]
+
+
+def test_what_somebody_else_put_into_a_queue_is_no_letter_to_answer() -> None:
+    bench = Bench()
+    bench.die("e1")
+    (ours,) = bench.letters()
+    at_once(bench.log.publish((Outgoing(DLQ, b"k", b"junk", ()),)))
+
+    letters = bench.letters()
+
+    assert [one.is_foreign for one in letters] == [False, True]
+    assert letters[1].is_spent
+    assert [one.event_id for one in bench.send_back(letters)] == [ours.event_id]
+    assert at_once(bench.redrive.discard(letters[1:])) == ()
+
+
+def test_a_letter_remembers_when_its_event_was_first_tried() -> None:
+    bench = Bench()
+    bench.die("e1")
+    (first,) = bench.letters()
+    bench.clock.us = 5_000_000
+    bench.send_back([first])
+    bench.die("e1", redrives=1)
+
+    (again,) = bench.letters()
+
+    assert (again.redrives, again.began_us) == (1, first.began_us)
