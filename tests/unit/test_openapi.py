@@ -196,7 +196,7 @@ def test_an_order_is_looked_at_and_cancelled_by_the_links_of_its_answer(api: str
             met[case.operation.label, response.status_code] += 1
             case.validate_response(response, excluded_checks=unsaid_of(response))
 
-    Client.run(settings=settings(CHOSEN, max_examples=25, stateful_step_count=8))
+    Client.run(settings=settings(CHOSEN, max_examples=60, stateful_step_count=10))
 
     assert met["GET /orders/{id}", 200]
     assert met["POST /orders/{id}/cancel", 200]
