@@ -242,12 +242,23 @@ class CallFolds:
     # ---- calls to third parties
 
     def _call_begin(self, entry: CallBeginEntry) -> None:
-        _, t_us, process, subject, _, action, key, _ = entry
+        _, t_us, process, subject, provider, action, key, deadline_us = entry
+        if deadline_us - t_us > self._provider_us:
+            self._note_given(self._lives[process], CallBeginEntry._make(entry), provider)
         if action in MOVES_MONEY:
             runs = self._lives[process].handlers.values()
             begun = (HandleBeginEntry._make(each) for each in runs)
             by = next((each for each in begun if each.subject == subject), None)
             self._book.case(subject).sent += (MoneySent(t_us, process, action, key, by),)
+
+    def _note_given(self, life: ProcessLife, call: CallBeginEntry, provider: str) -> None:
+        """A call was given longer than any may take; within its handler's time that is no harm."""
+        for each in life.handlers.values():
+            run = HandleBeginEntry._make(each)
+            more_us = call.deadline_us - run.deadline_us
+            if run.subject == call.subject and more_us > 0:
+                life.longer += ((call.subject, f"{provider}.{call.action}", more_us),)
+                return
 
     def _call_end(self, entry: CallEndEntry) -> None:
         _, t_us, process, subject, provider, action, key, result, _, took_us, hint_us = entry

@@ -106,6 +106,7 @@ class ProcessLife:
         wrong_turns: dependencies whose breaker turned without a reason, and how.
         calls_down: orders of the calls to a dependency that was known to be down.
         cut: handlers that were cancelled, the order of each and when.
+        longer: calls that were given more time than their handlers had: order, call, by how much.
         overdue: see `Overdue`. early, late: see there.
         ended: records that it acknowledged and had read. retries: those out of retry topics.
         marks: see `outrun_since`.
@@ -152,6 +153,7 @@ class ProcessLife:
         "in_place_over",
         "late",
         "left_open",
+        "longer",
         "lost_epoch",
         "marks",
         "name",
@@ -205,6 +207,7 @@ class ProcessLife:
         self.calls_down: tuple[str, ...] = ()
         self.wrong_turns: tuple[str, ...] = ()
         self.cut: tuple[tuple[str, int], ...] = ()
+        self.longer: tuple[tuple[str, str, int], ...] = ()
         self.overdue: tuple[Overdue, ...] = ()
         self.early: tuple[Early, ...] = ()
         self.late: tuple[Late, ...] = ()

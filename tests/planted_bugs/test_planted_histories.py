@@ -1210,6 +1210,14 @@ def a_call_outlives_its_deadline() -> History:
     return spoiled(plain(), "call.end", {"took_us": 2_500 * MS}, subject=SUBJECT, action="charge")
 
 
+@bug("deadline", "order 37: payment_gateway.charge in payment-1 was given ")
+def a_call_is_given_more_time_than_its_handler() -> History:
+    hour_us = 3_600_000 * MS
+    return spoiled(
+        plain(), "call.begin", {"deadline_us": hour_us}, subject=SUBJECT, action="charge"
+    )
+
+
 @bug("deadline", "order 37: handler of OrderValidated in payment-1 hung for")
 def a_handler_hangs() -> History:
     story = Story()

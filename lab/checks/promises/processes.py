@@ -78,7 +78,10 @@ class Bounded(Check):
 
 
 class Deadline(Check):
-    """No call to a third party and no handler outlives the longest time declared for it."""
+    """No call to a third party and no handler outlives the longest time declared for it.
+
+    Nor is a call given more time than its handler has left: it would end with it only by luck.
+    """
 
     name = "deadline"
     sentence = "no call and no handler runs longer than its deadline"
@@ -86,6 +89,10 @@ class Deadline(Check):
     def conclude(self, seen: Seen) -> None:
         for life in seen.lives:
             self.checked += life.runs + life.called
+            for subject, call, more_us in life.longer:
+                ordinal = subject.partition(".")[0]
+                more = f"{call} in {life.name} was given {seconds(more_us)} more than its handler"
+                self.broken(f"order {ordinal}: {more}", subject)
             for overdue in life.overdue:
                 if self._stood_still(life, overdue):
                     continue
