@@ -73,22 +73,22 @@ def clean(
         elif not typer.confirm(f"Remove everything of {_runs(len(chosen))}?", err=True):
             print_message("lab: nothing was removed")
             is_dry = True
-    failed = [] if is_dry else leftovers.clean(chosen)
+    done = leftovers.Cleaned(removed=(), failed=()) if is_dry else leftovers.clean(chosen)
     if is_json:
         import msgspec
 
         document = {
             "found": looked.found,
             "away": looked.away,
-            "removed": [] if is_dry else [one.name for one in chosen],
-            "failed": failed,
+            "removed": done.removed,
+            "failed": done.failed,
         }
         print_result(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-    elif chosen and not is_dry and not failed:
-        print_message(f"lab: everything of {_runs(len(chosen))} is gone")
-    for why in failed:
+    elif done.removed:
+        print_message(f"lab: everything of {_runs(len(done.removed))} is gone")
+    for why in done.failed:
         print_message(f"lab: could not be removed: {why}")
-    return ExitCode.NOT_READY if failed else ExitCode.PASS
+    return ExitCode.NOT_READY if done.failed else ExitCode.PASS
 
 
 def _chosen(found: "Sequence[Leftover]", names: Sequence[str]) -> "list[Leftover]":

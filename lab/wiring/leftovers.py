@@ -32,7 +32,6 @@ from lab.wiring.worlds.run_lock import NAME, FoundLock, forget_lock, run_locks
 State = Literal["killed", "running", "elsewhere", "no lock"]
 
 _BEGINNING: Final = "lab_"
-_NAME_LENGTH: Final = len("lab_") + 10
 
 
 class Leftover(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +64,13 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 
     found: Sequence[Leftover]
     away: Sequence[str]
+
+
+class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
+    """`removed`: names of the runs of which nothing is left; `failed`: why not of others."""
+
+    removed: Sequence[str]
+    failed: Sequence[str]
 
 
 @dataclass(slots=True)
@@ -114,8 +120,8 @@ def look() -> Looked:
     return Looked(found=found, away=servers.away)
 
 
-def clean(chosen: Sequence[Leftover]) -> list[str]:
-    """Remove everything of these runs; sentences about what could not be removed.
+def clean(chosen: Sequence[Leftover]) -> Cleaned:
+    """Remove everything of these runs.
 
     All servers are asked once more: a run that is in use by now is left alone, and so is one of
     which a server cannot be asked. A lock goes last, and only if everything else is gone.
@@ -125,6 +131,7 @@ def clean(chosen: Sequence[Leftover]) -> list[str]:
     """
     held = {one.lock.name: one for one in run_locks()}
     now = {one.name: one for one in look().found}
+    removed: list[str] = []
     failed: list[str] = []
     for one in chosen:
         present, lock = now.get(one.name), held.get(one.name)
@@ -138,9 +145,12 @@ def clean(chosen: Sequence[Leftover]) -> list[str]:
             continue
         left = asyncio.run(_remove(present))
         failed += [f"{one.name}: {why}" for why in left]
-        if lock is not None and not left:
+        if left:
+            continue
+        removed.append(one.name)
+        if lock is not None:
             forget_lock(lock)
-    return failed
+    return Cleaned(removed=removed, failed=failed)
 
 
 def _unasked(one: Leftover, lock: FoundLock | None) -> str:
