@@ -9,7 +9,7 @@ MINUTES ?= 10
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test soak swarm stand mutation hunt fmt lint fast seeds-50 seeds-300 all-tests \
-    real-tests
+    real-tests real-processes real-clients
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,11 +75,17 @@ all-tests: $(VENV)/.installed-dev seeds-300
 	$(BIN)/python -m pytest tests/sim tests/planted_bugs tests/cli -q -n auto -m 'not real' --durations=10
 	scripts/with-servers $(MAKE) --no-print-directory real-tests
 
-# Whole systems and the search server one after the other (the group `processes`), and beside them what
-# needs one client or a browser.
+# Side by side: those that start whole systems or ask the search server, one after the other, and those
+# that need one client or a browser. Then, alone, those that make a server fail.
 real-tests:
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m 'real and not soak and not alone' --durations=10
+	$(MAKE) --no-print-directory -j 2 real-processes real-clients
 	$(BIN)/python -m pytest -q -m 'real and alone and not soak' --durations=10
+
+real-processes:
+	$(BIN)/python -m pytest -q -m 'real and processes and not soak and not alone' --durations=10
+
+real-clients:
+	$(BIN)/python -m pytest -q -m 'real and not processes and not soak and not alone' --durations=10
 
 # ---- the environment: made once, installed again when pyproject.toml changes
 

@@ -59,7 +59,7 @@ def test_without_servers_the_doctor_says_what_starts_them_and_that_the_simulator
 
 @pytest.mark.slow
 @pytest.mark.real
-@pytest.mark.xdist_group("processes")
+@pytest.mark.processes
 @pytest.mark.timeout(180)
 def test_with_the_servers_up_the_machine_is_ready_whether_or_not_it_has_docker(
     tmp_path: Path,

@@ -60,7 +60,7 @@ def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.xdist_group("processes")
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("command", [one for one in commands() if is_shipped(one)])
@@ -76,7 +76,7 @@ def test_a_command_of_the_readme_that_ships_finds_its_server(command: str, tmp_p
 
 
 @pytest.mark.real
-@pytest.mark.xdist_group("processes")
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("command", [one for one in commands() if is_real(one)])

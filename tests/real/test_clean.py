@@ -28,7 +28,7 @@ from tests.kit.real_servers import need
 pytestmark = [
     pytest.mark.real,
     pytest.mark.slow,
-    pytest.mark.xdist_group("processes"),
+    pytest.mark.processes,
     pytest.mark.timeout(240),
 ]
 

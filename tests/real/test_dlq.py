@@ -36,7 +36,7 @@ from tests.kit.standing_system import (
 pytestmark = [
     pytest.mark.real,
     pytest.mark.slow,
-    pytest.mark.xdist_group("processes"),
+    pytest.mark.processes,
     pytest.mark.timeout(240),
 ]
 

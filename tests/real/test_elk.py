@@ -21,7 +21,7 @@ from tests.kit.telemetry import FIELDS, Record, faults_of, make_log, make_span, 
 pytestmark = [
     pytest.mark.real,
     pytest.mark.slow,
-    pytest.mark.xdist_group("processes"),
+    pytest.mark.processes,
     pytest.mark.timeout(180),
 ]
 

@@ -28,7 +28,7 @@ from tests.kit.telemetry import Record, faults_of, make_error, make_log, make_sp
 pytestmark = [
     pytest.mark.real,
     pytest.mark.slow,
-    pytest.mark.xdist_group("processes"),
+    pytest.mark.processes,
     pytest.mark.timeout(2_000),
 ]
 

@@ -16,7 +16,7 @@ from tests.kit.real_servers import need, need_control
 pytestmark = [
     pytest.mark.real,
     pytest.mark.slow,
-    pytest.mark.xdist_group("processes"),
+    pytest.mark.processes,
     pytest.mark.timeout(180),
 ]
 

@@ -23,7 +23,7 @@ from tests.kit.telemetry import make_log
 pytestmark = [
     pytest.mark.real,
     pytest.mark.slow,
-    pytest.mark.xdist_group("processes"),
+    pytest.mark.processes,
     pytest.mark.timeout(180),
 ]
 

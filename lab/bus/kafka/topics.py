@@ -181,20 +181,25 @@ class KafkaTopics(TopicReader):
 
         Raises:
             ValueError: the run has no prefix, so nothing is known to be its own.
-            Transient: the broker was not reached.
+            Transient: the broker was not reached, or a group still has a member; then the topics
+                are gone all the same.
         """
         stem = self._settings.stem
         if not stem:
             raise ValueError("a run without a prefix owns no topics: delete them by name")
         groups = [name for name, *_ in await self._call(self._admin.list_consumer_groups)]
-        await asyncio.gather(*[self._forget(name) for name in groups if name.startswith(stem)])
+        theirs = [name for name in groups if name.startswith(stem)]
+        gone = await asyncio.gather(*[self._forget(name) for name in theirs])
         found = await self._call(self._admin.list_topics)
         own = sorted(name for name in found if name.startswith(stem))
         if own:
             await self._call(self._remove, own)
+        if used := [name for name, is_gone in zip(theirs, gone, strict=True) if not is_gone]:
+            raise Transient(f"its topics are gone, and somebody is still in the group {used[0]}")
         return own
 
-    async def _forget(self, group: str) -> None:
+    async def _forget(self, group: str) -> bool:
+        """Remove a group; False if somebody is in it for longer than a member can be silent."""
         clock = asyncio.get_running_loop()
         end = clock.time() + self._settings.session_us / 1e6 + _SWEEP_S
         request = DeleteGroupsRequest([group])
@@ -203,9 +208,9 @@ class KafkaTopics(TopicReader):
             response = await self._call(self._admin._send_request, request, node)  # noqa: SLF001 - groups cannot be deleted otherwise
             codes = {code for _, code in response.results}
             if kafka_errors.NonEmptyGroup.errno not in codes:
-                return
+                return True
             if clock.time() >= end:
-                raise Transient(f"somebody is still in the group {group}")
+                return False
             await asyncio.sleep(0.2)
 
     async def missing(self, topics: Iterable[str]) -> Sequence[str]:
