@@ -5,6 +5,7 @@ It comes from npm and is kept in pytest's cache. Not here: the browser (`chromiu
 
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -34,9 +35,10 @@ def need_axe(cache: Path) -> str:
         if npm is None or not may_install():
             missing(f"no axe-core {VERSION}: needs npm, and LAB_INSTALL=1 to fetch it")
         assert npm is not None
-        fetch = [npm, "install", "--prefix", str(cache), "--no-save", "--no-audit", "--no-fund"]
-        fetch += ["--ignore-scripts", f"axe-core@{VERSION}"]
-        subprocess.run(fetch, check=True, capture_output=True, timeout=120)
-        (cache / "node_modules" / "axe-core" / "axe.min.js").replace(source)
-        shutil.rmtree(cache / "node_modules")
+        # A folder of its own: one that was left half done would be taken for done.
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            fetch = [npm, "install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund"]
+            fetch += ["--ignore-scripts", f"axe-core@{VERSION}"]
+            subprocess.run(fetch, check=True, capture_output=True, timeout=120)
+            (Path(folder) / "node_modules" / "axe-core" / "axe.min.js").replace(source)
     return source.read_text("utf-8")
