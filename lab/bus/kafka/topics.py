@@ -188,14 +188,13 @@ class KafkaTopics(TopicReader):
         if not stem:
             raise ValueError("a run without a prefix owns no topics: delete them by name")
         groups = [name for name, *_ in await self._call(self._admin.list_consumer_groups)]
-        theirs = [name for name in groups if name.startswith(stem)]
-        gone = await asyncio.gather(*[self._forget(name) for name in theirs])
+        gone = await asyncio.gather(*[self._forget(one) for one in groups if one.startswith(stem)])
         found = await self._call(self._admin.list_topics)
         own = sorted(name for name in found if name.startswith(stem))
         if own:
             await self._call(self._remove, own)
-        if used := [name for name, is_gone in zip(theirs, gone, strict=True) if not is_gone]:
-            raise Transient(f"its topics are gone, and somebody is still in the group {used[0]}")
+        if not all(gone):
+            raise Transient(f"topics {stem}* are gone, and one of these groups still has a member")
         return own
 
     async def _forget(self, group: str) -> bool:
@@ -207,10 +206,9 @@ class KafkaTopics(TopicReader):
             node = await self._call(self._admin.find_coordinator, group)
             response = await self._call(self._admin._send_request, request, node)  # noqa: SLF001 - groups cannot be deleted otherwise
             codes = {code for _, code in response.results}
-            if kafka_errors.NonEmptyGroup.errno not in codes:
-                return True
-            if clock.time() >= end:
-                return False
+            is_gone = kafka_errors.NonEmptyGroup.errno not in codes
+            if is_gone or clock.time() >= end:
+                return is_gone
             await asyncio.sleep(0.2)
 
     async def missing(self, topics: Iterable[str]) -> Sequence[str]:
