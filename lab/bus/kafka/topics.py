@@ -206,8 +206,7 @@ class KafkaTopics(TopicReader):
             node = await self._call(self._admin.find_coordinator, group)
             response = await self._call(self._admin._send_request, request, node)  # noqa: SLF001 - groups cannot be deleted otherwise
             codes = {code for _, code in response.results}
-            is_gone = kafka_errors.NonEmptyGroup.errno not in codes
-            if is_gone or clock.time() >= end:
+            if (is_gone := kafka_errors.NonEmptyGroup.errno not in codes) or clock.time() >= end:
                 return is_gone
             await asyncio.sleep(0.2)
 
@@ -217,8 +216,8 @@ class KafkaTopics(TopicReader):
         Raises:
             Transient: the broker was not reached.
         """
-        there = set(await self._call(self._admin.list_topics))
-        return [topic for topic in topics if self._settings.topic(topic) not in there]
+        there, name = await self._call(self._admin.list_topics), self._settings.topic
+        return [topic for topic in topics if name(topic) not in there]
 
     # ---- measured
 
