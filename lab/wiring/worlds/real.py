@@ -8,7 +8,6 @@ processes again (`real_member.py`), the process itself (`real_process.py`).
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -40,7 +39,7 @@ from lab.wiring.worlds.operator import make_operator
 from lab.wiring.worlds.outages import BROKERS, OUTAGES, Outages, check_can_strike, servers_of
 from lab.wiring.worlds.real_member import RealMember
 from lab.wiring.worlds.real_process import make_backends
-from lab.wiring.worlds.run_lock import RunLock
+from lab.wiring.worlds.run_lock import HeldLock
 
 CLIENT_CONNECTIONS: Final = 256
 """A client that waits for a connection of its own would make a slow API look slower than it is."""
@@ -53,21 +52,19 @@ class RealWorld:
 
     Args:
         spec: of the run.
-        folder: for the files of the processes: assignments, journals, logs, the ledger.
+        held: names the run and its servers; its folder is for the files of the processes:
+            assignments, journals, logs, the ledger.
         blocked: the customers of the load with a bad record.
-        lock: names the run, and its servers.
-        left: see `remove`.
 
     Attributes:
         left: see `remove`.
         is_cut: Ctrl-C came.
     """
 
-    def __init__(
-        self, spec: RunSpec, folder: Path, blocked: Sequence[str], *, lock: RunLock, left: list[str]
-    ) -> None:
+    def __init__(self, spec: RunSpec, held: HeldLock, blocked: Sequence[str]) -> None:
         self.spec = spec
-        self.folder = folder
+        self.folder = held.folder
+        self._held = held
         self.clock = SystemClock()
         self.entries: list[Entry] = []
         self.write = self.entries.append
@@ -75,7 +72,7 @@ class RealWorld:
         self.plan = fault_plan(spec, chance.u, self.clock.now_us, self.write)
         self.policy = Policy(settings=spec.settings, off=spec.off, chance=chance, plan=self.plan)
         self.origin_us = self.clock.now_us()
-        self._first = _first_assignment(spec, folder, lock)
+        self._first = _first_assignment(spec, held)
         self.backends = make_backends(
             self._first,
             self.policy,
@@ -83,7 +80,7 @@ class RealWorld:
             blocked=lambda: blocked,
         )
         self.members: tuple[RealMember, ...] = ()
-        self.left = left
+        self.left = held.left
         self.is_cut = False
         self._servers_script = environment().get("SERVERS", "")
         self._outages = Outages(self._servers_script)
@@ -259,7 +256,7 @@ class RealWorld:
     def _member(self, assignment: Assignment) -> RealMember:
         return RealMember(
             assignment,
-            folder=self.folder,
+            held=self._held,
             note_life=self._note_life,
             restart_us=self.spec.settings.us("run.restart_ms"),
             steps_of=self._steps,
@@ -357,8 +354,9 @@ def _time_of(entry: Entry) -> int:
     return t_us
 
 
-def _first_assignment(spec: RunSpec, folder: Path, lock: RunLock) -> Assignment:
+def _first_assignment(spec: RunSpec, held: HeldLock) -> Assignment:
     """The common part of all assignments of the run."""
+    lock = held.lock
     return Assignment(
         role="api",
         member="api-1",
@@ -373,7 +371,7 @@ def _first_assignment(spec: RunSpec, folder: Path, lock: RunLock) -> Assignment:
         faults=tuple(fault.text for fault in spec.faults),
         port=0,
         journal="yes",
-        ledger=str(folder / "ledger.ndjson"),
+        ledger=str(held.folder / "ledger.ndjson"),
         is_supervised=True,
     )
 

@@ -23,6 +23,7 @@ from lab.history.journal import read_journal
 from lab.runtime.errors import SimulationError
 from lab.wiring.process.unexpected import ends_process
 from lab.wiring.worlds.assignment import Assignment, write_assignment
+from lab.wiring.worlds.run_lock import HeldLock
 
 READY_S: Final = 60
 """A process that is not ready after so long never will be; a busy machine starts eight at once."""
@@ -40,7 +41,8 @@ class RealMember:
 
     Args:
         first: the assignment of its first life; those of the others are made from it.
-        folder: takes assignments, journals and the log.
+        held: the lock of the run, which every life inherits; its folder takes assignments, journals
+            and the log.
         note_life: called with `start`, `kill`, `exited`, `pause` and `resume`, and the name of the
             life.
         restart_us: a process that has ended is started again after so long.
@@ -56,7 +58,7 @@ class RealMember:
         self,
         first: Assignment,
         *,
-        folder: Path,
+        held: HeldLock,
         note_life: Callable[[str, str], None],
         restart_us: int,
         steps_of: Callable[[str, str], tuple[Step, ...]],
@@ -68,7 +70,7 @@ class RealMember:
         self.error: SimulationError | EnvironmentNotReady | None = None
         self.is_healed = False
         self._next = first
-        self._folder = folder
+        self._folder, self._lock_handle = held.folder, held.handle
         self._note_life = note_life
         self._restart_s = restart_us / 1e6
         self._steps_of = steps_of
@@ -182,6 +184,7 @@ class RealMember:
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=log,
+                pass_fds=(self._lock_handle,),
                 # Ctrl-C is for the supervisor, who ends them all in order.
                 start_new_session=True,
             )

@@ -53,16 +53,15 @@ async def _run(
     spec: RunSpec, workload: Workload, folder: RunFolder | None, on_progress: Progress | None
 ) -> Ran:
     record = RunRecord(spec, workload, folder=folder)
-    lock, left = new_run_lock(), list[str]()
-    with holding(lock, left) as place:
-        world = RealWorld(spec, place, blocked_customers(spec), lock=lock, left=left)
+    with holding(new_run_lock(), []) as held:
+        world = RealWorld(spec, held, blocked_customers(spec))
         async with _opened(world):
             record.begin()
             is_partial = await _drive(world, workload, on_progress)
             end, is_cut = await uninterrupted(_look_back(world, record))
             world.is_cut |= is_partial or is_cut
             record.judge()
-        _keep_files(place, folder)
+        _keep_files(held.folder, folder)
     return record.ran(
         world,
         end,

@@ -4,9 +4,10 @@ A supervisor that is killed removes nothing. Later nobody can tell its things fr
 that goes on, or of one that was kept on purpose.
 
 The rule: before it makes anything, a run writes its name and its servers into a file in a
-temporary folder of its own, and keeps that file locked. The system takes the lock off when the
-process ends, however it ends; the folder goes when everything else is gone. So a lock that nobody
-holds is of a run that was killed, and a name without a lock is not touched unasked.
+temporary folder of its own, and keeps that file locked; its processes inherit the open file. The
+system takes the lock off when the last of them has ended, however they end; the folder goes when
+everything else is gone. So a lock that nobody holds is of a run that was killed and has nobody left
+who could join a group again, and a name without a lock is not touched unasked.
 
 Not here: looking for what stands on the servers (`lab.wiring.leftovers`).
 """
@@ -20,7 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -60,6 +61,20 @@ class FoundLock(msgspec.Struct, frozen=True, kw_only=True):
     is_held: bool
 
 
+class HeldLock(NamedTuple):
+    """A lock that this process holds.
+
+    Attributes:
+        handle: the open file that its processes inherit.
+        left: why something could not be removed; then the file stays.
+    """
+
+    lock: RunLock
+    folder: Path
+    handle: int
+    left: list[str]
+
+
 def new_run_lock(*, kafka: bool = True, postgres: bool = True, redis: bool = True) -> RunLock:
     """The lock of a run that begins, under a name that no other one has, on the usual servers.
 
@@ -79,7 +94,7 @@ def new_run_lock(*, kafka: bool = True, postgres: bool = True, redis: bool = Tru
 
 
 @contextmanager
-def holding(lock: RunLock, left: list[str]) -> Iterator[Path]:
+def holding(lock: RunLock, left: list[str]) -> Iterator[HeldLock]:
     """A temporary folder for the length of a run, which holds its lock.
 
     It has a short path: that of a socket may not be long.
@@ -93,7 +108,7 @@ def holding(lock: RunLock, left: list[str]) -> Iterator[Path]:
     """
     folder, handle = _take(lock)
     try:
-        yield folder
+        yield HeldLock(lock, folder, handle, left)
     finally:
         if left:
             for other in folder.iterdir():

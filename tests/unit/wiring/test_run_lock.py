@@ -37,7 +37,7 @@ def the_lock() -> FoundLock:
 
 def test_a_lock_is_held_for_the_length_of_its_run_and_then_gone() -> None:
     lock = new_run_lock()
-    with holding(lock, []) as folder:
+    with holding(lock, []) as (_, folder, *_):
         (folder / "journal").write_text("x", encoding="utf-8")
         found = the_lock()
         assert (found.lock, found.folder, found.is_held) == (lock, folder, True)
@@ -69,9 +69,22 @@ def test_the_lock_of_a_killed_run_is_found_and_held_by_nobody(tmp_path: Path) ->
     assert not found.folder.exists()
 
 
+def test_a_lock_is_held_as_long_as_one_process_of_its_run_lives() -> None:
+    with holding(new_run_lock(), left := ["something is left, so the file stays"]) as held:
+        child = subprocess.Popen(
+            [sys.executable, "-c", "import sys; sys.stdin.read()"],
+            stdin=subprocess.PIPE,
+            pass_fds=(held.handle,),
+        )
+    assert left
+    with child:
+        assert the_lock().is_held
+    assert not the_lock().is_held
+
+
 def test_what_could_not_be_removed_keeps_its_lock_and_nothing_else() -> None:
     lock, left = new_run_lock(), list[str]()
-    with holding(lock, left) as folder:
+    with holding(lock, left) as (_, folder, *_):
         (folder / "sub").mkdir()
         (folder / "sub" / "journal").write_text("x", encoding="utf-8")
         left.append("the server is away")

@@ -21,6 +21,7 @@ from lab.wiring.process.unexpected import ends_by, is_own_mistake, note_unexpect
 from lab.wiring.worlds import real_member
 from lab.wiring.worlds.assignment import Assignment
 from lab.wiring.worlds.real_member import RealMember
+from lab.wiring.worlds.run_lock import HeldLock, holding, new_run_lock
 
 
 def met(call: Callable[..., object]) -> Exception:
@@ -105,7 +106,7 @@ def test_a_process_that_ends_by_itself_is_started_again_unless_the_lab_is_to_bla
     monkeypatch.setattr(real_member, "sys", SimpleNamespace(executable=str(python)))
     lives: list[tuple[str, str]] = []
 
-    async def main() -> RealMember:
+    async def main(held: HeldLock) -> RealMember:
         started_again = asyncio.Event()
 
         def note_life(life: str, event: str) -> None:
@@ -124,7 +125,7 @@ def test_a_process_that_ends_by_itself_is_started_again_unless_the_lab_is_to_bla
                 kafka_bootstrap="",
                 journal="yes",
             ),
-            folder=tmp_path,
+            held=held,
             note_life=note_life,
             restart_us=1,
             steps_of=lambda _member, _group: (),
@@ -138,7 +139,8 @@ def test_a_process_that_ends_by_itself_is_started_again_unless_the_lab_is_to_bla
         await member.end(0)
         return member
 
-    member = asyncio.run(main())
+    with holding(new_run_lock(), []) as held:
+        member = asyncio.run(main(held))
 
     begun = [("relay-1", "start")]
     if is_the_labs:
