@@ -44,6 +44,7 @@ _SETTLED_US: Final = 60_000_000
 _SWEEP_S: Final = 2
 """A broker notices so late that a session is over."""
 
+_GONE: Final = frozenset({kafka_errors.NoError.errno, kafka_errors.GroupIdNotFound.errno})
 _AT_ITS_END: Final = -1
 """In the place of a time, in a request for the offset at one."""
 
@@ -206,18 +207,10 @@ class KafkaTopics(TopicReader):
             node = await self._call(self._admin.find_coordinator, group)
             response = await self._call(self._admin._send_request, request, node)  # noqa: SLF001 - groups cannot be deleted otherwise
             codes = {code for _, code in response.results}
-            if (is_gone := kafka_errors.NonEmptyGroup.errno not in codes) or clock.time() >= end:
+            # Anything else is asked again: it has a member, or its coordinator is busy or moves.
+            if (is_gone := codes <= _GONE) or clock.time() >= end:
                 return is_gone
             await asyncio.sleep(0.2)
-
-    async def missing(self, topics: Iterable[str]) -> Sequence[str]:
-        """Those of the topics that the broker does not have; none is made by asking.
-
-        Raises:
-            Transient: the broker was not reached.
-        """
-        there, name = await self._call(self._admin.list_topics), self._settings.topic
-        return [topic for topic in topics if name(topic) not in there]
 
     # ---- measured
 

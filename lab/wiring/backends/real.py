@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from lab.bus.kafka import everybody
 from lab.bus.kafka import facts as kafka_facts
 from lab.bus.kafka import retention as kafka_retention
 from lab.bus.kafka.client import KafkaSettings
@@ -148,7 +149,7 @@ class KafkaBackend(BusBackend):
         Raises:
             Transient: the broker was not reached.
         """
-        return await self._topics.missing(topics)
+        return await everybody.missing(self._kafka, topics)
 
     async def keep(self) -> None:
         """Have topics that exist keep records as long as those that are made now.
