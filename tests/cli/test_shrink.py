@@ -54,8 +54,13 @@ def test_it_ends_after_max_runs_and_keeps_what_it_has(capsys: pytest.CaptureFixt
     ],
 )
 def test_what_cannot_be_shrunk_is_refused_by_name(
-    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     app.run_command(["run", "duplicates", "--orders", "5", "--quiet"])
     Path("cut.json").write_bytes(b'{"version":2,"seed":1')
     capsys.readouterr()
