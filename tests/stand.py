@@ -33,6 +33,7 @@ from typing import Any, Final, TypeVar
 import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from lab.cli.one_process import system
 from lab.domain.events import READS
 from lab.domain.order import TERMINAL
 from lab.history.facts import LedgerEntry
@@ -43,7 +44,6 @@ from lab.runtime.http_server import reserved_port
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisServer
 from lab.wiring import dead_letters
-from lab.wiring.worlds.assignment import Assignment
 from tests.kit.entries import of_type
 from tests.kit.real_servers import control, need, need_control
 from tests.kit.scraped import total
@@ -341,16 +341,7 @@ def wrong_money(stand: Stand, confirmed: int) -> list[str]:
 
 def dead() -> int:
     """How many dead letters stand in the queues, by group and event."""
-    system = Assignment(
-        role="relay",
-        member="stand",
-        group="relay",
-        name=NAME,
-        postgres_dsn="",
-        redis_url="",
-        kafka_bootstrap=need("kafka"),
-    )
-    letters = dead_letters.letters(system, Wanted())
+    letters = dead_letters.letters(system(NAME, None), Wanted())
     for one in letters[:10]:
         say(f"dead: {one.event_type} of {one.record.key!r} in {one.group}, {one.reason}")
     return len(letters)

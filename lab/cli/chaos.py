@@ -249,7 +249,7 @@ def make_scenario(options: "RunOptions", flags: Chaos) -> "Scenario":
 def _read_faults(values: FlagValues, flags: FaultFlags) -> dict[FaultFlag, float]:
     """The value of each flag that was given, or whose variable was."""
     found = {
-        flag: values.number_up_to(flag.name, flag.value(flags), flag.most, flag.unit)
+        flag: values.number_between(flag.name, flag.value(flags), (0, flag.most), flag.unit)
         for flag in FAULT_FLAGS
     }
     return {flag: value for flag, value in found.items() if value is not None}

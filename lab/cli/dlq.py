@@ -141,14 +141,12 @@ class RedriveLetters(LetterFlags):
 
     def execute(self) -> int:
         desk = _Desk(self)
-        is_reconciled = self.reconciled
         found = desk.letters()
-        left: dict[str, list[Letter]] = {}
-        for one in found:
-            left.setdefault(desk.why_not(one, is_reconciled=is_reconciled), []).append(one)
-        going = left.pop("", [])
-        for why, letters in left.items():
-            print_message(f"lab: {len(letters)} stay: {why} ({_few(letters)})")
+
+        def why_not(letter: "Letter") -> str:
+            return desk.why_not(letter, is_reconciled=self.reconciled)
+
+        going = _without(found, why_not)
         if found and not going:
             raise OptionError("none of these letters may be sent back")
         return _answer(
@@ -157,7 +155,7 @@ class RedriveLetters(LetterFlags):
             rate=desk.rate(self.rate),
             is_dry=self.dry_run,
             is_sure=self.yes,
-            may_go=lambda one: not desk.why_not(one, is_reconciled=is_reconciled),
+            may_go=lambda one: not why_not(one),
         )
 
 
@@ -178,13 +176,9 @@ class DiscardLetters(LetterFlags):
         desk = _Desk(self)
         if not (self.dry_run or self.yes or can_be_asked()):
             raise OptionError("what is given up is not sent back: --yes, or --dry-run to look")
-        found = desk.letters()
-        foreign = [one for one in found if one.is_foreign]
-        if foreign:
-            print_message(f"lab: {len(foreign)} stay: {_FOREIGN} ({_few(foreign)})")
         return _answer(
             desk,
-            [one for one in found if not one.is_foreign],
+            _without(desk.letters(), lambda one: _FOREIGN if one.is_foreign else ""),
             rate=desk.rate(self.rate),
             is_dry=self.dry_run,
             is_sure=self.yes,
@@ -263,7 +257,7 @@ class _Desk:
         """
         from lab.wiring import dead_letters
 
-        return self._values.number_between("rate", flag, *_RATES) or dead_letters.RATE
+        return self._values.number_between("rate", flag, _RATES) or dead_letters.RATE
 
     def why_not(self, letter: "Letter", *, is_reconciled: bool = False) -> str:
         """Why a letter may not be sent back now; "" if it may."""
@@ -360,6 +354,17 @@ def _answer(
             )
         desk.show({"letters": rows, "answered": len(sent)}, [f"{_many(len(sent))} {did}"])
     return ExitCode.PASS
+
+
+def _without(letters: "Sequence[Letter]", why_not: "Callable[[Letter], str]") -> "list[Letter]":
+    """The letters that may go; of the others it is said why they stay."""
+    left: dict[str, list[Letter]] = {}
+    for one in letters:
+        left.setdefault(why_not(one), []).append(one)
+    going = left.pop("", [])
+    for why, some in left.items():
+        print_message(f"lab: {len(some)} stay: {why} ({_few(some)})")
+    return going
 
 
 def _the_one(found: "Sequence[Letter]") -> "Letter":

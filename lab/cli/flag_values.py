@@ -93,9 +93,9 @@ class FlagValues:
         return value
 
     def number_between(
-        self, name: str, flag: str | None, least: float, most: float
+        self, name: str, flag: str | None, bounds: tuple[float, float], unit: str = "a number"
     ) -> float | None:
-        """A number from `least` to `most`.
+        """A number within `bounds`, both included; `unit` names its unit in a message.
 
         Raises:
             OptionError: it is none.
@@ -104,25 +104,10 @@ class FlagValues:
         if found is None:
             return None
         place, text = found
-        value = _to_float(text)
-        if not least <= value <= most:
-            raise OptionError(f"{place} must be a number from {least:g} to {most:g}, not {text!r}")
-        return value
-
-    def number_up_to(self, name: str, flag: str | None, most: float, unit: str) -> float | None:
-        """A number from 0 to `most`; `unit` names its unit in a message.
-
-        Raises:
-            OptionError: it is none.
-        """
-        found = self._find(name, flag)
-        if found is None:
-            return None
-        place, text = found
-        value = _to_float(text)
-        if not 0 <= value <= most:
-            raise OptionError(f"{place} must be {unit} from 0 to {most:,.0f}, not {text!r}")
-        return value
+        least, most = bounds
+        if not least <= _to_float(text) <= most:
+            raise OptionError(f"{place} must be {unit} from {least:g} to {most:,.0f}, not {text!r}")
+        return _to_float(text)
 
     def length_ms(self, name: str, flag: str | None) -> int | None:
         """A length of time, in milliseconds.

@@ -15,6 +15,7 @@ from lab.history.recorder import Write
 from lab.patterns.redrive import Letter, Redrive, Wanted
 from lab.runtime.clock import SystemClock
 from lab.wiring.backends.real import KafkaBackend
+from lab.wiring.standing import no_such_system
 from lab.wiring.worlds.assignment import Assignment
 from lab.wiring.worlds.operator import dead_letter_queues
 
@@ -93,12 +94,7 @@ async def _opened(
         await bus.reach(stack)
         try:
             if await bus.missing(queues):
-                raise EnvironmentNotReady(
-                    f"it has no system {assignment.name}",
-                    server="Kafka",
-                    address=assignment.kafka_bootstrap,
-                    remedy='name another one (--name), or make it with "lab migrate"',
-                )
+                raise no_such_system(assignment, "Kafka has no dead-letter queues of this name")
             yield Redrive(
                 queues=queues,
                 reader=bus.reader(),

@@ -186,6 +186,7 @@ async def _look(at: Mapping[str, str]) -> _Servers:
         settings = KafkaSettings(
             bootstrap=at["KAFKA_BOOTSTRAP"], security=security_of(environment())
         )
+        # It says why a broker cannot be used, and what helps.
         async with KafkaTopics(settings):
             found = await everything(settings)
         servers.topics, servers.groups = _by_run(found.topics), _by_run(found.groups)

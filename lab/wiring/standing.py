@@ -116,7 +116,7 @@ async def _prune(
     store, bus = _backends(assignment, settings)
     async with AsyncExitStack() as stack:
         if not await store.exists():
-            raise _no_such_system(assignment, "PostgreSQL has no schema of this name")
+            raise no_such_system(assignment, "PostgreSQL has no schema of this name")
         await bus.reach(stack)
         try:
             ages, kept = safe(ages, await bus.redelivery_ms())
@@ -125,10 +125,11 @@ async def _prune(
                 return await rows.count_old(ages), kept
             return await cut_all(rows, ages, SystemClock()), kept
         except LabError as error:
-            raise _no_such_system(assignment, f"nothing can be cut ({error})") from error
+            raise no_such_system(assignment, f"nothing can be cut ({error})") from error
 
 
-def _no_such_system(assignment: Assignment, what: str) -> EnvironmentNotReady:
+def no_such_system(assignment: Assignment, what: str) -> EnvironmentNotReady:
+    """The error of a command about a system that a server does not have; `what` is its defect."""
     return EnvironmentNotReady(
         what,
         server=f"the system {assignment.name}",

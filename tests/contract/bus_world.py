@@ -390,6 +390,15 @@ class Journal:
 
         return handle
 
+    def at_work(self, member: str) -> Handle:
+        """Works 5 ms on each delivery, so that a change in the group meets it in the middle."""
+
+        async def work(_delivery: Delivery) -> Settlement:
+            await self._world.sleep_us(5 * MS)
+            return ACK
+
+        return self.handler(member, work)
+
     def seen(self) -> list[str]:
         return [start.key for start in self.starts]
 

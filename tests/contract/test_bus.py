@@ -458,12 +458,7 @@ async def test_a_killed_member_loses_nothing_and_repeats_only_what_was_uncommitt
 ) -> None:
     await world.make_topics({"orders": 4})
     journal = Journal(world)
-
-    async def work(_delivery: Delivery) -> Settlement:
-        await world.sleep_us(5 * MS)
-        return ACK
-
-    members = [await world.start(name, journal.handler(name, work)) for name in ("m1", "m2")]
+    members = [await world.start(name, journal.at_work(name)) for name in ("m1", "m2")]
     await world.until(lambda: all(m.subscription.owned for m in members), "both own something")
     await publish(world, *(f"key-{number}" for number in range(300)))
     await world.until(lambda: len(journal.starts) >= 150, "half of it")
@@ -869,16 +864,11 @@ async def test_a_cancellation_out_of_a_handler_releases_the_delivery(world: BusW
 async def test_a_second_member_takes_its_share_and_nothing_is_lost(world: BusWorld) -> None:
     await world.make_topics({"orders": 4})
     journal = Journal(world)
-
-    async def work(_delivery: Delivery) -> Settlement:
-        await world.sleep_us(5 * MS)
-        return ACK
-
-    first = await world.start("m1", journal.handler("m1", work))
+    first = await world.start("m1", journal.at_work("m1"))
     await publish(world, *(f"key-{number}" for number in range(400)))
     await world.until(lambda: len(journal.starts) >= 100, "the first is at work")
     before = await world.committed("orders")
-    second = await world.start("m2", journal.handler("m2", work))
+    second = await world.start("m2", journal.at_work("m2"))
     await world.until(lambda: bool(second.subscription.owned), "the second one owns something")
     await world.until(lambda: bool(first.subscription.owned), "and so does the first")
     owned = [*first.subscription.owned, *second.subscription.owned]
@@ -911,20 +901,15 @@ async def test_members_that_all_leave_at_once_lose_nothing_to_the_one_that_comes
 ) -> None:
     await world.make_topics({"orders": 4})
     journal = Journal(world)
-
-    async def work(_delivery: Delivery) -> Settlement:
-        await world.sleep_us(5 * MS)
-        return ACK
-
     names = ("m1", "m2", "m3")
-    members = [await world.start(name, journal.handler(name, work)) for name in names]
+    members = [await world.start(name, journal.at_work(name)) for name in names]
     await publish(world, *(f"key-{number}" for number in range(300)))
     await world.until(lambda: len(journal.starts) >= 60, "they are at work")
     stops = [asyncio.ensure_future(member.stop(5 * S)) for member in members]
     assert all([(await stop).is_clean for stop in stops])
     before = await world.committed("orders")
     assert sum(before.values()) < 300
-    await world.start("m4", journal.handler("m4", work))
+    await world.start("m4", journal.at_work("m4"))
     await world.until_committed("orders", 300)
 
     assert set(journal.values()) == {b"%d" % number for number in range(300)}

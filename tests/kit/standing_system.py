@@ -125,10 +125,10 @@ def start(
         process.wait()
 
 
-def call(url: str, body: object = None) -> dict[str, Any]:
+def call(url: str, body: object = None, key: str = "the-only-order") -> dict[str, Any]:
     """The answer of the API, as JSON; while it is busy it is asked again, as any client does."""
     data = None if body is None else json.dumps(body).encode()
-    headers = {"content-type": "application/json", "idempotency-key": "the-only-order"}
+    headers = {"content-type": "application/json", "idempotency-key": key}
     request = urllib.request.Request(url, data, headers)
     refused: Exception | None = None
     for _ in range(CALLS_MAX):

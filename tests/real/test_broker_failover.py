@@ -161,7 +161,7 @@ def test_with_two_of_three_gone_nothing_counts_as_appended_and_nothing_that_did_
     assert max(found.values()) == 1
 
 
-async def known_to_all(admin: AIOKafkaAdminClient, name: str) -> Any:
+async def described_by_a_broker(admin: AIOKafkaAdminClient, name: str) -> Any:
     """The topic as a broker describes it; one hears of it from the others a moment later."""
     end = time.monotonic() + KNOWN_S_MAX
     while time.monotonic() < end:
@@ -186,7 +186,7 @@ def test_topics_have_a_copy_on_each_broker_and_need_two(cluster: Mapping[str, st
                 await topics.create({"orders": 1})
                 await admin.start()
                 name = kafka.topic("orders")
-                described = await known_to_all(admin, name)
+                described = await described_by_a_broker(admin, name)
                 asked = ConfigResource(ConfigResourceType.TOPIC, name)
                 (answer,) = await admin.describe_configs([asked])
                 configs = {name: value for *_, rows in answer.resources for name, value, *_ in rows}

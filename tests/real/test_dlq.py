@@ -13,10 +13,10 @@ import pytest
 
 from lab.cli.app import run_command
 from lab.cli.exit_codes import ExitCode
+from lab.cli.one_process import system
 from lab.patterns.redrive import Wanted
 from lab.runtime.http_server import reserved_port
 from lab.wiring import dead_letters
-from lab.wiring.worlds.assignment import Assignment
 from tests.kit.http_stand_in import StandIn
 from tests.kit.real_servers import need
 from tests.kit.scraped import value
@@ -83,7 +83,7 @@ class Operator:
         return json.loads(self.types(*words, "--json"))
 
 
-def test_a_dead_letter_is_listed_shown_mended_and_sent_back_once(
+def test_dead_letters_are_listed_shown_given_up_and_once_mended_sent_back_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = f"dlq_{os.getpid()}"
@@ -95,13 +95,13 @@ def test_a_dead_letter_is_listed_shown_mended_and_sent_back_once(
         wrong.answers["POST", "/payment_gateway/charge"] = (400, REFUSED)
         orders = f"http://127.0.0.1:{running['api'].port}/orders"
 
-        def state() -> object:
-            return call(f"{orders}/{order}")["state"]
+        def state(order_id: str) -> object:
+            return call(f"{orders}/{order_id}")["state"]
 
         with payment_worker(name, wrong.url, tmp_path):
-            order = call(orders, ORDER)["order_id"]
-            until("it is given up", lambda: state() == "PAYMENT_UNKNOWN", ORDER_S_MAX)
-            until("its letter is there", lambda: bool(operator.reads("list")), ORDER_S_MAX)
+            order, other = (call(orders, ORDER, key)["order_id"] for key in ("one", "two"))
+            until("both are dead", lambda: len(operator.reads("list")) == 2, ORDER_S_MAX)
+            assert operator.reads("discard", "--order", other, "--yes")["answered"] == 1
 
         (row,) = operator.reads("list", "--group", "payment", "--reason", "permanent")
         assert (row["order"], row["type"], row["redrives"]) == (order, "OrderValidated", 0)
@@ -119,54 +119,28 @@ def test_a_dead_letter_is_listed_shown_mended_and_sent_back_once(
         assert operator.reads("redrive")["answered"] == 0
         assert operator.reads("redrive", "--dry-run", "--yes")["answered"] == 0
         operator.types("discard", code=ExitCode.USAGE)
-        assert state() == "PAYMENT_UNKNOWN"
+        assert state(order) == "PAYMENT_UNKNOWN"
 
         third = f"http://127.0.0.1:{running['providers'].port}"
         with payment_worker(name, third, tmp_path):
-            system = Assignment(
-                role="relay",
-                member="operator",
-                group="relay",
-                name=name,
-                postgres_dsn="",
-                redis_url="",
-                kafka_bootstrap=need("kafka"),
-            )
-            chosen = dead_letters.letters(system, Wanted())
+            asked = system(name, None)
+            chosen = dead_letters.letters(asked, Wanted())
 
             def send() -> int:
                 return dead_letters.answer(
-                    system, chosen, is_discard=False, rate=10, write=lambda _: None
+                    asked, chosen, is_discard=False, rate=10, write=lambda _: None
                 )
 
             with ThreadPoolExecutor(2) as pool:
                 both = [pool.submit(send) for _ in range(2)]
             assert sum(one.result() for one in both) in (1, 2)
-            until("it is paid after all", lambda: state() == "CONFIRMED", ORDER_S_MAX)
+            until("it is paid after all", lambda: state(order) == "CONFIRMED", ORDER_S_MAX)
 
             assert operator.reads("redrive", "--yes") == {"letters": [], "answered": 0}
             assert send() == 0
             moved = {"provider": "payment_gateway", "action": "capture"}
             assert value(scrape(running["providers"]), "lab_ledger_entries_total", **moved) == 1
-
-
-def test_a_letter_that_is_given_up_stays_dead(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    name = f"dlqd_{os.getpid()}"
-    monkeypatch.setenv("LAB_KAFKA_BOOTSTRAP", need("kafka"))
-    operator = Operator(name, capsys)
-    with running_system(name, tmp_path) as running, StandIn() as wrong:
-        running[PAYMENT].process.send_signal(signal.SIGTERM)
-        assert running[PAYMENT].process.wait(timeout=30) == 0
-        wrong.answers["POST", "/payment_gateway/charge"] = (400, REFUSED)
-        orders = f"http://127.0.0.1:{running['api'].port}/orders"
-        with payment_worker(name, wrong.url, tmp_path):
-            order = call(orders, ORDER)["order_id"]
-            until("its letter is there", lambda: bool(operator.reads("list")), ORDER_S_MAX)
-            assert operator.reads("discard", "--order", order, "--yes")["answered"] == 1
-            assert operator.reads("list") == []
-        assert call(f"{orders}/{order}")["state"] == "PAYMENT_UNKNOWN"
+        assert state(other) == "PAYMENT_UNKNOWN"
 
 
 def test_a_system_that_is_not_there_is_named(
@@ -175,4 +149,4 @@ def test_a_system_that_is_not_there_is_named(
     monkeypatch.setenv("LAB_KAFKA_BOOTSTRAP", need("kafka"))
     for command in ("list", "show", "redrive"):
         assert run_command(["dlq", command, "--name", "nobody"]) == ExitCode.NOT_READY
-        assert "no system nobody" in capsys.readouterr().err
+        assert "the system nobody" in capsys.readouterr().err

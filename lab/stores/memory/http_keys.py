@@ -15,7 +15,11 @@ _decode: Final = msgspec.msgpack.Decoder(tuple[str, int, bytes, int]).decode
 
 
 class HttpKeyTable:
-    """One row a key. Args: `retention_us`: a row is kept for so long at least."""
+    """One row a key.
+
+    Args:
+        retention_us: a row is kept for so long at least.
+    """
 
     def __init__(self, retention_us: int) -> None:
         self._kept: Aged[bytes] = Aged(retention_us)
