@@ -11,6 +11,7 @@ import os
 from collections.abc import Awaitable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from redis import Redis
 
@@ -21,7 +22,7 @@ from lab.ports.retention import RetentionStore
 from lab.ports.store import CustomerStore, OrderStore, OutboxStore, StartStore
 from lab.runtime.clock import SystemClock
 from lab.stores.postgres import schema as postgres_schema
-from lab.stores.postgres.link import PostgresServer
+from lab.stores.postgres.link import PostgresServer, connect
 from lab.stores.postgres.retention import PostgresRetention
 from lab.stores.postgres.store import PostgresStore, open_store
 from lab.stores.redis.dedupe import RedisDedupe, RedisServer, check, forget
@@ -154,9 +155,30 @@ def redis_world() -> Iterator[RedisWorld]:
 
 
 @contextmanager
-def postgres_world() -> Iterator[PostgresWorld]:
-    """A schema of its own."""
-    server = PostgresServer(dsn=need("postgres"), schema=unique("store"))
+def own_database() -> Iterator[str]:
+    """A database of its own, for `vacuum` spares what any session of the same one may still see."""
+    dsn, name = need("postgres"), unique("database")
+
+    async def execute(statement: str) -> None:
+        connection = await connect(PostgresServer(dsn=dsn, schema=""), plain="pulse-lab test")
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(execute(f"create database {name}"))
+    try:
+        yield urlsplit(dsn)._replace(path=f"/{name}").geturl()
+    finally:
+        asyncio.run(execute(f"drop database {name} with (force)"))
+
+
+@contextmanager
+def postgres_world(dsn: str = "") -> Iterator[PostgresWorld]:
+    """A schema of its own.
+
+    Args:
+        dsn: the database, where it may not be that of the other tests.
+    """
+    server = PostgresServer(dsn=dsn or need("postgres"), schema=unique("store"))
     world = PostgresWorld(server)
     with world.runner as runner:
         runner.run(postgres_schema.prepare(server, shards=SHARDS))

@@ -23,7 +23,7 @@ from lab.stores.postgres.link import PostgresServer, connect
 from lab.stores.postgres.retention import PostgresRetention
 from lab.stores.postgres.store import PostgresStore, open_store
 from lab.wiring.process.retention import ages_of
-from tests.contract.server_worlds import PostgresWorld, postgres_world, unique
+from tests.contract.server_worlds import PostgresWorld, own_database, postgres_world, unique
 from tests.contract.store_worlds import SHARDS, in_world, make_change, make_create, make_outcome
 from tests.kit.real_servers import need
 
@@ -43,7 +43,7 @@ A_DAY_PASSES = (
 
 @pytest.fixture
 def world() -> Iterator[PostgresWorld]:
-    with postgres_world() as made:
+    with own_database() as dsn, postgres_world(dsn) as made:
         yield made
 
 
