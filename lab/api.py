@@ -234,7 +234,11 @@ class _Front:
             detail = f"{len(parsed)} reasons against this order: see errors"
             raise HttpProblem("order-refused", detail, refusals=parsed)
         made = await self._orders.create(
-            parsed, body=spelled(parsed), key=asked.key, lab_subject=subject
+            parsed,
+            body=spelled(parsed),
+            key=asked.key,
+            lab_subject=subject,
+            trace=asked.trace(),
         )
         if isinstance(made, StoredAnswer):
             location = b"/orders/" + _order_id(made.body).encode()

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope
 
 from lab.api_problems import HttpProblem, too_large, unknown
 from lab.domain.request import BODY_BYTES_MAX, KEY_LENGTH_MAX, read_key
+from lab.domain.trace_context import continued
 
 _ID_LENGTH_MAX: Final = 64
 
@@ -27,6 +28,14 @@ class AskedHeaders(msgspec.Struct, gc=False):
     encoding: bytes = b""
     key: str = ""
     subject: bytes = b""
+    traceparent: bytes = b""
+    tracestate: bytes = b""
+
+    def trace(self) -> str:
+        """The client's trace context, "" if it has none that can be read."""
+        if not self.traceparent:
+            return ""
+        return continued(self.traceparent.decode("latin-1"), self.tracestate.decode("latin-1"))
 
 
 def read_headers(scope: Scope, subject_header: bytes) -> AskedHeaders:
@@ -52,9 +61,18 @@ def read_headers(scope: Scope, subject_header: bytes) -> AskedHeaders:
             asked.content_length = value
         elif name == b"content-encoding":
             asked.encoding = value.lower().strip()
+        elif name == b"traceparent":
+            asked.traceparent = _beside(asked.traceparent, value)
+        elif name == b"tracestate":
+            asked.tracestate = _beside(asked.tracestate, value)
         elif name == subject_header:
             asked.subject = value
     return asked
+
+
+def _beside(earlier: bytes, value: bytes) -> bytes:
+    """Two values of one header as one. Source: RFC 9110, section 5.3."""
+    return b"%s, %s" % (earlier, value) if earlier else value
 
 
 def is_json(content_type: bytes) -> bool:

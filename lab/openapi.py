@@ -48,6 +48,7 @@ from lab.openapi_parts import (
     PAGE_LIMIT,
     RETRY_AFTER,
     SUBJECT,
+    TRACEPARENT,
     Schema,
 )
 
@@ -133,7 +134,7 @@ OPERATIONS: Final = (
             "idempotency-key-reused",
             *_STORE,
         ),
-        parameters=(IDEMPOTENCY_KEY, SUBJECT),
+        parameters=(IDEMPOTENCY_KEY, TRACEPARENT, SUBJECT),
         takes_order=True,
     ),
     Operation(

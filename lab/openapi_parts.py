@@ -29,6 +29,13 @@ SUBJECT: Final[Schema] = {
     "description": "For runs of the lab only: which order of the workload this is.",
     "schema": {"type": "string", "maxLength": 32, "pattern": r"^([0-9]+\.[0-9]+)?$"},
 }
+TRACEPARENT: Final[Schema] = {
+    "name": "traceparent",
+    "in": "header",
+    "description": "The client's place in a trace (W3C Trace Context), in which the order goes on; "
+    "`tracestate` goes with it. What cannot be read is left out.",
+    "schema": {"type": "string"},
+}
 ORDER_ID: Final[Schema] = {
     "name": "id",
     "in": "path",

@@ -6,6 +6,7 @@ part of the event; they are named here because every bus must carry them.
 Source: CloudEvents specification 1.0, Kafka protocol binding; W3C Trace Context.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 import msgspec
 
 from lab.domain.errors import Poison
+from lab.domain.trace_context import joined, parted
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -50,6 +52,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         time_us: when it was decided, microseconds since the Unix epoch.
         data: the payload, JSON bytes of a struct of `lab.domain.events`.
         sequence: the order's version after the change it tells of.
+        traceparent: its trace context, with a client's tracestate (`lab.domain.trace_context`).
         expires_us: instant (database time) after which only the expiry path may run, or None.
         lab_subject: `ordinal.send` of the order in a lab run, "" elsewhere; a transport header.
     """
@@ -70,6 +73,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def to_headers(envelope: Envelope) -> Headers:
     """Headers of the record that carries `envelope`; `data` is the record's value."""
+    traceparent, tracestate = parted(envelope.traceparent)
     pairs = [
         _SPEC,
         _CONTENT,
@@ -79,11 +83,13 @@ def to_headers(envelope: Envelope) -> Headers:
         ("ce_correlationid", envelope.correlation_id.encode()),
         ("ce_causationid", envelope.causation_id.encode()),
         ("ce_sequence", b"%012d" % envelope.sequence),
-        ("traceparent", envelope.traceparent.encode()),
+        ("traceparent", traceparent.encode()),
         (H_SUBJECT, envelope.lab_subject.encode()),
         ("ce_id", envelope.id.encode()),
         (H_TYPE, envelope.type.encode()),
     ]
+    if tracestate:
+        pairs.append(("tracestate", tracestate.encode()))
     if envelope.expires_us is not None:
         pairs.append(("ce_expirytime", format_time(envelope.expires_us)))
     return tuple(pairs)
@@ -117,12 +123,18 @@ def from_headers(headers: Headers, value: bytes) -> Envelope:
             correlation_id=found["ce_correlationid"].decode(),
             causation_id=found["ce_causationid"].decode(),
             sequence=int(found["ce_sequence"]),
-            traceparent=found["traceparent"].decode(),
+            traceparent=_trace_of(found),
             expires_us=None if expiry is None else parse_time(expiry),
             lab_subject=found.get(H_SUBJECT, b"").decode(),
         )
     except (ValueError, UnicodeDecodeError) as bad:
         raise Poison(f"a header of the record cannot be read: {bad}") from None
+
+
+def _trace_of(found: Mapping[str, bytes]) -> str:
+    traceparent = found["traceparent"].decode()
+    state = found.get("tracestate")
+    return traceparent if state is None else joined(traceparent, state.decode("latin-1"))
 
 
 def usable_id(given: bytes | None) -> str:

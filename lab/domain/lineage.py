@@ -4,14 +4,10 @@ Nothing here is made up: the same cause, emitter and payload give the same event
 handler that runs twice emits one event twice instead of two.
 """
 
-from typing import Final
-
 from lab.domain.codec import encode
 from lab.domain.envelope import Envelope
 from lab.domain.events import Payload, derived_id
-
-_SPAN_AT: Final = len("00-") + 32 + len("-")
-_SPAN: Final = 16
+from lab.domain.trace_context import child_of
 
 
 def derive(
@@ -31,7 +27,7 @@ def derive(
         payload: the fact; its type names the event.
         by: the emitter: a consumer group, `api` or `timer`.
         cause_id: id of the event that led to it; of the order where a request or the clock did.
-        traceparent: of the cause.
+        traceparent: of the cause, see `Envelope`.
         sequence: version of the order after the change.
         time_us: when it was decided, microseconds since the Unix epoch.
         lab_subject: of the order.
@@ -53,12 +49,3 @@ def derive(
         expires_us=expires_us,
         lab_subject=lab_subject,
     )
-
-
-def child_of(traceparent: str, event_id: str) -> str:
-    """The trace context of an event: the trace and flags of its cause, a span of its own.
-
-    Source: W3C Trace Context.
-    """
-    span = event_id[:_SPAN]
-    return f"{traceparent[:_SPAN_AT]}{span}{traceparent[_SPAN_AT + _SPAN :]}"

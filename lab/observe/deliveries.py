@@ -118,7 +118,7 @@ class Deliveries:
         key: _Place = ("deliver", group, topic, partition, offset, epoch)
         self._open[key] = event_id
         delivery = self._spans.find(key)
-        message = message_span(trace, event_id)
+        message = message_span(trace, subject, event_id)
         if delivery is None:
             delivery = self._spans.begin(
                 key,

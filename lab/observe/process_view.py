@@ -120,8 +120,8 @@ class ProcessView:
             ("request", "client", subject, op, send),
             t_us,
             trace_id=trace,
-            span=root_span(trace) if is_root else span_id(trace, "http", op, send, t_us),
-            parent="" if is_root else root_span(trace),
+            span=root_span(trace, subject) if is_root else span_id(trace, "http", op, send, t_us),
+            parent="" if is_root else root_span(trace, subject),
             name=_ROUTES[op],
             kind=SpanKind.CLIENT,
             subject=subject,
@@ -162,6 +162,9 @@ class ProcessView:
             # Nothing was stored for it, such as for a request that was repeated.
             span = self._begin_request(t_us - took_us, subject, trace, op)
         span.name = _ROUTES.get(op, op)
+        if span.trace_id != trace:
+            # Whose order it is about was seen when it was looked up.
+            span.trace_id, span.parent_id = trace, root_span(trace, subject)
         span.start_us = min(span.start_us, self._epoch_us + t_us - took_us)
         self._spans.end(
             ("request", subject),
@@ -173,12 +176,13 @@ class ProcessView:
     def _begin_request(
         self, t_us: int, subject: str, trace: str, op: str, *, is_root: bool = False
     ) -> Span:
+        root = root_span(trace, subject)
         return self._spans.begin(
             ("request", subject),
             t_us,
             trace_id=trace,
-            span=root_span(trace) if is_root else span_id(trace, "request", self.process, t_us),
-            parent="" if is_root else root_span(trace),
+            span=root if is_root else span_id(trace, "request", self.process, t_us),
+            parent=self._traces.parent_of(subject) if is_root else root,
             name=_ROUTES.get(op, op),
             kind=SpanKind.SERVER,
             subject=subject,
@@ -199,7 +203,7 @@ class ProcessView:
                 is_root = not self._traces.has_client
                 op = _CREATE if is_root else _UNNAMED
                 inside = self._begin_request(t_us, subject, trace, op, is_root=is_root)
-        parent = message_span(trace, event_id) if inside is None else inside.span_id
+        parent = message_span(trace, subject, event_id) if inside is None else inside.span_id
         self._spans.begin(
             ("commit", subject, group, event_id, settles),
             t_us,
@@ -244,9 +248,9 @@ class ProcessView:
         inside = self._deliveries.attempt_at(subject, event_id)
         # A topic of one group (`orders.payment.retry.1`) gets the event again, under another span.
         is_first = "." not in topic
-        message = message_span(trace, event_id)
+        message = message_span(trace, subject, event_id)
         if is_first and self._sent.first(event_id):
-            span, parent = message, message_span(trace, cause_id)
+            span, parent = message, message_span(trace, subject, cause_id)
             request = self._spans.find(("request", subject)) if self.service == API else None
             inside = request or self._deliveries.attempt_at(subject, cause_id)
         else:

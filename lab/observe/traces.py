@@ -35,6 +35,10 @@ class Traces(Protocol):
         """
         ...
 
+    def parent_of(self, subject: str) -> str:
+        """The client's span in which the whole order is, "" if its client began no trace."""
+        ...
+
 
 class TraceparentOf(Protocol):
     """The traceparent under which an order is created."""
@@ -63,6 +67,9 @@ class ComputedTraces(Traces):
     def of(self, subject: str) -> str:
         return self._of(subject) if subject else ""
 
+    def parent_of(self, subject: str) -> str:  # noqa: ARG002 - of a trace that others began
+        return ""
+
 
 def trace_of(traceparent: str) -> str:
     """The trace id in a traceparent, "" if it is none."""
@@ -76,16 +83,16 @@ def span_id(*parts: object) -> str:
     return blake2b(text.encode("utf-8", "replace"), digest_size=SPAN_DIGITS // 2).hexdigest()
 
 
-def root_span(trace_id: str) -> str:
-    """The root of a trace: the request that created the order."""
-    return span_id(trace_id, "root")
+def root_span(trace_id: str, subject: str) -> str:
+    """The root of an order: the request that created it. A client may create several in a trace."""
+    return span_id(trace_id, "root", subject)
 
 
-def message_span(trace_id: str, event_id: str) -> str:
-    """The span under which an event was published; the root for what is no event.
+def message_span(trace_id: str, subject: str, event_id: str) -> str:
+    """The span under which an event was published; the root of the order for what is no event.
 
-    An event's own traceparent names it: `lab.domain.lineage.child_of`.
+    An event's own traceparent names it: `lab.domain.trace_context.child_of`.
     """
     if len(event_id) == EVENT_ID_DIGITS and event_id.isalnum():
         return event_id[:SPAN_DIGITS]
-    return root_span(trace_id)
+    return root_span(trace_id, subject)

@@ -61,7 +61,7 @@ class OrdersUseCases:
     record_bytes_max: int = MAIN_RECORD_BYTES
 
     async def create(
-        self, order: NewOrder, *, body: bytes, key: str, lab_subject: str
+        self, order: NewOrder, *, body: bytes, key: str, lab_subject: str, trace: str = ""
     ) -> StoredAnswer | KeyRefusal:
         """Store an order as PENDING, at most once per Idempotency-Key.
 
@@ -70,6 +70,8 @@ class OrdersUseCases:
             body: of the request, verbatim; the key stands for it.
             key: the client's Idempotency-Key, "" if it sent none.
             lab_subject: `ordinal.send` in a lab run, else "": then the order's id is its subject.
+            trace: the client's trace context, in which the order goes on (see `Envelope`); "" where
+                it has none, and in a lab run, whose traces can be computed.
 
         Raises:
             TooLarge: its event would not fit a record; nothing was stored.
@@ -78,7 +80,7 @@ class OrdersUseCases:
         """
         order_id = self.ids.order_id(lab_subject)
         subject = lab_subject or order_id
-        traceparent = self.ids.traceparent(subject)
+        traceparent = trace if trace and not lab_subject else self.ids.traceparent(subject)
         event = derive(
             OrderCreated(
                 order_id=order_id,

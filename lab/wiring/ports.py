@@ -6,7 +6,7 @@ leaves a begin without an end, as it would in reality. Wrappers that a run does 
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from lab.faults.bus.around_ports import around_consumer, around_publisher
@@ -39,6 +39,7 @@ from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
 from lab.ports.store import CustomerStore, OrderStore, OutboxStore, StartStore
 from lab.runtime.ids import subject_of
 from lab.wiring.process.broker_watch import BrokerWatch
+from lab.wiring.process.trace_watch import TraceWatch
 
 P = TypeVar("P")
 
@@ -74,6 +75,7 @@ class Life:
         stores: what its stores do wrong, or None.
         network: its way to the broker, if a fault may cut it.
         watch: looks on at its calls to the broker, or None.
+        follows: looks on at the traces of its orders, or None where they can all be computed.
     """
 
     member: str
@@ -85,6 +87,7 @@ class Life:
     stores: StoreFaults | None = None
     network: Network | None = None
     watch: BrokerWatch | None = None
+    follows: TraceWatch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,7 @@ def make_life(
     pause: Callable[[int], object],
     steps: Sequence[Step] = (),
     watch: BrokerWatch | None = None,
+    follows: TraceWatch | None = None,
 ) -> Life:
     """A life on `host`, with the faults that the plan wants and a clock as wrong as `steps`."""
     clock = SteppedClock(clock, steps) if steps else clock
@@ -139,6 +143,7 @@ def make_life(
         stores=stores,
         network=Network(plan, clock) if Network.is_wanted(plan, group) else None,
         watch=watch,
+        follows=follows,
     )
 
 
@@ -162,7 +167,15 @@ def wrap_ports(life: Life, bare: Ports, plan: FaultPlan) -> Ports:
         gateway=_struck(life, PaymentGateway, bare.gateway),
         mailer=_struck(life, Mailer, bare.mailer),
     )
-    return ports if life.pen.write is None else _recorded(ports, life.pen)
+    if life.pen.write is not None:
+        ports = _recorded(ports, life.pen)
+    if life.follows is None:
+        return ports
+    return replace(
+        ports,
+        orders=life.follows.around_store(ports.orders),
+        publisher=life.follows.around_publisher(ports.publisher),
+    )
 
 
 def wrap_consumer(life: Life, consumer: Consumer, plan: FaultPlan, *, session_us: int) -> Consumer:
@@ -181,6 +194,8 @@ def wrap_consumer(life: Life, consumer: Consumer, plan: FaultPlan, *, session_us
         consumer = life.faults.around(Consumer, consumer)
     if life.pen.write is not None:
         consumer = RecordedConsumer(consumer, pen=life.pen, group=life.group)
+    if life.follows is not None:
+        consumer = life.follows.around_consumer(consumer)
     return consumer
 
 

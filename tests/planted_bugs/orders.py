@@ -47,9 +47,9 @@ class AnswerBeforeTheCommit(OrdersUseCases):
     """To be fast, the order is stored in the background and the client answered at once."""
 
     async def create(
-        self, order: NewOrder, *, body: bytes, key: str, lab_subject: str
+        self, order: NewOrder, *, body: bytes, key: str, lab_subject: str, trace: str = ""
     ) -> StoredAnswer | KeyRefusal:
-        later = super().create(order, body=body, key=key, lab_subject=lab_subject)
+        later = super().create(order, body=body, key=key, lab_subject=lab_subject, trace=trace)
         in_background(later)
         order_id = self.ids.order_id(lab_subject)
         return StoredAnswer(status=201, body=b'{"order_id":"%s"}' % order_id.encode())
@@ -112,9 +112,9 @@ class AnswerOutOfAReplica(OrdersUseCases):
     """The answer is read from a replica that lags; what is not there yet counts as not stored."""
 
     async def create(
-        self, order: NewOrder, *, body: bytes, key: str, lab_subject: str
+        self, order: NewOrder, *, body: bytes, key: str, lab_subject: str, trace: str = ""
     ) -> StoredAnswer | KeyRefusal:
-        made = await super().create(order, body=body, key=key, lab_subject=lab_subject)
+        made = await super().create(order, body=body, key=key, lab_subject=lab_subject, trace=trace)
         if lab_subject.endswith("0.1"):
             raise Transient("the order is not there")
         return made

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from lab.cli import app
 from lab.observe.fields import service_name
@@ -39,18 +40,28 @@ pytestmark = [
 
 TOP = Path(__file__).resolve().parents[2]
 ORDERS = 50
+CLIENTS_TRACE, CLIENTS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+CLIENTS_CONTEXT = {
+    "traceparent": f"00-{CLIENTS_TRACE}-{CLIENTS_SPAN}-00",
+    "tracestate": "vendor=of-the-client",
+}
 SERVICES = {"api", "relay", "validation", "payment", "orders", "notification"}
 THIRD_PARTIES = {"warehouse", "antifraud", "payment_gateway", "mailer"}
+EVENTS = ("OrderCreated", "OrderValidated", "PaymentCaptured", "OrderConfirmed")
 STREAM = "traces-apm-default"
 Document = dict[str, Any]
 
 
-def post(api: Own, number: int) -> str:
-    """The id of a new order."""
+def post(api: Own, number: int, context: Mapping[str, str] | None = None) -> str:
+    """The id of a new order, which goes on in the trace of its client if that has one."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{api.port}/orders",
         json.dumps(ORDER).encode(),
-        {"content-type": "application/json", "idempotency-key": f"order-{number}"},
+        {
+            "content-type": "application/json",
+            "idempotency-key": f"order-{number}",
+            **(context or {}),
+        },
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         order_id = json.load(answer)["order_id"]
@@ -119,13 +130,15 @@ def test_each_order_is_one_whole_trace_over_every_process_although_a_worker_was_
             "LAB_PROVIDERS_URL": f"http://127.0.0.1:{running['providers'].port}",
             "LAB_TELEMETRY": str(telemetry),
         }
+        theirs = [post(api, ORDERS + number, CLIENTS_CONTEXT) for number in range(2)]
         again = restart_of(worker, variables, tmp_path / "again.log")
         try:
             until(
                 "every order is confirmed",
-                lambda: all(state(api, one) == "CONFIRMED" for one in placed),
+                lambda: all(state(api, one) == "CONFIRMED" for one in (*placed, *theirs)),
                 2 * ORDER_S_MAX,
             )
+            told = asyncio.run(headers_of(name, theirs))
             for own in running.values():
                 if own is not worker:
                     own.process.send_signal(signal.SIGTERM)
@@ -137,6 +150,12 @@ def test_each_order_is_one_whole_trace_over_every_process_although_a_worker_was_
             again.wait()
 
     spans = spans_in(telemetry)
+    in_their_clients_trace(spans, theirs)
+    assert len(told) == 2 * len(EVENTS)
+    for found in told:
+        assert found["traceparent"] == f"00-{CLIENTS_TRACE}-{found['ce_id'][:16]}-00"
+        assert found["tracestate"] == CLIENTS_CONTEXT["tracestate"]
+
     traces = {one.replace("-", "") for one in placed}
     mine = [one for one in spans if one["trace"]["id"] in traces]
     roots = Counter(one["trace"]["id"] for one in mine if "parent" not in one)
@@ -151,6 +170,42 @@ def test_each_order_is_one_whole_trace_over_every_process_although_a_worker_was_
         assert called >= THIRD_PARTIES
     assert set(own_services()) >= {"api", "relay"}
     shipped_whole(mine)
+
+
+def in_their_clients_trace(spans: list[Document], orders: list[str]) -> None:
+    """The orders are whole in the one trace that their client began, under its span."""
+    theirs = [one for one in spans if one["trace"]["id"] == CLIENTS_TRACE]
+    assert not {one.replace("-", "") for one in orders} & {one["trace"]["id"] for one in spans}
+    assert all("parent" in one for one in theirs)
+    under = [one for one in theirs if one["parent"]["id"] == CLIENTS_SPAN]
+    assert sorted(one["labels"]["order_id"] for one in under) == sorted(orders)
+    assert {one["transaction"]["name"] for one in under} == {"POST /orders"}
+    assert orphans(theirs) == ["POST /orders"] * len(orders)
+    for order in orders:
+        services = {one["service"]["name"] for one in theirs if one["labels"]["order_id"] == order}
+        assert services == {service_name(role) for role in SERVICES}
+
+
+async def headers_of(name: str, orders: list[str]) -> list[dict[str, str]]:
+    """The headers of every event of these orders, as any client of Kafka reads them."""
+    topic = f"{name.replace('_', '-')}.orders"
+    consumer = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=need("kafka"),
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    ends = await consumer.end_offsets(consumer.assignment())
+    found = []
+    for partition, end in ends.items():
+        while await consumer.position(partition) < end:
+            for record in (await consumer.getmany(partition, timeout_ms=1_000))[partition]:
+                headers = {key: value.decode() for key, value in record.headers}
+                if headers["ce_subject"] in orders:
+                    found.append(headers)
+    await consumer.stop()
+    return found
 
 
 def shipped_whole(spans: list[Document]) -> None:

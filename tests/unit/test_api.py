@@ -17,6 +17,7 @@ from lab.domain.answers import INDETERMINATE, PROBLEM, SHED
 from lab.domain.errors import Down, Indeterminate, Transient
 from lab.domain.order import Order, OrderState
 from lab.domain.request import BODY_BYTES_MAX
+from lab.domain.trace_context import parted
 from lab.ports.http import HttpAnswer
 from lab.ports.ids import Ids
 from lab.runtime.asgi_call import Message, call
@@ -375,6 +376,23 @@ def test_a_request_id_comes_back_with_every_answer(method: str) -> None:
     for odd in ("", "ä", "a b", "x" * 129):
         answer = Shop().ask(method, "/health", [("x-request-id", odd)])
         assert "x-request-id" not in dict(answer.headers)
+
+
+def test_an_order_goes_on_in_the_trace_of_its_client() -> None:
+    parent = f"00-{'c' * 32}-{'d' * 16}-01"
+    for headers, goes_on in (
+        ([("traceparent", parent), ("tracestate", "x=1"), ("tracestate", "y=2")], "x=1, y=2"),
+        ([("traceparent", parent)], ""),
+        ([("traceparent", "what?"), ("tracestate", "x=1")], None),
+        ([("traceparent", parent), ("traceparent", parent)], None),
+        # The traces of a lab run can be computed, by everybody.
+        ([("traceparent", parent), ("lab-subject", "1.1")], None),
+    ):
+        shop = Shop()
+        assert shop.post(GOOD, *headers).status == 201
+        context, state = parted(shop.world.order().traceparent)
+        assert (context == parent) is (goes_on is not None)
+        assert state == (goes_on or "")
 
 
 def test_an_open_order_is_cancelled_as_often_as_asked() -> None:

@@ -12,10 +12,11 @@ import lab
 from lab.history.journal import Journal
 from lab.history.recorder import Write
 from lab.observe.fields import Origin
+from lab.observe.followed_traces import FollowedTraces
 from lab.observe.live import Live
 from lab.observe.live_view import LiveView
 from lab.observe.numbered_file import NumberedFile
-from lab.observe.traces import ComputedTraces
+from lab.observe.traces import ComputedTraces, Traces
 from lab.ports.ids import Ids
 from lab.runtime.clock import SystemClock
 from lab.runtime.ids import SeededIds, TimeOrderedIds
@@ -29,6 +30,7 @@ def make_live(
     stack: AsyncExitStack,
     meter: Meter | None,
     log: logging.Logger,
+    traces: Traces,
 ) -> Live:
     """The readers of the entries of this process while it works.
 
@@ -38,29 +40,29 @@ def make_live(
         stack: closes them.
         meter: counts them; None: nobody asks for counts.
         log: takes the lines.
+        traces: of the orders.
     """
     journal: Write | None = None
     if assignment.journal:
         file = Journal(Path(assignment.journal), on_failure=on_failure)
         stack.callback(file.close)
         journal = file.write
-    view = _make_view(assignment, stack, log)
+    view = _make_view(assignment, stack, log, traces)
     return Live(journal, [*([] if meter is None else [meter.metrics]), view])
 
 
-def _make_view(assignment: Assignment, stack: AsyncExitStack, log: logging.Logger) -> LiveView:
+def _make_view(
+    assignment: Assignment, stack: AsyncExitStack, log: logging.Logger, traces: Traces
+) -> LiveView:
     """Its spans and log lines; spans are kept where a folder for them was named."""
     clock, spans = SystemClock(), None
     if assignment.telemetry:
         spans = NumberedFile(Path(assignment.telemetry), f"{assignment.process}.spans")
         stack.callback(spans.close)
-    is_run = assignment.seed is not None
     view = LiveView(
         assignment.process,
         service=assignment.group,
-        traces=ComputedTraces(
-            make_ids(assignment).traceparent, has_client=is_run, sees_requests=True
-        ),
+        traces=traces,
         epoch_us=clock.wall_us() - clock.now_us(),
         origin=Origin(run_id=assignment.name, environment="real", version=lab.__version__),
         write=None if spans is None else spans.write,
@@ -68,6 +70,14 @@ def _make_view(assignment: Assignment, stack: AsyncExitStack, log: logging.Logge
     )
     stack.callback(lambda: view.close(clock.now_us()))
     return view
+
+
+def make_traces(assignment: Assignment) -> ComputedTraces:
+    """The traces of a lab run, or those of a standing system, some of which its clients began."""
+    traceparent_of = make_ids(assignment).traceparent
+    if assignment.seed is None:
+        return FollowedTraces(traceparent_of)
+    return ComputedTraces(traceparent_of, has_client=True, sees_requests=True)
 
 
 def make_ids(assignment: Assignment) -> Ids:

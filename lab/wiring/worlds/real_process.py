@@ -26,7 +26,9 @@ from lab.faults.provider import ProviderFaults
 from lab.faults.remote.plan import RemotePlan
 from lab.history.pen import Pen
 from lab.observe.ecs import hear_of_threads, log_to_stderr
+from lab.observe.followed_traces import FollowedTraces
 from lab.observe.live import Live
+from lab.observe.traces import Traces
 from lab.patterns.drain import ExitAtOnce, ShutdownReport
 from lab.ports.clock import Clock
 from lab.providers.http_front import make_front
@@ -47,12 +49,13 @@ from lab.wiring.policy import Policy
 from lab.wiring.ports import Life, make_life
 from lab.wiring.process.broker_watch import BrokerWatch
 from lab.wiring.process.life import Program, make_program
+from lab.wiring.process.trace_watch import TraceWatch
 from lab.wiring.process.unexpected import telling
 from lab.wiring.standing import retention_job
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.async_host import AsyncHost
 from lab.wiring.worlds.health import health_app
-from lab.wiring.worlds.onlookers import make_ids, make_live
+from lab.wiring.worlds.onlookers import make_ids, make_live, make_traces
 from lab.wiring.worlds.onlooking import make_broker_watch, make_tell, watch_progress
 from lab.wiring.worlds.process_metrics import Meter
 from lab.wiring.worlds.recorded_requests import recorded_requests
@@ -122,13 +125,14 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
     async with AsyncExitStack() as stack:
         clock, host = SystemClock(), AsyncHost(signals.failed)
         meter = None if assignment.port is None else Meter(assignment)
-        write = make_live(assignment, signals.fail, stack, meter, log).write
+        traces = make_traces(assignment)
+        write = make_live(assignment, signals.fail, stack, meter, log, traces).write
         signals.pen = pen = Pen(process=assignment.process, now=clock.now_us, write=write)
         plan = _make_plan(assignment, clock, stack)
         policy = _make_policy(assignment, plan)
         tell = make_tell(log)
         watch = make_broker_watch(assignment.group, tell, meter)
-        life = _make_life(assignment, host, pen, clock, plan, watch)
+        life = _make_life(assignment, host, pen, clock, plan, watch=watch, traces=traces)
         backends = make_backends(assignment, policy, tell=tell)
         if not assignment.is_supervised:
             for backend in backends.all:
@@ -174,7 +178,9 @@ def _make_life(
     pen: Pen,
     clock: Clock,
     plan: FaultPlan,
+    *,
     watch: BrokerWatch,
+    traces: Traces,
 ) -> Life:
     """This process as one life; whatever strikes it strikes the operating system's process."""
     return make_life(
@@ -190,6 +196,7 @@ def _make_life(
         pause=lambda for_us: _pause_self(plan, assignment.member, for_us),
         steps=[Step(*step) for step in assignment.clock_steps],
         watch=watch,
+        follows=TraceWatch(traces) if isinstance(traces, FollowedTraces) else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +11,20 @@ from lab.domain.codec import decode, encode, murmur2, partition_of
 from lab.domain.envelope import from_headers, to_headers
 from lab.domain.errors import Poison
 from lab.domain.events import PAYLOADS, OrderConfirmed, OrderCreated
-from lab.domain.lineage import child_of, derive
+from lab.domain.lineage import derive
 from lab.domain.order import Item
 
 TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 CONFIRMED = OrderConfirmed(order_id="o1", currency="EUR", amount_cents=900)
+EVENT = derive(
+    CONFIRMED,
+    by="orders",
+    cause_id="c1",
+    traceparent=TRACE,
+    sequence=4,
+    time_us=1_700_000_000_000_000,
+    lab_subject="1.1",
+)
 
 
 @pytest.mark.parametrize(
@@ -111,5 +121,15 @@ def test_the_same_cause_gives_the_same_event_again() -> None:
     assert again() == again()
 
 
-def test_a_child_keeps_the_trace_and_has_a_span_of_its_own() -> None:
-    assert child_of(TRACE, "0123456789abcdef" * 2) == f"00-{'a' * 32}-0123456789abcdef-01"
+def test_a_client_s_state_travels_in_a_header_of_its_own() -> None:
+    event = msgspec.structs.replace(EVENT, traceparent=f"{TRACE} vendor=1")
+    headers = dict(to_headers(event))
+    assert (headers["traceparent"], headers["tracestate"]) == (TRACE.encode(), b"vendor=1")
+    assert from_headers(to_headers(event), event.data) == event
+    assert "tracestate" not in dict(to_headers(EVENT))
+
+
+@pytest.mark.parametrize("state", [b"", b"\xff\xfe", b"a=\0b", b"x" * 600])
+def test_a_foreign_state_that_is_none_costs_no_event(state: bytes) -> None:
+    headers = (*to_headers(EVENT), ("tracestate", state))
+    assert from_headers(headers, EVENT.data) == EVENT
