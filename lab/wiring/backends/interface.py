@@ -243,6 +243,28 @@ async def prepare_whole(
             stack.push_async_callback(remove, backend, left)
 
 
+async def prepare_all(
+    backends: Sequence[Backend], stack: AsyncExitStack, *, keep: bool, left: list[str]
+) -> None:
+    """Prepare several backends side by side; see `prepare_whole`.
+
+    Raises:
+        EnvironmentNotReady: of the first of them that is not there, or not fit for use.
+    """
+    preparing = [
+        asyncio.ensure_future(prepare_whole(one, stack, keep=keep, left=left)) for one in backends
+    ]
+    try:
+        await asyncio.wait(preparing)
+    except asyncio.CancelledError:
+        for one in preparing:
+            one.cancel()
+        await asyncio.wait(preparing)
+        raise
+    for one in preparing:
+        one.result()
+
+
 async def remove(backend: Backend, left: list[str]) -> None:
     """Remove everything that a run has made. A server that has gone away takes no verdict along.
 

@@ -28,7 +28,7 @@ from lab.runtime.http_caller import http_caller
 from lab.runtime.http_server import LOOPBACK, reserved_port
 from lab.scenarios.client import Client
 from lab.settings import environment
-from lab.wiring.backends.interface import prepare_whole
+from lab.wiring.backends.interface import prepare_all
 from lab.wiring.outcome import End
 from lab.wiring.planned import fault_plan
 from lab.wiring.policy import Policy
@@ -39,6 +39,7 @@ from lab.wiring.worlds.operator import make_operator
 from lab.wiring.worlds.outages import BROKERS, OUTAGES, Outages, check_can_strike, servers_of
 from lab.wiring.worlds.real_member import RealMember
 from lab.wiring.worlds.real_process import make_backends
+from lab.wiring.worlds.real_start import starting
 from lab.wiring.worlds.run_lock import HeldLock
 
 CLIENT_CONNECTIONS: Final = 256
@@ -99,6 +100,8 @@ class RealWorld:
         Raises:
             EnvironmentNotReady: a server is not there, or not fit for use.
         """
+        # It imports while the servers are made ready.
+        self._start = await stack.enter_async_context(starting(self._held))
         struck = {OUTAGES.get(firing.kind) for firing in self.plan.timetable()}
         at = {
             "kafka": self._first.kafka_bootstrap,
@@ -109,8 +112,7 @@ class RealWorld:
         struck |= {"kafka"} if moves else set()
         if used := {server: at[server] for server in at if server in struck}:
             await check_can_strike(self._servers_script, used, needs_brokers=moves)
-        for backend in self.backends.all:
-            await prepare_whole(backend, stack, keep=self.spec.world.keep, left=self.left)
+        await prepare_all(self.backends.all, stack, keep=self.spec.world.keep, left=self.left)
         questions = PlanServer(self.plan, on_pause=self._pause)
         stack.callback(questions.close)
         control = await questions.start(self.folder / "control")
@@ -256,7 +258,8 @@ class RealWorld:
     def _member(self, assignment: Assignment) -> RealMember:
         return RealMember(
             assignment,
-            held=self._held,
+            folder=self.folder,
+            start=self._start,
             note_life=self._note_life,
             restart_us=self.spec.settings.us("run.restart_ms"),
             steps_of=self._steps,

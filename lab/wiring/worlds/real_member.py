@@ -7,9 +7,7 @@ one file. Not here: when somebody is struck (`lab.faults`), and the rest of a ru
 import asyncio
 import contextlib
 import signal
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -23,17 +21,16 @@ from lab.history.journal import read_journal
 from lab.runtime.errors import SimulationError
 from lab.wiring.process.unexpected import ends_process
 from lab.wiring.worlds.assignment import Assignment, write_assignment
-from lab.wiring.worlds.run_lock import HeldLock
+from lab.wiring.worlds.real_process import NOT_READY
+from lab.wiring.worlds.real_start import LOG, Start, Started
 
 READY_S: Final = 60
 """A process that is not ready after so long never will be; a busy machine starts eight at once."""
 
 _LINES_SHOWN: Final = 4
 _LOG_SHOWN: Final = 1_500
-_NOT_READY_CODE: Final = 4
-_EXPECTED: Final = (0, -signal.SIGTERM, -signal.SIGKILL, _NOT_READY_CODE)
+_EXPECTED: Final = (0, -signal.SIGTERM, -signal.SIGKILL, NOT_READY)
 """The exit codes of a process in the middle of a run: after SIGTERM, killed, without a server."""
-_COMMANDS: Final = {"api": "serve", "relay": "relay", "providers": "providers"}
 
 
 class RealMember:
@@ -41,8 +38,8 @@ class RealMember:
 
     Args:
         first: the assignment of its first life; those of the others are made from it.
-        held: the lock of the run, which every life inherits; its folder takes assignments, journals
-            and the log.
+        folder: takes assignments, journals and the log.
+        start: starts a life.
         note_life: called with `start`, `kill`, `exited`, `pause` and `resume`, and the name of the
             life.
         restart_us: a process that has ended is started again after so long.
@@ -58,7 +55,8 @@ class RealMember:
         self,
         first: Assignment,
         *,
-        held: HeldLock,
+        folder: Path,
+        start: Start,
         note_life: Callable[[str, str], None],
         restart_us: int,
         steps_of: Callable[[str, str], tuple[Step, ...]],
@@ -70,14 +68,14 @@ class RealMember:
         self.error: SimulationError | EnvironmentNotReady | None = None
         self.is_healed = False
         self._next = first
-        self._folder, self._lock_handle = held.folder, held.handle
+        self._folder, self._start = folder, start
         self._note_life = note_life
         self._restart_s = restart_us / 1e6
         self._steps_of = steps_of
         self.paused_until_us = 0
         self._waking: asyncio.TimerHandle | None = None
         self._is_wanted = True
-        self._process: Process | None = None
+        self._process: Started | None = None
         self._life = ""
         self._watching: asyncio.Task[None] | None = None
         self._is_killed = False
@@ -177,17 +175,8 @@ class RealMember:
         self._is_killed = self._is_ready = False
         if assignment.role != "providers":
             self._note_life(self._life, "start")
-        with (self._folder / "logs.ndjson").open("ab") as log:
-            self._process = process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "lab", *_command(assignment), "--assignment", str(path)),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=log,
-                pass_fds=(self._lock_handle,),
-                # Ctrl-C is for the supervisor, who ends them all in order.
-                start_new_session=True,
-            )
+        with (self._folder / LOG).open("ab") as log:
+            self._process = process = await self._start(assignment, path, log.fileno())
         self._next = msgspec.structs.replace(assignment, life=assignment.life + 1)
         line = await self._said(process)
         self._is_ready = bool(line)
@@ -196,7 +185,7 @@ class RealMember:
                 self._signal(signal.SIGUSR1)
             self.url = msgspec.json.decode(line)["url"]
 
-    async def _said(self, process: Process) -> bytes:
+    async def _said(self, process: Started) -> bytes:
         """The line by which it says that it is ready; nothing if it has ended, or kept silent."""
         assert process.stdout is not None
         reading = asyncio.ensure_future(process.stdout.readline())
@@ -212,11 +201,11 @@ class RealMember:
         """The error of a life that has ended with `code`, with the last words of its log."""
         lines: list[bytes] = []
         with contextlib.suppress(OSError):
-            lines = (self._folder / "logs.ndjson").read_bytes().splitlines()
+            lines = (self._folder / LOG).read_bytes().splitlines()
         # Several write there; a line that is no JSON is a last cry, maybe of this one.
         own = [line for line in lines if line[:1] != b"{" or self._life.encode() in line]
         why = " / ".join(map(_words, own[-_LINES_SHOWN:]))[-_LOG_SHOWN:]
-        if code == _NOT_READY_CODE:
+        if code == NOT_READY:
             return EnvironmentNotReady(
                 why, server=f"process {self._life}", address="", remedy="it was to be there"
             )
@@ -280,9 +269,3 @@ def _words(line: bytes) -> str:
         return _line(line).message
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return line.decode("utf-8", "replace")
-
-
-def _command(assignment: Assignment) -> tuple[str, ...]:
-    if assignment.role == "consumer":
-        return ("work", assignment.group)
-    return (_COMMANDS[assignment.role],)

@@ -18,7 +18,7 @@ from lab.patterns.retry import RetryBudget
 from lab.runtime.errors import SimulationError
 from lab.runtime.process_loop import SPAWNED
 from lab.wiring.process.unexpected import ends_by, is_own_mistake, note_unexpected
-from lab.wiring.worlds import real_member
+from lab.wiring.worlds import real_start
 from lab.wiring.worlds.assignment import Assignment
 from lab.wiring.worlds.real_member import RealMember
 from lab.wiring.worlds.run_lock import HeldLock, holding, new_run_lock
@@ -103,7 +103,7 @@ def test_a_process_that_ends_by_itself_is_started_again_unless_the_lab_is_to_bla
     python = tmp_path / "python"
     python.write_text(SCRIPT.format(python=sys.executable, entry=entry, code=code))
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(real_member, "sys", SimpleNamespace(executable=str(python)))
+    monkeypatch.setattr(real_start, "sys", SimpleNamespace(executable=str(python)))
     lives: list[tuple[str, str]] = []
 
     async def main(held: HeldLock) -> RealMember:
@@ -125,7 +125,8 @@ def test_a_process_that_ends_by_itself_is_started_again_unless_the_lab_is_to_bla
                 kafka_bootstrap="",
                 journal="yes",
             ),
-            held=held,
+            folder=held.folder,
+            start=real_start.spawning(held),
             note_life=note_life,
             restart_us=1,
             steps_of=lambda _member, _group: (),
