@@ -7,10 +7,12 @@ when (`lab.faults.nemesis`), and outages in memory (`simulated.py`).
 import asyncio
 import shlex
 from asyncio.subprocess import PIPE
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from lab.domain.errors import EnvironmentNotReady
+from lab.faults.plan.plan import Firing
+from lab.faults.table.bus import LEADER_MOVE
 from lab.resources import servers_command
 from lab.runtime.errors import SimulationError
 
@@ -39,6 +41,27 @@ _UNDONE_BY: Final[Mapping[str, str]] = {"pause": "resume", "kill": "start", "sto
 def servers_of(server: str, address: str) -> tuple[str, ...]:
     """The names for `scripts/servers` of what a run uses as `server`: one, or three brokers."""
     return BROKERS if server == "kafka" and "," in address else (server,)
+
+
+async def check_can_strike_all(
+    script: str, timetable: Iterable[Firing], at: Mapping[str, str]
+) -> None:
+    """See that every server whose outage is planned is one that the run may stop.
+
+    Args:
+        script: see `check_can_strike`.
+        timetable: of the faults.
+        at: the address of each server of the run.
+
+    Raises:
+        EnvironmentNotReady: see `check_can_strike`.
+    """
+    kinds = {firing.kind for firing in timetable}
+    struck = {OUTAGES.get(kind) for kind in kinds}
+    if moves := LEADER_MOVE in kinds:
+        struck.add("kafka")
+    if used := {server: at[server] for server in at if server in struck}:
+        await check_can_strike(script, used, needs_brokers=moves)
 
 
 async def check_can_strike(

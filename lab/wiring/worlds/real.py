@@ -36,7 +36,7 @@ from lab.wiring.spec import RunSpec
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.async_host import AsyncHost
 from lab.wiring.worlds.operator import make_operator
-from lab.wiring.worlds.outages import BROKERS, OUTAGES, Outages, check_can_strike, servers_of
+from lab.wiring.worlds.outages import BROKERS, OUTAGES, Outages, check_can_strike_all, servers_of
 from lab.wiring.worlds.real_member import RealMember
 from lab.wiring.worlds.real_process import make_backends
 from lab.wiring.worlds.real_start import starting
@@ -102,16 +102,12 @@ class RealWorld:
         """
         # It imports while the servers are made ready.
         self._start = await stack.enter_async_context(starting(self._held))
-        struck = {OUTAGES.get(firing.kind) for firing in self.plan.timetable()}
         at = {
             "kafka": self._first.kafka_bootstrap,
             "redis": self._first.redis_url,
             "postgres": self._first.postgres_dsn,
         }
-        moves = any(firing.kind == LEADER_MOVE for firing in self.plan.timetable())
-        struck |= {"kafka"} if moves else set()
-        if used := {server: at[server] for server in at if server in struck}:
-            await check_can_strike(self._servers_script, used, needs_brokers=moves)
+        await check_can_strike_all(self._servers_script, self.plan.timetable(), at)
         await prepare_all(self.backends.all, stack, keep=self.spec.world.keep, left=self.left)
         questions = PlanServer(self.plan, on_pause=self._pause)
         stack.callback(questions.close)

@@ -52,7 +52,7 @@ from lab.wiring.process.life import Program, make_program
 from lab.wiring.process.trace_watch import TraceWatch
 from lab.wiring.process.unexpected import telling
 from lab.wiring.standing import retention_job
-from lab.wiring.worlds.assignment import PROVIDERS, Assignment, read_assignment
+from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.async_host import AsyncHost
 from lab.wiring.worlds.health import health_app
 from lab.wiring.worlds.onlookers import make_ids, make_live, make_traces
@@ -63,10 +63,6 @@ from lab.wiring.worlds.signals import ProcessSignals
 from lab.wiring.worlds.stall_watch import write_stalls
 
 READY: Final = "ready"
-
-NOT_READY: Final = 4
-MISTAKE: Final = 70
-"""Exit codes of a process that has ended by an error: a server is not fit for use; see the log."""
 
 JOIN_US: Final = 40_000_000
 """The first group of all waits until the broker has made its topic of positions."""
@@ -98,19 +94,6 @@ def run_process(assignment: Assignment) -> None:
         # Faults may end in the very moment in which it ends: an interpreter that is being torn down
         # has no handlers, and the signal would kill it.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-
-
-def become(path: str) -> int:
-    """Be the process that the assignment at `path` describes; its exit code."""
-    assignment = read_assignment(Path(path))
-    # Of a fork the lists of processes show the name of what it was forked from.
-    with suppress(OSError):
-        Path("/proc/self/comm").write_text(f"lab {assignment.member}")
-    try:
-        run_process(assignment)
-    except ProcessEnded as ended:
-        return MISTAKE if ended.is_own_mistake else NOT_READY
-    return 0
 
 
 class ProcessEnded(Exception):

@@ -8,16 +8,21 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
 from lab.runtime.fork_server import IS_SUPPORTED, ForkServer
-from lab.wiring.worlds.assignment import Assignment
+from lab.wiring.worlds.assignment import Assignment, read_assignment
+from lab.wiring.worlds.real_process import ProcessEnded, run_process
 from lab.wiring.worlds.run_lock import HeldLock
 
 LOG: Final = "logs.ndjson"
 """The file in the folder of a run into which every process of it complains."""
+
+NOT_READY: Final = 4
+_MISTAKE: Final = 70
+"""Exit codes of a process that has ended by an error: a server is not fit for use; see the log."""
 
 _PRELOADED: Final = (
     "anyio._backends._asyncio",
@@ -82,7 +87,7 @@ async def starting(held: HeldLock) -> AsyncIterator[Start]:
         return
     with (held.folder / LOG).open("ab") as log:
         forks = ForkServer(
-            "lab.wiring.worlds.real_process:become",
+            f"{__name__}:{become.__name__}",
             stderr=log.fileno(),
             pass_fds=(held.handle,),
             preload=_PRELOADED,
@@ -93,6 +98,19 @@ async def starting(held: HeldLock) -> AsyncIterator[Start]:
 
     async with forks:
         yield fork
+
+
+def become(path: str) -> int:
+    """Be the process that the assignment at `path` describes; its exit code."""
+    assignment = read_assignment(Path(path))
+    # In lists of processes a fork has the name of what it was forked from.
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(f"lab {assignment.member}")
+    try:
+        run_process(assignment)
+    except ProcessEnded as ended:
+        return _MISTAKE if ended.is_own_mistake else NOT_READY
+    return 0
 
 
 def spawning(held: HeldLock) -> Start:
