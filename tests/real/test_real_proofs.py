@@ -33,7 +33,12 @@ from lab.stores.redis.dedupe import RedisServer
 from tests.kit.entries import of_type
 from tests.kit.real_servers import control, need, need_control
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.processes,
+    pytest.mark.timeout(180),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +131,7 @@ def test_of_two_payment_processes_the_one_left_takes_over(tmp_path: Path) -> Non
     assert max(own[shared:]) > own[shared], "it got the partitions of the dead one"
 
 
+@pytest.mark.alone
 def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
     processes = itertools.cycle((*READS, "relay", "api"))
     result = run(
@@ -158,6 +164,7 @@ def test_a_process_that_is_told_to_stop_again_while_it_stops_goes_on_stopping(
     assert result.verdict == "PASS", result.why
 
 
+@pytest.mark.alone
 def test_servers_that_die_and_come_back_under_load_lose_nothing(tmp_path: Path) -> None:
     for server in ("postgres", "redis", "kafka"):
         need_control(server)
