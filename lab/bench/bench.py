@@ -4,14 +4,17 @@ Not here: the measurements (`rounds`, `long_run`), the figures (`simulated_figur
 """
 
 import time
+from statistics import median
 from typing import Final
 
 from lab import __version__
+from lab.bench import load
 from lab.bench import simulated_figures as figures
-from lab.bench.figures import Figure
+from lab.bench.figures import SCHEMA_VERSION, Figure
 from lab.bench.interpreter import this_machine
+from lab.bench.latency import latency_of
 from lab.bench.long_run import measure_long_run
-from lab.bench.report import SCHEMA_VERSION, Report
+from lab.bench.report import Report
 from lab.bench.rounds import DEFAULT, OnProgress, Progress, Rounds, Sizes
 
 ROUNDS: Final = 5
@@ -24,7 +27,10 @@ class BenchReport(Report, frozen=True, kw_only=True):
     Attributes:
         lab: version of the lab.
         rounds: how often each figure was measured; values are medians over them.
+        latency: of the orders of one run, in virtual time.
         wall_s: how long the measuring took.
+        thresholds: those that were given, and what was measured.
+        compared: the figures beside those of an earlier report.
         full: with the runs of up to 100,000 orders.
         hop_us: processor time of one ping-pong step between two tasks over two unbounded stdlib
             queues on a stdlib loop.
@@ -62,6 +68,7 @@ def measure(
     taken = [source.take() for _ in range(rounds)]
     grown = _growth(sizes.grow, on_progress) if full else ()
     hop_low, hop, hop_high = figures.hop(taken)
+    order_us = median(one.order_us for one in taken)
     return BenchReport(
         schema_version=SCHEMA_VERSION,
         lab=__version__,
@@ -72,6 +79,12 @@ def measure(
         hop_us_low=hop_low,
         hop_us_high=hop_high,
         figures=(*figures.all_of(taken), *grown),
+        latency=latency_of(
+            load.metrics(sizes.orders),
+            orders_per_s=1e6 / order_us,
+            how=f"{sizes.orders:,} orders of {load.LOAD}, each at its time, in virtual time; "
+            "orders/s of processor time",
+        ),
         wall_s=time.perf_counter() - start,
     )
 

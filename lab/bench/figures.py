@@ -5,11 +5,14 @@ Not here: which figures there are (`simulated_figures`, `real_figures`), and mea
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 Of = Literal["ratio", "value"]
+
+SCHEMA_VERSION: Final = 2
+"""Of the reports that hold figures."""
 
 
 class BenchGoal(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +45,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         low, high: smallest and largest over the rounds of the number that the goal is about; of
             the ratio without a goal.
         goal: null for a figure that only informs.
-        reached: whether the goal is reached; null without one.
+        reached: whether the goal is reached; null without one, and where the spread covers the
+            limit: then it is too noisy to tell.
         how: how it was measured.
     """
 
@@ -90,6 +94,10 @@ def make_figure(
     ratio = value / baseline
     of_value = goal is not None and goal.of == "value"
     spread = [one if of_value else one / base for one, base in pairs]
+    low, high = min(spread), max(spread)
+    reached = None
+    if goal is not None and not (low != high and low <= goal.limit <= high):
+        reached = goal.is_reached(value if of_value else ratio)
     return Figure(
         name=name,
         value=value,
@@ -97,9 +105,9 @@ def make_figure(
         baseline=baseline,
         against=against,
         ratio=ratio,
-        low=min(spread),
-        high=max(spread),
+        low=low,
+        high=high,
         goal=goal,
-        reached=None if goal is None else goal.is_reached(value if of_value else ratio),
+        reached=reached,
         how=how,
     )

@@ -12,6 +12,7 @@ from typing import Final
 from lab.scenarios.run_options import RunOptions
 from lab.wiring.many_runs import judged, with_seed
 from lab.wiring.outcome import Ran
+from lab.wiring.run import run
 from lab.wiring.spec import make_spec
 from lab.wiring.workload import make_workload
 from lab.wiring.worlds.simulated_run import simulate
@@ -82,6 +83,11 @@ def tiny_runs_a_second(settings: Mapping[str, object], *, runs: int) -> float:
     for seed in range(1, runs + 1):
         judged(with_seed(spec, seed))
     return runs / (time.process_time() - start)
+
+
+def metrics(orders: int) -> Mapping[str, float]:
+    """The metrics of one run of the happy path."""
+    return run(LOAD, orders=orders).metrics
 
 
 def run_core(orders: int) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab import __version__
+from lab.bench.figures import SCHEMA_VERSION
 from lab.bench.interpreter import this_machine
 from lab.bench.real_figures import all_of
 from lab.bench.real_rounds import REAL, RealRounds, RealSizes
-from lab.bench.report import SCHEMA_VERSION, Report
+from lab.bench.report import Report
 from lab.bench.rounds import OnProgress
 from lab.domain.errors import EnvironmentNotReady, LabError
 from lab.wiring.backends.readiness import ServerState, addresses, look_at_servers
@@ -27,7 +28,10 @@ class RealReport(Report, frozen=True, kw_only=True):
     Attributes:
         lab: version of the lab.
         rounds: how often each figure was measured, but for the whole run; values are medians.
+        latency: of the orders of the whole run.
         wall_s: how long the measuring took.
+        thresholds: those that were given, and what was measured.
+        compared: the figures beside those of an earlier report.
         servers: the version of each server, by its name.
     """
 
@@ -72,6 +76,7 @@ def measure_real(
         servers=servers,
         rounds=rounds,
         figures=all_of(taken, verdict),
+        latency=verdict.latency,
         wall_s=time.perf_counter() - start,
     )
 

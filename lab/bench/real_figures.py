@@ -4,14 +4,15 @@ Not here: measuring (`real_rounds`), and the class of a figure (`figures`).
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from lab.bench.baselines import raw_asgi
 from lab.bench.figures import Figure, at_least, at_most, make_figure
+from lab.bench.latency import Latency
 from lab.bench.real_kafka import HANDLER_S, KEYS, PARTITIONS, WORKERS
 from lab.bench.real_postgres import CALLERS
 from lab.bench.real_redis import HANDLERS
-from lab.bench.real_rounds import RealRound
+from lab.bench.real_rounds import RealRound, RealSizes
 from lab.bench.real_verdict import VerdictTime
 
 VERDICT_ORDERS: Final = 200
@@ -29,6 +30,20 @@ def all_of(rounds: Sequence[RealRound], verdict: VerdictTime) -> tuple[Figure, .
         posts(rounds),
         run(verdict),
     )
+
+
+def prototypes(sizes: RealSizes) -> tuple[Figure, ...]:
+    """The figures that will be measured: names, units and goals; the numbers are none."""
+    ones: dict[str, Any] = dict.fromkeys(RealRound.__struct_fields__, 1.0)
+    ones |= {"sizes": sizes, "disorders_raw": 0, "lives_by": "", "keys_by": ""}
+    run = VerdictTime(
+        real_s=1.0,
+        simulated_s=1.0,
+        orders=sizes.orders,
+        rate=1.0,
+        latency=Latency(p50_ms=0, p95_ms=0, p99_ms=0, max_ms=0, orders_per_s=0, how=""),
+    )
+    return all_of([RealRound(**ones)], run)
 
 
 def events(rounds: Sequence[RealRound]) -> Figure:

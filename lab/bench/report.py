@@ -4,15 +4,14 @@ No figure of it is a promise about another machine. Not here: measuring (`bench`
 printing (`lab.cli.bench`).
 """
 
-from typing import Final
-
 import msgspec
 
-from lab.bench.figures import Figure
+from lab.bench.comparing import Compared
+from lab.bench.figures import SCHEMA_VERSION, Figure
 from lab.bench.interpreter import Machine
+from lab.bench.latency import Latency
+from lab.bench.thresholds import ThresholdMet
 from lab.domain.json_schema import with_clean_texts
-
-SCHEMA_VERSION: Final = 1
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +25,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     rounds: int
     figures: tuple[Figure, ...]
+    latency: Latency
     wall_s: float
+    thresholds: tuple[ThresholdMet, ...] = ()
+    compared: tuple[Compared, ...] = ()
 
 
 def encode_report(report: Report) -> bytes:

@@ -5,11 +5,11 @@ Not here: measuring (`rounds`, `long_run`), and the class of a figure (`figures`
 
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 from lab.bench.figures import BenchGoal, Figure, at_least, at_most, make_figure
 from lab.bench.long_run import RATE, LongRun
-from lab.bench.rounds import Round
+from lab.bench.rounds import Round, Sizes
 from lab.wiring.many_runs import SMALL
 
 
@@ -25,6 +25,16 @@ def all_of(rounds: Sequence[Round]) -> tuple[Figure, ...]:
         tiny(rounds),
         *cold(rounds),
     )
+
+
+def prototypes(sizes: Sizes, *, full: bool) -> tuple[Figure, ...]:
+    """The figures that will be measured: names, units and goals; the numbers are none."""
+    ones: dict[str, Any] = dict.fromkeys(Round.__struct_fields__, 1.0) | {"sizes": sizes}
+    found = all_of([Round(**ones)])
+    if not full:
+        return found
+    runs = [LongRun(orders=count, order_us=1.0, hop_us=1.0, peak_kib=1) for count in sizes.grow]
+    return (*found, *growth([runs[0]], *runs[1:]))
 
 
 def hop(rounds: Sequence[Round]) -> tuple[float, float, float]:

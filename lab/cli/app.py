@@ -54,6 +54,8 @@ All commands: lab --help
 
 USAGE_ERRORS: Final = frozenset(
     (
+        "lab.bench.comparing.CompareError",
+        "lab.bench.thresholds.ThresholdError",
         "lab.checks.verdict.GoalError",
         "lab.cli.flag_values.OptionError",
         "lab.cli.output.OutputError",

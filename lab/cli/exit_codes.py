@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     UNKNOWN = 3
     NOT_READY = 4
+    MISSED = 5
     DIFFERS = 6
     BUG = 70
     INTERRUPTED = 130
@@ -30,6 +31,7 @@ MEANINGS: Final[Mapping[ExitCode, str]] = {
         "environment not ready: a server is down, too old or not ours to use; the message says "
         "which, where, and what starts it"
     ),
+    ExitCode.MISSED: "a threshold of `lab bench` was missed; the page names it",
     ExitCode.DIFFERS: "a recorded plan was run again, and the run is not the same",
     ExitCode.BUG: "a mistake of the lab itself; LAB_DEBUG=1 shows where",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C; a run leaves a partial report",

@@ -197,6 +197,9 @@ def test_without_runs_the_list_says_so(tmp_path: Path, capsys: pytest.CaptureFix
         ("list --toml --json duplicates", "leave one out"),
         ("list duplicats", "did you mean duplicates?"),
         ("bench --rounds 0", "--rounds must be from 1"),
+        ("bench --threshold p99", "'p99' is no threshold"),
+        ("bench --threshold p98<3ms", "did you mean p9"),
+        ("bench --compare nowhere.json", "nowhere.json cannot be read"),
     ],
 )
 def test_wrong_usage_is_one_message_with_exit_code_2_and_nothing_else(

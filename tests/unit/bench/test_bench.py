@@ -15,12 +15,23 @@ from lab.bench import simulated_figures as figures
 from lab.bench.baselines.bare_start import start_s
 from lab.bench.baselines.queue_hop import hop_us
 from lab.bench.baselines.skeleton import skeleton_us
-from lab.bench.figures import BenchGoal, Figure, make_figure
+from lab.bench.figures import SCHEMA_VERSION, BenchGoal, Figure, make_figure
 from lab.bench.interpreter import this_machine
+from lab.bench.latency import latency_of
 from lab.bench.long_run import LongRun
-from lab.bench.report import SCHEMA_VERSION, encode_report, report_schema
+from lab.bench.report import encode_report, report_schema
 from lab.bench.rounds import Round, Sizes
 
+LATENCY = latency_of(
+    {
+        "to_terminal_p50_ms": 100.0,
+        "to_terminal_p95_ms": 200.0,
+        "to_terminal_p99_ms": 400.0,
+        "to_terminal_max_ms": 800.0,
+    },
+    orders_per_s=1_000.0,
+    how="so",
+)
 TOP = Path(__file__).resolve().parents[3]
 
 
@@ -85,6 +96,20 @@ def test_a_goal_is_about_the_number_that_it_names(goal: BenchGoal, *, reached: b
 
     assert figure.reached is reached
     assert figure.low == figure.high == (30.0 if goal.of == "value" else 10.0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "reached"), [(3.9, False), (4.0, None), (5.0, None), (6.0, None), (6.1, True)]
+)
+def test_a_spread_that_covers_the_limit_is_too_noisy_to_tell(
+    limit: float, *, reached: bool | None
+) -> None:
+    goal = BenchGoal(of="ratio", bound="at most", limit=limit)
+    pairs = [(8.0, 2.0), (10.0, 2.0), (12.0, 2.0)]
+
+    figure = make_figure("x", pairs, unit="us", against="a hop", how="so", goal=goal)
+
+    assert figure.reached is reached
 
 
 def test_every_figure_is_its_own_value_over_its_own_baseline() -> None:
@@ -189,6 +214,7 @@ def test_a_report_is_one_object_and_reads_back() -> None:
         hop_us_low=3.0,
         hop_us_high=3.0,
         figures=tuple(all_figures([make_round()])),
+        latency=LATENCY,
         wall_s=1.0,
     )
 

@@ -17,6 +17,7 @@ from lab.bench.baselines import lifecycle_sql, redis_set
 from lab.bench.baselines.raw_asgi import BODY, raw_app, requests_a_second
 from lab.bench.figures import Figure
 from lab.bench.interpreter import this_machine
+from lab.bench.latency import Latency
 from lab.bench.real_http import NullStore, _lab_app, posts_a_second
 from lab.bench.real_kafka import Orderliness, same_bytes
 from lab.bench.real_rounds import RealRound, RealSizes
@@ -30,6 +31,8 @@ from lab.domain.errors import EnvironmentNotReady
 from lab.domain.events import TOPIC_OF
 from lab.runtime.http_server import http_server
 from lab.wiring.backends.readiness import ServerState
+
+LATENCY = Latency(p50_ms=1, p95_ms=2, p99_ms=3, max_ms=4, orders_per_s=50, how="so")
 
 
 def make_round(**changes: float) -> RealRound:
@@ -55,7 +58,7 @@ def make_round(**changes: float) -> RealRound:
 
 def all_figures(*rounds: RealRound, orders: int = 200, real_s: float = 9.0) -> list[Figure]:
     """Every figure of these rounds."""
-    verdict = VerdictTime(real_s=real_s, simulated_s=3.0, orders=orders, rate=20.0)
+    verdict = VerdictTime(real_s=real_s, simulated_s=3.0, orders=orders, rate=20.0, latency=LATENCY)
     return list(real_figures.all_of(rounds, verdict))
 
 
@@ -128,6 +131,7 @@ def test_a_report_is_one_object_and_reads_back() -> None:
         servers={"Kafka": "4.0", "PostgreSQL": "15", "Redis": "7"},
         rounds=1,
         figures=tuple(all_figures(make_round())),
+        latency=LATENCY,
         wall_s=1.0,
     )
 
