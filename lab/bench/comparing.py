@@ -14,7 +14,7 @@ import msgspec
 from lab.bench.figures import SCHEMA_VERSION, Figure
 from lab.bench.interpreter import Machine
 
-Change = Literal["better", "same", "worse", "lower", "higher"]
+Change = Literal["better", "same", "worse", "lower", "higher", "unknown"]
 
 
 class CompareError(ValueError):
@@ -27,7 +27,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: of the figure.
         before, now: its ratio, or its value if its goal is about that.
-        change: `same` if the spreads touch; `lower` or `higher` where no goal says what is good.
+        change: `same` if the spreads touch; `lower` or `higher` where no goal says what is good;
+            `unknown` of what was measured once, which has no spread.
         by: now / before.
     """
 
@@ -97,6 +98,8 @@ def _number(figure: Figure) -> float:
 
 
 def _change(then: Figure, now: Figure) -> Change:
+    if then.low == then.high or now.low == now.high:
+        return "unknown"
     is_lower, is_higher = now.high < then.low, now.low > then.high
     if not (is_lower or is_higher):
         return "same"
