@@ -102,7 +102,9 @@ def test_every_figure_that_is_measured_can_be_named_before() -> None:
         ((10, 12), (13, 14), None, "higher"),
         ((10, 12), (9, 10), False, "same"),
         ((10, 12), (12, 15), True, "same"),
-        ((10, 10), (10, 10), True, "same"),
+        ((10, 12), (10, 12), True, "same"),
+        ((10,), (20, 30), True, "unknown"),
+        ((10, 12), (20,), True, "unknown"),
     ],
 )
 def test_two_numbers_differ_when_their_spreads_do_not_touch(
