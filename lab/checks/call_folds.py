@@ -19,6 +19,7 @@ from lab.checks.tables import (
     CALL_FAILED,
     CUSTOMERS,
     MOVES_MONEY,
+    NO_ATTEMPT,
     REPLAYED,
     STORE_DOWN_US,
     THIRD_PARTIES,
@@ -212,12 +213,23 @@ class CallFolds:
             what, begun_us = f"handler of {event_type}", time_of(begun)
             life.overdue += (Overdue(subject, what, begun_us, t_us - begun_us, Ended.LATE),)
         if result == "ok":
+            life.stored.discard((group, event_id))
             if life.budget is not None:
                 life.budget.succeeded()
         else:
-            self._book.case(subject).failures += (HandleEndEntry._make(entry),)
+            case, failed = self._book.case(subject), HandleEndEntry._make(entry)
+            case.failures += (failed,)
+            if begun is not None and self._was_in_vain(life, failed, HandleBeginEntry._make(begun)):
+                case.in_vain += (failed,)
             if result == "cancelled":
                 life.cut += ((subject, t_us),)
+
+    @staticmethod
+    def _was_in_vain(life: ProcessLife, failed: HandleEndEntry, begun: HandleBeginEntry) -> bool:
+        owed = (failed.group, failed.event_id)
+        is_stored = owed in life.stored
+        life.stored.discard(owed)
+        return is_stored and failed.result not in NO_ATTEMPT and failed.t_us < begun.deadline_us
 
     def _commit_begin(self, entry: CommitBeginEntry) -> None:
         _, t_us, process, subject, group, event_id, _ = entry
@@ -231,6 +243,8 @@ class CallFolds:
         if not settles or result != "committed":
             return
         owed = (group, event_id)
+        if owed in life.handlers:
+            life.stored.add(owed)
         case = self._open.get(subject) or self._book.case(subject)
         saw = case.settled.get(owed)
         if saw is None:

@@ -175,7 +175,8 @@ class Case:
         lanes: highest sequence that a handler was started with, by (process, group, topic).
         started_again: handler runs of attempt 2 and later, and of events that were sent back.
         attempts_over: deliveries with an attempt beyond the declared maximum.
-        failures: handler runs that did not end well. turns: see `Turn`.
+        failures: handler runs that did not end well. in_vain: those that had seen their outcome
+            committed, and had time left. turns: see `Turn`.
         asked_away_us: until when third parties asked to stay away, at the latest.
         died: commits whose process was killed before it saw the answer.
         first: see `root`, of a case that was packed.
@@ -215,6 +216,7 @@ class Case:
     started_again: tuple[HandleBeginEntry, ...] = ()
     attempts_over: tuple[Owed, ...] = ()
     failures: tuple[HandleEndEntry, ...] = ()
+    in_vain: tuple[HandleEndEntry, ...] = ()
     asked_away_us: int = 0
     retrying: tuple[RetryingEntry, ...] = ()
     again: tuple[Again, ...] = ()

@@ -8,12 +8,15 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from msgspec.structs import replace
 
-from lab.domain.errors import Down, LabError
+from lab.domain.errors import Down, LabError, Transient
+from lab.domain.events import Payload
 from lab.patterns.breaker import Breaker
 from lab.patterns.provider_key import KeyPerIntent
 from lab.patterns.retry import RetryBudget, Retrying
 from lab.ports.bus import Delivery, Retry, Settlement
 from lab.ports.key_retry import WaitingRow
+from lab.ports.service import Context
+from lab.services.notification import Notification
 from lab.stores.memory.key_retry import KeyRetryTable
 from tests.planted_bugs.planting import Bugs, Setup
 
@@ -109,6 +112,20 @@ class EmptyBudgetIsTheEnd(Retrying):
         if self._budget._left.get(error.dependency, 10.0) < 1:
             return self._bury(delivery, error, "exhausted")
         return await super()._again(delivery, error)
+
+
+@BUGS.plant(
+    "retry-law",
+    "lab.wiring.process.roles.Notification",
+    setup=Setup(),
+    witness="notification failed (Transient) after its outcome was committed",
+)
+class DoneIsNotEnough(Notification):
+    """The verdict of the store is read the wrong way round: what was done is done once more."""
+
+    async def on_news(self, payload: Payload, context: Context) -> None:
+        await super().on_news(payload, context)
+        raise Transient("the store refused to note it")
 
 
 @BUGS.plant(

@@ -18,10 +18,10 @@ from lab.history.calls import HandleBeginEntry, HandleEndEntry, RetryingEntry
 class RetryLaw(Check):
     """Attempts are counted and bounded, delays are in bounds and kept, permanent is permanent.
 
-    An attempt is a failed run of the handler and nothing else: a release costs none. One that was
-    sent back begins with the first. The delays in place are spread by jitter. Nobody waits longer
-    for a claim than its lease can last. Money is not sent again and again: a later attempt asks
-    first.
+    An attempt is a failed run of the handler and nothing else: a release costs none, and a run
+    whose outcome was committed has not failed. One that was sent back begins with the first. The
+    delays in place are spread by jitter. Nobody waits longer for a claim than its lease can last.
+    Money is not sent again and again: a later attempt asks first.
     """
 
     name = "retry-law"
@@ -44,6 +44,8 @@ class RetryLaw(Check):
         for retrying in case.retrying:
             wrong = wrong or self._wrong_delay(retrying) or self._waits_too_long(case, retrying)
         wrong = wrong or self._too_early(case) or self._too_many(case)
+        for run in case.in_vain:
+            wrong = wrong or f"{run.group} failed ({run.result}) after its outcome was committed"
         if not wrong and not case.is_revived:
             wrong = self._wrong_attempts(case)
         if wrong:
