@@ -58,6 +58,22 @@ class AnswerBeforeTheCommit(OrdersUseCases):
 @BUGS.plant(
     "accepted-is-durable",
     "lab.wiring.process.roles.OrdersUseCases",
+    setup=Setup(),
+    witness="it was accepted with 202, not with 201",
+)
+class AcceptedForNow(OrdersUseCases):
+    """The work is done later, so the answer says no more than that it was accepted."""
+
+    async def create(
+        self, order: NewOrder, *, body: bytes, key: str, lab_subject: str, trace: str = ""
+    ) -> StoredAnswer | KeyRefusal:
+        made = await super().create(order, body=body, key=key, lab_subject=lab_subject, trace=trace)
+        return replace(made, status=202) if isinstance(made, StoredAnswer) else made
+
+
+@BUGS.plant(
+    "accepted-is-durable",
+    "lab.wiring.process.roles.OrdersUseCases",
     setup=Setup(faults=("client.cancel#every5 first=1 after=2s",)),
     witness="its cancel was granted, and it is CONFIRMED",
 )

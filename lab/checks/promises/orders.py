@@ -3,6 +3,8 @@
 Not here: their money (`money`) and their events (`events`).
 """
 
+from typing import Final
+
 from lab.checks.check import Check, Seen
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Ask
@@ -11,9 +13,11 @@ from lab.checks.tables import EVENT_OF, KEY_REUSED, NEXT, TOPIC_OF, is_refusal
 from lab.history.facts import RowEntry
 from lab.history.requests import HttpEndEntry
 
+_CREATED: Final = 201
+
 
 class AcceptedIsDurable(Check):
-    """A 2xx answer has its order row; a cancel that was granted has its CANCELLED row."""
+    """An accepted order is answered with 201 and has a row; a granted cancel has a CANCELLED one."""
 
     name = "accepted-is-durable"
     sentence = "an order that was accepted is stored, and a cancel that was granted is too"
@@ -29,6 +33,9 @@ class AcceptedIsDurable(Check):
         self.checked += 1
         if case.cancels and case.rows and not any(row.state == "CANCELLED" for row in case.rows):
             self.breaks(case, f"its cancel was granted, and it is {case.state}")
+        other = next((each.status for each in accepted if each.status != _CREATED), 0)
+        if other:
+            self.breaks(case, f"it was accepted with {other}, not with {_CREATED}")
         if accepted and not case.rows:
             key = accepted[0].key
             if key:
