@@ -17,7 +17,7 @@ _CREATED: Final = 201
 
 
 class AcceptedIsDurable(Check):
-    """An accepted order is answered with 201 and has a row; a granted cancel has a CANCELLED one."""
+    """What is accepted is answered with 201 and has a row; a cancel that is granted has its own."""
 
     name = "accepted-is-durable"
     sentence = "an order that was accepted is stored, and a cancel that was granted is too"
