@@ -26,12 +26,19 @@ from typing import Final
 import msgspec
 
 from lab.runtime.errors import SimulationError
+from lab.runtime.uninterrupted import uninterrupted
 
 IS_SUPPORTED: Final = sys.platform == "linux"
 
 _PROGRAM: Final = "import sys; from lab.runtime.fork_server import main; sys.exit(main())"
 _MESSAGE_MAX: Final = 8_192
 _STREAMS: Final = 3
+_UNANSWERED_MAX: Final = 32
+"""Questions that are under way at once: the socket takes no end of them."""
+
+_ANSWER_S: Final = 60
+"""It may still import; a busy machine takes its time."""
+
 _WOKEN_MAX: Final = 4_096
 
 
@@ -71,6 +78,15 @@ class Forked:
         loop = asyncio.get_running_loop()
         self.begun: asyncio.Future[int] = loop.create_future()
         self._ended: asyncio.Future[int] = loop.create_future()
+
+    async def answered(self) -> "Forked":
+        """Itself, once it has a process number.
+
+        Raises:
+            SimulationError: the fork server is gone.
+        """
+        await asyncio.shield(self.begun)
+        return self
 
     async def wait(self) -> int:
         """Wait until it has ended; its exit code.
@@ -144,6 +160,7 @@ class ForkServer(AbstractAsyncContextManager["ForkServer"]):
         self._forks: dict[int, Forked] = {}
         self._count = 0
         self._pipes: list[asyncio.ReadTransport] = []
+        self._unanswered = asyncio.Semaphore(_UNANSWERED_MAX)
         self._is_gone: bool | None = None
         """None: nobody listens yet."""
 
@@ -167,16 +184,26 @@ class ForkServer(AbstractAsyncContextManager["ForkServer"]):
         Raises:
             SimulationError: the fork server is gone.
         """
-        loop = asyncio.get_running_loop()
-        if self._is_gone is None:
-            self._is_gone = False
-            loop.add_reader(self._control.fileno(), self._heard)
+        async with self._unanswered:
+            if self._is_gone is None:
+                self._is_gone = False
+                asyncio.get_running_loop().add_reader(self._control.fileno(), self._heard)
+            fork, is_cut = await uninterrupted(self._fork(word, stderr))
+            if is_cut:
+                # Whoever asked for it is gone: nobody would ever end it.
+                await uninterrupted(_ended(fork))
+                raise asyncio.CancelledError
+            return fork
+
+    async def _fork(self, word: str, stderr: int) -> Forked:
+        """Ask for a fork, and wait for the answer; a server that stands still is given up."""
         stdin, our_stdin = os.pipe()
         our_stdout, stdout = os.pipe()
         reader = asyncio.StreamReader()
-        pipe, _ = await loop.connect_read_pipe(
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(our_stdout, "rb", 0)
         )
+        self._pipes = [one for one in self._pipes if not one.is_closing()]
         self._pipes.append(pipe)
         self._count += 1
         fork = self._forks[self._count] = Forked(reader, our_stdin)
@@ -189,8 +216,10 @@ class ForkServer(AbstractAsyncContextManager["ForkServer"]):
         finally:
             os.close(stdin)
             os.close(stdout)
-        await fork.begun
-        return fork
+        await asyncio.wait([fork.begun], timeout=_ANSWER_S)
+        if not fork.begun.done():
+            self._lose(TimeoutError(f"it said nothing for {_ANSWER_S} s"))
+        return await fork.answered()
 
     def _heard(self) -> None:
         try:
@@ -211,7 +240,7 @@ class ForkServer(AbstractAsyncContextManager["ForkServer"]):
         with suppress(OSError):
             self._control.send(_encode(_Asked(told.number)))
 
-    def _lose(self, cause: OSError | None) -> None:
+    def _lose(self, cause: Exception | None) -> None:
         if self._is_gone is False:
             asyncio.get_running_loop().remove_reader(self._control.fileno())
         self._is_gone = True
@@ -220,6 +249,13 @@ class ForkServer(AbstractAsyncContextManager["ForkServer"]):
         for fork in self._forks.values():
             fork.lose(error)
         self._forks.clear()
+
+
+async def _ended(fork: Forked) -> None:
+    """End a fork at once."""
+    fork.kill()
+    with suppress(SimulationError):
+        await fork.wait()
 
 
 # ---- the other side

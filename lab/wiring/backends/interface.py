@@ -6,7 +6,15 @@ the makes. Not here: their use by one process (`process/`).
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +27,7 @@ from lab.ports.key_retry import KeyRetryStore
 from lab.ports.providers import Antifraud, Mailer, PaymentGateway, Warehouse
 from lab.ports.retention import RetentionStore
 from lab.ports.store import CustomerStore, OrderStore, OutboxStore, StartStore
+from lab.runtime.uninterrupted import uninterrupted
 from lab.wiring.ports import Life, Ports
 
 
@@ -231,16 +240,11 @@ async def prepare_whole(
     Raises:
         EnvironmentNotReady: the server is not there, or not fit for use.
     """
-    preparing = asyncio.ensure_future(backend.prepare(stack))
-    try:
-        await asyncio.shield(preparing)
-    except asyncio.CancelledError:
-        await asyncio.wait([preparing])
-        raise
-    finally:
-        is_made = not preparing.cancelled() and preparing.exception() is None
-        if is_made and not keep:
-            stack.push_async_callback(remove, backend, left)
+    _, is_cut = await uninterrupted(backend.prepare(stack))
+    if not keep:
+        stack.push_async_callback(remove, backend, left)
+    if is_cut:
+        raise asyncio.CancelledError
 
 
 async def prepare_all(
@@ -251,18 +255,18 @@ async def prepare_all(
     Raises:
         EnvironmentNotReady: of the first of them that is not there, or not fit for use.
     """
-    preparing = [
-        asyncio.ensure_future(prepare_whole(one, stack, keep=keep, left=left)) for one in backends
-    ]
-    try:
-        await asyncio.wait(preparing)
-    except asyncio.CancelledError:
-        for one in preparing:
-            one.cancel()
-        await asyncio.wait(preparing)
-        raise
-    for one in preparing:
-        one.result()
+    each = [prepare_whole(one, stack, keep=keep, left=left) for one in backends]
+    ends, is_cut = await uninterrupted(_all_ends(each))
+    for error in ends:
+        if error is not None:
+            raise error
+    if is_cut:
+        raise asyncio.CancelledError
+
+
+async def _all_ends(works: Iterable[Awaitable[None]]) -> "list[BaseException | None]":
+    """How each of them ended: with an error, or well."""
+    return await asyncio.gather(*works, return_exceptions=True)
 
 
 async def remove(backend: Backend, left: list[str]) -> None:

@@ -60,6 +60,7 @@ class RealWorld:
     Attributes:
         left: see `remove`.
         is_cut: Ctrl-C came.
+        failed: set when `raise_errors` has something to raise.
     """
 
     def __init__(self, spec: RunSpec, held: HeldLock, blocked: Sequence[str]) -> None:
@@ -83,6 +84,7 @@ class RealWorld:
         self.members: tuple[RealMember, ...] = ()
         self.left = held.left
         self.is_cut = False
+        self.failed = asyncio.Event()
         self._servers_script = environment().get("SERVERS", "")
         self._outages = Outages(self._servers_script)
         self._began_us = 0
@@ -259,6 +261,7 @@ class RealWorld:
             note_life=self._note_life,
             restart_us=self.spec.settings.us("run.restart_ms"),
             steps_of=self._steps,
+            on_error=self.failed.set,
         )
 
     def _steps(self, member: str, group: str) -> tuple[Step, ...]:

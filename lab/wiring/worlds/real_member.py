@@ -43,6 +43,7 @@ class RealMember:
             life.
         restart_us: a process that has ended is started again after so long.
         steps_of: `steps_of(member, group)`: the error of the clock of a life that begins now.
+        on_error: called when it has ended as it never should: the run is over.
 
     Attributes:
         journals: of all its lives, in order.
@@ -59,6 +60,7 @@ class RealMember:
         note_life: Callable[[str, str], None],
         restart_us: int,
         steps_of: Callable[[str, str], tuple[Step, ...]],
+        on_error: Callable[[], object],
     ) -> None:
         self.name = first.member
         self.group = first.group
@@ -71,6 +73,7 @@ class RealMember:
         self._note_life = note_life
         self._restart_s = restart_us / 1e6
         self._steps_of = steps_of
+        self._on_error = on_error
         self.paused_until_us = 0
         self._waking: asyncio.TimerHandle | None = None
         self._is_wanted = True
@@ -175,7 +178,10 @@ class RealMember:
         if assignment.role != "providers":
             self._note_life(self._life, "start")
         with (self._folder / LOG).open("ab") as log:
-            self._process = process = await self._start(assignment, path, log.fileno())
+            try:
+                self._process = process = await self._start(assignment, path, log.fileno())
+            except SimulationError as error:
+                raise SimulationError(f"{error}: {self._last_words('')}") from error
         self._next = msgspec.structs.replace(assignment, life=assignment.life + 1)
         line = await self._said(process)
         self._is_ready = bool(line)
@@ -198,20 +204,30 @@ class RealMember:
 
     def _failure(self, code: int) -> SimulationError | EnvironmentNotReady:
         """The error of a life that has ended with `code`, with the last words of its log."""
-        lines: list[bytes] = []
-        with contextlib.suppress(OSError):
-            lines = (self._folder / LOG).read_bytes().splitlines()
-        # Several write there; a line that is no JSON is a last cry, maybe of this one.
-        own = [line for line in lines if line[:1] != b"{" or self._life.encode() in line]
-        why = " / ".join(map(_words, own[-_LINES_SHOWN:]))[-_LOG_SHOWN:]
+        why = self._last_words(self._life)
         if code == NOT_READY:
             return EnvironmentNotReady(
                 why, server=f"process {self._life}", address="", remedy="it was to be there"
             )
         return SimulationError(f"process {self._life} has ended with {code}: {why}")
 
+    def _last_words(self, life: str) -> str:
+        """The last words of a life in the log of the run; of nobody in particular without one."""
+        lines: list[bytes] = []
+        with contextlib.suppress(OSError):
+            lines = (self._folder / LOG).read_bytes().splitlines()
+        # Several write there; a line that is no JSON is a last cry, maybe of this one.
+        own = [line for line in lines if line[:1] != b"{" or (life and life.encode() in line)]
+        return " / ".join(map(_words, own[-_LINES_SHOWN:]))[-_LOG_SHOWN:]
+
     async def _watch(self) -> None:
         """Start it again whenever it has ended."""
+        try:
+            await self._live_on()
+        except SimulationError as gone:
+            self._fail(gone)
+
+    async def _live_on(self) -> None:
         while self._process is not None:
             code = await self._process.wait()
             self._awake()
@@ -221,13 +237,17 @@ class RealMember:
                 # Nobody had told it to, unless its journal says so.
                 self._note_life(self._life, "exited")
             elif code not in _EXPECTED and self._is_wanted:
-                self.error = self._failure(code)
+                self._fail(self._failure(code))
                 return
             if self._is_wanted:
                 await asyncio.sleep(self._restart_s)
             if not self._is_wanted:
                 return
             await self._begin()
+
+    def _fail(self, error: SimulationError | EnvironmentNotReady) -> None:
+        self.error = error
+        self._on_error()
 
     def _met_its_own_error(self) -> bool:
         """Whether the order system's own error has ended the present life, by its journal."""

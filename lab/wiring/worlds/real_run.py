@@ -4,14 +4,15 @@ Not here: the world itself (`real`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Progress
+from lab.runtime.uninterrupted import uninterrupted
 from lab.scenarios.workload import Workload
 from lab.wiring.backends.interface import not_removed, telling_what_is_left
 from lab.wiring.outcome import End, Ran
@@ -20,8 +21,6 @@ from lab.wiring.workload import blocked_customers
 from lab.wiring.worlds.driving import RunRecord, drive_to_end
 from lab.wiring.worlds.real import RealWorld
 from lab.wiring.worlds.run_lock import holding, new_run_lock
-
-T = TypeVar("T")
 
 _KEPT_FILES: Final = ("logs.ndjson", "ledger.ndjson")
 
@@ -92,26 +91,16 @@ async def _look_back(world: RealWorld, record: RunRecord) -> End:
     return end
 
 
-async def uninterrupted(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
-    """The result of `work`, and whether Ctrl-C came meanwhile, which does not cut it short.
-
-    Looking and tidying up behind a run are bounded, and half of them is of no use.
-    """
-    working, is_cut = asyncio.ensure_future(work), False
-    while not working.done():
-        try:
-            await asyncio.wait([working])
-        except asyncio.CancelledError:
-            is_cut = True
-            if (task := asyncio.current_task()) is not None:
-                task.uncancel()
-    return working.result(), is_cut
-
-
 async def _drive(world: RealWorld, workload: Workload, on_progress: Progress | None) -> bool:
     """All phases of the run; whether Ctrl-C cut them short."""
     driving = asyncio.ensure_future(drive_to_end(world, workload, on_progress))
+    failing = asyncio.ensure_future(world.failed.wait())
     try:
+        await asyncio.wait([driving, failing], return_when=asyncio.FIRST_COMPLETED)
+        if not driving.done():
+            driving.cancel()
+            await asyncio.wait([driving])
+            world.raise_errors()
         await driving
     except asyncio.CancelledError:
         task = asyncio.current_task()
@@ -122,6 +111,8 @@ async def _drive(world: RealWorld, workload: Workload, on_progress: Progress | N
         await asyncio.wait([driving])
         await world.cut_short()
         return True
+    finally:
+        failing.cancel()
     return False
 
 

@@ -129,6 +129,48 @@ def _is_zombie(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+def test_a_fork_has_nothing_of_its_server_but_what_it_imported(log: int) -> None:
+    async def main(server: ForkServer) -> None:
+        fork = await server.start("look", stderr=log)
+        sigchld, sigterm, wakeup, is_frozen, *links = await said(fork)
+        assert (sigchld, sigterm, wakeup, is_frozen) == ("True", "True", "-1", "True")
+        assert links[:2] == ["pipe", "pipe"]
+        assert len(links) == 3, "its streams, and nothing else"
+
+    run(main, log)
+
+
+def test_a_start_that_is_cancelled_leaves_nobody(log: int) -> None:
+    async def main(server: ForkServer) -> None:
+        for turns in (0, 1, 2, 3, 4):
+            before = _handles()
+            starting = asyncio.ensure_future(server.start("hang", stderr=log))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            starting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            assert not server._forks
+            await asyncio.sleep(0)
+            assert len(_handles()) <= len(before)
+        last = await server.start("exit 3", stderr=log)
+        assert await last.wait() == 3
+
+    run(main, log)
+
+
+def _handles() -> list[str]:
+    return [entry.name for entry in Path("/proc/self/fd").iterdir()]
+
+
+def test_as_many_may_be_asked_for_at_once_as_anybody_likes(log: int) -> None:
+    async def main(server: ForkServer) -> None:
+        forks = await asyncio.gather(*[server.start("exit 5", stderr=log) for _ in range(400)])
+        assert {await fork.wait() for fork in forks} == {5}
+
+    run(main, log)
+
+
 def test_open_files_that_were_named_are_inherited(log: int, tmp_path: Path) -> None:
     with (tmp_path / "held").open("wb") as held:
 

@@ -130,6 +130,7 @@ def test_a_process_that_ends_by_itself_is_started_again_unless_the_lab_is_to_bla
             note_life=note_life,
             restart_us=1,
             steps_of=lambda _member, _group: (),
+            on_error=lambda: None,
         )
         # It may have ended before it is looked at: a first life that ended is no start.
         await member._begin()
