@@ -19,7 +19,6 @@ from lab.checks.tables import (
     CALL_FAILED,
     CUSTOMERS,
     MOVES_MONEY,
-    NO_ATTEMPT,
     REPLAYED,
     STORE_DOWN_US,
     THIRD_PARTIES,
@@ -59,6 +58,8 @@ class CallFolds:
         self._book = book
         self._open = book.open
         self._lives = lives
+        self._stored: set[tuple[str, str, str]] = set()
+        """Running handlers whose outcome was seen committed: process, group, event id."""
         self._handler_us = contract.handler_us + contract.slack_us
         self._provider_us = contract.provider_us + contract.slack_us
         self._ended: deque[ProcessLife] = deque()
@@ -212,24 +213,19 @@ class CallFolds:
         if begun is not None and t_us - time_of(begun) > self._handler_us:
             what, begun_us = f"handler of {event_type}", time_of(begun)
             life.overdue += (Overdue(subject, what, begun_us, t_us - begun_us, Ended.LATE),)
+        is_stored = (process, group, event_id) in self._stored
+        if is_stored:
+            self._stored.discard((process, group, event_id))
         if result == "ok":
-            life.stored.discard((group, event_id))
             if life.budget is not None:
                 life.budget.succeeded()
         else:
             case, failed = self._book.case(subject), HandleEndEntry._make(entry)
             case.failures += (failed,)
-            if begun is not None and self._was_in_vain(life, failed, HandleBeginEntry._make(begun)):
+            if is_stored and begun is not None and t_us < HandleBeginEntry._make(begun).deadline_us:
                 case.in_vain += (failed,)
             if result == "cancelled":
                 life.cut += ((subject, t_us),)
-
-    @staticmethod
-    def _was_in_vain(life: ProcessLife, failed: HandleEndEntry, begun: HandleBeginEntry) -> bool:
-        owed = (failed.group, failed.event_id)
-        is_stored = owed in life.stored
-        life.stored.discard(owed)
-        return is_stored and failed.result not in NO_ATTEMPT and failed.t_us < begun.deadline_us
 
     def _commit_begin(self, entry: CommitBeginEntry) -> None:
         _, t_us, process, subject, group, event_id, _ = entry
@@ -244,7 +240,7 @@ class CallFolds:
             return
         owed = (group, event_id)
         if owed in life.handlers:
-            life.stored.add(owed)
+            self._stored.add((process, *owed))
         case = self._open.get(subject) or self._book.case(subject)
         saw = case.settled.get(owed)
         if saw is None:

@@ -88,7 +88,6 @@ class ProcessLife:
             it lost may be counted for ever. running: epoch of the handler that runs, by (group,
             order).
         handlers: running, by (group, event id), as written. runs: handlers started.
-            stored: those whose outcome the process has seen committed.
         committing: since when it waits for the answer to a commit, by (order, group, event id).
         called: calls to third parties that have ended. unanswered: those that got no answer.
             asked: those that asked the payment gateway for the state of a charge.
@@ -168,7 +167,6 @@ class ProcessLife:
         "stale",
         "stalls",
         "started_again",
-        "stored",
         "term_us",
         "too_soon",
         "unanswered",
@@ -189,7 +187,6 @@ class ProcessLife:
         self.held_max = 0
         self.handlers: dict[tuple[str, str], Entry] = {}
         self.handlers_max = 0
-        self.stored: set[tuple[str, str]] = set()
         self.committing: dict[tuple[str, str, str], int] = {}
         self.not_before: dict[tuple[str, int, int], Due] = {}
         self.announced: dict[tuple[str, str], Announced] = {}

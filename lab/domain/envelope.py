@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from lab.domain.errors import Poison
-from lab.domain.trace_context import joined, parted
+from lab.domain.trace_context import continued, is_plain, made_up, parted
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -112,18 +112,18 @@ def from_headers(headers: Headers, value: bytes) -> Envelope:
             f"the event's id has {size} bytes; it must be 1 to {EVENT_ID_BYTES_MAX} of UTF-8"
         )
     try:
-        expiry = found.get("ce_expirytime")
+        expiry, subject = found.get("ce_expirytime"), found["ce_subject"].decode()
         return Envelope(
             id=found["ce_id"].decode(),
             type=found[H_TYPE].decode(),
             source=found["ce_source"].decode(),
-            subject=found["ce_subject"].decode(),
+            subject=subject,
             time_us=parse_time(found["ce_time"]),
             data=value,
             correlation_id=found["ce_correlationid"].decode(),
             causation_id=found["ce_causationid"].decode(),
             sequence=int(found["ce_sequence"]),
-            traceparent=_trace_of(found),
+            traceparent=trace_of(found) or made_up(subject),
             expires_us=None if expiry is None else parse_time(expiry),
             lab_subject=found.get(H_SUBJECT, b"").decode(),
         )
@@ -131,10 +131,12 @@ def from_headers(headers: Headers, value: bytes) -> Envelope:
         raise Poison(f"a header of the record cannot be read: {bad}") from None
 
 
-def _trace_of(found: Mapping[str, bytes]) -> str:
-    traceparent = found["traceparent"].decode()
-    state = found.get("tracestate")
-    return traceparent if state is None else joined(traceparent, state.decode("latin-1"))
+def trace_of(found: Mapping[str, bytes]) -> str:
+    """The trace context that a record has, "" if it has none that can be read."""
+    parent, state = found.get("traceparent", b""), found.get("tracestate", b"")
+    if not state and is_plain(parent):
+        return parent.decode()
+    return continued(parent.decode("latin-1"), state.decode("latin-1"))
 
 
 def usable_id(given: bytes | None) -> str:

@@ -6,14 +6,29 @@ Not here: the calls in which they are seen (`lab.wiring.process.trace_watch`).
 """
 
 from collections import OrderedDict
+from enum import IntEnum
 from typing import NamedTuple
 
 from lab.observe.traces import REMEMBERED_MAX, ComputedTraces, TraceparentOf, trace_of
 
 
+class Sight(IntEnum):
+    """Where an order was seen in a trace; what is surer is never overruled by what is less sure."""
+
+    REQUEST = 0
+    """A request about it came in that trace: mostly, but not always, its client's first one did."""
+
+    EVENT = 1
+    """An event of it; a foreign one may say anything."""
+
+    ROW = 2
+    """The order itself."""
+
+
 class _Followed(NamedTuple):
     trace: str
     parent: str
+    sight: Sight
 
 
 class FollowedTraces(ComputedTraces):
@@ -35,18 +50,25 @@ class FollowedTraces(ComputedTraces):
         followed = self._followed.get(subject)
         return "" if followed is None else followed.parent
 
-    def follow(self, subject: str, context: str, *, is_clients: bool = False) -> None:
+    def follow(self, subject: str, context: str, sight: Sight, *, is_clients: bool = False) -> None:
         """An order was seen in this trace.
 
         Args:
             subject: the order, see `of`.
-            context: the trace context of the order or of one of its events.
+            context: the trace context of the order or of one of its events, of the strict reader.
+            sight: see `Sight`.
             is_clients: it is the client's own: its span is the parent of the whole order.
         """
-        trace = trace_of(context)
-        if not (subject and trace) or trace == self.of(subject):
+        trace, known = trace_of(context), self._followed.get(subject)
+        if not (subject and trace) or (known is not None and sight < known.sight):
             return
-        parent = context.split("-")[2] if is_clients else ""
-        self._followed[subject] = _Followed(trace, parent)
+        is_own = trace == super().of(subject)
+        if known is None and is_own and sight is not Sight.ROW:
+            return
+        if known is not None and known.trace == trace:
+            self._followed[subject] = known._replace(sight=sight)
+            return
+        parent = context.split("-")[2] if is_clients and not is_own else ""
+        self._followed[subject] = _Followed(trace, parent, sight)
         if len(self._followed) > REMEMBERED_MAX:
             self._followed.popitem(last=False)

@@ -35,6 +35,7 @@ SENT_MAX: Final = 50_000
 _CREATE: Final = "create"
 _ROUTES: Final = {"create": "POST /orders", "cancel": "POST /orders/{id}/cancel"}
 _DEDUPLICATES: Final = ("dedupe", "inbox")
+_KEY_TAKEN: Final = "key_taken"
 _UNNAMED: Final = "request"
 """In the simulated world the API does not say which of its routes it serves."""
 _ENDS: Final[Mapping[str, tuple[Outcome, str]]] = {
@@ -207,7 +208,7 @@ class ProcessView:
         self._spans.begin(
             ("commit", subject, group, event_id, settles),
             t_us,
-            trace_id=trace,
+            trace_id=trace if inside is None else inside.trace_id,
             span=span_id(parent, "commit", self.process, settles, t_us),
             parent=parent,
             name="commit",
@@ -231,8 +232,9 @@ class ProcessView:
             error=result if failed else "",
             attributes={"lab.result": result},
         )
-        if self.service == API and not self._traces.sees_requests:
-            # In the simulated world the API says nothing of requests: this was all of its work.
+        if self.service == API and (result == _KEY_TAKEN or not self._traces.sees_requests):
+            # In the simulated world the API says nothing of requests: this was all of its work. And
+            # under a key that is taken there is another order, of which the answer tells.
             self._spans.end(("request", subject), t_us, outcome="failure" if failed else "success")
 
     def _publish_begin(self, entry: Any) -> None:

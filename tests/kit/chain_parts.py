@@ -130,7 +130,7 @@ def make_record(
         correlation_id="c",
         causation_id="c",
         sequence=3,
-        traceparent="00-0-0-00",
+        traceparent=f"00-{'1' * 32}-{'2' * 16}-00",
         lab_subject="1.1",
     )
     given = with_headers(to_headers(envelope), **headers)

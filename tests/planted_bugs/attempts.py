@@ -118,7 +118,7 @@ class EmptyBudgetIsTheEnd(Retrying):
     "retry-law",
     "lab.wiring.process.roles.Notification",
     setup=Setup(),
-    witness="notification failed (Transient) after its outcome was committed",
+    witness="notification failed (Transient) after its outcome was stored",
 )
 class DoneIsNotEnough(Notification):
     """The verdict of the store is read the wrong way round: what was done is done once more."""

@@ -381,7 +381,7 @@ def test_a_request_id_comes_back_with_every_answer(method: str) -> None:
 def test_an_order_goes_on_in_the_trace_of_its_client() -> None:
     parent = f"00-{'c' * 32}-{'d' * 16}-01"
     for headers, goes_on in (
-        ([("traceparent", parent), ("tracestate", "x=1"), ("tracestate", "y=2")], "x=1, y=2"),
+        ([("traceparent", parent), ("tracestate", "x=1"), ("tracestate", "y=2")], "x=1,y=2"),
         ([("traceparent", parent)], ""),
         ([("traceparent", "what?"), ("tracestate", "x=1")], None),
         ([("traceparent", parent), ("traceparent", parent)], None),

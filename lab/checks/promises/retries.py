@@ -45,7 +45,8 @@ class RetryLaw(Check):
             wrong = wrong or self._wrong_delay(retrying) or self._waits_too_long(case, retrying)
         wrong = wrong or self._too_early(case) or self._too_many(case)
         for run in case.in_vain:
-            wrong = wrong or f"{run.group} failed ({run.result}) after its outcome was committed"
+            if run.result not in NO_ATTEMPT:
+                wrong = wrong or f"{run.group} failed ({run.result}) after its outcome was stored"
         if not wrong and not case.is_revived:
             wrong = self._wrong_attempts(case)
         if wrong:

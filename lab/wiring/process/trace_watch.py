@@ -6,8 +6,9 @@ is written: a unit that creates it, a row, an event. Not here: what is made of i
 
 from collections.abc import Sequence
 
-from lab.domain.envelope import H_SUBJECT, Headers, text_header
-from lab.observe.followed_traces import FollowedTraces
+from lab.domain.content_mode import as_readable
+from lab.domain.envelope import H_SUBJECT, text_header, trace_of
+from lab.observe.followed_traces import FollowedTraces, Sight
 from lab.ports.bus import Consumer, Outgoing, Publisher, Record
 from lab.ports.pass_through import PassThroughConsumer, PassThroughStore
 from lab.ports.store import Loaded, OrderStore, Unit, UnitVerdict
@@ -35,6 +36,10 @@ class TraceWatch:
         """Its consumer, looked at."""
         return _WatchedConsumer(inner, self._traces)
 
+    def request(self, subject: str, context: str) -> None:
+        """A request about an order came in this trace."""
+        self._traces.follow(subject, context, Sight.REQUEST)
+
 
 class _WatchedStore(PassThroughStore):
     def __init__(self, inner: OrderStore, traces: FollowedTraces) -> None:
@@ -43,15 +48,17 @@ class _WatchedStore(PassThroughStore):
 
     async def commit(self, unit: Unit) -> UnitVerdict:
         if unit.create is not None:
-            self._traces.follow(unit.lab_subject, unit.create.traceparent, is_clients=True)
+            context = unit.create.traceparent
+            self._traces.follow(unit.lab_subject, context, Sight.ROW, is_clients=True)
         for event in unit.events:
-            self._traces.follow(event.lab_subject, event.traceparent)
+            self._traces.follow(event.lab_subject, event.traceparent, Sight.EVENT)
         return await self._inner.commit(unit)
 
     async def load(self, order_id: str) -> Loaded | None:
         loaded = await self._inner.load(order_id)
         if loaded is not None:
-            self._traces.follow(loaded.order.lab_subject, loaded.order.traceparent)
+            order = loaded.order
+            self._traces.follow(order.lab_subject, order.traceparent, Sight.ROW)
         return loaded
 
 
@@ -62,7 +69,7 @@ class _WatchedPublisher(Publisher):
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         for record in records:
-            _follow(self._traces, record.headers)
+            _follow(self._traces, record)
         await self._inner.publish(records)
 
 
@@ -74,9 +81,10 @@ class _WatchedConsumer(PassThroughConsumer):
     async def poll(self, max_records: int) -> list[Record]:
         records = await self._inner.poll(max_records)
         for record in records:
-            _follow(self._traces, record.headers)
+            _follow(self._traces, record)
         return records
 
 
-def _follow(traces: FollowedTraces, headers: Headers) -> None:
-    traces.follow(text_header(headers, H_SUBJECT), text_header(headers, "traceparent"))
+def _follow(traces: FollowedTraces, record: Record | Outgoing) -> None:
+    headers, _ = as_readable(record.headers, record.value)
+    traces.follow(text_header(headers, H_SUBJECT), trace_of(dict(headers)), Sight.EVENT)

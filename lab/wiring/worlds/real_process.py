@@ -317,7 +317,8 @@ async def _answer(
     if api is None:
         app = health_app(program.readiness.reasons)
     else:
-        app = recorded_requests(api.app, pen, "" if assignment.seed is None else H_SUBJECT)
+        header = "" if assignment.seed is None else H_SUBJECT
+        app = recorded_requests(api.app, pen, header, program.life.follows)
     app = meter.around(app, is_timed=api is not None)
     server = await stack.enter_async_context(
         http_server(app, host=assignment.host, port=assignment.port or 0)

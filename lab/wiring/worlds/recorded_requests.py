@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from lab.bus.loop.workers import SUBJECT
+from lab.domain.trace_context import continued
 from lab.history.pen import Pen
 from lab.runtime.asgi_call import AsgiApp
 from lab.runtime.ids import subject_of
 from lab.runtime.process_loop import SPAWNED
+from lab.wiring.process.trace_watch import TraceWatch
 from lab.wiring.process.unexpected import REQUEST, note_unexpected
 
 Message = MutableMapping[str, Any]
@@ -23,13 +25,16 @@ _ORDERS: Final = "/orders/"
 _CANCEL: Final = "/cancel"
 
 
-def recorded_requests(app: AsgiApp, pen: Pen, subject_header: str) -> AsgiApp:
+def recorded_requests(
+    app: AsgiApp, pen: Pen, subject_header: str, follows: TraceWatch | None = None
+) -> AsgiApp:
     """`app`, each of whose requests about an order leaves an entry.
 
     Args:
         app: the orders API.
         pen: of the process.
         subject_header: name of the header by which a lab run names its orders.
+        follows: is told in which trace a request about an order came; None: traces are computed.
     """
     name = subject_header.lower().encode()
 
@@ -59,6 +64,8 @@ def recorded_requests(app: AsgiApp, pen: Pen, subject_header: str) -> AsgiApp:
                 await app(scope, receive, seen)
         finally:
             subject = named or _subject(scope["path"], location)
+            if follows is not None:
+                follows.request(subject, _context(scope.get("headers", ())))
             if pen.write is not None and subject:
                 ended_us = pen.now()
                 took_us = ended_us - begun_us
@@ -75,6 +82,14 @@ def _noting(pen: Pen, subject: str) -> Iterator[None]:
     except Exception as error:
         note_unexpected(pen, {"exception": error, SPAWNED: REQUEST, SUBJECT: subject})
         raise
+
+
+def _context(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The trace context of a request; "" if it has none."""
+    parent = _header(headers, b"traceparent")
+    if not parent:
+        return ""
+    return continued(parent.decode("latin-1"), "")
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:

@@ -134,7 +134,7 @@ def test_an_event_in_structured_mode_is_handled_like_any_other() -> None:
     members: dict[str, object] = {
         name[3:]: value.decode() for name, value in plain.headers if name[:3] == "ce_"
     }
-    members |= {"traceparent": "00-0-0-00", "data": {"order_id": "order-1"}}
+    members |= {"traceparent": f"00-{'1' * 32}-{'2' * 16}-00", "data": {"order_id": "order-1"}}
     structured = replace(
         plain,
         headers=(("content-type", b"application/cloudevents+json"),),

@@ -13,6 +13,7 @@ from lab.domain.errors import Poison
 from lab.domain.events import PAYLOADS, OrderConfirmed, OrderCreated
 from lab.domain.lineage import derive
 from lab.domain.order import Item
+from lab.domain.trace_context import made_up
 
 TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 CONFIRMED = OrderConfirmed(order_id="o1", currency="EUR", amount_cents=900)
@@ -127,6 +128,16 @@ def test_a_client_s_state_travels_in_a_header_of_its_own() -> None:
     assert (headers["traceparent"], headers["tracestate"]) == (TRACE.encode(), b"vendor=1")
     assert from_headers(to_headers(event), event.data) == event
     assert "tracestate" not in dict(to_headers(EVENT))
+
+
+@pytest.mark.parametrize(
+    "parent", [b"", b"\xff", b"00-zz", f"00-{'Z' * 32}-{'b' * 16}-01".encode(), b"a b"]
+)
+def test_a_foreign_event_whose_trace_is_none_is_in_the_one_that_its_order_would_have(
+    parent: bytes,
+) -> None:
+    headers = (*to_headers(EVENT), ("traceparent", parent))
+    assert from_headers(headers, EVENT.data).traceparent == made_up(EVENT.subject)
 
 
 @pytest.mark.parametrize("state", [b"", b"\xff\xfe", b"a=\0b", b"x" * 600])

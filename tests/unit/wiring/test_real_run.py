@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.wiring.worlds.real_run import uninterrupted
+from lab.runtime.uninterrupted import uninterrupted
 
 
 @pytest.fixture(autouse=True)
