@@ -5,7 +5,10 @@ none. Such work must be bounded.
 """
 
 import asyncio
-from collections.abc import Coroutine
+import signal
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -22,3 +25,24 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
     return working.result(), is_cut
+
+
+@contextmanager
+def cancelled_by_ctrl_c() -> Iterator[None]:
+    """Each Ctrl-C within the block cancels the task that is in it, and nothing else.
+
+    The second one under `asyncio.run` would cancel every other task too, and so what is waited for.
+    Nothing changes where SIGINT is ignored, or belongs to another thread.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    if not is_main or before in (signal.SIG_IGN, None):
+        yield
+        return
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None, "a block of a coroutine"
+    signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(task.cancel))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

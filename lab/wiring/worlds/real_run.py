@@ -12,7 +12,7 @@ from typing import Final
 from lab.observe.ecs import quiet_libraries
 from lab.report.run_folder import RunFolder
 from lab.runner import Progress
-from lab.runtime.uninterrupted import uninterrupted
+from lab.runtime.uninterrupted import cancelled_by_ctrl_c, uninterrupted
 from lab.scenarios.workload import Workload
 from lab.wiring.backends.interface import not_removed, telling_what_is_left
 from lab.wiring.outcome import End, Ran
@@ -45,14 +45,18 @@ def run_for_real(
         SimulationError: a process ended as none should.
     """
     quiet_libraries()
-    return asyncio.run(_run(spec, workload, folder, on_progress))
+    try:
+        return asyncio.run(_run(spec, workload, folder, on_progress))
+    except asyncio.CancelledError:
+        # Only Ctrl-C cancels it.
+        raise KeyboardInterrupt from None
 
 
 async def _run(
     spec: RunSpec, workload: Workload, folder: RunFolder | None, on_progress: Progress | None
 ) -> Ran:
     record = RunRecord(spec, workload, folder=folder)
-    with holding(new_run_lock(), []) as held:
+    with cancelled_by_ctrl_c(), holding(new_run_lock(), []) as held:
         world = RealWorld(spec, held, blocked_customers(spec))
         async with _opened(world):
             record.begin()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.runtime.uninterrupted import uninterrupted
+from lab.runtime.uninterrupted import cancelled_by_ctrl_c, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +31,42 @@ def test_ctrl_c_behind_a_run_cuts_nothing_short_and_is_told(*, is_interrupted: b
 
     assert asyncio.run(uninterrupted(tidy())) == ("judged", is_interrupted)
     assert done == [0, 1, 2]
+
+
+def test_ctrl_c_however_often_cancels_nobody_but_who_waits() -> None:
+    done = []
+
+    async def tidy() -> str:
+        for number in range(3):
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(0)
+            done.append(number)
+        return "judged"
+
+    async def main() -> tuple[str, bool]:
+        with cancelled_by_ctrl_c():
+            found = await uninterrupted(tidy())
+        assert signal.getsignal(signal.SIGINT) is before[0]
+        return found
+
+    async def start() -> tuple[str, bool]:
+        before.append(signal.getsignal(signal.SIGINT))
+        return await main()
+
+    before: list[object] = []
+    assert asyncio.run(start()) == ("judged", True)
+    assert done == [0, 1, 2]
+
+
+def test_ctrl_c_that_is_ignored_stays_so() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    async def main() -> None:
+        with cancelled_by_ctrl_c():
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
 
 
 def test_what_fails_behind_a_run_fails() -> None:
