@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from lab.domain.envelope import H_ID, H_TYPE, Headers, header, text_header, usable_id
+from lab.domain.envelope import H_ID, H_TYPE, PLAIN, Headers, header, text_header, usable_id
 from lab.domain.errors import Poison
 
 CONTENT_TYPE: Final = "content-type"
@@ -37,7 +37,7 @@ def in_binary_mode(headers: Headers, value: bytes) -> tuple[Headers, bytes]:
     Raises:
         Poison: it is in structured mode, and its value is no event.
     """
-    if not is_structured(header(headers, CONTENT_TYPE)):
+    if PLAIN in headers or not is_structured(header(headers, CONTENT_TYPE)):
         return headers, value
     try:
         members = _members(value)

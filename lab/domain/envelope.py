@@ -41,7 +41,8 @@ _REQUIRED: Final = frozenset(
     }
 )
 _SPEC: Final = ("ce_specversion", b"1.0")
-_CONTENT: Final = ("content-type", b"application/json")
+PLAIN: Final = ("content-type", b"application/json")
+"""The header by which a record of the lab is known to be in binary mode."""
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -76,7 +77,7 @@ def to_headers(envelope: Envelope) -> Headers:
     traceparent, tracestate = parted(envelope.traceparent)
     pairs = [
         _SPEC,
-        _CONTENT,
+        PLAIN,
         ("ce_source", envelope.source.encode()),
         ("ce_subject", envelope.subject.encode()),
         ("ce_time", format_time(envelope.time_us)),
@@ -139,6 +140,7 @@ def trace_of(found: Mapping[str, bytes]) -> str:
     return continued(parent.decode("latin-1"), state.decode("latin-1"))
 
 
+@lru_cache(maxsize=4_096)
 def usable_id(given: bytes | None) -> str:
     """The id of an event; "" if none is known: it is missing, too long, no UTF-8, or has a NUL.
 

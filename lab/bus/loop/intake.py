@@ -17,6 +17,7 @@ from lab.domain.envelope import (
     H_REDRIVES,
     H_SUBJECT,
     H_TYPE,
+    PLAIN,
     header,
     text_header,
     usable_id,
@@ -237,7 +238,7 @@ def _hold(
     ends: Mapping[TopicPartition, int],
 ) -> Held:
     headers = dict(record.headers)
-    if is_structured(headers.get(CONTENT_TYPE)):
+    if PLAIN not in record.headers and is_structured(headers.get(CONTENT_TYPE)):
         headers = dict(as_readable(record.headers, record.value)[0])
     topic = record.topic
     return Held(
