@@ -105,8 +105,10 @@ TELLS_AMOUNT: Final = frozenset(
 TELLS_BUYER: Final = "OrderCreated"
 """The event that tells whose order it is, and its items."""
 
-TELLS_CHARGE: Final = frozenset({"PaymentCaptured", "RefundRequested", "PaymentRefunded"})
-"""Events that name a charge that was captured."""
+TELLS_CHARGE: Final = frozenset(
+    {"PaymentCaptured", "RefundRequested", "PaymentRefunded", "RefundFailed", "PaymentUnknown"}
+)
+"""Events that name a charge: one that was captured, the last one that nobody knows the end of."""
 
 AMOUNT_MAX: Final = 10**12
 """The largest amount of an order, in minor units."""

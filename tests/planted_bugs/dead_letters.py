@@ -17,7 +17,8 @@ from lab.patterns.retry import Retrying
 from lab.ports.bus import Ack, DeadLetter, Delivery, Handle, Outgoing, Settlement, retry_topic
 from lab.ports.key_retry import HeadRun, WaitingRow, key_of, row_of
 from lab.ports.parking import is_discard
-from lab.ports.store import UnitVerdict
+from lab.ports.store import Unit, UnitVerdict
+from lab.services.payment import Payment
 from lab.stores.memory.key_retry import KeyRetryTable
 from tests.planted_bugs.planting import Bugs, Setup
 
@@ -114,6 +115,28 @@ class RefusedForGood(Retrying):
         if isinstance(error, Transient):
             return DeadLetter("permanent", "Permanent", str(error))
         return await super()._failed(delivery, error)
+
+
+@BUGS.plant(
+    "dlq-complete",
+    "lab.wiring.process.roles.Payment",
+    setup=Setup(
+        orders=20,
+        faults=(
+            "client.cancel#every5 first=1 after=1500ms",
+            "svc.hang_after_effect@payment_gateway#every5 first=1",
+            "svc.refuse_refund#every5 first=1",
+        ),
+    ),
+    witness="its refund was given up, and it is still REFUND_PENDING",
+)
+class RefundIsForgotten(Payment):
+    """A refund that cannot be made is put aside like any other event: its order says nothing."""
+
+    async def on_dead(self, order_id: str, event_type: str) -> Unit:
+        if event_type == "RefundRequested":
+            return Unit(order_id=order_id)
+        return await super().on_dead(order_id, event_type)
 
 
 @BUGS.plant(

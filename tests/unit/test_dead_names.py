@@ -18,25 +18,15 @@ from lab.cli.chaos import FAULT_FLAGS
 TOP: Final = Path(__file__).resolve().parents[2]
 
 ASYNCIO: Final = "asyncio calls it"
-RESULT: Final = "a field of a published JSON document"
 LIBRARY: Final = "the library reads it"
 
 USED_ELSEWHERE: Final[Mapping[str, str]] = {
-    "lab/bench/report.py:schema_version": RESULT,
     "lab/bus/kafka/member.py:on_partitions_assigned": "aiokafka calls it",
     "lab/bus/kafka/member.py:on_partitions_revoked": "aiokafka calls it",
     "lab/bus/loop/delivery.py:uncommitted_max": "the contract of every bus is tested by it",
     "lab/cli/render.py:raised": "an argument that every `__exit__` is given",
-    "lab/explore/proof.py:schema_version": RESULT,
-    "lab/explore/ablation.py:p50_ms": RESULT,
-    "lab/explore/ablation.py:p99_ms": RESULT,
-    "lab/explore/ablation.py:schema_version": RESULT,
-    "lab/explore/search.py:schema_version": RESULT,
-    "lab/explore/shrunk_files.py:schema_version": RESULT,
     "lab/observe/ecs.py:unraisablehook": "Python calls it",
     "lab/providers/http_front.py:redirect_slashes": LIBRARY,
-    "lab/report/result.py:schema_version": RESULT,
-    "lab/report/seeds.py:schema_version": RESULT,
     "lab/runtime/http_protocol.py:disconnected": LIBRARY,
     "lab/runtime/http_protocol.py:keep_alive": LIBRARY,
     "lab/runtime/http_protocol.py:send_400_response": "uvicorn calls it",

@@ -255,6 +255,9 @@ def _other_charge(case: Case, record: AppendedEntry) -> str:
     if not record.order_id:
         # It cannot be read: `as-ordered` asks why.
         return ""
+    if kind == "PaymentUnknown":
+        opened = [intent.key for intent in case.intents if intent.intent_kind == "charge"]
+        return "" if record.charge_key in opened else f"{kind} names a charge that was not begun"
     if kind == "PaymentRefunded":
         action = "refund"
         known = [line.charge_key for line in case.ledger if line.action == action]

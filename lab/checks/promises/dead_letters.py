@@ -116,8 +116,9 @@ class DlqComplete(Check):
     """A dead event stands in its group's DLQ, once a death; one without attempts left is dead.
 
     An event that was sent back has an outcome of its own, or waits behind a dead head; a discarded
-    one waits no more. Where an operator is declared, each letter is answered by the end: sent back
-    as often as was declared and may be, then discarded, if that was declared.
+    one waits no more. A refund that is dead shows in the order's state. Where an operator is
+    declared, each letter is answered by the end: sent back as often as was declared and may be,
+    then discarded, if that was declared.
     """
 
     name = "dlq-complete"
@@ -134,6 +135,7 @@ class DlqComplete(Check):
             if record.topic.endswith(".dlq")
         ]
         wrong = _unanswered(case) or _unwritten(case) or self._without_operator(case)
+        wrong = wrong or _untold(case)
         if wrong:
             self.breaks(case, wrong)
             return
@@ -184,6 +186,16 @@ def _unwritten(case: Case) -> str:
             if not any((at, of) == (group, event_id) for at, of, _ in told):
                 return f"{kind} is dead in {group} and in no DLQ of it"
             return f"no dead letter of {group} tells of death {outcome.redrives + 1} of {kind}"
+    return ""
+
+
+def _untold(case: Case) -> str:
+    """A refund that was given up, of which the order's state tells nobody."""
+    for owed in case.dead:
+        group, event_id = owed
+        is_refund = group == "payment" and case.event_type(event_id) == "RefundRequested"
+        if is_refund and owed not in case.done and case.state == "REFUND_PENDING":
+            return f"its refund was given up, and it is still {case.state}"
     return ""
 
 
