@@ -121,11 +121,11 @@ class RefusedForGood(Retrying):
     "dlq-complete",
     "lab.wiring.process.roles.Payment",
     setup=Setup(
-        orders=20,
+        orders=40,
         faults=(
-            "client.cancel#every5 first=1 after=1500ms",
-            "svc.hang_after_effect@payment_gateway#every5 first=1",
-            "svc.refuse_refund#every5 first=1",
+            "client.cancel#every20 first=1 after=1500ms",
+            "svc.hang_after_effect@payment_gateway#every20 first=1",
+            "svc.refuse_refund#every20 first=1",
         ),
     ),
     witness="its refund was given up, and it is still REFUND_PENDING",
