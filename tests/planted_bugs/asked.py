@@ -477,6 +477,7 @@ class AnswerMadeAnew(StoredKeys):
     "lab.wiring.policy.Switches.http_idempotency.strong",
     setup=REPLAYED,
     witness="the same body was answered with 201, then with 200",
+    falls={"accepted-is-durable": "an accepted order is answered with 201, at every try"},
 )
 class NothingWasCreated(StoredKeys):
     """A repetition creates nothing, so it is answered with 200."""

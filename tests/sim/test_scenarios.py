@@ -36,7 +36,13 @@ ABLATIONS = (
     ("retry-backlog", ("retry",), (), {"converges", "excuse-earned", "retry-law"}),
     ("crash-loop", ("poison_guard",), (), {"converges", "drains", "no-leak"}),
     ("rebalance-storm", ("fencing",), (), {"fenced"}),
-    ("broker-outage", ("outbox",), (), {"no-lost-event", "outbox-atomic", "converges"}),
+    # A publish that fails behind the commit fails the run of the handler, whose work is done.
+    (
+        "broker-outage",
+        ("outbox",),
+        (),
+        {"no-lost-event", "outbox-atomic", "converges", "retry-law"},
+    ),
     ("broker-failover", ("outbox",), (), {"no-lost-event", "outbox-atomic", "converges"}),
     ("redis-down", ("inbox",), (), {"effect-once"}),
     ("redis-evicted", ("inbox",), (), {"effect-once"}),
@@ -44,7 +50,13 @@ ABLATIONS = (
     ("client-retries", ("http_idempotency",), (), {"idempotency-key"}),
     ("cancellation", ("compensation",), (), {"money-matches"}),
     ("expiring", ("compensation",), (), {"money-matches"}),
-    ("expiring", ("provider_key",), (), {"no-double-charge", "money-matches"}),
+    # What is told of a charge in doubt is the key of its intent: the money moved under another one.
+    (
+        "expiring",
+        ("provider_key",),
+        (),
+        {"no-double-charge", "money-matches", "gateway-agrees"},
+    ),
     ("black-friday", ("load_shedding",), (), {"bounded"}),
     ("happy-path", ("key_lanes",), ("svc.error@mailer#every5 first=3",), {"per-key-order"}),
     (
