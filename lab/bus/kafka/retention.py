@@ -3,6 +3,7 @@
 Not here: making topics (`topics.py`), and what a safe time is (`lab.settings`).
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,7 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from lab.bus.kafka.client import KAFKA_ERRORS, KafkaSettings, mapped, within
+from lab.domain.errors import Transient
 
+_SEEN_S: Final = 40
 _KEPT: Final = "retention.ms"
 _SEGMENT: Final = "segment.ms"
 _OTHERS: Final = ("max.message.bytes", "message.timestamp.type", "min.insync.replicas")
@@ -30,6 +33,8 @@ def retention_configs(settings: KafkaSettings) -> dict[str, str]:
 async def keep_for(settings: KafkaSettings, topics: Sequence[str]) -> None:
     """Have topics that exist keep records as `settings` say; nothing else of them is changed.
 
+    Returns when the broker says so of each: the one that is asked next has heard of it then.
+
     Raises:
         Transient, Permanent: the broker was not reached, or does not let us.
     """
@@ -40,6 +45,19 @@ async def keep_for(settings: KafkaSettings, topics: Sequence[str]) -> None:
     ]
     for response in await _ask(settings, lambda admin: admin.alter_configs(wanted)):
         _raise_for((code, name) for code, _, _, name in response.resources)
+    clock = asyncio.get_running_loop()
+    end = clock.time() + _SEEN_S
+    while not await _are_as(settings, topics):
+        if clock.time() >= end:
+            raise Transient(f"the broker does not say what it was told within {_SEEN_S} s")
+        await asyncio.sleep(0.02)
+
+
+async def _are_as(settings: KafkaSettings, topics: Sequence[str]) -> bool:
+    """Whether the broker says of each topic that it keeps records as `settings` say."""
+    wanted = retention_configs(settings)
+    found = (await _configs(settings, topics, tuple(wanted))).values()
+    return all(configs.get(name) == value for configs in found for name, value in wanted.items())
 
 
 async def kept_ms(settings: KafkaSettings, topics: Sequence[str]) -> tuple[int, int]:
