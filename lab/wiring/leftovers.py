@@ -5,6 +5,7 @@ standing system has made carries a name of another form, and is never among this
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -32,6 +33,8 @@ from lab.wiring.worlds.run_lock import NAME, FoundLock, forget_lock, run_locks
 State = Literal["killed", "running", "elsewhere", "no lock"]
 
 _BEGINNING: Final = "lab_"
+_LATE_S: Final = 1.0
+"""A request of a process that was killed in the middle of it is carried out within this time."""
 
 
 class Leftover(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,12 +127,37 @@ def clean(chosen: Sequence[Leftover]) -> Cleaned:
     """Remove everything of these runs.
 
     All servers are asked once more: a run that is in use by now is left alone, and so is one of
-    which a server cannot be asked. A lock goes last, and only if everything else is gone.
+    which a server cannot be asked. A lock goes last, and only if everything else is gone. Of a run
+    that was killed there is a second look: a server may still be making what it was asked for.
 
     Raises:
         EnvironmentNotReady: no server can be asked.
     """
     held = {one.lock.name: one for one in run_locks()}
+    removed, failed = _clean_now(chosen, held)
+    over = {one.name for one in chosen if one.is_over} & set(removed)
+    if over:
+        time.sleep(_LATE_S)
+        late = [one for one in look().found if one.name in over and _has_any(one)]
+        _, more = _clean_now(late, held)
+        failed += more
+        removed = [name for name in removed if not any(why.startswith(name) for why in more)]
+    for name in removed:
+        if name in held:
+            forget_lock(held[name])
+    return Cleaned(removed=removed, failed=failed)
+
+
+def _has_any(one: Leftover) -> bool:
+    return any((one.topics, one.groups, one.schemas, one.keys))
+
+
+def _clean_now(
+    chosen: Sequence[Leftover], held: Mapping[str, FoundLock]
+) -> tuple[list[str], list[str]]:
+    """Remove what stands there now: the names of the runs that are gone, and why others are not."""
+    if not chosen:
+        return [], []
     now = {one.name: one for one in look().found}
     removed: list[str] = []
     failed: list[str] = []
@@ -148,9 +176,7 @@ def clean(chosen: Sequence[Leftover]) -> Cleaned:
         if left:
             continue
         removed.append(one.name)
-        if lock is not None:
-            forget_lock(lock)
-    return Cleaned(removed=removed, failed=failed)
+    return removed, failed
 
 
 def _unasked(one: Leftover, lock: FoundLock | None) -> str:

@@ -190,10 +190,9 @@ class KafkaTopics(TopicReader):
             raise ValueError("a run without a prefix owns no topics: delete them by name")
         groups = [name for name, *_ in await self._call(self._admin.list_consumer_groups)]
         gone = await asyncio.gather(*[self._forget(one) for one in groups if one.startswith(stem)])
-        found = await self._call(self._admin.list_topics)
-        own = sorted(name for name in found if name.startswith(stem))
+        own = sorted(n for n in await self._call(self._admin.list_topics) if n.startswith(stem))
         if own:
-            await self._call(self._remove, own)
+            await self._call(self._remove, own, limit_us=_MAKE_US)
         if not all(gone):
             raise Transient(f"topics {stem}* are gone, and one of these groups still has a member")
         return own
@@ -328,9 +327,11 @@ class KafkaTopics(TopicReader):
         _raise_but(kafka_errors.TopicAlreadyExistsError, response.topic_errors)
 
     async def _remove(self, names: Sequence[str]) -> None:
-        """Remove those that nobody else has removed meanwhile."""
+        """Remove those that nobody else has removed meanwhile; raise until none is to be seen."""
         response = await self._admin.delete_topics(list(names))
         _raise_but(kafka_errors.UnknownTopicOrPartitionError, response.topic_error_codes)
+        if set(names) & set(await self._admin.list_topics()):
+            raise kafka_errors.RequestTimedOutError
 
     async def _seen(self, partitions: Mapping[str, int]) -> dict[str, int]:
         """Partitions of each topic, 0 if it is not there; one just made takes a moment to be."""
