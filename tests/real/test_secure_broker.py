@@ -20,7 +20,7 @@ from tests.cli.commands import lab
 from tests.kit.real_servers import other_brokers
 
 pytestmark = [
-    *(pytest.mark.real, pytest.mark.slow),
+    *(pytest.mark.real, pytest.mark.alone, pytest.mark.slow),
     pytest.mark.timeout(600),
 ]
 
