@@ -94,7 +94,7 @@ def run_one_process(
     try:
         run_process(described)
     except ProcessEnded as ended:
-        return ExitCode.BUG if ended.is_own_mistake else ExitCode.NOT_READY
+        return ended.exit_code
     return ExitCode.PASS
 
 

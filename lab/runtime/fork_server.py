@@ -6,7 +6,7 @@ session, streams and memory of its own: a SIGKILL ends it and nobody else.
 
 The rule: a process number means one process until its end was heard. Who has ended is not reaped
 before that, so no signal meets a stranger. Linux only: elsewhere the libraries of the system do
-not survive a fork. Not here: what a fork becomes (`lab.wiring.worlds.real_process`).
+not survive a fork. Not here: what a fork becomes (`lab.wiring.worlds.real_start`).
 """
 
 import asyncio

@@ -134,12 +134,13 @@ def clean(chosen: Sequence[Leftover]) -> Cleaned:
         EnvironmentNotReady: no server can be asked.
     """
     held = {one.lock.name: one for one in run_locks()}
-    removed, failed = _clean_now(chosen, held)
+    removed, failed = _clean_now(chosen, look().found, held)
     over = {one.name for one in chosen if one.is_over} & set(removed)
     if over:
         time.sleep(_LATE_S)
-        late = [one for one in look().found if one.name in over and _has_any(one)]
-        _, more = _clean_now(late, held)
+        found = look().found
+        late = [one for one in found if one.name in over and _has_any(one)]
+        _, more = _clean_now(late, found, held)
         failed += more
         removed = [name for name in removed if not any(why.startswith(name) for why in more)]
     for name in removed:
@@ -153,12 +154,10 @@ def _has_any(one: Leftover) -> bool:
 
 
 def _clean_now(
-    chosen: Sequence[Leftover], held: Mapping[str, FoundLock]
+    chosen: Sequence[Leftover], found: Sequence[Leftover], held: Mapping[str, FoundLock]
 ) -> tuple[list[str], list[str]]:
-    """Remove what stands there now: the names of the runs that are gone, and why others are not."""
-    if not chosen:
-        return [], []
-    now = {one.name: one for one in look().found}
+    """Remove what was `found`: the names of the runs that are gone, and why others are not."""
+    now = {one.name: one for one in found}
     removed: list[str] = []
     failed: list[str] = []
     for one in chosen:

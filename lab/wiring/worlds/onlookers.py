@@ -20,6 +20,7 @@ from lab.observe.traces import ComputedTraces, Traces
 from lab.ports.ids import Ids
 from lab.runtime.clock import SystemClock
 from lab.runtime.ids import SeededIds, TimeOrderedIds
+from lab.wiring.process.trace_watch import TraceWatch
 from lab.wiring.worlds.assignment import Assignment
 from lab.wiring.worlds.process_metrics import Meter
 
@@ -78,6 +79,11 @@ def make_traces(assignment: Assignment) -> ComputedTraces:
     if assignment.seed is None:
         return FollowedTraces(traceparent_of)
     return ComputedTraces(traceparent_of, has_client=True, sees_requests=True)
+
+
+def watch_of(traces: Traces) -> TraceWatch | None:
+    """What tells the traces of a process what it sees; None where they can all be computed."""
+    return TraceWatch(traces) if isinstance(traces, FollowedTraces) else None
 
 
 def make_ids(assignment: Assignment) -> Ids:

@@ -21,7 +21,8 @@ from lab.history.journal import read_journal
 from lab.runtime.errors import SimulationError
 from lab.wiring.process.unexpected import ends_process
 from lab.wiring.worlds.assignment import Assignment, write_assignment
-from lab.wiring.worlds.real_start import LOG, NOT_READY, Start, Started
+from lab.wiring.worlds.real_process import NOT_READY
+from lab.wiring.worlds.real_start import LOG, Start, Started
 
 READY_S: Final = 60
 """A process that is not ready after so long never will be; a busy machine starts eight at once."""

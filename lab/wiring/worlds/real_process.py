@@ -26,9 +26,7 @@ from lab.faults.provider import ProviderFaults
 from lab.faults.remote.plan import RemotePlan
 from lab.history.pen import Pen
 from lab.observe.ecs import hear_of_threads, log_to_stderr
-from lab.observe.followed_traces import FollowedTraces
 from lab.observe.live import Live
-from lab.observe.traces import Traces
 from lab.patterns.drain import ExitAtOnce, ShutdownReport
 from lab.ports.clock import Clock
 from lab.providers.http_front import make_front
@@ -55,7 +53,7 @@ from lab.wiring.standing import retention_job
 from lab.wiring.worlds.assignment import PROVIDERS, Assignment
 from lab.wiring.worlds.async_host import AsyncHost
 from lab.wiring.worlds.health import health_app
-from lab.wiring.worlds.onlookers import make_ids, make_live, make_traces
+from lab.wiring.worlds.onlookers import make_ids, make_live, make_traces, watch_of
 from lab.wiring.worlds.onlooking import make_broker_watch, make_tell, watch_progress
 from lab.wiring.worlds.process_metrics import Meter
 from lab.wiring.worlds.recorded_requests import recorded_requests
@@ -63,6 +61,9 @@ from lab.wiring.worlds.signals import ProcessSignals
 from lab.wiring.worlds.stall_watch import write_stalls
 
 READY: Final = "ready"
+
+NOT_READY: Final = 4
+_MISTAKE: Final = 70
 
 JOIN_US: Final = 40_000_000
 """The first group of all waits until the broker has made its topic of positions."""
@@ -100,12 +101,12 @@ class ProcessEnded(Exception):
     """A process has ended by an error, and its log says so.
 
     Attributes:
-        is_own_mistake: the lab's own; else a server is not fit for use.
+        exit_code: of a mistake of the lab's own, or of a server that is not fit for use.
     """
 
     def __init__(self, *, is_own_mistake: bool) -> None:
         super().__init__("its log says why")
-        self.is_own_mistake = is_own_mistake
+        self.exit_code = _MISTAKE if is_own_mistake else NOT_READY
 
 
 def _tell_of_the_end(error: Exception, log: logging.Logger) -> ProcessEnded:
@@ -132,7 +133,7 @@ async def _be_process(assignment: Assignment, log: logging.Logger) -> None:
         policy = _make_policy(assignment, plan)
         tell = make_tell(log)
         watch = make_broker_watch(assignment.group, tell, meter)
-        life = _make_life(assignment, host, pen, clock, plan, watch=watch, traces=traces)
+        life = _make_life(assignment, host, pen, clock, plan, watch=watch, follows=watch_of(traces))
         backends = make_backends(assignment, policy, tell=tell)
         if not assignment.is_supervised:
             for backend in backends.all:
@@ -180,7 +181,7 @@ def _make_life(
     plan: FaultPlan,
     *,
     watch: BrokerWatch,
-    traces: Traces,
+    follows: TraceWatch | None,
 ) -> Life:
     """This process as one life; whatever strikes it strikes the operating system's process."""
     return make_life(
@@ -196,7 +197,7 @@ def _make_life(
         pause=lambda for_us: _pause_self(plan, assignment.member, for_us),
         steps=[Step(*step) for step in assignment.clock_steps],
         watch=watch,
-        follows=TraceWatch(traces) if isinstance(traces, FollowedTraces) else None,
+        follows=follows,
     )
 
 

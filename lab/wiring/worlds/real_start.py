@@ -20,10 +20,6 @@ from lab.wiring.worlds.run_lock import HeldLock
 LOG: Final = "logs.ndjson"
 """The file in the folder of a run into which every process of it complains."""
 
-NOT_READY: Final = 4
-_MISTAKE: Final = 70
-"""Exit codes of a process that has ended by an error: a server is not fit for use; see the log."""
-
 _PRELOADED: Final = (
     "anyio._backends._asyncio",
     "encodings.idna",
@@ -109,7 +105,7 @@ def become(path: str) -> int:
     try:
         run_process(assignment)
     except ProcessEnded as ended:
-        return _MISTAKE if ended.is_own_mistake else NOT_READY
+        return ended.exit_code
     return 0
 
 

@@ -49,7 +49,7 @@ def removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Leftover]:
 def test_what_a_server_makes_behind_a_kill_is_removed_too(
     removed: list[Leftover], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = iter([found(schemas=1), found(topics=38), found(topics=38)])
+    looks = iter([found(schemas=1), found(topics=38)])
     monkeypatch.setattr(leftovers, "look", lambda: next(looks))
 
     assert clean(found(schemas=1).found).removed == [NAME]
@@ -60,7 +60,7 @@ def test_what_a_server_makes_behind_a_kill_is_removed_too(
 def test_a_lock_stays_if_what_came_late_cannot_be_removed(
     removed: list[Leftover], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = iter([found(schemas=1), found(topics=38), found(topics=38)])
+    looks = iter([found(schemas=1), found(topics=38)])
     monkeypatch.setattr(leftovers, "look", lambda: next(looks))
 
     async def remove(one: Leftover) -> list[str]:
