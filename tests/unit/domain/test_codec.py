@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.domain.codec import decode, encode, murmur2, partition_of
-from lab.domain.envelope import from_headers, to_headers
+from lab.domain.envelope import Envelope, from_headers, to_headers
 from lab.domain.errors import Poison
 from lab.domain.events import PAYLOADS, OrderConfirmed, OrderCreated
 from lab.domain.lineage import derive
@@ -17,15 +17,21 @@ from lab.domain.trace_context import made_up
 
 TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 CONFIRMED = OrderConfirmed(order_id="o1", currency="EUR", amount_cents=900)
-EVENT = derive(
-    CONFIRMED,
-    by="orders",
-    cause_id="c1",
-    traceparent=TRACE,
-    sequence=4,
-    time_us=1_700_000_000_000_000,
-    lab_subject="1.1",
-)
+
+
+def make_event() -> Envelope:
+    return derive(
+        CONFIRMED,
+        by="orders",
+        cause_id="c1",
+        traceparent=TRACE,
+        sequence=4,
+        time_us=1_700_000_000_000_000,
+        lab_subject="1.1",
+    )
+
+
+EVENT = make_event()
 
 
 @pytest.mark.parametrize(
@@ -106,15 +112,7 @@ def test_any_bytes_are_a_payload_or_poison(event_type: str, data: bytes) -> None
 
 def test_the_same_cause_gives_the_same_event_again() -> None:
     def again() -> bytes:
-        event = derive(
-            CONFIRMED,
-            by="orders",
-            cause_id="c1",
-            traceparent=TRACE,
-            sequence=4,
-            time_us=1_700_000_000_000_000,
-            lab_subject="1.1",
-        )
+        event = make_event()
         assert from_headers(to_headers(event), event.data) == event
         assert (event.type, event.subject, event.causation_id) == ("OrderConfirmed", "o1", "c1")
         return repr(event).encode()
