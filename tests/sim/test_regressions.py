@@ -447,6 +447,7 @@ def test_a_run_waits_for_an_expiry_whose_commit_is_lost_again_and_again() -> Non
         (12693, 34),  # As 404824, and a start that nobody explained counted the attempt.
         (18097, 27),  # The copy of an alarm, behind the handler of its own key.
         (2236, 18),  # A first attempt in the instant in which a later one ended, by a rebalance.
+        (985, 76),  # A copy that could not be parked, in a record that names an earlier attempt.
     ],
 )
 def test_a_seed_that_once_broke_a_promise_breaks_none(seed: int, orders: int) -> None:

@@ -181,12 +181,14 @@ def _due_us(case: Case, run: HandleBeginEntry) -> int:
     if not announced:
         return 0
     settled = [
-        again for again in case.again if (again.group, again.event_id, again.attempt) == before
+        again for again in case.again if (again.group, again.event_id) == (run.group, run.event_id)
     ]
     unparked_us = {retrying.t_us for retrying in announced if retrying.where == "unparked"}
+    # Of several copies, a record may say an earlier attempt than the one that was run of it.
     lost_us = {
         again.t_us for again in settled if again.t_us in unparked_us and again.epoch != run.epoch
     }
+    settled = [again for again in settled if again.attempt == run.attempt - 1]
     ends_us = [one.t_us + one.delay_us for one in announced if one.t_us not in lost_us]
     if not ends_us:
         return 0
