@@ -448,6 +448,7 @@ def test_a_run_waits_for_an_expiry_whose_commit_is_lost_again_and_again() -> Non
         (18097, 27),  # The copy of an alarm, behind the handler of its own key.
         (2236, 18),  # A first attempt in the instant in which a later one ended, by a rebalance.
         (985, 76),  # A copy that could not be parked, in a record that names an earlier attempt.
+        (2234, 80),  # A copy that waited behind its own key, which waited in place.
     ],
 )
 def test_a_seed_that_once_broke_a_promise_breaks_none(seed: int, orders: int) -> None:

@@ -251,7 +251,9 @@ class RetryInTime(Check):
                 due_us = max(due_us, ack.t_us)
         for again in case.again:
             if again.group == turn.group and again.t_us <= turn.t_us:
-                due_us = max(due_us, again.t_us)
+                # What waits in place holds its key, unless its partition was lost before.
+                held_us = again.t_us + again.after_us
+                due_us = max(due_us, held_us if held_us <= turn.t_us else again.t_us)
         for group, t_us in case.handled:
             if group == turn.group and t_us <= turn.t_us:
                 due_us = max(due_us, t_us)
