@@ -1,0 +1,166 @@
+"""Capacity on paper: what so many worker machines could do, and which server is full first.
+
+    python -m benchmarks.costs > costs.json
+    python -m benchmarks.capacity costs.json
+    python -m benchmarks.capacity costs.json --machines 10,100,1000 --server-cores 32
+
+Arithmetic only. A worker machine runs relay-free copies of API and services until `--busy` of its
+cores is used; the rate that this gives is asked of each server. What paper cannot know stands in
+docs/explanation/scale.md.
+
+Not here: measuring the costs (`costs`), and waiting (`queueing`).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from benchmarks.costs import Costs
+
+WORKERS: Final = ("api", "validation", "payment", "notification", "orders")
+"""The processes of which a worker machine runs as many as it can."""
+
+
+class Machines(msgspec.Struct, frozen=True, kw_only=True):
+    """The assumptions: what one machine, server or disk bears.
+
+    Attributes:
+        busy: share of a core that may be used: beyond it queues grow faster than work.
+        worker_cores: of one worker machine.
+        server_cores: of the machine of one PostgreSQL, and of one broker.
+        wal_mb: megabytes a second of log that the disk of one PostgreSQL writes.
+        broker_mb: megabytes a second that one broker takes in, copies included.
+        copies: of each record.
+    """
+
+    busy: float = 0.7
+    worker_cores: int = 4
+    server_cores: int = 32
+    wal_mb: float = 200.0
+    broker_mb: float = 100.0
+    copies: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """How much of one resource a rate asks for.
+
+    Attributes:
+        name: of the resource.
+        used: by the rate, in `unit`.
+        limit: of one of them, in `unit`.
+    """
+
+    name: str
+    used: float
+    limit: float
+    unit: str
+
+    @property
+    def count(self) -> int:
+        """How many of them are needed."""
+        return max(1, ceil(self.used / self.limit))
+
+    @property
+    def share(self) -> float:
+        """Of one of them; 1 is full."""
+        return self.used / self.limit
+
+
+def worker_ms(costs: Costs) -> float:
+    """Processor time that an order takes on the worker machines."""
+    return sum(costs.cpu_ms[name] for name in WORKERS)
+
+
+def rate_of(costs: Costs, machines: int, given: Machines) -> float:
+    """Orders a second that the worker machines can do, if nothing else is full."""
+    return machines * given.worker_cores * given.busy * 1e3 / worker_ms(costs)
+
+
+def needs(costs: Costs, rate: float, given: Machines) -> tuple[Need, ...]:
+    """What a rate asks of everything that is one for all workers, the fullest first."""
+    cpu = {name: rate * ms / 1e3 for name, ms in costs.cpu_ms.items()}
+    cores = given.server_cores * given.busy
+    written = costs.kafka["bytes"] * given.copies
+    found = (
+        Need(name="PostgreSQL, processor", used=cpu["postgres"], limit=cores, unit="cores"),
+        Need(
+            name="PostgreSQL, log",
+            used=rate * costs.postgres["wal_bytes"] / 1e6,
+            limit=given.wal_mb,
+            unit="MB/s",
+        ),
+        # One thread does the commands of a Redis.
+        Need(name="Redis, its thread", used=cpu["redis"], limit=given.busy, unit="cores"),
+        # A shard has one lane of one relay, and a relay is one thread.
+        Need(name="a relay, its thread", used=cpu["relay"], limit=given.busy, unit="cores"),
+        Need(
+            name="a broker, processor",
+            used=cpu["kafka"] * given.copies,
+            limit=cores,
+            unit="cores",
+        ),
+        Need(
+            name="a broker, records", used=rate * written / 1e6, limit=given.broker_mb, unit="MB/s"
+        ),
+    )
+    return tuple(sorted(found, key=lambda need: -need.share))
+
+
+def full_at(costs: Costs, given: Machines) -> tuple[tuple[str, float, float], ...]:
+    """Of each resource: name, the rate at which one is full, and the machines that make it."""
+    one = rate_of(costs, 1, given)
+    return tuple(
+        (need.name, 1 / need.share, 1 / need.share / one) for need in needs(costs, 1.0, given)
+    )
+
+
+def page(costs: Costs, machines: Sequence[int], given: Machines) -> str:
+    """Both tables, as Markdown."""
+    lines = [
+        f"An order takes {worker_ms(costs):.1f} ms of a worker's core: "
+        f"{1e3 / worker_ms(costs):.0f} orders a second and core.",
+        "",
+        "| one of them | full at, orders/s | worker machines |",
+        "|---|--:|--:|",
+    ]
+    lines += [
+        f"| {name} | {rate:,.0f} | {many:,.1f} |" for name, rate, many in full_at(costs, given)
+    ]
+    names = [need.name for need in needs(costs, 1.0, given)]
+    lines += [
+        "",
+        f"| worker machines | orders/s | {' | '.join(names)} |",
+        f"|--:|--:|{'--:|' * len(names)}",
+    ]
+    for many in machines:
+        rate = rate_of(costs, many, given)
+        asked = needs(costs, rate, given)
+        cells = [f"{need.used:,.1f} {need.unit}: {need.count:,}" for need in asked]
+        lines.append(f"| {many:,} | {rate:,.0f} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Print the tables of a file of costs."""
+    usual = Machines()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("costs", type=Path, help="what benchmarks.costs has printed")
+    parser.add_argument("--machines", default="10,100,1000")
+    for name in usual.__struct_fields__:
+        value = getattr(usual, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    words = vars(parser.parse_args())
+    costs = msgspec.json.decode(words.pop("costs").read_bytes(), type=Costs)
+    machines = [int(word) for word in words.pop("machines").split(",")]
+    sys.stdout.write(page(costs, machines, Machines(**words)))
+
+
+if __name__ == "__main__":
+    main()
