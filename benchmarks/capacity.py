@@ -4,9 +4,9 @@
     python -m benchmarks.capacity costs.json
     python -m benchmarks.capacity costs.json --machines 10,100,1000 --server-cores 32
 
-Arithmetic only. A worker machine runs relay-free copies of API and services until `--busy` of its
-cores is used; the rate that this gives is asked of each server. What paper cannot know stands in
-docs/explanation/scale.md.
+Arithmetic only. A worker machine runs copies of API and services until `--busy` of its cores is
+used; the rate that this gives is asked of everything that is one for all. What paper cannot know
+stands in docs/explanation/scale.md.
 
 Not here: measuring the costs (`costs`), and waiting (`queueing`).
 """
@@ -123,9 +123,10 @@ def full_at(costs: Costs, given: Machines) -> tuple[tuple[str, float, float], ..
 
 def page(costs: Costs, machines: Sequence[int], given: Machines) -> str:
     """Both tables, as Markdown."""
+    each = worker_ms(costs)
+    a_core = f"{1e3 / each:.0f} orders a second and core"
     lines = [
-        f"An order takes {worker_ms(costs):.1f} ms of a worker's core: "
-        f"{1e3 / worker_ms(costs):.0f} orders a second and core.",
+        f"An order takes {each:.1f} ms of a worker's core: {a_core}.",
         "",
         "| one of them | full at, orders/s | worker machines |",
         "|---|--:|--:|",

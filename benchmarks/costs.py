@@ -3,10 +3,10 @@
     scripts/servers up && eval "$(scripts/servers env)"
     python -m benchmarks.costs --orders 60,900 --seconds 30 > costs.json
 
-What a run pays once (start, schema, topics, checks) and what it pays a second (polls, heartbeats) is
-in both runs and falls out. The counters of the servers are of the whole server: nothing else may use
-them meanwhile. Processor time is read from `/proc`, so the servers must run on this machine, which
-must be a Linux.
+What a run pays once (start, schema, topics, checks) and what it pays a second (polls, heartbeats)
+is in both runs and falls out. The counters of the servers are of the whole server: nothing else may
+use them meanwhile. Processor time is read from `/proc`, so the servers must run on this machine,
+which must be a Linux.
 
 Not here: what follows from the costs (`capacity`).
 """
@@ -32,7 +32,6 @@ from lab.settings import environment
 from lab.wiring.backends.readiness import addresses
 
 PROCESSES: Final = ("api", "relay", "validation", "payment", "notification", "orders")
-SERVERS: Final = ("postgres", "redis", "kafka")
 _TICKS: Final = 100
 """USER_HZ, in which Linux tells the time of a process."""
 _STILL_S_MAX: Final = 60
@@ -137,16 +136,24 @@ def _listener(port: int) -> str:
             field = line.split()
             if field[3] == "0A" and int(field[1].rpartition(":")[2], 16) == port:
                 inodes.add(f"socket:[{field[9]}]")
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            for handle in (folder / "fd").iterdir():
-                if str(handle.readlink()) in inodes:
-                    return folder.name
-        except OSError:
-            continue  # It ended meanwhile, or is somebody else's.
+    for folder in Path("/proc").glob("[0-9]*"):
+        if any(_target(handle) in inodes for handle in _handles(folder)):
+            return folder.name
     raise LookupError(f"no process of this machine listens on port {port}, or it may not be seen")
+
+
+def _handles(folder: Path) -> list[Path]:
+    try:
+        return list((folder / "fd").iterdir())
+    except OSError:
+        return []  # It has ended, or is somebody else's.
+
+
+def _target(handle: Path) -> str:
+    try:
+        return str(handle.readlink())
+    except OSError:
+        return ""  # It was closed meanwhile.
 
 
 def _watch(run: "subprocess.Popen[bytes]") -> Counters:

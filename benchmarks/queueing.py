@@ -37,8 +37,6 @@ from lab.providers import core
 from lab.runtime.chance import KeyedChance
 
 GROUP: Final = "payment"
-LONG: Final = 500_000
-"""So many arrivals wait in the long queue, which needs no lab."""
 ASKS: Final = "OrderValidated"
 SIGMA2: Final = core.SIGMA**2
 _ORDER: Final = (
@@ -235,9 +233,8 @@ class Row:
         lab: mean wait in the lab.
         by_hand: mean wait of the same arrivals and services by `waits`.
         parted: orders whose wait is not the same in both.
-        long: mean wait of many more arrivals by `waits`.
-        theory: mean wait of one member by `mean_wait`.
-        pooled: what it would be if any worker could take any order.
+        theory: mean wait by `mean_wait`, of the rate and the mean service that the run had.
+        pooled: the same if any worker could take any order.
     """
 
     members: int
@@ -247,7 +244,6 @@ class Row:
     lab: float
     by_hand: float
     parted: int
-    long: float
     theory: float
     pooled: float
 
@@ -268,15 +264,13 @@ def compare(
     }
     with exponential_latencies() if is_exponential else nullcontext():
         queues = simulated(orders=orders, rate=each * members * 1e6, settings=settings).values()
-        drawn = core._quantiles(120_000)  # noqa: SLF001 - the services of the long queue
     pairs = [
         pair
         for one in queues
         for pair in zip(one.waited, waits(one.arrived, one.served, workers), strict=True)
     ]
-    chance = KeyedChance(2)
-    services = (drawn[int(chance.u("service", n) * core.QUANTILES)] for n in range(LONG))
-    arrivals = (at for at, _ in zip(poisson(2, each * 1e6), range(LONG), strict=False))
+    rate = fmean(one.rate for one in queues)
+    service = fmean(took for one in queues for took in one.served)
     return Row(
         members=members,
         workers=workers,
@@ -285,9 +279,8 @@ def compare(
         lab=fmean(one for one, _ in pairs) / 1e3,
         by_hand=fmean(one for _, one in pairs) / 1e3,
         parted=sum(one != other for one, other in pairs),
-        long=fmean(waits(arrivals, services, workers)) / 1e3,
-        theory=mean_wait(workers, each, mean_us, squared) / 1e3,
-        pooled=mean_wait(workers * members, each * members, mean_us, squared) / 1e3,
+        theory=mean_wait(workers, rate, service, squared) / 1e3,
+        pooled=mean_wait(workers * members, rate * members, service, squared) / 1e3,
     )
 
 
@@ -302,7 +295,7 @@ def main() -> None:
     parser.add_argument("--lognormal", action="store_true", help="the lab's own latencies")
     given = parser.parse_args()
     write = sys.stdout.write
-    write("members workers orders  busy   lab ms  by hand  parted  long ms  theory  pooled\n")
+    write("members workers orders  busy   lab ms  by hand  parted  theory  pooled\n")
     for workers in (int(word) for word in given.workers.split(",")):
         row = compare(
             workers=workers,
@@ -314,8 +307,7 @@ def main() -> None:
         )
         write(
             f"{row.members:7} {row.workers:7} {row.orders:6} {row.busy:5.2f} {row.lab:8.1f} "
-            f"{row.by_hand:8.1f} {row.parted:7} {row.long:8.1f} {row.theory:7.1f} "
-            f"{row.pooled:7.1f}\n"
+            f"{row.by_hand:8.1f} {row.parted:7} {row.theory:7.1f} {row.pooled:7.1f}\n"
         )
 
 

@@ -11,14 +11,12 @@ Not here: the tasks (`lab.explore.search`), and how they are spread (`lab.explor
 """
 
 import argparse
-import resource
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-from distributed import LocalCluster
+from typing import Final
 
 from lab.explore.search import Batch
 from lab.explore.spread import Crew, spread, workers
@@ -26,9 +24,7 @@ from lab.scenarios.run_options import RunOptions
 from lab.wiring.many_runs import SMALL, judged, with_seed
 from lab.wiring.spec import make_spec
 
-WORKERS = 2
-SHARE = 0.1
-"""The price of a task is small if it is no more than this share of what the task does."""
+WORKERS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +35,11 @@ class Price:
         start: until the first answer, once.
         wall: by the clock.
         caller: processor time of this process: of the caller, and of Dask's scheduler.
-        workers: processor time of the workers, their start included.
     """
 
     start: float
     wall: float
     caller: float
-    workers: float
-
-    @property
-    def floor(self) -> float:
-        """A task must be this long, or the price is more than `SHARE` of it."""
-        return self.caller / SHARE
 
     def fed(self, task: float) -> int:
         """So many workers can one caller keep at work with tasks of that length."""
@@ -82,7 +71,7 @@ def price_of(crew: Crew, tasks: int) -> Price:
     for _ in spread(crew, nothing, _batches(crew.count)):
         pass
     ready = time.perf_counter()
-    own, others = time.process_time(), _children()
+    own = time.process_time()
     for _ in spread(crew, nothing, _batches(tasks)):
         pass
     each = 1e3 / tasks
@@ -90,18 +79,14 @@ def price_of(crew: Crew, tasks: int) -> Price:
         start=(ready - begin) * 1e3,
         wall=(time.perf_counter() - ready) * each,
         caller=(time.process_time() - own) * each,
-        workers=(_children() - others) * each,
     )
-
-
-def _children() -> float:
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
 
 
 @contextmanager
 def on_dask() -> Iterator[Crew]:
     """A crew on a local cluster of processes."""
+    from distributed import LocalCluster  # noqa: PLC0415 - an extra, and slow to import
+
     with (
         LocalCluster(
             n_workers=WORKERS, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
