@@ -28,6 +28,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
+from lab.bench import real_postgres, real_redis
 from lab.settings import environment
 from lab.wiring.backends.readiness import addresses
 
@@ -36,6 +37,9 @@ _TICKS: Final = 100
 """USER_HZ, in which Linux tells the time of a process."""
 _STILL_S_MAX: Final = 60
 _LOOK_S: Final = 0.05
+_LIVES: Final = (1_000, 5_000)
+_KEYS: Final = 5
+"""Deliveries of an order, each of which claims a key and completes it."""
 _COMM_MAX: Final = 15
 _COUNTERS: Final = (
     "select xact_commit, tup_inserted + tup_updated + tup_deleted, "
@@ -250,6 +254,7 @@ def one_run(orders: int, rate: float, settings: Sequence[str]) -> Counters:
 
     Raises:
         subprocess.CalledProcessError: its promises did not hold, or it could not run.
+        ValueError: the machine could not keep up.
     """
     variables = addresses(environment())
     before = asyncio.run(_counters(variables))
@@ -263,7 +268,11 @@ def one_run(orders: int, rate: float, settings: Sequence[str]) -> Counters:
         if run.returncode:
             raise subprocess.CalledProcessError(run.returncode, words)
         out.seek(0)
-        name = str(msgspec.json.decode(out.read())["kept"])
+        result = msgspec.json.decode(out.read())
+        ended = result["orders"]["by_state"].get("CONFIRMED", 0)
+        if ended != orders:
+            raise ValueError(f"{ended} of {orders} orders were confirmed: take fewer a second")
+        name = str(result["kept"])
         after = asyncio.run(_counters(variables))
     prefix = f"{name.replace('_', '-', 1)}."
     kept = asyncio.run(_records(variables["KAFKA_BOOTSTRAP"], prefix))
@@ -272,16 +281,48 @@ def one_run(orders: int, rate: float, settings: Sequence[str]) -> Counters:
     return {**{key: after[key] - before[key] for key in after}, **spent, **kept}
 
 
+def batched(costs: Costs) -> Costs:
+    """The same with PostgreSQL and Redis as they are when many callers share each call.
+
+    The lives of `lab bench --real` are lived by 512 callers of one process, and its claims are
+    made by as many handlers as it has.
+    """
+    variables = addresses(environment())
+    found = []
+    for many in _LIVES:
+        before = asyncio.run(_counters(variables))
+        real_postgres.orders_a_second(variables["POSTGRES_DSN"], orders=many, raw_seconds=1)
+        real_redis.keys_a_second(variables["REDIS_URL"], keys=_KEYS * many, raw_keys=1_000)
+        after = asyncio.run(_counters(variables))
+        found.append({name: after[name] - before[name] for name in after})
+    more = _LIVES[1] - _LIVES[0]
+    each = {name: (found[1][name] - found[0][name]) / more for name in found[0]}
+    # A key is claimed twice there and completed once; a delivery claims it once and completes it.
+    cpu = {"postgres": each["cpu_ms.postgres"], "redis": each["cpu_ms.redis"] * 2 / 3}
+    return msgspec.structs.replace(
+        costs,
+        cpu_ms={**costs.cpu_ms, **{name: round(value, 4) for name, value in cpu.items()}},
+        postgres={name: round(each[f"postgres.{name}"], 2) for name in costs.postgres},
+    )
+
+
 def main() -> None:
     """Measure, and print the costs as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--orders", default="60,900", help="of the two runs [60,900]")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each run [30]")
     parser.add_argument("--set", action="append", default=[], help="as of `lab run`")
+    parser.add_argument("--batched", type=Path, metavar="COSTS", help="of a file, see `batched`")
     given = parser.parse_args()
+    if given.batched:
+        _print(batched(msgspec.json.decode(given.batched.read_bytes(), type=Costs)))
+        return
     idle, busy = (int(word) for word in given.orders.split(","))
     runs = [one_run(orders, orders / given.seconds, given.set) for orders in (idle, busy)]
-    costs = per_order(runs[0], runs[1], (idle, busy), given.seconds)
+    _print(per_order(runs[0], runs[1], (idle, busy), given.seconds))
+
+
+def _print(costs: Costs) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(costs)).decode() + "\n")
 
 
