@@ -13,7 +13,7 @@ Not here: measuring the costs (`costs`), and waiting (`queueing`).
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -21,10 +21,29 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.costs import Costs
+GROUPS: Final = ("validation", "payment", "notification", "orders")
+WORKERS: Final = ("api", *GROUPS)
+"""The processes of which a worker machine runs as many as it can, each on a thread of its own."""
 
-WORKERS: Final = ("api", "validation", "payment", "notification", "orders")
-"""The processes of which a worker machine runs as many as it can."""
+
+class Costs(msgspec.Struct, frozen=True, kw_only=True):
+    """What one confirmed order costs, as `costs` prints it.
+
+    Attributes:
+        orders: of the idle run and of the busy one.
+        seconds: in which they were posted.
+        cpu_ms: processor time by process and server, in milliseconds.
+        postgres: `commits`, `rows` written, `wal_bytes`.
+        redis: `calls` of a script or command, `net_bytes` in and out.
+        kafka: `records`, and `bytes` of their keys, values and headers.
+    """
+
+    orders: tuple[int, int]
+    seconds: float
+    cpu_ms: Mapping[str, float]
+    postgres: Mapping[str, float]
+    redis: Mapping[str, float]
+    kafka: Mapping[str, float]
 
 
 class Machines(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +56,9 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
         wal_mb: megabytes a second of log that the disk of one PostgreSQL writes.
         broker_mb: megabytes a second that one broker takes in, copies included.
         copies: of each record.
+        partitions: of every topic; more members of a group than these have nothing to do.
+        connections: that one PostgreSQL keeps; nothing may pool them.
+        connections_each: that a process keeps.
     """
 
     busy: float = 0.7
@@ -45,6 +67,9 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
     wal_mb: float = 200.0
     broker_mb: float = 100.0
     copies: int = 3
+    partitions: int = 1_000
+    connections: int = 1_000
+    connections_each: int = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +113,8 @@ def needs(costs: Costs, rate: float, given: Machines) -> tuple[Need, ...]:
     cpu = {name: rate * ms / 1e3 for name, ms in costs.cpu_ms.items()}
     cores = given.server_cores * given.busy
     written = costs.kafka["bytes"] * given.copies
+    processes = rate * worker_ms(costs) / 1e3 / given.busy
+    members = max(cpu[name] for name in GROUPS) / given.busy
     found = (
         Need(name="PostgreSQL, processor", used=cpu["postgres"], limit=cores, unit="cores"),
         Need(
@@ -108,6 +135,13 @@ def needs(costs: Costs, rate: float, given: Machines) -> tuple[Need, ...]:
         ),
         Need(
             name="a broker, records", used=rate * written / 1e6, limit=given.broker_mb, unit="MB/s"
+        ),
+        Need(name="partitions", used=members, limit=given.partitions, unit="members"),
+        Need(
+            name="PostgreSQL, connections",
+            used=processes * given.connections_each,
+            limit=given.connections,
+            unit="kept",
         ),
     )
     return tuple(sorted(found, key=lambda need: -need.share))
@@ -134,17 +168,16 @@ def page(costs: Costs, machines: Sequence[int], given: Machines) -> str:
     lines += [
         f"| {name} | {rate:,.0f} | {many:,.1f} |" for name, rate, many in full_at(costs, given)
     ]
-    names = [need.name for need in needs(costs, 1.0, given)]
-    lines += [
-        "",
-        f"| worker machines | orders/s | {' | '.join(names)} |",
-        f"|--:|--:|{'--:|' * len(names)}",
-    ]
-    for many in machines:
-        rate = rate_of(costs, many, given)
-        asked = needs(costs, rate, given)
-        cells = [f"{need.used:,.1f} {need.unit}: {need.count:,}" for need in asked]
-        lines.append(f"| {many:,} | {rate:,.0f} | {' | '.join(cells)} |")
+    rates = [rate_of(costs, many, given) for many in machines]
+    columns = [needs(costs, rate, given) for rate in rates]
+    heads = (
+        f"{many:,} machines: {rate:,.0f}/s" for many, rate in zip(machines, rates, strict=True)
+    )
+    lines += ["", f"| asked for, and how many of them | {' | '.join(heads)} |"]
+    lines.append(f"|---|{'--:|' * len(machines)}")
+    for row in zip(*columns, strict=True):
+        cells = (f"{need.used:,.1f} {need.unit}, {need.count:,}" for need in row)
+        lines.append(f"| {row[0].name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -28,6 +28,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
+from benchmarks.capacity import Costs
 from lab.bench import real_postgres, real_redis
 from lab.settings import environment
 from lab.wiring.backends.readiness import addresses
@@ -46,26 +47,6 @@ _COUNTERS: Final = (
     "pg_current_wal_lsn() - '0/0'::pg_lsn from pg_stat_database "
     "where datname = current_database()"
 )
-
-
-class Costs(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one confirmed order.
-
-    Attributes:
-        orders: of the idle run and of the busy one.
-        seconds: in which they were posted.
-        cpu_ms: processor time by process and server, in milliseconds.
-        postgres: `commits`, `rows` written, `wal_bytes`.
-        redis: `calls` of a script or command, `net_bytes` in and out.
-        kafka: `records`, and `bytes` of their keys, values and headers.
-    """
-
-    orders: tuple[int, int]
-    seconds: float
-    cpu_ms: Mapping[str, float]
-    postgres: Mapping[str, float]
-    redis: Mapping[str, float]
-    kafka: Mapping[str, float]
 
 
 Counters = dict[str, float]

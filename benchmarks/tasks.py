@@ -122,19 +122,15 @@ def main() -> None:
         prices["--jobs 2"] = price_of(crew, given.tasks)
     with on_dask() as crew:
         prices["--cluster, 2"] = price_of(crew, given.tasks)
-    write(
-        "a task that does nothing, ms   wall   processor of the caller   until the first answer\n"
-    )
+    write("a task that does nothing, ms    wall   processor of the caller   first answer, once\n")
     for name, one in prices.items():
-        write(f"{name:26} {one.wall:8.3f} {one.caller:25.3f} {one.start:24.0f}\n")
-    write("\none run, ms of processor        a task of 10 seeds   pays from   workers fed\n")
+        write(f"{name:26} {one.wall:9.3f} {one.caller:25.3f} {one.start:20.0f}\n")
+    crews = (prices["--jobs 2"], prices["--cluster, 2"])
+    write("\norders   a run, ms   10 runs, ms   --jobs: pays from, feeds   --cluster\n")
     for orders, seeds in ((1, 200), (10, 50), (100, 8)):
         run = run_ms(orders, seeds)
-        write(f"{orders:4} orders {run:10.1f} {10 * run:29.0f}")
-        for one in (prices["--jobs 2"], prices["--cluster, 2"]):
-            tasks = pays_from(10 * run, one, WORKERS)
-            write(f"   {tasks} tasks, {one.fed(10 * run):,}")
-        write("\n")
+        cells = [f"{pays_from(10 * run, one, WORKERS)}, {one.fed(10 * run):,}" for one in crews]
+        write(f"{orders:6} {run:11.1f} {10 * run:13.0f} {cells[0]:>26} {cells[1]:>11}\n")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,20 @@
 
 import pytest
 
-from benchmarks.capacity import Machines, full_at, needs, page, rate_of, worker_ms
-from benchmarks.costs import PROCESSES, Costs, per_order
+from benchmarks.capacity import Costs, Machines, full_at, needs, page, rate_of, worker_ms
+from benchmarks.costs import PROCESSES, per_order
 
-GIVEN = Machines(busy=0.5, worker_cores=4, server_cores=10, wal_mb=100.0, broker_mb=10.0, copies=3)
+GIVEN = Machines(
+    busy=0.5,
+    worker_cores=4,
+    server_cores=10,
+    wal_mb=100.0,
+    broker_mb=10.0,
+    copies=3,
+    partitions=8,
+    connections=100,
+    connections_each=2,
+)
 COSTS = Costs(
     orders=(60, 900),
     seconds=30.0,
@@ -41,6 +51,8 @@ def test_each_resource_is_asked_for_its_part_of_the_rate() -> None:
         "a relay, its thread": (4.0, 0.5, 8),
         "a broker, processor": (6.0, 5.0, 2),
         "a broker, records": (12.0, 10.0, 2),
+        "partitions": (12.0, 8, 2),
+        "PostgreSQL, connections": (80.0, 100, 1),
     }
 
 
@@ -61,12 +73,12 @@ def test_nothing_is_less_than_one() -> None:
     assert {need.count for need in needs(COSTS, 1.0, GIVEN)} == {1}
 
 
-def test_the_page_has_a_row_for_each_number_of_machines() -> None:
+def test_the_page_has_a_column_for_each_number_of_machines() -> None:
     text = page(COSTS, (10, 1_000), GIVEN)
 
     assert "10.0 ms of a worker's core: 100 orders a second and core" in text
-    assert "| 10 | 2,000 | 4.0 cores: 8 |" in text
-    assert "| 1,000 | 200,000 | 400.0 cores: 800 |" in text
+    assert "| 10 machines: 2,000/s | 1,000 machines: 200,000/s |" in text
+    assert "| a relay, its thread | 4.0 cores, 8 | 400.0 cores, 800 |" in text
 
 
 # ---- costs
