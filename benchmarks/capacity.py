@@ -1,12 +1,12 @@
-"""Capacity on paper: what so many worker machines could do, and which server is full first.
+"""Capacity on paper: the orders a second of so many worker machines, and the first limit.
 
     python -m benchmarks.costs > costs.json
     python -m benchmarks.capacity costs.json
     python -m benchmarks.capacity costs.json --machines 10,100,1000 --server-cores 32
 
 Arithmetic only. A worker machine runs copies of API and services until `--busy` of its cores is
-used; the rate that this gives is asked of everything that is one for all. What paper cannot know
-stands in docs/explanation/scale.md.
+used; the rate that this gives is asked of everything that is one for all. The limits of this
+arithmetic stand in docs/explanation/scale.md.
 
 Not here: measuring the costs (`costs`), and waiting (`queueing`).
 """
