@@ -13,7 +13,7 @@ def relay(
     set_: options.Set = None,
     assignment: one_process.AssignmentFile = None,
 ) -> int:
-    """Publish the outbox until told to stop; several share its shards.
+    """Publish the outbox until told to stop; a second one stands by.
 
     SIGTERM ends the batches in hand, a second one aborts. Servers and logs as of `lab serve`.
     """
