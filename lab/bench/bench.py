@@ -124,7 +124,7 @@ def _asked_for(
         small, (middle,), (large,) = (of[count] for count in sizes.grow)
         found += of_part("growth", asked_figures.growth(small, middle, large))
     if "patterns" in parts:
-        calls = count_all_calls(Progress(len(NAMES) + 1, on_progress).begin)
+        calls = count_all_calls(sizes.counted, Progress(len(NAMES) + 1, on_progress).begin)
         found += of_part("patterns", asked_figures.patterns(rounds, calls))
     if "sizes" in parts:
         of = _long_runs(sizes.ladder, on_progress)

@@ -12,17 +12,14 @@ Source: Gil Tene, "How NOT to Measure Latency"; the same correction is in wrk2.
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from typing import Final
 
 from lab.bench.load import BenchError
 from lab.checks.tables import TERMINAL
-from lab.history.entries import Entry
+from lab.history.entries import Entry, kind_of
 from lab.history.facts import RowEntry
 from lab.history.requests import HttpBeginEntry
 from lab.wiring.spec import RunSpec
 from lab.wiring.workload import make_workload
-
-_OPENS: Final = "create"
 
 
 def planned_us(spec: RunSpec) -> list[int]:
@@ -54,16 +51,20 @@ class OpenLoop:
         sent_us: dict[int, int] = {}
         ended: dict[int, RowEntry] = {}
         for entry in entries:
-            if isinstance(entry, HttpBeginEntry):
-                if entry.op == _OPENS:
-                    sent_us.setdefault(_ordinal(entry.subject), entry.t_us)
-            elif isinstance(entry, RowEntry):
-                last = ended.get(_ordinal(entry.subject))
-                if last is None or last.version < entry.version:
-                    ended[_ordinal(entry.subject)] = entry
+            kind = kind_of(entry)
+            if kind == "http.begin":
+                begun = HttpBeginEntry._make(entry)
+                if begun.op == "create":
+                    sent_us.setdefault(_ordinal(begun.subject), begun.t_us)
+            elif kind == "row":
+                row = RowEntry._make(entry)
+                last = ended.get(_ordinal(row.subject))
+                if last is None or last.version < row.version:
+                    ended[_ordinal(row.subject)] = row
         due = dict(enumerate(due_us, start=1))
-        open_ones = due.keys() - {one for one, row in ended.items() if row.state in TERMINAL}
-        if not due or open_ones or due.keys() - sent_us.keys():
+        is_over = {one for one, row in ended.items() if row.state in TERMINAL}
+        open_ones = due.keys() - (is_over & sent_us.keys())
+        if not due or open_ones:
             raise BenchError(
                 f"{len(open_ones):,} of {len(due):,} orders have not come to their end, so the "
                 "time of the others says nothing"

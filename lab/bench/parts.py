@@ -13,7 +13,7 @@ class OnlyError(ValueError):
     """A name that is none of a part, or one of another bench."""
 
 
-class Part(NamedTuple):
+class BenchPart(NamedTuple):
     """One part.
 
     Attributes:
@@ -28,36 +28,36 @@ class Part(NamedTuple):
 
 
 SIMULATED: Final = (
-    Part("order", "a simulated order, everything on"),
-    Part("core", "the same without history and checks, and beside its bare skeleton"),
-    Part("chaos", "the same under faults"),
-    Part("pace", "simulated time over real time"),
-    Part("seeds", "whole runs a second, many seeds"),
-    Part("runs", "runs of one order, one after the other"),
-    Part("bus", "the bus in memory alone, beside an asyncio.Queue"),
-    Part("cold", "two commands in a new process"),
-    Part("latency", "p50 to max of an order, in virtual time"),
-    Part("growth", "100,000 orders against 10,000; the same as --full", is_usual=False),
-    Part("patterns", "what each pattern costs", is_usual=False),
-    Part("sizes", "cost and memory by the number of orders; see --orders", is_usual=False),
+    BenchPart("order", "a simulated order, everything on"),
+    BenchPart("core", "the same without history and checks, and beside its bare skeleton"),
+    BenchPart("chaos", "the same under faults"),
+    BenchPart("pace", "simulated time over real time"),
+    BenchPart("seeds", "whole runs a second, many seeds"),
+    BenchPart("runs", "runs of one order, one after the other"),
+    BenchPart("bus", "the bus in memory alone, beside an asyncio.Queue"),
+    BenchPart("cold", "two commands in a new process"),
+    BenchPart("latency", "p50 to max of an order, in virtual time"),
+    BenchPart("growth", "100,000 orders against 10,000; the same as --full", is_usual=False),
+    BenchPart("patterns", "what each pattern costs", is_usual=False),
+    BenchPart("sizes", "cost and memory by the number of orders; see --orders", is_usual=False),
 )
 REAL: Final = (
-    Part("kafka", "events handled, three hops"),
-    Part("postgres", "lives of orders"),
-    Part("redis", "keys deduplicated, keys claimed"),
-    Part("http", "orders posted"),
-    Part("run", "a whole run, and the latency of its orders; see --duration"),
-    Part("workers", "one and two members of each consumer group", is_usual=False),
+    BenchPart("kafka", "events handled, three hops"),
+    BenchPart("postgres", "lives of orders"),
+    BenchPart("redis", "keys deduplicated, keys claimed"),
+    BenchPart("http", "orders posted"),
+    BenchPart("run", "a whole run, and the latency of its orders; see --duration"),
+    BenchPart("workers", "one and two members of each consumer group", is_usual=False),
 )
 
 
-def usual(parts: Sequence[Part]) -> tuple[str, ...]:
+def usual(parts: Sequence[BenchPart]) -> tuple[str, ...]:
     """The names of those that are measured if nobody asks for any."""
     return tuple(part.name for part in parts if part.is_usual)
 
 
 def choose(
-    given: Collection[str], parts: Sequence[Part], others: Sequence[Part]
+    given: Collection[str], parts: Sequence[BenchPart], others: Sequence[BenchPart]
 ) -> tuple[str, ...]:
     """The names of the parts to measure, in the order of the page.
 
@@ -76,7 +76,7 @@ def choose(
     return tuple(name for name in known if name in given) if given else usual(parts)
 
 
-def _unknown(name: str, known: Sequence[str], others: Sequence[Part]) -> str:
+def _unknown(name: str, known: Sequence[str], others: Sequence[BenchPart]) -> str:
     if any(name == part.name for part in others):
         other = "lab bench --real" if others is REAL else "lab bench without --real"
         return f"--only {name} is of {other}; here there are {', '.join(known)}"

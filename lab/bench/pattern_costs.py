@@ -6,16 +6,12 @@ a pattern (`lab ablate`).
 """
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
 from lab.bench import load
 from lab.bench.step_count import count_calls
 from lab.patterns import NAMES
-
-_COUNTED: Final = 50
-"""Orders of a run whose calls are counted."""
 
 
 class PatternCost(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,11 +44,16 @@ def cost_of(pattern: str, orders: int) -> PatternCost:
     return PatternCost(on_us=(on + load.order_us(orders, observe=True)) / 2, off_us=sum(off) / 2)
 
 
-def count_all_calls(begin: Callable[[str], None]) -> PatternCalls:
-    """Count the calls of an order with every pattern, and without each; `begin` is told which."""
+def count_all_calls(orders: int, begin: Callable[[str], None]) -> PatternCalls:
+    """Count the calls of an order with every pattern, and without each.
+
+    Args:
+        orders: of each run whose calls are counted, at least 2.
+        begin: told what comes next.
+    """
     begin("calls, every pattern")
-    on, off = count_calls(_COUNTED), {}
+    on, off = count_calls(orders), {}
     for name in NAMES:
         begin(f"calls, without {name}")
-        off[name] = count_calls(_COUNTED, (name,))
+        off[name] = count_calls(orders, (name,))
     return PatternCalls(on=on, off=off)

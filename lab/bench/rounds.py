@@ -32,6 +32,7 @@ OnProgress = Callable[[int, int, str], None]
 R = TypeVar("R")
 
 ROUNDS_MAX: Final = 1_000
+_WARM_UP: Final = 20
 
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "order": ("order_us",),
@@ -59,6 +60,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
         tiny: runs of one order, each round.
         events: on the bus in memory.
         without: orders of each run without a pattern.
+        counted: of each run without a pattern whose calls are counted.
         grow: orders of the long runs: the baseline, half-way, the end.
         ladder: orders of the runs of growing size, the smallest first.
     """
@@ -72,6 +74,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     tiny: int = 50
     events: int = 5_000
     without: int = 200
+    counted: int = 50
     grow: tuple[int, int, int] = (10_000, 50_000, 100_000)
     ladder: tuple[int, ...] = (1_000, 5_000, 20_000)
 
@@ -198,10 +201,12 @@ class Rounds:
         self._progress = Progress(rounds * count, on_progress)
         self._taken = 0
         self._hops: list[float] = []
-        # Everything that is made at first use is made now, and counted once.
-        self._steps, self._timers = (
-            count_steps(min(sizes.orders, 200)) if self._wanted else (0.0, 0.0)
-        )
+        # Everything that is made at first use is made now.
+        self._steps, self._timers = 0.0, 0.0
+        if "skeleton_us" in wanted:
+            self._steps, self._timers = count_steps(min(sizes.orders, 200))
+        elif wanted:
+            load.run_core(min(sizes.orders, _WARM_UP))
 
     def take(self) -> Round:
         """Measure everything that is wanted once.

@@ -34,10 +34,16 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     wall_ms: float
 
 
+class _Promise(msgspec.Struct):
+    name: str
+    verdict: str
+
+
 class _Told(msgspec.Struct):
     """The part of a result that is looked at."""
 
     time: dict[str, Any]
+    checks: tuple[_Promise, ...]
 
 
 _told: Final = msgspec.json.Decoder(_Told).decode
@@ -88,11 +94,12 @@ def _run(options: Sequence[str], load_s: float, folder: Path) -> Whole:
     finally:
         _let_end(process)
     spent_s = time.perf_counter() - start_s
+    told = [_told(path.read_bytes()) for path in folder.glob("*/*-s*/result.json")]
     if process.returncode:
-        said = " ".join((out + err).split())[-_SHOWN:]
-        raise BenchError(f"{' '.join(command)} ended with {process.returncode}: {said}")
-    (result,) = folder.glob("*/*-s*/result.json")
-    return Whole(spent_s=spent_s, wall_ms=_told(result.read_bytes()).time["wall_ms"])
+        said = [" ".join((out + err).split())[-_SHOWN:]]
+        said += [one.name for each in told for one in each.checks if one.verdict == "FAIL"]
+        raise BenchError(f"{' '.join(command)} ended with {process.returncode}: {', '.join(said)}")
+    return Whole(spent_s=spent_s, wall_ms=told[0].time["wall_ms"])
 
 
 def _let_end(process: "subprocess.Popen[str]") -> None:

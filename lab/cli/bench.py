@@ -2,7 +2,7 @@
 
 A missed goal is shown, not an exit code: a busy machine is no mistake of anybody. A threshold is
 one that somebody has set. Not here: the measurements (`lab.bench`), the meaning of the flags
-(`bench_asked`), and the page (`bench_page`).
+(`bench_flags`), and the page (`bench_page`).
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lab.bench.report import Report
     from lab.bench.rounds import OnProgress
-    from lab.cli.bench_asked import Asked
+    from lab.cli.bench_flags import BenchFlags
 
 Only = Annotated[
     list[str] | None,
@@ -101,15 +101,15 @@ def bench(
     run. Exit code: 0 even if a goal is missed, 4 a server is missing, 5 a threshold is missed.
     """
     from lab.cli import render
-    from lab.cli.bench_asked import Asked
+    from lab.cli.bench_flags import BenchFlags
 
     values = FlagValues()
-    asked = Asked(values, real=real, full=full, only=only)
-    asked.read_amounts(rounds, duration, orders)
-    judge = _Judge(values, threshold, compare, asked)
+    flags = BenchFlags(values, real=real, full=full, only=only)
+    flags.read_amounts(rounds, duration, orders)
+    judge = _Judge(values, threshold, compare, flags)
     is_json, is_quiet = values.switch("json", flag=json), values.switch("quiet", flag=quiet)
     with render.ProgressBar("bench", is_wanted=not (is_quiet or is_json)) as on_progress:
-        report, page = _measure_real(asked, on_progress) if real else _measure(asked, on_progress)
+        report, page = _measure_real(flags, on_progress) if real else _measure(flags, on_progress)
     report, more = judge.judge(report)
     is_plain = values.switch("no-color", flag=no_color)
     _print(report, [*page, *more], is_json=is_json, is_plain=is_plain)
@@ -141,12 +141,12 @@ class _Judge:
         values: FlagValues,
         thresholds: "Sequence[str] | None",
         compare: str | None,
-        asked: "Asked",
+        flags: "BenchFlags",
     ) -> None:
         from lab.bench.comparing import read_earlier
         from lab.bench.thresholds import Measured, read_threshold
 
-        measured = Measured(asked.figures(), asked.others(), asked.latency_part)
+        measured = Measured(flags.figures(), flags.others(), flags.latency_part)
         self._thresholds = [
             read_threshold(one, measured) for one in values.many("threshold", thresholds)
         ]
@@ -176,23 +176,23 @@ class _Judge:
 
 
 def _measure(
-    asked: "Asked", on_progress: "OnProgress | None"
+    flags: "BenchFlags", on_progress: "OnProgress | None"
 ) -> "tuple[Report, Sequence[RenderableType]]":
     from lab.bench.bench import ROUNDS, measure
     from lab.cli.bench_page import simulated_page
 
     report = measure(
-        parts=asked.parts,
-        rounds=ROUNDS if asked.rounds is None else asked.rounds,
-        duration_s=asked.duration_s,
-        sizes=asked.sizes,
+        parts=flags.parts,
+        rounds=ROUNDS if flags.rounds is None else flags.rounds,
+        duration_s=flags.duration_s,
+        sizes=flags.sizes,
         on_progress=on_progress,
     )
     return report, simulated_page(report)
 
 
 def _measure_real(
-    asked: "Asked", on_progress: "OnProgress | None"
+    flags: "BenchFlags", on_progress: "OnProgress | None"
 ) -> "tuple[Report, Sequence[RenderableType]]":
     from lab.bench.real import REAL_ROUNDS, measure_real
     from lab.cli.bench_page import real_page
@@ -201,9 +201,9 @@ def _measure_real(
     with ended_as_by_ctrl_c():
         report = measure_real(
             environment(),
-            parts=asked.parts,
-            rounds=REAL_ROUNDS if asked.rounds is None else asked.rounds,
-            sizes=asked.real_sizes,
+            parts=flags.parts,
+            rounds=REAL_ROUNDS if flags.rounds is None else flags.rounds,
+            sizes=flags.real_sizes,
             on_progress=on_progress,
         )
     return report, real_page(report)

@@ -11,7 +11,7 @@ from typing import Final
 
 from lab.bench.bench import BenchReport
 from lab.bench.figures import Figure
-from lab.bench.parts import REAL, SIMULATED, Part
+from lab.bench.parts import REAL, SIMULATED, BenchPart
 from lab.bench.real import RealReport
 from lab.bench.real_figures import prototypes as real_figures
 from lab.bench.real_rounds import REAL as REAL_SIZES
@@ -123,7 +123,7 @@ def _bench() -> str:
     )
 
 
-def _parts(parts: Sequence[Part], figures: Sequence[Figure]) -> Iterator[Sequence[str]]:
+def _parts(parts: Sequence[BenchPart], figures: Sequence[Figure]) -> Iterator[Sequence[str]]:
     for part in parts:
         names = [f"`{one.name}` ({one.unit})" for one in figures if one.part == part.name]
         if part.name in _HAVE_LATENCY:

@@ -6,10 +6,20 @@ import pytest
 from lab.bench import load
 from lab.bench.bench import measure
 from lab.bench.long_run import measure_long_run
+from lab.bench.pattern_costs import cost_of
 from lab.bench.rounds import Sizes
-from lab.bench.step_count import count_steps
+from lab.bench.step_count import count_calls, count_steps
 
-SMALL = Sizes(hops=400, orders=20, short=5, long=6, runs=1, tiny=2, grow=(10, 20, 30))
+SMALL = Sizes(
+    hops=400,
+    orders=20,
+    short=5,
+    long=6,
+    runs=1,
+    tiny=2,
+    events=20,
+    grow=(10, 20, 30),
+)
 
 
 @pytest.mark.slow
@@ -31,6 +41,8 @@ def test_a_small_bench_measures_every_figure_and_its_baseline() -> None:
         "seeds a second, 5 orders",
         "seeds a second, 6 orders",
         "runs a second, 1 order",
+        "a run of 1 order",
+        "memory bus, events",
         "lab --help, cold",
         "lab run happy-path, cold",
     ]
@@ -39,6 +51,24 @@ def test_a_small_bench_measures_every_figure_and_its_baseline() -> None:
         assert figure.ratio == pytest.approx(figure.value / figure.baseline)
         assert figure.low <= figure.high
     assert [done for done, _, _ in told] == list(range(told[0][1]))
+
+
+def test_calls_of_an_order_are_the_same_every_time_and_fewer_without_a_pattern() -> None:
+    calls = count_calls(3)
+
+    assert calls == count_calls(3)
+    assert count_calls(3, ("dedupe",)) < calls
+
+
+@pytest.mark.slow
+def test_a_pattern_is_measured_with_and_without_it() -> None:
+    cost = cost_of("dedupe", 3)
+
+    assert cost.on_us != cost.off_us > 0
+
+
+def test_a_promise_may_fall_without_the_pattern_that_keeps_it() -> None:
+    assert load.order_us(3, observe=True, off=("commit_prefix",)) > 0
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ _ORDERS: Final = (100, 1_000_000)
 _LADDER_MAX: Final = 10
 
 
-class Asked:
+class BenchFlags:
     """The flags of one bench, read before anything is measured.
 
     Args:
