@@ -1,14 +1,21 @@
 """`lab bench` measures whole runs of the lab; nothing here looks at how fast they are."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
 from lab.bench import load
 from lab.bench.bench import measure
 from lab.bench.long_run import measure_long_run
+from lab.bench.open_loop import OpenLoop, planned_us
 from lab.bench.pattern_costs import cost_of
 from lab.bench.rounds import Sizes
 from lab.bench.step_count import count_calls, count_steps
+from lab.scenarios.run_options import RunOptions
+from lab.wiring.run import run_spec
+from lab.wiring.spec import make_spec
+from tests.kit.entries import Kept
 
 SMALL = Sizes(
     hops=400,
@@ -53,6 +60,7 @@ def test_a_small_bench_measures_every_figure_and_its_baseline() -> None:
     assert [done for done, _, _ in told] == list(range(told[0][1]))
 
 
+@pytest.mark.slow
 def test_calls_of_an_order_are_the_same_every_time_and_fewer_without_a_pattern() -> None:
     calls = count_calls(3)
 
@@ -94,3 +102,17 @@ def test_a_run_that_does_other_work_is_no_measurement() -> None:
 
 def test_the_report_of_a_bench_is_plain_data() -> None:
     assert msgspec.to_builtins(SMALL)["orders"] == 20
+
+
+@pytest.mark.parametrize("stall_s", [0, 2])
+def test_a_server_that_stands_still_is_sent_no_less_and_shows_in_p99(stall_s: int) -> None:
+    kept = Kept()
+    faults = (f"proc.pause@payment at=500ms for={stall_s}s",) if stall_s else ()
+    spec = make_spec(RunOptions(scenario=load.LOAD, orders=60, faults=faults))
+
+    metrics = run_spec(replace(spec, watch=kept)).metrics
+
+    times = OpenLoop(kept.entries, planned_us(spec))
+    assert times.late_us_max == 0
+    assert times.percentile_ms(100) == metrics["to_terminal_max_ms"]
+    assert (times.percentile_ms(99) > 1_900) is bool(stall_s)
