@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from lab.bench.figures import SCHEMA_VERSION, Figure
+from lab.bench.figures import READABLE, Figure
 from lab.bench.interpreter import Machine
 
 Change = Literal["better", "same", "worse", "lower", "higher", "unknown"]
@@ -69,13 +69,15 @@ def read_earlier(path: Path, figures: Sequence[Figure]) -> Earlier:
         raise CompareError(
             f"{path} is no report of a bench ({error}); one is made by lab bench --json"
         ) from error
-    if earlier.schema_version != SCHEMA_VERSION:
+    if earlier.schema_version not in READABLE:
         raise CompareError(
-            f"{path} is of another version ({earlier.schema_version}, not {SCHEMA_VERSION}): "
-            "measure once more with the older lab's own bench"
+            f"{path} is of another version ({earlier.schema_version}, not "
+            f"{' or '.join(map(str, READABLE))}): measure once more with the older lab's own bench"
         )
     if not {one.name for one in earlier.figures} & {one.name for one in figures}:
-        raise CompareError(f"{path} has none of the figures: is it the one of --real?")
+        raise CompareError(
+            f"{path} has none of the figures: is it the one of --real, or of another --only?"
+        )
     return earlier
 
 
@@ -83,6 +85,12 @@ def compare(earlier: Sequence[Figure], figures: Sequence[Figure]) -> tuple[Compa
     """Every figure that was measured both times."""
     before = {figure.name: figure for figure in earlier}
     return tuple(_compared(before[now.name], now) for now in figures if now.name in before)
+
+
+def left_out(earlier: Sequence[Figure], figures: Sequence[Figure]) -> tuple[str, ...]:
+    """The names of the earlier figures that are not among these: nothing is known of them now."""
+    now = {figure.name for figure in figures}
+    return tuple(figure.name for figure in earlier if figure.name not in now)
 
 
 def _compared(then: Figure, now: Figure) -> Compared:

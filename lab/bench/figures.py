@@ -3,7 +3,7 @@
 Not here: which figures there are (`simulated_figures`, `real_figures`), and measuring.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Final, Literal
 
@@ -11,8 +11,11 @@ import msgspec
 
 Of = Literal["ratio", "value"]
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Of the reports that hold figures."""
+
+READABLE: Final = (2, 3)
+"""Versions of earlier reports whose figures mean the same as those of today."""
 
 
 class BenchGoal(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +51,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         reached: whether the goal is reached; null without one, and where the spread covers the
             limit: then it is too noisy to tell.
         how: how it was measured.
+        part: the name by which `--only` asks for it; "" in reports before version 3.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     goal: BenchGoal | None
     reached: bool | None
     how: str
+    part: str = ""
 
 
 def at_most(limit: float, of: Of = "ratio") -> BenchGoal:
@@ -71,6 +76,11 @@ def at_most(limit: float, of: Of = "ratio") -> BenchGoal:
 def at_least(limit: float, of: Of = "ratio") -> BenchGoal:
     """A goal that is missed below `limit`."""
     return BenchGoal(of=of, bound="at least", limit=limit)
+
+
+def of_part(part: str, figures: Iterable[Figure]) -> tuple[Figure, ...]:
+    """The figures, with the name of their part."""
+    return tuple(msgspec.structs.replace(figure, part=part) for figure in figures)
 
 
 def make_figure(

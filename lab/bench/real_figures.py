@@ -3,37 +3,52 @@
 Not here: measuring (`real_rounds`), and the class of a figure (`figures`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from lab.bench.baselines import raw_asgi
-from lab.bench.figures import Figure, at_least, at_most, make_figure
+from lab.bench.figures import Figure, at_least, at_most, make_figure, of_part
 from lab.bench.latency import Latency
+from lab.bench.parts import REAL, usual
 from lab.bench.real_kafka import HANDLER_S, KEYS, PARTITIONS, WORKERS
 from lab.bench.real_postgres import CALLERS
 from lab.bench.real_redis import HANDLERS
 from lab.bench.real_rounds import RealRound, RealSizes
 from lab.bench.real_verdict import VerdictTime
 
+USUAL: Final = usual(REAL)
 VERDICT_ORDERS: Final = 200
 """The whole run has a goal for so many orders only."""
 
 
-def all_of(rounds: Sequence[RealRound], verdict: VerdictTime) -> tuple[Figure, ...]:
-    """Every figure, in the order in which they are shown."""
-    return (
-        events(rounds),
-        hops(rounds),
-        lives(rounds),
-        keys(rounds),
-        claims(rounds),
-        posts(rounds),
-        run(verdict),
+def all_of(
+    rounds: Sequence[RealRound], verdict: VerdictTime | None, parts: Collection[str] = USUAL
+) -> tuple[Figure, ...]:
+    """Every figure of these parts, in the order in which they are shown.
+
+    Args:
+        rounds: at least one.
+        verdict: of the whole run; None if the part `run` is not wanted.
+        parts: names of `lab.bench.parts.REAL`.
+    """
+    made: Mapping[str, Callable[[Sequence[RealRound]], tuple[Figure, ...]]] = {
+        "kafka": lambda rounds: (events(rounds), hops(rounds)),
+        "postgres": lambda rounds: (lives(rounds),),
+        "redis": lambda rounds: (keys(rounds), claims(rounds)),
+        "http": lambda rounds: (posts(rounds),),
+        "run": lambda rounds: () if verdict is None else (run(verdict, rounds[0].sizes.load_s),),
+        "workers": lambda rounds: (workers(rounds),),
+    }
+    return tuple(
+        figure
+        for part, make in made.items()
+        if part in parts
+        for figure in of_part(part, make(rounds))
     )
 
 
-def prototypes(sizes: RealSizes) -> tuple[Figure, ...]:
-    """The figures that will be measured: names, units and goals; the numbers are none."""
+def prototypes(sizes: RealSizes, parts: Collection[str] = USUAL) -> tuple[Figure, ...]:
+    """The figures that these parts have: names, units and goals; the numbers are none."""
     ones: dict[str, Any] = dict.fromkeys(RealRound.__struct_fields__, 1.0)
     ones |= {"sizes": sizes, "disorders_raw": 0, "lives_by": "", "keys_by": ""}
     run = VerdictTime(
@@ -43,7 +58,7 @@ def prototypes(sizes: RealSizes) -> tuple[Figure, ...]:
         rate=1.0,
         latency=Latency(p50_ms=0, p95_ms=0, p99_ms=0, max_ms=0, orders_per_s=0, how=""),
     )
-    return all_of([RealRound(**ones)], run)
+    return all_of([RealRound(**ones)], run, parts)
 
 
 def events(rounds: Sequence[RealRound]) -> Figure:
@@ -129,16 +144,29 @@ def posts(rounds: Sequence[RealRound]) -> Figure:
     )
 
 
-def run(verdict: VerdictTime) -> Figure:
-    """The wait of a person who types the command."""
+def run(verdict: VerdictTime, load_s: float = 0.0) -> Figure:
+    """The wait of a person who types the command; a load of another length has another name."""
     orders = verdict.orders
-    goal = at_most(10, of="value") if orders == VERDICT_ORDERS else None
+    goal = at_most(10, of="value") if orders == VERDICT_ORDERS and not load_s else None
     return make_figure(
-        "lab run happy-path --real",
+        "lab run happy-path --real" + (f", {load_s:g} s of orders" if load_s else ""),
         [(verdict.real_s, verdict.simulated_s)],
         unit="s",
         against="the same run simulated",
         goal=goal,
         how=f"{orders} orders at {verdict.rate:g} a second, from the command to its verdict, once; "
         "servers up, a new process",
+    )
+
+
+def workers(rounds: Sequence[RealRound]) -> Figure:
+    """The gain of a second process beside each worker."""
+    return make_figure(
+        "orders through, two workers",
+        [(one.two_workers, one.one_worker) for one in rounds],
+        unit="1/s",
+        against="one member of each consumer group",
+        how=f"{rounds[0].sizes.flood:,} orders of happy-path --real, posted faster than they are "
+        "handled, two members of each consumer group; API and relay are one process both times; "
+        "from the first order due to the end of the last",
     )

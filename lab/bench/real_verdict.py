@@ -1,23 +1,27 @@
-"""How long a whole run takes, from the command to its verdict: in real processes, and simulated."""
+"""How long a whole run takes, from the command to its verdict: in real processes, and simulated.
 
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
-from typing import Any, Final
+Not here: the process of a run (`whole_run`), and the times of its orders (`open_loop`).
+"""
+
+from typing import Final
 
 import msgspec
 
-from lab.bench.latency import Latency, latency_of
-from lab.bench.load import LOAD, BenchError
+from lab.bench.latency import Latency
+from lab.bench.load import LOAD
+from lab.bench.open_loop import OpenLoop, planned_us
+from lab.bench.whole_run import run_timed, run_whole
 from lab.scenarios.run_options import RunOptions
-from lab.wiring.spec import make_spec
+from lab.wiring.spec import RunSpec, make_spec
 
-_TIMEOUT_S: Final = 300
-_CLEAN_UP_S: Final = 30
-_SHOWN: Final = 300
+_FLOOD: Final = 2_000
+"""Orders a second of a load that nobody is waited for: more than the system takes."""
+
+_UNBOUNDED: Final = (
+    # The queue stands in the system: a client that asks again would add to the load.
+    *("--set", "api.max_in_flight=1000000"),
+    *("--set", "client.timeout_ms=120000"),
+)
 
 
 class VerdictTime(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,14 +42,9 @@ class VerdictTime(msgspec.Struct, frozen=True, kw_only=True):
     latency: Latency
 
 
-class _Told(msgspec.Struct):
-    """The part of a result that is looked at."""
-
-    metrics: dict[str, float]
-    time: dict[str, Any]
-
-
-_told: Final = msgspec.json.Decoder(_Told).decode
+def orders_in(seconds: float) -> int:
+    """How many orders of the happy path come in so long a time."""
+    return max(round(seconds * _rate(_spec(orders=None))), 1)
 
 
 def measure_verdict(orders: int) -> VerdictTime:
@@ -53,55 +52,59 @@ def measure_verdict(orders: int) -> VerdictTime:
 
     Raises:
         BenchError: a verdict was not PASS.
-        subprocess.TimeoutExpired: it took more than five minutes.
+        subprocess.TimeoutExpired: it took far longer than its load.
     """
-    spec = make_spec(RunOptions(scenario=LOAD, real=True, orders=orders))
-    rate = spec.rate or 0.0
-    real_s, told = _verdict_s(orders, "--real")
+    spec = _spec(orders)
+    rate, asked = _rate(spec), ("--orders", str(orders))
+    load_s = orders / rate
+    real, times = run_timed("--real", *asked, load_s=load_s, due_us=planned_us(spec))
     return VerdictTime(
-        real_s=real_s,
-        simulated_s=_verdict_s(orders)[0],
+        real_s=real.spent_s,
+        simulated_s=run_whole(*asked, load_s=load_s).spent_s,
         orders=orders,
         rate=rate,
-        latency=latency_of(
-            told.metrics,
-            orders_per_s=orders / told.time["wall_ms"] * 1_000,
-            how=f"{orders} orders of {LOAD} --real at {rate:g} a second, each at its time; "
+        latency=_latency(
+            times,
+            orders_per_s=orders / real.wall_ms * 1_000,
+            how=f"{orders:,} orders of {LOAD} --real at {rate:g} a second, each from the moment "
+            f"it was due (the client was up to {times.late_us_max / 1_000:,.0f} ms late); "
             "orders/s from the first order to the verdict",
         ),
     )
 
 
-def _verdict_s(orders: int, *options: str) -> "tuple[float, _Told]":
-    with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
-        command = ["lab", "run", LOAD, *options, "--orders", str(orders)]
-        start_s = time.perf_counter()
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", *command, "--quiet", "--no-color", "--out", folder],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            out, err = process.communicate(timeout=_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            raise
-        finally:
-            _let_end(process)
-        spent_s = time.perf_counter() - start_s
-        told = [_told(path.read_bytes()) for path in Path(folder).rglob("result.json")]
-    if process.returncode:
-        said = " ".join((out + err).split())[-_SHOWN:]
-        raise BenchError(f"{' '.join(command)} ended with {process.returncode}: {said}")
-    return spent_s, told[0]
+def flooded_orders_a_second(members: int, orders: int) -> float:
+    """Orders a second that come to their end while far more are waiting than can be handled.
+
+    Args:
+        members: worker processes of each consumer group.
+        orders: how many there are.
+
+    Raises:
+        BenchError, subprocess.TimeoutExpired: as above.
+    """
+    asked = ("--orders", str(orders), "--rate", str(_FLOOD), *_UNBOUNDED)
+    members_of = ("--set", f"run.members={members}")
+    due_us = planned_us(_spec(orders, rate=_FLOOD))
+    _, times = run_timed("--real", *asked, *members_of, load_s=orders / _FLOOD, due_us=due_us)
+    return orders / times.spent_us * 1e6
 
 
-def _let_end(process: "subprocess.Popen[str]") -> None:
-    """Let it clean up on the servers: Ctrl-C was for it too."""
-    try:
-        process.communicate(timeout=_CLEAN_UP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+def _spec(orders: int | None, rate: float | None = None) -> RunSpec:
+    return make_spec(RunOptions(scenario=LOAD, real=True, orders=orders, rate=rate))
+
+
+def _rate(spec: RunSpec) -> float:
+    assert spec.rate, f"{LOAD} has a rate"
+    return spec.rate
+
+
+def _latency(times: OpenLoop, *, orders_per_s: float, how: str) -> Latency:
+    return Latency(
+        p50_ms=times.percentile_ms(50),
+        p95_ms=times.percentile_ms(95),
+        p99_ms=times.percentile_ms(99),
+        max_ms=times.percentile_ms(100),
+        orders_per_s=orders_per_s,
+        how=how,
+    )

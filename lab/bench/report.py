@@ -25,10 +25,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     rounds: int
     figures: tuple[Figure, ...]
-    latency: Latency
+    latency: Latency | None
     wall_s: float
+    parts: tuple[str, ...] = ()
     thresholds: tuple[ThresholdMet, ...] = ()
     compared: tuple[Compared, ...] = ()
+    not_now: tuple[str, ...] = ()
+    not_before: tuple[str, ...] = ()
 
 
 def encode_report(report: Report) -> bytes:

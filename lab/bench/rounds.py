@@ -2,27 +2,51 @@
 
 The clock and the neighbours of a machine drift over a whole round; so values and baselines are
 taken in turns and compared within one round. Not here: the meaning of the numbers
-(`simulated_figures`).
+(`simulated_figures`, `asked_figures`).
 """
 
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from statistics import median
-from typing import Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from lab.bench import load
 from lab.bench.baselines.bare_start import start_s
+from lab.bench.baselines.queue_events import queue_event_us
 from lab.bench.baselines.queue_hop import HOPS, hop_us
 from lab.bench.baselines.skeleton import skeleton_us
+from lab.bench.memory_bus import BURST, bus_event_us
+from lab.bench.pattern_costs import PatternCost, cost_of
+from lab.bench.sample_orders import make_payload
 from lab.bench.step_count import count_steps
+from lab.patterns import NAMES
 from lab.wiring.many_runs import SMALL
 
 OnProgress = Callable[[int, int, str], None]
-"""Called with (measurements done, all of them, name of the one that begins)."""
+"""Called with (measurements done, all of them or 0, name of the one that begins)."""
 
-_MEASUREMENTS: Final = 14
+R = TypeVar("R")
+
+ROUNDS_MAX: Final = 1_000
+_WARM_UP: Final = 20
+
+FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "order": ("order_us",),
+    "core": ("core_us", "skeleton_us"),
+    "chaos": ("order_us", "chaos_us"),
+    "pace": ("paced_s",),
+    "seeds": ("short_seeds", "short_calm", "long_seeds", "long_calm"),
+    "runs": ("tiny_runs", "tiny_default", "order_us"),
+    "bus": ("bus_us", "queue_us"),
+    "cold": ("bare_s", "help_s", "run_s"),
+    "latency": ("order_us",),
+    "patterns": ("patterns",),
+}
+"""The fields of a round that each part is made of; a part that is not here has no rounds."""
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +58,11 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
         short, long: orders of the runs under many seeds.
         runs: of those, each round.
         tiny: runs of one order, each round.
+        events: on the bus in memory.
+        without: orders of each run without a pattern.
+        counted: of each run without a pattern whose calls are counted.
         grow: orders of the long runs: the baseline, half-way, the end.
+        ladder: orders of the runs of growing size, the smallest first.
     """
 
     hops: int = HOPS
@@ -44,14 +72,18 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     long: int = 100
     runs: int = 2
     tiny: int = 50
+    events: int = 5_000
+    without: int = 200
+    counted: int = 50
     grow: tuple[int, int, int] = (10_000, 50_000, 100_000)
+    ladder: tuple[int, ...] = (1_000, 5_000, 20_000)
 
 
 DEFAULT: Final = Sizes()
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """The measurements of one round.
+    """The measurements of one round; 0 is one that nobody asked for.
 
     Attributes:
         hop_us: median of those taken between the others.
@@ -64,34 +96,39 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
         short_calm, long_calm: runs of the happy path a second, as many orders.
         tiny_runs, tiny_default: runs of one order a second of processor time: with the policies of
             small runs, with the defaults.
+        bus_us, queue_us: processor time of one event on the bus in memory, and on a bare queue.
         bare_s, help_s, run_s: wall time of a new process: a bare one, and two commands.
+        patterns: the cost of each pattern, by its name.
     """
 
     sizes: Sizes
     hop_us: float
-    order_us: float
-    core_us: float
-    chaos_us: float
-    skeleton_us: float
-    steps: float
-    timers: float
-    paced_s: float
-    short_seeds: float
-    short_calm: float
-    long_seeds: float
-    long_calm: float
-    tiny_runs: float
-    tiny_default: float
-    bare_s: float
-    help_s: float
-    run_s: float
+    order_us: float = 0.0
+    core_us: float = 0.0
+    chaos_us: float = 0.0
+    skeleton_us: float = 0.0
+    steps: float = 0.0
+    timers: float = 0.0
+    paced_s: float = 0.0
+    short_seeds: float = 0.0
+    short_calm: float = 0.0
+    long_seeds: float = 0.0
+    long_calm: float = 0.0
+    tiny_runs: float = 0.0
+    tiny_default: float = 0.0
+    bus_us: float = 0.0
+    queue_us: float = 0.0
+    bare_s: float = 0.0
+    help_s: float = 0.0
+    run_s: float = 0.0
+    patterns: Mapping[str, PatternCost] = {}
 
 
 class Progress:
     """Counts measurements.
 
     Args:
-        total: how many there will be.
+        total: how many there will be; 0: nobody knows.
         on_progress: told of each one that begins; None: nobody is.
     """
 
@@ -107,74 +144,161 @@ class Progress:
         self._done += 1
 
 
+def take_rounds(
+    take: Callable[[], R],
+    *,
+    rounds: int,
+    duration_s: float | None = None,
+    clock_s: Callable[[], float] = time.monotonic,
+) -> list[R]:
+    """The rounds of a bench, at least one.
+
+    Args:
+        take: takes one.
+        rounds: so many without a `duration_s`.
+        duration_s: as many as fit into so much time, if each takes as long as those before it.
+        clock_s: tells the time.
+    """
+    begin_s = clock_s()
+    taken = [take()]
+    while len(taken) < (rounds if duration_s is None else ROUNDS_MAX):
+        spent_s = clock_s() - begin_s
+        if duration_s is not None and spent_s + spent_s / len(taken) > duration_s:
+            break
+        taken.append(take())
+    return taken
+
+
+class Given(NamedTuple):
+    """What a measurement is told: see `Sizes` and `Round`."""
+
+    sizes: Sizes
+    first_seed: int
+    steps: float
+    timers: float
+
+
+Measure = Callable[[Given], float]
+
+
 class Rounds:
     """Takes one round after the other, each with other seeds for the runs that have many.
 
     Args:
+        parts: names of those to measure; see `FIELDS`.
         sizes: see `Sizes`.
         on_progress: see `Progress`.
-        rounds: how many there will be.
+        rounds: how many there will be; 0: nobody knows.
     """
 
-    def __init__(self, sizes: Sizes, *, rounds: int, on_progress: OnProgress | None) -> None:
+    def __init__(
+        self, parts: Iterable[str], sizes: Sizes, *, rounds: int, on_progress: OnProgress | None
+    ) -> None:
         self._sizes = sizes
-        self._progress = Progress(rounds * _MEASUREMENTS, on_progress)
+        wanted = {field for part in parts for field in FIELDS.get(part, ())}
+        self._wanted = [field for field in (*_MEASURED, _PATTERNS) if field in wanted]
+        count = max(sum(map(_count, self._wanted)), 1)
+        self._progress = Progress(rounds * count, on_progress)
         self._taken = 0
         self._hops: list[float] = []
-        # Everything that is made at first use is made now, and counted once.
-        self._steps, self._timers = count_steps(min(sizes.orders, 200))
+        # Everything that is made at first use is made now.
+        self._steps, self._timers = 0.0, 0.0
+        if "skeleton_us" in wanted:
+            self._steps, self._timers = count_steps(min(sizes.orders, 200))
+        elif wanted:
+            load.run_core(min(sizes.orders, _WARM_UP))
 
     def take(self) -> Round:
-        """Measure everything once.
+        """Measure everything that is wanted once.
 
         Raises:
             BenchError: a run did not do its work.
             subprocess.CalledProcessError: a command did not.
         """
-        sizes, timed = self._sizes, self._timed
-        orders, first_seed = sizes.orders, 1 + self._taken * sizes.runs
         self._hops.clear()
+        # A round in which nothing is wanted has its hop all the same.
+        found = {field: self._measure(field) for field in self._wanted} or self._timed("hop", dict)
         self._taken += 1
-
-        def seeds(scenario: str, count: int) -> float:
-            return load.runs_a_second(
-                scenario, orders=count, runs=sizes.runs, first_seed=first_seed
-            )
-
-        def tiny(settings: Mapping[str, object]) -> float:
-            return load.tiny_runs_a_second(settings, runs=sizes.tiny)
-
-        order_us = timed("order", lambda: load.order_us(orders, observe=True))
-        core_us = timed("core", lambda: load.order_us(orders, observe=False))
-        steps, timers = round(self._steps), round(self._timers)
         return Round(
-            sizes=sizes,
-            order_us=order_us,
-            core_us=core_us,
-            skeleton_us=timed("skeleton", lambda: skeleton_us(orders, steps=steps, timers=timers)),
+            sizes=self._sizes,
             steps=self._steps,
             timers=self._timers,
-            chaos_us=timed("chaos", lambda: load.order_us(orders, observe=True, faults=load.CHAOS)),
-            paced_s=timed("pace", lambda: load.paced_s(orders, sizes.pace)),
-            short_seeds=timed("seeds", lambda: seeds(load.SEEDED, sizes.short)),
-            short_calm=timed("seeds", lambda: seeds(load.LOAD, sizes.short)),
-            long_seeds=timed("seeds", lambda: seeds(load.SEEDED, sizes.long)),
-            long_calm=timed("seeds", lambda: seeds(load.LOAD, sizes.long)),
-            tiny_runs=timed("tiny runs", lambda: tiny(SMALL)),
-            tiny_default=timed("tiny runs", lambda: tiny({})),
-            bare_s=timed("cold start", start_s),
-            help_s=timed("cold start", lambda: start_s(("-m", "lab", "--help"))),
-            run_s=timed("cold start", _run_cold),
             hop_us=median(self._hops),
+            **found,
         )
 
-    def _timed(self, measurement: str, measure: Callable[[], float]) -> float:
+    def _measure(self, field: str) -> Any:
+        sizes = self._sizes
+        if field == _PATTERNS:
+            return {
+                name: self._timed(f"without {name}", partial(cost_of, name, sizes.without))
+                for name in NAMES
+            }
+        name, measure = _MEASURED[field]
+        first_seed = 1 + self._taken * sizes.runs
+        given = Given(sizes, first_seed, self._steps, self._timers)
+        return self._timed(name, lambda: measure(given))
+
+    def _timed(self, measurement: str, measure: Callable[[], R]) -> R:
         """One measurement, with a hop before it."""
         self._progress.begin(measurement)
         self._hops.append(hop_us(self._sizes.hops))
         return measure()
 
 
-def _run_cold() -> float:
+def _count(field: str) -> int:
+    return len(NAMES) if field == _PATTERNS else 1
+
+
+def _skeleton(given: Given) -> float:
+    return skeleton_us(given.sizes.orders, steps=round(given.steps), timers=round(given.timers))
+
+
+def _seeds(scenario: str, *, is_long: bool) -> Measure:
+    """Whole runs a second under the seeds of the round."""
+
+    def measure(given: Given) -> float:
+        sizes = given.sizes
+        orders = sizes.long if is_long else sizes.short
+        return load.runs_a_second(
+            scenario, orders=orders, runs=sizes.runs, first_seed=given.first_seed
+        )
+
+    return measure
+
+
+def _tiny(settings: Mapping[str, object]) -> Measure:
+    return lambda given: load.tiny_runs_a_second(settings, runs=given.sizes.tiny)
+
+
+def _run_cold(_given: Given) -> float:
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
         return start_s(("-m", "lab", "run", load.LOAD, "--out", folder))
+
+
+_PATTERNS: Final = "patterns"
+_MEASURED: Final[Mapping[str, tuple[str, Measure]]] = {
+    "order_us": ("order", lambda given: load.order_us(given.sizes.orders, observe=True)),
+    "core_us": ("core", lambda given: load.order_us(given.sizes.orders, observe=False)),
+    "skeleton_us": ("skeleton", _skeleton),
+    "chaos_us": (
+        "chaos",
+        lambda given: load.order_us(given.sizes.orders, observe=True, faults=load.CHAOS),
+    ),
+    "paced_s": ("pace", lambda given: load.paced_s(given.sizes.orders, given.sizes.pace)),
+    "short_seeds": ("seeds", _seeds(load.SEEDED, is_long=False)),
+    "short_calm": ("seeds", _seeds(load.LOAD, is_long=False)),
+    "long_seeds": ("seeds", _seeds(load.SEEDED, is_long=True)),
+    "long_calm": ("seeds", _seeds(load.LOAD, is_long=True)),
+    "tiny_runs": ("tiny runs", _tiny(SMALL)),
+    "tiny_default": ("tiny runs", _tiny({})),
+    "bus_us": ("bus", lambda given: bus_event_us(given.sizes.events)),
+    "queue_us": (
+        "queue",
+        lambda given: queue_event_us(make_payload, given.sizes.events, burst=BURST),
+    ),
+    "bare_s": ("cold start", lambda _: start_s()),
+    "help_s": ("cold start", lambda _: start_s(("-m", "lab", "--help"))),
+    "run_s": ("cold start", _run_cold),
+}
+"""The fields of a round in the order of their measurement: baselines stand beside their values."""

@@ -17,20 +17,25 @@ _TRACE = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 _TIME_US = 1_700_000_000_000_000
 
 
+def make_payload(number: int) -> OrderCreated:
+    """What the event of a new order tells; one order for each number."""
+    return OrderCreated(
+        order_id=f"{number:016x}-{number}.1",
+        customer_id=f"C-{number % 997}",
+        country="GB",
+        currency="GBP",
+        amount_cents=sum(each.quantity * each.unit_price_cents for each in _ITEMS),
+        items=_ITEMS,
+    )
+
+
 def make_created(number: int) -> Envelope:
-    """The event of a new order, as the API makes it; one order for each number."""
-    order_id = f"{number:016x}-{number}.1"
+    """The event of a new order, as the API makes it."""
+    payload = make_payload(number)
     return derive(
-        OrderCreated(
-            order_id=order_id,
-            customer_id=f"C-{number % 997}",
-            country="GB",
-            currency="GBP",
-            amount_cents=sum(each.quantity * each.unit_price_cents for each in _ITEMS),
-            items=_ITEMS,
-        ),
+        payload,
         by="api",
-        cause_id=order_id,
+        cause_id=payload.order_id,
         traceparent=_TRACE,
         sequence=1,
         time_us=_TIME_US,

@@ -1,40 +1,65 @@
 """The figures of `lab bench`, each a pure function of the rounds.
 
-Not here: measuring (`rounds`, `long_run`), and the class of a figure (`figures`).
+Not here: measuring (`rounds`), figures that take minutes (`asked_figures`), and the class of a
+figure (`figures`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
-from lab.bench.figures import BenchGoal, Figure, at_least, at_most, make_figure
-from lab.bench.long_run import RATE, LongRun
+from lab.bench.asked_figures import growth, ladder, patterns
+from lab.bench.figures import BenchGoal, Figure, at_least, at_most, make_figure, of_part
+from lab.bench.long_run import LongRun
+from lab.bench.memory_bus import BURST
+from lab.bench.parts import SIMULATED, usual
+from lab.bench.pattern_costs import PatternCalls, PatternCost
 from lab.bench.rounds import Round, Sizes
+from lab.patterns import NAMES
 from lab.wiring.many_runs import SMALL
 
+USUAL: Final = usual(SIMULATED)
 
-def all_of(rounds: Sequence[Round]) -> tuple[Figure, ...]:
-    """Every figure of the rounds, in the order in which they are shown."""
-    return (
-        order(rounds),
-        core(rounds),
-        floor(rounds),
-        chaos(rounds),
-        paced(rounds),
-        *seeds(rounds),
-        tiny(rounds),
-        *cold(rounds),
+
+def all_of(rounds: Sequence[Round], parts: Collection[str] = USUAL) -> tuple[Figure, ...]:
+    """Every figure of these parts that is made of rounds, in the order in which they are shown."""
+    made: Mapping[str, Callable[[Sequence[Round]], tuple[Figure, ...]]] = {
+        "order": lambda rounds: (order(rounds),),
+        "core": lambda rounds: (core(rounds), floor(rounds)),
+        "chaos": lambda rounds: (chaos(rounds),),
+        "pace": lambda rounds: (paced(rounds),),
+        "seeds": seeds,
+        "runs": runs,
+        "bus": lambda rounds: (bus(rounds),),
+        "cold": cold,
+    }
+    return tuple(
+        figure
+        for part, make in made.items()
+        if part in parts
+        for figure in of_part(part, make(rounds))
     )
 
 
-def prototypes(sizes: Sizes, *, full: bool) -> tuple[Figure, ...]:
-    """The figures that will be measured: names, units and goals; the numbers are none."""
+def prototypes(sizes: Sizes, parts: Collection[str]) -> tuple[Figure, ...]:
+    """The figures that these parts have: names, units and goals; the numbers are none."""
     ones: dict[str, Any] = dict.fromkeys(Round.__struct_fields__, 1.0) | {"sizes": sizes}
-    found = all_of([Round(**ones)])
-    if not full:
-        return found
-    runs = [LongRun(orders=count, order_us=1.0, hop_us=1.0, peak_kib=1) for count in sizes.grow]
-    return (*found, *growth([runs[0]], *runs[1:]))
+    ones["patterns"] = dict.fromkeys(NAMES, PatternCost(on_us=1.0, off_us=1.0))
+    one = Round(**ones)
+    calls = PatternCalls(on=2.0, off=dict.fromkeys(NAMES, 1.0))
+
+    def run(count: int) -> LongRun:
+        return LongRun(orders=count, order_us=1.0, hop_us=1.0, peak_kib=1)
+
+    found = all_of([one], parts)
+    if "growth" in parts:
+        first, middle, last = map(run, sizes.grow)
+        found += of_part("growth", growth([first], middle, last))
+    if "patterns" in parts:
+        found += of_part("patterns", patterns([one], calls))
+    if "sizes" in parts:
+        found += of_part("sizes", ladder([run(sizes.ladder[0])], list(map(run, sizes.ladder[1:]))))
+    return found
 
 
 def hop(rounds: Sequence[Round]) -> tuple[float, float, float]:
@@ -139,16 +164,41 @@ def _seeds(
     )
 
 
-def tiny(rounds: Sequence[Round]) -> Figure:
-    """Runs of one order a second, one after the other in one process."""
+def runs(rounds: Sequence[Round]) -> tuple[Figure, Figure]:
+    """Runs of one order, one after the other in one process: how many, and what each costs."""
     settings = " ".join(f"{name}={value}" for name, value in SMALL.items())
+    how = (
+        f"happy-path with {settings}, {rounds[0].sizes.tiny} seeds a round, processor time, world "
+        "and checks included"
+    )
+    return (
+        make_figure(
+            "runs a second, 1 order",
+            [(one.tiny_runs, one.tiny_default) for one in rounds],
+            unit="1/s",
+            against="as many with the default policies",
+            how=how,
+        ),
+        make_figure(
+            "a run of 1 order",
+            [(1e3 / one.tiny_runs, one.order_us / 1e3) for one in rounds],
+            unit="ms",
+            against=f"the share of one order in a run of {rounds[0].sizes.orders:,}: what is more "
+            "is set-up",
+            how="the same, by the run",
+        ),
+    )
+
+
+def bus(rounds: Sequence[Round]) -> Figure:
+    """The bus in memory beside the least that a bus can do."""
     return make_figure(
-        "runs a second, 1 order",
-        [(one.tiny_runs, one.tiny_default) for one in rounds],
+        "memory bus, events",
+        [(1e6 / one.bus_us, 1e6 / one.queue_us) for one in rounds],
         unit="1/s",
-        against="as many with the default policies",
-        how=f"happy-path with {settings}, {rounds[0].sizes.tiny} seeds a round, "
-        "processor time, world and checks included",
+        against="an asyncio.Queue: each event encoded by msgspec, put, taken and decoded",
+        how=f"{rounds[0].sizes.events:,} events made, published by {BURST}, delivered in the order "
+        "of their keys, decoded and committed; no pattern, no history; processor time",
     )
 
 
@@ -169,28 +219,3 @@ def _cold(command: str, pairs: Sequence[tuple[float, float]], limit: float) -> F
         goal=at_most(limit, of="value"),
         how="wall time of a new process, compiled files there",
     )
-
-
-def growth(small: Sequence[LongRun], middle: LongRun, large: LongRun) -> tuple[Figure, Figure]:
-    """The cost of the last of many orders, and the memory of the run."""
-    # A machine that slows one process down slows its hops down too.
-    base = small[0]
-    cost = make_figure(
-        f"cost an order, {large.orders:,} / {base.orders:,}",
-        [(large.order_us / large.hop_us, one.order_us / one.hop_us) for one in small],
-        unit="hops",
-        against=f"the run of {base.orders:,} orders",
-        goal=at_most(1.1),
-        how=f"{RATE:g} orders a second, a process for each run; processor time in its own hops",
-    )
-    memory = make_figure(
-        f"peak memory, {large.orders:,} / {middle.orders:,} orders",
-        [(large.peak_kib / 1024, middle.peak_kib / 1024)],
-        unit="MiB",
-        against=f"the run of {middle.orders:,} orders",
-        goal=at_most(1.05),
-        how="peak resident set of a process for each run, after two windows of dedupe; history "
-        "folded and not kept; "
-        f"{(large.peak_kib - middle.peak_kib) / (large.orders - middle.orders):.2f} KiB an order",
-    )
-    return cost, memory

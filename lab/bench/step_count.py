@@ -1,10 +1,11 @@
-"""The cost of an order in steps of the virtual loop: handles that it takes, and timers.
+"""The cost of an order in counts: steps of the virtual loop, timers, and calls of functions.
 
 A profiling hook counts them on a run of its own, so that the loop itself counts nothing. The
 numbers differ between Python versions.
 """
 
 import sys
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from types import FrameType
 from typing import Final
@@ -23,6 +24,29 @@ def count_steps(orders: int) -> tuple[float, float]:
     return (steps - base_steps) / (orders - 1), (timers - base_timers) / (orders - 1)
 
 
+def count_calls(orders: int, off: Sequence[str] = ()) -> float:
+    """Calls of functions, of Python and of C, of one order; a run of one order is taken off.
+
+    Args:
+        orders: at least 2.
+        off: patterns that are switched off.
+    """
+    load.run_without(off, orders)  # what is made at first use is not counted
+    calls, base_calls = (_calls(count, off) for count in (orders, 1))
+    return (calls - base_calls) / (orders - 1)
+
+
+def _calls(orders: int, off: Sequence[str]) -> int:
+    calls = 0
+
+    def on_event(_frame: FrameType, event: str, _called: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    _profiled(on_event, lambda: load.run_without(off, orders))
+    return calls
+
+
 def _count(orders: int) -> tuple[int, int]:
     steps = timers = 0
 
@@ -34,10 +58,14 @@ def _count(orders: int) -> tuple[int, int]:
         elif event == "c_call" and frame.f_code is _LOOP:
             steps += type(getattr(called, "__self__", None)) is Context
 
+    _profiled(on_event, lambda: load.run_core(orders))
+    return steps, timers
+
+
+def _profiled(on_event: Callable[[FrameType, str, object], None], run: Callable[[], None]) -> None:
     before = sys.getprofile()
     sys.setprofile(on_event)
     try:
-        load.run_core(orders)
+        run()
     finally:
         sys.setprofile(before)
-    return steps, timers

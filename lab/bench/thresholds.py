@@ -51,15 +51,30 @@ class ThresholdMet(msgspec.Struct, frozen=True, kw_only=True):
     reached: bool
 
 
-def read_threshold(text: str, figures: Sequence[Figure]) -> Threshold:
+class Measured(NamedTuple):
+    """What will be measured, and what will not.
+
+    Attributes:
+        figures: those that will be measured.
+        others: the other figures of this bench.
+        latency_part: which part has the latency, if it is left out; "": it is measured.
+    """
+
+    figures: Sequence[Figure]
+    others: Sequence[Figure] = ()
+    latency_part: str = ""
+
+
+def read_threshold(text: str, measured: Measured) -> Threshold:
     """A threshold as people write it.
 
     Args:
         text: `NAME<NUMBER[UNIT]` or with `>`.
-        figures: those that will be measured.
+        measured: what it can be about.
 
     Raises:
-        ThresholdError: it is none; the message names the remedy.
+        ThresholdError: it is none, or about what will not be measured: it could never be missed.
+            The message names the remedy.
     """
     found = _FORM.fullmatch(text.strip())
     if found is None:
@@ -67,6 +82,7 @@ def read_threshold(text: str, figures: Sequence[Figure]) -> Threshold:
             f"{text!r} is no threshold: NAME<NUMBER or NAME>NUMBER, such as 'p99<200ms'"
         )
     name, unit = found["name"], _SPELLED.get(found["unit"], found["unit"])
+    _check_measured(text, name, measured)
     if name in LENGTHS:
         if unit not in _TO_MS:
             raise ThresholdError(f"{text!r} needs a unit: us, ms or s")
@@ -74,15 +90,27 @@ def read_threshold(text: str, figures: Sequence[Figure]) -> Threshold:
         if unit:
             raise ThresholdError(f"{text!r}: orders/s has no unit of its own; leave out {unit!r}")
     else:
-        _check_figure(text, name, unit, figures)
+        _check_figure(text, name, unit, measured)
     side: Literal["<", ">"] = "<" if found["side"] == "<" else ">"
     return Threshold(text.strip(), name, side, float(found["limit"]), unit)
 
 
-def _check_figure(text: str, name: str, unit: str, figures: Sequence[Figure]) -> None:
-    of = {figure.name: figure for figure in figures}
+def _check_measured(text: str, name: str, measured: Measured) -> None:
+    """What there is, but is left out this time, is no typing mistake."""
+    parts = {figure.name: figure.part for figure in measured.others}
+    if measured.latency_part:
+        parts |= dict.fromkeys((*LENGTHS, PER_SECOND), measured.latency_part)
+    if name in parts:
+        raise ThresholdError(
+            f"{text!r} is about what is not measured this time: --only must name {parts[name]}"
+        )
+
+
+def _check_figure(text: str, name: str, unit: str, measured: Measured) -> None:
+    of = {figure.name: figure for figure in measured.figures}
     if name not in of:
-        known = (*LENGTHS, PER_SECOND, *of)
+        latency = () if measured.latency_part else (*LENGTHS, PER_SECOND)
+        known = (*latency, *of)
         hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
         raise ThresholdError(f"nothing that is measured is called {name!r}{hint}")
     if unit not in ("", of[name].unit):
@@ -93,7 +121,7 @@ def _check_figure(text: str, name: str, unit: str, figures: Sequence[Figure]) ->
 
 
 def meet(
-    thresholds: Iterable[Threshold], figures: Sequence[Figure], latency: Latency
+    thresholds: Iterable[Threshold], figures: Sequence[Figure], latency: Latency | None
 ) -> tuple[ThresholdMet, ...]:
     """How the measured numbers stand to the thresholds."""
     of = {figure.name: figure for figure in figures}
@@ -106,11 +134,13 @@ def _met(threshold: Threshold, measured: float) -> ThresholdMet:
     return ThresholdMet(threshold=threshold.text, measured=measured, reached=reached)
 
 
-def _measured(threshold: Threshold, of: Mapping[str, Figure], latency: Latency) -> float:
+def _measured(threshold: Threshold, of: Mapping[str, Figure], latency: Latency | None) -> float:
     if threshold.name in LENGTHS:
+        assert latency is not None, "a threshold about what is left out is refused when it is read"
         length_ms: float = getattr(latency, f"{threshold.name}_ms")
         return length_ms / _TO_MS[threshold.unit]
     if threshold.name == PER_SECOND:
+        assert latency is not None, "as above"
         return latency.orders_per_s
     figure = of[threshold.name]
     return figure.value if threshold.unit else figure.ratio

@@ -55,6 +55,7 @@ All commands: lab --help
 USAGE_ERRORS: Final = frozenset(
     (
         "lab.bench.comparing.CompareError",
+        "lab.bench.parts.OnlyError",
         "lab.bench.thresholds.ThresholdError",
         "lab.checks.verdict.GoalError",
         "lab.cli.flag_values.OptionError",

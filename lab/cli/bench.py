@@ -1,17 +1,18 @@
 """`lab bench`: the cost of a simulated order, or the speed of real adapters, beside raw baselines.
 
-Not here: the measurements (`lab.bench`). A missed goal is shown, not an exit code: a busy
-machine is no mistake of anybody. A threshold is one that somebody has set.
+A missed goal is shown, not an exit code: a busy machine is no mistake of anybody. A threshold is
+one that somebody has set. Not here: the measurements (`lab.bench`), the meaning of the flags
+(`bench_flags`), and the page (`bench_page`).
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lab.cli import options
 from lab.cli.exit_codes import ExitCode
-from lab.cli.flag_values import FlagValues, OptionError
+from lab.cli.flag_values import FlagValues
 from lab.cli.output import print_result
 from lab.cli.stopping import ended_as_by_ctrl_c
 
@@ -20,13 +21,38 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from lab.bench.figures import Figure
-    from lab.bench.interpreter import Machine
     from lab.bench.report import Report
     from lab.bench.rounds import OnProgress
+    from lab.cli.bench_flags import BenchFlags
 
-_ROUNDS_MAX: Final = 1_000
-
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="NAME",
+        help="Measure this and nothing else. Repeatable, or a,b: order, core, chaos, pace, seeds, "
+        "runs, bus, cold, latency; on request only: patterns, sizes, growth. "
+        "With --real: kafka, postgres, redis, http, run; on request only: workers.",
+        show_default=False,
+    ),
+]
+Duration = Annotated[
+    str | None,
+    typer.Option(
+        "--duration",
+        metavar="TIME",
+        help="Take rounds for so long, such as 30s or 2m, instead of --rounds. With --real: "
+        "orders of the whole run come for so long.",
+    ),
+]
+Orders = Annotated[
+    str | None,
+    typer.Option(
+        "--orders",
+        metavar="N,N",
+        help="Of --only sizes, the smallest first.  [1000,5000,20000]",
+    ),
+]
 Thresholds = Annotated[
     list[str] | None,
     typer.Option(
@@ -54,12 +80,15 @@ def bench(
     full: Annotated[
         bool, typer.Option("--full", help="Also runs of up to 100,000 orders; minutes more.")
     ] = False,
+    only: Only = None,
     rounds: Annotated[
         str | None,
         typer.Option(
             "--rounds", metavar="N", help="How often each figure is measured.  [5; --real: 3]"
         ),
     ] = None,
+    duration: Duration = None,
+    orders: Orders = None,
     threshold: Thresholds = None,
     compare: Compare = None,
     json: options.Json = False,
@@ -71,31 +100,21 @@ def bench(
     Simulated figures, or those of real servers; medians. The baselines are measured in the same
     run. Exit code: 0 even if a goal is missed, 4 a server is missing, 5 a threshold is missed.
     """
-    values = FlagValues()
-    times = _rounds(values, rounds)
-    if real and full:
-        raise OptionError("--full is of the simulated figures: leave it out with --real")
     from lab.cli import render
+    from lab.cli.bench_flags import BenchFlags
 
-    judge = _Judge(values, threshold, compare, real=real, full=full)
+    values = FlagValues()
+    flags = BenchFlags(values, real=real, full=full, only=only)
+    flags.read_amounts(rounds, duration, orders)
+    judge = _Judge(values, threshold, compare, flags)
     is_json, is_quiet = values.switch("json", flag=json), values.switch("quiet", flag=quiet)
     with render.ProgressBar("bench", is_wanted=not (is_quiet or is_json)) as on_progress:
-        if real:
-            report, page = _measure_real(times, on_progress)
-        else:
-            report, page = _measure_simulated(times, on_progress, full=full)
+        report, page = _measure_real(flags, on_progress) if real else _measure(flags, on_progress)
     report, more = judge.judge(report)
     is_plain = values.switch("no-color", flag=no_color)
     _print(report, [*page, *more], is_json=is_json, is_plain=is_plain)
     is_met = all(one.reached for one in report.thresholds)
     return ExitCode.PASS if is_met else ExitCode.MISSED
-
-
-def _rounds(values: FlagValues, flag: str | None) -> int | None:
-    times = values.whole("rounds", flag)
-    if times is not None and not 1 <= times <= _ROUNDS_MAX:
-        raise OptionError(f"--rounds must be from 1 to {_ROUNDS_MAX:,}, not {times}")
-    return times
 
 
 def _print(
@@ -122,161 +141,69 @@ class _Judge:
         values: FlagValues,
         thresholds: "Sequence[str] | None",
         compare: str | None,
-        *,
-        real: bool,
-        full: bool,
+        flags: "BenchFlags",
     ) -> None:
         from lab.bench.comparing import read_earlier
-        from lab.bench.thresholds import read_threshold
+        from lab.bench.thresholds import Measured, read_threshold
 
-        figures = _prototypes(real=real, full=full)
+        measured = Measured(flags.figures(), flags.others(), flags.latency_part)
         self._thresholds = [
-            read_threshold(one, figures) for one in values.many("threshold", thresholds)
+            read_threshold(one, measured) for one in values.many("threshold", thresholds)
         ]
         path = values.filled("compare", compare)
-        self._earlier = None if path is None else read_earlier(Path(path), figures)
+        self._earlier = None if path is None else read_earlier(Path(path), measured.figures)
 
     def judge(self, report: "Report") -> "tuple[Report, Sequence[RenderableType]]":
         """The report with what was asked of it, and the lines of the page about that."""
         import msgspec
 
-        from lab.bench.comparing import compare
+        from lab.bench.comparing import compare, left_out
         from lab.bench.thresholds import meet
-        from lab.cli import render
+        from lab.cli.bench_page import judged_lines
 
-        lines: list[RenderableType] = []
-        met = meet(self._thresholds, report.figures, report.latency)
-        report = msgspec.structs.replace(report, thresholds=met)
-        if met:
-            told = [
-                (one.threshold, f"{_short(one.measured)}: {'reached' if one.reached else 'missed'}")
-                for one in met
-            ]
-            lines += ["", render.labelled(told)]
-        if self._earlier is not None:
-            compared = compare(self._earlier.figures, report.figures)
-            report = msgspec.structs.replace(report, compared=compared)
-            columns = ["Figure", "Before", "Now", "Now / before", "It is"]
-            rows = [
-                [one.name, _short(one.before), _short(one.now), _short(one.by), one.change]
-                for one in compared
-            ]
-            lines += ["", render.listing(columns, rows)]
-            lines += _other_machine(self._earlier.machine, report.machine)
-        return report, lines
+        now, earlier = report.figures, self._earlier
+        report = msgspec.structs.replace(
+            report, thresholds=meet(self._thresholds, now, report.latency)
+        )
+        if earlier is not None:
+            report = msgspec.structs.replace(
+                report,
+                compared=compare(earlier.figures, now),
+                not_now=left_out(earlier.figures, now),
+                not_before=left_out(now, earlier.figures),
+            )
+        return report, judged_lines(report, None if earlier is None else earlier.machine)
 
 
-def _other_machine(before: "Machine", now: "Machine") -> "Sequence[str]":
-    was, is_ = (f"{one.processor}, {one.cores} cores, {one.python}" for one in (before, now))
-    if was == is_:
-        return []
-    return ["", f"The earlier one was measured on another machine: {was}; this one: {is_}"]
-
-
-def _prototypes(*, real: bool, full: bool) -> "Sequence[Figure]":
-    """The figures that will be measured, without numbers."""
-    if real:
-        from lab.bench.real_figures import prototypes as of_real
-        from lab.bench.real_rounds import REAL
-
-        return of_real(REAL)
-    from lab.bench.rounds import DEFAULT
-    from lab.bench.simulated_figures import prototypes
-
-    return prototypes(DEFAULT, full=full)
-
-
-def _measure_simulated(
-    rounds: int | None, on_progress: "OnProgress | None", *, full: bool
+def _measure(
+    flags: "BenchFlags", on_progress: "OnProgress | None"
 ) -> "tuple[Report, Sequence[RenderableType]]":
     from lab.bench.bench import ROUNDS, measure
+    from lab.cli.bench_page import simulated_page
 
     report = measure(
-        full=full, rounds=ROUNDS if rounds is None else rounds, on_progress=on_progress
+        parts=flags.parts,
+        rounds=ROUNDS if flags.rounds is None else flags.rounds,
+        duration_s=flags.duration_s,
+        sizes=flags.sizes,
+        on_progress=on_progress,
     )
-    hop = f"{report.hop_us:.2f} us ({report.hop_us_low:.2f} to {report.hop_us_high:.2f})"
-    circumstances = [_latency(report), ("A hop", hop), *_circumstances(report)]
-    if not report.full:
-        circumstances.append(("Left out", "growth over 100,000 orders: lab bench --full"))
-    return report, _page("lab bench: simulated figures", report.figures, circumstances)
+    return report, simulated_page(report)
 
 
 def _measure_real(
-    rounds: int | None, on_progress: "OnProgress | None"
+    flags: "BenchFlags", on_progress: "OnProgress | None"
 ) -> "tuple[Report, Sequence[RenderableType]]":
     from lab.bench.real import REAL_ROUNDS, measure_real
+    from lab.cli.bench_page import real_page
     from lab.settings import environment
 
     with ended_as_by_ctrl_c():
         report = measure_real(
             environment(),
-            rounds=REAL_ROUNDS if rounds is None else rounds,
+            parts=flags.parts,
+            rounds=REAL_ROUNDS if flags.rounds is None else flags.rounds,
+            sizes=flags.real_sizes,
             on_progress=on_progress,
         )
-    servers = ", ".join(f"{name} {version}" for name, version in report.servers.items())
-    circumstances = [_latency(report), *_circumstances(report), ("Servers", servers)]
-    return report, _page("lab bench --real: figures of real servers", report.figures, circumstances)
-
-
-def _circumstances(report: "Report") -> "list[tuple[str, str]]":
-    from lab.cli.page_lines import length
-
-    machine = report.machine
-    rounds = "1 round" if report.rounds == 1 else f"{report.rounds} rounds"
-    load = "" if machine.load_before is None else f", load {machine.load_before:g} before"
-    return [
-        ("Measured", f"{rounds} in {length(report.wall_s * 1_000)}"),
-        ("With", f"lab {report.lab}, {machine.python}"),
-        ("On", f"{machine.processor}, {machine.cores} cores{load}"),
-    ]
-
-
-def _latency(report: "Report") -> "tuple[str, str]":
-    """How long orders take, and how many there are a second."""
-    told = report.latency
-    lengths = (told.p50_ms, told.p95_ms, told.p99_ms, told.max_ms)
-    shown = " / ".join(map(_short, lengths))
-    speed = f"{_short(told.orders_per_s)} orders/s"
-    return "An order", f"p50/p95/p99/max {shown} ms, {speed}; {told.how}"
-
-
-def _page(
-    title: str, figures: "Sequence[Figure]", circumstances: "Sequence[tuple[str, str]]"
-) -> "Sequence[RenderableType]":
-    from lab.cli import render
-
-    columns = ["Figure", "Value", "Baseline", "Ratio", "Least to most", "Goal"]
-    return [
-        f"{title}, medians; they compare on this machine, at this moment only",
-        render.listing(columns, [_cells(figure) for figure in figures]),
-        "",
-        render.labelled(
-            [(figure.name, f"{figure.how}; against {figure.against}") for figure in figures]
-        ),
-        "",
-        render.labelled(circumstances),
-    ]
-
-
-def _cells(figure: "Figure") -> "list[str]":
-    goal = ""
-    if figure.goal is not None:
-        sign = "<=" if figure.goal.bound == "at most" else ">="
-        unit = f" {figure.unit}" if figure.goal.of == "value" else ""
-        met = {True: "reached", False: "missed", None: "too noisy to tell"}[figure.reached]
-        goal = f"{sign} {figure.goal.limit:g}{unit} {met}"
-    return [
-        figure.name,
-        f"{_short(figure.value)} {figure.unit}",
-        f"{_short(figure.baseline)} {figure.unit}",
-        _short(figure.ratio),
-        f"{_short(figure.low)} to {_short(figure.high)}",
-        goal,
-    ]
-
-
-def _short(number: float) -> str:
-    """Three figures that matter, without an exponent."""
-    if number >= 100:
-        return f"{number:,.0f}"
-    return f"{number:.1f}" if number >= 10 else f"{number:.2f}" if number >= 1 else f"{number:.3f}"
+    return report, real_page(report)

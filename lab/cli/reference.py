@@ -5,13 +5,19 @@ rest of `docs/`.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from lab.bench.bench import BenchReport
+from lab.bench.figures import Figure
+from lab.bench.parts import REAL, SIMULATED, BenchPart
 from lab.bench.real import RealReport
+from lab.bench.real_figures import prototypes as real_figures
+from lab.bench.real_rounds import REAL as REAL_SIZES
 from lab.bench.report import report_schema
+from lab.bench.rounds import DEFAULT
+from lab.bench.simulated_figures import prototypes as simulated_figures
 from lab.checks.registry import PROMISES
 from lab.checks.run_numbers import DEEDS
 from lab.cli.exit_codes import MEANINGS
@@ -29,6 +35,7 @@ from lab.wiring.many_runs import SMALL
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _MADE: Final = "<!-- Made by `python -m lab.cli.reference`; changes here are lost. -->\n"
+_HAVE_LATENCY: Final = ("latency", "run")
 _KEYS: Final = """\
 Every fault: `rate` (0 to 1), `nth`, `first`, `every` (visits of one order to one site), `at` and
 `for` (such as `30s`), `max` (over the run). Beside them:
@@ -39,6 +46,7 @@ def pages() -> Mapping[str, str]:
     """Every page by its file name."""
     return {
         "README.md": _index(),
+        "bench.md": _bench(),
         "bench.schema.json": report_schema(BenchReport, "lab bench").decode(),
         "bench-real.schema.json": report_schema(RealReport, "lab bench --real").decode(),
         "exit-codes.md": _page(
@@ -85,6 +93,7 @@ def _index() -> str:
         ("promises.md", "sentences by which every run is judged"),
         ("settings.md", "policies, with unit and default"),
         ("exit-codes.md", "exit codes of the commands"),
+        ("bench.md", "figures of `lab bench`, by the names that `--only` takes"),
         ("bench.schema.json", "JSON Schema of the output of `lab bench --json`"),
         ("bench-real.schema.json", "JSON Schema of the output of `lab bench --real --json`"),
         ("openapi.json", "OpenAPI document of the orders API, as `GET /openapi.json` answers it"),
@@ -92,6 +101,35 @@ def _index() -> str:
     )
     lines = [f"- [{name}]({name}): {contents}" for name, contents in links]
     return _page("Reference", "Made from the tables that the code uses.", "\n".join(lines))
+
+
+def _bench() -> str:
+    columns = ("`--only`", "measured", "what", "figures (unit)")
+    simulated = simulated_figures(DEFAULT, [part.name for part in SIMULATED])
+    real = real_figures(REAL_SIZES, [part.name for part in REAL])
+    return _page(
+        "Figures of the bench",
+        "`lab bench` measures what is usual; `--only NAME` one part or a few, those on request "
+        "too. The names of figures are those that `--threshold` takes. See "
+        "[The bench](../bench.md).",
+        "\n".join(
+            (
+                "## Simulated\n",
+                _table(columns, _parts(SIMULATED, simulated)),
+                "## With `--real`\n",
+                _table(columns, _parts(REAL, real)),
+            )
+        ),
+    )
+
+
+def _parts(parts: Sequence[BenchPart], figures: Sequence[Figure]) -> Iterator[Sequence[str]]:
+    for part in parts:
+        names = [f"`{one.name}` ({one.unit})" for one in figures if one.part == part.name]
+        if part.name in _HAVE_LATENCY:
+            names += ["`p50`, `p95`, `p99`, `max`, `orders/s`"]
+        when = "usual" if part.is_usual else "on request"
+        yield f"`{part.name}`", when, part.about, ", ".join(names)
 
 
 def _settings() -> str:

@@ -2,13 +2,16 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from lab import patterns
+from lab.bench.parts import REAL, SIMULATED, BenchPart
 from lab.cli import app
 from lab.cli.options import complete_scenario, parse_seeds
 from lab.faults.table.kinds import KINDS
@@ -200,6 +203,24 @@ def test_without_runs_the_list_says_so(tmp_path: Path, capsys: pytest.CaptureFix
         ("bench --threshold p99", "'p99' is no threshold"),
         ("bench --threshold p98<3ms", "did you mean p9"),
         ("bench --compare nowhere.json", "nowhere.json cannot be read"),
+        ("bench --only oder", "'oder'; did you mean order? There are order, core, chaos, pace"),
+        ("bench --only bus,kafka", "--only kafka is of lab bench --real"),
+        ("bench --real --only bus", "--only bus is of lab bench without --real"),
+        ("bench --only ,", "--only is empty"),
+        ("bench --only bus --threshold p99<3ms", "--only must name latency"),
+        ("bench --only bus --threshold a_run<3", "nothing that is measured is called 'a_run'"),
+        ("bench --real --only http --threshold p99<3ms", "--only must name run"),
+        ("bench --duration 3", "--duration must be a length of time such as"),
+        ("bench --duration 0s", "--duration must be a length of time such as"),
+        ("bench --duration 11m", "--duration must be from 1s to 10m, not 11m"),
+        ("bench --duration 9s --rounds 2", "--duration and --rounds contradict each other"),
+        ("bench --duration 9s --only sizes", "--duration is of rounds, and sizes has none"),
+        ("bench --duration 9s --real --only http", "the load of the whole run: add --only run"),
+        ("bench --orders 100,200", "--orders is of --only sizes"),
+        ("bench --only sizes --orders 100", "--orders must be 2 to 10 growing numbers"),
+        ("bench --only sizes --orders 200,100", "growing numbers from 100 to 1,000,000"),
+        ("bench --only sizes --orders 99,200", "growing numbers from 100 to 1,000,000"),
+        ("bench --only sizes --orders 1e3,2e3", "such as 1000,10000,100000, not '1e3,2e3'"),
     ],
 )
 def test_wrong_usage_is_one_message_with_exit_code_2_and_nothing_else(
@@ -220,6 +241,29 @@ def test_wrong_usage_is_one_message_with_exit_code_2_and_nothing_else(
     assert len(told.err.splitlines()) == 1
     assert told.err.startswith("lab: ")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("parts", [SIMULATED, REAL], ids=["simulated", "real"])
+def test_the_help_of_the_bench_names_every_part(
+    parts: Sequence[BenchPart], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run_command(["bench", "--help"]) == 0
+
+    told = re.findall(r"[a-z]+", capsys.readouterr().out)
+    assert [part.name for part in parts if part.name not in told] == []
+
+
+def test_what_a_variable_says_of_runs_is_nothing_to_a_bench(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAB_ONLY", "no-lost-event")
+    monkeypatch.setenv("LAB_ORDERS", "7")
+
+    assert app.run_command(["bench", "--only", "bus", "--rounds", "1", "--json"]) == 0
+
+    report = json.loads(capsys.readouterr().out)
+    assert report["parts"] == ["bus"]
+    assert [one["name"] for one in report["figures"]] == ["memory bus, events"]
 
 
 def test_an_empty_name_of_a_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

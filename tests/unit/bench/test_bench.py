@@ -10,53 +10,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lab.bench import bench
+from lab.bench import asked_figures, bench
 from lab.bench import simulated_figures as figures
 from lab.bench.baselines.bare_start import start_s
 from lab.bench.baselines.queue_hop import hop_us
 from lab.bench.baselines.skeleton import skeleton_us
-from lab.bench.figures import SCHEMA_VERSION, BenchGoal, Figure, make_figure
+from lab.bench.figures import BenchGoal, Figure, make_figure
 from lab.bench.interpreter import this_machine
-from lab.bench.latency import latency_of
 from lab.bench.long_run import LongRun
+from lab.bench.pattern_costs import PatternCalls
 from lab.bench.report import encode_report, report_schema
-from lab.bench.rounds import Round, Sizes
+from lab.bench.rounds import Round
+from tests.kit.bench_reports import make_report, make_round
 
-LATENCY = latency_of(
-    {
-        "to_terminal_p50_ms": 100.0,
-        "to_terminal_p95_ms": 200.0,
-        "to_terminal_p99_ms": 400.0,
-        "to_terminal_max_ms": 800.0,
-    },
-    orders_per_s=1_000.0,
-    how="so",
-)
 TOP = Path(__file__).resolve().parents[3]
-
-
-def make_round(**changes: float) -> Round:
-    """A round with numbers that are easy to divide."""
-    numbers = {
-        "hop_us": 3.0,
-        "order_us": 150.0,
-        "core_us": 60.0,
-        "chaos_us": 180.0,
-        "skeleton_us": 40.0,
-        "steps": 40.0,
-        "timers": 6.0,
-        "paced_s": 0.2,
-        "short_seeds": 20.0,
-        "short_calm": 40.0,
-        "long_seeds": 10.0,
-        "long_calm": 20.0,
-        "tiny_runs": 300.0,
-        "tiny_default": 150.0,
-        "bare_s": 0.02,
-        "help_s": 0.2,
-        "run_s": 0.8,
-    }
-    return Round(sizes=Sizes(orders=1_000), **{**numbers, **changes})
 
 
 def all_figures(rounds: list[Round]) -> list[Figure]:
@@ -125,6 +92,8 @@ def test_every_figure_is_its_own_value_over_its_own_baseline() -> None:
             "seeds a second, 20 orders": 0.5,
             "seeds a second, 100 orders": 0.5,
             "runs a second, 1 order": 2.0,
+            "a run of 1 order": 2.5 / 0.15,
+            "memory bus, events": 0.1,
             "lab --help, cold": 10.0,
             "lab run happy-path, cold": 40.0,
         }
@@ -147,11 +116,47 @@ def test_growth_compares_cost_in_hops_of_each_process() -> None:
     middle = LongRun(orders=50_000, order_us=160.0, hop_us=3.0, peak_kib=102_400)
     large = LongRun(orders=100_000, order_us=330.0, hop_us=6.0, peak_kib=153_600)
 
-    cost, memory = figures.growth([small] * 3, middle, large)
+    cost, memory = asked_figures.growth([small] * 3, middle, large)
 
     assert cost.ratio == pytest.approx(1.1)
     assert (memory.value, memory.baseline) == (150.0, 100.0)
     assert "1.02 KiB an order" in memory.how
+
+
+def test_a_longer_run_is_compared_with_every_run_of_the_shortest() -> None:
+    base = [
+        LongRun(orders=1_000, order_us=us, hop_us=3.0, peak_kib=51_200) for us in (150, 120, 180)
+    ]
+    large = LongRun(orders=11_000, order_us=360.0, hop_us=6.0, peak_kib=61_440)
+
+    cost, memory = asked_figures.ladder(base, [large])
+
+    assert (cost.name, memory.name) == (
+        "cost an order, 11,000 orders",
+        "peak memory, 11,000 orders",
+    )
+    assert (cost.value, cost.baseline, cost.low, cost.high) == pytest.approx((60, 50, 1, 1.5))
+    assert (memory.value, memory.baseline) == (60.0, 50.0)
+    assert "1.02 KiB for each order more" in memory.how
+
+
+def test_a_pattern_costs_what_an_order_without_it_does_not() -> None:
+    calls = PatternCalls(on=110.0, off={"dedupe": 100.0, "inbox": 110.0})
+
+    found = asked_figures.patterns([make_round(), make_round()], calls)
+
+    assert {one.name: (one.ratio, one.unit) for one in found} == {
+        "pattern dedupe": (1.25, "us"),
+        "pattern dedupe, calls": (1.1, "calls"),
+        "pattern inbox": (1.25, "us"),
+        "pattern inbox, calls": (1.0, "calls"),
+    }
+
+
+def test_the_shortest_run_is_measured_around_the_longer_ones() -> None:
+    assert bench.long_plan((1, 2)) == [1, 2, 1, 1]
+    assert bench.long_plan((1, 2, 3)) == [1, 2, 1, 3, 1]
+    assert bench.long_plan((1, 2, 3, 4)) == [1, 2, 1, 3, 1, 4, 1]
 
 
 def test_baselines_are_measured_and_not_written_down() -> None:
@@ -204,18 +209,6 @@ def test_the_published_schema_is_that_of_the_report() -> None:
 
 
 def test_a_report_is_one_object_and_reads_back() -> None:
-    report = bench.BenchReport(
-        schema_version=SCHEMA_VERSION,
-        lab="0",
-        machine=this_machine(),
-        rounds=1,
-        full=False,
-        hop_us=3.0,
-        hop_us_low=3.0,
-        hop_us_high=3.0,
-        figures=tuple(all_figures([make_round()])),
-        latency=LATENCY,
-        wall_s=1.0,
-    )
+    report = make_report()
 
     assert msgspec.json.decode(encode_report(report), type=bench.BenchReport) == report

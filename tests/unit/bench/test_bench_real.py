@@ -12,16 +12,13 @@ import jsonschema
 import msgspec
 import pytest
 
-from lab.bench import real, real_figures
+from lab.bench import real, real_figures, real_verdict
 from lab.bench.baselines import lifecycle_sql, redis_set
 from lab.bench.baselines.raw_asgi import BODY, raw_app, requests_a_second
 from lab.bench.figures import Figure
-from lab.bench.interpreter import this_machine
-from lab.bench.latency import Latency
 from lab.bench.real_http import NullStore, _lab_app, posts_a_second
 from lab.bench.real_kafka import Orderliness, same_bytes
-from lab.bench.real_rounds import RealRound, RealSizes
-from lab.bench.real_verdict import VerdictTime
+from lab.bench.real_rounds import RealRound
 from lab.bench.report import encode_report, report_schema
 from lab.bench.sample_orders import all_events, make_created
 from lab.bench.work_until import work_until
@@ -31,39 +28,17 @@ from lab.domain.errors import EnvironmentNotReady
 from lab.domain.events import TOPIC_OF
 from lab.runtime.http_server import http_server
 from lab.wiring.backends.readiness import ServerState
-
-LATENCY = Latency(p50_ms=1, p95_ms=2, p99_ms=3, max_ms=4, orders_per_s=50, how="so")
-
-
-def make_round(**changes: float) -> RealRound:
-    """A round with numbers that are easy to divide."""
-    numbers: dict[str, Any] = {
-        "events": 6_000.0,
-        "events_raw": 12_000.0,
-        "disorders_raw": 900,
-        "hops": 1_000.0,
-        "hops_raw": 5_000.0,
-        "lives": 900.0,
-        "lives_raw": 300.0,
-        "lives_by": "pgbench",
-        "keys": 12_000.0,
-        "claims": 30_000.0,
-        "keys_raw": 24_000.0,
-        "keys_by": "redis-benchmark",
-        "posts": 4_000.0,
-        "posts_raw": 8_000.0,
-    }
-    return RealRound(sizes=RealSizes(), **{**numbers, **changes})
+from tests.kit.bench_reports import make_real_report, make_real_round, make_verdict
 
 
 def all_figures(*rounds: RealRound, orders: int = 200, real_s: float = 9.0) -> list[Figure]:
     """Every figure of these rounds."""
-    verdict = VerdictTime(real_s=real_s, simulated_s=3.0, orders=orders, rate=20.0, latency=LATENCY)
+    verdict = make_verdict(orders=orders, real_s=real_s)
     return list(real_figures.all_of(rounds, verdict))
 
 
 def test_every_figure_is_its_own_rate_over_that_of_its_own_baseline() -> None:
-    found = all_figures(make_round())
+    found = all_figures(make_real_round())
 
     assert {figure.name: figure.ratio for figure in found} == pytest.approx(
         {
@@ -90,21 +65,64 @@ def test_every_figure_is_its_own_rate_over_that_of_its_own_baseline() -> None:
     ],
 )
 def test_each_goal_is_missed_by_its_own_number_only(changes: dict[str, float], name: str) -> None:
-    found = all_figures(make_round(**changes))
+    found = all_figures(make_real_round(**changes))
 
     assert [figure.name for figure in found if figure.reached is False] == [name]
 
 
 def test_the_whole_run_has_a_goal_for_the_number_of_orders_that_the_goal_is_about() -> None:
-    slow = all_figures(make_round(), real_s=10.5)[-1]
-    short = all_figures(make_round(), real_s=10.5, orders=20)[-1]
+    slow = all_figures(make_real_round(), real_s=10.5)[-1]
+    short = all_figures(make_real_round(), real_s=10.5, orders=20)[-1]
 
     assert (slow.reached, short.reached) == (False, None)
     assert "200 orders at 20 a second" in slow.how
 
 
+def test_a_load_of_another_length_is_another_figure() -> None:
+    usual = real_figures.run(make_verdict())
+    longer = real_figures.run(make_verdict(), 30.0)
+
+    assert (usual.name, longer.name) == (
+        "lab run happy-path --real",
+        "lab run happy-path --real, 30 s of orders",
+    )
+    assert (usual.reached, longer.goal) == (True, None)
+
+
+def test_two_workers_stand_beside_one() -> None:
+    (found,) = real_figures.all_of([make_real_round()], None, ["workers"])
+
+    assert (found.name, found.ratio, found.part) == ("orders through, two workers", 1.5, "workers")
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_workers_are_flooded_and_their_rate_ends_with_the_last_order(
+    members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    class Times:
+        spent_us = 4_000_000
+
+    def run_timed(*options: str, load_s: float, due_us: list[int]) -> tuple[None, Times]:
+        asked.append(options)
+        assert load_s == pytest.approx(0.05)
+        assert len(due_us) == 100
+        assert due_us[-1] < 50_000
+        return None, Times()
+
+    monkeypatch.setattr(real_verdict, "run_timed", run_timed)
+
+    assert real_verdict.flooded_orders_a_second(members, 100) == 25
+    assert f"run.members={members}" in asked[0]
+
+
+def test_the_length_of_a_load_is_a_number_of_orders() -> None:
+    assert real_verdict.orders_in(30) == 30 * real_verdict.orders_in(1) > 30
+
+
 def test_values_are_medians_over_the_rounds() -> None:
-    rounds = [make_round(posts=rate) for rate in (1_000.0, 6_000.0, 4_000.0)]
+    rounds = [make_real_round(posts=rate) for rate in (1_000.0, 6_000.0, 4_000.0)]
 
     posts = next(one for one in all_figures(*rounds) if one.name.startswith("HTTP"))
 
@@ -113,27 +131,18 @@ def test_values_are_medians_over_the_rounds() -> None:
 
 def test_a_baseline_that_was_not_measured_is_refused() -> None:
     with pytest.raises(ValueError, match="baseline above 0"):
-        all_figures(make_round(lives_raw=0.0))
+        all_figures(make_real_round(lives_raw=0.0))
 
 
 def test_who_measured_a_baseline_is_told() -> None:
-    found = {figure.name: figure.against for figure in all_figures(make_round())}
+    found = {figure.name: figure.against for figure in all_figures(make_real_round())}
 
     assert found["PostgreSQL, lives of orders"].endswith("by pgbench")
     assert found["Redis, keys deduplicated"] == "redis-benchmark"
 
 
 def test_a_report_is_one_object_and_reads_back() -> None:
-    report = real.RealReport(
-        schema_version=1,
-        lab="0",
-        machine=this_machine(),
-        servers={"Kafka": "4.0", "PostgreSQL": "15", "Redis": "7"},
-        rounds=1,
-        figures=tuple(all_figures(make_round())),
-        latency=LATENCY,
-        wall_s=1.0,
-    )
+    report = make_real_report()
 
     assert msgspec.json.decode(encode_report(report), type=real.RealReport) == report
     schema = msgspec.json.decode(report_schema(real.RealReport, "lab bench --real"))

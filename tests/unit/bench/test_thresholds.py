@@ -5,19 +5,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lab.bench.bench import BenchReport
-from lab.bench.comparing import CompareError, compare, read_earlier
+from lab.bench.comparing import CompareError, compare, left_out, read_earlier
 from lab.bench.figures import SCHEMA_VERSION, Figure, at_least, at_most, make_figure
-from lab.bench.interpreter import this_machine
-from lab.bench.latency import Latency
+from lab.bench.parts import REAL as REAL_PARTS
+from lab.bench.parts import SIMULATED
 from lab.bench.real_figures import prototypes as prototypes_of_real
 from lab.bench.real_rounds import REAL
 from lab.bench.report import encode_report
 from lab.bench.rounds import DEFAULT
 from lab.bench.simulated_figures import prototypes
-from lab.bench.thresholds import ThresholdError, meet, read_threshold
-
-LATENCY = Latency(p50_ms=10, p95_ms=20, p99_ms=200, max_ms=800, orders_per_s=500, how="so")
+from lab.bench.thresholds import Measured, ThresholdError, meet, read_threshold
+from tests.kit.bench_reports import LATENCY, make_report
 
 
 def make(name: str, *numbers: float, unit: str = "us", is_rate: bool | None = False) -> Figure:
@@ -52,7 +50,7 @@ FIGURES = [
     ],
 )
 def test_a_threshold_is_about_what_it_names(text: str, *, reached: bool, measured: float) -> None:
-    (met,) = meet([read_threshold(text, FIGURES)], FIGURES, LATENCY)
+    (met,) = meet([read_threshold(text, Measured(FIGURES))], FIGURES, LATENCY)
 
     assert (met.threshold, met.reached) == (text.strip(), reached)
     assert met.measured == pytest.approx(measured)
@@ -77,18 +75,36 @@ def test_a_threshold_is_about_what_it_names(text: str, *, reached: bool, measure
 )
 def test_what_is_no_threshold_is_refused_with_the_remedy(text: str, says: str) -> None:
     with pytest.raises(ThresholdError, match=says.replace("?", r"\?")):
-        read_threshold(text, FIGURES)
+        read_threshold(text, Measured(FIGURES))
 
 
 def test_every_figure_that_is_measured_can_be_named_before() -> None:
     for figures in (
-        prototypes(DEFAULT, full=False),
-        prototypes(DEFAULT, full=True),
-        prototypes_of_real(REAL),
+        prototypes(DEFAULT, [part.name for part in SIMULATED]),
+        prototypes_of_real(REAL, [part.name for part in REAL_PARTS]),
     ):
+        measured = Measured(figures)
         for figure in figures:
-            assert read_threshold(f"{figure.name}<1", figures).name == figure.name
-            assert read_threshold(f"{figure.name}<2 {figure.unit}", figures).unit == figure.unit
+            assert read_threshold(f"{figure.name}<1", measured).name == figure.name
+            assert read_threshold(f"{figure.name}<2 {figure.unit}", measured).unit == figure.unit
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("an order<11", "order"), ("p99<200ms", "latency"), ("orders/s>3", "latency")],
+)
+def test_a_threshold_about_what_is_left_out_is_refused(text: str, part: str) -> None:
+    order, posts = FIGURES
+    order = msgspec.structs.replace(order, part="order")
+
+    with pytest.raises(ThresholdError, match=f"not measured this time: --only must name {part}"):
+        read_threshold(text, Measured([posts], [order], latency_part="latency"))
+    assert read_threshold("posts, in all>6", Measured([posts], [order], "latency")).limit == 6
+
+
+def test_a_name_that_is_left_out_is_no_hint_for_a_mistake() -> None:
+    with pytest.raises(ThresholdError, match=r"there are an order, posts, in all$"):
+        read_threshold("xyz<3", Measured(FIGURES, latency_part="latency"))
 
 
 @pytest.mark.parametrize(
@@ -122,26 +138,32 @@ def test_only_what_was_measured_both_times_is_compared() -> None:
     assert [one.name for one in found] == ["b"]
 
 
+def test_what_was_measured_once_only_is_named() -> None:
+    before, now = [make("a", 1), make("b", 2)], [make("b", 3), make("c", 4)]
+
+    assert left_out(before, now) == ("a",)
+    assert left_out(now, before) == ("c",)
+
+
 def report(**changes: object) -> bytes:
-    made = BenchReport(
-        schema_version=SCHEMA_VERSION,
-        lab="0",
-        machine=this_machine(),
-        rounds=1,
-        full=False,
-        hop_us=3.0,
-        hop_us_low=3.0,
-        hop_us_high=3.0,
-        figures=(make("a", 1),),
-        latency=LATENCY,
-        wall_s=1.0,
-    )
-    return encode_report(msgspec.structs.replace(made, **changes))
+    return encode_report(make_report(**{"figures": (make("a", 1),), **changes}))
 
 
 def test_a_report_of_before_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "before.json"
     path.write_bytes(report())
+
+    assert read_earlier(path, [make("a", 2)]).figures == (make("a", 1),)
+
+
+def test_a_report_of_the_version_before_is_still_read(tmp_path: Path) -> None:
+    path = tmp_path / "before.json"
+    older = msgspec.json.decode(report(schema_version=2))
+    for figure in older["figures"]:
+        del figure["part"]
+    for name in ("parts", "not_now", "not_before"):
+        del older[name]
+    path.write_bytes(msgspec.json.encode(older))
 
     assert read_earlier(path, [make("a", 2)]).figures == (make("a", 1),)
 
@@ -154,6 +176,7 @@ def test_a_report_of_before_is_read_from_its_file(tmp_path: Path) -> None:
         (b"{}", "is no report of a bench"),
         (b"\xff", "is no report of a bench"),
         (report(schema_version=1), "of another version"),
+        (report(schema_version=SCHEMA_VERSION + 1), "of another version"),
         (report(figures=()), "has none of the figures"),
     ],
 )
