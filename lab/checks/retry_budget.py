@@ -20,7 +20,7 @@ class Buckets:
     many handlers as there are workers may be in between. So much is left open, both ways.
     """
 
-    __slots__ = ("_full", "_least", "_most", "_open", "_refill")
+    __slots__ = ("_full", "_least", "_least_of_others", "_most", "_open", "_refill")
 
     def __init__(self, contract: Contract) -> None:
         self._full = float(contract.budget_tokens)
@@ -29,11 +29,11 @@ class Buckets:
         # Tokens at most and at least, by third party; a full bucket is not kept.
         self._most: dict[str, float] = {}
         self._least: dict[str, float] = {}
+        self._least_of_others = self._full
 
     def succeeded(self) -> None:
         """A handler has ended well."""
-        if not self._least:
-            return
+        self._least_of_others = min(self._least_of_others + self._refill, self._full)
         for buckets in (self._most, self._least):
             for name, left in buckets.items():
                 buckets[name] = min(left + self._refill, self._full)
@@ -42,10 +42,13 @@ class Buckets:
         """An event is retried in place; False if there was no token for sure.
 
         Args:
-            failed: the third parties one of which was the cause.
+            failed: the third parties one of which was the cause; empty if none of them was.
         """
-        for name in failed:
-            self._least[name] = max(self._least.get(name, self._full) - 1, 0.0)
+        if not failed:
+            # At its own deadline, or by the store: the token may be of any bucket.
+            self._least_of_others = max(self._least_of_others - 1, 0.0)
+        for name in failed or tuple(self._least):
+            self._least[name] = max(self._least.get(name, self._least_of_others) - 1, 0.0)
         if len(failed) != 1:
             return True
         (name,) = failed
@@ -56,5 +59,5 @@ class Buckets:
     def had_one(self, failed: Collection[str]) -> bool:
         """Whether there was a token for sure, whichever of these was the cause."""
         return bool(failed) and all(
-            self._least.get(name, self._full) >= 1 + self._open for name in failed
+            self._least.get(name, self._least_of_others) >= 1 + self._open for name in failed
         )
