@@ -1,11 +1,13 @@
 """What is known of the tokens of a process, of retries whose cause is known and of others."""
 
+from dataclasses import replace
+
 import pytest
 
-from lab.checks.contract import Contract
 from lab.checks.retry_budget import Buckets
+from tests.kit.histories import CONTRACT
 
-POLICY = Contract(budget_tokens=3, budget_refill=0.1, workers=1)
+POLICY = replace(CONTRACT, budget_tokens=3, budget_refill=0.1, workers=1)
 
 
 @pytest.mark.parametrize(
