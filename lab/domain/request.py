@@ -130,11 +130,14 @@ _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 
-class _Spelled(msgspec.Struct, frozen=True, omit_defaults=True):
+class _Spelled(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     customer_id: str
     country: str | None = None
     currency: str = ""
     items: tuple[Item, ...] = ()
+
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def spelled(order: NewOrder) -> bytes:
@@ -142,7 +145,7 @@ def spelled(order: NewOrder) -> bytes:
 
     Blanks, the order of members, escapes and fields that are ignored make no difference.
     """
-    return msgspec.json.encode(
+    return _encode(
         _Spelled(
             customer_id=order.customer_id,
             country=order.country,

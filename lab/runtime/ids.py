@@ -16,6 +16,9 @@ from lab.ports.ids import Ids
 _DIGITS: Final = 16
 """Of the part of an order id before its subject; a UUID has half as many before its first dash."""
 
+_VARIANTS: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+"""Of a UUID: two bits are given, two are drawn."""
+
 
 class SeededIds(Ids):
     """Ids that can be computed from the seed.
@@ -45,11 +48,9 @@ class TimeOrderedIds(Ids):
     """
 
     def order_id(self, lab_subject: str) -> OrderId:  # noqa: ARG002 - nobody numbers the orders
-        drawn = secrets.randbits(74)
-        bits = time.time_ns() // 1_000_000 << 80 | 7 << 76 | (drawn >> 62) << 64
-        bits |= 2 << 62 | drawn & (1 << 62) - 1
-        text = f"{bits:032x}"
-        return OrderId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
+        at, drawn = f"{time.time_ns() // 1_000_000:012x}", secrets.token_hex(10)
+        variant = _VARIANTS[drawn[3]]
+        return OrderId(f"{at[:8]}-{at[8:]}-7{drawn[:3]}-{variant}{drawn[4:7]}-{drawn[7:19]}")
 
     def traceparent(self, lab_subject: str) -> str:
         return made_up(lab_subject)
