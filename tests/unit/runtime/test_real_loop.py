@@ -1,4 +1,4 @@
-"""The loop of a real process: uvloop if it is there and wanted, and all that a process asks of it."""
+"""The loop of a real process: uvloop if it is there and wanted, and what a process asks of it."""
 
 import asyncio
 import os

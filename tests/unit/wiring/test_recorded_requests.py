@@ -29,7 +29,7 @@ def cancelled(*headers: tuple[str, str]) -> tuple[str, list[Entry]]:
     pen = Pen(process="api-1", now=lambda: 7, write=entries.append)
     app = recorded_requests(make_app(world.desk, Door()), pen, "", TraceWatch(traces))
     run(call(app, "POST", f"/orders/{ID}/cancel", headers))
-    return traces.of(entries[0][3]), entries
+    return traces.of(str(entries[0][3])), entries
 
 
 @pytest.mark.parametrize(
