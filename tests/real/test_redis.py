@@ -83,6 +83,33 @@ async def test_rivals_that_come_together_still_have_one_owner(world: RedisWorld)
 
 
 @in_world
+async def test_owners_leases_and_windows_may_differ_within_one_call(world: RedisWorld) -> None:
+    store = world.process("p").dedupe
+    await claim(store, "warm")
+    found = await asyncio.gather(
+        *(
+            store.claim("payment", f"e{n}", owner=f"o{n % 2}", lease_us=(1 + n % 3) * LEASE_US)
+            for n in range(6)
+        )
+    )
+    held = {event: (owner, rest) for _, event, owner, rest in await live_claims(world.server)}
+    for n in range(6):
+        owner, rest_us = held[f"e{n}"]
+        assert owner == f"o{n % 2}"
+        assert n % 3 * LEASE_US < rest_us <= (1 + n % 3) * LEASE_US
+    ends = await asyncio.gather(
+        *(
+            store.complete("payment", f"e{n}", owner="o0", fence=found[n].fence, window_us=window)
+            for n, window in enumerate((LEASE_US, LEASE_US, 2 * LEASE_US))
+        ),
+        store.release("payment", "e4", owner="o0", fence=found[4].fence),
+    )
+    assert ends == [True, False, True, True]
+    states = await asyncio.gather(*(claim(store, f"e{n}") for n in range(6)))
+    assert [each.state for each in states] == [C.DONE, C.BUSY, C.DONE, C.BUSY, C.ACQUIRED, C.BUSY]
+
+
+@in_world
 async def test_a_key_that_holds_something_else_refuses_its_own_caller_and_nobody_beside(
     world: RedisWorld,
 ) -> None:

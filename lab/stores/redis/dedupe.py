@@ -91,6 +91,7 @@ class RedisDedupe(DedupeStore, Evictable):
         self._server = server
         self._reached = Reachability(f"Redis at {server.where}", tell)
         self._prefix = server.prefix
+        self._fence = f"{server.prefix}:fence".encode()
         self._compares = b"%d" % compares_fences
         self._client = make_client(server)
         self._claim = Script(self._client, "claim.lua")
@@ -133,11 +134,8 @@ class RedisDedupe(DedupeStore, Evictable):
 
     async def _claim_all(self, asks: Sequence[_Ask]) -> list[Claim | LabError]:
         # Encoded here, not by the driver: it looks at the type of each of hundreds of arguments.
-        keys = [f"{self._prefix}:fence".encode()]
-        arguments: list[bytes] = []
-        for key, owner, lease_us in asks:
-            keys.append(key.encode())
-            arguments += (owner.encode(), b"%d" % lease_us)
+        keys = [self._fence, *(key.encode() for key, _, _ in asks)]
+        arguments = _shared([(owner, lease_us) for _, owner, lease_us in asks])
         said = await self._call(self._claim, keys, arguments)
         # Not at any answer: a full server still takes back what it has.
         self._reached.answered()
@@ -145,11 +143,9 @@ class RedisDedupe(DedupeStore, Evictable):
         return [_to_claim(state, number) or self._odd(key) for (key, *_), state, number in pairs]
 
     async def _end_all(self, ends: Sequence[_End]) -> list[bool | LabError]:
-        keys: list[bytes] = []
-        arguments: list[bytes] = [self._compares]
-        for key, owner, fence, window_ms in ends:
-            keys.append(key.encode())
-            arguments += (owner.encode(), b"%d" % fence, b"%d" % window_ms)
+        keys = [key.encode() for key, *_ in ends]
+        owners = _shared([(owner, window_ms) for _, owner, _, window_ms in ends])
+        arguments = [self._compares, *(b"%d" % fence for _, _, fence, _ in ends), *owners]
         said = await self._call(self._finish, keys, arguments)
         pairs = zip(ends, said, strict=True)
         return [self._odd(key) if each > 1 else each == 1 for (key, *_), each in pairs]
@@ -304,6 +300,12 @@ def make_client(server: RedisServer) -> Any:
 
 def _key_of(question: _Ask | _End) -> tuple[str]:
     return (question[0],)
+
+
+def _shared(pairs: Sequence[tuple[str, int]]) -> list[bytes]:
+    """The pairs as arguments; only the first one if all are the same, as nearly always."""
+    kept = pairs[:1] if pairs.count(pairs[0]) == len(pairs) else pairs
+    return [part for owner, number in kept for part in (owner.encode(), b"%d" % number)]
 
 
 def _to_claim(state: int, number: int) -> Claim | None:

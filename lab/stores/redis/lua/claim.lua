@@ -1,5 +1,5 @@
 -- Claims many events under a lease. KEYS: the fence counter, then one key an event.
--- ARGV, for each event: owner, lease in microseconds.
+-- ARGV, for each event or once for all: owner, lease in microseconds.
 -- Returns for each event a state (0 acquired, 1 takeover, 2 busy, 3 done, 4 the key holds something
 -- else) and a number: the fence, or for how long it is busy.
 -- A key holds "done", or "UNTIL FENCE OWNER". Fences are at least the time, so they grow although
@@ -11,8 +11,9 @@ local fence = math.max(tonumber(call('GET', KEYS[1]) or 0), now)
 local first = fence
 local tills, ends = {}, {}
 local answers = {}
+local step = #ARGV > 2 and 2 or 0
 for place = 2, #KEYS do
-    local owner, lease = ARGV[2 * place - 3], ARGV[2 * place - 2]
+    local owner, lease = ARGV[step * (place - 2) + 1], ARGV[step * (place - 2) + 2]
     local till = tills[lease]
     if not till then
         till = format('%.0f ', now + lease)

@@ -1,5 +1,6 @@
--- Ends many claims. KEYS: one an event. ARGV: whether fences are compared (1 or 0), then for each
--- event: owner, fence, window in milliseconds (0: the event is absent again, else it is done).
+-- Ends many claims. KEYS: one an event. ARGV: whether fences are compared (1 or 0), the fence of
+-- each event, then for each event or once for all: owner, window in milliseconds (0: the event is
+-- absent again, else it is done).
 -- Returns for each event whether the claim was the caller's to end, or 2: its key holds something
 -- else.
 local call = redis.call
@@ -7,8 +8,11 @@ local time = call('TIME')
 local now = math.ceil((time[1] * 1000000 + time[2]) / 1000)
 local ends = {}
 local answers = {}
+local first = #KEYS + 2
+local step = #ARGV > first + 1 and 2 or 0
 for place = 1, #KEYS do
-    local owner, fence, window = ARGV[3 * place - 1], ARGV[3 * place], ARGV[3 * place + 1]
+    local fence, own = ARGV[place + 1], first + step * (place - 1)
+    local owner, window = ARGV[own], ARGV[own + 1]
     local held = redis.pcall('GET', KEYS[place])
     local present = type(held) == 'string' and string.match(held, '^%d+ (.*)$')
     if type(held) == 'table' then
