@@ -7,10 +7,13 @@ does, for every call; of a call for many events that was most of the work. Not h
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from redis.connection import HiredisRespSerializer
 from redis.exceptions import NoScriptError
+
+_TAKEN_AT_ONCE: Final = 32_768
+"""Bytes; half of what a transport of asyncio, empty as this one is, takes before anybody waits."""
 
 
 class Script:
@@ -49,6 +52,22 @@ class Script:
             # Is it still of use? The library looks, as before each of its own calls.
             await self._pool.ensure_connection(connection)
         packed = self._packer.pack(command, script, b"%d" % len(keys), *keys, *arguments)
-        await connection.send_packed_command(packed)
+        await _send(connection, packed)
         said: list[int] = await connection.read_response()
         return said
+
+
+async def _send(connection: Any, packed: Sequence[bytes]) -> None:
+    """Give a call to the transport, within the deadline of the connection.
+
+    The transport takes a small one whole, however the server is: nobody waits, so no deadline is
+    needed, for which the library would make a task that costs more than the rest.
+    """
+    if sum(map(len, packed)) > _TAKEN_AT_ONCE:
+        await connection.send_packed_command(packed)
+        return
+    patience_s, connection.socket_timeout = connection.socket_timeout, None
+    try:
+        await connection.send_packed_command(packed)
+    finally:
+        connection.socket_timeout = patience_s

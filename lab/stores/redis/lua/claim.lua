@@ -16,11 +16,11 @@ for place = 2, #KEYS do
     local owner, lease = ARGV[step * (place - 2) + 1], ARGV[step * (place - 2) + 2]
     local till = tills[lease]
     if not till then
-        till = format('%.0f ', now + lease)
+        till = format('%.0f', now + lease)
         tills[lease] = till
         ends[lease] = format('%.0f', math.ceil(now / 1000) + math.max(math.ceil(lease / 100), 1000))
     end
-    local ours = till .. format('%.0f ', fence + 1) .. owner
+    local ours = format('%s %.0f %s', till, fence + 1, owner)
     -- Most events are new: one command for them, two for the others.
     local state, number = 0, 0
     if not call('SET', KEYS[place], ours, 'NX', 'PXAT', ends[lease]) then
@@ -42,8 +42,8 @@ for place = 2, #KEYS do
         fence = fence + 1
         number = fence
     end
-    answers[#answers + 1] = state
-    answers[#answers + 1] = number
+    answers[2 * place - 3] = state
+    answers[2 * place - 2] = number
 end
 if fence > first then
     call('SET', KEYS[1], format('%.0f', fence))
