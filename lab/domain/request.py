@@ -187,8 +187,11 @@ def _plain_order(body: bytes) -> NewOrder | None:
         return None
     items, country, amount_cents = asked.items, asked.country, 0
     for item in items:
-        quantity, price = item.quantity, item.unit_price_cents
-        if quantity < 1 or price < 1 or not _is_plain(item.sku):
+        sku, quantity, price = item.sku, item.quantity, item.unit_price_cents
+        if quantity < 1 or price < 1 or len(sku) > TEXT_MAX:
+            return None
+        # As `_is_plain`, without a frame for each of up to a thousand lines.
+        if not sku.isprintable() or not sku.strip():
             return None
         amount_cents += quantity * price
     if (

@@ -6,6 +6,7 @@ its supervisor (`real_member.py`, or anybody with a shell).
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -86,6 +87,8 @@ def run_process(assignment: Assignment) -> None:
         folder=Path(assignment.telemetry) if assignment.telemetry else None,
     )
     hear_of_threads()
+    # What was imported stays for ever: the collector need not go through it again and again.
+    gc.freeze()
     main = _be_third_parties if assignment.role == PROVIDERS else _be_process
     try:
         run_on(assignment.policies().text("process.loop"), main(assignment, log))
