@@ -5,7 +5,6 @@ port, and ends when its standard input does. Not here: the client (`baselines.ra
 """
 
 import asyncio
-import gc
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -134,5 +133,4 @@ async def _serve(app: AsgiApp) -> None:
 
 
 if __name__ == "__main__":
-    gc.freeze()  # as a real process does
     run_on(loop_to_measure(), _serve(_lab_app() if sys.argv[1] == "lab" else raw_app))

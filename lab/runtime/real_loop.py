@@ -5,6 +5,7 @@ tasks are killed one by one, which a loop in C does not offer.
 """
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from importlib.util import find_spec
 from typing import Any, Final, TypeVar
@@ -23,10 +24,14 @@ def is_installed() -> bool:
 def run_on(loop: str, main: Coroutine[Any, Any, T]) -> T:
     """Run `main` as `asyncio.run` does, on the loop of this name or on asyncio's.
 
+    What is there by now, mostly imported modules, stays for ever: the collector, which would go
+    through all of it again and again, leaves it out from here on.
+
     Args:
         loop: of the setting `process.loop`.
         main: of the process.
     """
+    gc.freeze()
     if loop != UVLOOP or not is_installed():
         return asyncio.run(main)
     import uvloop  # noqa: PLC0415 - an extra, and of no use to whoever never comes here

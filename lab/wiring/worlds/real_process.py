@@ -6,7 +6,6 @@ its supervisor (`real_member.py`, or anybody with a shell).
 """
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -87,8 +86,6 @@ def run_process(assignment: Assignment) -> None:
         folder=Path(assignment.telemetry) if assignment.telemetry else None,
     )
     hear_of_threads()
-    # What was imported stays for ever: the collector need not go through it again and again.
-    gc.freeze()
     main = _be_third_parties if assignment.role == PROVIDERS else _be_process
     try:
         run_on(assignment.policies().text("process.loop"), main(assignment, log))
@@ -354,8 +351,8 @@ def _say_ready(assignment: Assignment, log: logging.Logger, url: str = "") -> No
     """Say so in one line on standard output, and in the log."""
     log.info("ready", extra={"event.action": READY, "url.full": url})
     with suppress(OSError):
-        line = {READY: assignment.process, "url": url}
-        os.write(sys.stdout.fileno(), msgspec.json.encode(line) + b"\n")
+        told = msgspec.json.encode({READY: assignment.process, "url": url})
+        os.write(sys.stdout.fileno(), told + b"\n")
 
 
 def _tell_of_readiness(log: logging.Logger, reasons: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The loop of a real process: uvloop if it is there and wanted, and what a process asks of it."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ def signals_of_the_tests() -> Iterator[None]:
     mine = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
     before = {number: signal.getsignal(number) for number in mine}
     yield
+    gc.unfreeze()
     for number, handler in before.items():
         signal.signal(number, handler)
 
