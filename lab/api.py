@@ -14,9 +14,6 @@ from urllib.parse import unquote
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -128,24 +125,31 @@ def make_app(orders: OrdersUseCases, door: Door, *, subject_header: str = "") ->
         ("GET", "/ready", front.ready),
         ("GET", "/openapi.json", front.openapi),
     )
-    methods: dict[str, dict[str, ASGIApp]] = {}
+    paths: dict[str, dict[str, _Endpoint]] = {}
     for method, path, handle in handles:
-        methods.setdefault(path, {})[method] = _Endpoint(handle, door)
-    # One route a path: of several the router would name the methods of the first alone.
-    routes = [Route(path, _Path(path, of), methods=list(of)) for path, of in methods.items()]
-    # A redirect would answer 307 in place of 404.
-    router = Router(routes, redirect_slashes=False)
-    return ServerErrorMiddleware(_Refusing(router), handler=_on_bug)
+        paths.setdefault(path, {})[method] = _Endpoint(path, handle, door)
+    return _App(paths)
 
 
-class _Refusing:
-    """Answers requests that the router refuses, with a problem like every other."""
+class _App:
+    """Finds the endpoint of a request; one that no route takes is answered with a problem.
 
-    def __init__(self, router: Router) -> None:
-        self._router = router
+    A path without a parameter needs no search, and nearly every request is a POST to one.
+    """
+
+    def __init__(self, paths: Mapping[str, Mapping[str, "_Endpoint"]]) -> None:
+        self._plain = {path: of for path, of in paths.items() if "{" not in path}
+        # One route a path: of several the router would name the methods of the first alone.
+        routes = [Route(path, _Path(path, of), methods=list(of)) for path, of in paths.items()]
+        # A redirect would answer 307 in place of 404.
+        self._router = Router(routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["path"] = _path_to_route(scope)
+        path = scope["path"] = _path_to_route(scope)
+        if path in self._plain and (endpoint := self._plain[path].get(scope["method"])):
+            scope["endpoint"] = endpoint
+            await endpoint(scope, receive, send)
+            return
         # With an app in sight it raises the answer that it would give in plain text.
         scope["app"] = self
         try:
@@ -176,35 +180,47 @@ class _Path:
 
 
 class _Endpoint:
-    """Turns the result or the error of a handler into messages."""
+    """Turns the result or the error of a handler into messages; `route` is its name in counts."""
 
-    def __init__(self, handle: _Handle, door: Door) -> None:
+    def __init__(self, route: str, handle: _Handle, door: Door) -> None:
+        self.route = route
         self._handle = handle
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hand = _Hand(self._door)
         try:
-            await self._answer(scope, receive, send, hand)
+            try:
+                reply = await self._handle(scope, receive, hand)
+            except ClientGone:
+                return
+            except HttpProblem as problem:
+                reply = problem.reply
+            except Exception as error:
+                passing = _reply_to(error)
+                await _send(scope, send, passing or _BUG)
+                if passing is None:
+                    raise
+                return
+            await _send(scope, send, reply)
         finally:
             if hand.is_in:
                 self._door.leave()
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, hand: _Hand) -> None:
-        try:
-            reply = await self._handle(scope, receive, hand)
-        except HttpProblem as problem:
-            reply = problem.reply
-        except ClientGone:
-            return
-        except TooLarge as large:
-            reply = HttpProblem("order-too-large", str(large)).reply
-        except (Transient, Down) as passing:
-            reply = shed(passing).reply
-        except Indeterminate:
-            detail = "nobody knows whether it was stored: ask again, under the same key"
-            reply = HttpProblem(INDETERMINATE, detail, headers=retry_after(0)).reply
-        await _send(scope, send, reply)
+
+def _reply_to(error: Exception) -> HttpReply | None:
+    """The answer to an error of the order system; None: a bug of ours, and it may be stored."""
+    if isinstance(error, TooLarge):
+        return HttpProblem("order-too-large", str(error)).reply
+    if isinstance(error, Transient | Down):
+        return shed(error).reply
+    if isinstance(error, Indeterminate):
+        detail = "nobody knows whether it was stored: ask again, under the same key"
+        return HttpProblem(INDETERMINATE, detail, headers=retry_after(0)).reply
+    return None
+
+
+_BUG: Final = HttpProblem("internal", "the order service failed: ask again").reply
 
 
 class _Front:
@@ -238,7 +254,7 @@ class _Front:
             body=spelled(parsed),
             key=asked.key,
             lab_subject=subject,
-            trace=asked.trace(),
+            trace=asked.trace,
         )
         if isinstance(made, StoredAnswer):
             location = b"/orders/" + _order_id(made.body).encode()
@@ -357,10 +373,3 @@ def _refused(scope: Scope, error: HTTPException) -> HttpReply:
         return HttpProblem("method-not-allowed", detail, headers=headers).reply
     detail = f"there is nothing at {scope['path'][:80]!a}"
     return HttpProblem("not-found", detail).reply
-
-
-async def _on_bug(request: Request, error: Exception) -> Response:  # noqa: ARG001 - the shape of a handler of errors
-    """A bug of ours; Starlette raises it again after the answer. It may have been stored."""
-    reply = HttpProblem("internal", "the order service failed: ask again").reply
-    headers = {name.decode(): value.decode() for name, value in reply.headers}
-    return Response(reply.body, status_code=reply.status, headers=headers)

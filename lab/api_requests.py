@@ -3,6 +3,7 @@
 Not here: what is asked for (`lab.api`), and the rules for an order (`lab.domain.request`).
 """
 
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
 
@@ -13,7 +14,13 @@ from lab.api_problems import HttpProblem, too_large, unknown
 from lab.domain.request import BODY_BYTES_MAX, KEY_LENGTH_MAX, read_key
 from lab.domain.trace_context import continued
 
+TRACE: Final = "lab.trace"
+"""Where the scope of a request has the trace context in which it came, once it was read."""
+
 _ID_LENGTH_MAX: Final = 64
+_KEY: Final = b"idempotency-key"
+_PARENT: Final = b"traceparent"
+_STATE: Final = b"tracestate"
 
 
 class ClientGone(Exception):
@@ -21,25 +28,18 @@ class ClientGone(Exception):
 
 
 class AskedHeaders(msgspec.Struct, gc=False):
-    """The headers that matter."""
+    """The headers that matter; `trace` is the client's trace context, "" if none can be read."""
 
-    content_type: bytes = b""
-    content_length: bytes = b""
-    encoding: bytes = b""
-    key: str = ""
-    subject: bytes = b""
-    traceparent: bytes = b""
-    tracestate: bytes = b""
-
-    def trace(self) -> str:
-        """The client's trace context, "" if it has none that can be read."""
-        if not self.traceparent:
-            return ""
-        return continued(self.traceparent.decode("latin-1"), self.tracestate.decode("latin-1"))
+    content_type: bytes
+    content_length: bytes
+    encoding: bytes
+    subject: bytes
+    trace: str
+    key: str
 
 
 def read_headers(scope: Scope, subject_header: bytes) -> AskedHeaders:
-    """The headers that matter.
+    """The headers that matter. The trace context is left in the scope too, for onlookers.
 
     Args:
         scope: of the request.
@@ -48,31 +48,30 @@ def read_headers(scope: Scope, subject_header: bytes) -> AskedHeaders:
     Raises:
         HttpProblem: 400, for a key that is none.
     """
-    asked = AskedHeaders()
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            asked.content_type = value
-        elif name == b"idempotency-key":
-            key = _key(value)
-            if asked.key not in ("", key):
-                raise HttpProblem("idempotency-key-invalid", "two keys name one request")
-            asked.key = key
-        elif name == b"content-length":
-            asked.content_length = value
-        elif name == b"content-encoding":
-            asked.encoding = value.lower().strip()
-        elif name == b"traceparent":
-            asked.traceparent = _beside(asked.traceparent, value)
-        elif name == b"tracestate":
-            asked.tracestate = _beside(asked.tracestate, value)
-        elif name == subject_header:
-            asked.subject = value
-    return asked
+    pairs = scope["headers"]
+    given = dict(pairs)
+    is_plain = len(given) == len(pairs)
+    parent, state = given.get(_PARENT, b""), given.get(_STATE, b"")
+    if not is_plain:
+        parent, state = _all_of(pairs, _PARENT), _all_of(pairs, _STATE)
+    trace = continued(parent.decode("latin-1"), state.decode("latin-1")) if parent else ""
+    scope[TRACE] = trace
+    key = _key(given[_KEY]) if _KEY in given else ""
+    if not is_plain and any(name == _KEY and _key(value) != key for name, value in pairs):
+        raise HttpProblem("idempotency-key-invalid", "two keys name one request")
+    return AskedHeaders(
+        given.get(b"content-type", b""),
+        given.get(b"content-length", b""),
+        given.get(b"content-encoding", b"").lower().strip(),
+        given.get(subject_header, b""),
+        trace,
+        key,
+    )
 
 
-def _beside(earlier: bytes, value: bytes) -> bytes:
-    """Two values of one header as one. Source: RFC 9110, section 5.3."""
-    return b"%s, %s" % (earlier, value) if earlier else value
+def _all_of(pairs: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes:
+    """All values of one header as one. Source: RFC 9110, section 5.3."""
+    return b", ".join([value for name, value in pairs if name == wanted and value])
 
 
 def is_json(content_type: bytes) -> bool:

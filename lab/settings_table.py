@@ -323,6 +323,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "%",
         "orders that warehouse, antifraud or the customer's record refuse",
     ),
+    _choice("process.loop", "uvloop|asyncio", "loop of a real process; uvloop where installed"),
     _choice("payment.key_mode", "stripe|2xx-only|none", "how the gateway treats idempotency keys"),
 )
 """Every policy, in the order in which it is printed."""

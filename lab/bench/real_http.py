@@ -21,7 +21,9 @@ from lab.ports.store import HttpKeyRow, Loaded, OrderStore, Outcome, Unit, UnitV
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import LOOPBACK, AsgiApp, http_server
 from lab.runtime.ids import TimeOrderedIds
+from lab.runtime.real_loop import run_on
 from lab.services.orders import OrdersUseCases
+from lab.settings import environment, settings_for
 
 _DAY_US: Final = 86_400_000_000
 _WARM_UP: Final = 200
@@ -57,6 +59,13 @@ class NullStore(OrderStore):
 
     async def wait_due(self) -> None:
         await asyncio.get_running_loop().create_future()
+
+
+def loop_to_measure() -> str:
+    """The event loop of a real process: uvloop, or what `LAB_SET_PROCESS_LOOP` says."""
+    given = environment().get("SET_PROCESS_LOOP")
+    changes = {} if given is None else {"process.loop": given}
+    return settings_for("wall-clock").with_changes(changes).text("process.loop")
 
 
 def posts_a_second(count: int) -> tuple[float, float]:
@@ -124,4 +133,4 @@ async def _serve(app: AsgiApp) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(_lab_app() if sys.argv[1] == "lab" else raw_app))
+    run_on(loop_to_measure(), _serve(_lab_app() if sys.argv[1] == "lab" else raw_app))

@@ -11,7 +11,9 @@ from typing import Final
 
 from lab.bench.baselines.redis_set import RawSets, sets_a_second
 from lab.bench.load import BenchError
+from lab.bench.real_http import loop_to_measure
 from lab.ports.dedupe import ClaimState
+from lab.runtime.real_loop import run_on
 from lab.stores.redis import dedupe as redis
 from lab.stores.redis.dedupe import RedisDedupe, RedisServer
 
@@ -29,11 +31,12 @@ def keys_a_second(url: str, *, keys: int, raw_keys: int) -> tuple[float, float, 
     Raises:
         BenchError: a claim was refused that nobody else had.
     """
+    loop = loop_to_measure()
     server = RedisServer(url=url, prefix=f"bench-{secrets.token_hex(5)}", timeout_us=_PATIENCE_US)
     try:
         raw = sets_a_second(url, f"{server.prefix}:raw", raw_keys)
-        claims = asyncio.run(_through(server, "claimed", keys, completes=0))
-        both = asyncio.run(_through(server, "completed", keys, completes=1))
+        claims = run_on(loop, _through(server, "claimed", keys, completes=0))
+        both = run_on(loop, _through(server, "completed", keys, completes=1))
     finally:
         asyncio.run(redis.forget(server))
     return both, claims, raw

@@ -61,7 +61,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unit_price_cents: int
 
 
-class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
+class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request that passed validation; `amount_cents` is the sum of quantity x unit price."""
 
     customer_id: str
@@ -71,7 +71,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     amount_cents: int
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One order row. `version` starts at 1 and grows by 1 with each transition.
 
     Attributes:
@@ -102,7 +102,7 @@ class IntentKind(StrEnum):
     REFUND = "refund"
 
 
-class Intent(msgspec.Struct, frozen=True, kw_only=True):
+class Intent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A committed promise to find out the fate of a call that moves money.
 
     It is committed before the first send and stays open until the unit of work that settles the

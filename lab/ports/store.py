@@ -15,7 +15,7 @@ from lab.domain.envelope import Envelope
 from lab.domain.order import Intent, NewOrder, Order, OrderId, OrderState
 
 
-class Create(msgspec.Struct, frozen=True, kw_only=True):
+class Create(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Insert an order as PENDING, version 1."""
 
     id: OrderId
@@ -40,7 +40,7 @@ class IntentOp(StrEnum):
     CLOSE = "close"
 
 
-class IntentChange(msgspec.Struct, frozen=True, kw_only=True):
+class IntentChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One step of an intent.
 
     OPEN inserts it iff (order, kind, n) is new and the order is in one of `while_in`; RAISE sets a
@@ -75,7 +75,7 @@ class Revenue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     amount_cents: int
 
 
-class HttpKeyRow(msgspec.Struct, frozen=True, kw_only=True):
+class HttpKeyRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The answer given under an Idempotency-Key."""
 
     key: str
@@ -84,7 +84,7 @@ class HttpKeyRow(msgspec.Struct, frozen=True, kw_only=True):
     answer: bytes
 
 
-class Unit(msgspec.Struct, frozen=True, kw_only=True):
+class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One transaction. Applied whole or not at all.
 
     Attributes:
@@ -125,7 +125,7 @@ class UnitVerdict(StrEnum):
     KEY_TAKEN = "key_taken"
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+class Loaded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order with its intents (oldest first), read in one snapshot at database time `now_us`."""
 
     order: Order

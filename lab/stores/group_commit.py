@@ -107,12 +107,17 @@ class Batcher(Generic[Q, A]):
             if isinstance(error, Down):
                 self._refuse(error)
         else:
-            for (_, answer), said in zip(batch, answers, strict=True):
-                _give(answer, said)
+            _give(batch, answers)
 
     def _next(self) -> "list[_Entry[Q, A]]":
         """The oldest questions that may stand beside each other; rivals wait for the next call."""
         waiting, rivals, size = self._waiting, self._rivals, self._size
+        alive = [entry for entry in waiting if not entry[1].done()] if len(waiting) <= size else []
+        claims = [claim for question, _ in alive for claim in rivals(question)]
+        if alive and len(set(claims)) == len(claims):
+            # Nearly always: they fit into one call, and none is another's rival.
+            waiting.clear()
+            return alive
         batch: list[_Entry[Q, A]] = []
         later: list[_Entry[Q, A]] = []
         claimed: set[Hashable] = set()
@@ -120,9 +125,9 @@ class Batcher(Generic[Q, A]):
             entry = waiting.popleft()
             if entry[1].done():
                 continue
-            claims = rivals(entry[0])
-            if claimed.isdisjoint(claims):
-                claimed.update(claims)
+            its_claims = tuple(rivals(entry[0]))
+            if claimed.isdisjoint(its_claims):
+                claimed.update(its_claims)
                 batch.append(entry)
             else:
                 later.append(entry)
@@ -139,11 +144,12 @@ class Batcher(Generic[Q, A]):
             task.exception()  # its callers have it
 
 
-def _give(answer: "asyncio.Future[A]", said: "A | LabError") -> None:
-    if isinstance(said, LabError):
-        _fail(answer, said)
-    elif not answer.done():
-        answer.set_result(said)
+def _give(batch: "Sequence[_Entry[Q, A]]", answers: "Sequence[A | LabError]") -> None:
+    for (_, answer), said in zip(batch, answers, strict=True):
+        if isinstance(said, LabError):
+            _fail(answer, said)
+        elif not answer.done():
+            answer.set_result(said)
 
 
 def _fail(answer: "asyncio.Future[A]", error: BaseException) -> None:

@@ -64,6 +64,19 @@ async def test_groups_and_events_are_claimed_apart(world: World) -> None:
 
 
 @in_world
+async def test_whoever_is_cancelled_cancels_nobody_beside(world: World) -> None:
+    store = world.process("payment").dedupe
+    asking = [asyncio.ensure_future(claim(store, "me", f"e{number}")) for number in range(16)]
+    for turns in range(3):
+        await asyncio.sleep(0)
+        asking[5 * turns].cancel()
+    said = await asyncio.gather(*asking, return_exceptions=True)
+    left = [each for number, each in enumerate(said) if number % 5 or number > 10]
+    assert [each.state for each in left if isinstance(each, Claim)] == [C.ACQUIRED] * 13
+    assert (await claim(store, "me", "after")).state is C.ACQUIRED
+
+
+@in_world
 async def test_a_released_event_is_free_at_once(world: World) -> None:
     store = world.process("payment").dedupe
     first = await claim(store, "me")

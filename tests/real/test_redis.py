@@ -82,6 +82,79 @@ async def test_rivals_that_come_together_still_have_one_owner(world: RedisWorld)
     assert [each.state for each in found].count(C.BUSY) == 49
 
 
+@in_world
+async def test_owners_leases_and_windows_may_differ_within_one_call(world: RedisWorld) -> None:
+    store = world.process("p").dedupe
+    await claim(store, "warm")
+    found = await asyncio.gather(
+        *(
+            store.claim("payment", f"e{n}", owner=f"o{n % 2}", lease_us=(1 + n % 3) * LEASE_US)
+            for n in range(6)
+        )
+    )
+    held = {event: (owner, rest) for _, event, owner, rest in await live_claims(world.server)}
+    for n in range(6):
+        owner, rest_us = held[f"e{n}"]
+        assert owner == f"o{n % 2}"
+        assert n % 3 * LEASE_US < rest_us <= (1 + n % 3) * LEASE_US
+    ends = await asyncio.gather(
+        *(
+            store.complete("payment", f"e{n}", owner="o0", fence=found[n].fence, window_us=window)
+            for n, window in enumerate((LEASE_US, LEASE_US, 2 * LEASE_US))
+        ),
+        store.release("payment", "e4", owner="o0", fence=found[4].fence),
+    )
+    assert ends == [True, False, True, True]
+    states = await asyncio.gather(*(claim(store, f"e{n}") for n in range(6)))
+    assert [each.state for each in states] == [C.DONE, C.BUSY, C.DONE, C.BUSY, C.ACQUIRED, C.BUSY]
+
+
+@in_world
+async def test_a_key_that_holds_something_else_refuses_its_own_caller_and_nobody_beside(
+    world: RedisWorld,
+) -> None:
+    store = world.process("p").dedupe
+    async with Redis.from_url(world.server.url, protocol=2) as other:
+        await other.rpush(f"{world.server.prefix}:payment:e7", "theirs")
+    found = await asyncio.gather(
+        *(claim(store, f"e{number}") for number in range(16)), return_exceptions=True
+    )
+    odd = found.pop(7)
+    assert isinstance(odd, Down)
+    assert "e7 holds no claim (WRONGTYPE)" in str(odd)
+    assert {each.state for each in found if isinstance(each, Claim)} == {C.ACQUIRED}
+    assert len(found) == 15
+    ends = await asyncio.gather(
+        store.release("payment", "e7", owner="me", fence=1),
+        store.release("payment", "e8", owner="me", fence=found[7].fence),  # type: ignore[union-attr]  # looked at above
+        return_exceptions=True,
+    )
+    assert [type(end) for end in ends] == [Down, bool]
+    assert ends[1]
+
+
+@in_world
+async def test_a_connection_lost_with_sixteen_claims_in_flight_leaves_all_of_them_unknown(
+    world: RedisWorld,
+) -> None:
+    line = CutLine.to(world.server.url)
+    await line.start()
+    store = RedisDedupe(RedisServer(url=line.through(world.server.url), prefix=world.server.prefix))
+    await claim(store, "warm")
+    line.is_mute = True
+    said = await asyncio.gather(
+        *(claim(store, f"e{number}") for number in range(16)), return_exceptions=True
+    )
+    assert {type(each) for each in said} == {Down}
+    assert len({id(each) for each in said}) == 16, "each raises, and extends, an error of its own"
+    assert line.cuts == 1, "they travelled together"
+    line.is_mute = False
+    again = await asyncio.gather(*(claim(store, f"e{number}") for number in range(16)))
+    assert {each.state for each in again} == {C.BUSY}, "they were taken, and nobody knew"
+    await store.close()
+    await line.stop()
+
+
 # ---- what Redis forgets
 
 

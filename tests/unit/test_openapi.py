@@ -119,7 +119,7 @@ def api() -> Iterator[str]:
 
 def routes() -> set[tuple[str, str]]:
     """Method and path of every route of the running app."""
-    router = make_orders_app().app._router
+    router = make_orders_app()._router
     return {
         (method.lower(), route.path)
         for route in router.routes

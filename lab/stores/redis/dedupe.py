@@ -2,27 +2,28 @@
 
 Leases and windows are measured by the clock of Redis. Everything may vanish at any time: then an
 event is claimed anew, and the inbox decides.
-Not here: the use of a claim (`lab.patterns.dedupe`), and the scripts (`lua/`).
+Not here: the use of a claim (`lab.patterns.dedupe`), the scripts (`lua/`), and how one is
+called (`script`).
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
-from lab.domain.errors import Down, EnvironmentNotReady
+from lab.domain.errors import Down, EnvironmentNotReady, LabError
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore, Evictable
 from lab.resources import how_to_start
 from lab.stores.group_commit import Batcher
 from lab.stores.reachability import Reachability, Tell, tell_nobody
+from lab.stores.redis.script import Script
 
 DEPENDENCY: Final = "redis"
 AGAIN_AFTER_US: Final = 200_000
@@ -33,7 +34,8 @@ KEYS_MAX: Final = 200
 PREFIX: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _SCANNED: Final = 1_000
 
-_STATES: Final = (ClaimState.ACQUIRED, ClaimState.TAKEOVER, ClaimState.BUSY, ClaimState.DONE)
+_OURS: Final = (ClaimState.ACQUIRED, ClaimState.TAKEOVER)
+"""By the number that the script has for them; the next one is BUSY, then DONE."""
 _DONE: Final = Claim(ClaimState.DONE)
 
 _Ask = tuple[str, str, int]
@@ -89,10 +91,11 @@ class RedisDedupe(DedupeStore, Evictable):
         self._server = server
         self._reached = Reachability(f"Redis at {server.where}", tell)
         self._prefix = server.prefix
+        self._fence = f"{server.prefix}:fence".encode()
         self._compares = b"%d" % compares_fences
         self._client = make_client(server)
-        self._claim = _Script(self._client, "claim.lua")
-        self._finish = _Script(self._client, "finish.lua")
+        self._claim = Script(self._client, "claim.lua")
+        self._finish = Script(self._client, "finish.lua")
         self._asks: Batcher[_Ask, Claim] = Batcher(self._claim_all, size=KEYS_MAX, rivals=_key_of)
         self._ends: Batcher[_End, bool] = Batcher(self._end_all, size=KEYS_MAX, rivals=_key_of)
 
@@ -129,52 +132,37 @@ class RedisDedupe(DedupeStore, Evictable):
         self._asks.abort()
         self._ends.abort()
 
-    async def _claim_all(self, asks: Sequence[_Ask]) -> list[Claim]:
+    async def _claim_all(self, asks: Sequence[_Ask]) -> list[Claim | LabError]:
         # Encoded here, not by the driver: it looks at the type of each of hundreds of arguments.
-        keys = [f"{self._prefix}:fence".encode()]
-        arguments: list[bytes] = []
-        for key, owner, lease_us in asks:
-            keys.append(key.encode())
-            arguments += (owner.encode(), b"%d" % lease_us)
+        keys = [self._fence, *(key.encode() for key, _, _ in asks)]
+        arguments = _shared([(owner, lease_us) for _, owner, lease_us in asks])
         said = await self._call(self._claim, keys, arguments)
         # Not at any answer: a full server still takes back what it has.
         self._reached.answered()
-        return [_to_claim(*pair) for pair in zip(said[::2], said[1::2], strict=True)]
+        pairs = zip(asks, said[::2], said[1::2], strict=True)
+        return [_to_claim(state, number) or self._odd(key) for (key, *_), state, number in pairs]
 
-    async def _end_all(self, ends: Sequence[_End]) -> list[bool]:
-        keys: list[bytes] = []
-        arguments: list[bytes] = [self._compares]
-        for key, owner, fence, window_ms in ends:
-            keys.append(key.encode())
-            arguments += (owner.encode(), b"%d" % fence, b"%d" % window_ms)
-        return [bool(each) for each in await self._call(self._finish, keys, arguments)]
+    async def _end_all(self, ends: Sequence[_End]) -> list[bool | LabError]:
+        keys = [key.encode() for key, *_ in ends]
+        owners = _shared([(owner, window_ms) for _, owner, _, window_ms in ends])
+        arguments = [self._compares, *(b"%d" % fence for _, _, fence, _ in ends), *owners]
+        said = await self._call(self._finish, keys, arguments)
+        pairs = zip(ends, said, strict=True)
+        return [self._odd(key) if each > 1 else each == 1 for (key, *_), each in pairs]
+
+    def _odd(self, key: str) -> Down:
+        """The error of one caller: somebody else has put something under its key."""
+        said = f"Redis at {self._server.where}: {key} holds no claim (WRONGTYPE)"
+        return Down(said, dependency=DEPENDENCY, after_us=AGAIN_AFTER_US)
 
     async def _call(
-        self, script: "_Script", keys: Sequence[bytes], arguments: Sequence[bytes]
+        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]
     ) -> list[int]:
         try:
             return await script.run(keys, arguments)
         except (RedisError, OSError) as error:
             self._reached.refused(_said(error))
             raise _down(self._server, error) from None
-
-
-class _Script:
-    """A script that the server knows by its digest, and is sent again when it does not."""
-
-    def __init__(self, client: Any, name: str) -> None:
-        text = files("lab.stores.redis").joinpath("lua", name).read_text(encoding="utf-8")
-        self._client = client
-        self._text = text
-        self._sha1: str = client.register_script(text).sha
-
-    async def run(self, keys: Sequence[bytes], arguments: Sequence[bytes]) -> list[int]:
-        client, count = self._client, len(keys)
-        try:
-            said: list[int] = await client.evalsha(self._sha1, count, *keys, *arguments)
-        except NoScriptError:
-            said = await client.eval(self._text, count, *keys, *arguments)
-        return said
 
 
 async def check(server: RedisServer) -> str:
@@ -314,14 +302,19 @@ def _key_of(question: _Ask | _End) -> tuple[str]:
     return (question[0],)
 
 
-def _to_claim(state: int, number: int) -> Claim:
-    match _STATES[state]:
-        case ClaimState.DONE:
-            return _DONE
-        case ClaimState.BUSY:
-            return Claim(ClaimState.BUSY, busy_us=number)
-        case known:
-            return Claim(known, number)
+def _shared(pairs: Sequence[tuple[str, int]]) -> list[bytes]:
+    """The pairs as arguments; only the first one if all are the same, as nearly always."""
+    kept = pairs[:1] if pairs.count(pairs[0]) == len(pairs) else pairs
+    return [part for owner, number in kept for part in (owner.encode(), b"%d" % number)]
+
+
+def _to_claim(state: int, number: int) -> Claim | None:
+    """What the script says of a claim; None: its key holds something else."""
+    if state < len(_OURS):
+        return Claim(_OURS[state], number)
+    if state == len(_OURS):
+        return Claim(ClaimState.BUSY, busy_us=number)
+    return _DONE if state == len(_OURS) + 1 else None
 
 
 def _down(server: RedisServer, error: BaseException) -> Down:

@@ -34,6 +34,7 @@ from lab.providers.ledger_file import ledger_file
 from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock
 from lab.runtime.http_server import http_server
+from lab.runtime.real_loop import run_on
 from lab.stores.reachability import Tell, tell_nobody
 from lab.wiring.backends.memory_servers import make_third_parties
 from lab.wiring.backends.real import (
@@ -87,7 +88,7 @@ def run_process(assignment: Assignment) -> None:
     hear_of_threads()
     main = _be_third_parties if assignment.role == PROVIDERS else _be_process
     try:
-        asyncio.run(main(assignment, log))
+        run_on(assignment.policies().text("process.loop"), main(assignment, log))
     except Exception as error:
         # Whoever reads its log reads nothing else.
         raise _tell_of_the_end(error, log) from error
@@ -350,8 +351,8 @@ def _say_ready(assignment: Assignment, log: logging.Logger, url: str = "") -> No
     """Say so in one line on standard output, and in the log."""
     log.info("ready", extra={"event.action": READY, "url.full": url})
     with suppress(OSError):
-        line = {READY: assignment.process, "url": url}
-        os.write(sys.stdout.fileno(), msgspec.json.encode(line) + b"\n")
+        told = msgspec.json.encode({READY: assignment.process, "url": url})
+        os.write(sys.stdout.fileno(), told + b"\n")
 
 
 def _tell_of_readiness(log: logging.Logger, reasons: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from lab.runtime.fork_server import IS_SUPPORTED, ForkServer
+from lab.runtime.real_loop import UVLOOP, is_installed
 from lab.wiring.worlds.assignment import Assignment, read_assignment
 from lab.wiring.worlds.real_process import ProcessEnded, run_process
 from lab.wiring.worlds.run_lock import HeldLock
@@ -86,7 +87,7 @@ async def starting(held: HeldLock) -> AsyncIterator[Start]:
             f"{__name__}:{become.__name__}",
             stderr=log.fileno(),
             pass_fds=(held.handle,),
-            preload=_PRELOADED,
+            preload=(*_PRELOADED, UVLOOP) if is_installed() else _PRELOADED,
         )
 
     async def fork(_: Assignment, path: Path, log: int) -> Started:

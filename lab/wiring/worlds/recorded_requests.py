@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from contextlib import contextmanager
 from typing import Any, Final
 
+from lab.api_requests import TRACE
 from lab.bus.loop.workers import SUBJECT
-from lab.domain.trace_context import continued
 from lab.history.pen import Pen
 from lab.runtime.asgi_call import AsgiApp
 from lab.runtime.ids import subject_of
@@ -65,7 +65,7 @@ def recorded_requests(
         finally:
             subject = named or _subject(scope["path"], location)
             if follows is not None:
-                follows.request(subject, _context(scope.get("headers", ())))
+                follows.request(subject, scope.get(TRACE, ""))
             if pen.write is not None and subject:
                 ended_us = pen.now()
                 took_us = ended_us - begun_us
@@ -82,14 +82,6 @@ def _noting(pen: Pen, subject: str) -> Iterator[None]:
     except Exception as error:
         note_unexpected(pen, {"exception": error, SPAWNED: REQUEST, SUBJECT: subject})
         raise
-
-
-def _context(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The trace context of a request; "" if it has none."""
-    parent = _header(headers, b"traceparent")
-    if not parent:
-        return ""
-    return continued(parent.decode("latin-1"), "")
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
