@@ -1,0 +1,1 @@
+"""Programs that measure the lab beside others; no part of the package."""
