@@ -93,11 +93,13 @@ def _kafka(
     """The broker's version, and what every round has measured.
 
     Raises:
-        MeasureError: there is no broker, or a consumer did not do its work.
+        MeasureError: there is no broker, the extra is not installed, or a consumer did not do its
+            work.
     """
-    # Where the extra is missing, nothing of this could be imported.
-    from benchmarks.peers.broker import filled_topics  # noqa: PLC0415 - see above
-
+    try:
+        from benchmarks.peers.broker import filled_topics  # noqa: PLC0415 - needs the extra
+    except ModuleNotFoundError as error:
+        raise MeasureError(f"{error}; install the extra: see the README beside this") from error
     variables = environment()
     there = next(one for one in look_at_servers(variables) if one.name == "Kafka")
     if there.problem:

@@ -99,14 +99,12 @@ class Stop:
     Attributes:
         lost: records that were never handled.
         again: handlings of a record that was handled already.
-        disorders: see `disorders`.
         exit_s: how long the end took, from the signal on.
         is_own: it ended by itself, and need not be killed.
     """
 
     lost: int
     again: int
-    disorders: int
     exit_s: float = 0.0
     is_own: bool = True
 
@@ -125,7 +123,6 @@ def judge_stop(
     return Stop(
         lost=records - len(handled),
         again=len(handlings) - len(handled),
-        disorders=disorders(handlings),
         exit_s=exit_s,
         is_own=is_own,
     )

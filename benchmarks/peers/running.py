@@ -27,9 +27,11 @@ class MeasureError(Exception):
 
 
 class Consumer:
-    """One life of a consumer; `async` is nothing here, its waits are looks at its journal.
+    """One life of a consumer; leaving the block kills it and all that it has started.
 
-    Leaving the block kills it and all that it has started.
+    Args:
+        peer: whose program runs.
+        job: what it is told. Lives of one journal write one behind the other.
     """
 
     def __init__(self, peer: Peer, job: Job) -> None:

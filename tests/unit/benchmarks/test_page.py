@@ -22,8 +22,8 @@ def make_round(per_s: float, *, lost: int = 0, is_own: bool = True) -> KafkaRoun
     """A round of one consumer."""
     return KafkaRound(
         rate=Rate(per_s=per_s, handled=1_000, disorders=0),
-        killed=Stop(lost=lost, again=7, disorders=0),
-        terminated=Stop(lost=0, again=0, disorders=0, exit_s=0.5, is_own=is_own),
+        killed=Stop(lost=lost, again=7),
+        terminated=Stop(lost=0, again=0, exit_s=0.5, is_own=is_own),
     )
 
 
