@@ -28,7 +28,7 @@ PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "beside-peers.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for; 0 if all of it was measured."""
+    """Run what is asked for; 0 if all of it was measured, 130 after Ctrl-C."""
     asked = _parser().parse_args(arguments)
     peers = [one for one in PEERS if not asked.only or one.name in asked.only]
     loops = [one for one in LOOPS if not asked.only or one.name in asked.only]
@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MeasureError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     if asked.only:
         print(render(results), end="")
     else:
@@ -48,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     names = [one.name for one in (*PEERS, *LOOPS)]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("--messages", type=int, default=20_000, help="records of the rates' topic")
+    parser.add_argument(
+        "--messages",
+        type=int,
+        default=60_000,
+        help="records of the rates' topic; near its end few partitions have any left",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
     parser.add_argument(
         "--only",

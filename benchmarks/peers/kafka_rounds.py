@@ -9,13 +9,13 @@ Not here: lives of a consumer (`running.py`), judging (`judge.py`).
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from benchmarks.peers.catalogue import Peer
 from benchmarks.peers.judge import Journal, Rate, Stop, judge_rate, judge_stop
-from benchmarks.peers.running import Consumer
+from benchmarks.peers.running import Lives
 from benchmarks.peers.workload import Job, Load
 
 PARTITIONS: Final = 8
@@ -32,7 +32,9 @@ WINDOW_S: Final = 2.0
 INTO_SLOW_S: Final = 0.3
 """A consumer is ended so long after it began the first slow record."""
 
-TERM_S: Final = 20
+TERM_S: Final = 30
+"""An orchestrator kills what has not ended by itself after so long, if it is not told otherwise."""
+
 _FIRST_S: Final = 30
 _QUIET_S: Final = 5
 """A restarted consumer that has handled something, and then nothing for so long, is done."""
@@ -70,12 +72,14 @@ class Place:
         prefix: of the topics.
         folder: for journals.
         loads: of the topics.
+        lives: of its consumers.
     """
 
     bootstrap: str
     prefix: str
     folder: Path
     loads: dict[str, Load]
+    lives: Lives = field(default_factory=Lives)
 
     def job(self, peer: Peer, topic: str, life: str) -> Job:
         """A job under a group that nobody has used."""
@@ -109,29 +113,44 @@ def take_round(
         on_progress(f"round {number + 1}, rate of {peer.name}")
         rates[peer.name] = _rate(place, peer, number)
     on_progress(f"round {number + 1}, ends of {len(peers)} consumers")
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        killed = {peer.name: pool.submit(_killed, place, peer, number) for peer in peers}
-        ended = {peer.name: pool.submit(_terminated, place, peer, number) for peer in peers}
+    killed, ended = _ends(place, peers, number)
     return {
         peer.name: KafkaRound(
-            rate=rates[peer.name],
-            killed=killed[peer.name].result(),
-            terminated=ended[peer.name].result(),
+            rate=rates[peer.name], killed=killed[peer.name], terminated=ended[peer.name]
         )
         for peer in peers
     }
 
 
+def _ends(
+    place: Place, peers: Sequence[Peer], number: int
+) -> tuple[dict[str, Stop], dict[str, Stop]]:
+    """Every consumer killed, and every one terminated."""
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        try:
+            killed = {peer.name: pool.submit(_killed, place, peer, number) for peer in peers}
+            ended = {peer.name: pool.submit(_terminated, place, peer, number) for peer in peers}
+            return (
+                {name: one.result() for name, one in killed.items()},
+                {name: one.result() for name, one in ended.items()},
+            )
+        except BaseException:
+            # Leaving the pool waits for all of it; nobody would remove the groups of the living.
+            pool.shutdown(wait=False, cancel_futures=True)
+            place.lives.end()
+            raise
+
+
 def _rate(place: Place, peer: Peer, number: int) -> Rate:
     records = place.loads[RATE].records
-    with Consumer(peer, place.job(peer, RATE, f"rate-{number}")) as consumer:
+    with place.lives.begin(peer, place.job(peer, RATE, f"rate-{number}")) as consumer:
         journal = consumer.let_work(WINDOW_S + 0.2, first_s=_FIRST_S)
     return judge_rate(journal.handlings, window_ns=int(WINDOW_S * 1e9), records=records)
 
 
 def _killed(place: Place, peer: Peer, number: int) -> Stop:
     job = place.job(peer, STOPS, f"kill-{number}")
-    with Consumer(peer, job) as consumer:
+    with place.lives.begin(peer, job) as consumer:
         consumer.wait_until(_is_in_slow, _FIRST_S)
         consumer.kill()
     return judge_stop(_go_on(place, peer, job).handlings, records=place.loads[STOPS].records)
@@ -139,7 +158,7 @@ def _killed(place: Place, peer: Peer, number: int) -> Stop:
 
 def _terminated(place: Place, peer: Peer, number: int) -> Stop:
     job = place.job(peer, STOPS, f"term-{number}")
-    with Consumer(peer, job) as consumer:
+    with place.lives.begin(peer, job) as consumer:
         consumer.wait_until(_is_in_slow, _FIRST_S)
         exit_s, is_own = consumer.terminate(TERM_S)
     journal = _go_on(place, peer, job)
@@ -150,7 +169,7 @@ def _terminated(place: Place, peer: Peer, number: int) -> Stop:
 
 def _go_on(place: Place, peer: Peer, job: Job) -> Journal:
     """Another life under the same group, until nothing more comes."""
-    with Consumer(peer, job) as consumer:
+    with place.lives.begin(peer, job) as consumer:
         return consumer.wait_done(
             place.loads[STOPS].records,
             quiet_s=_QUIET_S,

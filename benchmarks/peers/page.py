@@ -107,7 +107,8 @@ the share of these records that began before the one before them under their key
 {stops.slow_us / 1000:g} ms; {kafka.CONCURRENCY[kafka.STOPS]} handlers at once.
 {kafka.INTO_SLOW_S * 1000:g} ms after the first of those began the process gets SIGKILL, or
 SIGTERM, and is started again under the same group. *Lost*: never handled. *Again*: handled once
-more. There is one number for each round where they differ.
+more. There is one number for each round where they differ. What has not ended by itself
+{kafka.TERM_S} s after SIGTERM is killed.
 """
 
 
@@ -194,7 +195,7 @@ def _each(counts: Sequence[int]) -> str:
 def _gone(stops: Sequence[Stop]) -> str:
     spent = f"{Spread.of([one.exit_s for one in stops]).middle:.1f} s"
     killed = sum(not one.is_own for one in stops)
-    return f"{spent}; killed {killed} times" if killed else spent
+    return f"{spent}; killed in {killed} of {len(stops)} rounds" if killed else spent
 
 
 # ---- loops

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,6 +25,35 @@ _LOG_SHOWN: Final = 2_000
 
 class MeasureError(Exception):
     """A consumer did not do what it is measured for; the message has the end of what it said."""
+
+
+class Lives:
+    """Every life that was begun, so that none outlives a comparison that ends early."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._begun: list[Consumer] = []
+        self._is_over = False
+
+    def begin(self, peer: Peer, job: Job) -> "Consumer":
+        """A new life.
+
+        Raises:
+            MeasureError: `end` was called.
+        """
+        with self._lock:
+            if self._is_over:
+                raise MeasureError("the comparison has ended")
+            consumer = Consumer(peer, job)
+            self._begun.append(consumer)
+            return consumer
+
+    def end(self) -> None:
+        """Kill every one, and let none begin."""
+        with self._lock:
+            self._is_over = True
+            for consumer in self._begun:
+                consumer.kill()
 
 
 class Consumer:

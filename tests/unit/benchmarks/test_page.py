@@ -86,7 +86,7 @@ def test_a_spread_that_covers_the_difference_is_said() -> None:
 def test_a_consumer_that_had_to_be_killed_is_named() -> None:
     page = render(make_results({LAB: make_round(1_000, is_own=False)}))
 
-    assert row_of(page, LAB)[-1] == "0.5 s; killed 1 times"
+    assert row_of(page, LAB)[-1] == "0.5 s; killed in 1 of 1 rounds"
 
 
 def test_who_could_not_be_installed_says_so_and_has_no_figure() -> None:
