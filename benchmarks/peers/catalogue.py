@@ -46,8 +46,8 @@ PEERS: Final = (
         module="lab_peer",
         setting="",
         packages=(),
-        settings="`DeliveryLoop`, `Ordering.KEY`, `commit_prefix`, workers N, "
-        "`commit_every` B, `commit_after_us` C",
+        settings="`DeliveryLoop`, `Ordering.KEY`, `commit_prefix`, `workers` N, "
+        "`max_in_flight` P * B, `commit_every` B, `commit_after_us` C",
         promise="at least once; the order of a key, keys of a partition at once; what fails is "
         "tried again after a pause, and its key waits",
         link="explanation/one-delivery.md",

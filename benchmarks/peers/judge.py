@@ -58,26 +58,36 @@ def disorders(handlings: Iterable[Handling]) -> int:
     return sum(1 for one, other in before if other is not None and one.start_ns < other.end_ns)
 
 
+class Used(NamedTuple):
+    """The processor time that all processes of a consumer used from one moment to another."""
+
+    start_ns: int
+    end_ns: int
+    cpu_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
     """How fast a consumer was.
 
     Attributes:
         per_s: records a second, from the begin of the first one on.
+        cpu_us: processor time of one record, in microseconds.
         handled: how many were counted.
         disorders: see `disorders`.
     """
 
     per_s: float
+    cpu_us: float
     handled: int
     disorders: int
 
 
-def judge_rate(handlings: Sequence[Handling], *, window_ns: int, records: int) -> Rate:
+def judge_rate(handlings: Sequence[Handling], used: Used, *, window_ns: int, records: int) -> Rate:
     """The rate until all `records` are handled, or over the window if that ends sooner.
 
     Raises:
-        ValueError: nothing was handled in the window.
+        ValueError: nothing was handled in the window, or while processor time was counted.
     """
     if not handlings:
         raise ValueError("nothing was handled: there is no rate")
@@ -87,8 +97,14 @@ def judge_rate(handlings: Sequence[Handling], *, window_ns: int, records: int) -
         raise ValueError(f"nothing was handled within {window_ns / 1e9:g} s")
     is_all = len({(one.key, one.number) for one in within}) == records
     spent_ns = max(one.end_ns for one in within) - start_ns if is_all else window_ns
+    meanwhile = sum(used.start_ns < one.end_ns <= used.end_ns for one in handlings)
+    if not meanwhile:
+        raise ValueError("nothing was handled while processor time was counted")
     return Rate(
-        per_s=len(within) / spent_ns * 1e9, handled=len(within), disorders=disorders(within)
+        per_s=len(within) / spent_ns * 1e9,
+        cpu_us=used.cpu_s / meanwhile * 1e6,
+        handled=len(within),
+        disorders=disorders(within),
     )
 
 

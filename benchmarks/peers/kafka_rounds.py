@@ -144,8 +144,8 @@ def _ends(
 def _rate(place: Place, peer: Peer, number: int) -> Rate:
     records = place.loads[RATE].records
     with place.lives.begin(peer, place.job(peer, RATE, f"rate-{number}")) as consumer:
-        journal = consumer.let_work(WINDOW_S + 0.2, first_s=_FIRST_S)
-    return judge_rate(journal.handlings, window_ns=int(WINDOW_S * 1e9), records=records)
+        journal, used = consumer.let_work(WINDOW_S + 0.2, first_s=_FIRST_S)
+    return judge_rate(journal.handlings, used, window_ns=int(WINDOW_S * 1e9), records=records)
 
 
 def _killed(place: Place, peer: Peer, number: int) -> Stop:

@@ -37,8 +37,9 @@ async def consume(job: Job) -> None:
         group=job.group,
         limits=Limits(
             workers=job.concurrency,
-            max_in_flight=20 * job.concurrency,
-            max_uncommitted=40 * job.concurrency,
+            # As many as a loop over batches has in hand.
+            max_in_flight=job.batch * job.partitions,
+            max_uncommitted=2 * job.batch * job.partitions,
             commit_every=job.batch,
             commit_after_us=job.commit_ms * 1000,
         ),

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from benchmarks.peers.catalogue import Peer
-from benchmarks.peers.judge import Handling, Journal, read_journal
+from benchmarks.peers.judge import Handling, Journal, Used, read_journal
 from benchmarks.peers.workload import Job
 
 _LOOK_S: Final = 0.05
@@ -129,16 +129,18 @@ class Consumer:
             time.sleep(_LOOK_S)
         return self._journal
 
-    def let_work(self, for_s: float, *, first_s: float) -> Journal:
+    def let_work(self, for_s: float, *, first_s: float) -> tuple[Journal, Used]:
         """Wait for its first line, and then so long without a look at its journal.
 
         Raises:
             MeasureError: nothing came within `first_s`, or the process ended by itself.
         """
         self.wait_until(lambda journal: bool(journal.handlings), first_s)
+        start_ns, before_s = time.monotonic_ns(), processor_s(self._process.pid)
         time.sleep(for_s)
+        end_ns, after_s = time.monotonic_ns(), processor_s(self._process.pid)
         self._refuse_end()
-        return self.read()
+        return self.read(), Used(start_ns, end_ns, after_s - before_s)
 
     def wait_done(
         self, records: int, *, quiet_s: float, first_s: float, within_s: float
@@ -188,6 +190,22 @@ class Consumer:
     def _failure(self, what: str) -> MeasureError:
         said = self._log.read_text("utf-8", "replace")[-_LOG_SHOWN:].strip()
         return MeasureError(f"{self._name} {what}; it said:\n{said or '(nothing)'}")
+
+
+def processor_s(session: int) -> float:
+    """Processor time so far of all living processes of a session, as Linux counts it.
+
+    Source: proc(5), `/proc/pid/stat`.
+    """
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        # Any may end while we look.
+        with suppress(OSError):
+            _, _, text = stat.read_text("utf-8", "replace").rpartition(")")
+            fields = text.split()
+            if int(fields[3]) == session:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def distinct(handlings: tuple[Handling, ...]) -> set[tuple[int, int]]:

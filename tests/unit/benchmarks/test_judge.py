@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.peers.judge import (
     Handling,
+    Used,
     disorders,
     judge_rate,
     judge_stop,
@@ -14,6 +15,7 @@ from benchmarks.peers.judge import (
 )
 from benchmarks.peers.workload import Load, Work
 
+USED = Used(0, 1_000, 0.0)
 IN_ORDER = (Handling(1, 0, 0, 10), Handling(1, 1, 10, 20), Handling(2, 0, 0, 10))
 
 
@@ -112,14 +114,14 @@ def test_more_records_than_were_published_are_a_mistake_of_ours() -> None:
 
 
 def test_a_rate_ends_with_the_last_record() -> None:
-    rate = judge_rate(IN_ORDER, window_ns=1_000, records=3)
+    rate = judge_rate(IN_ORDER, USED, window_ns=1_000, records=3)
 
     assert rate.per_s == pytest.approx(3 / 20e-9)
     assert rate.handled == 3
 
 
 def test_a_rate_ends_with_its_window_if_there_is_more() -> None:
-    rate = judge_rate(IN_ORDER, window_ns=15, records=4)
+    rate = judge_rate(IN_ORDER, USED, window_ns=15, records=4)
 
     assert rate.per_s == pytest.approx(2 / 15e-9)
     assert rate.handled == 2
@@ -127,6 +129,17 @@ def test_a_rate_ends_with_its_window_if_there_is_more() -> None:
 
 def test_a_consumer_that_handles_nothing_has_no_rate() -> None:
     with pytest.raises(ValueError, match="nothing was handled"):
-        judge_rate([], window_ns=1_000, records=4)
+        judge_rate([], USED, window_ns=1_000, records=4)
     with pytest.raises(ValueError, match="nothing was handled within"):
-        judge_rate([Handling(1, 0, 0, 2_000)], window_ns=1_000, records=4)
+        judge_rate([Handling(1, 0, 0, 2_000)], USED, window_ns=1_000, records=4)
+
+
+def test_processor_time_is_shared_by_what_was_handled_meanwhile() -> None:
+    used = Used(10, 20, 0.000_004)
+
+    rate = judge_rate([*IN_ORDER, Handling(2, 1, 10, 15)], used, window_ns=15, records=9)
+
+    # Two of the four ended later than at 10 and not later than at 20.
+    assert rate.cpu_us == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="while processor time was counted"):
+        judge_rate(IN_ORDER, Used(30, 40, 1.0), window_ns=1_000, records=3)
