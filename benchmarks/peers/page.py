@@ -104,8 +104,8 @@ awaits {load.handler_us / 1000:g} ms and appends a line to a file.
 *Records/s*: in the first {kafka.WINDOW_S:g} s of work on a full topic, with
 {kafka.CONCURRENCY[rate]} handlers at once where the setting is concurrent. *Out of order*: the
 share of these records that began before the one before them under their key had ended.
-*Processor*: time that all processes of the consumer used; it depends least on who else is on the machine.
-Ratios above 1 are in favour of the lab; where rounds disagree about it, the table says *no
+*Processor*: time that all processes of the consumer used; it depends least on who else is on the
+machine. Ratios above 1 are in favour of the lab; where rounds disagree about it, the table says *no
 difference*, with the lowest and the highest ratio.
 """
 
@@ -147,7 +147,8 @@ def _end_table(results: Results) -> Iterator[str]:
 
 _READING: Final = f"""
 - Handlers wait, so the rate of a consumer that keeps order says how many keys it has at work at
-  once, which depends on what it has in hand. What a record costs is in the column of processor time.
+  once, which depends on what it has in hand. What a record costs is in the column of processor
+  time.
 - What commits by the clock whatever it has handed out loses the handlers that an end interrupts.
   Clocks stand at {kafka.COMMIT_MS} ms here, not at the usual 5 s, because the slow handlers take
   tenths of a second: handlers of seconds under the usual clock are the same, slower.
