@@ -1,0 +1,1 @@
+"""The lab's consumer and its virtual time beside the libraries that do the same, in one run."""
