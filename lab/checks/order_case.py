@@ -269,12 +269,12 @@ class Case:
         ]
         self.done = done = set(self.settled)
         self.dead = {}
-        for outcome in self.outcomes:
-            owed = owed_of(outcome)
-            if outcome.outcome == "done":
-                done.add(owed)
+        for _, _, _, _, group, event_id, how, redrives in self.outcomes:
+            if how == "done":
+                done.add((group, event_id))
             else:
-                self.dead[owed] = max(outcome.redrives, self.dead.get(owed, 0))
+                owed = (group, event_id)
+                self.dead[owed] = max(redrives, self.dead.get(owed, 0))
         self.is_finished = self._is_finished() if rows else self._is_dismissed()
 
     def growth(self) -> int:

@@ -7,6 +7,7 @@ that a fault hit. Not here: the layout of the numbers on a page (`lab.report`).
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from lab.checks.fact_folds import Fold
@@ -166,6 +167,7 @@ class Acted:
         self.attempts = 0
         self.calls = 0
         self._kills: dict[str, list[int]] = {}
+        self._paths: dict[tuple[str, ...], int] = {}
 
     @property
     def orders(self) -> int:
@@ -201,6 +203,9 @@ class Acted:
         self.attempts = sum(life.runs for life in lives)
         self.calls = sum(life.called for life in lives)
         self.in_hand = max((life.held_max for life in lives), default=0)
+        for path, orders in self._paths.items():
+            for before, after in pairwise(path):
+                self.moves[f"{before}->{after}"] += orders
         self._did("timeout", "unanswered", sum(life.unanswered for life in lives))
         self._did("provider_key", "asked", sum(life.asked for life in lives))
 
@@ -209,15 +214,15 @@ class Acted:
         if case.is_revived:
             return
         self.done_again += len(case.committed_again)
-        self.shed += sum(answer.problem == SHED for answer in case.answers)
-        self.refused += any(is_refusal(answer.status, answer.problem) for answer in case.answers)
+        is_refused = False
+        for answer in case.answers:
+            self.shed += answer.problem == SHED
+            is_refused = is_refused or is_refusal(answer.status, answer.problem)
+        self.refused += is_refused
         if case.rows:
             self.by_state[case.state] += 1
-            before = ""
-            for row in case.rows:
-                if before:
-                    self.moves[f"{before}->{row.state}"] += 1
-                before = row.state
+            path = tuple([row.state for row in case.rows])
+            self._paths[path] = self._paths.get(path, 0) + 1
             if case.state in TERMINAL and case.begun:
                 begun_us, ended_us = case.begun[0].t_us, case.rows[-1].t_us
                 self.to_terminal.add(max(ended_us - begun_us, 0))

@@ -55,15 +55,15 @@ class GatewayAgrees(Check):
     def judge(self, case: Case) -> None:
         if not case.rows or not case.is_whole:
             return
-        actions = [line.action for line in case.ledger]
         was_unknown = False
         for row in case.rows:
             state = row.state
-            was_unknown |= state == "PAYMENT_UNKNOWN"
+            if state == "PAYMENT_UNKNOWN":
+                was_unknown = True
             if state not in _NEEDS or (was_unknown and state == "DECLINED"):
                 continue
             self.checked += 1
-            if _NEEDS[state] not in actions:
+            if _NEEDS[state] not in [line.action for line in case.ledger]:
                 self.breaks(case, f"it became {state}, and the ledger has no {_NEEDS[state]}")
                 return
         for record in case.published.values():

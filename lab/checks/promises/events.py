@@ -135,11 +135,11 @@ class PerKeyOrder(Check):
         # Whether changes were done in their order; topics are looked at only if not.
         version = {row.event_id: row.version for row in case.rows}
         last: dict[str, int] = {}
-        for outcome in case.outcomes:
-            group, sequence = outcome.group, version.get(outcome.event_id, 0)
-            if outcome.outcome != "done" or not sequence:
+        for _, _, _, _, group, event_id, how, _ in case.outcomes:
+            sequence = version.get(event_id, 0)
+            if how != "done" or not sequence:
                 continue
-            if sequence < last.get(group, 0):
+            if group in last and sequence < last[group]:
                 self._look_at_topics(case)
                 return
             last[group] = sequence
@@ -190,17 +190,19 @@ def _units(case: Case) -> str:
 
 def _mails(case: Case) -> str:
     """The fault in the mails of an order, in words; "" if there is none."""
-    keys = [line.key for line in case.ledger if line.action == "mail"]
-    if len(keys) != len(set(keys)):
+    mails = [line for line in case.ledger if line.action == "mail"]
+    if not mails:
+        return ""
+    if len({line.key for line in mails}) < len(mails):
         return "a mail was sent twice under one key"
     # With a new key per call a mail cannot be told from its twin, but both can be counted.
     wanted = [group for group, _ in case.owed].count(MAILER)
-    if len(keys) > wanted and case.is_whole:
-        return f"{times(len(keys), 'mail')} for {times(wanted, 'event')}"
+    if len(mails) > wanted and case.is_whole:
+        return f"{times(len(mails), 'mail')} for {times(wanted, 'event')}"
     # There may be an event that got none: then the number alone is right.
-    templates = {line.charge_key for line in case.ledger if line.action == "mail"}
-    if len(templates) < len(keys):
-        return f"{times(len(keys), 'mail')} of {times(len(templates), 'template')}"
+    templates = {line.charge_key for line in mails}
+    if len(templates) < len(mails):
+        return f"{times(len(mails), 'mail')} of {times(len(templates), 'template')}"
     return ""
 
 
