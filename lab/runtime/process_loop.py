@@ -17,12 +17,19 @@ from asyncio.events import _get_running_loop, _set_running_loop
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
+from typing import Any, ClassVar, Final, TypeVar, TypeVarTuple, Unpack
 
 from lab.runtime.errors import RealIOError, SimulationError
 from lab.runtime.graveyard import keep, release
 from lab.runtime.real_io import RunByScheduler
-from lab.runtime.scheduling import FifoQueue, ShuffledQueue, SimHandle, SimTask, Timeline
+from lab.runtime.scheduling import (
+    FifoQueue,
+    Ready,
+    ShuffledQueue,
+    SimHandle,
+    SimTask,
+    Timeline,
+)
 
 SPAWNED: Final = "spawned"
 """Names a task that nobody waits for in a report to the exception handler."""
@@ -130,6 +137,8 @@ class ProcessLoop(RunByScheduler):
         make_ready: where a handle goes that is to be run now.
     """
 
+    task_type: ClassVar[type[SimTask[Any]]] = SimTask
+
     def __init__(self, kernel: Kernel, name: str, *, skew_us: int, harness: bool) -> None:
         self.name = name
         self.skew_us = skew_us
@@ -139,9 +148,9 @@ class ProcessLoop(RunByScheduler):
         self.on_kill: list[Callable[[], None]] = []
         self.on_error: Callable[[Mapping[str, object]], object] | None = None
         self.timeline = kernel.timeline
-        self.make_ready: Callable[[SimHandle], object] = kernel.ready.append
+        self.make_ready: Callable[[Ready], object] = kernel.ready.append
         self._kernel = kernel
-        self._held: list[SimHandle] = []
+        self._held: list[Ready] = []
         # Ordered, and emptied by a C function: it is called once for each task that ends.
         self._tasks: dict[SimTask[Any], None] = {}
         self._forget = self._tasks.pop
@@ -308,14 +317,14 @@ class ProcessLoop(RunByScheduler):
         """
         kernel = self._kernel
         kernel.tasks_made = number = kernel.tasks_made + 1
-        task: SimTask[T] = SimTask(
+        task: SimTask[T] = self.task_type(
             coro, number=number, loop=self, name=name or f"task-{number}", context=context
         )
         if self.dead:
             kernel.bury([task])
         else:
             self._tasks[task] = None
-            task.add_done_callback(self._forget, context=kernel.plain)
+            task.on_end(self._forget, kernel.plain)
         return task
 
     def spawn(self, coro: Coroutine[Any, Any, object], *, name: str | None = None) -> None:
@@ -385,5 +394,5 @@ class ProcessLoop(RunByScheduler):
         return f"<ProcessLoop {self.name}>"
 
 
-def _drop(_handle: SimHandle) -> None:
+def _drop(_ready: Ready) -> None:
     """Where the handles of a dead process go."""
