@@ -324,7 +324,7 @@ class ProcessLoop(RunByScheduler):
             kernel.bury([task])
         else:
             self._tasks[task] = None
-            task.on_end(self._forget, kernel.plain)
+            task.add_done_callback(self._forget, context=kernel.plain)
         return task
 
     def spawn(self, coro: Coroutine[Any, Any, object], *, name: str | None = None) -> None:

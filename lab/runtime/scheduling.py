@@ -53,10 +53,6 @@ class SimTask(asyncio.Task[T]):
     def __hash__(self) -> int:
         return self.number
 
-    def on_end(self, forget: Callable[..., object], plain: Context) -> None:
-        """Call `forget` with the task when it has ended, in an empty context."""
-        self.add_done_callback(forget, context=plain)
-
     def bury(self) -> None:
         """Never to be run again, and nobody is to be told that it is pending."""
         self._log_destroy_pending = False

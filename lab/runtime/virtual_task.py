@@ -15,7 +15,7 @@ from asyncio.tasks import (  # type: ignore[attr-defined]  # typeshed does not k
     _current_tasks,
     _register_task,
 )
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 else:
     _Base = asyncio.Future
 
-Forget = Callable[..., object]
-"""Takes the task out of its process's tasks; without it, if that is given besides."""
-
 
 @final
 class VirtualTask(_Base[T]):
@@ -46,7 +43,6 @@ class VirtualTask(_Base[T]):
         "_cancels",
         "_context",
         "_coro",
-        "_forget",
         "_name",
         "_run",
         "_send",
@@ -83,7 +79,6 @@ class VirtualTask(_Base[T]):
         # Raised in the coroutine at its next step.
         self._thrown: BaseException | None = None
         self._cancels = 0
-        self._forget: Forget | None = None
         _register_task(self)
         loop.make_ready(self)
 
@@ -137,11 +132,8 @@ class VirtualTask(_Base[T]):
             else:
                 self._thrown = RuntimeError(self._why_not(wanted))
                 process.make_ready(self)
-            return
         finally:
             del _current_tasks[process]
-        if self._forget is not None:
-            self._forget(self, None)
 
     def _take_thrown(self) -> BaseException:
         thrown, self._thrown = self._thrown, None
@@ -160,10 +152,6 @@ class VirtualTask(_Base[T]):
         return f"yield was used instead of yield from in task {self!r} with {wanted!r}"
 
     # ---- as a scheduler sees it
-
-    def on_end(self, forget: Forget, plain: Context) -> None:  # noqa: ARG002 - as `SimTask` has it
-        """Call `forget` with the task when it has ended."""
-        self._forget = forget
 
     def bury(self) -> None:
         """Never to be run again; nobody is told that it is pending anyway."""
