@@ -297,9 +297,14 @@ class Case:
 
     def has_open_intent(self, kind: str = "") -> bool:
         """Whether a charge or refund (or one of `kind`) was announced and is not closed."""
+        intents = self.intents
+        if not intents:
+            return False
         last: dict[tuple[str, int], str] = {}
-        for intent in self.intents:
-            last[intent.intent_kind, intent.n] = intent.op
+        for _, _, _, _, op, of, n, *_ in intents:
+            last[of, n] = op
+        if set(last.values()) == {"close"}:
+            return False
         return any(op != "close" and kind in ("", of) for (of, _), op in last.items())
 
     def behind_dead_head(self) -> set[Owed]:

@@ -228,9 +228,9 @@ class Acted:
                 self.to_terminal.add(max(ended_us - begun_us, 0))
                 if self.calm_us is not None and begun_us <= self.calm_us < ended_us:
                     self.recovered_us = max(self.recovered_us, ended_us)
-            self._did(
-                "provider_key", "sent_again", len(case.sent) - len({sent.key for sent in case.sent})
-            )
+            if len(case.sent) > 1:
+                again = len(case.sent) - len({sent.key for sent in case.sent})
+                self._did("provider_key", "sent_again", again)
             if self._kills:
                 self._did("outbox", "kept_over_crash", self._kept_over_crash(case))
 

@@ -179,8 +179,12 @@ class AnyScheduler(ABC):
             callback = handle.callback
             if callback is None:
                 continue
+            args = handle.args
             try:
-                handle.context.run(callback, *handle.args)
+                if args:
+                    handle.context.run(callback, *args)
+                else:
+                    handle.context.run(callback)
             except (SystemExit, KeyboardInterrupt, SimulationError):
                 raise
             except BaseException as error:  # noqa: BLE001 - an event loop must

@@ -157,6 +157,9 @@ _NEEDS: Final[Mapping[str, str]] = {
 """The line of the gateway's ledger without which an order is never in a state."""
 
 
+_TELL_AMOUNT_ONLY: Final = frozenset(TELLS_AMOUNT) - {TELLS_BUYER}
+
+
 def _stored(case: Case, asked: HttpBeginEntry) -> str:
     """The fault in the rows, intents and revenue of an order, in words; "" if there is none.
 
@@ -196,9 +199,10 @@ def _told(case: Case, asked: HttpBeginEntry) -> str:
             continue
         order_id = order_id or record.order_id
         if (
-            (record.amount_cents, record.currency, record.order_id) == (cents, currency, order_id)
-            and record.event_type != TELLS_BUYER
-            and record.event_type in TELLS_AMOUNT
+            record.event_type in _TELL_AMOUNT_ONLY
+            and record.amount_cents == cents
+            and record.currency == currency
+            and record.order_id == order_id
         ):
             continue
         wrong = _other_contents(case, record, asked, order_id)

@@ -66,7 +66,7 @@ class MoneyMatches(Check):
             kept += cents if action == "capture" else -cents
         if case.state == "CONFIRMED" and kept != amount:
             self.breaks(case, f"it is CONFIRMED, and {kept} of {minor(amount, currency)} are kept")
-        elif case.state not in TERMINAL or case.has_open_intent():
+        elif case.state not in TERMINAL or (not case.is_finished and case.has_open_intent()):
             if kept:
                 orders, cents = self._open.get(currency, (0, 0))
                 self._open[currency] = (orders + 1, cents + kept)
