@@ -261,7 +261,8 @@ class CallFolds:
                 if subject_of(run) == subject:
                     by = HandleBeginEntry._make(run)
                     break
-            self._book.case(subject).sent += (MoneySent(t_us, process, action, key, by),)
+            case = self._open.get(subject) or self._book.case(subject)
+            case.sent += (MoneySent(t_us, process, action, key, by),)
 
     def _note_given(self, life: ProcessLife, call: CallBeginEntry, provider: str) -> None:
         """A call was given longer than any may take; within its handler's time that is no harm."""

@@ -177,7 +177,8 @@ class FactFolds:
         return ask
 
     def _http_end(self, entry: HttpEndEntry) -> None:
-        case = self._book.case(entry.subject)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
         if entry.op == "create":
             case.answers += (entry,)
             self._in_hand -= entry.status > 0
@@ -201,16 +202,24 @@ class FactFolds:
             self._asked[subject].created[subject] = entry.t_us
 
     def _outcome(self, entry: OutcomeEntry) -> None:
-        self._book.case(entry.subject).outcomes += (entry,)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
+        case.outcomes += (entry,)
 
     def _intent(self, entry: IntentEntry) -> None:
-        self._book.case(entry.subject).intents += (entry,)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
+        case.intents += (entry,)
 
     def _revenue(self, entry: RevenueEntry) -> None:
-        self._book.case(entry.subject).revenue += (entry,)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
+        case.revenue += (entry,)
 
     def _http_key(self, entry: HttpKeyEntry) -> None:
-        self._book.case(entry.subject).http_keys += (entry,)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
+        case.http_keys += (entry,)
 
     def _waiting(self, entry: WaitingEntry) -> None:
         self._book.case(entry.subject).waiting += (entry,)
@@ -266,7 +275,9 @@ class FactFolds:
             self._tracks[group, topic, partition].commit(position, epoch, t_us)
 
     def _ledger(self, entry: LedgerEntry) -> None:
-        self._book.case(entry.subject).ledger += (entry,)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
+        case.ledger += (entry,)
 
     def _answered(self, entry: AnsweredEntry) -> None:
         _, _, _, subject, _, _, _, _, _, _ = entry

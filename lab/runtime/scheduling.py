@@ -109,6 +109,10 @@ class Timeline:
         self._pushed = 0
         self._cancelled = 0
 
+    def read_us(self) -> int:
+        """The time, for whoever is to call it: `ProcessLoop.now_us` without a skew."""
+        return self.now_us
+
     def push(self, when_us: int, handle: SimHandle) -> None:
         """Have `handle` made ready at `when_us` of the scheduler's clock."""
         handle.when_us = when_us
