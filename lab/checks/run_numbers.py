@@ -101,14 +101,16 @@ class Histogram:
     def __init__(self) -> None:
         self.count = 0
         self.largest_us = 0
-        self._buckets: Counter[int] = Counter()
+        self._buckets: dict[int, int] = {}
 
     def add(self, us: int) -> None:
         """Count one length."""
-        shift = max(us.bit_length() - self.BITS, 0)
-        self._buckets[us >> shift << shift] += 1
+        shift = us.bit_length() - self.BITS
+        bucket = us >> shift << shift if shift > 0 else us
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         self.count += 1
-        self.largest_us = max(self.largest_us, us)
+        if us > self.largest_us:  # noqa: PLR1730 - once an order
+            self.largest_us = us
 
     def percentile(self, percent: float) -> int:
         """The length that `percent` of all do not exceed, in microseconds; 0 if there is none."""

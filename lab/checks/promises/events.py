@@ -135,9 +135,9 @@ class PerKeyOrder(Check):
         # Whether changes were done in their order; topics are looked at only if not.
         version = {row.event_id: row.version for row in case.rows}
         last: dict[str, int] = {}
-        for _, _, _, _, group, event_id, how, _ in case.outcomes:
-            sequence = version.get(event_id, 0)
-            if how != "done" or not sequence:
+        for outcome in case.outcomes:
+            group, sequence = outcome.group, version.get(outcome.event_id, 0)
+            if outcome.outcome != "done" or not sequence:
                 continue
             if group in last and sequence < last[group]:
                 self._look_at_topics(case)
@@ -211,6 +211,15 @@ def _revenue(case: Case) -> str:
     wanted = [row for row in case.rows if row.event_type == REVENUE_EVENT]
     if not wanted and not case.revenue:
         return ""
+    if len(wanted) == 1 == len(case.revenue):
+        # Nearly every order that has come to it: its change, and its one increment.
+        row, added = wanted[0], case.revenue[0]
+        if (added.event_id, added.currency, added.amount_cents) == (
+            row.event_id,
+            row.currency,
+            row.amount_cents,
+        ):
+            return ""
     counted = [revenue.event_id for revenue in case.revenue]
     if len(counted) > 1 and len(counted) != len(set(counted)):
         return f"its revenue was added {len(counted)} times"
