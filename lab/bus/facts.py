@@ -3,9 +3,7 @@
 Not here: the positions that a group has committed; each log witnesses them itself.
 """
 
-from functools import lru_cache
 from hashlib import blake2b
-from itertools import compress
 from typing import Final
 
 from lab.domain.content_mode import as_readable, event_id_of
@@ -112,15 +110,13 @@ def record_digest(record: Record) -> str:
 
 def event_digest(key: bytes, value: bytes, headers: Headers) -> str:
     """A short hash of all that must not change on the way: key, value, the event's own headers."""
-    names, texts = zip(*headers, strict=True) if headers else ((), ())
-    template, is_own = _layout(names)
-    text = template % (len(key), len(value), key, value, *compress(texts, is_own))
-    return blake2b(text, digest_size=8).hexdigest()
-
-
-@lru_cache(maxsize=256)
-def _layout(names: tuple[str, ...]) -> tuple[bytes, tuple[bool, ...]]:
-    """The form of the hashed text, and which headers are the event's own: few events differ."""
-    is_own = tuple([name in _EVENT_HEADERS or name.startswith("ce_") for name in names])
-    marks = [_EVENT_HEADERS.get(name, name.encode()) for name in compress(names, is_own)]
-    return b"%d:%d:%b%b" + b"".join([mark.replace(b"%", b"%%") + b"%b" for mark in marks]), is_own
+    parts = [b"%d:%d:" % (len(key), len(value)), key, value]
+    for name, text in headers:
+        mark = _EVENT_HEADERS.get(name)
+        if mark is None:
+            if not name.startswith("ce_"):
+                continue
+            mark = name.encode()
+        parts.append(mark)
+        parts.append(text)
+    return blake2b(b"".join(parts), digest_size=8).hexdigest()

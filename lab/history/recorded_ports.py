@@ -11,7 +11,7 @@ entries that the delivery loop, the handlers' edge and the patterns write about 
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 
-from lab.domain.envelope import H_ID, H_SUBJECT, Headers
+from lab.domain.envelope import H_ID, H_SUBJECT, text_header
 from lab.domain.errors import LabError
 from lab.history.pen import Pen
 from lab.ports.bus import Consumer, Outgoing, Publisher, TopicPartition
@@ -60,8 +60,13 @@ class RecordedPublisher(Publisher):
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         write, now, process = self._write, self._now, self._process
-        topic, ids, causes, subjects = _about(records)
-        subject = subjects[0] if len(subjects) == 1 else ""
+        topic, ids, subject = _about(records)
+        causes = tuple([text_header(record.headers, "ce_causationid") for record in records])
+        subjects = (
+            (subject,)
+            if len(ids) == 1
+            else tuple([text_header(record.headers, H_SUBJECT) for record in records])
+        )
         write(("publish.begin", now(), process, subject, topic, ids, causes, subjects))
         try:
             await self._publish(records)
@@ -129,24 +134,12 @@ class RecordedDedupe(DedupeStore):
         return accepted
 
 
-_Texts = tuple[str, ...]
-
-
-def _about(records: Sequence[Outgoing]) -> tuple[str, _Texts, _Texts, _Texts]:
-    """The topic of the records, "" if it differs; and of each the event id, cause and order."""
-    told = [_told(record.headers) for record in records]
-    ids, causes, subjects = zip(*told, strict=True) if told else ((), (), ())
-    topic = records[0].topic if records else ""
-    if len(records) > 1 and any(record.topic != topic for record in records):
-        topic = ""
-    return topic, ids, causes, subjects
-
-
-def _told(headers: Headers) -> tuple[str, str, str]:
-    """Event id, cause and order of a record; see `text_header`."""
-    found = dict(headers)
-    return (
-        found.get(H_ID, b"").decode("utf-8", "replace"),
-        found.get("ce_causationid", b"").decode("utf-8", "replace"),
-        found.get(H_SUBJECT, b"").decode("utf-8", "replace"),
-    )
+def _about(records: Sequence[Outgoing]) -> tuple[str, tuple[str, ...], str]:
+    """Topic, event ids and order that the records have in common; "" where they differ."""
+    ids = tuple([text_header(record.headers, H_ID) for record in records])
+    if not records:
+        return "", ids, ""
+    topic = records[0].topic
+    if len(records) == 1:
+        return topic, ids, text_header(records[0].headers, H_SUBJECT)
+    return topic if all(record.topic == topic for record in records) else "", ids, ""

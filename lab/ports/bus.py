@@ -6,7 +6,6 @@ Guarantees that hold for every adapter stand in the methods' docstrings; the con
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
-from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -52,7 +51,7 @@ def record_limit(topic: str) -> int:
 
 def record_bytes(record: Outgoing) -> int:
     """Size of a record: key, value and headers, without the additions of a log."""
-    headers = sum(map(len, chain.from_iterable(record.headers)))
+    headers = sum([len(name) + len(value) for name, value in record.headers])
     return len(record.key) + len(record.value) + headers
 
 
