@@ -114,7 +114,7 @@ class VirtualTask(_Base[T]):
             asyncio.Future.set_exception(self, end)
             raise
         except BaseException as end:  # noqa: BLE001 - a task keeps what its coroutine raised
-            asyncio.Future.set_exception(self, end)
+            asyncio.Future.set_exception(self, _from_inside(end))
         else:
             if wanted is None:
                 process.make_ready(self)
@@ -193,3 +193,9 @@ class VirtualTask(_Base[T]):
     def __repr__(self) -> str:
         state = "done" if self.done() else "pending"
         return f"<Task {state} name={self._name!r} coro={self._coro!r}>"
+
+
+def _from_inside(error: BaseException) -> BaseException:
+    """The error without the frame of `step`: its traceback says whose code raised it."""
+    of_step = error.__traceback__
+    return error.with_traceback(None if of_step is None else of_step.tb_next)

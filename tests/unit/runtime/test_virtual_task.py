@@ -222,3 +222,20 @@ def test_a_world_that_is_over_is_let_go() -> None:
     del scheduler
     gc.collect()
     assert loop() is None
+
+
+def test_an_error_shows_the_code_that_raised_it_and_nothing_of_the_task() -> None:
+    async def fails() -> None:
+        await suspend()
+        raise ValueError("no")
+
+    async def main() -> "asyncio.Task[Any]":
+        task = start(fails())
+        await asyncio.wait([task])
+        return task
+
+    with Scheduler() as scheduler:
+        error = scheduler.run(main()).exception()
+    assert error is not None
+    assert error.__traceback__ is not None
+    assert error.__traceback__.tb_frame.f_code is fails.__code__
