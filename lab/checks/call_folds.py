@@ -256,13 +256,10 @@ class CallFolds:
         if deadline_us - t_us > self._provider_us:
             self._note_given(self._lives[process], CallBeginEntry._make(entry), provider)
         if action in MOVES_MONEY:
-            by = None
-            for run in self._lives[process].handlers.values():
-                if subject_of(run) == subject:
-                    by = HandleBeginEntry._make(run)
-                    break
-            case = self._open.get(subject) or self._book.case(subject)
-            case.sent += (MoneySent(t_us, process, action, key, by),)
+            runs = self._lives[process].handlers.values()
+            run = next((each for each in runs if subject_of(each) == subject), None)
+            by = None if run is None else HandleBeginEntry._make(run)
+            self._book.case(subject).sent += (MoneySent(t_us, process, action, key, by),)
 
     def _note_given(self, life: ProcessLife, call: CallBeginEntry, provider: str) -> None:
         """A call was given longer than any may take; within its handler's time that is no harm."""

@@ -161,12 +161,15 @@ async def a_group_ends_with_its_first_error() -> object:
         await suspend()
         raise ValueError("no")
 
+    waiting: asyncio.Task[None] | None = None
     try:
         async with asyncio.TaskGroup() as group:  # noqa: TID251 - asyncio's own, to see that it works
             waiting = group.create_task(waits())
             group.create_task(fails())
     except ExceptionGroup as errors:
-        return [repr(error) for error in errors.exceptions], waiting.cancelled()
+        return [
+            repr(error) for error in errors.exceptions
+        ], waiting is not None and waiting.cancelled()
     return None
 
 
