@@ -13,8 +13,10 @@ from typing import Final
 from lab.bench import load
 from lab.runtime.scheduler import AnyScheduler
 from lab.runtime.scheduling import Timeline
+from lab.runtime.virtual_task import VirtualTask
 
 _TIMER: Final = Timeline.push.__code__
+_STEP: Final = VirtualTask.step.__code__
 _LOOP: Final = AnyScheduler._run_instant.__code__  # noqa: SLF001 - the loop is measured here
 
 
@@ -55,6 +57,7 @@ def _count(orders: int) -> tuple[int, int]:
         if event == "call":
             if frame.f_code is _TIMER:
                 timers += 1
+            steps += frame.f_code is _STEP
         elif event == "c_call" and frame.f_code is _LOOP:
             steps += type(getattr(called, "__self__", None)) is Context
 

@@ -3,7 +3,6 @@
 Not here: the positions that a group has committed; each log witnesses them itself.
 """
 
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -24,6 +23,9 @@ from lab.domain.envelope import (
 from lab.history.contents import NOTHING, told_by
 from lab.history.entries import Entry
 from lab.ports.bus import Record, is_main_topic
+
+_KNOWN_MAX: Final = 1_024
+_known: Final[dict[int, tuple[Record, str]]] = {}
 
 _EVENT_HEADERS: Final = {
     name: b"\x00%s\x00" % name.encode()
@@ -60,7 +62,7 @@ def appended_fact(record: Record, t_us: int) -> Entry:
         record.offset,
         usable_id(found.get(H_ID)),
         found.get(H_TYPE, b"").decode("utf-8", "replace"),
-        event_digest(record.key, record.value, record.headers),
+        record_digest(record),
         int(attempt) if attempt.isdigit() else 0,
         found.get("traceparent", b"").decode("utf-8", "replace"),
         found.get("ce_causationid", b"").decode("utf-8", "replace"),
@@ -90,8 +92,22 @@ def letter_fact(record: Record, t_us: int) -> Entry | None:
     )
 
 
-# A record in memory is delivered as the very object that was appended, to several groups.
-@lru_cache(maxsize=1_024)
+def record_digest(record: Record) -> str:
+    """The `event_digest` of a record.
+
+    A record in memory is delivered as the very object that was appended, to several groups, and
+    asked for its digest when it is handed over and when it is handled: it is known by its identity.
+    """
+    known = _known.get(id(record))
+    if known is not None and known[0] is record:
+        return known[1]
+    digest = event_digest(record.key, record.value, record.headers)
+    if len(_known) >= _KNOWN_MAX:
+        _known.clear()
+    _known[id(record)] = (record, digest)
+    return digest
+
+
 def event_digest(key: bytes, value: bytes, headers: Headers) -> str:
     """A short hash of all that must not change on the way: key, value, the event's own headers."""
     parts = [b"%d:%d:" % (len(key), len(value)), key, value]

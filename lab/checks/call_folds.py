@@ -38,7 +38,7 @@ from lab.history.calls import (
     RetryingEntry,
     StalledEntry,
 )
-from lab.history.entries import time_of
+from lab.history.entries import subject_of, time_of
 from lab.history.facts import LifeEntry
 
 
@@ -257,8 +257,8 @@ class CallFolds:
             self._note_given(self._lives[process], CallBeginEntry._make(entry), provider)
         if action in MOVES_MONEY:
             runs = self._lives[process].handlers.values()
-            begun = (HandleBeginEntry._make(each) for each in runs)
-            by = next((each for each in begun if each.subject == subject), None)
+            run = next((each for each in runs if subject_of(each) == subject), None)
+            by = None if run is None else HandleBeginEntry._make(run)
             self._book.case(subject).sent += (MoneySent(t_us, process, action, key, by),)
 
     def _note_given(self, life: ProcessLife, call: CallBeginEntry, provider: str) -> None:

@@ -17,7 +17,7 @@ from lab.checks.partition_track import Tracks
 from lab.checks.process_life import Lives
 from lab.checks.registry import make_checks
 from lab.checks.run_numbers import Acted
-from lab.history.entries import KINDS, Entry, kind_of, time_of
+from lab.history.entries import KINDS, Entry, kind_of, maker, time_of
 from lab.history.facts import PhaseEntry
 
 
@@ -126,6 +126,7 @@ class Checker:
         self.acted.conclude(seen.lives)
         for check in self._checks:
             check.conclude(seen)
+        self._book.clear()
         return tuple(check.finding() for check in self._checks)
 
     def _phase(self, entry: PhaseEntry) -> None:
@@ -171,11 +172,13 @@ def _merged(
 
 
 def _in_turn(entry_type: type[NamedTuple], folds: Sequence[Fold]) -> Fold:
-    make = entry_type._make
+    make, fields = maker(entry_type), len(entry_type._fields)
+    first, *others = folds
 
     def fold(entry: Entry) -> None:
-        made = make(entry)
-        for each in folds:
+        made = make(entry) if len(entry) == fields else entry_type._make(entry)
+        first(made)
+        for each in others:
             each(made)
 
     return fold

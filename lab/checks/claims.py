@@ -86,13 +86,14 @@ class Claims:
             self.held[process, group, event_id] = entry
             self.granted += 1
         if state == "acquired":
-            self._fresh.put(owed, (*(self._fresh.get(owed) or ()), entry))
+            before = self._fresh.get(owed)
+            self._fresh.put(owed, (entry,) if before is None else (*before, entry))
             if owed in self._usurped:
                 self._compare(*self._usurped.pop(owed))
         elif state == "takeover":
             takeover = ClaimEntry._make(entry)
-            before = self._takeovers.get(owed)
-            if before is None or before.fence < fence:
+            known = self._takeovers.get(owed)
+            if known is None or known.fence < fence:
                 self._takeovers[owed] = takeover
             completed = self._completions.get(owed)
             if completed is not None:

@@ -21,6 +21,7 @@ from lab.checks.tables import (
     SHED,
 )
 from lab.history.calls import RedrivenEntry
+from lab.history.entries import maker
 from lab.history.facts import (
     AnsweredEntry,
     AppendedEntry,
@@ -47,6 +48,9 @@ Most folds are handed the named tuple of the kind. A hot fold is called so often
 each entry would be felt: it is handed the plain tuple, which has the same fields, unpacks it in its
 first line, and makes the named tuple only if it needs one.
 """
+
+_appended: Final = maker(AppendedEntry)
+_answered: Final = maker(AnsweredEntry)
 
 _BACK_US: Final = 5_000_000
 """A server that is back is not reached at once by everybody."""
@@ -173,7 +177,8 @@ class FactFolds:
         return ask
 
     def _http_end(self, entry: HttpEndEntry) -> None:
-        case = self._book.case(entry.subject)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
         if entry.op == "create":
             case.answers += (entry,)
             self._in_hand -= entry.status > 0
@@ -197,16 +202,24 @@ class FactFolds:
             self._asked[subject].created[subject] = entry.t_us
 
     def _outcome(self, entry: OutcomeEntry) -> None:
-        self._book.case(entry.subject).outcomes += (entry,)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
+        case.outcomes += (entry,)
 
     def _intent(self, entry: IntentEntry) -> None:
-        self._book.case(entry.subject).intents += (entry,)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
+        case.intents += (entry,)
 
     def _revenue(self, entry: RevenueEntry) -> None:
-        self._book.case(entry.subject).revenue += (entry,)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
+        case.revenue += (entry,)
 
     def _http_key(self, entry: HttpKeyEntry) -> None:
-        self._book.case(entry.subject).http_keys += (entry,)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
+        case.http_keys += (entry,)
 
     def _waiting(self, entry: WaitingEntry) -> None:
         self._book.case(entry.subject).waiting += (entry,)
@@ -228,14 +241,19 @@ class FactFolds:
             _,
             traceparent,
             cause_id,
-            *_,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
         ) = entry
         self._topics[topic, partition].append(offset, digest, entry)
         case = self._open.get(subject) or self._book.case(subject)
         if "." in topic:
-            case.parked += (AppendedEntry._make(entry),)
+            case.parked += (_appended(entry),)
         elif event_id not in case.published:
-            case.published[event_id] = AppendedEntry._make(entry)
+            case.published[event_id] = _appended(entry)
         else:
             first = case.published[event_id]
             same = (digest, partition, topic, traceparent, cause_id)
@@ -246,7 +264,7 @@ class FactFolds:
                 first.traceparent,
                 first.cause_id,
             ):
-                case.copies += (AppendedEntry._make(entry),)
+                case.copies += (_appended(entry),)
 
     def _letter(self, entry: LetterEntry) -> None:
         self._book.case(entry.subject).letters += (entry,)
@@ -257,12 +275,14 @@ class FactFolds:
             self._tracks[group, topic, partition].commit(position, epoch, t_us)
 
     def _ledger(self, entry: LedgerEntry) -> None:
-        self._book.case(entry.subject).ledger += (entry,)
+        subject = entry.subject
+        case = self._open.get(subject) or self._book.case(subject)
+        case.ledger += (entry,)
 
     def _answered(self, entry: AnsweredEntry) -> None:
         _, _, _, subject, _, _, _, _, _, _ = entry
         case = self._open.get(subject) or self._book.case(subject)
-        case.answered += (AnsweredEntry._make(entry),)
+        case.answered += (_answered(entry),)
 
     # ---- the operator
 

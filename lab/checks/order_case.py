@@ -9,7 +9,6 @@ Not here: the folds (`fact_folds`, `call_folds`), the time of the judgement (`or
 legal moves (`tables`), and the promises.
 """
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from lab.checks.tables import (
@@ -41,6 +40,8 @@ from lab.history.facts import (
     WaitingEntry,
 )
 from lab.history.requests import HttpBeginEntry, HttpEndEntry
+
+_CLOSED: Final = frozenset({"close"})
 
 TRACE_END: Final = len("00-") + 32
 """The end of version and trace id in a traceparent. Source: W3C Trace Context."""
@@ -231,7 +232,7 @@ class Case:
     has_ended = False
     state = ""
     first: tuple[str, str] | None = None
-    owed: Sequence[Owed]
+    owed: list[Owed]
     done: set[Owed]
     dead: dict[Owed, int]
 
@@ -259,23 +260,26 @@ class Case:
         handling ended in a unit that a process saw committed (without `inbox` there is no row).
         dead: the highest redrives of those with a `dead` outcome.
         """
-        rows = self.rows
+        rows, published = self.rows, self.published
         self.state = rows[-1].state if rows else ""
-        self.owed = [
-            (group, row.event_id)
-            for row in rows
-            for group in READERS.get(row.event_type, ())
-            if row.event_id
-        ]
+        self.owed = owed = []
+        is_published = True
+        for row in rows:
+            event_id = row.event_id
+            if event_id not in published:
+                is_published = False
+            if event_id:
+                for group in READERS.get(row.event_type, ()):
+                    owed.append((group, event_id))  # noqa: PERF401 - a comprehension is a frame
         self.done = done = set(self.settled)
         self.dead = {}
         for outcome in self.outcomes:
-            owed = owed_of(outcome)
+            of = (outcome.group, outcome.event_id)
             if outcome.outcome == "done":
-                done.add(owed)
+                done.add(of)
             else:
-                self.dead[owed] = max(outcome.redrives, self.dead.get(owed, 0))
-        self.is_finished = self._is_finished() if rows else self._is_dismissed()
+                self.dead[of] = max(outcome.redrives, self.dead.get(of, 0))
+        self.is_finished = is_published and self._is_finished() if rows else self._is_dismissed()
 
     def growth(self) -> int:
         """A number that changes with every added entry that matters for the end."""
@@ -297,9 +301,14 @@ class Case:
 
     def has_open_intent(self, kind: str = "") -> bool:
         """Whether a charge or refund (or one of `kind`) was announced and is not closed."""
+        intents = self.intents
+        if not intents:
+            return False
         last: dict[tuple[str, int], str] = {}
-        for intent in self.intents:
+        for intent in intents:
             last[intent.intent_kind, intent.n] = intent.op
+        if _CLOSED.issuperset(last.values()):
+            return False
         return any(op != "close" and kind in ("", of) for (of, _), op in last.items())
 
     def behind_dead_head(self) -> set[Owed]:
@@ -351,12 +360,12 @@ class Case:
         return ""
 
     def _is_finished(self) -> bool:
-        if self.state not in TERMINAL or self.has_open_intent():
+        """Of an order whose rows owe no event that was not published."""
+        if self.state not in TERMINAL or not self.done.issuperset(self.owed):
             return False
         if self.waiting and any(self.queues().values()):
             return False
-        published = self.published.keys()
-        return self.done.issuperset(self.owed) and published >= {row.event_id for row in self.rows}
+        return not self.has_open_intent()
 
     def _is_dismissed(self) -> bool:
         """Nothing is stored under this subject, and every answer to the client was a refusal."""

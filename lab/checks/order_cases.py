@@ -85,6 +85,13 @@ class Casebook:
                 case.is_judged = True
                 self._close(case)
 
+    def clear(self) -> None:
+        """Let go of every case: else they are gone through when garbage is looked for."""
+        self.open.clear()
+        self.packed.clear()
+        self._due.clear()
+        self._forget.clear()
+
     def _finish(self, case: Case, finished: list[str]) -> None:
         case.is_judged = True
         self._close(case)

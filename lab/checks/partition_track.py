@@ -175,12 +175,14 @@ class Track:
         if progress.reported < 0:
             progress.first = position
             progress.from_ = min(progress.low, position)
-        acked = progress.acked
-        for offset in range(max(min(progress.low, position), progress.reported), position):
+        acked, low, reported = progress.acked, progress.low, progress.reported
+        if low > position:  # noqa: PLR1730 - as in `delivery_folds`
+            low = position
+        for offset in range(max(low, reported), position):
             if offset not in acked:
                 self.ahead += ((process, position, offset),)
                 break
-        if position > progress.reported:
+        if position > reported:
             progress.reported = position
             progress.acked = {offset for offset in acked if offset >= position}
 
@@ -233,7 +235,8 @@ class Track:
             started.pop(offset, None)
             if acked.pop(offset, None) is None:
                 self.gaps[offset] = None
-        self.passed = max(self.passed, position)
+        if position > self.passed:  # noqa: PLR1730 - as in `delivery_folds`
+            self.passed = position
         self.records.pass_by(self.group, self.passed)
 
 

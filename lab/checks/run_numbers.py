@@ -7,6 +7,7 @@ that a fault hit. Not here: the layout of the numbers on a page (`lab.report`).
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from lab.checks.fact_folds import Fold
@@ -100,14 +101,16 @@ class Histogram:
     def __init__(self) -> None:
         self.count = 0
         self.largest_us = 0
-        self._buckets: Counter[int] = Counter()
+        self._buckets: dict[int, int] = {}
 
     def add(self, us: int) -> None:
         """Count one length."""
-        shift = max(us.bit_length() - self.BITS, 0)
-        self._buckets[us >> shift << shift] += 1
+        shift = us.bit_length() - self.BITS
+        bucket = us >> shift << shift if shift > 0 else us
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         self.count += 1
-        self.largest_us = max(self.largest_us, us)
+        if us > self.largest_us:  # noqa: PLR1730 - once an order
+            self.largest_us = us
 
     def percentile(self, percent: float) -> int:
         """The length that `percent` of all do not exceed, in microseconds; 0 if there is none."""
@@ -166,6 +169,7 @@ class Acted:
         self.attempts = 0
         self.calls = 0
         self._kills: dict[str, list[int]] = {}
+        self._paths: dict[tuple[str, ...], int] = {}
 
     @property
     def orders(self) -> int:
@@ -201,6 +205,9 @@ class Acted:
         self.attempts = sum(life.runs for life in lives)
         self.calls = sum(life.called for life in lives)
         self.in_hand = max((life.held_max for life in lives), default=0)
+        for path, orders in self._paths.items():
+            for before, after in pairwise(path):
+                self.moves[f"{before}->{after}"] += orders
         self._did("timeout", "unanswered", sum(life.unanswered for life in lives))
         self._did("provider_key", "asked", sum(life.asked for life in lives))
 
@@ -209,23 +216,23 @@ class Acted:
         if case.is_revived:
             return
         self.done_again += len(case.committed_again)
-        self.shed += sum(answer.problem == SHED for answer in case.answers)
-        self.refused += any(is_refusal(answer.status, answer.problem) for answer in case.answers)
+        is_refused = False
+        for answer in case.answers:
+            self.shed += answer.problem == SHED
+            is_refused = is_refused or is_refusal(answer.status, answer.problem)
+        self.refused += is_refused
         if case.rows:
             self.by_state[case.state] += 1
-            before = ""
-            for row in case.rows:
-                if before:
-                    self.moves[f"{before}->{row.state}"] += 1
-                before = row.state
+            path = tuple([row.state for row in case.rows])
+            self._paths[path] = self._paths.get(path, 0) + 1
             if case.state in TERMINAL and case.begun:
                 begun_us, ended_us = case.begun[0].t_us, case.rows[-1].t_us
                 self.to_terminal.add(max(ended_us - begun_us, 0))
                 if self.calm_us is not None and begun_us <= self.calm_us < ended_us:
                     self.recovered_us = max(self.recovered_us, ended_us)
-            self._did(
-                "provider_key", "sent_again", len(case.sent) - len({sent.key for sent in case.sent})
-            )
+            if len(case.sent) > 1:
+                again = len(case.sent) - len({sent.key for sent in case.sent})
+                self._did("provider_key", "sent_again", again)
             if self._kills:
                 self._did("outbox", "kept_over_crash", self._kept_over_crash(case))
 

@@ -40,6 +40,8 @@ _REQUIRED: Final = frozenset(
         *("ce_causationid", "ce_sequence", "traceparent"),
     }
 )
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME_LENGTH: Final = len("1970-01-01T00:00:00.000000Z")
 _SPEC: Final = ("ce_specversion", b"1.0")
 PLAIN: Final = ("content-type", b"application/json")
 """The header by which a record of the lab is known to be in binary mode."""
@@ -107,7 +109,8 @@ def from_headers(headers: Headers, value: bytes) -> Envelope:
     if not found.keys() >= _REQUIRED:
         missing = ", ".join(name for name in sorted(_REQUIRED) if name not in found)
         raise Poison(f"the record has no header {missing}")
-    if not usable_id(found[H_ID]):
+    event_id = usable_id(found[H_ID])
+    if not event_id:
         size = len(found[H_ID])
         raise Poison(
             f"the event's id has {size} bytes; it must be 1 to {EVENT_ID_BYTES_MAX} of UTF-8"
@@ -115,7 +118,7 @@ def from_headers(headers: Headers, value: bytes) -> Envelope:
     try:
         expiry, subject = found.get("ce_expirytime"), found["ce_subject"].decode()
         return Envelope(
-            id=found["ce_id"].decode(),
+            id=event_id,
             type=found[H_TYPE].decode(),
             source=found["ce_source"].decode(),
             subject=subject,
@@ -203,8 +206,22 @@ def parse_time(text: bytes) -> int:
     Raises:
         ValueError: if `text` is none or has no offset.
     """
+    # As `format_time` writes it, nearly always: of the events of one moment the second is known.
+    if len(text) == _TIME_LENGTH and text[19:20] == b"." and text[20:26].isdigit():
+        return _parse_second(text[:19] + text[26:]) + int(text[20:26])
+    return _parse_any(text)
+
+
+@lru_cache(maxsize=256)
+def _parse_second(text: bytes) -> int:
+    if b"." in text:
+        raise ValueError(f"{text!r} has two fractions")
+    return _parse_any(text)
+
+
+def _parse_any(text: bytes) -> int:
     instant = datetime.fromisoformat(text.decode())
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no offset")
-    delta = instant - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = instant - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

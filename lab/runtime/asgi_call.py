@@ -5,6 +5,7 @@ caller's: a cancelled call is a closed connection to the app.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -82,10 +83,16 @@ def _scope(method: str, path: str, headers: Sequence[tuple[str, str]], query: by
         "method": method,
         "scheme": "http",
         "path": path,
-        "raw_path": quote(path, errors="surrogatepass").encode(),
+        "raw_path": _quoted(path),
         "root_path": "",
         "query_string": query,
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
         "client": None,
         "server": None,
     }
+
+
+@lru_cache(maxsize=256)
+def _quoted(path: str) -> bytes:
+    # Remembered, because nearly every request is for one path.
+    return quote(path, errors="surrogatepass").encode()

@@ -17,6 +17,8 @@ import inspect
 from asyncio import _get_running_loop, _set_running_loop
 from typing import Final
 
+from lab.runtime.virtual_task import VirtualTask
+
 _GRAVES: Final[list[object]] = []
 _AWAITS_MAX: Final = 20
 """How often a coroutine may wait in a `finally` of its own before it is left where it is."""
@@ -42,7 +44,7 @@ def release(graveyard: list[object]) -> None:
     running = _get_running_loop()
     for _ in range(_ROUNDS_MAX):
         # Its `finally` may start tasks, which a dead process buries at once.
-        tasks = [one for one in graveyard if isinstance(one, asyncio.Task)]
+        tasks = [one for one in graveyard if isinstance(one, asyncio.Task | VirtualTask)]
         graveyard.clear()
         left += [task for task in tasks if not _close(task)]
     _set_running_loop(running)

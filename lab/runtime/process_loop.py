@@ -17,12 +17,19 @@ from asyncio.events import _get_running_loop, _set_running_loop
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
+from typing import Any, ClassVar, Final, TypeVar, TypeVarTuple, Unpack
 
 from lab.runtime.errors import RealIOError, SimulationError
 from lab.runtime.graveyard import keep, release
 from lab.runtime.real_io import RunByScheduler
-from lab.runtime.scheduling import FifoQueue, ShuffledQueue, SimHandle, SimTask, Timeline
+from lab.runtime.scheduling import (
+    FifoQueue,
+    Ready,
+    ShuffledQueue,
+    SimHandle,
+    SimTask,
+    Timeline,
+)
 
 SPAWNED: Final = "spawned"
 """Names a task that nobody waits for in a report to the exception handler."""
@@ -130,6 +137,8 @@ class ProcessLoop(RunByScheduler):
         make_ready: where a handle goes that is to be run now.
     """
 
+    task_type: ClassVar[type[SimTask[Any]]] = SimTask
+
     def __init__(self, kernel: Kernel, name: str, *, skew_us: int, harness: bool) -> None:
         self.name = name
         self.skew_us = skew_us
@@ -139,9 +148,13 @@ class ProcessLoop(RunByScheduler):
         self.on_kill: list[Callable[[], None]] = []
         self.on_error: Callable[[Mapping[str, object]], object] | None = None
         self.timeline = kernel.timeline
-        self.make_ready: Callable[[SimHandle], object] = kernel.ready.append
+        if harness:
+            # Servers and the history read its clock some hundred times an order.
+            assert not skew_us, "the scheduler's own clock"
+            self.now_us = self.timeline.read_us  # type: ignore[method-assign]  # the same, cheaper
+        self.make_ready: Callable[[Ready], object] = kernel.ready.append
         self._kernel = kernel
-        self._held: list[SimHandle] = []
+        self._held: list[Ready] = []
         # Ordered, and emptied by a C function: it is called once for each task that ends.
         self._tasks: dict[SimTask[Any], None] = {}
         self._forget = self._tasks.pop
@@ -308,7 +321,7 @@ class ProcessLoop(RunByScheduler):
         """
         kernel = self._kernel
         kernel.tasks_made = number = kernel.tasks_made + 1
-        task: SimTask[T] = SimTask(
+        task: SimTask[T] = self.task_type(
             coro, number=number, loop=self, name=name or f"task-{number}", context=context
         )
         if self.dead:
@@ -385,5 +398,5 @@ class ProcessLoop(RunByScheduler):
         return f"<ProcessLoop {self.name}>"
 
 
-def _drop(_handle: SimHandle) -> None:
+def _drop(_ready: Ready) -> None:
     """Where the handles of a dead process go."""

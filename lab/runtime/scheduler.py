@@ -14,6 +14,7 @@ from typing import Any, Final, Self, TypeVar
 from lab.runtime.errors import SimulationError
 from lab.runtime.process_loop import Kernel, ProcessLoop, UnhandledError
 from lab.runtime.stalled import describe_waits
+from lab.runtime.virtual_task import VirtualTask
 
 T = TypeVar("T")
 
@@ -168,15 +169,22 @@ class AnyScheduler(ABC):
             if not ready or kernel.halted:
                 break
             handle = popleft()
-            callback = handle.callback
-            if callback is None:
-                continue
             process = handle.process
             if process is not current:
                 enter(process)
                 current = process
+            if type(handle) is VirtualTask:
+                handle.step()
+                continue
+            callback = handle.callback
+            if callback is None:
+                continue
+            args = handle.args
             try:
-                handle.context.run(callback, *handle.args)
+                if args:
+                    handle.context.run(callback, *args)
+                else:
+                    handle.context.run(callback)
             except (SystemExit, KeyboardInterrupt, SimulationError):
                 raise
             except BaseException as error:  # noqa: BLE001 - an event loop must

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
+from lab.runtime.virtual_task import VirtualTask
+
 if TYPE_CHECKING:
     from lab.runtime.process_loop import ProcessLoop
 
@@ -107,6 +109,10 @@ class Timeline:
         self._pushed = 0
         self._cancelled = 0
 
+    def read_us(self) -> int:
+        """The time, for whoever is to call it: `ProcessLoop.now_us` without a skew."""
+        return self.now_us
+
     def push(self, when_us: int, handle: SimHandle) -> None:
         """Have `handle` made ready at `when_us` of the scheduler's clock."""
         handle.when_us = when_us
@@ -133,10 +139,14 @@ class Timeline:
         heapify(self.heap)
 
 
-class FifoQueue(deque[SimHandle]):
+Ready = SimHandle | VirtualTask[Any]
+"""Whatever can be in the queue: a callback, or a task whose turn has come."""
+
+
+class FifoQueue(deque[Ready]):
     """Ready handles, first in, first out."""
 
-    def withdraw(self, process: "ProcessLoop") -> list[SimHandle]:
+    def withdraw(self, process: "ProcessLoop") -> list[Ready]:
         """Take out the handles of `process`, in their order."""
         taken = [handle for handle in self if handle.process is process]
         if taken:
@@ -159,7 +169,7 @@ class ShuffledQueue:
 
     def __init__(self, seed: int, timeline: Timeline) -> None:
         self._arrived = FifoQueue()
-        self._ranked: list[tuple[int, int, SimHandle]] = []
+        self._ranked: list[tuple[int, int, VirtualTask[Any]]] = []
         self._timeline = timeline
         self._seed = _scramble(seed & _MASK)
         self._salt = 0
@@ -169,22 +179,20 @@ class ShuffledQueue:
     def __len__(self) -> int:
         return len(self._arrived) + len(self._ranked)
 
-    def popleft(self) -> SimHandle:
+    def popleft(self) -> Ready:
         """The next handle to run."""
         arrived = self._arrived
         ranked = self._ranked
         if not ranked and len(arrived) == 1:
             return arrived.popleft()
         while arrived:
-            handle = arrived.popleft()
-            # The C task hands out two kinds of callbacks, its step and its wake-up; both know it.
-            task = getattr(handle.callback, "__self__", None)
-            if type(task) is not SimTask:
-                return handle
-            heappush(ranked, (self._rank(task), task.number, handle))
+            ready = arrived.popleft()
+            if type(ready) is not VirtualTask:
+                return ready
+            heappush(ranked, (self._rank(ready), ready.number, ready))
         return heappop(ranked)[2]
 
-    def _rank(self, task: SimTask[object]) -> int:
+    def _rank(self, task: VirtualTask[Any]) -> int:
         now_us = self._timeline.now_us
         if now_us != self._salted_us:
             self._salted_us = now_us
@@ -197,9 +205,11 @@ class ShuffledQueue:
             self._salt + task.number * 0xD1342543DE82EF95 + wakes & _MASK
         )
 
-    def withdraw(self, process: "ProcessLoop") -> list[SimHandle]:
+    def withdraw(self, process: "ProcessLoop") -> list[Ready]:
         """Take out the handles of `process`: ranked ones first, then those that just arrived."""
-        taken = [entry[2] for entry in sorted(self._ranked) if entry[2].process is process]
+        taken: list[Ready] = [
+            entry[2] for entry in sorted(self._ranked) if entry[2].process is process
+        ]
         self._ranked[:] = [entry for entry in self._ranked if entry[2].process is not process]
         heapify(self._ranked)
         return taken + self._arrived.withdraw(process)

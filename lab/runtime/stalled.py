@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from lab.runtime.scheduling import SimTask
+from lab.runtime.virtual_task import VirtualTask
 
 if TYPE_CHECKING:
     from lab.runtime.process_loop import ProcessLoop
@@ -63,7 +64,7 @@ def _reason(task: SimTask[object]) -> str:
     future = task.waits_on()
     if future is None:
         return ""
-    if isinstance(future, asyncio.Task):
+    if isinstance(future, asyncio.Task | VirtualTask):
         return f", waiting for the task {future.get_name()}"
     label = getattr(future, "waiting_for", None)
     return "" if label is None else f", waiting for {label}"

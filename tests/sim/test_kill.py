@@ -14,6 +14,7 @@ import pytest
 from lab import run
 from lab.runtime.process_loop import ProcessLoop
 from lab.runtime.virtual_loop import Scheduler, sleep_us, suspend
+from lab.runtime.virtual_task import VirtualTask
 
 Order = Literal["fifo", "shuffle"]
 ORDERS: tuple[Order, ...] = ("fifo", "shuffle")
@@ -365,6 +366,6 @@ def test_the_task_that_a_crash_interrupted_keeps_its_place_for_the_report() -> N
 
     scheduler.run(main())
     (task,) = scheduler.graveyard
-    assert isinstance(task, asyncio.Task)
+    assert isinstance(task, VirtualTask)
     assert task.get_name() == "sleeper"
     assert not task.done()

@@ -39,6 +39,7 @@ USED_ELSEWHERE: Final[Mapping[str, str]] = {
     "lab/runtime/process_loop.py:set_debug": ASYNCIO,
     "lab/runtime/process_loop.py:shutdown_asyncgens": ASYNCIO,
     "lab/runtime/process_loop.py:shutdown_default_executor": ASYNCIO,
+    "lab/runtime/virtual_task.py:set_name": ASYNCIO,
     "lab/stores/redis/dedupe.py:connection_kwargs": LIBRARY,
 }
 

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Final, Protocol
 
-from lab.bus.facts import event_digest
+from lab.bus.facts import record_digest
 from lab.domain.content_mode import as_readable, in_binary_mode, is_event
 from lab.domain.envelope import H_TYPE, Envelope, from_headers, header
 from lab.domain.errors import Indeterminate, LabError, Poison, Unclassified
@@ -228,7 +228,7 @@ class Invoke:
                 deadline_us,
                 main_topic(record.topic),
                 delivery.epoch,
-                event_digest(record.key, record.value, record.headers),
+                record_digest(record),
                 delivery.redrives,
             )
         )

@@ -218,7 +218,9 @@ class Settling:
             return
         why, after_us = "", 0
         match settlement:
-            case Ack(why=why) | DeadLetter(reason=why):
+            case Ack():
+                why = settlement.why
+            case DeadLetter(reason=why):
                 pass
             case Retry(after_us=after_us):
                 pass

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from lab.bus.facts import event_digest
+from lab.bus.facts import record_digest
 from lab.bus.loop.draining import LoopDrain, Waiting
 from lab.bus.loop.lanes import PARKED, READY, RUNNING, Held, Lane, Lanes
 from lab.bus.loop.settling import CANCELLED, Settling
@@ -208,7 +208,7 @@ class Workers:
                     held.event_id,
                     held.event_type,
                     held.attempt,
-                    event_digest(record.key, record.value, record.headers),
+                    record_digest(record),
                 )
             )
 

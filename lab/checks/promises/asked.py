@@ -55,15 +55,15 @@ class GatewayAgrees(Check):
     def judge(self, case: Case) -> None:
         if not case.rows or not case.is_whole:
             return
-        actions = [line.action for line in case.ledger]
         was_unknown = False
         for row in case.rows:
             state = row.state
-            was_unknown |= state == "PAYMENT_UNKNOWN"
+            if state == "PAYMENT_UNKNOWN":
+                was_unknown = True
             if state not in _NEEDS or (was_unknown and state == "DECLINED"):
                 continue
             self.checked += 1
-            if _NEEDS[state] not in actions:
+            if _NEEDS[state] not in [line.action for line in case.ledger]:
                 self.breaks(case, f"it became {state}, and the ledger has no {_NEEDS[state]}")
                 return
         for record in case.published.values():
@@ -157,6 +157,9 @@ _NEEDS: Final[Mapping[str, str]] = {
 """The line of the gateway's ledger without which an order is never in a state."""
 
 
+_TELL_AMOUNT_ONLY: Final = frozenset(TELLS_AMOUNT) - {TELLS_BUYER}
+
+
 def _stored(case: Case, asked: HttpBeginEntry) -> str:
     """The fault in the rows, intents and revenue of an order, in words; "" if there is none.
 
@@ -196,9 +199,10 @@ def _told(case: Case, asked: HttpBeginEntry) -> str:
             continue
         order_id = order_id or record.order_id
         if (
-            (record.amount_cents, record.currency, record.order_id) == (cents, currency, order_id)
-            and record.event_type != TELLS_BUYER
-            and record.event_type in TELLS_AMOUNT
+            record.event_type in _TELL_AMOUNT_ONLY
+            and record.amount_cents == cents
+            and record.currency == currency
+            and record.order_id == order_id
         ):
             continue
         wrong = _other_contents(case, record, asked, order_id)

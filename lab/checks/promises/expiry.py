@@ -51,7 +51,11 @@ class ExpiryInTime(Check):
         contract = self.contract
         due_us = case.rows[0].t_us + contract.expiry_us
         leeway_us = contract.skew_us + contract.slack_us
-        expired = next((row for row in case.rows if row.state == "EXPIRED"), None)
+        expired = None
+        for row in case.rows:
+            if row.state == "EXPIRED":
+                expired = row
+                break
         wrong = ""
         if expired is not None:
             self.checked += 1

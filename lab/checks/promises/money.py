@@ -16,18 +16,19 @@ class NoDoubleCharge(Check):
     sentence = "at no moment is an order charged twice, or more given back than was taken"
 
     def judge(self, case: Case) -> None:
-        net, taken, is_moved = 0, [], False
+        net, is_moved = 0, False
+        taken: list[int] = []
         for line in case.ledger:
             if line.action == "capture":
                 net, is_moved = net + 1, True
-                taken.append(seconds(line.t_us))
+                taken.append(line.t_us)
             elif line.action == "refund":
                 net, is_moved = net - 1, True
             else:
                 is_moved |= line.action == "decline"
                 continue
             if not 0 <= net <= 1:
-                what = f"{len(taken)} captures, at {' and '.join(taken)}"
+                what = f"{len(taken)} captures, at {' and '.join(map(seconds, taken))}"
                 self.breaks(case, what if net > 1 else "more refunds than captures")
                 break
         self.checked += is_moved
@@ -54,9 +55,10 @@ class MoneyMatches(Check):
         amount, currency = ordered(case)
         kept = 0
         for line in case.ledger:
-            action, cents, of = line.action, line.amount_cents, line.currency
+            action = line.action
             if action not in ("capture", "refund"):
                 continue
+            cents, of = line.amount_cents, line.currency
             if type(cents) is not int or cents != amount or (of and of != currency):
                 moved, owed = minor(cents, of or currency), minor(amount, currency)
                 self.breaks(case, f"a {action} of {moved}; the order is {owed}")
@@ -64,7 +66,7 @@ class MoneyMatches(Check):
             kept += cents if action == "capture" else -cents
         if case.state == "CONFIRMED" and kept != amount:
             self.breaks(case, f"it is CONFIRMED, and {kept} of {minor(amount, currency)} are kept")
-        elif case.state not in TERMINAL or case.has_open_intent():
+        elif case.state not in TERMINAL or (not case.is_finished and case.has_open_intent()):
             if kept:
                 orders, cents = self._open.get(currency, (0, 0))
                 self._open[currency] = (orders + 1, cents + kept)

@@ -166,15 +166,17 @@ class LegalTransitions(Check):
             return
         self.checked += 1
         state, version, first = "", 0, rows[0]
+        currency, cents = first.currency, first.amount_cents
         for row in rows:
-            wrong = _wrong_move(row, state, version)
-            if not wrong and (row.currency, row.amount_cents) != (
-                first.currency,
-                first.amount_cents,
+            if (
+                row.version != version + 1
+                or row.state not in NEXT[state]
+                or row.event_type != EVENT_OF[row.state]
+                or row.currency != currency
+                or row.amount_cents != cents
             ):
-                wrong = f"its amount changed with version {row.version}"
-            if wrong:
-                self.breaks(case, wrong)
+                changed = f"its amount changed with version {row.version}"
+                self.breaks(case, _wrong_move(row, state, version) or changed)
                 return
             state, version = row.state, row.version
 

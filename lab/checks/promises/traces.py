@@ -40,17 +40,24 @@ class TraceComplete(Check):
         self.checked += len(records)
         # If its first event was never published, `outbox-atomic` judges that.
         trace, order_id = case.root() or (records[0].traceparent[:TRACE_END], "")
-        is_sound = _is_trace(trace)
+        is_sound, published = _is_trace(trace), case.published
         for record in records:
-            given = record.traceparent
+            given, event_id, cause_id = record.traceparent, record.event_id, record.cause_id
             wrong = ""
             if (
                 not is_sound
-                or given[:_SPAN_END] != f"{trace}-{record.event_id[:_SPAN]}"
+                or given[:_SPAN_END] != f"{trace}-{event_id[:_SPAN]}"
                 or given[_SPAN_END:] not in _FLAGS
             ):
                 wrong = _misplaced(case, record, trace)
-            wrong = wrong or _wrong_cause(case, record, order_id)
+            # Most are the first record of their event, and led to by one that stands in a topic.
+            cause = published.get(cause_id) if cause_id else None
+            if not wrong and (
+                cause is None
+                or cause.event_type not in CAUSED_BY.get(record.event_type, ())
+                or published.get(event_id) is not record
+            ):
+                wrong = _wrong_cause(case, record, order_id)
             if wrong:
                 self.breaks(case, f"{record.event_type or 'an event'} in {record.topic} {wrong}")
                 return
