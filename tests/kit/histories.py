@@ -14,7 +14,9 @@ from lab.checks.check import Finding
 from lab.checks.checker import Checker
 from lab.checks.contract import Contract
 from lab.history.calls import SettleEntry
+from lab.history.contents import NO_TIME
 from lab.history.entries import FIELDS, Entry, as_dict, kind_of, time_of
+from lab.history.facts import RowEntry
 from lab.history.recorder import BATCH
 from tests.kit.entries import of_type
 
@@ -155,9 +157,18 @@ class Story:
         event = event_id(subject, kind)
         fields = (event, kind, digest(event), attempt, traceparent(subject, kind))
         cause = cause_id(subject, kind)
-        told = contents(subject, kind)
+        told = (*contents(subject, kind), *self._told_times(subject, kind, topic))
         self.write("appended", "bus", subject, topic, 0, offset, *fields, cause, *told)
         return offset
+
+    def _told_times(self, subject: str, kind: str, topic: str) -> tuple[int, int]:
+        """When an event was decided: at its commit; and when its order expires."""
+        if "." in topic:
+            return NO_TIME, NO_TIME
+        rows = [row for row in of_type(self.entries, RowEntry) if row.subject == subject]
+        decided_us = next((row.t_us for row in rows if row.event_type == kind), self.t_us)
+        is_told = kind == "OrderValidated"
+        return decided_us, rows[0].t_us + CONTRACT.expiry_us if is_told else NO_TIME
 
     def letter(
         self, subject: str, group: str, kind: str, reason: str, *, attempts: int = 1

@@ -15,7 +15,9 @@ import pytest
 from lab.checks.checker import Checker
 from lab.checks.registry import NAMES
 from lab.history.calls import DeliverEntry
+from lab.history.contents import NO_TIME
 from lab.history.entries import Entry, time_of
+from lab.history.facts import AppendedEntry
 from tests.kit.histories import (
     ASKED,
     CONTRACT,
@@ -814,6 +816,77 @@ def a_retry_starts_a_trace_of_its_own() -> History:
 def a_retry_names_itself_for_its_cause() -> History:
     cause: dict[str, object] = {"cause_id": event_id(SUBJECT, "OrderCreated")}
     return spoiled(retried(), "appended", cause, topic="orders.validation.retry.1")
+
+
+def _told_at(kind: str, moved_us: int, told: Callable[[], History] = plain) -> History:
+    """An event whose time differs so much from the one that it had."""
+    entries = told()
+    index = where(entries, "appended", subject=SUBJECT, event_type=kind)
+    decided_us = AppendedEntry._make(entries[index]).decided_us + moved_us
+    return spoiled(
+        entries, "appended", {"decided_us": decided_us}, subject=SUBJECT, event_type=kind
+    )
+
+
+@bug("times-told", "OrderCreated in orders says that it was decided 0.002s before its cause was kn")
+def an_order_is_created_before_it_is_asked_for() -> History:
+    return _told_at("OrderCreated", -4 * MS)
+
+
+@bug("times-told", "OrderCreated in orders says that it was decided 0.002s after its commit")
+def an_event_has_the_time_of_its_publication() -> History:
+    return _told_at("OrderCreated", 2 * MS)
+
+
+@bug(
+    "times-told", "PaymentCaptured in payments says that it was decided 0.001s before its cause wa"
+)
+def an_event_is_older_than_the_one_that_led_to_it() -> History:
+    entries = plain()
+    cause = {"subject": SUBJECT, "event_type": "OrderValidated"}
+    decided_us = time_of(entries[where(entries, "appended", **cause)]) - MS
+    which = {"subject": SUBJECT, "event_type": "PaymentCaptured"}
+    return spoiled(entries, "appended", {"decided_us": decided_us}, **which)
+
+
+@bug(
+    "times-told", "OrderCancelled in orders says that it was decided 0.001s before its cause was k"
+)
+def a_cancel_is_older_than_its_request() -> History:
+    return _told_at("OrderCancelled", -2 * MS, cancelled)
+
+
+@bug(
+    "times-told", "OrderExpired in orders says that it was decided 1.998s before its cause was kno"
+)
+def an_order_expires_by_its_event_before_its_time() -> History:
+    return _told_at("OrderExpired", -2 * S, expired)
+
+
+@bug("times-told", "OrderConfirmed in orders does not say when it was decided")
+def an_event_has_no_time() -> History:
+    which = {"subject": SUBJECT, "event_type": "OrderConfirmed"}
+    return spoiled(plain(), "appended", {"decided_us": NO_TIME}, **which)
+
+
+def _told_expiry(kind: str, expires_us: int) -> History:
+    which = {"subject": SUBJECT, "event_type": kind}
+    return spoiled(plain(), "appended", {"expires_us": expires_us}, **which)
+
+
+@bug("times-told", "OrderValidated in validation does not say when its order expires")
+def nobody_learns_when_an_order_expires() -> History:
+    return _told_expiry("OrderValidated", NO_TIME)
+
+
+@bug("times-told", "OrderValidated in validation says that its order expires at 0.005s; its time i")
+def an_order_expires_at_once_by_its_event() -> History:
+    return _told_expiry("OrderValidated", 5 * MS)
+
+
+@bug("times-told", "PaymentCaptured in payments says that its order expires, and it does not any m")
+def a_paid_order_expires_by_its_event() -> History:
+    return _told_expiry("PaymentCaptured", 86_400 * S)
 
 
 @bug("dlq-sound", "order 37: a dead letter tells of 6 attempts; 1 were seen")

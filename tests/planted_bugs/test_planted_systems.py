@@ -31,6 +31,7 @@ from tests.planted_bugs import (
     positions,
     processes,
     retries,
+    times,
     topics,
     traces,
 )
@@ -43,6 +44,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *asked.BUGS,
     *delivery.BUGS,
     *traces.BUGS,
+    *times.BUGS,
     *topics.BUGS,
     *positions.BUGS,
     *dead_letters.BUGS,
