@@ -116,6 +116,9 @@ AMOUNT_MAX: Final = 10**12
 KEY_REUSED: Final = "idempotency-key-reused"
 """Problem type of the refusal of another body under a key."""
 
+KEY_RUNNING: Final = "idempotency-key-running"
+"""Problem type of the refusal of a request while another one under its key is under way."""
+
 OPEN: Final = ("PENDING", "VALIDATED")
 """States in which a customer may cancel."""
 

@@ -1606,6 +1606,73 @@ def another_body_is_a_conflict() -> History:
     return spoiled(entries, "http.end", {"status": 409, "answer": ""}, send=100)
 
 
+def _keyed(*requests: tuple[str, str, int, str]) -> History:
+    """Cancels, a second apart: subject, key, status and problem, or digest if it is 200."""
+    story = Story()
+    story.order(SUBJECT)
+    for send, (subject, key, status, said) in enumerate(requests, start=1):
+        story.wait(S)
+        asked = ("cancel", key, "", send)
+        story.write("http.begin", "client", subject, *asked, 0, "", "", "", "")
+        problem, told = ("", said) if status == 200 else (said, "")
+        answer = f"id-{subject}" if status == 200 else ""
+        story.write("http.end", "client", subject, *asked, status, problem, answer, told, False)
+    return story.end()
+
+
+REUSED: Final = "idempotency-key-reused"
+RUNNING: Final = "idempotency-key-running"
+
+
+@bug("idempotency-key", "order 37: its cancel was granted under the key of another wish that was g")
+def a_cancel_is_granted_under_the_key_of_its_order() -> History:
+    return _keyed((SUBJECT, f"key-{SUBJECT}", 200, "c"))
+
+
+@bug("idempotency-key", "order 37: its cancel under the key of another wish was answered with 409")
+def a_cancel_under_the_key_of_its_order_is_too_late() -> History:
+    return _keyed((SUBJECT, f"key-{SUBJECT}", 409, "too-late"))
+
+
+@bug("idempotency-key", "order 37: its cancel was granted under the key of another wish that was g")
+def two_orders_are_cancelled_under_one_key() -> History:
+    return _keyed(("1.1", "k", 200, "c"), (SUBJECT, "k", 200, "c"))
+
+
+@bug("idempotency-key", "order 37: its cancel was refused by its key, which stands for nothing els")
+def a_cancel_is_refused_by_a_key_that_is_new() -> History:
+    return _keyed((SUBJECT, "k", 422, REUSED))
+
+
+@bug("idempotency-key", "order 37: its cancel was put off, and no other request under its key was")
+def a_cancel_is_put_off_for_nothing() -> History:
+    return _keyed((SUBJECT, "k", 200, "c"), (SUBJECT, "k", 409, RUNNING))
+
+
+@bug("idempotency-key", "order 37: its cancel got two different answers under one key")
+def a_repeated_cancel_gets_another_text() -> History:
+    return _keyed((SUBJECT, "k", 200, "c"), (SUBJECT, "k", 200, "d"))
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        [(SUBJECT, "k", 200, "c"), (SUBJECT, "k", 200, "c")],
+        [(SUBJECT, f"key-{SUBJECT}", 422, REUSED)],
+        # Nobody knows whether it was granted, or whether it still runs.
+        [("1.1", "k", 0, ""), (SUBJECT, "k", 422, REUSED)],
+        [(SUBJECT, "k", 0, ""), (SUBJECT, "k", 409, RUNNING)],
+        [("1.1", "k", 503, "shed"), (SUBJECT, "k", 200, "c")],
+    ],
+)
+def test_a_cancel_may_be_repeated_under_its_key_and_refused_under_another_wishes(
+    requests: list[tuple[str, str, int, str]],
+) -> None:
+    finding = judge(_keyed(*requests))["idempotency-key"]
+
+    assert (finding.verdict, finding.checked) == ("PASS", len(requests))
+
+
 # ---- what they must do
 
 

@@ -56,6 +56,13 @@ CLIENT_ROWS: Final = (
                 default=0,
                 meaning="how long after an answer it asks for it again",
             ),
+            Param(
+                name="key",
+                type=ParamType.WORD,
+                default="none",
+                meaning="the Idempotency-Key: its own, the order's, or one shared by all cancels",
+                choices=("none", "own", "order", "shared"),
+            ),
         ),
     ),
     FaultKind(
