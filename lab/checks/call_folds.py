@@ -14,8 +14,10 @@ from lab.checks.fact_folds import Fold
 from lab.checks.order_case import Died, Disorder, MoneySent, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
+from lab.checks.questions import note_call
 from lab.checks.retry_budget import Buckets
 from lab.checks.tables import (
+    ABOUT_MONEY,
     CALL_FAILED,
     CUSTOMERS,
     MOVES_MONEY,
@@ -209,6 +211,8 @@ class CallFolds:
         life = self._lives[process]
         if (group, subject) in life.running:
             del life.running[group, subject]
+        if life.last_calls:
+            life.last_calls.pop(subject, None)
         begun = life.handlers.pop((group, event_id), None)
         if begun is not None and t_us - time_of(begun) > self._handler_us:
             what, begun_us = f"handler of {event_type}", time_of(begun)
@@ -237,6 +241,8 @@ class CallFolds:
         life = self._lives[process]
         life.committing.pop((subject, group, event_id), None)
         if not settles or result != "committed":
+            if result == "conflict":
+                life.last_calls.pop(subject, None)
             return
         owed = (group, event_id)
         if owed in life.handlers:
@@ -255,11 +261,17 @@ class CallFolds:
         _, t_us, process, subject, provider, action, key, deadline_us = entry
         if deadline_us - t_us > self._provider_us:
             self._note_given(self._lives[process], CallBeginEntry._make(entry), provider)
-        if action in MOVES_MONEY:
-            runs = self._lives[process].handlers.values()
-            begun = (HandleBeginEntry._make(each) for each in runs)
+        if action in ABOUT_MONEY:
+            life, case = self._lives[process], self._book.case(subject)
+            begun = (HandleBeginEntry._make(each) for each in life.handlers.values())
             by = next((each for each in begun if each.subject == subject), None)
-            self._book.case(subject).sent += (MoneySent(t_us, process, action, key, by),)
+            call = MoneySent(t_us, process, action, key, by)
+            if action in MOVES_MONEY:
+                case.sent += (call,)
+            if by is not None:
+                begun_us, before = life.last_calls.get(subject, (by.t_us, ""))
+                note_call(case, call, before if begun_us == by.t_us else "")
+                life.last_calls[subject] = (by.t_us, action)
 
     def _note_given(self, life: ProcessLife, call: CallBeginEntry, provider: str) -> None:
         """A call was given longer than any may take; within its handler's time that is no harm."""

@@ -30,6 +30,8 @@ TERMINAL: Final = frozenset(
     {"CONFIRMED", "REJECTED", "DECLINED", "CANCELLED", "EXPIRED", "REFUNDED"}
 )
 MOVES_MONEY: Final = frozenset({"charge", "refund"})
+ABOUT_MONEY: Final = MOVES_MONEY | {"query"}
+"""What the payment gateway is called for."""
 MAY_EXPIRE: Final = ("PENDING", "VALIDATED")
 CHARGE_IN: Final = ("VALIDATED", "PAYMENT_UNKNOWN")
 REFUND_IN: Final = ("REFUND_PENDING", "REFUND_FAILED")

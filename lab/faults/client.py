@@ -14,6 +14,7 @@ class ClientInjector:
         self._retry = self._site(plan, "client.retry_same_key")
         self._other_body = self._site(plan, "client.same_key_new_body")
         self._unsound = self._site(plan, "client.unsound_order")
+        self._large = self._site(plan, "client.large_order")
         self._abandon = self._site(plan, "client.abandon")
         self._double = self._site(plan, "client.double_submit")
         self._cancel = self._site(plan, "client.cancel")
@@ -29,6 +30,11 @@ class ClientInjector:
     def breaks_a_rule(self, subject: str) -> bool:
         """Whether it asks for an order too that the shop must refuse."""
         return _asked(self._unsound, subject) is not None
+
+    def asks_for_much(self, subject: str) -> str:
+        """Whether it asks for a large order too: the `most` that is taken, `more`, or ""."""
+        firing = _asked(self._large, subject)
+        return "" if firing is None else str(firing.params["size"])
 
     def abandons_after_us(self, subject: str) -> int | None:
         """How long after it has sent the order it leaves, for good; None: it waits."""

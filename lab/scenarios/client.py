@@ -16,7 +16,7 @@ from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.scenarios.file_tally import FileTally
-from lab.scenarios.unsound import unsound
+from lab.scenarios.unsound import large, unsound
 from lab.scenarios.workload import PlannedOrder
 
 _JSON: Final = ("content-type", "application/json")
@@ -24,6 +24,8 @@ _RETRY_SEND: Final = 100
 _OTHER_SEND: Final = 1_000_000
 """Number of the send with another body: no repetition ever has it."""
 _UNSOUND_SEND: Final = 2_000_000
+_LARGE_SEND: Final = 3_000_000
+_ALSO: Final = (_UNSOUND_SEND, _LARGE_SEND)
 SHED: Final = "shed"
 RUNNING: Final = "idempotency-key-running"
 
@@ -41,6 +43,10 @@ class ClientFaults(Protocol):
 
     def breaks_a_rule(self, subject: str) -> bool:
         """Ask for an order too that the shop must refuse."""
+        ...
+
+    def asks_for_much(self, subject: str) -> str:
+        """Ask for a large order too: the `most` that the shop takes, or `more`; "": do not."""
         ...
 
     def abandons_after_us(self, subject: str) -> int | None:
@@ -142,15 +148,21 @@ class Client:
         if self._faults.changes_body(subject):
             await self._send(_changed(order), key=order.key, send=_OTHER_SEND)
         if self._faults.breaks_a_rule(subject):
-            body = unsound(order.body, order.ordinal)
-            # No line of a file: nobody wrote that.
-            wrong = msgspec.structs.replace(order, body=body, key="", line=0)
-            await self._intent(wrong, key="", first_send=_UNSOUND_SEND)
+            await self._also(order, unsound(order.body, order.ordinal), _UNSOUND_SEND)
+        much = self._faults.asks_for_much(subject)
+        if much:
+            await self._also(order, large(order.body, order.ordinal, much), _LARGE_SEND)
         cancel = self._faults.cancels(subject)
         if cancel is not None:
             after_us, times, pause_us, word = cancel
             await self._clock.sleep_us(after_us)
             await self._cancel(order, accepted, times, pause_us, _key_of_cancel(order, word))
+
+    async def _also(self, order: PlannedOrder, body: bytes, send: int) -> None:
+        """Ask for something else too, once and without a key."""
+        # No line of a file: nobody wrote that.
+        other = msgspec.structs.replace(order, body=body, key="", line=0)
+        await self._intent(other, key="", first_send=send)
 
     async def _intent(self, order: PlannedOrder, *, key: str, first_send: int) -> str | None:
         """The id of the accepted order; None if it was refused or never answered."""
@@ -215,7 +227,7 @@ class Client:
         told = _told(answer)
         # Hardly any is refused, and hardly any accepted one is in doubt: they are not read again.
         is_unfair = 400 <= told[0] < 500 and is_sound(order.body)
-        if 0 < told[0] < 300 and (order.line or send == _UNSOUND_SEND or not currency):
+        if 0 < told[0] < 300 and (order.line or send in _ALSO or not currency):
             is_unfair = is_unsound(order.body)
         sent = ("create", key, digest, send)
         write(("http.end", now(), "client", subject, *sent, *told, is_unfair))

@@ -49,6 +49,7 @@ BREADTHS: Final = (
 RATES_MAX: Final[Mapping[str, float]] = {
     "bus.partition": 0.1,
     "bus.poison": 0.1,
+    "client.large_order": 0.05,
     CRASH: 0.2,
     "proc.crash_loop": 0.1,
     "proc.pause": 0.05,

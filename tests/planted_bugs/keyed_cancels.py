@@ -44,6 +44,7 @@ class KeysThatTheCommitFinds(StoredKeys):
 
     async def misuse(self, *, key: str, body: bytes) -> KeyRefusal | None:
         del key, body
+        return None
 
 
 @BUGS.plant(

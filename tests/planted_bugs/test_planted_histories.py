@@ -1116,6 +1116,73 @@ def a_charge_is_repeated_and_nobody_asks() -> History:
     return after(entries, index, changed(call, t_us=t_us - S), call)
 
 
+def _asked(*actions: str, attempt: int = 1, conflict: bool = False) -> History:
+    """A charge in whose run the gateway is called for these, one after the other."""
+    entries = spoiled(plain(), "handle.begin", {"attempt": attempt}, **_CHARGING)
+    index = where(entries, "call.begin", subject=SUBJECT, action="charge")
+    first = entries[index]
+    entries = [*entries[:index], *entries[index + 1 :]]
+    calls = [changed(first, action=action) for action in actions]
+    if conflict:
+        fields = ("payment", event_id(SUBJECT, "OrderValidated"), True, "conflict")
+        calls.insert(1, ("commit.end", time_of(first), "payment-1", SUBJECT, *fields))
+    entries = after(entries, index - 1, *calls)
+    if attempt == 1:
+        return entries
+    index = where(entries, "handle.begin", **_CHARGING)
+    event = event_id(SUBJECT, "OrderValidated")
+    failed = ("payment", event, "OrderValidated", attempt - 1, "Transient", 0)
+    ended = ("handle.end", time_of(entries[index]), "payment-1", SUBJECT, *failed)
+    return after(entries, index - 1, ended)
+
+
+_CHARGING: Final[dict[str, object]] = {"subject": SUBJECT, "group": "payment"}
+
+
+@bug("retry-law", "order 37: a charge was sent although the same run had its answer already")
+def a_charge_is_sent_twice_in_one_run() -> History:
+    return _asked("charge", "charge")
+
+
+@bug("retry-law", "order 37: the gateway was asked although the same run had its answer already")
+def an_answer_is_asked_for_once_more() -> History:
+    return _asked("charge", "query")
+
+
+@bug("retry-law", "order 37: the gateway was asked in attempt 1, which may send again")
+def an_early_attempt_asks() -> History:
+    return _asked("query", "charge")
+
+
+@bug("retry-law", "order 37: the gateway was asked about money that was not announced")
+def nothing_is_announced_and_somebody_asks() -> History:
+    return without(
+        _asked("query", attempt=3), lambda e: e["kind"] == "intent" and e["subject"] == SUBJECT
+    )
+
+
+@bug("retry-law", "order 37: the gateway was asked although the same run had its answer already")
+def a_question_is_asked_twice() -> History:
+    return _asked("query", "query", attempt=3)
+
+
+def test_a_late_attempt_asks_and_then_sends_and_a_rival_is_an_excuse_for_another_round() -> None:
+    assert judge(_asked("query", "charge", attempt=3))["retry-law"].violations == 0
+    again = _asked("query", "query", attempt=3, conflict=True)
+    assert judge(again)["retry-law"].violations == 0
+
+
+def test_whoever_may_not_send_asks() -> None:
+    """A cancel that came before the run: the charge is only asked about."""
+    entries = _asked("query")
+    paid = where(entries, "row", subject=SUBJECT, state="PAID")
+    begun_us = time_of(entries[where(entries, "handle.begin", **_CHARGING)])
+    cancelled_row = changed(entries[paid], state="CANCELLED", t_us=begun_us - 1)
+
+    entries = [*entries[:paid], cancelled_row, *entries[paid + 1 :]]
+    assert judge(entries)["retry-law"].violations == 0
+
+
 @bug("retry-law", "no jitter: 12 of 12 delays after attempt 1 were 0.080s")
 def everybody_comes_back_together() -> History:
     return _delays([80 * MS] * 12)

@@ -133,9 +133,6 @@ class IdempotencyKey(Check):
             self._cancels.note(case)
 
     def conclude(self, seen: Seen) -> None:
-        self.checked += len(self._cancels)
-        for subject, wrong in self._cancels.faults(seen.facts):
-            self.broken(f"order {subject.partition('.')[0]}: {wrong}", subject)
         for ask in seen.facts.asks.values():
             self.checked += 1
             wrong = _double(ask)
@@ -145,6 +142,9 @@ class IdempotencyKey(Check):
                 subject = next(iter(ask.bodies))
                 ordinal = subject.partition(".")[0]
                 self.broken(f"order {ordinal}: {len(ask.bodies)} requests, {wrong}", subject)
+        self.checked += len(self._cancels)
+        for subject, wrong in self._cancels.faults(seen.facts):
+            self.broken(f"order {subject.partition('.')[0]}: {wrong}", subject)
 
     def _shed(self, ask: Ask, seen: Seen) -> str:
         """The fault in a 503 to a request while another one of its key ran, in words.

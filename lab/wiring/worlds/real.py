@@ -19,6 +19,7 @@ from lab.faults.nemesis import Nemesis
 from lab.faults.plan.plan import Firing
 from lab.faults.remote.server import PlanServer
 from lab.faults.table.bus import LEADER_MOVE, broker_number
+from lab.history.contents import NO_TIME
 from lab.history.entries import FIELDS, Entry
 from lab.history.journal import merged, read_journal
 from lab.runtime.chance import KeyedChance
@@ -327,9 +328,15 @@ class RealWorld:
         return [member for member in self.members if site in (member.name, member.group)]
 
 
-_DEADLINES: Final = {
-    kind: fields.index("deadline_us") for kind, fields in FIELDS.items() if "deadline_us" in fields
+_INSTANTS: Final = {
+    kind: [
+        place
+        for place, name in enumerate(fields)
+        if name in ("t_us", "deadline_us", "decided_us", "expires_us")
+    ]
+    for kind, fields in FIELDS.items()
 }
+"""The fields of each kind that are instants; all others are lengths."""
 
 
 _ENDING: Final = ("committed", "waiting")
@@ -339,8 +346,9 @@ _STOPS: Final = ("term", "stopped", "aborted")
 def _since(origin_us: int, entry: Entry) -> Entry:
     """The entry with its instants counted from the begin of the run."""
     fields = list(entry)
-    for place in (1, _DEADLINES.get(str(entry[0]))):
-        if place is not None and isinstance(at_us := fields[place], int):
+    for place in _INSTANTS[str(entry[0])]:
+        at_us = fields[place]
+        if isinstance(at_us, int) and at_us != NO_TIME:
             fields[place] = at_us - origin_us
     return tuple(fields)
 
