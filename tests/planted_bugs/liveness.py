@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from lab.bus.loop.delivery import Limits
-from lab.bus.loop.lanes import Held, Lanes
 from lab.domain.events import Payload, PaymentCaptured
 from lab.ports.key_retry import WaitingRow
 from lab.ports.providers import ChargeState
@@ -20,16 +19,6 @@ BUGS: Final = Bugs()
 
 ERRORS: Final = Setup(scenario="timeouts")
 THROUGH_TIERS: Final = Setup(scenario="timeouts", settings=(("retry.in_place", 1),))
-FEW_PLACES: Final = Setup(
-    faults=("svc.error@payment_gateway#every3 first=4",),
-    settings=(
-        ("bus.max_in_flight", 2),
-        ("retry.in_place", 1),
-        ("breaker.calls_min", 1_000),
-        ("retry.tiers_ms", (30_000, 30_000)),
-        ("run.drain_ms", 120_000),
-    ),
-)
 
 
 @BUGS.plant(
@@ -44,20 +33,6 @@ FEW_PLACES: Final = Setup(
 )
 def no_retry() -> None:
     """The first failure is the last: a dead letter for what would have passed."""
-
-
-@BUGS.plant(
-    "converges",
-    "lab.bus.loop.delivery.Lanes",
-    setup=FEW_PLACES,
-    witness="at the end",
-    falls={"drains": "its retries are still waiting for one another"},
-)
-class EarlyRetriesTakePlaces(Lanes):
-    """A retry is a record like any other: until it is due it takes a place from another one."""
-
-    def _came_early(self, held: Held) -> None:
-        """It is nothing special."""
 
 
 @BUGS.plant("drains", "lab.wiring.process.chain._limits", setup=Setup(), witness="lag")
