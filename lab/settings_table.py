@@ -108,14 +108,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         1,
     ),
     _row("bus.workers", 16, 16, "", "handlers of one subscription that run at once", 1),
-    _row(
-        "bus.max_in_flight",
-        256,
-        256,
-        "records",
-        "records fetched, not settled, and not early retries",
-        1,
-    ),
+    _row("bus.max_in_flight", 256, 256, "records", "unsettled records, early retries aside", 1),
     _row(
         "bus.max_uncommitted",
         2_000,

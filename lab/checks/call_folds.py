@@ -11,7 +11,7 @@ from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.dependency_health import Health
 from lab.checks.fact_folds import Fold
-from lab.checks.order_case import Died, Disorder, MoneySent, owed_of
+from lab.checks.order_case import Died, Disorder, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
 from lab.checks.questions import note_call
@@ -20,7 +20,6 @@ from lab.checks.tables import (
     ABOUT_MONEY,
     CALL_FAILED,
     CUSTOMERS,
-    MOVES_MONEY,
     REPLAYED,
     STORE_DOWN_US,
     THIRD_PARTIES,
@@ -211,8 +210,7 @@ class CallFolds:
         life = self._lives[process]
         if (group, subject) in life.running:
             del life.running[group, subject]
-        if life.last_calls:
-            life.last_calls.pop(subject, None)
+        life.last_calls.pop(subject, None)
         begun = life.handlers.pop((group, event_id), None)
         if begun is not None and t_us - time_of(begun) > self._handler_us:
             what, begun_us = f"handler of {event_type}", time_of(begun)
@@ -233,8 +231,7 @@ class CallFolds:
 
     def _commit_begin(self, entry: CommitBeginEntry) -> None:
         _, t_us, process, subject, group, event_id, _ = entry
-        life = self._lives[process]
-        life.committing[subject, group, event_id] = t_us
+        self._lives[process].committing[subject, group, event_id] = t_us
 
     def _commit_end(self, entry: CommitEndEntry) -> None:
         _, _, process, subject, group, event_id, settles, result = entry
@@ -258,20 +255,11 @@ class CallFolds:
     # ---- calls to third parties
 
     def _call_begin(self, entry: CallBeginEntry) -> None:
-        _, t_us, process, subject, provider, action, key, deadline_us = entry
+        _, t_us, process, subject, provider, action, _, deadline_us = entry
         if deadline_us - t_us > self._provider_us:
             self._note_given(self._lives[process], CallBeginEntry._make(entry), provider)
         if action in ABOUT_MONEY:
-            life, case = self._lives[process], self._book.case(subject)
-            begun = (HandleBeginEntry._make(each) for each in life.handlers.values())
-            by = next((each for each in begun if each.subject == subject), None)
-            call = MoneySent(t_us, process, action, key, by)
-            if action in MOVES_MONEY:
-                case.sent += (call,)
-            if by is not None:
-                begun_us, before = life.last_calls.get(subject, (by.t_us, ""))
-                note_call(case, call, before if begun_us == by.t_us else "")
-                life.last_calls[subject] = (by.t_us, action)
+            note_call(self._lives[process], self._book.case(subject), CallBeginEntry._make(entry))
 
     def _note_given(self, life: ProcessLife, call: CallBeginEntry, provider: str) -> None:
         """A call was given longer than any may take; within its handler's time that is no harm."""

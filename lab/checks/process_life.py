@@ -198,8 +198,7 @@ class ProcessLife:
         self.called = 0
         self.unanswered = 0
         self.asked = 0
-        self.acks = 0
-        self.runs = 0
+        self.acks = self.runs = 0
         self.in_place = 0
         self.in_place_over = 0
         self.too_soon = 0

@@ -6,7 +6,9 @@ Not here: a later attempt that should have asked and did not (`attempts`), and t
 
 from lab.checks.contract import Contract
 from lab.checks.order_case import Case, MoneySent
-from lab.checks.tables import CHARGE_IN, REFUND_IN
+from lab.checks.process_life import ProcessLife
+from lab.checks.tables import CHARGE_IN, MOVES_MONEY, REFUND_IN
+from lab.history.calls import CallBeginEntry, HandleBeginEntry
 
 
 def needless(case: Case, contract: Contract) -> str:
@@ -33,12 +35,21 @@ def needless(case: Case, contract: Contract) -> str:
     return ""
 
 
-def note_call(case: Case, call: MoneySent, before: str) -> None:
-    """A run calls the gateway; `before` is the action of its last call, if nothing has changed."""
-    if call.action == "query":
+def note_call(life: ProcessLife, case: Case, entry: CallBeginEntry) -> None:
+    """A process calls the gateway, in a run of a handler for that order or in none."""
+    subject, action = entry.subject, entry.action
+    begun = (HandleBeginEntry._make(each) for each in life.handlers.values())
+    run = next((each for each in begun if each.subject == subject), None)
+    call = MoneySent(entry.t_us, entry.process, action, entry.key, run)
+    if action in MOVES_MONEY:
+        case.sent += (call,)
+    else:
         case.questions += (call,)
-    if before and (call.action == "query" or before != "query"):
-        case.called_again += (call,)
+    if run is not None:
+        begun_us, before = life.last_calls.get(subject, (run.t_us, ""))
+        if before and begun_us == run.t_us and (action == "query" or before != "query"):
+            case.called_again += (call,)
+        life.last_calls[subject] = (run.t_us, action)
 
 
 def _is_announced(case: Case, begun_us: int, asked_us: int) -> bool:

@@ -52,7 +52,7 @@ class Limits:
 
     Attributes:
         ordering: which deliveries may not run at the same time.
-        workers: handlers that run at once.
+        workers: handlers that run at once; never more than max_in_flight.
         max_in_flight: records fetched and not settled, but for those that came from a retry topic
             before their time, or behind such a one.
         max_uncommitted: records of one partition from its first unsettled one on.
@@ -174,7 +174,6 @@ class DeliveryLoop(Listener, Usable):
         )
         self._workers = Workers(
             self._handle,
-            # Retries that came early take no place, and yet no more of them may run at once.
             count=min(limits.workers, limits.max_in_flight),
             lanes=self._lanes,
             settling=self._settling,
