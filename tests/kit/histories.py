@@ -16,7 +16,6 @@ from lab.checks.contract import Contract
 from lab.history.calls import SettleEntry
 from lab.history.contents import NO_TIME
 from lab.history.entries import FIELDS, Entry, as_dict, kind_of, time_of
-from lab.history.facts import RowEntry
 from lab.history.recorder import BATCH
 from tests.kit.entries import of_type
 
@@ -93,6 +92,7 @@ class Story:
         self.t_us = 0
         self._offsets: dict[str, int] = {}
         self._where: dict[str, tuple[str, int]] = {}
+        self._committed_us: dict[tuple[str, str], int] = {}
         self._fences = 0
         self._committed: dict[tuple[str, str, int], int] = {}
 
@@ -140,6 +140,7 @@ class Story:
         kind = STATE_EVENTS[state]
         fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT, "buyer", "")
         self.write("row", "store", subject, *fields)
+        self._committed_us.setdefault((subject, kind), self.t_us)
 
     def publish(self, subject: str, kind: str) -> None:
         """The relay publishes an event."""
@@ -165,10 +166,10 @@ class Story:
         """When an event was decided: at its commit; and when its order expires."""
         if "." in topic:
             return NO_TIME, NO_TIME
-        rows = [row for row in of_type(self.entries, RowEntry) if row.subject == subject]
-        decided_us = next((row.t_us for row in rows if row.event_type == kind), self.t_us)
-        is_told = kind == "OrderValidated"
-        return decided_us, rows[0].t_us + CONTRACT.expiry_us if is_told else NO_TIME
+        decided_us = self._committed_us.get((subject, kind), self.t_us)
+        if kind != "OrderValidated":
+            return decided_us, NO_TIME
+        return decided_us, self._committed_us[subject, "OrderCreated"] + CONTRACT.expiry_us
 
     def letter(
         self, subject: str, group: str, kind: str, reason: str, *, attempts: int = 1

@@ -884,6 +884,17 @@ def an_order_expires_at_once_by_its_event() -> History:
     return _told_expiry("OrderValidated", 5 * MS)
 
 
+@bug("times-told", "OrderValidated in validation asks for its payment 1.000s after its time was up")
+def an_expired_order_is_validated() -> History:
+    entries = plain()
+    created_us = time_of(entries[where(entries, "row", subject=SUBJECT, version=1)])
+    late: dict[str, object] = {"t_us": created_us + CONTRACT.expiry_us + 2 * S}
+    index = where(entries, "appended", subject=SUBJECT, event_type="OrderValidated")
+    told = {"decided_us": created_us + CONTRACT.expiry_us + S}
+    entries[index] = changed(entries[index], **told)
+    return spoiled(entries, "row", late, subject=SUBJECT, version=2)
+
+
 @bug("times-told", "PaymentCaptured in payments says that its order expires, and it does not any m")
 def a_paid_order_expires_by_its_event() -> History:
     return _told_expiry("PaymentCaptured", 86_400 * S)

@@ -20,7 +20,7 @@ class TimesTold(Check):
 
     The cause is what came before, by a witness of its own: the order's last change (the store), the
     event that led to it (the log), the request (the client), or the declared expiry. When an order
-    expires is told once, by the event that asks for its payment.
+    expires is told once, by the event that asks for its payment, and before that time.
     """
 
     name = "times-told"
@@ -71,6 +71,8 @@ class TimesTold(Check):
             return says if expires_us != NO_TIME else ""
         if expires_us == NO_TIME:
             return "does not say when its order expires"
+        if decided_us > due_us + late_us:
+            return f"asks for its payment {seconds(decided_us - due_us)} after its time was up"
         if abs(expires_us - due_us) > late_us:
             told, due = seconds(expires_us), seconds(due_us)
             return f"says that its order expires at {told}; its time is up at {due}"
