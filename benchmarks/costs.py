@@ -244,7 +244,7 @@ def one_run(orders: int, rate: float, settings: Sequence[str]) -> Counters:
         words = ["run", "happy-path", "--real", "--keep", "--json", "--out", folder]
         words += ["--orders", str(orders), "--rate", str(rate)]
         words += [word for setting in settings for word in ("--set", setting)]
-        with subprocess.Popen([*lab, *words], stdout=out) as run:  # noqa: S603 - our own program
+        with subprocess.Popen([*lab, *words], stdout=out) as run:
             spent = _watch(run)
         if run.returncode:
             raise subprocess.CalledProcessError(run.returncode, words)
@@ -258,7 +258,7 @@ def one_run(orders: int, rate: float, settings: Sequence[str]) -> Counters:
     prefix = f"{name.replace('_', '-', 1)}."
     kept = asyncio.run(_records(variables["KAFKA_BOOTSTRAP"], prefix))
     clean = [*lab, "clean", name, "--yes"]
-    subprocess.run(clean, stdout=subprocess.DEVNULL, check=True)  # noqa: S603 - our own program
+    subprocess.run(clean, stdout=subprocess.DEVNULL, check=True)
     return {**{key: after[key] - before[key] for key in after}, **spent, **kept}
 
 

@@ -108,7 +108,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         1,
     ),
     _row("bus.workers", 16, 16, "", "handlers of one subscription that run at once", 1),
-    _row("bus.max_in_flight", 256, 256, "records", "records fetched and not settled", 1),
+    _row("bus.max_in_flight", 256, 256, "records", "unsettled records, early retries aside", 1),
     _row(
         "bus.max_uncommitted",
         2_000,

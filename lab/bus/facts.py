@@ -20,7 +20,7 @@ from lab.domain.envelope import (
     text_header,
     usable_id,
 )
-from lab.history.contents import NOTHING, told_by
+from lab.history.contents import NO_TIME, NOTHING, instant_of, told_by
 from lab.history.entries import Entry
 from lab.ports.bus import Record, is_main_topic
 
@@ -50,8 +50,18 @@ def appended_fact(record: Record, t_us: int) -> Entry:
     headers, value = as_readable(record.headers, record.value)
     found = dict(headers)
     attempt = found.get(H_ATTEMPT, b"")
+    contents, decided_us, expires_us = NOTHING, NO_TIME, NO_TIME
     # A parked record has the bytes of the first one: its digest says so.
-    contents = told_by(value) if is_main_topic(record.topic) else NOTHING
+    if is_main_topic(record.topic):
+        contents = told_by(value)
+        epoch_us = record.timestamp_us - t_us
+        at_us = instant_of(found.get("ce_time", b""))
+        if at_us != NO_TIME:
+            decided_us = at_us - epoch_us
+        if "ce_expirytime" in found:
+            at_us = instant_of(found["ce_expirytime"])
+            if at_us != NO_TIME:
+                expires_us = at_us - epoch_us
     return (
         "appended",
         t_us,
@@ -67,6 +77,8 @@ def appended_fact(record: Record, t_us: int) -> Entry:
         found.get("traceparent", b"").decode("utf-8", "replace"),
         found.get("ce_causationid", b"").decode("utf-8", "replace"),
         *contents,
+        decided_us,
+        expires_us,
     )
 
 

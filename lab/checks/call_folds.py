@@ -11,14 +11,15 @@ from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.dependency_health import Health
 from lab.checks.fact_folds import Fold
-from lab.checks.order_case import Died, Disorder, MoneySent, owed_of
+from lab.checks.order_case import Died, Disorder, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
+from lab.checks.questions import note_call
 from lab.checks.retry_budget import Buckets
 from lab.checks.tables import (
+    ABOUT_MONEY,
     CALL_FAILED,
     CUSTOMERS,
-    MOVES_MONEY,
     REPLAYED,
     STORE_DOWN_US,
     THIRD_PARTIES,
@@ -38,7 +39,7 @@ from lab.history.calls import (
     RetryingEntry,
     StalledEntry,
 )
-from lab.history.entries import subject_of, time_of
+from lab.history.entries import time_of
 from lab.history.facts import LifeEntry
 
 
@@ -209,6 +210,7 @@ class CallFolds:
         life = self._lives[process]
         if (group, subject) in life.running:
             del life.running[group, subject]
+        life.last_calls.pop(subject, None)
         begun = life.handlers.pop((group, event_id), None)
         if begun is not None and t_us - time_of(begun) > self._handler_us:
             what, begun_us = f"handler of {event_type}", time_of(begun)
@@ -229,14 +231,15 @@ class CallFolds:
 
     def _commit_begin(self, entry: CommitBeginEntry) -> None:
         _, t_us, process, subject, group, event_id, _ = entry
-        life = self._lives[process]
-        life.committing[subject, group, event_id] = t_us
+        self._lives[process].committing[subject, group, event_id] = t_us
 
     def _commit_end(self, entry: CommitEndEntry) -> None:
         _, _, process, subject, group, event_id, settles, result = entry
         life = self._lives[process]
         life.committing.pop((subject, group, event_id), None)
         if not settles or result != "committed":
+            if result == "conflict":
+                life.last_calls.pop(subject, None)
             return
         owed = (group, event_id)
         if owed in life.handlers:
@@ -252,14 +255,11 @@ class CallFolds:
     # ---- calls to third parties
 
     def _call_begin(self, entry: CallBeginEntry) -> None:
-        _, t_us, process, subject, provider, action, key, deadline_us = entry
+        _, t_us, process, subject, provider, action, _, deadline_us = entry
         if deadline_us - t_us > self._provider_us:
             self._note_given(self._lives[process], CallBeginEntry._make(entry), provider)
-        if action in MOVES_MONEY:
-            runs = self._lives[process].handlers.values()
-            run = next((each for each in runs if subject_of(each) == subject), None)
-            by = None if run is None else HandleBeginEntry._make(run)
-            self._book.case(subject).sent += (MoneySent(t_us, process, action, key, by),)
+        if action in ABOUT_MONEY:
+            note_call(self._lives[process], self._book.case(subject), CallBeginEntry._make(entry))
 
     def _note_given(self, life: ProcessLife, call: CallBeginEntry, provider: str) -> None:
         """A call was given longer than any may take; within its handler's time that is no harm."""

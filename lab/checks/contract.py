@@ -19,6 +19,7 @@ class Contract:
         tiers_us: delays of the retry topics.
         budget_tokens, budget_refill: of retries in place, per process and dependency.
         query_after: attempts after which a third party is asked before money is sent again.
+        key_trusted_us: age of an order from which on that is done at once.
         handler_us, provider_us: longest run of a handler, longest call to a third party.
         workers, max_in_flight: of one subscription. requests: that an API has in hand.
         max_uncommitted: records of one partition from its first unsettled one on.
@@ -61,6 +62,7 @@ class Contract:
     breaker_failures_percent: int = 50
     in_place: int = 3
     query_after: int = 2
+    key_trusted_us: int = 43_200_000_000
     lease_us: int = 30_000_000
     expiry_us: int = 86_400_000_000
     max_elapsed_us: int = 600_000_000

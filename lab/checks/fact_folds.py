@@ -241,12 +241,7 @@ class FactFolds:
             _,
             traceparent,
             cause_id,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
+            *_,
         ) = entry
         self._topics[topic, partition].append(offset, digest, entry)
         case = self._open.get(subject) or self._book.case(subject)

@@ -118,7 +118,7 @@ class Again(NamedTuple):
 
 
 class MoneySent(NamedTuple):
-    """A charge or a refund that a process asked for, at `t_us`, with any result.
+    """A charge or a refund that a process asked for, or asked about, at `t_us`, with any result.
 
     `run`: the handler that asked for it, as it began; None if none did.
     """
@@ -162,7 +162,8 @@ class Case:
         letters: dead letters, by what their headers tell.
         cancels: answers with status 200 to a cancel. cancel_begun, cancel_answers: every request
             for one, and every answer.
-        sent: see `MoneySent`.
+        sent: charges and refunds, see `MoneySent`. questions: the same, about them. called_again:
+            any of these for which the run before had no reason, see `lab.checks.questions`.
         looked: the customer whose record was read for it, and what came of it: `yes` (he is
             blocked), `no`, or an error.
         settled: (group, event id) whose handling ended in a unit that a process saw committed, with
@@ -196,6 +197,8 @@ class Case:
     outcomes: tuple[OutcomeEntry, ...] = ()
     intents: tuple[IntentEntry, ...] = ()
     sent: tuple[MoneySent, ...] = ()
+    questions: tuple[MoneySent, ...] = ()
+    called_again: tuple[MoneySent, ...] = ()
     ledger: tuple[LedgerEntry, ...] = ()
     answered: tuple[AnsweredEntry, ...] = ()
     looked: tuple[tuple[str, str], ...] = ()

@@ -100,6 +100,8 @@ class ProcessLife:
         acks: settlements that ended well. in_place: retries in place, throttled ones left out.
         in_place_over: how many retries in place the budget did not cover. too_soon: how many events
             went to a retry topic although it did.
+        last_calls: begin of the run and action of the last call to the payment gateway, by order;
+            a conflict ends it.
         budget: see `Buckets`. failed: calls that have failed in the present run, by order: of whom,
             and how.
         health: of its dependencies. failing_spells: how often one was found to be down.
@@ -151,6 +153,7 @@ class ProcessLife:
         "in_hand_max",
         "in_place",
         "in_place_over",
+        "last_calls",
         "late",
         "left_open",
         "longer",
@@ -195,11 +198,11 @@ class ProcessLife:
         self.called = 0
         self.unanswered = 0
         self.asked = 0
-        self.acks = 0
-        self.runs = 0
+        self.acks = self.runs = 0
         self.in_place = 0
         self.in_place_over = 0
         self.too_soon = 0
+        self.last_calls: dict[str, tuple[int, str]] = {}
         self.budget: Buckets | None = None
         self.failed: dict[str, tuple[tuple[str, str], ...]] = {}
         self.health: dict[str, Health] = {}
@@ -235,6 +238,7 @@ class ProcessLife:
         self.announced.clear()
         self.hints.clear()
         self.failed.clear()
+        self.last_calls.clear()
 
     def failed_of(self, subject: str, error: str) -> set[str]:
         """Those whose calls have failed in this way in the present run of a handler, for an order.

@@ -32,6 +32,7 @@ from lab.checks.promises.orders import (
 from lab.checks.promises.positions import CommitForward, CommitPrefix, FencingHolds, OneOwner
 from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoCrash, NoLeak
 from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryInTime, RetryLaw
+from lab.checks.promises.times import TimesTold
 from lab.checks.promises.topics import HandlerInput, LogSound
 from lab.checks.promises.traces import TraceComplete
 
@@ -59,6 +60,7 @@ PROMISES: Final[tuple[type[Check], ...]] = (
     AckAfterEffect,
     PerKeyOrder,
     TraceComplete,
+    TimesTold,
     LogSound,
     HandlerInput,
     CommitPrefix,

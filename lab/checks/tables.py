@@ -30,6 +30,8 @@ TERMINAL: Final = frozenset(
     {"CONFIRMED", "REJECTED", "DECLINED", "CANCELLED", "EXPIRED", "REFUNDED"}
 )
 MOVES_MONEY: Final = frozenset({"charge", "refund"})
+ABOUT_MONEY: Final = MOVES_MONEY | {"query"}
+"""What the payment gateway is called for."""
 MAY_EXPIRE: Final = ("PENDING", "VALIDATED")
 CHARGE_IN: Final = ("VALIDATED", "PAYMENT_UNKNOWN")
 REFUND_IN: Final = ("REFUND_PENDING", "REFUND_FAILED")
@@ -115,6 +117,9 @@ AMOUNT_MAX: Final = 10**12
 
 KEY_REUSED: Final = "idempotency-key-reused"
 """Problem type of the refusal of another body under a key."""
+
+KEY_RUNNING: Final = "idempotency-key-running"
+"""Problem type of the refusal of a request while another one under its key is under way."""
 
 OPEN: Final = ("PENDING", "VALIDATED")
 """States in which a customer may cancel."""

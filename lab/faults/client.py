@@ -14,6 +14,7 @@ class ClientInjector:
         self._retry = self._site(plan, "client.retry_same_key")
         self._other_body = self._site(plan, "client.same_key_new_body")
         self._unsound = self._site(plan, "client.unsound_order")
+        self._large = self._site(plan, "client.large_order")
         self._abandon = self._site(plan, "client.abandon")
         self._double = self._site(plan, "client.double_submit")
         self._cancel = self._site(plan, "client.cancel")
@@ -30,6 +31,11 @@ class ClientInjector:
         """Whether it asks for an order too that the shop must refuse."""
         return _asked(self._unsound, subject) is not None
 
+    def asks_for_much(self, subject: str) -> str:
+        """Whether it asks for a large order too: the `most` that is taken, `more`, or ""."""
+        firing = _asked(self._large, subject)
+        return "" if firing is None else str(firing.params["size"])
+
     def abandons_after_us(self, subject: str) -> int | None:
         """How long after it has sent the order it leaves, for good; None: it waits."""
         firing = _asked(self._abandon, subject)
@@ -39,12 +45,13 @@ class ClientInjector:
         """Whether it sends the order twice, without a key."""
         return _asked(self._double, subject) is not None
 
-    def cancels(self, subject: str) -> tuple[int, int, int] | None:
-        """How long after the answer it cancels, how often, how far apart; None: never."""
+    def cancels(self, subject: str) -> tuple[int, int, int, str] | None:
+        """How long after the answer it cancels, how often, how far apart, the key; None: never."""
         firing = _asked(self._cancel, subject)
         if firing is None:
             return None
-        return firing.number("after"), firing.number("times"), firing.number("pause")
+        key = str(firing.params.get("key", "none"))
+        return firing.number("after"), firing.number("times"), firing.number("pause"), key
 
     @staticmethod
     def _site(plan: FaultPlan, kind: str) -> Site | None:

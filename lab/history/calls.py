@@ -128,7 +128,10 @@ class LostEntry(NamedTuple):
 
 
 class HeldEntry(NamedTuple):
-    """More records than ever before are in the hand of a process: fetched and not settled."""
+    """More records than ever before are in the hand of a process: fetched and not settled.
+
+    Those are left out that came from a retry topic before their time, or behind such a one.
+    """
 
     kind: Literal["held"]
     t_us: int

@@ -5,6 +5,7 @@ all in the same few words, so that a check can compare them. Nothing here is sha
 that take an order in or make an event: they are judged by it. Not here: judging (`lab.checks`).
 """
 
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -13,6 +14,9 @@ import msgspec
 
 NO_AMOUNT: Final = -1
 """An amount that is no whole number, or that no entry can hold."""
+
+NO_TIME: Final = -1
+"""An instant that a text does not tell."""
 
 _HELD_MAX: Final = 2**63 - 1
 _DIGEST_BYTES: Final = 8
@@ -73,6 +77,8 @@ _ITEMS_MAX: Final = 1_000
 _TEXT_MAX: Final = 64
 _AMOUNT_MAX: Final = 10**12
 _CODE_LENGTH: Final = 3
+_SECOND_END: Final = len("2025-01-01T00:00:00")
+_MICROS_END: Final = _SECOND_END + len(".000000")
 _CURRENCIES: Final = frozenset({"EUR", "USD", "GBP", "JPY", "NOK", "SEK", "DKK", "CHF", "PLN"})
 """Some that nobody can refuse."""
 
@@ -130,9 +136,11 @@ def is_sound(body: bytes) -> bool:
 def is_unsound(body: bytes) -> bool:
     """Whether the body of `POST /orders` surely breaks a rule; if in doubt, it breaks none.
 
-    Source: as of `is_sound`. In doubt are texts that are no JSON to every reader, numbers with a
-    fraction, and codes of currencies.
+    Source: as of `is_sound`. One of too many bytes is not read. In doubt are texts that are no JSON
+    to every reader, numbers with a fraction, and codes of currencies.
     """
+    if len(body) > _BODY_MAX:
+        return True
     try:
         asked = msgspec.json.decode(body)
     except _BROKEN:
@@ -189,6 +197,28 @@ def told_by(value: bytes) -> Contents:
     fields = (cents, told.currency, buyer, digest, told.order_id, told.charge_key)
     # `Contents(...)` would cost one frame more, for each event.
     return tuple.__new__(Contents, fields)
+
+
+def instant_of(text: bytes) -> int:
+    """Microseconds since the Unix epoch of an instant as an event tells it, or `NO_TIME`.
+
+    Source: RFC 3339, in UTC and with six digits of a second.
+    """
+    micros = text[_SECOND_END + 1 : _MICROS_END]
+    if text[_MICROS_END:] != b"Z" or not micros.isdigit():
+        return NO_TIME
+    second_us = _second_us(text[:_SECOND_END])
+    return second_us + int(micros) if second_us != NO_TIME else NO_TIME
+
+
+# The events of one moment are many, and the calendar is slow.
+@lru_cache(maxsize=256)
+def _second_us(text: bytes) -> int:
+    try:
+        instant = datetime.fromisoformat(text.decode())
+    except ValueError:
+        return NO_TIME
+    return int(instant.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 @lru_cache(maxsize=8_192)

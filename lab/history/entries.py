@@ -30,6 +30,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
 from lab.history import calls, facts, requests
+from lab.history.contents import NO_TIME
 
 Entry = tuple[object, ...]
 T = TypeVar("T", bound=tuple[object, ...])
@@ -113,6 +114,27 @@ def maker(entry_type: type[T]) -> Callable[[Entry], T]:
     It does not count the fields: that is up to the caller.
     """
     return partial(tuple.__new__, entry_type)
+
+
+_INSTANTS: Final = {
+    kind: [
+        place
+        for place, name in enumerate(fields)
+        if name in ("t_us", "deadline_us", "decided_us", "expires_us")
+    ]
+    for kind, fields in FIELDS.items()
+}
+"""The places of instants in each kind; all other times are lengths."""
+
+
+def counted_from(origin_us: int, entry: Entry) -> Entry:
+    """An entry with its instants counted from another origin, such as the begin of the run."""
+    fields = list(entry)
+    for place in _INSTANTS[kind_of(entry)]:
+        at_us = fields[place]
+        if isinstance(at_us, int) and at_us != NO_TIME:
+            fields[place] = at_us - origin_us
+    return tuple(fields)
 
 
 def as_dict(entry: Entry) -> dict[str, object]:

@@ -136,6 +136,8 @@ class AppendedEntry(NamedTuple):
             a record that has no such header.
         amount_cents, currency, buyer, items, order_id, charge_key: what its value tells; see
             `lab.history.contents`. Records of retry topics and dead-letter queues are not read.
+        decided_us, expires_us: when it says that it was decided, and that its order expires, on the
+            clock of the entries; -1 of one that does not say, and of a record that is not read.
     """
 
     kind: Literal["appended"]
@@ -157,6 +159,8 @@ class AppendedEntry(NamedTuple):
     items: str
     order_id: str
     charge_key: str
+    decided_us: int
+    expires_us: int
 
 
 class LetterEntry(NamedTuple):

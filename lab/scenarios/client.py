@@ -16,7 +16,7 @@ from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.scenarios.file_tally import FileTally
-from lab.scenarios.unsound import unsound
+from lab.scenarios.unsound import large, unsound
 from lab.scenarios.workload import PlannedOrder
 
 _JSON: Final = ("content-type", "application/json")
@@ -24,7 +24,10 @@ _RETRY_SEND: Final = 100
 _OTHER_SEND: Final = 1_000_000
 """Number of the send with another body: no repetition ever has it."""
 _UNSOUND_SEND: Final = 2_000_000
+_LARGE_SEND: Final = 3_000_000
+_ALSO: Final = (_UNSOUND_SEND, _LARGE_SEND)
 SHED: Final = "shed"
+RUNNING: Final = "idempotency-key-running"
 
 
 class ClientFaults(Protocol):
@@ -42,6 +45,10 @@ class ClientFaults(Protocol):
         """Ask for an order too that the shop must refuse."""
         ...
 
+    def asks_for_much(self, subject: str) -> str:
+        """Ask for a large order too: the `most` that the shop takes, or `more`; "": do not."""
+        ...
+
     def abandons_after_us(self, subject: str) -> int | None:
         """Leave so long after the order was sent, and never ask again; None: wait."""
         ...
@@ -50,8 +57,12 @@ class ClientFaults(Protocol):
         """Send it twice at once, without a key: two intents as far as anybody can tell."""
         ...
 
-    def cancels(self, subject: str) -> tuple[int, int, int] | None:
-        """Cancel the order so long after it was accepted, so often, so far apart; None: never."""
+    def cancels(self, subject: str) -> tuple[int, int, int, str] | None:
+        """Cancel the order so long after it was accepted, so often, so far apart; None: never.
+
+        The last word is the Idempotency-Key: `none`, its `own`, that of the `order` (which is
+        wrong), or one that is `shared` by all cancels (which is wrong, too).
+        """
         ...
 
 
@@ -137,15 +148,21 @@ class Client:
         if self._faults.changes_body(subject):
             await self._send(_changed(order), key=order.key, send=_OTHER_SEND)
         if self._faults.breaks_a_rule(subject):
-            body = unsound(order.body, order.ordinal)
-            # No line of a file: nobody wrote that.
-            wrong = msgspec.structs.replace(order, body=body, key="", line=0)
-            await self._intent(wrong, key="", first_send=_UNSOUND_SEND)
+            await self._also(order, unsound(order.body, order.ordinal), _UNSOUND_SEND)
+        much = self._faults.asks_for_much(subject)
+        if much:
+            await self._also(order, large(order.body, order.ordinal, much), _LARGE_SEND)
         cancel = self._faults.cancels(subject)
         if cancel is not None:
-            after_us, times, pause_us = cancel
+            after_us, times, pause_us, word = cancel
             await self._clock.sleep_us(after_us)
-            await self._cancel(order, accepted, times, pause_us)
+            await self._cancel(order, accepted, times, pause_us, _key_of_cancel(order, word))
+
+    async def _also(self, order: PlannedOrder, body: bytes, send: int) -> None:
+        """Ask for something else too, once and without a key."""
+        # No line of a file: nobody wrote that.
+        other = msgspec.structs.replace(order, body=body, key="", line=0)
+        await self._intent(other, key="", first_send=send)
 
     async def _intent(self, order: PlannedOrder, *, key: str, first_send: int) -> str | None:
         """The id of the accepted order; None if it was refused or never answered."""
@@ -210,30 +227,35 @@ class Client:
         told = _told(answer)
         # Hardly any is refused, and hardly any accepted one is in doubt: they are not read again.
         is_unfair = 400 <= told[0] < 500 and is_sound(order.body)
-        if 0 < told[0] < 300 and (order.line or send == _UNSOUND_SEND or not currency):
+        if 0 < told[0] < 300 and (order.line or send in _ALSO or not currency):
             is_unfair = is_unsound(order.body)
         sent = ("create", key, digest, send)
         write(("http.end", now(), "client", subject, *sent, *told, is_unfair))
         return answer
 
-    async def _cancel(self, order: PlannedOrder, order_id: str, times: int, pause_us: int) -> None:
+    async def _cancel(
+        self, order: PlannedOrder, order_id: str, times: int, pause_us: int, key: str
+    ) -> None:
         """Ask for the cancellation until there are so many answers to it, so far apart."""
         now, write = self._clock.now_us, self._write
         send = 0
         while not self._give_up:
             send += 1
             subject = f"{order.ordinal}.1"
-            asked = ("cancel", "", "", send)
+            asked = ("cancel", key, "", send)
+            headers: tuple[tuple[str, str], ...] = (_JSON, ("lab-subject", subject))
+            if key:
+                headers = (*headers, ("idempotency-key", key))
             write(("http.begin", now(), "client", subject, *asked, 0, "", "", "", ""))
             answer = await self._http.request(
                 "POST",
                 f"/orders/{order_id}/cancel",
-                headers=(_JSON, ("lab-subject", subject)),
+                headers=headers,
                 body=b"",
                 timeout_us=self._timeout_us,
             )
             write(("http.end", now(), "client", subject, *asked, *_told(answer), False))
-            if answer is not None and answer.status < 500:
+            if answer is not None and answer.status < 500 and not _is_running(answer):
                 times -= 1
                 if times < 1:
                     return
@@ -248,6 +270,24 @@ def _changed(order: PlannedOrder) -> PlannedOrder:
     body = msgspec.json.decode(order.body)
     body["items"][0]["quantity"] += 1
     return msgspec.structs.replace(order, body=msgspec.json.encode(body))
+
+
+def _key_of_cancel(order: PlannedOrder, word: str) -> str:
+    """The Idempotency-Key of a cancel, by the word of its fault."""
+    match word:
+        case "own":
+            return f"{order.key}-cancel"
+        case "order":
+            return order.key
+        case "shared":
+            return "cancel"
+        case _:
+            return ""
+
+
+def _is_running(answer: HttpAnswer) -> bool:
+    """Whether the API said that another request under the key is under way."""
+    return answer.status == 409 and _problem_type(answer) == RUNNING
 
 
 def _is_shed(answer: HttpAnswer) -> bool:

@@ -49,6 +49,7 @@ BREADTHS: Final = (
 RATES_MAX: Final[Mapping[str, float]] = {
     "bus.partition": 0.1,
     "bus.poison": 0.1,
+    "client.large_order": 0.05,
     CRASH: 0.2,
     "proc.crash_loop": 0.1,
     "proc.pause": 0.05,
@@ -84,10 +85,6 @@ _PARTS_OF_A_SECOND: Final = 1_000
 _SCALE: Final[Mapping[str, float]] = {SIMULATED: 1.0, REAL: 0.1}
 """Sessions, leases and deadlines of the real world are about so much shorter."""
 
-FEW_PLACES: Final = 2
-PATIENT_MS: Final = 4 * 3_600_000
-"""So few records in hand may all be waiting for their retry: orders end one behind another."""
-
 POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "run.members": (2, 3),
     "retry.attempts_max": (1, 2, 4, 9),
@@ -96,7 +93,7 @@ POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "dedupe.when_down": ("closed",),
     "bus.partitions": (1, 2),
     "bus.workers": (1, 2, 4),
-    "bus.max_in_flight": (FEW_PLACES, 20),
+    "bus.max_in_flight": (2, 20),
     "bus.max_uncommitted": (5, 50),
     "bus.commit_every": (1, 7),
     "outbox.batch": (1, 5),
@@ -159,8 +156,6 @@ def draw_swarm(seed: int, world: str) -> Swarm:
         for name, values in policies.items()
         if chance.u("swarm", name) < (_SHUFFLED_SHARE if name == "run.order" else _POLICY_SHARE)
     }
-    if world == SIMULATED and settings.get("bus.max_in_flight") == FEW_PLACES:
-        settings["run.drain_ms"] = PATIENT_MS
     faults = tuple(pen.write(breadth) for pen in chosen)
     if chance.u("swarm", "bundle") >= _BUNDLE_SHARE:
         return Swarm(faults=faults, settings=settings)

@@ -1,4 +1,4 @@
-"""Orders that break a rule of the shop, each one rule, as programs and people get them wrong.
+"""Orders that break a rule of the shop, each one rule, and orders at the limit of the rules.
 
 Not here: the client that posts them (`client`), and its reading of the rules
 (`lab.history.contents`).
@@ -25,6 +25,13 @@ _BREAKS: Final[tuple[tuple[str, object], ...]] = (
 )
 """A field, and a value that it never may have. A prime number of them: any stride meets all."""
 
+_ITEMS_MAX: Final = 1_000
+_SKU_LENGTH: Final = 64
+_WIDE: Final = "\u6f22"
+"""A letter of three bytes: with skus of these an order comes close to the limit of its bytes."""
+
+_OVER_BYTES: Final = 300 * 1024
+
 _OF_AN_ITEM: Final = ("sku", "quantity", "unit_price_cents")
 
 
@@ -34,4 +41,29 @@ def unsound(body: bytes, ordinal: int) -> bytes:
     field, value = _BREAKS[ordinal % len(_BREAKS)]
     spoiled = order["items"][0] if field in _OF_AN_ITEM else order
     spoiled[field] = value
+    return msgspec.json.encode(order)
+
+
+def large(body: bytes, ordinal: int, size: str) -> bytes:
+    """The body of an order with as many and as long items as there may be, or more than that.
+
+    Args:
+        body: of an order.
+        ordinal: of the order; whether `more` are too many items or too many bytes depends on it.
+        size: `most` or `more`.
+    """
+    order: dict[str, Any] = msgspec.json.decode(body)
+    many = _ITEMS_MAX
+    if size == "more":
+        if ordinal % 2:
+            return body + b" " * _OVER_BYTES
+        many += 1
+    order["items"] = [
+        {
+            "sku": f"{ordinal}-{number}-".ljust(_SKU_LENGTH, _WIDE),
+            "quantity": 1,
+            "unit_price_cents": 1 + number % 9,
+        }
+        for number in range(many)
+    ]
     return msgspec.json.encode(order)

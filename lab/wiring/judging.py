@@ -75,6 +75,7 @@ def contract_of(settings: Settings, faults: Sequence[FaultSpec] = ()) -> Contrac
         budget_tokens=settings.number("retry.budget_tokens"),
         budget_refill=settings.real("retry.budget_refill"),
         query_after=settings.number("provider_key.query_after"),
+        key_trusted_us=settings.us("provider_key.lifetime_ms") // 2,
         handler_us=settings.us("timeout.handler_ms"),
         provider_us=settings.us("timeout.provider_ms"),
         workers=settings.number("bus.workers"),

@@ -285,6 +285,37 @@ async def test_a_retry_has_its_turn_before_the_backlog_of_its_main_topic_is_done
 
 
 @in_world
+async def test_retries_that_are_not_due_take_no_place_and_few_of_them_are_fetched(
+    world: BusWorld,
+) -> None:
+    early, others = 40, 20
+    alarm = retry_topic("orders", "group", 1)
+    await world.make_topics({"orders": 1, alarm: 1})
+    due_us = world.now_us() + 4 * S
+    came: list[str] = []
+    in_hand: list[int] = []
+
+    async def handle(delivery: Delivery) -> Settlement:
+        if delivery.record.topic == alarm and world.now_us() < due_us:
+            return Retry(due_us - world.now_us(), counts=False)
+        came.append(delivery.record.topic)
+        in_hand.append(member.subscription.in_flight)
+        return ACK
+
+    await publish(world, *map(str, range(early)), topic=alarm)
+    member = await world.start(
+        "m", handle, topics=("orders", alarm), limits=limits(workers=2, max_in_flight=4)
+    )
+    await world.until(lambda: member.subscription.in_flight > 4, "more wait than have a place")
+    await publish(world, *(f"other-{number}" for number in range(others)))
+    await world.until(lambda: len(came) == early + others, "everything")
+
+    assert came == ["orders"] * others + [alarm] * early
+    # Those that wait, one more batch of them, and the others.
+    assert max(in_hand) <= 3 * 4
+
+
+@in_world
 async def test_two_groups_both_get_everything(world: BusWorld) -> None:
     await world.make_topics({"orders": 4})
     journals = {name: Journal(world) for name in ("one", "two")}

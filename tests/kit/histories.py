@@ -14,6 +14,7 @@ from lab.checks.check import Finding
 from lab.checks.checker import Checker
 from lab.checks.contract import Contract
 from lab.history.calls import SettleEntry
+from lab.history.contents import NO_TIME
 from lab.history.entries import FIELDS, Entry, as_dict, kind_of, time_of
 from lab.history.recorder import BATCH
 from tests.kit.entries import of_type
@@ -91,6 +92,7 @@ class Story:
         self.t_us = 0
         self._offsets: dict[str, int] = {}
         self._where: dict[str, tuple[str, int]] = {}
+        self._committed_us: dict[tuple[str, str], int] = {}
         self._fences = 0
         self._committed: dict[tuple[str, str, int], int] = {}
 
@@ -138,6 +140,7 @@ class Story:
         kind = STATE_EVENTS[state]
         fields = (version, state, event_id(subject, kind), kind, "EUR", AMOUNT, "buyer", "")
         self.write("row", "store", subject, *fields)
+        self._committed_us.setdefault((subject, kind), self.t_us)
 
     def publish(self, subject: str, kind: str) -> None:
         """The relay publishes an event."""
@@ -155,9 +158,18 @@ class Story:
         event = event_id(subject, kind)
         fields = (event, kind, digest(event), attempt, traceparent(subject, kind))
         cause = cause_id(subject, kind)
-        told = contents(subject, kind)
+        told = (*contents(subject, kind), *self._told_times(subject, kind, topic))
         self.write("appended", "bus", subject, topic, 0, offset, *fields, cause, *told)
         return offset
+
+    def _told_times(self, subject: str, kind: str, topic: str) -> tuple[int, int]:
+        """When an event was decided: at its commit; and when its order expires."""
+        if "." in topic:
+            return NO_TIME, NO_TIME
+        decided_us = self._committed_us.get((subject, kind), self.t_us)
+        if kind != "OrderValidated":
+            return decided_us, NO_TIME
+        return decided_us, self._committed_us[subject, "OrderCreated"] + CONTRACT.expiry_us
 
     def letter(
         self, subject: str, group: str, kind: str, reason: str, *, attempts: int = 1

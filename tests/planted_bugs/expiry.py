@@ -46,6 +46,7 @@ SENT_BACK: Final = dataclasses.replace(
     "lab.wiring.process.roles.OrdersUseCases",
     setup=SHORT,
     witness="before its time",
+    falls={"times-told": "the event that asks for payment tells the wrong expiry"},
 )
 def minutes_for_hours(**given: Any) -> OrdersUseCases:
     """The expiry is computed in another unit than it is configured in."""

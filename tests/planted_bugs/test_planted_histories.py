@@ -15,7 +15,9 @@ import pytest
 from lab.checks.checker import Checker
 from lab.checks.registry import NAMES
 from lab.history.calls import DeliverEntry
+from lab.history.contents import NO_TIME
 from lab.history.entries import Entry, time_of
+from lab.history.facts import AppendedEntry
 from tests.kit.histories import (
     ASKED,
     CONTRACT,
@@ -816,6 +818,88 @@ def a_retry_names_itself_for_its_cause() -> History:
     return spoiled(retried(), "appended", cause, topic="orders.validation.retry.1")
 
 
+def _told_at(kind: str, moved_us: int, told: Callable[[], History] = plain) -> History:
+    """An event whose time differs so much from the one that it had."""
+    entries = told()
+    index = where(entries, "appended", subject=SUBJECT, event_type=kind)
+    decided_us = AppendedEntry._make(entries[index]).decided_us + moved_us
+    return spoiled(
+        entries, "appended", {"decided_us": decided_us}, subject=SUBJECT, event_type=kind
+    )
+
+
+@bug("times-told", "OrderCreated in orders says that it was decided 0.002s before its cause was kn")
+def an_order_is_created_before_it_is_asked_for() -> History:
+    return _told_at("OrderCreated", -4 * MS)
+
+
+@bug("times-told", "OrderCreated in orders says that it was decided 0.002s after its commit")
+def an_event_has_the_time_of_its_publication() -> History:
+    return _told_at("OrderCreated", 2 * MS)
+
+
+@bug(
+    "times-told", "PaymentCaptured in payments says that it was decided 0.001s before its cause wa"
+)
+def an_event_is_older_than_the_one_that_led_to_it() -> History:
+    entries = plain()
+    cause = {"subject": SUBJECT, "event_type": "OrderValidated"}
+    decided_us = time_of(entries[where(entries, "appended", **cause)]) - MS
+    which = {"subject": SUBJECT, "event_type": "PaymentCaptured"}
+    return spoiled(entries, "appended", {"decided_us": decided_us}, **which)
+
+
+@bug(
+    "times-told", "OrderCancelled in orders says that it was decided 0.001s before its cause was k"
+)
+def a_cancel_is_older_than_its_request() -> History:
+    return _told_at("OrderCancelled", -2 * MS, cancelled)
+
+
+@bug(
+    "times-told", "OrderExpired in orders says that it was decided 1.998s before its cause was kno"
+)
+def an_order_expires_by_its_event_before_its_time() -> History:
+    return _told_at("OrderExpired", -2 * S, expired)
+
+
+@bug("times-told", "OrderConfirmed in orders does not say when it was decided")
+def an_event_has_no_time() -> History:
+    which = {"subject": SUBJECT, "event_type": "OrderConfirmed"}
+    return spoiled(plain(), "appended", {"decided_us": NO_TIME}, **which)
+
+
+def _told_expiry(kind: str, expires_us: int) -> History:
+    which = {"subject": SUBJECT, "event_type": kind}
+    return spoiled(plain(), "appended", {"expires_us": expires_us}, **which)
+
+
+@bug("times-told", "OrderValidated in validation does not say when its order expires")
+def nobody_learns_when_an_order_expires() -> History:
+    return _told_expiry("OrderValidated", NO_TIME)
+
+
+@bug("times-told", "OrderValidated in validation says that its order expires at 0.005s; its time i")
+def an_order_expires_at_once_by_its_event() -> History:
+    return _told_expiry("OrderValidated", 5 * MS)
+
+
+@bug("times-told", "OrderValidated in validation asks for its payment 1.000s after its time was up")
+def an_expired_order_is_validated() -> History:
+    entries = plain()
+    created_us = time_of(entries[where(entries, "row", subject=SUBJECT, version=1)])
+    late: dict[str, object] = {"t_us": created_us + CONTRACT.expiry_us + 2 * S}
+    index = where(entries, "appended", subject=SUBJECT, event_type="OrderValidated")
+    told = {"decided_us": created_us + CONTRACT.expiry_us + S}
+    entries[index] = changed(entries[index], **told)
+    return spoiled(entries, "row", late, subject=SUBJECT, version=2)
+
+
+@bug("times-told", "PaymentCaptured in payments says that its order expires, and it does not any m")
+def a_paid_order_expires_by_its_event() -> History:
+    return _told_expiry("PaymentCaptured", 86_400 * S)
+
+
 @bug("dlq-sound", "order 37: a dead letter tells of 6 attempts; 1 were seen")
 def a_dead_letter_tells_of_attempts_that_were_never_made() -> History:
     return spoiled(buried(), "buried", {"attempts": 6}, group="validation")
@@ -1041,6 +1125,73 @@ def a_charge_is_repeated_and_nobody_asks() -> History:
     t_us = time_of(entries[index])
     call = ("call.begin", t_us, "validation-1", SUBJECT, *sent)
     return after(entries, index, changed(call, t_us=t_us - S), call)
+
+
+def _asked(*actions: str, attempt: int = 1, conflict: bool = False) -> History:
+    """A charge in whose run the gateway is called for these, one after the other."""
+    entries = spoiled(plain(), "handle.begin", {"attempt": attempt}, **_CHARGING)
+    index = where(entries, "call.begin", subject=SUBJECT, action="charge")
+    first = entries[index]
+    entries = [*entries[:index], *entries[index + 1 :]]
+    calls = [changed(first, action=action) for action in actions]
+    if conflict:
+        fields = ("payment", event_id(SUBJECT, "OrderValidated"), True, "conflict")
+        calls.insert(1, ("commit.end", time_of(first), "payment-1", SUBJECT, *fields))
+    entries = after(entries, index - 1, *calls)
+    if attempt == 1:
+        return entries
+    index = where(entries, "handle.begin", **_CHARGING)
+    event = event_id(SUBJECT, "OrderValidated")
+    failed = ("payment", event, "OrderValidated", attempt - 1, "Transient", 0)
+    ended = ("handle.end", time_of(entries[index]), "payment-1", SUBJECT, *failed)
+    return after(entries, index - 1, ended)
+
+
+_CHARGING: Final[dict[str, object]] = {"subject": SUBJECT, "group": "payment"}
+
+
+@bug("retry-law", "order 37: a charge was sent although the same run had its answer already")
+def a_charge_is_sent_twice_in_one_run() -> History:
+    return _asked("charge", "charge")
+
+
+@bug("retry-law", "order 37: the gateway was asked although the same run had its answer already")
+def an_answer_is_asked_for_once_more() -> History:
+    return _asked("charge", "query")
+
+
+@bug("retry-law", "order 37: the gateway was asked in attempt 1, which may send again")
+def an_early_attempt_asks() -> History:
+    return _asked("query", "charge")
+
+
+@bug("retry-law", "order 37: the gateway was asked about money that was not announced")
+def nothing_is_announced_and_somebody_asks() -> History:
+    return without(
+        _asked("query", attempt=3), lambda e: e["kind"] == "intent" and e["subject"] == SUBJECT
+    )
+
+
+@bug("retry-law", "order 37: the gateway was asked although the same run had its answer already")
+def a_question_is_asked_twice() -> History:
+    return _asked("query", "query", attempt=3)
+
+
+def test_a_late_attempt_asks_and_then_sends_and_a_rival_is_an_excuse_for_another_round() -> None:
+    assert judge(_asked("query", "charge", attempt=3))["retry-law"].violations == 0
+    again = _asked("query", "query", attempt=3, conflict=True)
+    assert judge(again)["retry-law"].violations == 0
+
+
+def test_whoever_may_not_send_asks() -> None:
+    """A cancel that came before the run: the charge is only asked about."""
+    entries = _asked("query")
+    paid = where(entries, "row", subject=SUBJECT, state="PAID")
+    begun_us = time_of(entries[where(entries, "handle.begin", **_CHARGING)])
+    cancelled_row = changed(entries[paid], state="CANCELLED", t_us=begun_us - 1)
+
+    entries = [*entries[:paid], cancelled_row, *entries[paid + 1 :]]
+    assert judge(entries)["retry-law"].violations == 0
 
 
 @bug("retry-law", "no jitter: 12 of 12 delays after attempt 1 were 0.080s")
@@ -1531,6 +1682,73 @@ def a_repeated_request_gets_another_text() -> History:
 def another_body_is_a_conflict() -> History:
     entries = spoiled(repeated_request(), "http.begin", {"body_sha256": "b1"}, send=100)
     return spoiled(entries, "http.end", {"status": 409, "answer": ""}, send=100)
+
+
+def _keyed(*requests: tuple[str, str, int, str]) -> History:
+    """Cancels, a second apart: subject, key, status and problem, or digest if it is 200."""
+    story = Story()
+    story.order(SUBJECT)
+    for send, (subject, key, status, said) in enumerate(requests, start=1):
+        story.wait(S)
+        asked = ("cancel", key, "", send)
+        story.write("http.begin", "client", subject, *asked, 0, "", "", "", "")
+        problem, told = ("", said) if status == 200 else (said, "")
+        answer = f"id-{subject}" if status == 200 else ""
+        story.write("http.end", "client", subject, *asked, status, problem, answer, told, False)
+    return story.end()
+
+
+REUSED: Final = "idempotency-key-reused"
+RUNNING: Final = "idempotency-key-running"
+
+
+@bug("idempotency-key", "order 37: its cancel was granted under the key of another wish that was g")
+def a_cancel_is_granted_under_the_key_of_its_order() -> History:
+    return _keyed((SUBJECT, f"key-{SUBJECT}", 200, "c"))
+
+
+@bug("idempotency-key", "order 37: its cancel under the key of another wish was answered with 409")
+def a_cancel_under_the_key_of_its_order_is_too_late() -> History:
+    return _keyed((SUBJECT, f"key-{SUBJECT}", 409, "too-late"))
+
+
+@bug("idempotency-key", "order 37: its cancel was granted under the key of another wish that was g")
+def two_orders_are_cancelled_under_one_key() -> History:
+    return _keyed(("1.1", "k", 200, "c"), (SUBJECT, "k", 200, "c"))
+
+
+@bug("idempotency-key", "order 37: its cancel was refused by its key, which stands for nothing els")
+def a_cancel_is_refused_by_a_key_that_is_new() -> History:
+    return _keyed((SUBJECT, "k", 422, REUSED))
+
+
+@bug("idempotency-key", "order 37: its cancel was put off, and no other request under its key was")
+def a_cancel_is_put_off_for_nothing() -> History:
+    return _keyed((SUBJECT, "k", 200, "c"), (SUBJECT, "k", 409, RUNNING))
+
+
+@bug("idempotency-key", "order 37: its cancel got two different answers under one key")
+def a_repeated_cancel_gets_another_text() -> History:
+    return _keyed((SUBJECT, "k", 200, "c"), (SUBJECT, "k", 200, "d"))
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        [(SUBJECT, "k", 200, "c"), (SUBJECT, "k", 200, "c")],
+        [(SUBJECT, f"key-{SUBJECT}", 422, REUSED)],
+        # Nobody knows whether it was granted, or whether it still runs.
+        [("1.1", "k", 0, ""), (SUBJECT, "k", 422, REUSED)],
+        [(SUBJECT, "k", 0, ""), (SUBJECT, "k", 409, RUNNING)],
+        [("1.1", "k", 503, "shed"), (SUBJECT, "k", 200, "c")],
+    ],
+)
+def test_a_cancel_may_be_repeated_under_its_key_and_refused_under_another_wishes(
+    requests: list[tuple[str, str, int, str]],
+) -> None:
+    finding = judge(_keyed(*requests))["idempotency-key"]
+
+    assert (finding.verdict, finding.checked) == ("PASS", len(requests))
 
 
 # ---- what they must do

@@ -373,3 +373,24 @@ def test_it_happens_and_every_promise_holds(case: Directed) -> None:
         assert broken(result) == {}, seed
         assert [each(kept.entries) for each in case.happened] == [True] * len(case.happened), seed
         assert result.orders.by_state == case.ends, seed
+
+
+def test_no_other_order_waits_for_the_retries_of_some() -> None:
+    """Two alarms of half a minute used to take both places, and everybody waited for them."""
+    kept = Kept()
+
+    result = run(
+        "happy-path",
+        orders=30,
+        rate=20,
+        faults=("svc.error@payment_gateway#1-6 first=1",),
+        settings={"bus.max_in_flight": 2, "retry.in_place": 1, "retry.tiers_ms": (30_000,)},
+        watch=kept,
+    )
+
+    assert (result.verdict, broken(result)) == ("PASS", {})
+    paid_us = {
+        row.subject: row.t_us for row in of_type(kept.entries, RowEntry) if row.state == "PAID"
+    }
+    late = [subject for subject, t_us in paid_us.items() if t_us > 30_000_000]
+    assert sorted(late) == [f"{ordinal}.1" for ordinal in range(1, 7)]

@@ -52,8 +52,9 @@ class Limits:
 
     Attributes:
         ordering: which deliveries may not run at the same time.
-        workers: handlers that run at once.
-        max_in_flight: records fetched and not settled.
+        workers: handlers that run at once; never more than max_in_flight.
+        max_in_flight: records fetched and not settled, but for those that came from a retry topic
+            before their time, or behind such a one.
         max_uncommitted: records of one partition from its first unsettled one on.
         commit_every: settlements after which is committed.
         commit_after_us: time from the first uncommitted settlement to its commit.
@@ -173,7 +174,7 @@ class DeliveryLoop(Listener, Usable):
         )
         self._workers = Workers(
             self._handle,
-            count=limits.workers,
+            count=min(limits.workers, limits.max_in_flight),
             lanes=self._lanes,
             settling=self._settling,
             waiting=self._waiting,

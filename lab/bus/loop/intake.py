@@ -34,7 +34,10 @@ class Intake:
 
     Attributes:
         epoch: of the present assignment, 0 without one.
-        in_flight: deliveries of this epoch that are neither settled nor dropped.
+        in_flight: deliveries of this epoch that are neither settled nor dropped. Those that
+            came before their time (`Lanes.early`) are counted, and take no place: `max_uncommitted`
+            of a partition is their bound, and beyond `max_in_flight` of them no more are fetched
+            from the partition of one until that one is due.
         trackers: by partition, of those that a record came from.
         is_closed: records that still come are dropped: the assignment is being given up.
 
@@ -78,6 +81,8 @@ class Intake:
         self._enough_room = max_in_flight - max(1, max_in_flight // 16)
         self._is_paused = False
         self._is_finished = False
+        # Of retry topics: the timers by which they are fetched from again.
+        self._early: dict[TopicPartition, asyncio.TimerHandle] = {}
         self._waiter: asyncio.Future[None] | None = None
 
     # ---- assignment
@@ -86,9 +91,13 @@ class Intake:
         """Take over an assignment. A pause goes on: the consumer forgets it, we do not."""
         self.epoch = epoch
         self.in_flight = 0
+        self._lanes.early = 0
         self.is_closed = self._is_finished
         self._ends = ends
         self.trackers = {}
+        for timer in self._early.values():
+            timer.cancel()
+        self._early.clear()
         if self._is_paused and ends:
             self._consumer.pause(list(ends))
         self._look_again()
@@ -108,6 +117,7 @@ class Intake:
         """Fetch again, except where too much is uncommitted."""
         self._is_paused = False
         full = {tracker.partition for tracker in self.trackers.values() if tracker.is_paused}
+        full.update(self._early)
         self._consumer.resume([partition for partition in self._ends if partition not in full])
 
     # ---- fetching
@@ -123,7 +133,7 @@ class Intake:
                 break
         backoff_us = BACKOFF_US
         while not self._is_finished:
-            room = self._in_flight_max - self.in_flight
+            room = self._in_flight_max - self.in_flight + self._lanes.early
             if room <= 0:
                 await self._wait(None)
                 continue
@@ -149,12 +159,38 @@ class Intake:
     def settled(self, held: Held) -> None:
         """A delivery of the present epoch was settled."""
         self.in_flight -= 1
+        self._lanes.early -= held.is_early
         tracker = held.tracker
         if tracker.is_paused and tracker.window <= self._window_max // 2:
             tracker.is_paused = False
-            if not self._is_paused:
-                self._consumer.resume([tracker.partition])
-        if self._waiter is not None and self.in_flight <= self._enough_room:
+            self._resume(tracker)
+        if self._waiter is not None:
+            self._look_for_room()
+
+    def came_early(self, held: Held, for_us: int) -> None:
+        """A delivery was parked that came before its time, which is in `for_us`."""
+        if self._waiter is not None:
+            self._look_for_room()
+        tracker = held.tracker
+        partition = tracker.partition
+        if self._lanes.early <= self._in_flight_max or partition in self._early:
+            return
+        # Those behind it are not due any sooner.
+        loop = asyncio.get_running_loop()
+        self._early[partition] = loop.call_later(for_us / 1e6, self._is_due, tracker)
+        self._consumer.pause([partition])
+
+    def _is_due(self, tracker: OffsetTracker) -> None:
+        del self._early[tracker.partition]
+        if not tracker.is_paused:
+            self._resume(tracker)
+
+    def _resume(self, tracker: OffsetTracker) -> None:
+        if not self._is_paused and tracker.partition not in self._early:
+            self._consumer.resume([tracker.partition])
+
+    def _look_for_room(self) -> None:
+        if self.in_flight - self._lanes.early <= self._enough_room:
             self._look_again()
 
     def _take_in(self, records: Sequence[Record]) -> None:
@@ -174,8 +210,9 @@ class Intake:
             if tracker.window > self._window_max and not tracker.is_paused:
                 tracker.is_paused = True
                 self._consumer.pause([tracker.partition])
-        if self.in_flight > self._most:
-            self._most = self.in_flight
+        busy = self.in_flight - self._lanes.early
+        if busy > self._most:
+            self._most = busy
             if self._write is not None:
                 self._write(("held", self._now(), self._process, "", self._group, self._most))
 

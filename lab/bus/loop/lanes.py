@@ -22,11 +22,13 @@ class Held(Delivery, kw_only=True, gc=False):
         tracker: counts it; of the epoch under which it was fetched.
         due_us: its next attempt may not start before.
         bugs: exceptions that came out of the whole chain.
+        is_early: see `Lanes.early`.
     """
 
     tracker: OffsetTracker
     due_us: int = 0
     bugs: int = 0
+    is_early: bool = False
 
 
 class LaneState(IntEnum):
@@ -66,10 +68,13 @@ class Lanes:
 
     Attributes:
         is_held: nothing is handed out until `open`.
+        early: deliveries that came from a retry topic before their time, or behind such a one, and
+            are not settled. They wait so long that no others must wait for their places.
     """
 
     def __init__(self, ordering: Ordering, now: Callable[[], int]) -> None:
         self.is_held = False
+        self.early = 0
         self._ordering = ordering
         self._now = now
         self._lanes: dict[object, Lane] = {}
@@ -95,6 +100,8 @@ class Lanes:
             self.make_ready(lane)
         else:
             lane.queue.append(held)
+            if lane.state is PARKED and lane.queue[0].is_early:
+                self._came_early(held)
 
     def take(self) -> Lane | None:
         """The next ready lane, running from now on; None if there is none."""
@@ -151,6 +158,9 @@ class Lanes:
         lane.state = PARKED
         lane.due_us = self._now() + after_us
         self._arm(lane, after_us)
+        if lane.queue and "." in lane.queue[0].record.topic:
+            for held in lane.queue:
+                self._came_early(held)
 
     def keep(self, lane: Lane, kept: Sequence[Held]) -> int:
         """Keep only `kept` in a lane; returns how many were dropped."""
@@ -191,6 +201,11 @@ class Lanes:
                 future.set_result(lane)
                 return True
         return False
+
+    def _came_early(self, held: Held) -> None:
+        if not held.is_early:
+            held.is_early = True
+            self.early += 1
 
     def _arm(self, lane: Lane, after_us: int) -> None:
         loop = asyncio.get_running_loop()

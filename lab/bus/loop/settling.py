@@ -120,6 +120,8 @@ class Settling:
             self._settle_in_stop(self.drain, lane, held, settlement, after_us)
         elif not isinstance(settlement, Release):
             self._lanes.park(lane, after_us)
+            if held.is_early:
+                self._intake.came_early(held, after_us)
         elif after_us > 0:
             self._pause(settlement.why, after_us)
             self._lanes.give_back(lane)

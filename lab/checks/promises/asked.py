@@ -12,6 +12,8 @@ from lab.checks.order_case import Case
 from lab.checks.promises.money import minor
 from lab.checks.tables import (
     AMOUNT_MAX,
+    KEY_REUSED,
+    KEY_RUNNING,
     MAILER,
     OPEN,
     TELLS_AMOUNT,
@@ -108,6 +110,7 @@ class CancelGranted(Check):
 
     So is one that was cancelled before. An order that moved meanwhile may be too late, or not; a
     lost answer and a 5xx say nothing. Nobody cancels an order that was not accepted: 404 is wrong.
+    Whether its Idempotency-Key refuses a cancel is judged by `idempotency-key`.
     """
 
     name = "cancel-granted"
@@ -121,7 +124,7 @@ class CancelGranted(Check):
             if answer.send not in begun_us or not 0 < answer.status < 500:
                 continue
             self.checked += 1
-            if answer.status == 200:
+            if answer.status == 200 or (answer.key and answer.problem in _OF_ITS_KEY):
                 continue
             wrong = self._refused(case, answer, begun_us[answer.send])
             if wrong:
@@ -147,6 +150,9 @@ class CancelGranted(Check):
             return f"{told} at {seconds(answer.t_us)}, while it was {since[-1].state}"
         return ""
 
+
+_OF_ITS_KEY: Final = (KEY_REUSED, KEY_RUNNING)
+"""Problems that say nothing of the order that a cancel is about."""
 
 _NEEDS: Final[Mapping[str, str]] = {
     "PAID": "capture",

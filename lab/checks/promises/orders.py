@@ -8,6 +8,7 @@ from typing import Final
 from lab.checks.check import Check, Seen
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Ask
+from lab.checks.keyed_cancels import KeyedCancels
 from lab.checks.order_case import Case
 from lab.checks.tables import EVENT_OF, KEY_REUSED, NEXT, TOPIC_OF, is_refusal
 from lab.history.facts import RowEntry
@@ -115,11 +116,21 @@ class IdempotencyKey(Check):
     """Requests with one key make one order, get one answer, and another body is refused.
 
     One that comes while the first runs is answered with 409: "shed" would say that nothing is
-    stored. Left out is an API that may have had its hands full, and one that was struck.
+    stored. Left out is an API that may have had its hands full, and one that was struck. A cancel
+    is a wish like an order: under the key of another wish it is refused, whatever has become of
+    the order that it is about.
     """
 
     name = "idempotency-key"
     sentence = "requests under one Idempotency-Key make at most one order and get the same answer"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._cancels = KeyedCancels()
+
+    def judge(self, case: Case) -> None:
+        if case.cancel_begun:
+            self._cancels.note(case)
 
     def conclude(self, seen: Seen) -> None:
         for ask in seen.facts.asks.values():
@@ -131,6 +142,9 @@ class IdempotencyKey(Check):
                 subject = next(iter(ask.bodies))
                 ordinal = subject.partition(".")[0]
                 self.broken(f"order {ordinal}: {len(ask.bodies)} requests, {wrong}", subject)
+        self.checked += len(self._cancels)
+        for subject, wrong in self._cancels.faults(seen.facts):
+            self.broken(f"order {subject.partition('.')[0]}: {wrong}", subject)
 
     def _shed(self, ask: Ask, seen: Seen) -> str:
         """The fault in a 503 to a request while another one of its key ran, in words.

@@ -11,6 +11,7 @@ from lab.checks.contract import Contract
 from lab.checks.jitter import Jitter
 from lab.checks.order_case import Case, Owed, Turn, owed_of
 from lab.checks.process_life import Late
+from lab.checks.questions import needless
 from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
 from lab.history.calls import HandleBeginEntry, HandleEndEntry, RetryingEntry
 
@@ -21,7 +22,7 @@ class RetryLaw(Check):
     An attempt is a failed run of the handler and nothing else: a release costs none, and a run
     whose outcome was committed has not failed. One that was sent back begins with the first. The
     delays in place are spread by jitter. Nobody waits longer for a claim than its lease can last.
-    Money is not sent again and again: a later attempt asks first.
+    Money is not sent again and again: a later attempt asks first; and nobody asks in vain.
     """
 
     name = "retry-law"
@@ -49,6 +50,9 @@ class RetryLaw(Check):
                 wrong = wrong or f"{run.group} failed ({run.result}) after its outcome was stored"
         if not wrong and not case.is_revived:
             wrong = self._wrong_attempts(case)
+            if not wrong and (case.questions or case.called_again):
+                self.checked += len(case.questions)
+                wrong = needless(case, self.contract)
         if wrong:
             self.breaks(case, wrong)
 

@@ -27,6 +27,21 @@ CLIENT_ROWS: Final = (
         sites=(CLIENT,),
     ),
     FaultKind(
+        name="client.large_order",
+        summary="the client asks for another order too, as large as they come or larger",
+        per="order",
+        sites=(CLIENT,),
+        params=(
+            Param(
+                name="size",
+                type=ParamType.WORD,
+                default="most",
+                meaning="as large as the shop takes one, or more than that",
+                choices=("most", "more"),
+            ),
+        ),
+    ),
+    FaultKind(
         name="client.double_submit",
         summary="the client sends the order twice, without a key",
         per="order",
@@ -55,6 +70,13 @@ CLIENT_ROWS: Final = (
                 type=ParamType.LENGTH,
                 default=0,
                 meaning="how long after an answer it asks for it again",
+            ),
+            Param(
+                name="key",
+                type=ParamType.WORD,
+                default="none",
+                meaning="the Idempotency-Key: its own, the order's, or one shared by all cancels",
+                choices=("none", "own", "order", "shared"),
             ),
         ),
     ),

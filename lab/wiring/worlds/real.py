@@ -19,7 +19,7 @@ from lab.faults.nemesis import Nemesis
 from lab.faults.plan.plan import Firing
 from lab.faults.remote.server import PlanServer
 from lab.faults.table.bus import LEADER_MOVE, broker_number
-from lab.history.entries import FIELDS, Entry
+from lab.history.entries import Entry, counted_from
 from lab.history.journal import merged, read_journal
 from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import SystemClock
@@ -227,7 +227,9 @@ class RealWorld:
             # A life that was killed at its very start has written nothing.
             if path.exists()
         ]
-        return (_since(self.origin_us, one) for one in merged([self.entries, *journals, *facts]))
+        return (
+            counted_from(self.origin_us, one) for one in merged([self.entries, *journals, *facts])
+        )
 
     def _is_of_the_cut(self, entry: Entry) -> bool:
         """Whether it tells of a stop that only the end of an interrupted run has caused."""
@@ -327,22 +329,8 @@ class RealWorld:
         return [member for member in self.members if site in (member.name, member.group)]
 
 
-_DEADLINES: Final = {
-    kind: fields.index("deadline_us") for kind, fields in FIELDS.items() if "deadline_us" in fields
-}
-
-
 _ENDING: Final = ("committed", "waiting")
 _STOPS: Final = ("term", "stopped", "aborted")
-
-
-def _since(origin_us: int, entry: Entry) -> Entry:
-    """The entry with its instants counted from the begin of the run."""
-    fields = list(entry)
-    for place in (1, _DEADLINES.get(str(entry[0]))):
-        if place is not None and isinstance(at_us := fields[place], int):
-            fields[place] = at_us - origin_us
-    return tuple(fields)
 
 
 def _is_too_late(entry: Entry, end_us: int) -> bool:

@@ -43,7 +43,7 @@ def test_an_empty_history_proves_nothing() -> None:
 
 
 def test_every_promise_has_a_name_of_its_own_and_a_sentence() -> None:
-    assert len(set(NAMES)) == len(PROMISES) == 43
+    assert len(set(NAMES)) == len(PROMISES) == 44
     assert all(promise.sentence[0].islower() for promise in PROMISES)
 
 

@@ -8,14 +8,17 @@ import json
 import pytest
 
 from lab.domain.codec import encode
+from lab.domain.envelope import format_time
 from lab.domain.events import OrderCancelled, OrderCreated, PaymentCaptured
 from lab.domain.order import Item
 from lab.domain.request import checked_order
 from lab.history.contents import (
     NO_AMOUNT,
+    NO_TIME,
     UNREADABLE,
     asked_by,
     buyer_of,
+    instant_of,
     is_sound,
     is_unsound,
     told_by,
@@ -173,3 +176,24 @@ def test_an_order_is_unsound_only_if_the_shop_refuses_it(
 @pytest.mark.parametrize(("text", "surely"), [(b"[]", True), (b"{", False)])
 def test_what_is_no_order_at_all_is_unsound_if_it_can_be_read(text: bytes, *, surely: bool) -> None:
     assert is_unsound(text) is surely
+
+
+@pytest.mark.parametrize("time_us", [0, 1, 1_735_689_600_000_000, 1_735_689_661_234_567])
+def test_an_instant_is_read_as_the_shop_writes_it(time_us: int) -> None:
+    assert instant_of(format_time(time_us)) == time_us
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"2025-01-01T00:00:00Z",
+        b"2025-01-01T00:00:00.123Z",
+        b"2025-01-01T00:00:00.123456",
+        b"2025-01-01T00:00:00.123456+00:00",
+        b"2025-13-01T00:00:00.123456Z",
+        b"2025-01-01T00:00:00.12x456Z",
+    ],
+)
+def test_an_instant_in_any_other_form_is_none(text: bytes) -> None:
+    assert instant_of(text) == NO_TIME

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lab.domain.errors import Transient
+from lab.history.contents import NO_TIME
 from lab.history.digest import Digest
 from lab.history.entries import (
     CALLS,
@@ -20,6 +21,7 @@ from lab.history.entries import (
     KINDS,
     Entry,
     as_dict,
+    counted_from,
     kind_of,
     subject_of,
 )
@@ -94,6 +96,19 @@ def _digest(batches: list[list[Entry]]) -> str:
     for batch in batches:
         digest.take(batch)
     return digest.hexdigest()
+
+
+def test_an_entry_counts_its_instants_from_another_origin_and_its_lengths_from_none() -> None:
+    told = {name: 7 if name.endswith("_us") else name for name in FIELDS["appended"]}
+    moved = as_dict(counted_from(5, ("appended", *list(told.values())[1:])))
+    assert {name for name, value in moved.items() if value == 2} == {
+        *("t_us", "decided_us", "expires_us"),
+    }
+
+    ended = ("call.end", 7, "p", "1.1", "mailer", "send", "k", "ok", 7, 7, 7)
+    assert counted_from(5, ended) == ("call.end", 2, *ended[2:])
+    silent = tuple(NO_TIME if name == "decided_us" else 7 for name in FIELDS["appended"])
+    assert as_dict(counted_from(5, ("appended", *silent[1:])))["decided_us"] == NO_TIME
 
 
 def test_a_digest_does_not_depend_on_how_a_history_is_cut() -> None:

@@ -171,17 +171,6 @@ def test_a_bundle_chooses_orders_and_has_the_lengths_of_its_world() -> None:
     )
 
 
-def test_a_run_whose_retries_have_to_wait_for_each_other_waits_longer_for_the_last_order() -> None:
-    # Two alarms of the last tier hold both places for two minutes, and so on: seed 101825 was
-    # still at it after a quarter of an hour.
-    patience = {
-        drawn.settings.get("bus.max_in_flight"): drawn.settings.get("run.drain_ms")
-        for drawn in (swarm.draw_swarm(seed, SIMULATED) for seed in SEEDS)
-    }
-
-    assert patience == {None: None, 20: None, swarm.FEW_PLACES: swarm.PATIENT_MS}
-
-
 def test_what_is_asked_for_goes_before_what_is_drawn() -> None:
     for seed in SEEDS[:100]:
         spec = make_spec(
