@@ -159,7 +159,8 @@ class Intake:
     def settled(self, held: Held) -> None:
         """A delivery of the present epoch was settled."""
         self.in_flight -= 1
-        self._lanes.early -= held.is_early
+        if held.is_early:
+            self._lanes.early -= 1
         tracker = held.tracker
         if tracker.is_paused and tracker.window <= self._window_max // 2:
             tracker.is_paused = False
