@@ -14,6 +14,7 @@ from lab.domain.envelope import (
     H_SUBJECT,
     H_TYPE,
     LETTER,
+    PLAIN,
     Headers,
     header,
     header_int,
@@ -47,7 +48,9 @@ _EVENT_HEADERS: Final = {
 
 def appended_fact(record: Record, t_us: int) -> Entry:
     """The fact that a record stands in the log."""
-    headers, value = as_readable(record.headers, record.value)
+    headers, value = record.headers, record.value
+    if PLAIN not in headers:
+        headers, value = as_readable(headers, value)
     found = dict(headers)
     attempt = found.get(H_ATTEMPT, b"")
     contents, decided_us, expires_us = NOTHING, NO_TIME, NO_TIME
