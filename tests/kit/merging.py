@@ -17,6 +17,8 @@ GATHERED = frozenset(kind for kind in FACTS if kind not in _OF_THE_RUN)
 """Facts that servers are asked for; what the run itself tells is written as it happens."""
 
 MS = 1_000
+CLOCKS_APART_US = 11 * MS
+"""How far apart two of the clocks may be by which a history is merged here."""
 
 Merge = Callable[[Sequence[Entry], int], list[Entry]]
 

@@ -7,6 +7,7 @@ of sound systems and of broken ones, are torn apart and merged anew.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lab.checks.contract import Contract
 from lab.history.entries import Entry
 from lab.history.journal import Journal, merged, read_journal
 from lab.report.result import Result
-from tests.kit.merging import MERGES, batches, by_witness
+from tests.kit.merging import CLOCKS_APART_US, MERGES, batches, by_witness
 from tests.planted_bugs import (
     dead_letters,
     delivery,
@@ -28,6 +29,7 @@ from tests.planted_bugs import (
     positions,
     processes,
     retries,
+    times,
     topics,
 )
 from tests.planted_bugs.planting import Bug, planted
@@ -59,6 +61,7 @@ BROKEN = {
         retries,
         processes,
         liveness,
+        times,
         topics,
     )
     for bug in family.BUGS
@@ -82,11 +85,15 @@ def overheard() -> Iterator[list[tuple[Checker, Sequence[Entry]]]]:
 
 
 def history_of(make: Callable[[], Result]) -> tuple[list[Entry], Contract]:
-    """The entries of a run, in their true order, and the contract that it is judged by."""
+    """The entries of a run, in their true order, and the contract that they are judged by.
+
+    It is that of a run whose clocks differ as those of the merged witnesses do.
+    """
     with overheard() as noted:
         make()
     checker = noted[-1][0]
-    return [entry for who, batch in noted if who is checker for entry in batch], checker.contract
+    contract = replace(checker.contract, skew_us=checker.contract.skew_us + CLOCKS_APART_US)
+    return [entry for who, batch in noted if who is checker for entry in batch], contract
 
 
 @cache
