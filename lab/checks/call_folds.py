@@ -259,7 +259,7 @@ class CallFolds:
         if deadline_us - t_us > self._provider_us:
             self._note_given(self._lives[process], CallBeginEntry._make(entry), provider)
         if action in ABOUT_MONEY:
-            note_call(self._lives[process], self._book.case(subject), CallBeginEntry._make(entry))
+            note_call(self._lives[process], self._book.case(subject), entry)
 
     def _note_given(self, life: ProcessLife, call: CallBeginEntry, provider: str) -> None:
         """A call was given longer than any may take; within its handler's time that is no harm."""

@@ -176,15 +176,15 @@ class Track:
             progress.first = position
             progress.from_ = min(progress.low, position)
         acked, low, reported = progress.acked, progress.low, progress.reported
-        if low > position:  # noqa: PLR1730 - as in `delivery_folds`
-            low = position
-        for offset in range(max(low, reported), position):
-            if offset not in acked:
-                self.ahead += ((process, position, offset),)
-                break
+        if low < reported:  # noqa: PLR1730 - as in `delivery_folds`
+            low = reported
+        passed = range(low, position)
+        if not acked.issuperset(passed):
+            offset = next(offset for offset in passed if offset not in acked)
+            self.ahead += ((process, position, offset),)
         if position > reported:
             progress.reported = position
-            progress.acked = {offset for offset in acked if offset >= position}
+            acked.difference_update(passed)
 
     def member(self, epoch: int) -> str:
         """Who had the partition under an epoch, as far as members tell; else the group."""

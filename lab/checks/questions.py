@@ -4,12 +4,18 @@ Not here: a later attempt that should have asked and did not (`attempts`), and t
 (`promises/money.py`).
 """
 
+from typing import Final
+
 from lab.checks.contract import Contract
 from lab.checks.order_case import Case, MoneySent
 from lab.checks.process_life import ProcessLife
 from lab.checks.tables import CHARGE_IN, MOVES_MONEY, REFUND_IN
 from lab.history.calls import CallBeginEntry, HandleBeginEntry
-from lab.history.entries import subject_of
+from lab.history.entries import maker, subject_of
+
+_NO_CALL: Final = (-1, "")
+_handled: Final = maker(HandleBeginEntry)
+_sent: Final = maker(MoneySent)
 
 
 def needless(case: Case, contract: Contract) -> str:
@@ -38,17 +44,20 @@ def needless(case: Case, contract: Contract) -> str:
 
 def note_call(life: ProcessLife, case: Case, entry: CallBeginEntry) -> None:
     """A process calls the gateway, in a run of a handler for that order or in none."""
-    subject, action = entry.subject, entry.action
-    begun = next((each for each in life.handlers.values() if subject_of(each) == subject), None)
-    run = None if begun is None else HandleBeginEntry._make(begun)
-    call = MoneySent(entry.t_us, entry.process, action, entry.key, run)
+    _, t_us, process, subject, _, action, key, _ = entry
+    run = None
+    for begun in life.handlers.values():
+        if subject_of(begun) == subject:
+            run = _handled(begun)
+            break
+    call = _sent((t_us, process, action, key, run))
     if action in MOVES_MONEY:
         case.sent += (call,)
     else:
         case.questions += (call,)
     if run is not None:
-        begun_us, before = life.last_calls.get(subject, (run.t_us, ""))
-        if before and begun_us == run.t_us and (action == "query" or before != "query"):
+        begun_us, before = life.last_calls.get(subject, _NO_CALL)
+        if begun_us == run.t_us and (action == "query" or before != "query"):
             case.called_again += (call,)
         life.last_calls[subject] = (run.t_us, action)
 

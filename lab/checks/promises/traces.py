@@ -15,6 +15,8 @@ from lab.history.facts import AppendedEntry
 _SPAN: Final = 16
 _SPAN_END: Final = TRACE_END + len("-") + _SPAN
 _FLAGS: Final = frozenset([f"-{flags:02x}" for flags in range(256)])
+_SAMPLED: Final = "-01"
+"""The flags of nearly all."""
 _is_trace: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}").fullmatch
 
 
@@ -44,10 +46,10 @@ class TraceComplete(Check):
         for record in records:
             given, event_id, cause_id = record.traceparent, record.event_id, record.cause_id
             wrong = ""
-            if (
-                not is_sound
-                or given[:_SPAN_END] != f"{trace}-{event_id[:_SPAN]}"
-                or given[_SPAN_END:] not in _FLAGS
+            span = f"{trace}-{event_id[:_SPAN]}"
+            if not is_sound or (
+                given != f"{span}{_SAMPLED}"
+                and (given[:_SPAN_END] != span or given[_SPAN_END:] not in _FLAGS)
             ):
                 wrong = _misplaced(case, record, trace)
             # Most are the first record of their event, and led to by one that stands in a topic.
