@@ -88,7 +88,7 @@ class Claims:
         if state == "acquired":
             before = self._fresh.get(owed)
             self._fresh.put(owed, (entry,) if before is None else (*before, entry))
-            if owed in self._usurped:
+            if self._usurped and owed in self._usurped:
                 self._compare(*self._usurped.pop(owed))
         elif state == "takeover":
             takeover = ClaimEntry._make(entry)
@@ -108,9 +108,8 @@ class Claims:
             return
         owed = (group, event_id)
         self._completions.put(owed, entry)
-        taken_over = self._takeovers.get(owed)
-        if taken_over is not None:
-            self._compare(CompleteEntry._make(entry), taken_over)
+        if self._takeovers and owed in self._takeovers:
+            self._compare(CompleteEntry._make(entry), self._takeovers[owed])
 
     def _given_back(self, entry: UnclaimEntry) -> None:
         """The end of a claim was answered, whether it was accepted or not."""

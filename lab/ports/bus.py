@@ -51,8 +51,10 @@ def record_limit(topic: str) -> int:
 
 def record_bytes(record: Outgoing) -> int:
     """Size of a record: key, value and headers, without the additions of a log."""
-    headers = sum([len(name) + len(value) for name, value in record.headers])
-    return len(record.key) + len(record.value) + headers
+    size = len(record.key) + len(record.value)
+    for name, value in record.headers:
+        size += len(name) + len(value)
+    return size
 
 
 class Publisher(Protocol):

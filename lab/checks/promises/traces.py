@@ -34,8 +34,8 @@ class TraceComplete(Check):
 
     def judge(self, case: Case) -> None:
         records = [record for record in case.published.values() if record is not None]
-        if case.copies or case.parked:
-            records += case.copies + case.parked
+        copies = case.copies + case.parked if case.copies or case.parked else ()
+        records += copies
         if not records or not case.subject:
             # A record without a subject is not the lab's.
             return
@@ -57,7 +57,7 @@ class TraceComplete(Check):
             if not wrong and (
                 cause is None
                 or cause.event_type not in CAUSED_BY.get(record.event_type, ())
-                or published.get(event_id) is not record
+                or (copies and published.get(event_id) is not record)
             ):
                 wrong = _wrong_cause(case, record, order_id)
             if wrong:
