@@ -285,6 +285,24 @@ async def test_a_retry_has_its_turn_before_the_backlog_of_its_main_topic_is_done
 
 
 @in_world
+async def test_partitions_with_a_backlog_take_turns(world: BusWorld) -> None:
+    backlog, partitions = 800, 4
+    await world.make_topics({"orders": partitions})
+    await publish(world, *map(str, range(backlog)))
+    came: list[int] = []
+
+    async def handle(delivery: Delivery) -> Settlement:
+        came.append(delivery.record.partition)
+        return ACK
+
+    await world.start("m", handle, limits=limits(workers=4, max_in_flight=8))
+    await world.until(lambda: len(came) == backlog, "everything")
+
+    # A client that empties one buffer after the other begins with two hundred of one partition.
+    assert len(set(came[: backlog // partitions // 2])) == partitions
+
+
+@in_world
 async def test_retries_that_are_not_due_take_no_place_and_few_of_them_are_fetched(
     world: BusWorld,
 ) -> None:

@@ -11,7 +11,7 @@ Source: `aiokafka` 0.14, `aiokafka/consumer/group_coordinator.py`, `aiokafka/con
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -240,7 +240,15 @@ class GroupMember:
             if place is None:
                 raise
             raise self._unreadable(*place, error) from error
+        self._to_the_end_of_the_line(batches)
         return [to_record(found, settings) for batch in batches.values() for found in batch]
+
+    def _to_the_end_of_the_line(self, served: Iterable[BrokerPartition]) -> None:
+        """The library begins with what it fetched first: one full partition would starve others."""
+        buffered = self._client._fetcher._records
+        for place in served:
+            if place in buffered:
+                buffered[place] = buffered.pop(place)
 
     def _retries(self) -> list[BrokerPartition]:
         """The partitions of retry topics of which the library has records at hand."""
