@@ -63,6 +63,9 @@ class KeyedCancels:
             if begun.key:
                 wishes = self._by_key.setdefault(begun.key, [])
                 wishes.append(_wish(begun, answers.get(begun.send)))
+                if not case.begun:
+                    # The order was forgotten: nobody knows any more whether this was its key.
+                    wishes.append(Wish(begun.subject, "create", 0, 0, 0, "", ""))
         created = {answer.send: answer for answer in case.answers}
         for begun in case.begun:
             if begun.key in self._by_key:

@@ -11,8 +11,11 @@ Source: the documentation of asyncio, "Extending", and its task in Python.
 """
 
 import asyncio
+import sys
 from asyncio.tasks import (  # type: ignore[attr-defined]  # typeshed does not know the first
     _current_tasks,
+    _enter_task,
+    _leave_task,
     _register_task,
 )
 from collections.abc import Coroutine, Generator
@@ -24,6 +27,21 @@ if TYPE_CHECKING:
     from lab.runtime.scheduling import SimTask
 
 T = TypeVar("T")
+
+
+class CurrentOfThread:
+    """The table of current tasks where there is none: Python 3.14 keeps one with each thread."""
+
+    def __setitem__(self, loop: asyncio.AbstractEventLoop, task: Any) -> None:
+        _enter_task(loop, task)
+
+    def __delitem__(self, loop: asyncio.AbstractEventLoop) -> None:
+        task = asyncio.current_task(loop)
+        assert task is not None, "it was set for this step"
+        _leave_task(loop, task)
+
+
+_current: Any = _current_tasks if sys.version_info < (3, 14) else CurrentOfThread()
 
 if TYPE_CHECKING:
     _Base = SimTask
@@ -96,7 +114,7 @@ class VirtualTask(_Base[T]):
         process = self.process
         self._waiter = None
         # As `_enter_task` and `_leave_task` do it, which are two calls more.
-        _current_tasks[process] = self
+        _current[process] = self
         try:
             if self._thrown is None:
                 wanted = self._run(self._send, None)
@@ -133,7 +151,7 @@ class VirtualTask(_Base[T]):
                 self._thrown = RuntimeError(self._why_not(wanted))
                 process.make_ready(self)
         finally:
-            del _current_tasks[process]
+            del _current[process]
 
     def _take_thrown(self) -> BaseException:
         thrown, self._thrown = self._thrown, None

@@ -334,6 +334,62 @@ async def test_retries_that_are_not_due_take_no_place_and_few_of_them_are_fetche
 
 
 @in_world
+async def test_what_fails_behind_a_retry_of_its_key_holds_up_no_other_key(world: BusWorld) -> None:
+    alarm = retry_topic("orders", "group", 1)
+    await world.make_topics({"orders": 1, alarm: 1})
+    due_us = world.now_us() + 2 * S
+    came: list[bytes] = []
+    failed: list[bytes] = []
+
+    async def handle(delivery: Delivery) -> Settlement:
+        key = delivery.record.key
+        if delivery.record.topic == alarm and (key != b"k" or world.now_us() < due_us):
+            left_us = due_us - world.now_us()
+            return Retry(left_us if key == b"k" else 60 * S, counts=False)
+        if delivery.record.topic == "orders" and key == b"k" and not failed:
+            failed.append(key)
+            return Retry(30 * S)
+        came.append(key)
+        return ACK
+
+    await publish(world, "k", *(f"early-{number}" for number in range(6)), topic=alarm)
+    member = await world.start(
+        "m", handle, topics=("orders", alarm), limits=limits(workers=2, max_in_flight=4)
+    )
+    await world.until(lambda: member.subscription.in_flight > 4, "more wait than have a place")
+    await publish(world, "k")
+    await world.until(lambda: failed == [b"k"], "it failed once its turn had come")
+    began_us = world.now_us()
+    await publish(world, *(f"other-{number}" for number in range(5)))
+    await world.until(lambda: came.count(b"k") < 2 and b"other-4" in came, "the others")
+
+    assert world.now_us() - began_us < 20 * S
+
+
+@in_world
+async def test_a_retry_that_is_released_leaves_its_place_to_others(world: BusWorld) -> None:
+    alarm = retry_topic("orders", "group", 1)
+    await world.make_topics({"orders": 1, alarm: 1})
+    came: list[bytes] = []
+
+    async def handle(delivery: Delivery) -> Settlement:
+        if delivery.record.topic == alarm and not came:
+            return Release("fenced")
+        came.append(delivery.record.key)
+        return ACK
+
+    await publish(world, "released", topic=alarm)
+    member = await world.start(
+        "m", handle, topics=("orders", alarm), limits=limits(workers=1, max_in_flight=1)
+    )
+    await world.until(lambda: member.subscription.in_flight == 1, "it is held")
+    await publish(world, "other")
+    await world.until(lambda: len(came) == 2, "both")
+
+    assert came == [b"other", b"released"]
+
+
+@in_world
 async def test_two_groups_both_get_everything(world: BusWorld) -> None:
     await world.make_topics({"orders": 4})
     journals = {name: Journal(world) for name in ("one", "two")}

@@ -1741,6 +1741,8 @@ def a_repeated_cancel_gets_another_text() -> History:
         [("1.1", "k", 0, ""), (SUBJECT, "k", 422, REUSED)],
         [(SUBJECT, "k", 0, ""), (SUBJECT, "k", 409, RUNNING)],
         [("1.1", "k", 503, "shed"), (SUBJECT, "k", 200, "c")],
+        # Nothing is known of that order any more, and so of its key.
+        [("1.1", "key-1.1", 422, REUSED)],
     ],
 )
 def test_a_cancel_may_be_repeated_under_its_key_and_refused_under_another_wishes(

@@ -24,7 +24,7 @@ from lab.domain.envelope import (
 )
 from lab.domain.errors import Fenced
 from lab.history.recorder import Write
-from lab.ports.bus import Consumer, Listener, Record, TopicPartition
+from lab.ports.bus import Consumer, Listener, Record, TopicPartition, is_main_topic
 
 _FETCH_AGAIN: Final = (*NOT_REACHED, Fenced)
 
@@ -175,6 +175,9 @@ class Intake:
         tracker = held.tracker
         partition = tracker.partition
         if self._lanes.early <= self._in_flight_max or partition in self._early:
+            return
+        if is_main_topic(partition.topic):
+            # It waited behind a retry of its key; those behind it are of other keys, and due.
             return
         # Those behind it are not due any sooner.
         loop = asyncio.get_running_loop()

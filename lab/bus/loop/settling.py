@@ -127,6 +127,8 @@ class Settling:
             self._lanes.give_back(lane)
         else:
             self._lanes.park(lane, RELEASED_US)
+            if held.is_early:
+                self._intake.came_early(held, RELEASED_US)
 
     def _settle_in_stop(
         self, drain: LoopDrain, lane: Lane, held: Held, settlement: Settlement, after_us: int

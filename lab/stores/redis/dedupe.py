@@ -30,6 +30,8 @@ AGAIN_AFTER_US: Final = 200_000
 VERSION_MIN: Final = (6, 2)
 CHECK_US: Final = 5_000_000
 """Least deadline of the first look: nobody can begin without it, and a disk may be busy."""
+CONNECTIONS_MIN: Final = 3
+"""Each of the two scripts keeps one; the rest is for whatever else is asked."""
 KEYS_MAX: Final = 200
 PREFIX: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _SCANNED: Final = 1_000
@@ -284,7 +286,11 @@ def make_client(server: RedisServer) -> Any:
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
             "decode_responses": False,
+            # Its question and answer would come before a call, and have no deadline there.
+            "health_check_interval": 0,
         }
+        pool = client.connection_pool
+        pool.max_connections = max(pool.max_connections, CONNECTIONS_MIN)
         # Options that nobody knows are noticed here, and not at the first call.
         client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # the library types it half
     except (ValueError, TypeError):

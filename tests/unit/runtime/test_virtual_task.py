@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from lab.runtime import virtual_task
 from lab.runtime.virtual_loop import Scheduler, suspend
-from lab.runtime.virtual_task import VirtualTask
+from lab.runtime.virtual_task import CurrentOfThread, VirtualTask
 
 Program = Callable[[], Coroutine[Any, Any, object]]
 
@@ -242,3 +243,25 @@ def test_an_error_shows_the_code_that_raised_it_and_nothing_of_the_task() -> Non
     assert error is not None
     assert error.__traceback__ is not None
     assert error.__traceback__.tb_frame.f_code is fails.__code__
+
+
+def test_the_current_task_is_known_without_a_table_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_task, "_current", CurrentOfThread())
+    seen: list[object] = []
+
+    async def fail() -> None:
+        seen.append(asyncio.current_task())
+        await suspend()
+        seen.append(asyncio.current_task())
+        raise ValueError("ended")
+
+    async def main() -> None:
+        task = start(fail())
+        with pytest.raises(ValueError, match="ended"):
+            await task
+        seen.append(task)
+
+    with Scheduler() as scheduler:
+        scheduler.run(main())
+
+    assert seen[0] is seen[1] is seen[2]
