@@ -152,7 +152,7 @@ _READING: Final = f"""
 - What commits by the clock whatever it has handed out loses the handlers that an end interrupts.
   Clocks stand at {kafka.COMMIT_MS} ms here, not at the usual 5 s, because the slow handlers take
   tenths of a second: handlers of seconds under the usual clock are the same, slower.
-- Loops over batches decide nothing for a single record, and so are the fastest. Their price: a
+- Loops over batches decide nothing for a single record, and so cost the least. Their price: a
   batch takes as long as its slowest key, a stop waits for it, an error in it concerns all of it,
   and a kill repeats it.
 - The lab's row is its delivery loop alone. Dedupe, inbox, retries, dead letters and the guard
