@@ -90,7 +90,7 @@ NO_TLS: Mapping[str, str | None] = {"SSL_CA": None, "SSL_CERT": None, "SSL_KEY":
     ids=["password", "authority", "certificate", "nothing"],
 )
 # Of a handshake that fails, asyncio may leave the socket to the collector: closing, and not ours.
-@pytest.mark.filterwarnings("ignore:unclosed transport")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_who_is_not_let_in_hears_which_variable_is_wrong(
     secure: Mapping[str, str], changes: Mapping[str, str | None], what: str, variable: str
 ) -> None:
