@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
+from lab.bench.baselines.queue_hop import ping_pong
+
 
 class Spent(NamedTuple):
     """What a program took.
@@ -54,22 +56,7 @@ async def thousand_sleepers(events: int) -> Spent:
 async def queue_hops(events: int) -> Spent:
     """Two tasks that hand a number to and fro over two queues; each `get` finds its queue empty."""
     trips = events // 2
-    there: asyncio.Queue[int] = asyncio.Queue()
-    back: asyncio.Queue[int] = asyncio.Queue()
-
-    async def echo() -> None:
-        for _ in range(trips):
-            await back.put(await there.get())
-
-    task = asyncio.create_task(echo())
-    await asyncio.sleep(0)
-    start_s = time.process_time()
-    for number in range(trips):
-        await there.put(number)
-        await back.get()
-    spent_s = time.process_time() - start_s
-    await task
-    return Spent(2 * trips, spent_s)
+    return Spent(2 * trips, await ping_pong(trips))
 
 
 PROGRAMS: Final[dict[str, Program]] = {

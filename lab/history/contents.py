@@ -72,9 +72,9 @@ class _Event(msgspec.Struct, frozen=True, gc=False):
     charge_key: str = ""
 
 
-_BODY_MAX: Final = 256 * 1024
-_ITEMS_MAX: Final = 1_000
-_TEXT_MAX: Final = 64
+BODY_MAX: Final = 256 * 1024
+ITEMS_MAX: Final = 1_000
+TEXT_MAX: Final = 64
 _AMOUNT_MAX: Final = 10**12
 _CODE_LENGTH: Final = 3
 _SECOND_END: Final = len("2025-01-01T00:00:00.")
@@ -123,8 +123,8 @@ def is_sound(body: bytes) -> bool:
         return False
     items = asked.items
     return (
-        len(body) <= _BODY_MAX
-        and 0 < len(items) <= _ITEMS_MAX
+        len(body) <= BODY_MAX
+        and 0 < len(items) <= ITEMS_MAX
         and all(item.quantity > 0 and item.unit_price_cents > 0 for item in items)
         and sum(item.quantity * item.unit_price_cents for item in items) <= _AMOUNT_MAX
         and asked.currency in _CURRENCIES
@@ -139,7 +139,7 @@ def is_unsound(body: bytes) -> bool:
     Source: as of `is_sound`. One of too many bytes is not read. In doubt are texts that are no JSON
     to every reader, numbers with a fraction, and codes of currencies.
     """
-    if len(body) > _BODY_MAX:
+    if len(body) > BODY_MAX:
         return True
     try:
         asked = msgspec.json.decode(body)
@@ -148,14 +148,14 @@ def is_unsound(body: bytes) -> bool:
     if type(asked) is not dict:
         return True
     items, country, currency = asked.get("items"), asked.get("country"), asked.get("currency")
-    if type(items) is not list or not 0 < len(items) <= _ITEMS_MAX:
+    if type(items) is not list or not 0 < len(items) <= ITEMS_MAX:
         return True
     if not _may_be_text(asked.get("customer_id")) or not all(map(_may_be_item, items)):
         return True
     cents = sum(item["quantity"] * item["unit_price_cents"] for item in items)
     return (
         cents > _AMOUNT_MAX
-        or (country is not None and (type(country) is not str or len(country) > _TEXT_MAX))
+        or (country is not None and (type(country) is not str or len(country) > TEXT_MAX))
         or type(currency) is not str
         or len(currency) != _CODE_LENGTH
     )
@@ -171,7 +171,7 @@ def _may_be_item(item: object) -> bool:
 
 
 def _may_be_text(text: object) -> bool:
-    return type(text) is str and len(text) <= _TEXT_MAX and bool(text.strip())
+    return type(text) is str and len(text) <= TEXT_MAX and bool(text.strip())
 
 
 def _may_be_count(number: object) -> bool:
@@ -180,7 +180,7 @@ def _may_be_count(number: object) -> bool:
 
 
 def _is_plain(text: str) -> bool:
-    return len(text) <= _TEXT_MAX and text.isprintable() and not text.isspace() and text != ""
+    return len(text) <= TEXT_MAX and text.isprintable() and not text.isspace() and text != ""
 
 
 def told_by(value: bytes) -> Contents:

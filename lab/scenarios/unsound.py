@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from lab.history.contents import BODY_MAX, ITEMS_MAX, TEXT_MAX
+
 _BREAKS: Final[tuple[tuple[str, object], ...]] = (
     ("quantity", True),
     ("quantity", "1"),
@@ -25,12 +27,8 @@ _BREAKS: Final[tuple[tuple[str, object], ...]] = (
 )
 """A field, and a value that it never may have. A prime number of them: any stride meets all."""
 
-_ITEMS_MAX: Final = 1_000
-_SKU_LENGTH: Final = 64
 _WIDE: Final = "\u6f22"
 """A letter of three bytes: with skus of these an order comes close to the limit of its bytes."""
-
-_OVER_BYTES: Final = 300 * 1024
 
 _OF_AN_ITEM: Final = ("sku", "quantity", "unit_price_cents")
 
@@ -53,14 +51,14 @@ def large(body: bytes, ordinal: int, size: str) -> bytes:
         size: `most` or `more`.
     """
     order: dict[str, Any] = msgspec.json.decode(body)
-    many = _ITEMS_MAX
+    many = ITEMS_MAX
     if size == "more":
         if ordinal % 2:
-            return body + b" " * _OVER_BYTES
+            return body + b" " * BODY_MAX
         many += 1
     order["items"] = [
         {
-            "sku": f"{ordinal}-{number}-".ljust(_SKU_LENGTH, _WIDE),
+            "sku": f"{ordinal}-{number}-".ljust(TEXT_MAX, _WIDE),
             "quantity": 1,
             "unit_price_cents": 1 + number % 9,
         }

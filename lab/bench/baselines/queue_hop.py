@@ -18,10 +18,10 @@ def hop_us(hops: int = HOPS) -> float:
         hops: how many are made for the measurement, at least 2; a round trip is two of them.
     """
     trips = hops // 2
-    return asyncio.run(_ping_pong(trips)) / (2 * trips) * 1e6
+    return asyncio.run(ping_pong(trips)) / (2 * trips) * 1e6
 
 
-async def _ping_pong(trips: int) -> float:
+async def ping_pong(trips: int) -> float:
     """Seconds of processor time of `trips` round trips; each `get` finds its queue empty."""
     there: asyncio.Queue[int] = asyncio.Queue()
     back: asyncio.Queue[int] = asyncio.Queue()

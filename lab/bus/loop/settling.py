@@ -118,17 +118,14 @@ class Settling:
                 raise AssertionError(settlement)
         if self.drain is not None and self.drain.is_stop:
             self._settle_in_stop(self.drain, lane, held, settlement, after_us)
-        elif not isinstance(settlement, Release):
-            self._lanes.park(lane, after_us)
-            if held.is_early:
-                self._intake.came_early(held, after_us)
-        elif after_us > 0:
+        elif isinstance(settlement, Release) and after_us > 0:
             self._pause(settlement.why, after_us)
             self._lanes.give_back(lane)
         else:
-            self._lanes.park(lane, RELEASED_US)
+            parked_us = RELEASED_US if isinstance(settlement, Release) else after_us
+            self._lanes.park(lane, parked_us)
             if held.is_early:
-                self._intake.came_early(held, RELEASED_US)
+                self._intake.came_early(held, parked_us)
 
     def _settle_in_stop(
         self, drain: LoopDrain, lane: Lane, held: Held, settlement: Settlement, after_us: int
