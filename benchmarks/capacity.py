@@ -191,8 +191,16 @@ def main() -> None:
         value = getattr(usual, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     words = vars(parser.parse_args())
-    costs = msgspec.json.decode(words.pop("costs").read_bytes(), type=Costs)
-    machines = [int(word) for word in words.pop("machines").split(",")]
+    path = words.pop("costs")
+    try:
+        costs = msgspec.json.decode(path.read_bytes(), type=Costs)
+    except (OSError, msgspec.DecodeError) as error:
+        parser.error(f"{path}: {error}; make it by: python -m benchmarks.costs > {path}")
+    wanted = words.pop("machines")
+    try:
+        machines = [int(word) for word in wanted.split(",")]
+    except ValueError:
+        parser.error(f"--machines is numbers with commas between them, not {wanted!r}")
     sys.stdout.write(page(costs, machines, Machines(**words)))
 
 

@@ -1,8 +1,12 @@
 """The arithmetic of the capacity page, on costs that can be followed by hand."""
 
+import sys
+from pathlib import Path
+
+import msgspec
 import pytest
 
-from benchmarks.capacity import Costs, Machines, full_at, needs, page, rate_of, worker_ms
+from benchmarks.capacity import Costs, Machines, full_at, main, needs, page, rate_of, worker_ms
 from benchmarks.costs import PROCESSES, per_order
 
 GIVEN = Machines(
@@ -110,3 +114,31 @@ def test_costs_that_drown_in_noise_are_refused() -> None:
 def test_the_busy_run_is_the_second_one() -> None:
     with pytest.raises(ValueError, match="more orders"):
         per_order(_counters(900), _counters(60), (900, 60), 30.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        (None, (), "make it by: python -m benchmarks.costs >"),
+        (b"{}", (), "missing required field `orders`; make it by"),
+        (msgspec.json.encode(COSTS), ("--machines", "ten"), "commas between them, not 'ten'"),
+    ],
+)
+def test_what_it_cannot_read_is_named_with_the_remedy(
+    text: bytes | None,
+    words: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "costs.json"
+    if text is not None:
+        path.write_bytes(text)
+    monkeypatch.setattr(sys, "argv", ["capacity", str(path), *words])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
