@@ -282,7 +282,9 @@ class KeyLanes:
             await self._republish(run)
             return DEAD
         if head.not_before_us > now_us:
-            return Retry(head.not_before_us - now_us, counts=False)
+            # A copy of an alarm: the head has gone on to another tier meanwhile.
+            is_late = header_int(alarm.record.headers, H_NOT_BEFORE) < head.not_before_us
+            return Retry(head.not_before_us - now_us, counts=False, by_tier=not is_late)
         return await self._run_head(run)
 
     async def _run_head(self, run: HeadRun) -> Settlement:
@@ -415,7 +417,7 @@ class PlainTiers:
             headers = delivery.record.headers
             left_us = header_int(headers, H_NOT_BEFORE) - self._wall()
             if left_us > 0:
-                return Retry(left_us, counts=False)
+                return Retry(left_us, counts=False, by_tier=True)
             delivery.attempt = max(delivery.attempt, header_int(headers, H_ATTEMPT))
             delivery.first_failure_us = delivery.first_failure_us or header_int(
                 headers, H_FIRST_FAILURE

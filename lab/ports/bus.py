@@ -212,10 +212,14 @@ class Ack(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class Retry(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Not before `after_us` from now, at the head of its lane; the next attempt if it `counts`."""
+    """Not before `after_us` from now, at the head of its lane; the next attempt if it `counts`.
+
+    `by_tier`: the tier of its retry topic has not run out, and so has none of those behind it.
+    """
 
     after_us: int
     counts: bool = True
+    by_tier: bool = False
 
 
 class DeadLetter(msgspec.Struct, frozen=True, gc=False, tag=True):

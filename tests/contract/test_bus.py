@@ -315,7 +315,7 @@ async def test_retries_that_are_not_due_take_no_place_and_few_of_them_are_fetche
 
     async def handle(delivery: Delivery) -> Settlement:
         if delivery.record.topic == alarm and world.now_us() < due_us:
-            return Retry(due_us - world.now_us(), counts=False)
+            return Retry(due_us - world.now_us(), counts=False, by_tier=True)
         came.append(delivery.record.topic)
         in_hand.append(member.subscription.in_flight)
         return ACK
@@ -345,7 +345,7 @@ async def test_what_fails_behind_a_retry_of_its_key_holds_up_no_other_key(world:
         key = delivery.record.key
         if delivery.record.topic == alarm and (key != b"k" or world.now_us() < due_us):
             left_us = due_us - world.now_us()
-            return Retry(left_us if key == b"k" else 60 * S, counts=False)
+            return Retry(left_us if key == b"k" else 60 * S, counts=False, by_tier=True)
         if delivery.record.topic == "orders" and key == b"k" and not failed:
             failed.append(key)
             return Retry(30 * S)
@@ -362,6 +362,32 @@ async def test_what_fails_behind_a_retry_of_its_key_holds_up_no_other_key(world:
     began_us = world.now_us()
     await publish(world, *(f"other-{number}" for number in range(5)))
     await world.until(lambda: came.count(b"k") < 2 and b"other-4" in came, "the others")
+
+    assert world.now_us() - began_us < 20 * S
+
+
+@in_world
+async def test_retries_that_wait_for_something_else_hold_up_none_behind_them(
+    world: BusWorld,
+) -> None:
+    alarm = retry_topic("orders", "group", 1)
+    await world.make_topics({alarm: 1})
+    came: list[bytes] = []
+
+    async def handle(delivery: Delivery) -> Settlement:
+        if delivery.record.key.startswith(b"throttled") and delivery.attempt == 1:
+            return Retry(30 * S)
+        came.append(delivery.record.key)
+        return ACK
+
+    await publish(world, *(f"throttled-{number}" for number in range(6)), topic=alarm)
+    member = await world.start(
+        "m", handle, topics=(alarm,), limits=limits(workers=2, max_in_flight=2)
+    )
+    await world.until(lambda: member.subscription.in_flight > 2, "more wait than have a place")
+    began_us = world.now_us()
+    await publish(world, "due", topic=alarm)
+    await world.until(lambda: came == [b"due"], "it passes them")
 
     assert world.now_us() - began_us < 20 * S
 

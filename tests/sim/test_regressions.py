@@ -449,6 +449,7 @@ def test_a_run_waits_for_an_expiry_whose_commit_is_lost_again_and_again() -> Non
         (2236, 18),  # A first attempt in the instant in which a later one ended, by a rebalance.
         (985, 76),  # A copy that could not be parked, in a record that names an earlier attempt.
         (2234, 80),  # A copy that waited behind its own key, which waited in place.
+        (1637, 55),  # A retry behind the copy of another, whose event waited in a longer tier.
     ],
 )
 def test_a_seed_that_once_broke_a_promise_breaks_none(seed: int, orders: int) -> None:

@@ -24,7 +24,7 @@ from lab.domain.envelope import (
 )
 from lab.domain.errors import Fenced
 from lab.history.recorder import Write
-from lab.ports.bus import Consumer, Listener, Record, TopicPartition, is_main_topic
+from lab.ports.bus import Consumer, Listener, Record, TopicPartition
 
 _FETCH_AGAIN: Final = (*NOT_REACHED, Fenced)
 
@@ -37,7 +37,7 @@ class Intake:
         in_flight: deliveries of this epoch that are neither settled nor dropped. Those that
             came before their time (`Lanes.early`) are counted, and take no place: `max_uncommitted`
             of a partition is their bound, and beyond `max_in_flight` of them no more are fetched
-            from the partition of one until that one is due.
+            from the partition of one whose tier has not run out, until it has.
         trackers: by partition, of those that a record came from.
         is_closed: records that still come are dropped: the assignment is being given up.
 
@@ -168,18 +168,18 @@ class Intake:
         if self._waiter is not None:
             self._look_for_room()
 
-    def came_early(self, held: Held, for_us: int) -> None:
-        """A delivery was parked that came before its time, which is in `for_us`."""
+    def came_early(self, held: Held, for_us: int, *, by_tier: bool) -> None:
+        """A delivery was parked that came before its time, which is in `for_us`.
+
+        Only where its tier says so are those behind it not due any sooner: they may be left where
+        they are.
+        """
         if self._waiter is not None:
             self._look_for_room()
         tracker = held.tracker
         partition = tracker.partition
-        if self._lanes.early <= self._in_flight_max or partition in self._early:
+        if not by_tier or self._lanes.early <= self._in_flight_max or partition in self._early:
             return
-        if is_main_topic(partition.topic):
-            # It waited behind a retry of its key; those behind it are of other keys, and due.
-            return
-        # Those behind it are not due any sooner.
         loop = asyncio.get_running_loop()
         self._early[partition] = loop.call_later(for_us / 1e6, self._is_due, tracker)
         self._consumer.pause([partition])

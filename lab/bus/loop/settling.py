@@ -125,7 +125,8 @@ class Settling:
             parked_us = RELEASED_US if isinstance(settlement, Release) else after_us
             self._lanes.park(lane, parked_us)
             if held.is_early:
-                self._intake.came_early(held, parked_us)
+                by_tier = isinstance(settlement, Retry) and settlement.by_tier
+                self._intake.came_early(held, parked_us, by_tier=by_tier)
 
     def _settle_in_stop(
         self, drain: LoopDrain, lane: Lane, held: Held, settlement: Settlement, after_us: int
