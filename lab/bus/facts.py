@@ -16,6 +16,7 @@ from lab.domain.envelope import (
     LETTER,
     PLAIN,
     Headers,
+    by_name,
     header,
     header_int,
     text_header,
@@ -51,7 +52,7 @@ def appended_fact(record: Record, t_us: int) -> Entry:
     headers, value = record.headers, record.value
     if PLAIN not in headers:
         headers, value = as_readable(headers, value)
-    found = dict(headers)
+    found = by_name(headers)
     attempt = found.get(H_ATTEMPT, b"")
     contents, decided_us, expires_us = NOTHING, NO_TIME, NO_TIME
     # A parked record has the bytes of the first one: its digest says so.

@@ -46,6 +46,9 @@ _SPEC: Final = ("ce_specversion", b"1.0")
 PLAIN: Final = ("content-type", b"application/json")
 """The header by which a record of the lab is known to be in binary mode."""
 
+_NAMED_MAX: Final = 1_024
+_named: Final[dict[int, tuple[Headers, Mapping[str, bytes]]]] = {}
+
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event on its way. Immutable; equal ids mean the same event.
@@ -105,7 +108,7 @@ def from_headers(headers: Headers, value: bytes) -> Envelope:
         Poison: a required header is missing or cannot be read, or the id is too long; the message
             names all that are missing.
     """
-    found = dict(headers)
+    found = by_name(headers)
     if not found.keys() >= _REQUIRED:
         missing = ", ".join(name for name in sorted(_REQUIRED) if name not in found)
         raise Poison(f"the record has no header {missing}")
@@ -157,20 +160,30 @@ def usable_id(given: bytes | None) -> str:
         return ""
 
 
+def by_name(headers: Headers) -> Mapping[str, bytes]:
+    """The last value of each header. The next one who asks is given the same mapping.
+
+    A record keeps its headers on its way through a process: publisher, log and every group that
+    reads it look into the very same ones, so they are known by their identity.
+    """
+    known = _named.get(id(headers))
+    if known is not None and known[0] is headers:
+        return known[1]
+    found = dict(headers)
+    if len(_named) >= _NAMED_MAX:
+        _named.clear()
+    _named[id(headers)] = (headers, found)
+    return found
+
+
 def header(headers: Headers, name: str) -> bytes | None:
     """The last value of `name`, or None."""
-    for key, value in reversed(headers):
-        if key == name:
-            return value
-    return None
+    return by_name(headers).get(name)
 
 
 def text_header(headers: Headers, name: str) -> str:
     """The last value of `name` as text, "" if it is missing; bytes beyond UTF-8 are replaced."""
-    for key, value in reversed(headers):
-        if key == name:
-            return value.decode("utf-8", "replace")
-    return ""
+    return by_name(headers).get(name, b"").decode("utf-8", "replace")
 
 
 def header_int(headers: Headers, name: str, default: int = 0) -> int:

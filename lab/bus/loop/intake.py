@@ -18,6 +18,7 @@ from lab.domain.envelope import (
     H_SUBJECT,
     H_TYPE,
     PLAIN,
+    by_name,
     header,
     text_header,
     usable_id,
@@ -278,9 +279,9 @@ def _hold(
     may_be_known: bool,
     ends: Mapping[TopicPartition, int],
 ) -> Held:
-    headers = dict(record.headers)
+    headers = by_name(record.headers)
     if PLAIN not in record.headers and is_structured(headers.get(CONTENT_TYPE)):
-        headers = dict(as_readable(record.headers, record.value)[0])
+        headers = by_name(as_readable(record.headers, record.value)[0])
     topic = record.topic
     return Held(
         record,
