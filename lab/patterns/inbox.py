@@ -71,7 +71,8 @@ class Inbox:
         store, republish = self._store, self._republish
 
         async def inbox(delivery: Delivery) -> Settlement:
-            settled = await follow(delivery, look=store.outcome, republish=republish)
+            found = await store.outcome(delivery.group, delivery.event_id)
+            settled = None if found is None else await follow(delivery, found, republish)
             if settled is not None:
                 if settled is DONE:
                     self._suppressed(delivery)
@@ -168,14 +169,10 @@ class NoInbox:
         )
 
 
-async def follow(delivery: Delivery, *, look: Look, republish: Republish) -> Settlement | None:
-    """Settle an event as its outcome says; None if it has none that stands in its way.
-
-    Raises as `look`.
-    """
-    found = await look(delivery.group, delivery.event_id)
-    if found is None:
-        return None
+async def follow(
+    delivery: Delivery, found: tuple[Outcome, int], republish: Republish
+) -> Settlement | None:
+    """Settle an event as its outcome says; None if that does not stand in its way."""
     outcome, redrives = found
     if outcome is Outcome.DONE:
         return DONE

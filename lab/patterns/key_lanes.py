@@ -218,7 +218,20 @@ class KeyLanes:
         try:
             if is_parked(delivery.record):
                 return await self._on_alarm(delivery)
-            return await self._on_main(delivery)
+            # A record of a main topic. Every delivery waits in here: a method more would be felt.
+            arrival, _ = await self._store.arrive(row_of(delivery, attempts=delivery.attempt - 1))
+            match arrival:
+                case Arrival.FREE | Arrival.DONE:
+                    settled = await self._inner(delivery)
+                    if isinstance(settled, Ack) and not delivery.starts_known:
+                        await self._parking.see_to_alarm(delivery.record)
+                    return settled
+                case Arrival.HEAD:
+                    head = await self._parking.see_to_alarm(delivery.record)
+                    return DONE if head is None else DEAD if head.is_dead else PARKED
+                case Arrival.WAITING | Arrival.APPENDED:
+                    self._acted(delivery, "held")
+                    return PARKED
         except LabError as error:
             return give_back(error, self._again_us)
 
@@ -236,27 +249,13 @@ class KeyLanes:
         These ask the dedupe store first, and wait: for a store that is down, for somebody's claim.
         A process that stops has not the time, and no handler would be started anyhow.
         """
-        settled = await follow(delivery, look=self._look, republish=self._republish)
+        found = await self._look(delivery.group, delivery.event_id)
+        settled = None if found is None else await follow(delivery, found, self._republish)
         if settled is None:
             return AGAIN
         if not delivery.starts_known:
             await self._parking.see_to_alarm(delivery.record)
         return settled
-
-    async def _on_main(self, delivery: Delivery) -> Settlement:
-        arrival, _ = await self._store.arrive(row_of(delivery, attempts=delivery.attempt - 1))
-        match arrival:
-            case Arrival.FREE | Arrival.DONE:
-                settled = await self._inner(delivery)
-                if isinstance(settled, Ack) and not delivery.starts_known:
-                    await self._parking.see_to_alarm(delivery.record)
-                return settled
-            case Arrival.HEAD:
-                head = await self._parking.see_to_alarm(delivery.record)
-                return DONE if head is None else DEAD if head.is_dead else PARKED
-            case Arrival.WAITING | Arrival.APPENDED:
-                self._acted(delivery, "held")
-                return PARKED
 
     async def _on_alarm(self, alarm: Delivery) -> Settlement:
         key = key_of(alarm.record)

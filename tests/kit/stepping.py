@@ -57,7 +57,8 @@ def stand(start: Coroutine[Call, Any, Any], answers: Sequence[Any]) -> Stop:
 
 def at_once(call: Awaitable[T]) -> T:
     """The result of a call of a memory adapter, which suspends but waits for nobody."""
-    steps = call.__await__()
+    # What `crosses` makes is a generator: awaitable, and its own iterator.
+    steps = call if isinstance(call, Generator) else call.__await__()
     while True:
         try:
             waits_for = next(steps)

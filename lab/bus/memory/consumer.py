@@ -300,12 +300,10 @@ class MemoryConsumer(Consumer):
         """There is nothing to fetch, or it is not wanted."""
         (self._ready_retries if fetch.is_retry else self._ready).pop(fetch, None)
 
-    async def _news(self) -> None:
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def _news(self) -> asyncio.Future[None]:
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        self._waiter = waiter
+        return waiter
 
     def _wake(self) -> None:
         waiter = self._waiter

@@ -6,20 +6,33 @@ Not here: any table.
 """
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from itertools import chain, takewhile
 from types import coroutine
-from typing import Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar
 
 from lab.ports.clock import Timer
 
+P = ParamSpec("P")
+T = TypeVar("T")
 V = TypeVar("V")
 
 KEPT_AT_LEAST: Final = 10_000
 
 
-@coroutine
-def crossing() -> Generator[None, None, None]:
+Crossing = Generator[None, None, T]
+"""The body of a call to a server: a bare `yield` is the way there and back."""
+
+if TYPE_CHECKING:
+
+    def crosses(body: Callable[P, Crossing[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        """Make a call of it, to be awaited: an `async def` would need a coroutine to suspend."""
+else:
+    crosses = coroutine
+
+
+@crosses
+def crossing() -> Crossing[None]:
     """The way to the server and back: one bare suspension, the crash point of every call."""
     yield
 

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from lab.ports.dedupe import Claim, ClaimState, DedupeStore, Evictable
-from lab.stores.memory.base import Aged, Harness, crossing
+from lab.stores.memory.base import Aged, Crossing, Harness, crosses
 from lab.stores.memory.outage import Line, Outage
 
 Accepts = Callable[[int, int], bool]
@@ -172,30 +172,34 @@ class MemoryDedupe(DedupeStore, Evictable):
         self._outage = server.outage
         self._line = Line(server.outage)
 
-    async def claim(self, group: str, event_id: str, *, owner: str, lease_us: int) -> Claim:
-        await crossing()
+    @crosses
+    def claim(self, group: str, event_id: str, *, owner: str, lease_us: int) -> Crossing[Claim]:
+        yield
         if self._outage.is_on:
             self._line.drop(partial(self._server.claim, group, event_id, owner, lease_us))
         return self._server.claim(group, event_id, owner, lease_us)
 
-    async def complete(
+    @crosses
+    def complete(
         self, group: str, event_id: str, *, owner: str, fence: int, window_us: int
-    ) -> bool:
-        await crossing()
+    ) -> Crossing[bool]:
+        yield
         if self._outage.is_on:
             self._line.drop(
                 partial(self._server.complete, group, event_id, owner, fence, window_us)
             )
         return self._server.complete(group, event_id, owner, fence, window_us)
 
-    async def release(self, group: str, event_id: str, *, owner: str, fence: int) -> bool:
-        await crossing()
+    @crosses
+    def release(self, group: str, event_id: str, *, owner: str, fence: int) -> Crossing[bool]:
+        yield
         if self._outage.is_on:
             self._line.drop(partial(self._server.release, group, event_id, owner, fence))
         return self._server.release(group, event_id, owner, fence)
 
-    async def evict(self, group: str, event_id: str) -> None:
-        await crossing()
+    @crosses
+    def evict(self, group: str, event_id: str) -> Crossing[None]:
+        yield
         if self._outage.is_on:
             self._line.refuse()
         self._server.evict(group, event_id)

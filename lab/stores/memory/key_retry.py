@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from lab.ports.key_retry import Arrival, KeyRetryStore, WaitingRow
-from lab.stores.memory.base import crossing
+from lab.stores.memory.base import Crossing, crosses
 from lab.stores.memory.facts import Facts
 from lab.stores.memory.outage import Line, Outage
 from lab.stores.memory.outcomes import OutcomeTable
@@ -161,50 +161,58 @@ class MemoryKeyRetry(KeyRetryStore):
         self._outage = outage
         self._line = Line(outage)
 
-    async def arrive(self, row: WaitingRow) -> tuple[Arrival, WaitingRow | None]:
-        await crossing()
+    @crosses
+    def arrive(self, row: WaitingRow) -> Crossing[tuple[Arrival, WaitingRow | None]]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._table.arrive, row))
         return self._table.arrive(row)
 
-    async def park(self, row: WaitingRow) -> WaitingRow | None:
-        await crossing()
+    @crosses
+    def park(self, row: WaitingRow) -> Crossing[WaitingRow | None]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._table.park, row))
         return self._table.park(row)
 
-    async def head(self, group: str, key: str) -> tuple[WaitingRow | None, int]:
-        await crossing()
+    @crosses
+    def head(self, group: str, key: str) -> Crossing[tuple[WaitingRow | None, int]]:
+        yield
         if self._outage.is_on:
             self._line.refuse()
         return self._table.head(group, key), self._table.now_us()
 
-    async def reschedule(self, row: WaitingRow) -> bool:
-        await crossing()
+    @crosses
+    def reschedule(self, row: WaitingRow) -> Crossing[bool]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._table.reschedule, row))
         return self._table.reschedule(row)
 
-    async def finish(self, group: str, key: str, event_id: str) -> WaitingRow | None:
-        await crossing()
+    @crosses
+    def finish(self, group: str, key: str, event_id: str) -> Crossing[WaitingRow | None]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._table.finish, group, key, event_id))
         return self._table.finish(group, key, event_id)
 
-    async def bury(self, group: str, key: str, event_id: str, redrives: int) -> None:
-        await crossing()
+    @crosses
+    def bury(self, group: str, key: str, event_id: str, redrives: int) -> Crossing[None]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._table.bury, group, key, event_id, redrives))
         self._table.bury(group, key, event_id, redrives)
 
-    async def revive(self, row: WaitingRow) -> bool:
-        await crossing()
+    @crosses
+    def revive(self, row: WaitingRow) -> Crossing[bool]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._table.revive, row))
         return self._table.revive(row)
 
-    async def discard(self, row: WaitingRow) -> bool:
-        await crossing()
+    @crosses
+    def discard(self, row: WaitingRow) -> Crossing[bool]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._table.discard, row))
         return self._table.discard(row)

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from lab.domain.envelope import Envelope
 from lab.ports.store import OutboxRow, OutboxStore
-from lab.stores.memory.base import OwnerLife, crossing, waiter
+from lab.stores.memory.base import Crossing, OwnerLife, crosses, crossing, waiter
 from lab.stores.memory.outage import Line, Outage
 
 
@@ -111,8 +111,9 @@ class MemoryOutbox(OutboxStore):
     def _on_kill(self) -> None:
         self._table.unlock_all(self._life)
 
-    async def own_shard(self) -> int | None:
-        await crossing()
+    @crosses
+    def own_shard(self) -> Crossing[int | None]:
+        yield
         if self._outage.is_on:
             # A lock belongs to its connection, and is lost with it.
             self._line.refuse()
@@ -122,14 +123,16 @@ class MemoryOutbox(OutboxStore):
         waiter = self._table.candidate()
         await (crossing() if waiter is None else waiter)
 
-    async def unpublished(self, shard: int, limit: int) -> Sequence[OutboxRow]:
-        await crossing()
+    @crosses
+    def unpublished(self, shard: int, limit: int) -> Crossing[Sequence[OutboxRow]]:
+        yield
         if self._outage.is_on:
             self._line.refuse()
         return self._table.read(shard, limit)
 
-    async def mark_published(self, rows: Sequence[OutboxRow]) -> None:
-        await crossing()
+    @crosses
+    def mark_published(self, rows: Sequence[OutboxRow]) -> Crossing[None]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._table.mark, rows))
         self._table.mark(rows)

@@ -6,7 +6,7 @@ Not here: the tables, and what they know of age (`store`, `outcomes`).
 from collections.abc import Mapping
 
 from lab.ports.retention import Ages, RetentionStore
-from lab.stores.memory.base import crossing
+from lab.stores.memory.base import Crossing, crosses
 from lab.stores.memory.outage import Line
 from lab.stores.memory.store import MemoryStoreServer
 
@@ -18,8 +18,9 @@ class MemoryRetention(RetentionStore):
         self._server = server
         self._line = Line(server.outage)
 
-    async def cut(self, ages: Ages, *, limit: int) -> Mapping[str, int]:
-        await crossing()
+    @crosses
+    def cut(self, ages: Ages, *, limit: int) -> Crossing[Mapping[str, int]]:
+        yield
         if self._server.outage.is_on:
             self._line.refuse()
         done, keys = self._server.old(ages)
@@ -27,8 +28,9 @@ class MemoryRetention(RetentionStore):
         self._server.http_keys.cut(keys[:limit])
         return {"inbox": len(done[:limit]), "http_keys": len(keys[:limit])}
 
-    async def count_old(self, ages: Ages) -> Mapping[str, int]:
-        await crossing()
+    @crosses
+    def count_old(self, ages: Ages) -> Crossing[Mapping[str, int]]:
+        yield
         if self._server.outage.is_on:
             self._line.refuse()
         done, keys = self._server.old(ages)

@@ -28,7 +28,7 @@ from lab.ports.store import (
     Unit,
     UnitVerdict,
 )
-from lab.stores.memory.base import Harness, OwnerLife, crossing
+from lab.stores.memory.base import Crossing, Harness, OwnerLife, crosses
 from lab.stores.memory.expiry import Expiries
 from lab.stores.memory.facts import Facts
 from lab.stores.memory.http_keys import HttpKeyTable
@@ -313,20 +313,23 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
     def _on_kill(self) -> None:
         self._server.expiries.forget(self._life)
 
-    async def commit(self, unit: Unit) -> UnitVerdict:
-        await crossing()
+    @crosses
+    def commit(self, unit: Unit) -> Crossing[UnitVerdict]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._server.commit, unit))
         return self._server.commit(unit)
 
-    async def load(self, order_id: str) -> Loaded | None:
-        await crossing()
+    @crosses
+    def load(self, order_id: str) -> Crossing[Loaded | None]:
+        yield
         if self._outage.is_on:
             self._line.refuse()
         return self._server.load(order_id)
 
-    async def outcome(self, group: str, event_id: str) -> tuple[Outcome, int] | None:
-        await crossing()
+    @crosses
+    def outcome(self, group: str, event_id: str) -> Crossing[tuple[Outcome, int] | None]:
+        yield
         if self._outage.is_on:
             self._line.refuse()
         found = self._server.outcomes.find(group, event_id)
@@ -334,22 +337,25 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
             return None
         return (Outcome.DONE, 0) if found == DONE else (Outcome.DEAD, found)
 
-    async def http_key(self, key: str) -> HttpKeyRow | None:
-        await crossing()
+    @crosses
+    def http_key(self, key: str) -> Crossing[HttpKeyRow | None]:
+        yield
         if self._outage.is_on:
             self._line.refuse()
         return self._server.http_keys.find(key)
 
-    async def due(self, limit: int) -> Sequence[Order]:
-        await crossing()
+    @crosses
+    def due(self, limit: int) -> Crossing[Sequence[Order]]:
+        yield
         if self._outage.is_on:
             self._line.refuse()
         return self._server.due(limit)
 
-    async def of_customer(
+    @crosses
+    def of_customer(
         self, customer_id: str, *, before: tuple[int, str] | None, limit: int
-    ) -> Sequence[Order]:
-        await crossing()
+    ) -> Crossing[Sequence[Order]]:
+        yield
         if self._outage.is_on:
             self._line.refuse()
         return self._server.rows.of_customer(customer_id, before, limit)
@@ -357,26 +363,29 @@ class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
     async def wait_due(self) -> None:
         await self._server.expiries.wait(self._life)
 
-    async def begin_start(self, group: str, event_id: str, redrives: int) -> int:
-        await crossing()
+    @crosses
+    def begin_start(self, group: str, event_id: str, redrives: int) -> Crossing[int]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._server.begin_start, (group, event_id, redrives)))
         return self._server.begin_start((group, event_id, redrives))
 
-    async def explain_start(self, group: str, event_id: str, redrives: int) -> None:
-        await crossing()
+    @crosses
+    def explain_start(self, group: str, event_id: str, redrives: int) -> Crossing[None]:
+        yield
         if self._outage.is_on:
             self._line.cut(partial(self._server.explain_start, (group, event_id, redrives)))
         self._server.explain_start((group, event_id, redrives))
 
-    async def is_blocked(
+    @crosses
+    def is_blocked(
         self,
         order_id: str,  # noqa: ARG002 - the port's shape
         customer_id: str,
         *,
         deadline_us: int,  # noqa: ARG002 - as above
-    ) -> bool:
-        await crossing()
+    ) -> Crossing[bool]:
+        yield
         if self._outage.is_on:
             self._line.refuse()
         return self._server.is_blocked(customer_id)

@@ -9,10 +9,11 @@ import pytest
 from lab.domain.errors import LabError
 from lab.patterns.dedupe import Dedupe
 from lab.patterns.key_lanes import AGAIN, DISCARDED, PARKED, KeyLanes, KeyParking
+from lab.patterns.retry import give_back
 from lab.ports.bus import Ack, Delivery, Settlement
 from lab.ports.dedupe import Claim
 from lab.ports.key_retry import Arrival, HeadRun, WaitingRow, key_of, row_of
-from lab.ports.parking import is_discard
+from lab.ports.parking import is_discard, is_parked
 from lab.stores.memory.key_retry import KeyRetryTable
 from tests.kit.one_key import Broken, Explorer, Parts, World
 
@@ -150,7 +151,22 @@ class AlarmIsItsEvent(KeyLanes):
         return await super()._on_alarm(alarm)
 
 
-class NoAppend(KeyLanes):
+class MainRecords(KeyLanes):
+    """Base of those that get the rule for records of main topics wrong."""
+
+    async def __call__(self, delivery: Delivery) -> Settlement:
+        if is_parked(delivery.record):
+            return await super().__call__(delivery)
+        try:
+            return await self._on_main(delivery)
+        except LabError as error:
+            return give_back(error, self._again_us)
+
+    async def _on_main(self, delivery: Delivery) -> Settlement:
+        return await super().__call__(delivery)
+
+
+class NoAppend(MainRecords):
     """Lets later records of a locked key run."""
 
     async def _on_main(self, delivery: Delivery) -> Settlement:
@@ -160,7 +176,7 @@ class NoAppend(KeyLanes):
         return await super()._on_main(delivery)
 
 
-class MainRecordRunsHead(KeyLanes):
+class MainRecordRunsHead(MainRecords):
     """A main record that is the head is its own alarm; once it is done, it does not look."""
 
     async def _on_main(self, delivery: Delivery) -> Settlement:
@@ -173,7 +189,7 @@ class MainRecordRunsHead(KeyLanes):
         return await super()._on_main(delivery)
 
 
-class NobodyLooks(KeyLanes):
+class NobodyLooks(MainRecords):
     """A main record that somebody else may have run is acknowledged without a look at the lock."""
 
     async def _on_main(self, delivery: Delivery) -> Settlement:
