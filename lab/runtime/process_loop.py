@@ -135,6 +135,7 @@ class ProcessLoop(RunByScheduler):
         on_error: hears of every exception that nobody handled, or None.
         timeline: of the scheduler.
         make_ready: where a handle goes that is to be run now.
+        forget: takes the number of a task that has ended, and None.
     """
 
     task_type: ClassVar[type[SimTask[Any]]] = SimTask
@@ -155,9 +156,9 @@ class ProcessLoop(RunByScheduler):
         self.make_ready: Callable[[Ready], object] = kernel.ready.append
         self._kernel = kernel
         self._held: list[Ready] = []
-        # Ordered, and emptied by a C function: it is called once for each task that ends.
-        self._tasks: dict[SimTask[Any], None] = {}
-        self._forget = self._tasks.pop
+        # By number, in the order of creation. Every task that ends takes itself out.
+        self._tasks: dict[int, SimTask[Any]] = {}
+        self.forget: Callable[[int, None], object] = self._tasks.pop
         kernel.processes[self] = None
 
     # ---- as an operating system sees it
@@ -191,7 +192,7 @@ class ProcessLoop(RunByScheduler):
         self._kernel.ready.withdraw(self)
         self.timeline.withdraw(self)
         self._kernel.processes.pop(self, None)
-        self._kernel.bury(list(self._tasks))
+        self._kernel.bury(self.live_tasks())
         self._tasks.clear()
 
     def pause(self) -> None:
@@ -224,7 +225,7 @@ class ProcessLoop(RunByScheduler):
 
     def live_tasks(self) -> list[SimTask[Any]]:
         """Tasks that have not ended, in the order of creation."""
-        return list(self._tasks)
+        return list(self._tasks.values())
 
     def _refuse_harness(self, what: str) -> None:
         if self.harness:
@@ -327,8 +328,7 @@ class ProcessLoop(RunByScheduler):
         if self.dead:
             kernel.bury([task])
         else:
-            self._tasks[task] = None
-            task.add_done_callback(self._forget, context=kernel.plain)
+            self._tasks[number] = task
         return task
 
     def spawn(self, coro: Coroutine[Any, Any, object], *, name: str | None = None) -> None:

@@ -49,6 +49,7 @@ class SimTask(asyncio.Task[T]):
         self.instant_us = -1
         self.wakes = 0
         super().__init__(coro, loop=loop, name=name, context=context)
+        self.add_done_callback(_has_ended)
 
     def __hash__(self) -> int:
         return self.number
@@ -61,6 +62,11 @@ class SimTask(asyncio.Task[T]):
         """The future that the task waits on now, if it waits on one."""
         waiter: asyncio.Future[object] | None = self._fut_waiter  # type: ignore[attr-defined]  # nothing public says what a task waits for
         return waiter
+
+
+def _has_ended(task: "SimTask[Any]") -> None:
+    process: ProcessLoop = task.get_loop()  # type: ignore[assignment]  # it was made by one
+    process.forget(task.number, None)
 
 
 class SimHandle(msgspec.Struct, eq=False):

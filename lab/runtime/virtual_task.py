@@ -150,8 +150,10 @@ class VirtualTask(_Base[T]):
             else:
                 self._thrown = RuntimeError(self._why_not(wanted))
                 process.make_ready(self)
+            return
         finally:
             del _current[process]
+        process.forget(self.number, None)
 
     def _take_thrown(self) -> BaseException:
         thrown, self._thrown = self._thrown, None
