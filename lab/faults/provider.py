@@ -48,6 +48,8 @@ class ProviderFaults(CallFaults):
             )
             for provider in PROVIDERS
         }
+        # Those that are about a call, by provider and action.
+        self._about: dict[tuple[str, str], tuple[Site, ...]] = {}
 
     @staticmethod
     def is_wanted(plan: FaultPlan) -> bool:
@@ -55,8 +57,13 @@ class ProviderFaults(CallFaults):
         return any(plan.wants(kind) for kind in KINDS_BY_NAME)
 
     def strike(self, provider: str, action: str, subject: str) -> CallFault | None:
-        sites = self._sites[provider]
-        about = [site for site in sites if action in _ACTIONS.get(site.kind, (action,))]
+        about = self._about.get((provider, action))
+        if about is None:
+            about = self._about[provider, action] = tuple(
+                site
+                for site in self._sites[provider]
+                if action in _ACTIONS.get(site.kind, (action,))
+            )
         firing = self._plan.first(about, subject)
         return None if firing is None else _fault(firing)
 

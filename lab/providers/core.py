@@ -30,7 +30,7 @@ from lab.domain.errors import (
 from lab.domain.order import Item
 from lab.history.contents import short_digest
 from lab.history.recorder import Write
-from lab.ports.chance import Chance
+from lab.ports.chance import Chance, Draw
 from lab.ports.providers import GatewayAnswer, Known
 
 SIGMA: Final = 0.5
@@ -204,6 +204,8 @@ class Server:
         refused_percent: float = 0,
     ) -> None:
         self._chance = chance
+        # Of latencies, by action.
+        self._draws: dict[str, Draw] = {}
         self._refused_share = refused_percent / 100
         self._now_us = now_us
         self._latencies = _quantiles(latency_us)
@@ -220,8 +222,11 @@ class Server:
         subject = request.subject
         visit = self._visits.get(subject, now_us) or 0
         self._visits.put(subject, visit + 1, now_us)
-        u = self._chance.u(self.name, request.action, subject, visit)
-        return self._latencies[int(u * QUANTILES)]
+        action = request.action
+        draw = self._draws.get(action)
+        if draw is None:
+            draw = self._draws[action] = self._chance.under(self.name, action)
+        return self._latencies[int(draw(subject, visit) * QUANTILES)]
 
     def arrive(self, request: Request) -> Refused | None:
         """A request with a key was handed over: 409 if another one under that key is in flight."""

@@ -12,6 +12,8 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Final, TypeVar
 
+from lab.ports.chance import Draw
+
 T = TypeVar("T")
 
 Key = str | int
@@ -47,6 +49,23 @@ class KeyedChance:
     def u(self, *key: Key) -> float:
         """A number in [0, 1), even, of 53 bits."""
         return (self.bits(*key) >> 11) * _SCALE
+
+    def under(self, *first: Key) -> Draw:
+        """`u` of keys that begin with these parts and end in a text and a number.
+
+        What such keys have in common is hashed once.
+        """
+        begun = self._start.copy()
+        begun.update("".join(["(", *(f"{_plain(part)!a}, " for part in first)]).encode())
+
+        def u(text: str, number: int) -> float:
+            # From here on as `ascii` of the whole key has it.
+            state = begun.copy()
+            state.update(f"{text!a}, {number})".encode())
+            bits: int = _UNSIGNED(state.digest())[0]
+            return (bits >> 11) * _SCALE
+
+        return u
 
     def integer(self, lo: int, hi: int, *key: Key) -> int:
         """An integer from `lo` to `hi`, both included.

@@ -11,20 +11,21 @@ from typing import Any
 import msgspec
 
 from lab.faults.plan.file import PlanError, PlanFile, PlannedRun
-from lab.faults.plan.plan import Coin, FaultPlan
+from lab.faults.plan.plan import FaultPlan
 from lab.history.recorder import Now, Write
+from lab.ports.chance import Chance
 from lab.report.result import Result
 from lab.scenarios.run_options import RunOptions
 from lab.scenarios.scenario import Scenario
 from lab.wiring.spec import RunSpec, make_spec
 
 
-def fault_plan(spec: RunSpec, coin: Coin, now_us: Now, write: Write | None) -> FaultPlan:
+def fault_plan(spec: RunSpec, chance: Chance, now_us: Now, write: Write | None) -> FaultPlan:
     """The faults of a run: by coins, or those of a recorded plan."""
     return spec.make_plan(
         spec.faults,
         seed=spec.seed,
-        coin=coin,
+        chance=chance,
         now_us=now_us,
         write=write,
         explicit=spec.explicit,

@@ -46,7 +46,7 @@ def _accounts_for(
     if any(not _is_of(spec.params.get(name), value) for name, value in firing.params.items()):
         return False
     key = (firing.kind, firing.site, intent_of(firing.subject), firing.occurrence)
-    return spec.rate >= 1.0 or plan.coin("fault", *key) < spec.rate
+    return spec.rate >= 1.0 or plan.chance.u("fault", *key) < spec.rate
 
 
 def _is_of(asked: Value | None, value: int | str) -> bool:

@@ -8,7 +8,7 @@ The list of firings is the explicit plan, which can be run again instead of the 
 Not here: the effect of a fault (the injectors), and its timers (`nemesis.py`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -26,14 +26,12 @@ from lab.faults.plan.file import (
 )
 from lab.faults.table.spec import FaultSpec, ordinal_of
 from lab.history.recorder import Now, Write
+from lab.ports.chance import Chance, Draw
 
 __all__ = ["FaultPlan", "Firing", "PlanError", "Site", "intent_of", "read_plan"]
 
 SUBJECTS_REMEMBERED: Final = 131_072
 """Visits of a subject to a site are counted as long as at most so many others come in between."""
-
-Coin = Callable[..., float]
-"""`coin(*key)`: an even number in [0, 1), a function of the seed and the key."""
 
 
 class FaultPlan:
@@ -44,7 +42,7 @@ class FaultPlan:
     Args:
         specs: the faults that were asked for.
         seed: of the run, for the file only.
-        coin: see `Coin`.
+        chance: tosses the coins.
         now_us: the clock of the run; windows and times count from `begin`.
         write: takes the history's entries, or None.
         explicit: firings to be run instead of the coins (`specs` are kept for the file).
@@ -55,14 +53,14 @@ class FaultPlan:
         specs: Sequence[FaultSpec] = (),
         *,
         seed: int,
-        coin: Coin,
+        chance: Chance,
         now_us: Now,
         write: Write | None = None,
         explicit: Sequence[Firing] | None = None,
     ) -> None:
         self.specs = tuple(specs)
         self.seed = seed
-        self.coin = coin
+        self.chance = chance
         self.firings: list[Firing] = []
         self.is_active = False
         self.is_healed = False
@@ -222,6 +220,7 @@ class Site:
     """Visits to one site, and the coins that are tossed there. Made by `FaultPlan.at`."""
 
     __slots__ = (
+        "_coin",
         "_conditional",
         "_conditions",
         "_marked",
@@ -252,6 +251,8 @@ class Site:
         # Most sites have one fault, and nothing but its rate decides.
         self._plain = rules[0][1] if len(rules) == 1 and is_plain(rules[0][1]) else None
         self._conditions = Conditions()
+        # Made when it is tossed first: no coin is, of an explicit plan.
+        self._coin: Draw | None = None
         self._marked: dict[str, Firing] = {}
         # Two generations, so that a run of any length counts in bounded memory.
         self._young: dict[str, int] = {}
@@ -320,7 +321,8 @@ class Site:
         """Count a visit; returns its number from 1, or 0 while no fault may fire."""
         if not self._plan.is_active:
             return 0
-        who = intent_of(subject)
+        # As `intent_of`, which would be a frame more for each visit.
+        who = subject.partition(".")[0]
         young = self._young
         seen = young.get(who)
         if seen is None:
@@ -333,10 +335,10 @@ class Site:
 
     def toss(self, subject: str, occurrence: int) -> Firing | None:
         """The firing that the coin of this visit asks for; `strike` records it."""
-        who = intent_of(subject)
+        who = subject.partition(".")[0]  # as `intent_of`: see `visit`
         plain = self._plain
         if plain is not None:
-            coin = self._plan.coin("fault", self.kind, self.name, who, occurrence)
+            coin = (self._coin or self._own_coin())(who, occurrence)
             return self._firing(plain, subject, occurrence) if coin < plain.rate else None
         if self._planned is not None:
             planned = self._planned.get((self.kind, self.name, who, occurrence))
@@ -349,13 +351,17 @@ class Site:
                 continue
             if spec.rate < 1.0:
                 if coin < 0.0:
-                    coin = self._plan.coin("fault", self.kind, self.name, who, occurrence)
+                    coin = (self._coin or self._own_coin())(who, occurrence)
                 if coin >= spec.rate:
                     continue
             if spec.max_firings:
                 self._plan.count(number)
             return self._firing(spec, subject, occurrence)
         return None
+
+    def _own_coin(self) -> Draw:
+        self._coin = self._plan.chance.under("fault", self.kind, self.name)
+        return self._coin
 
     def strike(self, firing: Firing) -> None:
         """The fault takes effect now: record it."""
@@ -375,7 +381,7 @@ class Site:
         for name, value in spec.params.items():
             if isinstance(value, tuple):
                 low, high = value
-                u = self._plan.coin("span", self.kind, name, intent_of(subject), occurrence)
+                u = self._plan.chance.u("span", self.kind, name, intent_of(subject), occurrence)
                 params[name] = low + int(u * (high - low + 1))
             else:
                 params[name] = value

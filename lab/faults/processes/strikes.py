@@ -241,7 +241,8 @@ class ProcessFaults(Strikes):
             return
         key = ("boundary", intent_of(work.subject), firing.occurrence)
         # Different faults of one delivery fall on different boundaries.
-        u = self._plan.coin(*key) if site.kind == CRASH else self._plan.coin(*key, site.kind)
+        draw = self._plan.chance.u
+        u = draw(*key) if site.kind == CRASH else draw(*key, site.kind)
         low, high = boundaries
         work.doom(
             Doom(

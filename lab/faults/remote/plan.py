@@ -13,8 +13,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from lab.faults.plan.plan import Coin, FaultPlan, Firing, Site, intent_of
+from lab.faults.plan.plan import FaultPlan, Firing, Site, intent_of
 from lab.faults.table.spec import Subjects, ordinal_of
+from lab.ports.chance import Chance
 
 WAIT_US: Final = 10_000_000
 """A supervisor that does not answer for so long is gone: no fault fires any more.
@@ -75,19 +76,19 @@ _decode: Final = msgspec.json.Decoder(Answer).decode
 
 
 class RemotePlan(FaultPlan):
-    """The supervisor's plan. `coin` and `seed` are those of the run.
+    """The supervisor's plan. `chance` and `seed` are those of the run.
 
     Once the supervisor does not answer in time, or has gone away, no fault fires any more: the run
     ends then, and the process must be able to end too.
 
     Args:
         address: as `PlanServer.address` has it.
-        seed, coin: see `FaultPlan`.
+        seed, chance: see `FaultPlan`.
         wait_us: longest wait for one answer.
     """
 
-    def __init__(self, address: str, *, seed: int, coin: Coin, wait_us: int = WAIT_US) -> None:
-        super().__init__(seed=seed, coin=coin, now_us=_no_clock)
+    def __init__(self, address: str, *, seed: int, chance: Chance, wait_us: int = WAIT_US) -> None:
+        super().__init__(seed=seed, chance=chance, now_us=_no_clock)
         self._buffer = b""
         self._socket: socket.socket | None = None
         self._is_over = False

@@ -71,7 +71,7 @@ class RealWorld:
         self.entries: list[Entry] = []
         self.write = self.entries.append
         chance = KeyedChance(spec.seed)
-        self.plan = fault_plan(spec, chance.u, self.clock.now_us, self.write)
+        self.plan = fault_plan(spec, chance, self.clock.now_us, self.write)
         self.policy = Policy(settings=spec.settings, off=spec.off, chance=chance, plan=self.plan)
         self.origin_us = self.clock.now_us()
         self._first = _first_assignment(spec, held)

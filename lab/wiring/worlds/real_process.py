@@ -332,10 +332,10 @@ def _make_plan(assignment: Assignment, clock: Clock, stack: AsyncExitStack) -> F
     """The supervisor's plan from here, or one without faults."""
     if assignment.control:
         seed = assignment.seed or 0
-        plan = RemotePlan(assignment.control, seed=seed, coin=KeyedChance(seed).u)
+        plan = RemotePlan(assignment.control, seed=seed, chance=KeyedChance(seed))
         stack.callback(plan.close)
         return plan
-    return FaultPlan(seed=0, coin=KeyedChance(0).u, now_us=clock.now_us)
+    return FaultPlan(seed=0, chance=KeyedChance(0), now_us=clock.now_us)
 
 
 def _make_policy(assignment: Assignment, plan: FaultPlan) -> Policy:

@@ -207,7 +207,7 @@ class SimulatedWorld:
         self.now_us = root.now_us
         self.clock = VirtualClock(root)
         chance = KeyedChance(spec.seed)
-        self.plan = fault_plan(spec, chance.u, root.now_us, write)
+        self.plan = fault_plan(spec, chance, root.now_us, write)
         self.policy = Policy(settings=settings, off=spec.off, chance=chance, plan=self.plan)
         self.ids = SeededIds(spec.seed)
         self.servers: Servers = make_servers(self.scheduler, self.policy, write=write)

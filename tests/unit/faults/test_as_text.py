@@ -13,7 +13,7 @@ from lab.runtime.chance import KeyedChance
 def fired(text: str, *, visits: int = 40) -> list[Firing]:
     """What a fault does to some orders at each of its sites."""
     plan = FaultPlan(
-        (parse_fault(text),), seed=1, coin=KeyedChance(1).u, now_us=lambda: 0, explicit=None
+        (parse_fault(text),), seed=1, chance=KeyedChance(1), now_us=lambda: 0, explicit=None
     )
     plan.begin()
     for site in plan.sites(parse_fault(text).kind):

@@ -10,7 +10,7 @@ from lab.runtime.chance import KeyedChance
 
 def make_plan(*texts: str, now_us: int = 0) -> FaultPlan:
     time = [0]
-    plan = FaultPlan(parse_faults(texts), seed=7, coin=KeyedChance(7).u, now_us=lambda: time[0])
+    plan = FaultPlan(parse_faults(texts), seed=7, chance=KeyedChance(7), now_us=lambda: time[0])
     plan.begin()
     time[0] = now_us
     return plan

@@ -91,7 +91,7 @@ class World:
         self.loop = scheduler.root
         self.clock = VirtualClock(self.loop)
         self.plan = FaultPlan(
-            parse_faults(faults), seed=7, coin=KeyedChance(7).u, now_us=lambda: scheduler.now_us
+            parse_faults(faults), seed=7, chance=KeyedChance(7), now_us=lambda: scheduler.now_us
         )
         self.plan.begin()
         self.owner = Owner()

@@ -60,7 +60,7 @@ def placed(shop: Shop, *faults: str, of: int = 1) -> tuple[Tally, list[Entry], i
     history: list[Entry] = []
     with Scheduler() as scheduler:
         root = scheduler.root
-        plan = FaultPlan(parse_faults(faults), seed=7, coin=KeyedChance(7).u, now_us=root.now_us)
+        plan = FaultPlan(parse_faults(faults), seed=7, chance=KeyedChance(7), now_us=root.now_us)
         plan.begin()
         client = Client(
             http=shop,
@@ -79,7 +79,7 @@ def test_a_client_does_what_the_plan_asks_for_this_order() -> None:
     plan = FaultPlan(
         parse_faults(["client.same_key_new_body#1", "client.abandon#2 after=9ms"]),
         seed=7,
-        coin=KeyedChance(7).u,
+        chance=KeyedChance(7),
         now_us=lambda: 0,
     )
     plan.begin()

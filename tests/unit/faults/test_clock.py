@@ -16,7 +16,7 @@ MINUTE = 60 * SECOND
 
 
 def make_plan(*texts: str) -> FaultPlan:
-    return FaultPlan(parse_faults(texts), seed=1, coin=KeyedChance(1).u, now_us=lambda: 0)
+    return FaultPlan(parse_faults(texts), seed=1, chance=KeyedChance(1), now_us=lambda: 0)
 
 
 def steps(*texts: str, member: str = "payment-1", started_us: int = 0) -> list[tuple[int, int]]:
@@ -79,7 +79,7 @@ def test_the_nemesis_tells_when_a_clock_goes_wrong() -> None:
         plan = FaultPlan(
             parse_faults(["clock.jump@payment at=2s", "clock.skew@api by=1s"]),
             seed=1,
-            coin=KeyedChance(1).u,
+            chance=KeyedChance(1),
             now_us=root.now_us,
         )
 

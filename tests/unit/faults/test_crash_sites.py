@@ -73,7 +73,7 @@ def make_plan(*texts: str, seed: int = 7, explicit: Sequence[Firing] | None = No
     plan = FaultPlan(
         parse_faults(texts),
         seed=seed,
-        coin=KeyedChance(seed).u,
+        chance=KeyedChance(seed),
         now_us=lambda: 0,
         explicit=explicit,
     )

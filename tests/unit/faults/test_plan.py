@@ -12,6 +12,7 @@ from lab.faults.plan import plan as plan_module
 from lab.faults.plan.plan import FaultPlan, Firing, PlanError, read_plan
 from lab.faults.table.spec import parse_faults
 from lab.history.entries import Entry
+from lab.ports.chance import Chance, Draw
 from lab.runtime.chance import KeyedChance
 
 Visit = tuple[str, str, str]
@@ -46,7 +47,7 @@ def make_plan(
     plan = FaultPlan(
         parse_faults(texts),
         seed=seed,
-        coin=KeyedChance(seed).u,
+        chance=KeyedChance(seed),
         now_us=(time or Time()).now_us,
         write=None if history is None else history.append,
         explicit=explicit,
@@ -109,15 +110,19 @@ def test_an_explicit_plan_repeats_what_fired_without_any_coin(
     coins = fired(first, visits)
 
     read = read_plan(first.to_json())
-    again = FaultPlan(seed=read.seed, coin=_no_coin, now_us=Time().now_us, explicit=read.firings)
+    again = FaultPlan(seed=read.seed, chance=NoCoins(), now_us=Time().now_us, explicit=read.firings)
     again.begin()
 
     assert fired(again, visits) == coins
     assert again.unreached() == ()
 
 
-def _no_coin(*_key: object) -> float:
-    raise AssertionError("an explicit plan tosses no coins")
+class NoCoins(Chance):
+    def u(self, *key: str | int) -> float:
+        raise AssertionError(f"no coin is tossed, and {key} was")
+
+    def under(self, *first: str | int) -> Draw:
+        raise AssertionError(f"no coin is tossed, and one of {first} was")
 
 
 def test_parameters_travel_with_an_explicit_plan() -> None:
@@ -198,7 +203,7 @@ def test_a_window_opens_and_closes() -> None:
 
 def test_nothing_fires_or_counts_before_the_faults_begin_and_after_heal() -> None:
     plan = FaultPlan(
-        parse_faults(["bus.duplicate first=2"]), seed=1, coin=_no_coin, now_us=Time().now_us
+        parse_faults(["bus.duplicate first=2"]), seed=1, chance=NoCoins(), now_us=Time().now_us
     )
     visit = ("bus.duplicate", "payment", "1.1")
 

@@ -24,7 +24,7 @@ class Run:
         self.plan = FaultPlan(
             parse_faults(texts),
             seed=7,
-            coin=KeyedChance(7).u,
+            chance=KeyedChance(7),
             now_us=lambda: self.t_us,
             explicit=explicit,
         )

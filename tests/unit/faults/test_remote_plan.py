@@ -81,7 +81,7 @@ def make_plan(
     return FaultPlan(
         parse_faults(texts),
         seed=7,
-        coin=KeyedChance(7).u,
+        chance=KeyedChance(7),
         now_us=clock,
         write=None if history is None else history.append,
         explicit=explicit,
@@ -89,7 +89,7 @@ def make_plan(
 
 
 def remote(server: PlanServer, **how: int) -> RemotePlan:
-    return RemotePlan(server.address, seed=7, coin=KeyedChance(7).u, **how)
+    return RemotePlan(server.address, seed=7, chance=KeyedChance(7), **how)
 
 
 # ---- the same decisions
@@ -250,7 +250,7 @@ def test_a_process_that_asks_is_counted_with_all_others(supervisor: Supervisor) 
 
 
 def test_without_a_supervisor_nothing_fires(tmp_path: Path) -> None:
-    asked = RemotePlan(f"unix:{tmp_path}/none", seed=7, coin=KeyedChance(7).u)
+    asked = RemotePlan(f"unix:{tmp_path}/none", seed=7, chance=KeyedChance(7))
 
     assert not asked.is_connected
     assert not asked.wants("bus.duplicate")
@@ -273,7 +273,7 @@ def test_when_the_supervisor_goes_away_nothing_fires_any_more(supervisor: Superv
 def test_a_supervisor_that_does_not_answer_is_waited_for_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        asked = RemotePlan(f"{TCP}127.0.0.1:{port}", seed=7, coin=KeyedChance(7).u, wait_us=20_000)
+        asked = RemotePlan(f"{TCP}127.0.0.1:{port}", seed=7, chance=KeyedChance(7), wait_us=20_000)
 
         assert not asked.is_connected
         assert not asked.at("bus.duplicate", "payment").fires("1.1")

@@ -33,7 +33,7 @@ ORDER = "0123456789abcdef-7.1"
 
 
 def make_plan(*texts: str) -> FaultPlan:
-    plan = FaultPlan(parse_faults(texts), seed=7, coin=KeyedChance(7).u, now_us=lambda: 0)
+    plan = FaultPlan(parse_faults(texts), seed=7, chance=KeyedChance(7), now_us=lambda: 0)
     plan.begin()
     return plan
 

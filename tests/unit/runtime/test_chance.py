@@ -36,6 +36,14 @@ def test_keys_are_told_apart(left: tuple[str | int, ...], right: tuple[str | int
     assert (chance.bits(*left) == chance.bits(*right)) == (left == right)
 
 
+@given(keys, st.text(), st.integers())
+def test_a_draw_under_the_first_parts_is_the_draw_of_the_whole_key(
+    first: tuple[str | int, ...], text: str, number: int
+) -> None:
+    chance = KeyedChance(1)
+    assert chance.under(*first)(text, number) == chance.u(*first, text, number)
+
+
 def test_parts_of_a_key_do_not_run_together() -> None:
     chance = KeyedChance(1)
     different = [("a", "bc"), ("ab", "c"), ("abc",), ("a", "b", "c"), (1, 2), (12,), ("1", 2)]
@@ -45,6 +53,7 @@ def test_parts_of_a_key_do_not_run_together() -> None:
 def test_an_enum_member_counts_as_its_value() -> None:
     chance = KeyedChance(1)
     assert chance.bits(Site.RELAY, Ordinal.THIRD, "<x>") == chance.bits("relay", 3, "<x>")
+    assert chance.under(Site.RELAY, Ordinal.THIRD)("<x>", 1) == chance.u("relay", 3, "<x>", 1)
 
 
 def test_seeds_are_independent() -> None:

@@ -21,12 +21,12 @@ NAMES = [row.name for row in TABLE]
 
 
 def make_policy(*off: str) -> Policy:
-    coin = KeyedChance(1).u
+    chance = KeyedChance(1)
     return Policy(
         settings=settings_for(SIMULATED),
         off=off,
         chance=KeyedChance(1),
-        plan=FaultPlan(seed=1, coin=coin, now_us=int),
+        plan=FaultPlan(seed=1, chance=chance, now_us=int),
     )
 
 

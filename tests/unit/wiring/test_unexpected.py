@@ -15,6 +15,7 @@ from lab.faults.plan.plan import FaultPlan
 from lab.history.entries import Entry
 from lab.history.pen import Pen
 from lab.patterns.retry import RetryBudget
+from lab.runtime.chance import KeyedChance
 from lab.runtime.errors import SimulationError
 from lab.runtime.process_loop import SPAWNED
 from lab.wiring.process.unexpected import ends_by, is_own_mistake, note_unexpected
@@ -44,7 +45,7 @@ OF_THE_LAB = (
     SimulationError("planted"),
     EnvironmentNotReady("x", server="x", address="", remedy="x"),
     KeyboardInterrupt(),
-    met(lambda *_: FaultPlan(seed=1, coin=lambda *_: 0.0, now_us=int, explicit=[None])),  # type: ignore[list-item]  # the mistake
+    met(lambda *_: FaultPlan(seed=1, chance=KeyedChance(1), now_us=int, explicit=[None])),  # type: ignore[list-item]  # the mistake
 )
 
 
