@@ -29,6 +29,11 @@ class Strikes(Protocol):
         """Whether the process dies at this point now."""
         ...
 
+    @property
+    def has_mid_drain(self) -> bool:
+        """Whether a fault may strike in the middle of a drain."""
+        ...
+
     def strikes_drain(self) -> bool:
         """Whether the process dies in the middle of its drain."""
         ...
@@ -63,7 +68,7 @@ def _bounded(
     before = [hook for hook in mine if hook.moment is Moment.BEFORE]
     after = [hook for hook in mine if hook.moment is Moment.AFTER]
     is_boundary = faults.has_boundaries and not method.startswith("wait_") and port is not Consumer
-    may_drain = port is Consumer and method in ("commit", "leave")
+    may_drain = faults.has_mid_drain and port is Consumer and method in ("commit", "leave")
     is_claim = faults.role is Role.RELAY and method == "unpublished"
     is_mark = faults.role is Role.RELAY and method == "mark_published"
 

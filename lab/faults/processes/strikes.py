@@ -80,6 +80,7 @@ class ProcessFaults(Strikes):
         self._points = {
             name: plan.at(CRASH, name) for name in CRASH_POINTS if plan.wants(CRASH, name)
         }
+        self._any_site = self._points.get(ANY)
         self._term_site = self._site(TERM)
         self._pause_site = self._site(PAUSE)
         self._cancel_site = self._site(CANCEL)
@@ -104,7 +105,7 @@ class ProcessFaults(Strikes):
             for hook in HOOKS
             if hook.role is self._role and hook.port is port and hook.point in self._points
         ]
-        drains = port is Consumer and MID_DRAIN in self._points
+        drains = port is Consumer and self.has_mid_drain
         if not hooks and not drains and not self.has_boundaries:
             return inner
         return around_every_call(port, inner, bounded_calls(self, port, hooks))
@@ -176,7 +177,7 @@ class ProcessFaults(Strikes):
 
     @property
     def has_boundaries(self) -> bool:
-        return bool(ANY in self._points or self._pause_site or self._cancel_site)
+        return bool(self._any_site or self._pause_site or self._cancel_site)
 
     async def die(self) -> NoReturn:
         self._kill()
@@ -191,13 +192,17 @@ class ProcessFaults(Strikes):
         site = self._points[hook.point]
         return site.fires_once(subjects) is not None
 
+    @property
+    def has_mid_drain(self) -> bool:
+        return MID_DRAIN in self._points
+
     def strikes_drain(self) -> bool:
-        site = self._points.get(MID_DRAIN)
-        return self._is_draining and site is not None and site.fires(self._process) is not None
+        site = self._points[MID_DRAIN]
+        return self._is_draining and site.fires(self._process) is not None
 
     def begin_batch(self, subjects: Sequence[str]) -> None:
         """At most one order dooms a batch."""
-        if ANY in self._points:
+        if self._any_site is not None:
             for subject in subjects:
                 if self._begin(subject).is_doomed:
                     return
@@ -217,28 +222,27 @@ class ProcessFaults(Strikes):
         """A delivery, request or batch begins in the running task: every coin is tossed."""
         work = Work(subject)
         WORK.set(work)
-        crash = self._points.get(ANY)
-        if crash is not None:
+        crash = self._any_site
+        if crash is not None and (firing := crash.tosses(subject)) is not None:
             end = self._die_soon if self._role is Role.CONSUMER else self._die
-            self._doom(work, crash, (0, BOUNDARIES[self._role]), self._die, end)
+            self._doom(work, crash, firing, (0, BOUNDARIES[self._role]), self._die, end)
         # Only deliveries: the sites of these two are consumer groups.
-        if self._pause_site is not None:
-            self._doom(work, self._pause_site, PAUSED_IN, self._stop, self._stop_soon)
-        if self._cancel_site is not None:
-            self._doom(work, self._cancel_site, CANCELLED_IN, self._cancel, self._cancel)
+        pause, cancel = self._pause_site, self._cancel_site
+        if pause is not None and (firing := pause.tosses(subject)) is not None:
+            self._doom(work, pause, firing, PAUSED_IN, self._stop, self._stop_soon)
+        if cancel is not None and (firing := cancel.tosses(subject)) is not None:
+            self._doom(work, cancel, firing, CANCELLED_IN, self._cancel, self._cancel)
         return work
 
     def _doom(
         self,
         work: Work,
         site: Site,
+        firing: Firing,
         boundaries: tuple[int, int],
         strike: Callable[[Firing, Work], Awaitable[None]],
         strike_end: Callable[[Firing, Work], Awaitable[None]],
     ) -> None:
-        firing = site.tosses(work.subject)
-        if firing is None:
-            return
         key = ("boundary", intent_of(work.subject), firing.occurrence)
         # Different faults of one delivery fall on different boundaries.
         draw = self._plan.chance.u
