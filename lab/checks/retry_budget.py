@@ -20,7 +20,7 @@ class Buckets:
     many handlers as there are workers may be in between. So much is left open, both ways.
     """
 
-    __slots__ = ("_full", "_least", "_least_of_others", "_most", "_open", "_refill")
+    __slots__ = ("_full", "_is_full", "_least", "_least_of_others", "_most", "_open", "_refill")
 
     def __init__(self, contract: Contract) -> None:
         self._full = float(contract.budget_tokens)
@@ -30,13 +30,18 @@ class Buckets:
         self._most: dict[str, float] = {}
         self._least: dict[str, float] = {}
         self._least_of_others = self._full
+        self._is_full = True
 
     def succeeded(self) -> None:
         """A handler has ended well."""
-        self._least_of_others = min(self._least_of_others + self._refill, self._full)
+        if self._is_full:
+            return
+        lowest = self._least_of_others = min(self._least_of_others + self._refill, self._full)
         for buckets in (self._most, self._least):
             for name, left in buckets.items():
-                buckets[name] = min(left + self._refill, self._full)
+                buckets[name] = filled = min(left + self._refill, self._full)
+                lowest = min(lowest, filled)
+        self._is_full = lowest >= self._full
 
     def take(self, failed: Collection[str]) -> bool:
         """An event is retried in place; False if there was no token for sure.
@@ -44,6 +49,7 @@ class Buckets:
         Args:
             failed: the third parties one of which was the cause; empty if none of them was.
         """
+        self._is_full = False
         if not failed:
             # At its own deadline, or by the store: the token may be of any bucket.
             self._least_of_others = max(self._least_of_others - 1, 0.0)

@@ -5,7 +5,7 @@ Not here: any fault.
 
 from collections.abc import Mapping, Sequence
 
-from lab.domain.envelope import H_TYPE, header
+from lab.domain.envelope import H_TYPE, by_name
 from lab.domain.events import READS
 from lab.ports.bus import Listener, Record, TopicPartition
 from lab.ports.pass_through import PassThroughConsumer
@@ -18,7 +18,8 @@ class Reads:
         self._types = frozenset(name.encode() for name in READS[group])
 
     def __call__(self, record: Record) -> bool:
-        return header(record.headers, H_TYPE) in self._types
+        # As `header`: nearly every record that is polled is asked about.
+        return by_name(record.headers).get(H_TYPE) in self._types
 
 
 class ListeningConsumer(PassThroughConsumer, Listener):

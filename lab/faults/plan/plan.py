@@ -9,6 +9,7 @@ Not here: the effect of a fault (the injectors), and its timers (`nemesis.py`).
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -321,8 +322,7 @@ class Site:
         """Count a visit; returns its number from 1, or 0 while no fault may fire."""
         if not self._plan.is_active:
             return 0
-        # As `intent_of`, which would be a frame more for each visit.
-        who = subject.partition(".")[0]
+        who = intent_of(subject)
         young = self._young
         seen = young.get(who)
         if seen is None:
@@ -335,7 +335,7 @@ class Site:
 
     def toss(self, subject: str, occurrence: int) -> Firing | None:
         """The firing that the coin of this visit asks for; `strike` records it."""
-        who = subject.partition(".")[0]  # as `intent_of`: see `visit`
+        who = intent_of(subject)
         plain = self._plain
         if plain is not None:
             coin = (self._coin or self._own_coin())(who, occurrence)
@@ -395,6 +395,8 @@ class Site:
         )
 
 
+# Every visit asks for it, and an order visits some sixty times.
+@lru_cache(maxsize=1_024)
 def intent_of(subject: str) -> str:
     """The intended order of a subject: its visits are counted together, whichever send they are of.
 

@@ -4,12 +4,13 @@ Not here: the list of the points (`crash_sites.py`), and the decision to strike 
 """
 
 from collections.abc import Awaitable, Sequence
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, cast
 
 from lab.faults.processes.crash_sites import Call, Hook, Moment, Role
 from lab.faults.processes.work_at_hand import WORK, doomed
 from lab.ports.bus import Consumer
 from lab.ports.every_call import Method, PortType, Wrap
+from lab.ports.store import OutboxRow
 
 
 class Strikes(Protocol):
@@ -40,10 +41,6 @@ class Strikes(Protocol):
 
     def begin_batch(self, subjects: Sequence[str]) -> None:
         """The relay begins a batch of these orders."""
-        ...
-
-    async def end_batch(self) -> None:
-        """The relay has marked its batch."""
         ...
 
     async def die(self) -> NoReturn:
@@ -82,14 +79,15 @@ def _bounded(
             await faults.die()
         result = await call(*args, **kwargs)
         if is_claim:
-            assert isinstance(result, Sequence)
-            faults.begin_batch([row.envelope.lab_subject for row in result])
+            rows = cast("Sequence[OutboxRow]", result)
+            faults.begin_batch([row.envelope.lab_subject for row in rows])
         if after and any(faults.strikes(hook, Call(first, result)) for hook in after):
             await faults.die()
         if is_boundary and (work := doomed()) is not None:
             await work.passes()
-        if is_mark:
-            await faults.end_batch()
+        if is_mark and (work := doomed()) is not None:
+            # The batch is done.
+            await work.ends()
         return result
 
     if mine or may_drain or is_claim or is_mark:

@@ -207,11 +207,6 @@ class ProcessFaults(Strikes):
                 if self._begin(subject).is_doomed:
                     return
 
-    async def end_batch(self) -> None:
-        work = WORK.get()
-        if work is not None:
-            await work.ends()
-
     # ---- one piece of work
 
     def _site(self, kind: str) -> Site | None:
