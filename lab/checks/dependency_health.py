@@ -149,6 +149,10 @@ class Health:
         if self._open_us is not None:
             return self._open_us < at_us
         window_us = self._contract.breaker_window_us
+        latest_us = self._failed_us[-1] if self._failed_us else at_us
+        if self._fine_us is not None and self._fine_us >= latest_us - window_us:
+            # Nearly always: it was up in the window of the latest failure, so of any before it too.
+            return False
         failed_us = [each for each in self._failed_us if each <= at_us]
         if not failed_us or failed_us[-1] < at_us - window_us:
             return False

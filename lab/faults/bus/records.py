@@ -45,14 +45,11 @@ class DuplicatingConsumer(PassThroughConsumer):
     async def poll(self, max_records: int) -> list[Record]:
         if max_records < 2:
             return await self._inner.poll(max_records)
-        records = await self._inner.poll(max_records // 2)
+        reads, fires = self._reads, self._site.fires
         handed: list[Record] = []
-        for record in records:
+        for record in await self._inner.poll(max_records // 2):
             handed.append(record)
-            if (
-                self._reads(record)
-                and self._site.fires(text_header(record.headers, H_SUBJECT)) is not None
-            ):
+            if reads(record) and fires(text_header(record.headers, H_SUBJECT)) is not None:
                 handed.append(record)
         return handed
 

@@ -57,7 +57,7 @@ class Work:
     @property
     def is_doomed(self) -> bool:
         """Whether a strike is still to come. Healing saves the work."""
-        return any(doom.site.is_active for doom in self.dooms)
+        return bool(self.dooms) and any(doom.site.is_active for doom in self.dooms)
 
     async def passes(self) -> None:
         """It passes a boundary, where a doom that is due strikes."""
