@@ -135,6 +135,7 @@ class ProcessLoop(RunByScheduler):
         on_error: hears of every exception that nobody handled, or None.
         timeline: of the scheduler.
         make_ready: where a handle goes that is to be run now.
+        is_shuffled: ready tasks are run in an order that is drawn.
         forget: takes the number of a task that has ended, and None.
     """
 
@@ -154,6 +155,7 @@ class ProcessLoop(RunByScheduler):
             assert not skew_us, "the scheduler's own clock"
             self.now_us = self.timeline.read_us  # type: ignore[method-assign]  # the same, cheaper
         self.make_ready: Callable[[Ready], object] = kernel.ready.append
+        self.is_shuffled = isinstance(kernel.ready, ShuffledQueue)
         self._kernel = kernel
         self._held: list[Ready] = []
         # By number, in the order of creation. Every task that ends takes itself out.

@@ -98,6 +98,10 @@ class VirtualTask(_Base[T]):
         self._thrown: BaseException | None = None
         self._cancels = 0
         _register_task(self)
+        if loop.is_shuffled:
+            # The order there is drawn over callbacks too: the place that one of each task has always
+            # had is kept, or every seed would draw another order.
+            self.add_done_callback(_keep_place)
         loop.make_ready(self)
 
     def __hash__(self) -> int:
@@ -213,6 +217,10 @@ class VirtualTask(_Base[T]):
     def __repr__(self) -> str:
         state = "done" if self.done() else "pending"
         return f"<Task {state} name={self._name!r} coro={self._coro!r}>"
+
+
+def _keep_place(_task: "VirtualTask[Any]") -> None:
+    """There is nothing to do."""
 
 
 def _from_inside(error: BaseException) -> BaseException:

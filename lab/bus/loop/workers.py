@@ -119,34 +119,39 @@ class Workers:
                 lanes.next(lane, None)  # Emptied between its hand-over and this step.
                 continue
             current[slot] = held = lane.queue[0]
-            handle = self._chain_for(lane, held)
-            # All of a delivery is waited for in here: a coroutine more would be felt.
-            try:
-                settlement = await handle(held)
-                if type(settlement) not in _SETTLEMENTS:
-                    raise TypeError(f"the chain of {self._group} settled with {settlement!r}")
-            except asyncio.CancelledError:
-                settlement = _cut_off()
-            except (KeyboardInterrupt, SystemExit, GeneratorExit):
-                raise
-            except BaseException as error:  # noqa: BLE001 - a bug of the chain must not end the loop
-                settlement = await self._unhandled(held, error)
+            settlement = await self._hand_over(lane, held)
             current[slot] = None
             settle(lane, held, settlement)
             if settlement is CANCELLED:
                 raise asyncio.CancelledError
 
-    def _chain_for(self, lane: Lane, held: Held) -> Handle:
-        """What a delivery is handed to: the chain, or a drain that moves it."""
+    async def _hand_over(self, lane: Lane, held: Held) -> Settlement:
+        """Run the chain. A settlement is returned, also if an exception comes out of it."""
+        handle = self._handle
         drain = self._settling.drain
-        if drain is None or not (lane.is_moving or drain.moves_all):
+        if drain is not None and (lane.is_moving or drain.moves_all):
+            if drain.move is None:
+                return Release("stopping")
+            handle = drain.move
+            lane.is_moving = True
+            held.wait_us = max(held.due_us - self._now(), 0)
+        else:
             self._note_start(held)
-            return self._handle
-        if drain.move is None:
-            return _stop
-        lane.is_moving = True
-        held.wait_us = max(held.due_us - self._now(), 0)
-        return drain.move
+        try:
+            try:
+                settlement = await handle(held)
+                if type(settlement) in _SETTLEMENTS:
+                    return settlement
+                raise TypeError(f"the chain of {self._group} settled with {settlement!r}")
+            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - a bug of the chain must not end the loop
+                return await self._unhandled(held, error)
+        except asyncio.CancelledError:
+            # The delivery is given back, then the worker ends; unless nobody cancelled the worker,
+            # and it is the handler that leaks a cancellation of something else.
+            task = asyncio.current_task()
+            return CANCELLED if task is not None and task.cancelling() else _LEAKED
 
     async def _unhandled(self, held: Held, error: BaseException) -> Settlement:
         """An exception came out of the whole chain."""
@@ -166,9 +171,7 @@ class Workers:
             return dead
         try:
             return await self._bury(held, dead)
-        except asyncio.CancelledError:
-            return _cut_off()
-        except (KeyboardInterrupt, SystemExit):
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - it is tried again, as if nobody could bury
             return dead
@@ -208,21 +211,6 @@ class Workers:
                     record_digest(record),
                 )
             )
-
-
-async def _stop(_delivery: Delivery) -> Settlement:
-    """The process stops, and nothing can be moved."""
-    return Release("stopping")
-
-
-def _cut_off() -> Settlement:
-    """A delivery was cancelled: it is given back, and then the worker ends.
-
-    Unless nobody cancelled the worker, and it is the handler that leaks a cancellation of something
-    else.
-    """
-    task = asyncio.current_task()
-    return CANCELLED if task is not None and task.cancelling() else _LEAKED
 
 
 def report_failure(task: "asyncio.Task[None]", group: str) -> None:
