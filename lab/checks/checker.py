@@ -4,7 +4,7 @@ Not here: single promises, and the verdict on the run (`verdict`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lab.checks.call_folds import CallFolds
 from lab.checks.check import Check, CheckError, Finding, Seen
@@ -17,7 +17,7 @@ from lab.checks.partition_track import Tracks
 from lab.checks.process_life import Lives
 from lab.checks.registry import make_checks
 from lab.checks.run_numbers import Acted
-from lab.history.entries import KINDS, Entry, maker, time_of
+from lab.history.entries import KINDS, Entry, kind_of, maker, time_of
 from lab.history.facts import PhaseEntry
 
 
@@ -85,12 +85,11 @@ class Checker:
         """See `lab.history.recorder.Sink`."""
         if self._error is not None:
             return
-        folds: Mapping[Any, Fold] = self._folds
+        folds = map(self._folds.get, map(kind_of, batch))
         try:
-            for entry in batch:
-                kind = entry[0]
-                if kind in folds:
-                    folds[kind](entry)
+            for fold, entry in zip(folds, batch, strict=True):
+                if fold is not None:
+                    fold(entry)
             self._sweep(batch)
         except Exception as error:  # noqa: BLE001 - raised by `findings`, see above
             self._error = error

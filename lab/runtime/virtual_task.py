@@ -99,8 +99,8 @@ class VirtualTask(_Base[T]):
         self._cancels = 0
         _register_task(self)
         if loop.is_shuffled:
-            # The order there is drawn over callbacks too: the place that one of each task has always
-            # had is kept, or every seed would draw another order.
+            # The order there is drawn over callbacks too: a task has always had one, and its place
+            # is kept, or every seed would draw another order.
             self.add_done_callback(_keep_place)
         loop.make_ready(self)
 

@@ -74,6 +74,15 @@ class Facts:
             )
         )
 
+    def rest(self, unit: Unit) -> None:
+        """What a unit has brought beside its order and its events."""
+        if unit.outcome is not None:
+            self.outcome(unit, unit.outcome)
+        if unit.revenue is not None:
+            self.revenue(unit, unit.revenue)
+        if unit.http_key is not None:
+            self.http_key(unit, unit.http_key)
+
     def outcome(self, unit: Unit, row: OutcomeRow) -> None:
         """The outcome of an event in a group."""
         outcome = "dead" if row.is_dead else "done"

@@ -289,15 +289,7 @@ class MemoryStoreServer:
         if http_key is not None:
             self.http_keys.put(http_key, self._now())
         if self._facts is not None:
-            self._witness_rest(self._facts, unit)
-
-    def _witness_rest(self, facts: Facts, unit: Unit) -> None:
-        if unit.outcome is not None:
-            facts.outcome(unit, unit.outcome)
-        if unit.revenue is not None:
-            facts.revenue(unit, unit.revenue)
-        if unit.http_key is not None:
-            facts.http_key(unit, unit.http_key)
+            self._facts.rest(unit)
 
 
 class MemoryOrderStore(OrderStore, StartStore, CustomerStore):
