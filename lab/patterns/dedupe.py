@@ -75,9 +75,17 @@ class Dedupe:
             self._acted(delivery, "suppressed")
             return DONE
         if claim.state is ClaimState.BUSY:
-            return await self._hold(delivery, claim)
+            if await self._is_known_done(delivery):
+                # Its run is past the commit; it may have been cancelled or killed behind it.
+                self._acted(delivery, "suppressed")
+                return DONE
+            self._acted(delivery, "held")
+            raise Throttled("another run of this event is under way", after_us=claim.busy_us)
         if claim.state is ClaimState.TAKEOVER:
             self._acted(delivery, "taken_over")
+        return await self._run(delivery, claim)
+
+    async def _run(self, delivery: Delivery, claim: Claim) -> Settlement:
         is_done = False
         try:
             settled = await self._inner(delivery)
@@ -96,15 +104,6 @@ class Dedupe:
                 await self._end(delivery, claim.fence, is_done=is_done)
                 raise
         return settled
-
-    async def _hold(self, delivery: Delivery, claim: Claim) -> Settlement:
-        """Somebody has the event in hand: it waits, unless it is done already."""
-        if await self._is_known_done(delivery):
-            # Its run is past the commit; it may have been cancelled or killed behind it.
-            self._acted(delivery, "suppressed")
-            return DONE
-        self._acted(delivery, "held")
-        raise Throttled("another run of this event is under way", after_us=claim.busy_us)
 
     async def _is_known_done(self, delivery: Delivery) -> bool:
         try:
