@@ -45,13 +45,14 @@ class ClientInjector:
         """Whether it sends the order twice, without a key."""
         return _asked(self._double, subject) is not None
 
-    def cancels(self, subject: str) -> tuple[int, int, int, str] | None:
-        """How long after the answer it cancels, how often, how far apart, the key; None: never."""
+    def cancels(self, subject: str) -> tuple[int, int, int, str, bool] | None:
+        """When after the answer it cancels, how often, how far apart, the key, whether it slips."""
         firing = _asked(self._cancel, subject)
         if firing is None:
             return None
         key = str(firing.params.get("key", "none"))
-        return firing.number("after"), firing.number("times"), firing.number("pause"), key
+        slips = firing.params.get("slip", "no") == "yes"
+        return firing.number("after"), firing.number("times"), firing.number("pause"), key, slips
 
     @staticmethod
     def _site(plan: FaultPlan, kind: str) -> Site | None:

@@ -42,7 +42,8 @@ class HttpEndEntry(NamedTuple):
         answer: the order id or "".
         answer_digest: short hash of the answer's bytes, "" without one.
         is_unfair: it refuses an order in which the client itself finds no fault, or accepts one
-            that surely breaks a rule.
+            that surely breaks a rule; of a cancel: it says 404 of an order that was accepted, or
+            something else of one that nobody made.
     """
 
     kind: Literal["http.end"]

@@ -25,6 +25,7 @@ _OTHER_SEND: Final = 1_000_000
 """Number of the send with another body: no repetition ever has it."""
 _UNSOUND_SEND: Final = 2_000_000
 _LARGE_SEND: Final = 3_000_000
+_SLIP_SEND: Final = 4_000_000
 _ALSO: Final = (_UNSOUND_SEND, _LARGE_SEND)
 SHED: Final = "shed"
 RUNNING: Final = "idempotency-key-running"
@@ -57,11 +58,12 @@ class ClientFaults(Protocol):
         """Send it twice at once, without a key: two intents as far as anybody can tell."""
         ...
 
-    def cancels(self, subject: str) -> tuple[int, int, int, str] | None:
+    def cancels(self, subject: str) -> tuple[int, int, int, str, bool] | None:
         """Cancel the order so long after it was accepted, so often, so far apart; None: never.
 
-        The last word is the Idempotency-Key: `none`, its `own`, that of the `order` (which is
-        wrong), or one that is `shared` by all cancels (which is wrong, too).
+        The word is the Idempotency-Key: `none`, its `own`, that of the `order` (which is wrong), or
+        one that is `shared` by all cancels (which is wrong, too). Last, whether the client asks
+        with a wrong id first.
         """
         ...
 
@@ -154,8 +156,10 @@ class Client:
             await self._also(order, large(order.body, order.ordinal, much), _LARGE_SEND)
         cancel = self._faults.cancels(subject)
         if cancel is not None:
-            after_us, times, pause_us, word = cancel
+            after_us, times, pause_us, word, slips = cancel
             await self._clock.sleep_us(after_us)
+            if slips:
+                await self._cancel(order, _with_a_slip(accepted), 1, 0, "", first_send=_SLIP_SEND)
             await self._cancel(order, accepted, times, pause_us, _key_of_cancel(order, word))
 
     async def _also(self, order: PlannedOrder, body: bytes, send: int) -> None:
@@ -234,14 +238,21 @@ class Client:
         return answer
 
     async def _cancel(
-        self, order: PlannedOrder, order_id: str, times: int, pause_us: int, key: str
+        self,
+        order: PlannedOrder,
+        order_id: str,
+        times: int,
+        pause_us: int,
+        key: str,
+        *,
+        first_send: int = 1,
     ) -> None:
         """Ask for the cancellation until there are so many answers to it, so far apart."""
         now, write = self._clock.now_us, self._write
-        send = 0
+        subject = f"{order.ordinal}.{first_send}"
+        send = first_send - 1
         while not self._give_up:
             send += 1
-            subject = f"{order.ordinal}.1"
             asked = ("cancel", key, "", send)
             headers: tuple[tuple[str, str], ...] = (_JSON, ("lab-subject", subject))
             if key:
@@ -254,7 +265,10 @@ class Client:
                 body=b"",
                 timeout_us=self._timeout_us,
             )
-            write(("http.end", now(), "client", subject, *asked, *_told(answer), False))
+            told = _told(answer)
+            # The client knows whether there is such an order.
+            is_unfair = 0 < told[0] < 500 and (told[0] == 404) != (first_send == _SLIP_SEND)
+            write(("http.end", now(), "client", subject, *asked, *told, is_unfair))
             if answer is not None and answer.status < 500 and not _is_running(answer):
                 times -= 1
                 if times < 1:
@@ -270,6 +284,11 @@ def _changed(order: PlannedOrder) -> PlannedOrder:
     body = msgspec.json.decode(order.body)
     body["items"][0]["quantity"] += 1
     return msgspec.structs.replace(order, body=msgspec.json.encode(body))
+
+
+def _with_a_slip(order_id: str) -> str:
+    """The id of an order that nobody made."""
+    return ("1" if order_id.startswith("0") else "0") + order_id[1:]
 
 
 def _key_of_cancel(order: PlannedOrder, word: str) -> str:

@@ -70,6 +70,8 @@ def main() -> int:
         mutants = [one for one in mutants if kept.is_open(one.key)]
     else:
         mutants = [one for one in mutants if not kept.status(one.key)]
+    # A survivor costs every run there is, so those that are known come last.
+    mutants.sort(key=lambda one: bool(reason_for(one.key)))
     _hunt(mutants, runs, kept, jobs=given.jobs, minutes=given.minutes)
     kept.write()
     return 0

@@ -104,7 +104,8 @@ def sample(mutants: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
 
 
 def _lines(node: ast.AST, parents: tuple[ast.AST, ...]) -> tuple[int, int]:
-    for each in (node, *parents):
+    # Of a `continue` behind a condition the compiler leaves no line of its own.
+    for each in parents if isinstance(node, ast.Continue) else (node, *parents):
         if hasattr(each, "lineno"):
             first: int = each.lineno
             return first, getattr(each, "end_lineno", None) or first

@@ -214,6 +214,21 @@ def a_bool_is_an_int(given: object, field: str, reason: Reason, refusals: list[R
     return given if given is True else number
 
 
+@BUGS.plant(
+    "refused-for-a-reason",
+    "lab.wiring.policy.Switches.http_idempotency.strong",
+    setup=PLAIN,
+    witness="its key was said to stand for another order, and there is none",
+)
+class OneKeyForAll(StoredKeys):
+    """The answers are kept by the method and path of the request: one client's hide the next."""
+
+    async def commit(
+        self, unit: Unit, *, key: str, body: bytes, answer: StoredAnswer
+    ) -> StoredAnswer | KeyRefusal:
+        return await super().commit(unit, key=key and "POST /orders", body=body, answer=answer)
+
+
 # ---- gateway-agrees
 
 
@@ -387,9 +402,23 @@ class CancelAsksAReplica(OrdersUseCases):
 
 @BUGS.plant(
     "cancel-granted",
+    "lab.wiring.process.roles.OrdersUseCases",
+    setup=REPLAYED,
+    witness="its cancel was answered with 409, and nobody made that order",
+)
+class WhatIsNotThereIsOver(OrdersUseCases):
+    """An order that cannot be found has surely gone its way already."""
+
+    async def cancel(self, order_id: str, *, key: str = "") -> Cancelled | KeyRefusal:
+        met = await super().cancel(order_id, key=key)
+        return Cancelled.TOO_LATE if met is Cancelled.UNKNOWN else met
+
+
+@BUGS.plant(
+    "cancel-granted",
     "lab.services.orders._is_cancelled",
     setup=CANCELLED,
-    witness="answered with 409, and it had been cancelled before",
+    witness="answered with 409, and it was cancelled",
 )
 def refunded_is_too_late(order: Order) -> bool:
     """The state tells of the last move only: behind a refund nobody knows of the cancel."""

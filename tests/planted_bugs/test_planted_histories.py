@@ -1597,6 +1597,20 @@ def an_order_is_accepted_that_breaks_a_rule() -> History:
     return spoiled(plain(), "http.end", {"is_unfair": True}, subject=SUBJECT)
 
 
+@bug("refused-for-a-reason", "order 36: its key was said to stand for another order, and there")
+def an_order_is_refused_by_a_key_that_nobody_used() -> History:
+    change = {"is_unfair": True, "problem": "idempotency-key-reused"}
+    return spoiled(refused(), "http.end", change, subject="36.1")
+
+
+@bug("cancel-granted", "order 38.7: its cancel was answered with 200, and nobody made that order")
+def an_order_that_nobody_made_is_cancelled() -> History:
+    entries = plain()
+    fields = ("cancel", "", "", 7, 200, "", "id-38.7", "c", True)
+    begun = ("http.begin", 1, "client", "38.7", "cancel", "", "", 7, 0, "", "", "", "")
+    return after(entries, 0, begun, ("http.end", 2, "client", "38.7", *fields))
+
+
 @bug("gateway-agrees", "order 37: it became PAID, and the ledger has no capture")
 def an_order_is_paid_that_was_declined() -> History:
     return spoiled(plain(), "ledger", {"action": "decline"}, subject=SUBJECT, action="capture")
@@ -1659,10 +1673,12 @@ def a_cancel_of_an_open_order_is_refused() -> History:
 @bug("cancel-granted", "order 37: its cancel was answered with 404, and it was accepted")
 def an_accepted_order_is_not_found() -> History:
     entries = plain()
-    return _cancel(entries, where(entries, "row", subject=SUBJECT, state="CONFIRMED"), 404)
+    return _cancel(
+        entries, where(entries, "row", subject=SUBJECT, state="CONFIRMED"), 404, is_unfair=True
+    )
 
 
-@bug("cancel-granted", "order 37: its cancel was answered with 409, and it had been cancelled")
+@bug("cancel-granted", "order 37: its cancel was answered with 409, and it was cancelled")
 def a_cancel_that_is_asked_again_is_refused() -> History:
     entries = cancelled()
     return _cancel(entries, where(entries, "row", subject=SUBJECT, state="REFUNDED"), 409)

@@ -114,7 +114,7 @@ class CancelGranted(Check):
     """An order that is PENDING or VALIDATED from the request to its answer is cancelled: 200.
 
     So is one that was cancelled before. An order that moved meanwhile may be too late, or not; a
-    lost answer and a 5xx say nothing. Nobody cancels an order that was not accepted: 404 is wrong.
+    lost answer and a 5xx say nothing. An order that nobody made is answered with 404, and no other.
     Whether its Idempotency-Key refuses a cancel is judged by `idempotency-key`.
     """
 
@@ -129,7 +129,11 @@ class CancelGranted(Check):
             if answer.send not in begun_us or not 0 < answer.status < 500:
                 continue
             self.checked += 1
-            if answer.status == 200 or (answer.key and answer.problem in _OF_ITS_KEY):
+            if answer.is_unfair:
+                fact = "it was accepted" if answer.status == 404 else "nobody made that order"
+                self.breaks(case, f"its cancel was answered with {answer.status}, and {fact}")
+                return
+            if answer.status in _SOUND or (answer.key and answer.problem in _OF_ITS_KEY):
                 continue
             wrong = self._refused(case, answer, begun_us[answer.send])
             if wrong:
@@ -139,8 +143,6 @@ class CancelGranted(Check):
     def _refused(self, case: Case, answer: HttpEndEntry, begun_us: int) -> str:
         """Why it was wrong to refuse a cancel, in words; "" if it was right, or nobody knows."""
         told = f"its cancel was answered with {answer.status}"
-        if answer.status == 404:
-            return f"{told}, and it was accepted"
         if case.is_revived or not any(200 <= each.status < 300 for each in case.answers):
             # Under its key another request made the order that was cancelled.
             return ""
@@ -149,12 +151,16 @@ class CancelGranted(Check):
         meanwhile = [
             row for row in case.rows if begun_us - slack_us < row.t_us <= answer.t_us + slack_us
         ]
-        if any(row.state == "CANCELLED" for row in since):
-            return f"{told}, and it had been cancelled before"
+        if any(row.state == "CANCELLED" for row in case.rows):
+            # Before, or since: what is too late once will never be CANCELLED.
+            return f"{told}, and it was cancelled"
         if since and all(row.state in OPEN for row in (since[-1], *meanwhile)):
             return f"{told} at {seconds(answer.t_us)}, while it was {since[-1].state}"
         return ""
 
+
+_SOUND: Final = (200, 404)
+"""Answers that are right, unless the client knows better."""
 
 _OF_ITS_KEY: Final = (KEY_REUSED, KEY_RUNNING)
 """Problems that say nothing of the order that a cancel is about."""

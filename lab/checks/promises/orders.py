@@ -71,11 +71,16 @@ class RefusedLeavesNothing(Check):
 class RefusedForAReason(Check):
     """By the client's own reading of the rules; where it is in doubt, the answer is right.
 
-    Whether another body under an Idempotency-Key is refused is judged by `idempotency-key`.
+    Whether another body under an Idempotency-Key is refused is judged by `idempotency-key`; here,
+    that no order is refused by a key under which nobody asked for another one.
     """
 
     name = "refused-for-a-reason"
     sentence = "an order is refused if it breaks a rule, and for nothing else"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._by_key: list[tuple[Case, str]] = []
 
     def judge(self, case: Case) -> None:
         for answer in case.answers:
@@ -85,9 +90,17 @@ class RefusedForAReason(Check):
             if not 400 <= answer.status < 500 or answer.status == 409:
                 continue
             self.checked += 1
-            if answer.is_unfair and answer.problem != KEY_REUSED:
+            if answer.is_unfair and answer.problem == KEY_REUSED:
+                self._by_key.append((case, answer.key))
+            elif answer.is_unfair:
                 self.breaks(case, f"it breaks no rule, and was refused with {answer.status}")
                 return
+
+    def conclude(self, seen: Seen) -> None:
+        for case, key in self._by_key:
+            ask = seen.facts.asks.get(key)
+            if ask is None or len(set(ask.bodies.values())) == 1:
+                self.breaks(case, "its key was said to stand for another order, and there is none")
 
 
 class NoPhantom(Check):

@@ -78,6 +78,13 @@ CLIENT_ROWS: Final = (
                 meaning="the Idempotency-Key: its own, the order's, or one shared by all cancels",
                 choices=("none", "own", "order", "shared"),
             ),
+            Param(
+                name="slip",
+                type=ParamType.WORD,
+                default="no",
+                meaning="whether it asks first, by a slip in the id, for an order that nobody made",
+                choices=("no", "yes"),
+            ),
         ),
     ),
     FaultKind(

@@ -362,7 +362,7 @@ def test_a_client_does_what_the_plan_asks_for_this_order() -> None:
     orders = ["1.1", "2.1", "3.1"]
     assert [faults.retries_same_key(order) for order in orders] == [True, False, False]
     assert [faults.double_submits(order) for order in orders] == [False, True, False]
-    assert [faults.cancels(order) for order in orders] == [None, None, (5_000, 1, 0, "none")]
+    assert [faults.cancels(order) for order in orders] == [None, None, (5_000, 1, 0, "none", False)]
 
 
 # ---- processes
