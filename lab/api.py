@@ -39,7 +39,7 @@ from lab.api_requests import (
     read_subject,
 )
 from lab.domain.answers import INDETERMINATE, CancelledOrder, OrderPage, OrderView
-from lab.domain.errors import Down, Indeterminate, TooLarge, Transient
+from lab.domain.errors import Down, Indeterminate, Transient
 from lab.domain.order import Order
 from lab.domain.request import (
     Malformed,
@@ -210,8 +210,6 @@ class _Endpoint:
 
 def _reply_to(error: Exception) -> HttpReply | None:
     """The answer to an error of the order system; None: a bug of ours, and it may be stored."""
-    if isinstance(error, TooLarge):
-        return HttpProblem("order-too-large", str(error)).reply
     if isinstance(error, Transient | Down):
         return shed(error).reply
     if isinstance(error, Indeterminate):

@@ -128,7 +128,6 @@ OPERATIONS: Final = (
             "idempotency-key-running",
             "order-exists",
             "body-too-large",
-            "order-too-large",
             "media-type",
             "order-refused",
             "idempotency-key-reused",

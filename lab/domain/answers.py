@@ -40,7 +40,6 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "idempotency-key-running": (409, "a request with this Idempotency-Key is running"),
     "order-exists": (409, "there is an order of this id"),
     "body-too-large": (413, "the body has too many bytes"),
-    "order-too-large": (413, "the order's event would be too large to be published"),
     "media-type": (415, "the body is not application/json in UTF-8, or is packed"),
     "order-refused": (422, "the order is none; `errors` has every reason"),
     "idempotency-key-reused": (422, "this Idempotency-Key was used for another wish"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from lab.domain.errors import Down, Indeterminate, LabError, TooLarge, Transient
+from lab.domain.errors import Down, Indeterminate, LabError, Transient
 from lab.domain.events import (
     OrderCancelled,
     OrderConfirmed,
@@ -20,7 +20,6 @@ from lab.domain.events import (
 )
 from lab.domain.lineage import derive
 from lab.domain.order import NewOrder, Order, OrderState
-from lab.ports.bus import MAIN_RECORD_BYTES
 from lab.ports.clock import Clock
 from lab.ports.ids import Ids
 from lab.ports.service import Context, Handler
@@ -50,7 +49,6 @@ class OrdersUseCases:
 
     Attributes:
         expiry_us: an order that is not paid so long after its creation expires.
-        record_bytes_max: limit of a record; an order whose event would not fit is refused.
     """
 
     store: OrderStore
@@ -58,7 +56,6 @@ class OrdersUseCases:
     clock: Clock
     http: HttpIdempotency
     expiry_us: int
-    record_bytes_max: int = MAIN_RECORD_BYTES
 
     async def create(
         self, order: NewOrder, *, body: bytes, key: str, lab_subject: str, trace: str = ""
@@ -74,7 +71,6 @@ class OrdersUseCases:
                 it has none, and in a lab run, whose traces can be computed.
 
         Raises:
-            TooLarge: its event would not fit a record; nothing was stored.
             Transient, Down: nothing was stored.
             Indeterminate: it may have been stored.
         """
@@ -97,7 +93,6 @@ class OrdersUseCases:
             time_us=self.clock.wall_us(),
             lab_subject=subject,
         )
-        self._refuse_too_large(len(event.data))
         unit = Unit(
             by="api",
             order_id=order_id,
@@ -192,14 +187,6 @@ class OrdersUseCases:
         if loaded is not None and _is_cancelled(loaded.order):
             return Cancelled.CANCELLED
         raise Indeterminate(unknown)
-
-    def _refuse_too_large(self, data_bytes: int) -> None:
-        # Headers have 8 KiB of their own, by contract.
-        if data_bytes + 8 * 1024 > self.record_bytes_max:
-            raise TooLarge(
-                f"the order's event has {data_bytes} bytes, more than a record of "
-                f"{self.record_bytes_max} can carry: order fewer items"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
