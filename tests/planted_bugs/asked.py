@@ -442,6 +442,22 @@ class LostIsTooLate(OrdersUseCases):
 
 
 @BUGS.plant(
+    "cancel-granted",
+    "lab.wiring.process.roles.OrdersUseCases",
+    setup=CANCELLED,
+    witness="its cancel was told that nothing was stored, and it was cancelled",
+)
+class DownIsNothing(OrdersUseCases):
+    """The store cannot be asked what became of the commit, and the client is told: try again."""
+
+    async def _look_for_cancel(self, order_id: str) -> Cancelled:
+        loaded = await self.store.load(order_id)
+        if loaded is not None and loaded.order.was_cancelled:
+            return Cancelled.CANCELLED
+        raise Indeterminate("nobody knows whether it was cancelled")
+
+
+@BUGS.plant(
     "mails-owed",
     "lab.wiring.process.roles.Notification",
     setup=Setup(scenario="timeouts"),

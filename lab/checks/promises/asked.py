@@ -16,6 +16,7 @@ from lab.checks.tables import (
     KEY_RUNNING,
     MAILER,
     OPEN,
+    SHED,
     TELLS_AMOUNT,
     TELLS_BUYER,
     TELLS_CHARGE,
@@ -114,8 +115,9 @@ class CancelGranted(Check):
     """An order that is PENDING or VALIDATED from the request to its answer is cancelled: 200.
 
     So is one that was cancelled before. An order that moved meanwhile may be too late, or not; a
-    lost answer and a 5xx say nothing. An order that nobody made is answered with 404, and no other.
-    Whether its Idempotency-Key refuses a cancel is judged by `idempotency-key`.
+    lost answer and a 5xx say nothing, unless it is that nothing was stored. An order that nobody
+    made is answered with 404, and no other is. Whether its Idempotency-Key refuses a cancel is
+    judged by `idempotency-key`.
     """
 
     name = "cancel-granted"
@@ -139,6 +141,18 @@ class CancelGranted(Check):
             if wrong:
                 self.breaks(case, wrong)
                 return
+        if self._was_shed(case):
+            self.breaks(case, "its cancel was told that nothing was stored, and it was cancelled")
+
+    def _was_shed(self, case: Case) -> bool:
+        """Whether it was cancelled, and all who had asked for that by then were shed."""
+        cancelled_us = next((row.t_us for row in case.rows if row.state == "CANCELLED"), None)
+        if cancelled_us is None or case.is_revived:
+            return False
+        shed = {answer.send for answer in case.cancel_answers if answer.problem == SHED}
+        known_us = cancelled_us + self.contract.skew_us
+        asked = [begun.send for begun in case.cancel_begun if begun.t_us <= known_us]
+        return bool(asked) and shed.issuperset(asked)
 
     def _refused(self, case: Case, answer: HttpEndEntry, begun_us: int) -> str:
         """Why it was wrong to refuse a cancel, in words; "" if it was right, or nobody knows."""
