@@ -16,7 +16,7 @@ TABLE: Final = Path(__file__).with_name("equivalents.toml")
 
 @cache
 def reasons() -> Mapping[str, str]:
-    """The reason by the key of a mutant; a key that ends with `*` stands for all that begin so."""
+    """The reason by the key of a mutant; in one that ends with `*` each `*` stands for any text."""
     with TABLE.open("rb") as file:
         table = tomllib.load(file)
     return {key: each["reason"] for each in table["equivalent"] for key in each["mutants"]}
@@ -42,4 +42,13 @@ def outlived(mutants: Sequence[Mutant]) -> list[str]:
 
 
 def _fits(key: str, row: str) -> bool:
-    return key.startswith(row.removesuffix("*"))
+    begin, *parts = row.split("*")
+    if not key.startswith(begin):
+        return False
+    at = len(begin)
+    for part in parts:
+        found = key.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
