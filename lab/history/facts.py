@@ -15,7 +15,7 @@ class RowEntry(NamedTuple):
 
     Attributes:
         buyer: whose order it is, as in `lab.history.contents`.
-        reason: as the event says why an order is REJECTED, else "".
+        reason: as the event says why an order is REJECTED or DECLINED, else "".
     """
 
     kind: Literal["row"]

@@ -1,5 +1,6 @@
 """Bugs between a wish and what comes of it: amounts, customers, mails, answers, cancels."""
 
+import dataclasses
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -250,6 +251,21 @@ class ErrorIsADecline(Payment):
             fresh = await self._load(loaded.order.id)
             opened = next(each for each in fresh.intents if each.is_open)
             return _Finding(ChargeState.DECLINED, opened, opened.key)
+
+
+@BUGS.plant(
+    "gateway-agrees",
+    "lab.wiring.process.roles.Payment",
+    setup=Setup(scenario="declined-cards"),
+    witness="it became DECLINED for `expired`, and not for `card_declined`",
+)
+class NoReasonIsKept(Payment):
+    """The gateway's own words are for the log; the event says what it says of others."""
+
+    def _charged(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
+        if finding.state is ChargeState.DECLINED:
+            finding = dataclasses.replace(finding, reason="expired")
+        return super()._charged(loaded, finding, context)
 
 
 @BUGS.plant(

@@ -12,6 +12,7 @@ from lab.checks.order_case import Case
 from lab.checks.promises.money import minor
 from lab.checks.tables import (
     AMOUNT_MAX,
+    DECLINES,
     KEY_REUSED,
     KEY_RUNNING,
     MAILER,
@@ -22,7 +23,7 @@ from lab.checks.tables import (
     TELLS_CHARGE,
     TEMPLATE_OF,
 )
-from lab.history.facts import AppendedEntry
+from lab.history.facts import AppendedEntry, RowEntry
 from lab.history.requests import HttpBeginEntry, HttpEndEntry
 
 
@@ -49,7 +50,8 @@ class AsOrdered(Check):
 class GatewayAgrees(Check):
     """PAID has its capture, DECLINED its decline, REFUNDED its refund, under the keys told of.
 
-    A charge that was given up and then looked at by a person may end DECLINED without an answer.
+    DECLINED says why in the gateway's own words. A charge that was given up and then looked at by a
+    person may end so without an answer: then it has expired.
     """
 
     name = "gateway-agrees"
@@ -65,15 +67,15 @@ class GatewayAgrees(Check):
             if need is None:
                 was_unknown = was_unknown or state == "PAYMENT_UNKNOWN"
                 continue
-            if was_unknown and state == "DECLINED":
-                continue
             self.checked += 1
             for line in case.ledger:
-                if line.action == need:
+                if line.action == need and state != "DECLINED":
                     break
             else:
-                self.breaks(case, f"it became {state}, and the ledger has no {need}")
-                return
+                wrong = _unfounded(case, row, was_unknown=was_unknown)
+                if wrong:
+                    self.breaks(case, wrong)
+                    return
         for record in case.published.values():
             if record is None or record.event_type not in TELLS_CHARGE:
                 continue
@@ -282,6 +284,22 @@ def _mails(case: Case, owing: Mapping[str, str], sent: Mapping[str, str]) -> str
         if template not in sent.values() and (MAILER, event_id) in case.done:
             return f"{case.event_type(event_id)} was handled without a mail `{template}`"
     return ""
+
+
+def _unfounded(case: Case, row: RowEntry, *, was_unknown: bool) -> str:
+    """The fault in a state whose line the ledger lacks, or in a DECLINED, in words; "" if none."""
+    need = _NEEDS[row.state]
+    reasons: tuple[str, ...]
+    if need == "decline" and any(line.action == need for line in case.ledger):
+        # Who asks for the fate of a charge is told no reason.
+        reasons = (*DECLINES, "declined") if case.questions else DECLINES
+    elif need == "decline" and was_unknown:
+        reasons = ("expired",)
+    else:
+        return f"it became {row.state}, and the ledger has no {need}"
+    if row.reason in reasons:
+        return ""
+    return f"it became DECLINED for `{row.reason or 'no reason'}`, and not for `{reasons[0]}`"
 
 
 def _other_charge(case: Case, record: AppendedEntry) -> str:

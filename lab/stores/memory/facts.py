@@ -13,6 +13,7 @@ from lab.ports.key_retry import WaitingRow
 from lab.ports.store import HttpKeyRow, IntentChange, OutcomeRow, Revenue, Unit
 
 _STORE = "store"
+_HAS_A_REASON: Final = (OrderState.REJECTED, OrderState.DECLINED)
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ class Facts:
                 order.currency,
                 order.amount_cents,
                 buyer_of(order.customer_id, order.country),
-                "" if order.state is not OrderState.REJECTED or event is None else _reason(event),
+                "" if order.state not in _HAS_A_REASON or event is None else _reason(event),
             )
         )
 

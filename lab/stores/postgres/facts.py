@@ -19,7 +19,7 @@ select f.number, f.at_us, f.kind, f.subject, f.fields::text
 from (
     select v.number, v.at_us, 'row' as kind, o.lab_subject as subject, jsonb_build_array(
         v.version, v.state, v.event_id, v.event_type, o.currency, o.amount_cents,
-        case when v.state = 'REJECTED' then coalesce((
+        case when v.state in ('REJECTED', 'DECLINED') then coalesce((
             select substring(encode(b.data, 'escape') from '"reason":"([^"]*)"') from outbox b
             where b.order_id = v.order_id and b.id = v.event_id), '') else '' end,
         o.customer_id, o.country) as fields
