@@ -91,6 +91,7 @@ POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "retry.in_place": (1, 2, 5),
     "retry.budget_tokens": (1, 3),
     "dedupe.when_down": ("closed",),
+    "dead_letter.in_a_row": (1, 3),
     "bus.partitions": (1, 2),
     "bus.workers": (1, 2, 4),
     "bus.max_in_flight": (2, 20),
