@@ -13,7 +13,7 @@ KINDS = (
     "client.abandon rate=0.4 after=1ms..4s",
     "client.unsound_order rate=0.4",
     "client.cancel rate=0.4 times=2 pause=5s",
-    "client.cancel rate=0.4 times=2 after=1ms..200ms key=own",
+    "client.cancel rate=0.4 times=2 after=1ms..200ms key=own slip=yes",
     "client.large_order rate=0.2",
 )
 

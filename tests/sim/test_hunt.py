@@ -165,6 +165,12 @@ def test_every_row_of_the_table_of_equivalents_fits_a_mutant() -> None:
     assert outlived(all_mutants()) == []
 
 
+def test_in_a_row_that_ends_with_a_star_each_star_is_any_text() -> None:
+    why = "services/payment.py Payment.on_refund_requested swallowed-error raise Transient(f'order"
+    assert reason_for(f"{why} {{payload.order_id}} kept changing while it w... -> pass")
+    assert not reason_for(f"{why} is not kept")
+
+
 def test_a_row_with_a_star_explains_all_that_begin_so() -> None:
     assert reason_for("patterns/retry.py NoRetry._again wrong-field x")
     assert not reason_for("patterns/retry.py Retrying._again wrong-field x")

@@ -30,6 +30,7 @@ class Shop(HttpCaller):
         self.answers = list(answers)
         self.takes_us = takes_us
         self.asked: list[tuple[str, bytes]] = []
+        self.paths: list[str] = []
         self.waited: list[int] = []
 
     async def request(
@@ -41,7 +42,8 @@ class Shop(HttpCaller):
         body: bytes,
         timeout_us: int,
     ) -> HttpAnswer | None:
-        assert (method, path) == ("POST", "/orders")
+        assert method == "POST"
+        self.paths.append(path)
         self.asked.append((dict(headers).get("idempotency-key", ""), body))
         self.waited.append(timeout_us)
         await sleep_us(min(self.takes_us, timeout_us))
@@ -130,6 +132,23 @@ def test_who_abandons_an_order_reads_no_answer_and_never_asks_again(takes_us: in
     (end,) = of_type(history, HttpEndEntry)
     assert (end.status, end.problem, end.answer) == (0, "", "")
     assert ended_us >= TIMEOUT_US - 10 * MS, "the run waits for what may still become of it"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "unfair"),
+    [((404, 200), []), ((200, 200), [0]), ((404, 404), [1]), ((409, 409), [0])],
+)
+def test_a_slip_in_the_id_is_answered_with_404_and_nothing_else_is(
+    statuses: tuple[int, int], unfair: list[int]
+) -> None:
+    shop = Shop(201, *statuses)
+
+    _, history, _ = placed(shop, "client.cancel after=1ms slip=yes")
+
+    assert shop.paths == ["/orders", "/orders/0/cancel", "/orders/o/cancel"]
+    _, *ends = of_type(history, HttpEndEntry)
+    assert [end.subject for end in ends] == ["1.4000000", "1.1"]
+    assert [at for at, end in enumerate(ends) if end.is_unfair] == unfair
 
 
 def test_nobody_leaves_later_than_he_would_have_given_up() -> None:
