@@ -128,7 +128,7 @@ class RefusedForGood(Retrying):
             "svc.refuse_refund#every20 first=1",
         ),
     ),
-    witness="its refund was given up, and it is still REFUND_PENDING",
+    witness="its refund was given up, and it is REFUND_PENDING without having",
 )
 class RefundIsForgotten(Payment):
     """A refund that cannot be made is put aside like any other event: its order says nothing."""

@@ -309,8 +309,14 @@ def _other_charge(case: Case, record: AppendedEntry) -> str:
         # It cannot be read: `as-ordered` asks why.
         return ""
     if kind == "PaymentUnknown":
-        opened = [intent.key for intent in case.intents if intent.intent_kind == "charge"]
-        return "" if record.charge_key in opened else f"{kind} names a charge that was not begun"
+        told_us = next((row.t_us for row in case.rows if row.event_id == record.event_id), 0)
+        begun = [
+            intent.key
+            for intent in case.intents
+            if intent.intent_kind == "charge" and intent.op == "open" and intent.t_us <= told_us
+        ]
+        is_last = begun[-1:] == [record.charge_key]
+        return "" if is_last else f"{kind} names another charge than the last that was begun"
     if kind == "PaymentRefunded":
         action = "refund"
         known = [line.charge_key for line in case.ledger if line.action == action]

@@ -191,11 +191,13 @@ def _unwritten(case: Case) -> str:
 
 def _untold(case: Case) -> str:
     """A refund that was given up, of which the order's state tells nobody."""
-    for owed in case.dead:
-        group, event_id = owed
-        is_refund = group == "payment" and case.event_type(event_id) == "RefundRequested"
-        if is_refund and owed not in case.done and case.state == "REFUND_PENDING":
-            return f"its refund was given up, and it is still {case.state}"
+    if any(row.state == "REFUND_FAILED" for row in case.rows):
+        return ""
+    for group, event_id in case.dead:
+        if group == "payment" and case.event_type(event_id) == "RefundRequested":
+            return (
+                f"its refund was given up, and it is {case.state} without having been REFUND_FAILED"
+            )
     return ""
 
 
