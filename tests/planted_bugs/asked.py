@@ -13,10 +13,11 @@ from lab.domain.events import (
     Payload,
     PaymentCaptured,
     PaymentRefunded,
+    PaymentUnknown,
     RefundRequested,
 )
 from lab.domain.lineage import derive
-from lab.domain.order import IntentKind, NewOrder, Order, OrderState
+from lab.domain.order import IntentKind, NewOrder, Order, OrderState, charge_key
 from lab.domain.request import Reason, Refusal, _at_least_1, parse_order
 from lab.patterns.compensation import RefundLateCaptures
 from lab.patterns.http_idempotency import StoredKeys
@@ -35,6 +36,21 @@ BUGS: Final = Bugs()
 PLAIN: Final = Setup()
 CANCELLED: Final = Setup(scenario="cancellation")
 REPLAYED: Final = Setup(scenario="client-retries")
+CHARGED_ANEW: Final = Setup(
+    rate=4,
+    faults=(
+        "svc.timeout@payment_gateway#every16 first=2",
+        "svc.error@payment_gateway#every16 nth=5 status=400",
+    )
+)
+REFUND_REDRIVEN: Final = Setup(
+    faults=(
+        "client.cancel#every10 first=1 after=140ms",
+        "svc.hang_after_effect@payment_gateway#every10 nth=2",
+        "svc.error@payment_gateway#every10 nth=3 status=400",
+    ),
+    settings=(("operator.redrives", 1),),
+)
 OTHER_BODY: Final = Setup(faults=("client.same_key_new_body#every10 first=1",))
 
 CHARGED_SO: Final = {"money-matches": "what is charged is what the row says"}
@@ -266,6 +282,37 @@ class NoReasonIsKept(Payment):
         if finding.state is ChargeState.DECLINED:
             finding = dataclasses.replace(finding, reason="expired")
         return super()._charged(loaded, finding, context)
+
+
+@BUGS.plant(
+    "gateway-agrees",
+    "lab.wiring.process.roles.Payment",
+    setup=CHARGED_ANEW,
+    witness="PaymentUnknown names another charge than the last that was begun",
+)
+class TheFirstChargeIsMeant(Payment):
+    """Nobody thought of an order that is charged a second time, as nothing came of the first."""
+
+    def _move(self, loaded: Loaded, to: OrderState, payload: Payload, *rest: Any) -> Unit:
+        if isinstance(payload, PaymentUnknown):
+            payload = replace(payload, charge_key=charge_key(loaded.order.id, 1))
+        return super()._move(loaded, to, payload, *rest)
+
+
+@BUGS.plant(
+    "converges",
+    "lab.wiring.process.roles.Payment",
+    setup=REFUND_REDRIVEN,
+    witness="it is REFUND_FAILED at the end, by a refusal after the refund was made",
+)
+class WhatIsSentBackIsDoneAgain(Payment):
+    """A person wants the refund to be made, so it is, whatever the gateway says of it."""
+
+    async def _query(self, loaded: Loaded, intent: Any, context: Context) -> _Finding:
+        finding = await super()._query(loaded, intent, context)
+        if context.redrives and finding.state is ChargeState.REFUNDED:
+            return dataclasses.replace(finding, state=ChargeState.DECLINED)
+        return finding
 
 
 @BUGS.plant(

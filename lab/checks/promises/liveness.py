@@ -49,7 +49,8 @@ class Converges(Check):
             if state == "REFUND_FAILED" and any(
                 line.action == "refund_declined" for line in case.ledger
             ):
-                return ""
+                told = "it is REFUND_FAILED at the end, by a refusal after the refund was made"
+                return told if _is_refused_after_all(case) else ""
             if not self._is_parked(case, group, kind):
                 return f"it is {state} at the end"
             if state == "VALIDATED" and case.has_open_intent("charge"):
@@ -165,3 +166,14 @@ def _uncommitted(tracks: Sequence[Track]) -> str:
             where = f"{settled.topic}/{settled.partition} offset {settled.offset}"
             return f": {settled.process} settled {where} and did not commit it"
     return ""
+
+
+def _is_refused_after_all(case: Case) -> bool:
+    """Whether a refund was asked for under another key once it was made: nobody asks blindly."""
+    made = ""
+    for line in case.ledger:
+        if line.action == "refund":
+            made = line.key
+        elif line.action == "refund_declined" and made not in ("", line.key):
+            return True
+    return False
