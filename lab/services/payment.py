@@ -221,8 +221,6 @@ class Payment:
         until_us = max(loaded.now_us + budget_us, intent.send_until_us + 1)
         promise = _promise(loaded.order, intent, until_us)
         unit = Unit(
-            by=self.group,
-            cause=context.envelope.id,
             lab_subject=loaded.order.lab_subject,
             order_id=loaded.order.id,
             intents=(*before, promise),
