@@ -176,6 +176,8 @@ CAUSES: Final[Mapping[str, frozenset[str]]] = {
 }
 """Reasons of a dead letter that lie in its event, and the results of a run that show it."""
 
+OTHER_REASONS: Final = ("exhausted", "starts", "expired", REPEATED)
+
 NO_ATTEMPT: Final = frozenset(
     {"ok", "Throttled", "Down", "Fenced", "cancelled", "crash", "AlreadyDone", "AlreadyDead"}
 )

@@ -41,7 +41,7 @@ CHARGED_ANEW: Final = Setup(
     faults=(
         "svc.timeout@payment_gateway#every16 first=2",
         "svc.error@payment_gateway#every16 nth=5 status=400",
-    )
+    ),
 )
 REFUND_REDRIVEN: Final = Setup(
     faults=(

@@ -1103,6 +1103,11 @@ def an_event_stays_in_place_beyond_its_attempts_there() -> History:
     return spoiled(entries, "retrying", change, where="tier.1")
 
 
+@bug("dlq-sound", "order 37: a dead letter gives `ValueError` as its reason")
+def a_letter_tells_the_error_as_its_reason() -> History:
+    return spoiled(buried(), "letter", {"reason": "ValueError"}, group="validation")
+
+
 @bug("retry-law", "order 37: validation gave OrderCreated up after attempt 1 of 6")
 def an_event_is_given_up_with_attempts_left() -> History:
     return spoiled(buried(), "letter", {"reason": "exhausted"}, group="validation")

@@ -15,6 +15,7 @@ from lab.checks.tables import (
     CAUSES,
     CUTS_SHORT,
     NO_ATTEMPT,
+    OTHER_REASONS,
     REDRIVES_MAX,
     REPEATED,
     TOPIC_OF,
@@ -271,7 +272,8 @@ def _false_cause(case: Case, owed: Owed, reason: str) -> str:
     """
     causes = CAUSES.get(reason)
     if causes is None:
-        return ""
+        # An operator looks for letters by their reason.
+        return "" if reason in OTHER_REASONS else f"a dead letter gives `{reason}` as its reason"
     seen = dict.fromkeys(failed.result for failed in case.failures if owed_of(failed) == owed)
     if causes & seen.keys() or (reason == "poison" and not seen):
         return ""
