@@ -228,7 +228,10 @@ def charge_in_any_state() -> None:
     "lab.wiring.process.roles.Payment",
     setup=CANCELLED,
     witness="a refund without an announced refund",
-    falls={"deadline": "what nobody has promised has no limit but the handler's"},
+    falls={
+        "deadline": "what nobody has promised has no limit but the handler's",
+        "retry-law": "nobody asks what became of it before it is sent again",
+    },
 )
 class RefundWithoutAnIntent(Payment):
     """Giving money back can do no harm, so nothing is written down before it."""
