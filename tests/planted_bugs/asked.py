@@ -600,6 +600,7 @@ class NothingWasCreated(StoredKeys):
     "lab.stores.memory.store.HttpKeyTable",
     setup=REPLAYED,
     witness="the same body was answered with 201, then with 422",
+    falls={"refused-for-a-reason": "who never got the first answer is refused for good"},
 )
 class HashOfTheWrongText(HttpKeyTable):
     """The hash of the body is stored with a salt, and compared without it."""

@@ -99,7 +99,9 @@ class RefusedForAReason(Check):
     def conclude(self, seen: Seen) -> None:
         for case, key in self._by_key:
             ask = seen.facts.asks.get(key)
-            if ask is None or len(set(ask.bodies.values())) == 1:
+            # Of a key that stands for something `idempotency-key` has its say.
+            stands = ask and any(200 <= answer.status < 300 for answer in ask.answers)
+            if ask is None or (not stands and len(set(ask.bodies.values())) == 1):
                 self.breaks(case, "its key was said to stand for another order, and there is none")
 
 
