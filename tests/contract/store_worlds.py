@@ -213,7 +213,8 @@ def make_event(order_id: str, state: OrderState, version: int) -> Envelope:
         type=kind,
         source="/test",
         subject=order_id,
-        time_us=1_700_000_000_000_000,
+        # Clocks differ: a later version may say that it was decided earlier.
+        time_us=1_700_000_000_000_000 - version,
         data=b'{"order_id":"%s"}' % order_id.encode(),
         correlation_id=order_id,
         causation_id=order_id,

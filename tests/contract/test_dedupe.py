@@ -97,6 +97,17 @@ async def test_a_lease_outlives_its_dead_owner_and_is_then_taken_over(world: Wor
 
 
 @in_world
+async def test_a_lease_is_as_long_as_it_was_asked_for(world: World) -> None:
+    store = world.process("payment").dedupe
+    hour_us = 3_600_000 * MS
+    await store.claim("payment", "event-1", owner="me", lease_us=hour_us)
+    await world.sleep_us(20 * MS)
+    busy = await claim(store, "other")
+    assert busy.state is C.BUSY
+    assert hour_us // 2 < busy.busy_us <= hour_us
+
+
+@in_world
 async def test_the_owner_of_a_lost_lease_ends_nothing(world: World) -> None:
     store = world.process("payment").dedupe
     first = await claim(store, "slow")
