@@ -40,6 +40,19 @@ class Kept(NamedTuple):
     is_refused: bool
 
 
+class Doubled(NamedTuple):
+    """An event was claimed while another claim of it was held, or taken over from it.
+
+    Attributes:
+        first, second: the claims, as they were granted.
+        ended_us: when the end of the first was answered later; None if it never was.
+    """
+
+    first: ClaimEntry
+    second: ClaimEntry
+    ended_us: int | None = None
+
+
 class Claims:
     """Claims of one run.
 
@@ -47,12 +60,14 @@ class Claims:
         held: claims that were granted and neither completed nor given back, by (process, group,
             event id), as written. Read it on hot paths, write it never.
         granted: how many there were. kept: see `Kept`.
+        doubled: see there, by the first claim: its process, group and event id.
     """
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str, str], Entry] = {}
         self.granted = 0
         self.kept: tuple[Kept, ...] = ()
+        self.doubled: dict[tuple[str, str, str], Doubled] = {}
         self._usurped: dict[Owed, tuple[CompleteEntry, ClaimEntry]] = {}
         self._takeovers: dict[Owed, ClaimEntry] = {}
         # Hardly any is ever compared, so they are kept as they were written.
@@ -61,7 +76,7 @@ class Claims:
 
     @property
     def usurped(self) -> tuple[tuple[str, str, str], ...]:
-        """Completions accepted after a takeover by another owner: (process, group, event id)."""
+        """Ends accepted after a takeover by another owner: (process, group, event id)."""
         return tuple((completed.process, *owed) for owed, (completed, _) in self._usurped.items())
 
     def hot_folds(self) -> Mapping[str, Fold]:
@@ -82,27 +97,47 @@ class Claims:
         """A claim was answered."""
         _, _, process, _, group, event_id, state, fence = entry
         owed = (group, event_id)
-        if state in _GRANTED:
-            self.held[process, group, event_id] = entry
-            self.granted += 1
         if state == "acquired":
             before = self._fresh.get(owed)
+            if before is not None or owed in self._takeovers:
+                self._succeed(before or (), ClaimEntry._make(entry), is_takeover=False)
             self._fresh.put(owed, (entry,) if before is None else (*before, entry))
             if self._usurped and owed in self._usurped:
                 self._compare(*self._usurped.pop(owed))
         elif state == "takeover":
             takeover = ClaimEntry._make(entry)
+            self._succeed(self._fresh.get(owed) or (), takeover, is_takeover=True)
             known = self._takeovers.get(owed)
             if known is None or known.fence < fence:
                 self._takeovers[owed] = takeover
             completed = self._completions.get(owed)
             if completed is not None:
                 self._compare(CompleteEntry._make(completed), takeover)
+        if state in _GRANTED:
+            self.held[process, group, event_id] = entry
+            self.granted += 1
+
+    def _succeed(self, fresh: tuple[Entry, ...], second: ClaimEntry, *, is_takeover: bool) -> None:
+        """Note which claim a further one of the same event follows, unless that was given back."""
+        before = [claim for claim in map(ClaimEntry._make, fresh) if claim.fence < second.fence]
+        taken = self._takeovers.get((second.group, second.event_id))
+        if taken is not None and taken.fence < second.fence:
+            before.append(taken)
+        if not before:
+            return
+        first = max(before, key=lambda claim: claim.fence)
+        place = (first.process, first.group, first.event_id)
+        held = self.held.get(place)
+        if is_takeover or (held is not None and held[-1] == first.fence):
+            self.doubled[place] = Doubled(first, second)
 
     def _completed(self, entry: CompleteEntry) -> None:
         """A completion was answered."""
         _, _, process, _, group, event_id, _, accepted = entry
-        claimed = self.held.pop((process, group, event_id), None)
+        place = (process, group, event_id)
+        claimed = self.held.pop(place, None)
+        if self.doubled and place in self.doubled:
+            self._end_late(place, entry)
         if not accepted:
             self._refused(entry, claimed)
             return
@@ -113,10 +148,26 @@ class Claims:
 
     def _given_back(self, entry: UnclaimEntry) -> None:
         """The end of a claim was answered, whether it was accepted or not."""
-        _, _, process, _, group, event_id, _, accepted = entry
-        claimed = self.held.pop((process, group, event_id), None)
+        _, _, process, _, group, event_id, fence, accepted = entry
+        place = (process, group, event_id)
+        claimed = self.held.pop(place, None)
+        if self.doubled and place in self.doubled:
+            self._end_late(place, entry)
         if not accepted:
             self._refused(entry, claimed)
+            return
+        owed = (group, event_id)
+        taken = self._takeovers.get(owed)
+        # Given back before, it would have been acquired instead: by whoever was then taken over.
+        if taken is not None and taken.fence > fence:
+            self._compare(CompleteEntry._make(entry), taken)
+
+    def _end_late(self, place: tuple[str, str, str], entry: CompleteEntry | UnclaimEntry) -> None:
+        """The end of a claim was answered after another one was granted."""
+        _, t_us, _, _, _, _, fence, _ = entry
+        doubled = self.doubled[place]
+        if doubled.first.fence == fence and doubled.ended_us is None:
+            self.doubled[place] = doubled._replace(ended_us=t_us)
 
     def _refused(self, entry: CompleteEntry | UnclaimEntry, claimed: Entry | None) -> None:
         """The store did not accept the end of a claim."""

@@ -15,6 +15,7 @@ from lab.checks.tables import (
     CLAIM_GONE,
     CUT_OFF,
     DEDUPE_OUTAGE,
+    LEASE_CUT,
     OUTAGES,
     POISON,
     REFUSALS,
@@ -107,6 +108,7 @@ class FactFolds:
         self.outages: list[tuple[int, int | None]] = []
         self.dedupe_outages: list[tuple[int, int | None]] = []
         self._claims_gone: set[str] = set()
+        self._leases_cut: set[str] = set()
         self._out: dict[tuple[str, str], int] = {}
         self.cuts: list[tuple[str, int, int]] = []
         self._refused: dict[tuple[str, int], None] = {}
@@ -299,6 +301,8 @@ class FactFolds:
         self.is_struck |= kind.startswith("proc.")
         if kind in CLAIM_GONE:
             self._claims_gone.add(site.partition("-")[0])
+            if kind == LEASE_CUT:
+                self._leases_cut.add(site.partition("-")[0])
         # Faults that give an event more attempts than one record copy may have.
         if kind in ("bus.duplicate", "bus.drop_ack"):
             self.repeats[entry.subject] = self.repeats.get(entry.subject, 0) + 1
@@ -345,6 +349,10 @@ class FactFolds:
     def was_claim_gone(self, group: str) -> bool:
         """Whether claims of a group may have been gone before their end, at any time."""
         return group in self._claims_gone or bool(self.dedupe_outages)
+
+    def was_lease_cut(self, group: str) -> bool:
+        """Whether a lease of a group may have been over before its end, at any time."""
+        return group in self._leases_cut
 
     def was_refused(self, group: str, from_us: int, until_us: int) -> bool:
         """Whether the order store refused the group a call in about that time."""

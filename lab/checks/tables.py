@@ -239,6 +239,9 @@ DEDUPE_OUTAGE: Final = "redis.down"
 CLAIM_GONE: Final = ("redis.evict", "redis.early_expire", "proc.cancel", "proc.term")
 """Faults after which a claim may be gone: forgotten, or ended by a call that was cut."""
 
+LEASE_CUT: Final = "redis.early_expire"
+"""A fault after which a lease is over before its time."""
+
 CANCEL: Final = "proc.cancel"
 """A fault that has one delivery given back, in the middle of its work."""
 

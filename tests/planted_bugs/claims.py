@@ -7,6 +7,7 @@ from lab.domain.errors import LabError
 from lab.patterns.dedupe import Dedupe
 from lab.ports.bus import Delivery, Settlement
 from lab.ports.dedupe import Claim
+from lab.stores.memory.dedupe import MemoryDedupeServer
 from tests.planted_bugs.planting import Bugs, Setup
 
 BUGS: Final = Bugs()
@@ -51,3 +52,16 @@ class KeptAfterCancel(Dedupe):
             raise
         await self._end(delivery, claim.fence, is_done=True)
         return settled
+
+
+@BUGS.plant(
+    "claim-returned",
+    "lab.wiring.backends.memory_servers.MemoryDedupeServer",
+    setup=Setup(scenario="crash-before-ack", seed=2, orders=30),
+    witness="whose lease was not over",
+)
+class LeaseInMilliseconds(MemoryDedupeServer):
+    """The store takes the length of a lease for one in another unit, so a rival is let in."""
+
+    def claim(self, name: str, event_id: str, owner: str, lease_us: int) -> Claim:
+        return super().claim(name, event_id, owner, lease_us // 1_000)

@@ -144,7 +144,10 @@ HANDED_OVER: Final = Setup(
     "lab.wiring.backends.memory_servers.MemoryDedupeServer",
     setup=HANDED_OVER,
     witness="after another owner had taken it over",
-    falls={"graceful-shutdown": "whose claim was taken over leaves a start that nobody explains"},
+    falls={
+        "graceful-shutdown": "whose claim was taken over leaves a start that nobody explains",
+        "claim-returned": "claims are taken over long before their lease is over",
+    },
 )
 class ClaimsWithoutFences(MemoryDedupeServer):
     """A lease of 30 ms instead of 30 s, and whoever completes a claim is believed."""

@@ -561,6 +561,13 @@ def a_claim_is_completed_by_its_old_owner() -> History:
     return after(entries, index, taken)
 
 
+@bug("fenced", "after another owner had taken it over")
+def a_claim_is_given_back_by_its_old_owner() -> History:
+    entries = a_claim_is_completed_by_its_old_owner()
+    event = event_id(SUBJECT, "OrderValidated")
+    return spoiled(entries, "complete", {"kind": "unclaim"}, group="payment", event_id=event)
+
+
 # ---- dead letters and retries
 
 
@@ -1263,6 +1270,29 @@ def a_failed_run_keeps_its_claim() -> History:
     return after(entries, where(entries, "deliver", attempt=1), claim)
 
 
+def claimed_twice(state: str, after_us: int) -> History:
+    """Another process is given the claim of an event whose run goes on for 3 s more."""
+    entries = plain()
+    event = event_id(SUBJECT, "OrderValidated")
+    index = where(entries, "claim", group="payment", event_id=event)
+    claim = entries[index]
+    end = where(entries, "complete", group="payment", event_id=event)
+    t_us = time_of(claim) + after_us
+    again = changed(claim, process="payment-2", state=state, fence=999, t_us=t_us)
+    ended = changed(entries[end], t_us=t_us + 3 * S)
+    return [*entries[: index + 1], again, *entries[index + 1 : end], ended, *entries[end + 1 :]]
+
+
+@bug("claim-returned", "payment-2 was given the claim of ")
+def a_claim_is_taken_over_before_its_lease_is_over() -> History:
+    return claimed_twice("takeover", 2 * S)
+
+
+@bug("claim-returned", " in payment 2.000s after payment-1, whose lease was not over")
+def two_are_granted_one_claim() -> History:
+    return claimed_twice("acquired", 2 * S)
+
+
 @bug("dlq-complete", "order 37: no dead letter of validation tells of death 2 of OrderCreated")
 def a_second_death_is_told_as_the_first() -> History:
     entries = buried()
@@ -1926,6 +1956,29 @@ def test_an_event_that_was_forgotten_may_be_taken_over(
     # Whoever is heard of first.
     turned = [e for e in told if e is not anew]
     assert judge([*turned, anew] if anew in told else turned)["fenced"].verdict == verdict
+
+
+def test_a_claim_may_be_granted_anew_if_the_first_may_be_over() -> None:
+    lease_us = CONTRACT.lease_us
+    event = event_id(SUBJECT, "OrderValidated")
+    place = {"group": "payment", "event_id": event}
+    early, again = claimed_twice("takeover", 2 * S), claimed_twice("acquired", 2 * S)
+    second = where(again, "claim", **place, state="acquired", fence=999)
+    t_us = time_of(again[second])
+    killed = ("life", t_us - MS, "payment-1", "", "kill")
+
+    def fault(kind: str) -> Entry:
+        return ("fault", 0, "run", SUBJECT, kind, "payment", 1, 0)
+
+    def verdict(entries: History) -> str:
+        return judge(entries)["claim-returned"].verdict
+
+    assert verdict(claimed_twice("takeover", lease_us)) == "PASS"
+    assert verdict([fault("redis.early_expire"), *early]) == "PASS"
+    assert verdict([fault("redis.evict"), *early]) == "FAIL", "then it would be acquired"
+    assert verdict([fault("redis.evict"), *again]) == "PASS"
+    assert verdict([*again[:second], killed, *again[second:]]) == "PASS", "its last call is unheard"
+    assert verdict(spoiled(again, "complete", {"t_us": t_us + MS}, **place)) == "PASS"
 
 
 @pytest.mark.parametrize(("drained", "verdict"), [(0, "PASS"), (1, "FAIL")])

@@ -102,6 +102,6 @@ class FencingHolds(Check):
                 )
         for process, group, event_id in seen.calls.claims.usurped:
             self.broken(
-                f"{process} completed {event_id} of {group} in the dedupe store after "
+                f"{process} ended the claim of {event_id} in {group} after "
                 "another owner had taken it over"
             )
