@@ -34,9 +34,11 @@ from lab.history.facts import (
     LedgerEntry,
     LeftEntry,
     LetterEntry,
+    OrderTruthEntry,
     OutcomeEntry,
     PhaseEntry,
     RevenueEntry,
+    RevenueTruthEntry,
     RowEntry,
     WaitingEntry,
 )
@@ -87,6 +89,7 @@ class FactFolds:
     Attributes:
         asks: requests that came more than once under their key, by key.
         left: counts of leftovers at the end, by `LeftEntry.what`.
+        revenue: sum of what was added, by currency. stored_revenue: what the store has at the end.
         repeats: injected repetitions of a delivery, by order. cancels: the same of cancellations.
         outages: of broker and order store: from and (None: it still is) until.
         dedupe_outages: likewise of the dedupe store.
@@ -103,6 +106,8 @@ class FactFolds:
         self._asked: dict[str, Ask] = {}
         self.asks: dict[str, Ask] = {}
         self.left: dict[str, list[LeftEntry]] = {}
+        self.revenue: dict[str, int] = {}
+        self.stored_revenue: dict[str, int] = {}
         self.repeats: dict[str, int] = {}
         self.cancels: dict[str, int] = {}
         self.outages: list[tuple[int, int | None]] = []
@@ -129,6 +134,8 @@ class FactFolds:
             "letter": self._letter,
             "ledger": self._ledger,
             "redriven": self._redriven,
+            "order_truth": self._order_truth,
+            "revenue_truth": self._revenue_truth,
             "phase": self._phase,
             "left": self._left,
             "fault": self._fault,
@@ -217,11 +224,18 @@ class FactFolds:
         subject = entry.subject
         case = self._open.get(subject) or self._book.case(subject)
         case.revenue += (entry,)
+        self.revenue[entry.currency] = self.revenue.get(entry.currency, 0) + entry.amount_cents
 
     def _http_key(self, entry: HttpKeyEntry) -> None:
         subject = entry.subject
         case = self._open.get(subject) or self._book.case(subject)
         case.http_keys += (entry,)
+
+    def _order_truth(self, entry: OrderTruthEntry) -> None:
+        self._book.case(entry.subject).truth += (entry,)
+
+    def _revenue_truth(self, entry: RevenueTruthEntry) -> None:
+        self.stored_revenue[entry.currency] = entry.amount_cents
 
     def _waiting(self, entry: WaitingEntry) -> None:
         self._book.case(entry.subject).waiting += (entry,)

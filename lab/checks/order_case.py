@@ -34,6 +34,7 @@ from lab.history.facts import (
     IntentEntry,
     LedgerEntry,
     LetterEntry,
+    OrderTruthEntry,
     OutcomeEntry,
     RevenueEntry,
     RowEntry,
@@ -182,6 +183,7 @@ class Case:
         asked_away_us: until when third parties asked to stay away, at the latest.
         died: commits whose process was killed before it saw the answer.
         first: see `root`, of a case that was packed.
+        truth: the order as its store has it at the end; of one that is not asked there is none.
         has_ended: the run is over, so that nothing more is to be expected.
         state: of the last row, "" without one. owed, done, dead: see `weigh`.
     """
@@ -228,6 +230,7 @@ class Case:
     buried: tuple[BuriedEntry, ...] = ()
     redriven: tuple[RedrivenEntry, ...] = ()
     died: tuple[Died, ...] = ()
+    truth: tuple[OrderTruthEntry, ...] = ()
     is_judged = False
     is_broken = False
     is_revived = False

@@ -55,6 +55,7 @@ FACTS: Final[Mapping[str, type[NamedTuple]]] = {
     "failed": facts.FailedEntry,
     "left": facts.LeftEntry,
     "order_truth": facts.OrderTruthEntry,
+    "revenue_truth": facts.RevenueTruthEntry,
 }
 """The type of each kind of fact."""
 

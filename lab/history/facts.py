@@ -342,12 +342,33 @@ class LeftEntry(NamedTuple):
 
 
 class OrderTruthEntry(NamedTuple):
-    """The last state and the amount of an order, as its store has them at the end."""
+    """An order as its store has it when the run is over, whatever it told of the changes.
+
+    Only a store that is asked at the end is told of: in another one these are the same rows.
+
+    Attributes:
+        open_intents: charges and refunds whose end the store does not know.
+        may_expire: whether the store would find it when its time is up.
+    """
 
     kind: Literal["order_truth"]
     t_us: int
     process: str
     subject: str
     state: str
+    version: int
     amount_cents: int
     currency: str
+    open_intents: int
+    may_expire: bool
+
+
+class RevenueTruthEntry(NamedTuple):
+    """The revenue in a currency as the store has it when the run is over; see above."""
+
+    kind: Literal["revenue_truth"]
+    t_us: int
+    process: str
+    subject: str
+    currency: str
+    amount_cents: int

@@ -19,7 +19,7 @@ from lab.history.entries import Entry, kind_of, subject_of
 
 SAMPLES: Final = 24
 _NUMBERS: Final = re.compile(r"[0-9][0-9.,]*")
-_AT_THE_END: Final = frozenset({"phase", "left", "order_truth"})
+_AT_THE_END: Final = frozenset({"phase", "left", "order_truth", "revenue_truth"})
 _BOOKKEEPING: Final = _AT_THE_END | {"committed", "position", "held", "fault_end", "admitted"}
 _BY_NOBODY: Final = frozenset({"client", "store", "bus", "ledger", "run"})
 

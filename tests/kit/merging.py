@@ -12,7 +12,7 @@ from lab.history.entries import FACTS, Entry, kind_of, time_of
 from lab.history.facts import AppendedEntry, CommittedEntry
 from lab.history.journal import merged
 
-_OF_THE_RUN = ("fault", "phase", "life", "failed", "left", "order_truth")
+_OF_THE_RUN = ("fault", "phase", "life", "failed", "left", "order_truth", "revenue_truth")
 GATHERED = frozenset(kind for kind in FACTS if kind not in _OF_THE_RUN)
 """Facts that servers are asked for; what the run itself tells is written as it happens."""
 

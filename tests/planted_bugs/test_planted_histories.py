@@ -1293,6 +1293,41 @@ def two_are_granted_one_claim() -> History:
     return claimed_twice("acquired", 2 * S)
 
 
+TRUTH: Final = ("CONFIRMED", 4, 1_020, "EUR", 0, False)
+
+
+def looked_at(*truth: object, revenue: int = 1_020, later_us: int = 0) -> History:
+    """At the end the tables of the store are read: the order, and the revenue."""
+    entries = plain()
+    t_us = time_of(entries[-1]) + later_us
+    told = sum(entry[0] == "revenue" and entry[3] != SUBJECT for entry in entries) * 1_020
+    return [
+        *entries,
+        ("order_truth", t_us, "store", SUBJECT, *truth),
+        ("revenue_truth", t_us, "store", "", "EUR", told + revenue),
+    ]
+
+
+@bug("legal-transitions", "the store has it PAID in version 3 at the end; its last change made it")
+def a_change_is_told_of_and_not_made() -> History:
+    return looked_at("PAID", 3, *TRUTH[2:])
+
+
+@bug("legal-transitions", "order 37: the store has 1 open intents of it, and told of another end")
+def an_intent_is_never_closed_in_its_table() -> History:
+    return looked_at(*TRUTH[:4], 1, False)
+
+
+@bug("legal-transitions", "order 37: it is CONFIRMED, and the store would let it expire")
+def an_order_that_is_paid_stays_among_those_that_expire() -> History:
+    return looked_at(*TRUTH[:5], True)
+
+
+@bug("as-ordered", "the store has a revenue of 1020 minor units of EUR at the end, and told of ")
+def revenue_is_overwritten_instead_of_added_to() -> History:
+    return [*looked_at(*TRUTH)[:-1], ("revenue_truth", 0, "store", "", "EUR", 1_020)]
+
+
 @bug("dlq-complete", "order 37: no dead letter of validation tells of death 2 of OrderCreated")
 def a_second_death_is_told_as_the_first() -> History:
     entries = buried()
@@ -1979,6 +2014,13 @@ def test_a_claim_may_be_granted_anew_if_the_first_may_be_over() -> None:
     assert verdict([fault("redis.evict"), *again]) == "PASS"
     assert verdict([*again[:second], killed, *again[second:]]) == "PASS", "its last call is unheard"
     assert verdict(spoiled(again, "complete", {"t_us": t_us + MS}, **place)) == "PASS"
+
+
+@pytest.mark.parametrize("later_us", [0, 3_600 * S])
+def test_what_a_store_has_at_the_end_may_be_what_it_told_of(later_us: int) -> None:
+    found = judge(looked_at(*TRUTH, later_us=later_us))
+
+    assert {name: each.witness for name, each in found.items() if each.verdict == "FAIL"} == {}
 
 
 @pytest.mark.parametrize(("drained", "verdict"), [(0, "PASS"), (1, "FAIL")])

@@ -317,6 +317,11 @@ async def test_the_facts_of_a_run_are_those_that_the_store_in_memory_writes(
         "transaction": 0,
     }
     assert [each async for each in postgres_facts.stored_subjects(watcher)] == ["1.1"]
+    truth = [without_time(each) async for each in postgres_facts.gather_truth(watcher)]
+    assert truth == [
+        ("order_truth", "store", "1.1", "PAID", 3, 1_000, "GBP", 0, False),
+        ("revenue_truth", "store", "", "GBP", 5),
+    ]
     await watcher.close()
 
     def in_memory() -> list[tuple[object, ...]]:

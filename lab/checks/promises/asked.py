@@ -7,7 +7,7 @@ whether money is kept (`money`), and how often an effect takes place (`events`).
 from collections.abc import Mapping
 from typing import Final
 
-from lab.checks.check import Check, seconds
+from lab.checks.check import Check, Seen, seconds
 from lab.checks.order_case import Case
 from lab.checks.promises.money import minor
 from lab.checks.tables import (
@@ -45,6 +45,15 @@ class AsOrdered(Check):
         wrong = _stored(case, asked) or _told(case, asked)
         if wrong:
             self.breaks(case, wrong)
+
+    def conclude(self, seen: Seen) -> None:
+        for currency, stored in seen.facts.stored_revenue.items():
+            added = seen.facts.revenue.get(currency, 0)
+            if stored != added:
+                self.broken(
+                    f"the store has a revenue of {minor(stored, currency)} at the end, and told of "
+                    f"{minor(added, currency)} that were added"
+                )
 
 
 class GatewayAgrees(Check):

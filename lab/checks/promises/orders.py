@@ -10,7 +10,7 @@ from lab.checks.contract import Contract
 from lab.checks.fact_folds import Ask
 from lab.checks.keyed_cancels import KeyedCancels
 from lab.checks.order_case import Case
-from lab.checks.tables import EVENT_OF, KEY_REUSED, NEXT, TOPIC_OF, is_refusal
+from lab.checks.tables import EVENT_OF, KEY_REUSED, NEXT, OPEN, TOPIC_OF, is_refusal
 from lab.history.facts import RowEntry
 from lab.history.requests import HttpEndEntry
 
@@ -184,7 +184,10 @@ class IdempotencyKey(Check):
 
 
 class LegalTransitions(Check):
-    """Row versions are a path of the state machine, without a gap, each with its own event."""
+    """Row versions are a path of the state machine, without a gap, each with its own event.
+
+    And the last one is the order as its store has it at the end, if that is asked.
+    """
 
     name = "legal-transitions"
     sentence = "an order moves along the state machine only, one version at a time"
@@ -208,6 +211,8 @@ class LegalTransitions(Check):
                 self.breaks(case, _wrong_move(row, state, version) or changed)
                 return
             state, version = row.state, row.version
+        if len(case.truth) == 1 and (wrong := _other_truth(case)):
+            self.breaks(case, wrong)
 
 
 class OutboxAtomic(Check):
@@ -248,6 +253,24 @@ def _wrong_move(row: RowEntry, state: str, version: int) -> str:
     owed = EVENT_OF[row.state]
     if row.event_type != owed:
         return f"{row.state} owes {owed}, not {row.event_type or 'nothing'}"
+    return ""
+
+
+def _other_truth(case: Case) -> str:
+    """Where the store has another order at the end than it told of, in words; "" if nowhere."""
+    told, stored = case.rows[-1], case.truth[-1]
+    if (stored.state, stored.version) != (told.state, told.version):
+        return (
+            f"the store has it {stored.state} in version {stored.version} at the end; "
+            f"its last change made it {told.state} in version {told.version}"
+        )
+    if (stored.amount_cents, stored.currency) != (told.amount_cents, told.currency):
+        return "the store has another amount of it at the end than it told of"
+    if bool(stored.open_intents) != case.has_open_intent():
+        return f"the store has {stored.open_intents} open intents of it, and told of another end"
+    if stored.may_expire != (told.state in OPEN):
+        would = "would let it expire" if stored.may_expire else "would never let it expire"
+        return f"it is {told.state}, and the store {would}"
     return ""
 
 

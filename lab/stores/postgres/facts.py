@@ -56,6 +56,16 @@ _BACKLOG: Final = """
 select count(*), coalesce(now_us() - min(time_us), 0) from outbox where published_us is null
 """
 
+# The tables as they are: what was written down of a change is no proof of it.
+_TRUTH: Final = """
+select now_us(), 'order_truth', o.lab_subject, o.state, o.version, o.amount_cents, o.currency,
+    (select count(*) from intents i where i.order_id = o.id and i.is_open), o.due_us is not null
+from orders o where o.lab_subject <> ''
+"""
+_REVENUE_TRUTH: Final = """
+select now_us(), 'revenue_truth', '', currency, amount_cents from revenue order by currency
+"""
+
 _rows_of: Final = msgspec.json.Decoder(list[Any]).decode
 
 
@@ -73,6 +83,17 @@ async def gather_facts(connection: Any, *, epoch_us: int = 0) -> AsyncIterator[E
                 *fields, reason, customer_id, country = fields
                 fields += (buyer_of(customer_id, country), reason)
             yield (row[2], row[1] - epoch_us, _WITNESS, row[3], *fields)
+
+
+async def gather_truth(connection: Any, *, epoch_us: int = 0) -> AsyncIterator[Entry]:
+    """The orders and the revenue as they stand: `order_truth` and `revenue_truth`.
+
+    Args: as of `gather_facts`.
+    """
+    for sql in (_TRUTH, _REVENUE_TRUTH):
+        async with connection.transaction(readonly=True):
+            async for t_us, kind, *fields in connection.cursor(sql, prefetch=2_000):
+                yield (kind, t_us - epoch_us, _WITNESS, *fields)
 
 
 async def count_left(connection: Any) -> Mapping[str, int]:
