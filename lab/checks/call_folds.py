@@ -11,7 +11,7 @@ from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.dependency_health import Health
 from lab.checks.fact_folds import Fold
-from lab.checks.order_case import Died, Disorder, owed_of
+from lab.checks.order_case import Denied, Died, Disorder, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
 from lab.checks.questions import note_call
@@ -236,10 +236,13 @@ class CallFolds:
     def _commit_end(self, entry: CommitEndEntry) -> None:
         _, _, process, subject, group, event_id, settles, result = entry
         life = self._lives[process]
-        life.committing.pop((subject, group, event_id), None)
+        begun_us = life.committing.pop((subject, group, event_id), None)
         if not settles or result != "committed":
             if result == "conflict":
                 life.last_calls.pop(subject, None)
+            elif settles:
+                denied = Denied(group, event_id, begun_us or 0, result)
+                self._book.case(subject).denied += (denied,)
             return
         owed = (group, event_id)
         if owed in life.handlers:

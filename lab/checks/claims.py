@@ -99,7 +99,7 @@ class Claims:
         owed = (group, event_id)
         if state == "acquired":
             before = self._fresh.get(owed)
-            if before is not None or owed in self._takeovers:
+            if before is not None or (self._takeovers and owed in self._takeovers):
                 self._succeed(before or (), ClaimEntry._make(entry), is_takeover=False)
             self._fresh.put(owed, (entry,) if before is None else (*before, entry))
             if self._usurped and owed in self._usurped:

@@ -139,6 +139,18 @@ class Died(NamedTuple):
     end_us: int
 
 
+class Denied(NamedTuple):
+    """A process heard of the commit that would end the handling of an event, and not that it was.
+
+    `result`: a verdict but `conflict`, or the error.
+    """
+
+    group: str
+    event_id: str
+    begun_us: int
+    result: str
+
+
 class Packed(NamedTuple):
     """The rest of a clean case: enough to notice anything that would break a promise later."""
 
@@ -181,6 +193,7 @@ class Case:
         failures: handler runs that did not end well. in_vain: those that had seen their outcome
             committed, and had time left. turns: see `Turn`.
         asked_away_us: until when third parties asked to stay away, at the latest.
+        denied: see `Denied`.
         died: commits whose process was killed before it saw the answer.
         first: see `root`, of a case that was packed.
         truth: the order as its store has it at the end; of one that is not asked there is none.
@@ -229,6 +242,7 @@ class Case:
     turns: tuple[Turn, ...] = ()
     buried: tuple[BuriedEntry, ...] = ()
     redriven: tuple[RedrivenEntry, ...] = ()
+    denied: tuple[Denied, ...] = ()
     died: tuple[Died, ...] = ()
     truth: tuple[OrderTruthEntry, ...] = ()
     is_judged = False

@@ -151,6 +151,17 @@ def order_to_warm_up(orders: OrdersUseCases, door: Door, *, subject_header: str)
     return make_app(orders, door, subject_header=subject_header)
 
 
+@BUGS.plant(
+    "no-phantom",
+    "lab.faults.stores.Indeterminate",
+    setup=Setup(scenario="postgres-outage", orders=30),
+    witness="and every commit of that ended as Transient",
+    value=Transient,
+)
+def a_lost_answer_means_that_nothing_was_stored() -> None:
+    """A connection that is lost at commit is taken for a transaction that was rolled back."""
+
+
 # ---- idempotency-key
 
 

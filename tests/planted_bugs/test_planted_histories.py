@@ -184,6 +184,11 @@ def a_refused_order_is_stored() -> History:
     return after(entries, 1, changed(row, subject="36.1", event_id="e36"))
 
 
+@bug("no-phantom", "payment has done OrderValidated, and every commit of that ended as Down")
+def a_commit_is_told_to_have_failed_and_is_stored() -> History:
+    return spoiled(plain(), "commit.end", {"result": "Down"}, subject=SUBJECT, group="payment")
+
+
 @bug("no-phantom", "order 37: there is an order row, and nobody asked for it")
 def an_order_that_nobody_asked_for() -> History:
     return without(plain(), lambda e: str(e["kind"])[:5] == "http." and e["subject"] == SUBJECT)
@@ -2021,6 +2026,26 @@ def test_what_a_store_has_at_the_end_may_be_what_it_told_of(later_us: int) -> No
     found = judge(looked_at(*TRUTH, later_us=later_us))
 
     assert {name: each.witness for name, each in found.items() if each.verdict == "FAIL"} == {}
+
+
+def test_what_is_done_may_have_been_done_by_a_commit_without_a_sure_answer() -> None:
+    entries = a_commit_is_told_to_have_failed_and_is_stored()
+    index = where(entries, "commit.end", subject=SUBJECT, group="payment")
+    begun = where(entries, "commit.begin", subject=SUBJECT, group="payment")
+    t_us = time_of(entries[index])
+    other = changed(entries[begun], process="payment-2")
+
+    def verdict(entries: History) -> str:
+        return judge(entries)["no-phantom"].verdict
+
+    for result in ("Indeterminate", "cancelled"):
+        doubted = changed(entries[index], process="payment-2", result=result)
+        assert verdict(after(entries, index, other, doubted)) == "PASS"
+    assert verdict(after(entries, index, other)) == "PASS", "it waits for its answer"
+    killed = ("life", t_us, "payment-2", "", "kill")
+    assert verdict(after(entries, index, killed)) == "PASS", "what it wrote last may be lost"
+    refused = changed(entries[index], process="payment-2", result="done")
+    assert verdict(after(entries, index, other, refused)) == "FAIL", "done by whom?"
 
 
 @pytest.mark.parametrize(("drained", "verdict"), [(0, "PASS"), (1, "FAIL")])

@@ -9,12 +9,16 @@ from lab.checks.check import Check, Seen
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Ask
 from lab.checks.keyed_cancels import KeyedCancels
-from lab.checks.order_case import Case
+from lab.checks.order_case import Case, Denied, owed_of
 from lab.checks.tables import EVENT_OF, KEY_REUSED, NEXT, OPEN, TOPIC_OF, is_refusal
 from lab.history.facts import RowEntry
 from lab.history.requests import HttpEndEntry
 
 _CREATED: Final = 201
+_ENDS_WELL: Final = ("", "stopped")
+_IN_DOUBT: Final = ("Indeterminate", "cancelled")
+_NOTHING: Final = ("Transient", "Down")
+"""Errors of a commit that say that nothing was applied."""
 
 
 class AcceptedIsDurable(Check):
@@ -106,10 +110,18 @@ class RefusedForAReason(Check):
 
 
 class NoPhantom(Check):
-    """Rows, events, charges and mails trace back to a request; charges to a committed intent."""
+    """Rows, events, charges and mails trace back to a request; charges to a committed intent.
+
+    And what is done was done by somebody: whoever was told that nothing was stored has stored
+    nothing, unless the answer was in doubt, or never came.
+    """
 
     name = "no-phantom"
     sentence = "every row, event, charge and mail traces back to a request that was made"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._denied: list[tuple[Case, Denied]] = []
 
     def judge(self, case: Case) -> None:
         traces = _traces(case)
@@ -125,6 +137,19 @@ class NoPhantom(Check):
             self.breaks(case, "the payment gateway was asked to charge without an intent")
         if "refund" in actions and "capture" not in actions:
             self.breaks(case, "there is a refund, and nothing was captured")
+        if case.denied:
+            self._denied += [(case, denied) for denied in _done_all_the_same(case)]
+
+    def conclude(self, seen: Seen) -> None:
+        for case, (group, event_id, _, result) in self._denied:
+            if not any(
+                (case.subject, group, event_id) in life.committing
+                or (life.end not in _ENDS_WELL and life.name.startswith(f"{group}-"))
+                for life in seen.lives
+            ):
+                kind = case.event_type(event_id)
+                told = f"{group} has done {kind}, and every commit of that ended as {result}"
+                self.breaks(case, told)
 
 
 class IdempotencyKey(Check):
@@ -211,7 +236,7 @@ class LegalTransitions(Check):
                 self.breaks(case, _wrong_move(row, state, version) or changed)
                 return
             state, version = row.state, row.version
-        if len(case.truth) == 1 and (wrong := _other_truth(case)):
+        if case.truth and (wrong := _other_truth(case)):
             self.breaks(case, wrong)
 
 
@@ -259,6 +284,8 @@ def _wrong_move(row: RowEntry, state: str, version: int) -> str:
 def _other_truth(case: Case) -> str:
     """Where the store has another order at the end than it told of, in words; "" if nowhere."""
     told, stored = case.rows[-1], case.truth[-1]
+    if len(case.truth) > 1:
+        return f"the store has it {len(case.truth)} times at the end"
     if (stored.state, stored.version) != (told.state, told.version):
         return (
             f"the store has it {stored.state} in version {stored.version} at the end; "
@@ -272,6 +299,21 @@ def _other_truth(case: Case) -> str:
         would = "would let it expire" if stored.may_expire else "would never let it expire"
         return f"it is {told.state}, and the store {would}"
     return ""
+
+
+def _done_all_the_same(case: Case) -> list[Denied]:
+    """Of each event that is done, and was by nobody, a commit that was told it is not."""
+    found = []
+    for outcome in case.outcomes:
+        owed = owed_of(outcome)
+        if outcome.outcome != "done" or owed in case.settled:
+            continue
+        tries = [each for each in case.denied if owed_of(each) == owed]
+        if not any(each.result in _IN_DOUBT for each in tries):
+            found += [
+                each for each in tries if each.result in _NOTHING and each.begun_us <= outcome.t_us
+            ][:1]
+    return found
 
 
 def _traces(case: Case) -> str:
