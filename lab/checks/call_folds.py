@@ -11,7 +11,7 @@ from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.dependency_health import Health
 from lab.checks.fact_folds import Fold
-from lab.checks.order_case import Denied, Died, Disorder, owed_of
+from lab.checks.order_case import Denied, Died, Disorder, Unheard, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
 from lab.checks.questions import note_call
@@ -294,12 +294,19 @@ class CallFolds:
         if result in CALL_FAILED:
             life.failed[subject] = (*life.failed.get(subject, ()), (provider, result))
             life.unanswered += result == "Indeterminate"
+            self._note_unheard(subject, provider, action, began_us, t_us, result)
             if provider in THIRD_PARTIES:
                 life.failing_spells += health.failed(t_us)
         elif result != "cancelled":
             health.succeeded(t_us)
             if result == REPLAYED:
                 life.failed[subject] = (*life.failed.get(subject, ()), (provider, result))
+        else:
+            self._note_unheard(subject, provider, action, began_us, t_us, result)
+
+    def _note_unheard(self, subject: str, *call: *tuple[str, str, int, int, str]) -> None:
+        """A call ended, and the caller may not know what came of it."""
+        self._book.case(subject).unheard += (Unheard(*call),)
 
     def _note_hint(self, life: ProcessLife, ended: CallEndEntry) -> None:
         """A third party has asked to be left alone for some time."""

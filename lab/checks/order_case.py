@@ -151,6 +151,16 @@ class Denied(NamedTuple):
     result: str
 
 
+class Unheard(NamedTuple):
+    """A call to a third party, from its begin to its end, that failed or was cancelled."""
+
+    provider: str
+    action: str
+    begun_us: int
+    t_us: int
+    result: str
+
+
 class Packed(NamedTuple):
     """The rest of a clean case: enough to notice anything that would break a promise later."""
 
@@ -193,7 +203,7 @@ class Case:
         failures: handler runs that did not end well. in_vain: those that had seen their outcome
             committed, and had time left. turns: see `Turn`.
         asked_away_us: until when third parties asked to stay away, at the latest.
-        denied: see `Denied`.
+        denied, unheard: see `Denied` and `Unheard`.
         died: commits whose process was killed before it saw the answer.
         first: see `root`, of a case that was packed.
         truth: the order as its store has it at the end; of one that is not asked there is none.
@@ -243,6 +253,7 @@ class Case:
     buried: tuple[BuriedEntry, ...] = ()
     redriven: tuple[RedrivenEntry, ...] = ()
     denied: tuple[Denied, ...] = ()
+    unheard: tuple[Unheard, ...] = ()
     died: tuple[Died, ...] = ()
     truth: tuple[OrderTruthEntry, ...] = ()
     is_judged = False

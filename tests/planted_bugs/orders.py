@@ -153,6 +153,17 @@ def order_to_warm_up(orders: OrdersUseCases, door: Door, *, subject_header: str)
 
 @BUGS.plant(
     "no-phantom",
+    "lab.providers.core.Indeterminate",
+    setup=Setup(scenario="hung-after-charge", orders=40),
+    witness="payment_gateway had its charge and kept silent: that ended as Transient",
+    value=Transient,
+)
+def a_timeout_means_that_nothing_was_sent() -> None:
+    """A request that got no answer in time is taken for one that never left."""
+
+
+@BUGS.plant(
+    "no-phantom",
     "lab.faults.stores.Indeterminate",
     setup=Setup(scenario="postgres-outage", orders=30),
     witness="and every commit of that ended as Transient",

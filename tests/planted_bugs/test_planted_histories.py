@@ -189,6 +189,25 @@ def a_commit_is_told_to_have_failed_and_is_stored() -> History:
     return spoiled(plain(), "commit.end", {"result": "Down"}, subject=SUBJECT, group="payment")
 
 
+def unanswered(result: str, *more: str) -> History:
+    """The gateway has the charge of an order, and keeps silent; then it is sent again."""
+    entries = plain()
+    end = where(entries, "call.end", subject=SUBJECT, action="charge")
+    begun = where(entries, "call.begin", subject=SUBJECT, action="charge")
+    silent = ("payment_gateway", "charge", "", "", 1_020, "silent")
+    before = [
+        changed(entries[end], t_us=time_of(entries[begun]), took_us=0, result=each)
+        for each in (result, *more)
+    ]
+    told = ("answered", time_of(entries[begun]), "ledger", SUBJECT, *silent)
+    return [*entries[:begun], *before, told, *entries[begun:]]
+
+
+@bug("no-phantom", "order 37: payment_gateway had its charge and kept silent: that ended as Transi")
+def a_request_that_was_not_answered_is_told_as_one_that_was_not_sent() -> History:
+    return unanswered("Transient")
+
+
 @bug("no-phantom", "order 37: there is an order row, and nobody asked for it")
 def an_order_that_nobody_asked_for() -> History:
     return without(plain(), lambda e: str(e["kind"])[:5] == "http." and e["subject"] == SUBJECT)
@@ -2026,6 +2045,11 @@ def test_what_a_store_has_at_the_end_may_be_what_it_told_of(later_us: int) -> No
     found = judge(looked_at(*TRUTH, later_us=later_us))
 
     assert {name: each.witness for name, each in found.items() if each.verdict == "FAIL"} == {}
+
+
+@pytest.mark.parametrize("results", [("Indeterminate",), ("cancelled",), ("Transient", "Down")])
+def test_a_request_without_an_answer_may_be_in_doubt(results: tuple[str, ...]) -> None:
+    assert judge(unanswered(*results))["no-phantom"].verdict == "PASS"
 
 
 def test_what_is_done_may_have_been_done_by_a_commit_without_a_sure_answer() -> None:

@@ -113,7 +113,8 @@ class NoPhantom(Check):
     """Rows, events, charges and mails trace back to a request; charges to a committed intent.
 
     And what is done was done by somebody: whoever was told that nothing was stored has stored
-    nothing, unless the answer was in doubt, or never came.
+    nothing, unless the answer was in doubt, or never came. So has whoever was told that a third
+    party has done nothing: one that had the request and kept silent may have done it.
     """
 
     name = "no-phantom"
@@ -137,6 +138,8 @@ class NoPhantom(Check):
             self.breaks(case, "the payment gateway was asked to charge without an intent")
         if "refund" in actions and "capture" not in actions:
             self.breaks(case, "there is a refund, and nothing was captured")
+        if case.unheard and (what := _unsent(case, self.contract.slack_us)):
+            self.breaks(case, what)
         if case.denied:
             self._denied += [(case, denied) for denied in _done_all_the_same(case)]
 
@@ -314,6 +317,22 @@ def _done_all_the_same(case: Case) -> list[Denied]:
                 each for each in tries if each.result in _NOTHING and each.begun_us <= outcome.t_us
             ][:1]
     return found
+
+
+def _unsent(case: Case, slack_us: int) -> str:
+    """A request that a third party had, and its caller does not know of; "" if there is none."""
+    for said in case.answered:
+        if said.answer != "silent":
+            continue
+        results = {
+            call.result
+            for call in case.unheard
+            if (call.provider, call.action) == (said.provider, said.action)
+            and call.begun_us - slack_us <= said.t_us <= call.t_us + slack_us
+        }
+        if results == {"Transient"}:
+            return f"{said.provider} had its {said.action} and kept silent: that ended as Transient"
+    return ""
 
 
 def _traces(case: Case) -> str:
