@@ -11,7 +11,7 @@ from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.dependency_health import Health
 from lab.checks.fact_folds import Fold
-from lab.checks.order_case import Denied, Died, Disorder, Unheard, owed_of
+from lab.checks.order_case import Died, Disorder, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
 from lab.checks.questions import note_call
@@ -241,8 +241,7 @@ class CallFolds:
             if result == "conflict":
                 life.last_calls.pop(subject, None)
             elif settles:
-                denied = Denied(group, event_id, begun_us or 0, result)
-                self._book.case(subject).denied += (denied,)
+                self._book.case(subject).note_denied(group, event_id, begun_us or 0, result)
             return
         owed = (group, event_id)
         if owed in life.handlers:
@@ -290,11 +289,13 @@ class CallFolds:
         if health.forbade(began_us):
             life.calls_down += (subject,)
         if hint_us:
-            self._note_hint(life, CallEndEntry._make(entry))
+            case = self._open.get(subject) or self._book.case(subject)
+            away_us = life.hinted(CallEndEntry._make(entry))
+            case.asked_away_us = max(case.asked_away_us, away_us)
         if result in CALL_FAILED:
             life.failed[subject] = (*life.failed.get(subject, ()), (provider, result))
             life.unanswered += result == "Indeterminate"
-            self._note_unheard(subject, provider, action, began_us, t_us, result)
+            self._book.case(subject).note_unheard(provider, action, began_us, t_us, result)
             if provider in THIRD_PARTIES:
                 life.failing_spells += health.failed(t_us)
         elif result != "cancelled":
@@ -302,20 +303,7 @@ class CallFolds:
             if result == REPLAYED:
                 life.failed[subject] = (*life.failed.get(subject, ()), (provider, result))
         else:
-            self._note_unheard(subject, provider, action, began_us, t_us, result)
-
-    def _note_unheard(self, subject: str, *call: *tuple[str, str, int, int, str]) -> None:
-        """A call ended, and the caller may not know what came of it."""
-        self._book.case(subject).unheard += (Unheard(*call),)
-
-    def _note_hint(self, life: ProcessLife, ended: CallEndEntry) -> None:
-        """A third party has asked to be left alone for some time."""
-        life.hint_max_us = max(ended.hint_us, life.hint_max_us)
-        if ended.result == "Throttled":
-            until_us = ended.t_us + ended.hint_us
-            life.hints[ended.subject] = min(until_us, life.hints.get(ended.subject, until_us))
-            case = self._book.case(ended.subject)
-            case.asked_away_us = max(case.asked_away_us, until_us)
+            self._book.case(subject).note_unheard(provider, action, began_us, t_us, result)
 
     def _health(self, life: ProcessLife, provider: str) -> Health:
         return life.health.setdefault(provider, Health(self._contract))

@@ -11,6 +11,7 @@ legal moves (`tables`), and the promises.
 
 from typing import Final, NamedTuple, Protocol
 
+from lab.checks.doubts import Denied, Unheard
 from lab.checks.tables import (
     EVENT_OF,
     MAILER,
@@ -139,28 +140,6 @@ class Died(NamedTuple):
     end_us: int
 
 
-class Denied(NamedTuple):
-    """A process heard of the commit that would end the handling of an event, and not that it was.
-
-    `result`: a verdict but `conflict`, or the error.
-    """
-
-    group: str
-    event_id: str
-    begun_us: int
-    result: str
-
-
-class Unheard(NamedTuple):
-    """A call to a third party, from its begin to its end, that failed or was cancelled."""
-
-    provider: str
-    action: str
-    begun_us: int
-    t_us: int
-    result: str
-
-
 class Packed(NamedTuple):
     """The rest of a clean case: enough to notice anything that would break a promise later."""
 
@@ -272,6 +251,16 @@ class Case:
         self.published: dict[str, AppendedEntry | None] = {}
         self.settled: dict[Owed, tuple[str, ...]] = {}
         self.lanes: dict[tuple[str, str, str], int] = {}
+
+    def note_denied(self, group: str, event_id: str, begun_us: int, result: str) -> None:
+        """See `Denied`."""
+        self.denied += (Denied(group, event_id, begun_us, result),)
+
+    def note_unheard(
+        self, provider: str, action: str, begun_us: int, t_us: int, result: str
+    ) -> None:
+        """See `Unheard`."""
+        self.unheard += (Unheard(provider, action, begun_us, t_us, result),)
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from lab.checks.dependency_health import Health
 from lab.checks.retry_budget import Buckets
-from lab.history.calls import DeliverEntry, DrainedEntry, SettleEntry
+from lab.history.calls import CallEndEntry, DeliverEntry, DrainedEntry, SettleEntry
 from lab.history.entries import Entry
 
 Place = tuple[str, str, int, int]
@@ -260,6 +260,15 @@ class ProcessLife:
             max(min(until_us, until_us if end_us is None else end_us) - max(since_us, begin_us), 0)
             for begin_us, end_us in self.pauses
         )
+
+    def hinted(self, ended: CallEndEntry) -> int:
+        """A third party has asked to be left alone; until when, 0 if it was not throttled."""
+        self.hint_max_us = max(ended.hint_us, self.hint_max_us)
+        if ended.result != "Throttled":
+            return 0
+        until_us = ended.t_us + ended.hint_us
+        self.hints[ended.subject] = min(until_us, self.hints.get(ended.subject, until_us))
+        return until_us
 
     def mark(self, t_us: int) -> None:
         """It is time for a mark: by how many the records of main topics are ahead of retries."""

@@ -16,7 +16,7 @@ from lab.checks.checker import Checker
 from lab.checks.registry import NAMES
 from lab.history.calls import DeliverEntry
 from lab.history.contents import NO_TIME
-from lab.history.entries import Entry, time_of
+from lab.history.entries import Entry, kind_of, subject_of, time_of
 from lab.history.facts import AppendedEntry
 from tests.kit.histories import (
     ASKED,
@@ -1324,7 +1324,7 @@ def looked_at(*truth: object, revenue: int = 1_020, later_us: int = 0) -> Histor
     """At the end the tables of the store are read: the order, and the revenue."""
     entries = plain()
     t_us = time_of(entries[-1]) + later_us
-    told = sum(entry[0] == "revenue" and entry[3] != SUBJECT for entry in entries) * 1_020
+    told = sum(kind_of(one) == "revenue" and subject_of(one) != SUBJECT for one in entries) * 1_020
     return [
         *entries,
         ("order_truth", t_us, "store", SUBJECT, *truth),

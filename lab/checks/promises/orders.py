@@ -7,18 +7,16 @@ from typing import Final
 
 from lab.checks.check import Check, Seen
 from lab.checks.contract import Contract
+from lab.checks.doubts import Denied, done_all_the_same, unsent
 from lab.checks.fact_folds import Ask
 from lab.checks.keyed_cancels import KeyedCancels
-from lab.checks.order_case import Case, Denied, owed_of
+from lab.checks.order_case import Case
 from lab.checks.tables import EVENT_OF, KEY_REUSED, NEXT, OPEN, TOPIC_OF, is_refusal
 from lab.history.facts import RowEntry
 from lab.history.requests import HttpEndEntry
 
 _CREATED: Final = 201
 _ENDS_WELL: Final = ("", "stopped")
-_IN_DOUBT: Final = ("Indeterminate", "cancelled")
-_NOTHING: Final = ("Transient", "Down")
-"""Errors of a commit that say that nothing was applied."""
 
 
 class AcceptedIsDurable(Check):
@@ -138,10 +136,10 @@ class NoPhantom(Check):
             self.breaks(case, "the payment gateway was asked to charge without an intent")
         if "refund" in actions and "capture" not in actions:
             self.breaks(case, "there is a refund, and nothing was captured")
-        if case.unheard and (what := _unsent(case, self.contract.slack_us)):
+        if case.unheard and (what := unsent(case, self.contract.slack_us)):
             self.breaks(case, what)
         if case.denied:
-            self._denied += [(case, denied) for denied in _done_all_the_same(case)]
+            self._denied += [(case, denied) for denied in done_all_the_same(case)]
 
     def conclude(self, seen: Seen) -> None:
         for case, (group, event_id, _, result) in self._denied:
@@ -301,37 +299,6 @@ def _other_truth(case: Case) -> str:
     if stored.may_expire != (told.state in OPEN):
         would = "would let it expire" if stored.may_expire else "would never let it expire"
         return f"it is {told.state}, and the store {would}"
-    return ""
-
-
-def _done_all_the_same(case: Case) -> list[Denied]:
-    """Of each event that is done, and was by nobody, a commit that was told it is not."""
-    found = []
-    for outcome in case.outcomes:
-        owed = owed_of(outcome)
-        if outcome.outcome != "done" or owed in case.settled:
-            continue
-        tries = [each for each in case.denied if owed_of(each) == owed]
-        if not any(each.result in _IN_DOUBT for each in tries):
-            found += [
-                each for each in tries if each.result in _NOTHING and each.begun_us <= outcome.t_us
-            ][:1]
-    return found
-
-
-def _unsent(case: Case, slack_us: int) -> str:
-    """A request that a third party had, and its caller does not know of; "" if there is none."""
-    for said in case.answered:
-        if said.answer != "silent":
-            continue
-        results = {
-            call.result
-            for call in case.unheard
-            if (call.provider, call.action) == (said.provider, said.action)
-            and call.begun_us - slack_us <= said.t_us <= call.t_us + slack_us
-        }
-        if results == {"Transient"}:
-            return f"{said.provider} had its {said.action} and kept silent: that ended as Transient"
     return ""
 
 

@@ -96,6 +96,17 @@ async def gather_truth(connection: Any, *, epoch_us: int = 0) -> AsyncIterator[E
                 yield (kind, t_us - epoch_us, _WITNESS, *fields)
 
 
+async def gather_all(connection: Any, *, epoch_us: int = 0) -> AsyncIterator[Entry]:
+    """Both. One look: whoever still writes meanwhile is in both of them, or in none.
+
+    Args: as of `gather_facts`.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        for gather in (gather_facts, gather_truth):
+            async for entry in gather(connection, epoch_us=epoch_us):
+                yield entry
+
+
 async def count_left(connection: Any) -> Mapping[str, int]:
     """The numbers still owed or held: `outbox`, `waiting`, `lock`, `transaction`."""
     return {row[0]: row[1] for row in await connection.fetch(_LEFT)}

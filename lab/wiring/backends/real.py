@@ -367,11 +367,8 @@ class PostgresBackend(StoreBackend):
     async def facts(self) -> AsyncIterator[Entry]:
         try:
             connection = await self._look()
-            # One look: whoever still writes meanwhile is in both of them, or in none.
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                for gather in (postgres_facts.gather_facts, postgres_facts.gather_truth):
-                    async for entry in gather(connection, epoch_us=self._epoch_us):
-                        yield entry
+            async for entry in postgres_facts.gather_all(connection, epoch_us=self._epoch_us):
+                yield entry
         except (LabError, *VendorErrors) as error:
             raise self._gone() from error
 

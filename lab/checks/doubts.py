@@ -1,0 +1,68 @@
+"""Calls that ended without a success, and what there is of them all the same.
+
+An error says whether anything can have been done. One that says too little makes a caller ask once
+more; one that says too much makes him act as if nothing had happened. Not here: the promise
+(`promises/orders`).
+"""
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from lab.checks.order_case import Case
+
+_IN_DOUBT: Final = ("Indeterminate", "cancelled")
+_NOTHING: Final = ("Transient", "Down")
+"""Errors of a commit that say that nothing was applied."""
+
+
+class Denied(NamedTuple):
+    """A process heard of the commit that would end the handling of an event, and not that it was.
+
+    `result`: a verdict but `conflict`, or the error.
+    """
+
+    group: str
+    event_id: str
+    begun_us: int
+    result: str
+
+
+class Unheard(NamedTuple):
+    """A call to a third party, from its begin to its end, that failed or was cancelled."""
+
+    provider: str
+    action: str
+    begun_us: int
+    t_us: int
+    result: str
+
+
+def done_all_the_same(case: "Case") -> list[Denied]:
+    """Of each event that is done, and was by nobody, a commit that was told it is not."""
+    found = []
+    for outcome in case.outcomes:
+        owed = (outcome.group, outcome.event_id)
+        if outcome.outcome != "done" or owed in case.settled:
+            continue
+        tries = [each for each in case.denied if (each.group, each.event_id) == owed]
+        if not any(each.result in _IN_DOUBT for each in tries):
+            found += [
+                each for each in tries if each.result in _NOTHING and each.begun_us <= outcome.t_us
+            ][:1]
+    return found
+
+
+def unsent(case: "Case", slack_us: int) -> str:
+    """A request that a third party had, and its caller does not know of; "" if there is none."""
+    for said in case.answered:
+        if said.answer != "silent":
+            continue
+        results = {
+            call.result
+            for call in case.unheard
+            if (call.provider, call.action) == (said.provider, said.action)
+            and call.begun_us - slack_us <= said.t_us <= call.t_us + slack_us
+        }
+        if results == {"Transient"}:
+            return f"{said.provider} had its {said.action} and kept silent: that ended as Transient"
+    return ""
