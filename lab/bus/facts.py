@@ -58,6 +58,13 @@ def appended_fact(record: Record, t_us: int) -> Entry:
     # A parked record has the bytes of the first one: its digest says so.
     if is_main_topic(record.topic):
         contents = told_by(value)
+        order_id = contents.order_id.encode()
+        if (
+            order_id != found.get("ce_subject")
+            or order_id != found.get("ce_correlationid")
+            or order_id != record.key
+        ):
+            contents = contents._replace(order_id="")
         epoch_us = record.timestamp_us - t_us
         at_us = instant_of(found.get("ce_time", b""))
         if at_us != NO_TIME:

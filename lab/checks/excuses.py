@@ -79,6 +79,7 @@ EXCUSES: Final[Mapping[str, Reach]] = {
     "client.large_order": Reach.NOTHING,
     "client.double_submit": Reach.NOTHING,
     "client.cancel": Reach.NOTHING,
+    "client.look": Reach.NOTHING,
     "client.abandon": Reach.NOTHING,
 }
 """The reach of each kind of fault."""

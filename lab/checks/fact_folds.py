@@ -16,6 +16,7 @@ from lab.checks.tables import (
     CUT_OFF,
     DEDUPE_OUTAGE,
     LEASE_CUT,
+    LOOK,
     OUTAGES,
     POISON,
     REFUSALS,
@@ -42,7 +43,7 @@ from lab.history.facts import (
     RowEntry,
     WaitingEntry,
 )
-from lab.history.requests import HttpBeginEntry, HttpEndEntry
+from lab.history.requests import HttpBeginEntry, HttpEndEntry, ShownEntry
 
 Fold = Callable[[Any], None]
 """Takes an entry of the kind that it is registered for.
@@ -125,6 +126,7 @@ class FactFolds:
         return {
             "http.begin": self._http_begin,
             "http.end": self._http_end,
+            "shown": self._shown,
             "row": self._row,
             "outcome": self._outcome,
             "intent": self._intent,
@@ -200,6 +202,9 @@ class FactFolds:
         case.cancel_answers += (entry,)
         if entry.status == 200:
             case.cancels += (entry,)
+
+    def _shown(self, entry: ShownEntry) -> None:
+        self._book.case(entry.subject).shown += (entry,)
 
     # ---- the order store
 
@@ -330,6 +335,8 @@ class FactFolds:
             self.cuts.append((site, t_us, t_us + entry.lasts_us))
         elif kind == POISON and entry.subject:
             self._book.case(entry.subject).poisoned += (site,)
+        elif kind == LOOK:
+            self._book.has_onlookers = True
         elif kind in REFUSALS:
             self._refused[site, t_us // _SPELL_US] = None
 

@@ -41,7 +41,7 @@ from lab.history.facts import (
     RowEntry,
     WaitingEntry,
 )
-from lab.history.requests import HttpBeginEntry, HttpEndEntry
+from lab.history.requests import HttpBeginEntry, HttpEndEntry, ShownEntry
 
 _CLOSED: Final = frozenset({"close"})
 
@@ -141,7 +141,10 @@ class Died(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """The rest of a clean case: enough to notice anything that would break a promise later."""
+    """The rest of a clean case: enough to notice anything that would break a promise later.
+
+    `last_us`: when its last event was published; 0 in a run whose clients do not look.
+    """
 
     states: tuple[str, ...]
     event_ids: tuple[str, ...]
@@ -150,6 +153,7 @@ class Packed(NamedTuple):
     ledger: tuple[LedgerEntry, ...]
     key: str
     first: tuple[str, str] | None
+    last_us: int
 
 
 class Case:
@@ -184,6 +188,7 @@ class Case:
         asked_away_us: until when third parties asked to stay away, at the latest.
         denied, unheard: see `Denied` and `Unheard`.
         died: commits whose process was killed before it saw the answer.
+        shown: every look of its client. last_us: see `Packed`, of a case that was packed.
         first: see `root`, of a case that was packed.
         truth: the order as its store has it at the end; of one that is not asked there is none.
         has_ended: the run is over, so that nothing more is to be expected.
@@ -197,6 +202,8 @@ class Case:
     cancels: tuple[HttpEndEntry, ...] = ()
     cancel_begun: tuple[HttpBeginEntry, ...] = ()
     cancel_answers: tuple[HttpEndEntry, ...] = ()
+    shown: tuple[ShownEntry, ...] = ()
+    last_us = 0
     rows: tuple[RowEntry, ...] = ()
     outcomes: tuple[OutcomeEntry, ...] = ()
     intents: tuple[IntentEntry, ...] = ()
@@ -392,8 +399,8 @@ class Case:
         answers = self.answers
         return bool(answers) and all(is_refusal(each.status, each.problem) for each in answers)
 
-    def packed(self) -> Packed:
-        """See `Packed`."""
+    def packed(self, *, is_looked_at: bool) -> Packed:
+        """See `Packed`; `is_looked_at`: clients may look at it still."""
         rows = self.rows
         event_ids = tuple([row.event_id for row in rows])
         return Packed(
@@ -405,6 +412,13 @@ class Case:
             tuple([line for line in self.ledger if line.key not in event_ids]),
             self.begun[0].key if self.begun else "",
             self.root(),
+            self._last_us() if is_looked_at else 0,
+        )
+
+    def _last_us(self) -> int:
+        published = self.published.values()
+        return max(
+            (record.t_us for record in published if record is not None), default=self.last_us
         )
 
     @classmethod
@@ -413,6 +427,7 @@ class Case:
         case = cls(subject)
         case.is_revived = True
         case.first = packed.first
+        case.last_us = packed.last_us
         currency, cents = money = (packed.currency, packed.amount_cents)
         asked = ("create", packed.key, "", 1, cents, currency, "", "", "")
         case.begun = (HttpBeginEntry("http.begin", 0, "client", subject, *asked),)

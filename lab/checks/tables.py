@@ -245,6 +245,9 @@ LEASE_CUT: Final = "redis.early_expire"
 CANCEL: Final = "proc.cancel"
 """A fault that has one delivery given back, in the middle of its work."""
 
+LOOK: Final = "client.look"
+"""A fault that is none: a client looks at its order."""
+
 CUT_OFF: Final = "bus.partition"
 """A fault that does so to the members of one group."""
 

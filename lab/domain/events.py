@@ -45,7 +45,11 @@ class PaymentCaptured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentDeclined(msgspec.Struct, frozen=True, kw_only=True):
-    """The payment gateway declined the card."""
+    """The payment gateway declined the card, and `reason` is its own.
+
+    It is `declined` if the gateway was asked later, when it tells no reason any more, and `expired`
+    if nothing was taken when the time of the order was up.
+    """
 
     order_id: str
     reason: str

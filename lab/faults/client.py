@@ -18,6 +18,7 @@ class ClientInjector:
         self._abandon = self._site(plan, "client.abandon")
         self._double = self._site(plan, "client.double_submit")
         self._cancel = self._site(plan, "client.cancel")
+        self._look = self._site(plan, "client.look")
 
     def retries_same_key(self, subject: str) -> bool:
         """Whether the client sends the request again although it was answered."""
@@ -53,6 +54,15 @@ class ClientInjector:
         key = str(firing.params.get("key", "none"))
         slips = firing.params.get("slip", "no") == "yes"
         return firing.number("after"), firing.number("times"), firing.number("pause"), key, slips
+
+    def looks(self, subject: str) -> tuple[int, int] | None:
+        """How often it looks at the order that was accepted, how far apart; None: never."""
+        firing = _asked(self._look, subject)
+        return None if firing is None else (firing.number("times"), firing.number("pause"))
+
+    def has_onlookers(self) -> bool:
+        """Whether any client of the run may look at its order."""
+        return self._look is not None
 
     @staticmethod
     def _site(plan: FaultPlan, kind: str) -> Site | None:

@@ -5,10 +5,11 @@ all in the same few words, so that a check can compare them. Nothing here is sha
 that take an order in or make an event: they are judged by it. Not here: judging (`lab.checks`).
 """
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -82,6 +83,19 @@ _INSTANT_LENGTH: Final = _SECOND_END + len("000000Z")
 _CURRENCIES: Final = frozenset({"EUR", "USD", "GBP", "JPY", "NOK", "SEK", "DKK", "CHF", "PLN"})
 """Some that nobody can refuse."""
 
+_TEXT: Final = ("type_wrong", "text_too_long", "text_invalid")
+_WHY: Final[Mapping[str, tuple[str, ...]]] = {
+    "": ("type_wrong",),
+    "customer_id": (*_TEXT, "customer_missing"),
+    "country": _TEXT,
+    "currency": ("type_wrong", "currency_unknown"),
+    "items": ("type_wrong", "items_none", "items_too_many", "amount_too_large"),
+    "sku": (*_TEXT, "sku_empty"),
+    "quantity": ("type_wrong", "quantity_below_1"),
+    "unit_price_cents": ("type_wrong", "price_below_1"),
+}
+"""The reasons for which the shop may refuse each field."""
+
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _request: Final = msgspec.json.Decoder(_Request).decode
 _buyer: Final = msgspec.json.Decoder(_Buyer).decode
@@ -147,18 +161,43 @@ def is_unsound(body: bytes) -> bool:
         return False
     if type(asked) is not dict:
         return True
+    return any(_broken_fields(asked))
+
+
+def broken_fields(body: bytes) -> tuple[str, ...]:
+    """The fields of an `is_unsound` body that surely break a rule, as the shop calls them.
+
+    None of a body that is no object, or has too many bytes: no field is to blame.
+    """
+    try:
+        asked = msgspec.json.decode(body) if len(body) <= BODY_MAX else None
+    except _BROKEN:
+        return ()
+    return tuple(_broken_fields(asked)) if type(asked) is dict else ()
+
+
+def may_be_why(reason: str, field: str) -> bool:
+    """Whether an order can be refused for a reason against a field, such as `items[3].sku`."""
+    name = field.rpartition(".")[2].partition("[")[0]
+    return reason in _WHY.get(name, ())
+
+
+def _broken_fields(asked: dict[str, Any]) -> Iterator[str]:
     items, country, currency = asked.get("items"), asked.get("country"), asked.get("currency")
+    if not _may_be_text(asked.get("customer_id")):
+        yield "customer_id"
+    if country is not None and (type(country) is not str or len(country) > TEXT_MAX):
+        yield "country"
+    if type(currency) is not str or len(currency) != _CODE_LENGTH:
+        yield "currency"
     if type(items) is not list or not 0 < len(items) <= ITEMS_MAX:
-        return True
-    if not _may_be_text(asked.get("customer_id")) or not all(map(_may_be_item, items)):
-        return True
-    cents = sum(item["quantity"] * item["unit_price_cents"] for item in items)
-    return (
-        cents > _AMOUNT_MAX
-        or (country is not None and (type(country) is not str or len(country) > TEXT_MAX))
-        or type(currency) is not str
-        or len(currency) != _CODE_LENGTH
-    )
+        yield "items"
+        return
+    if not all(map(_may_be_item, items)):
+        for place, item in enumerate(items):
+            yield from _broken_in(item, place)
+    elif sum(item["quantity"] * item["unit_price_cents"] for item in items) > _AMOUNT_MAX:
+        yield "items"
 
 
 def _may_be_item(item: object) -> bool:
@@ -168,6 +207,17 @@ def _may_be_item(item: object) -> bool:
         and _may_be_count(item.get("quantity"))
         and _may_be_count(item.get("unit_price_cents"))
     )
+
+
+def _broken_in(item: object, place: int) -> Iterator[str]:
+    if type(item) is not dict:
+        yield f"items[{place}]"
+        return
+    if not _may_be_text(item.get("sku")):
+        yield f"items[{place}].sku"
+    for name in ("quantity", "unit_price_cents"):
+        if not _may_be_count(item.get(name)):
+            yield f"items[{place}].{name}"
 
 
 def _may_be_text(text: object) -> bool:

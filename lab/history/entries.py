@@ -62,6 +62,7 @@ FACTS: Final[Mapping[str, type[NamedTuple]]] = {
 CALLS: Final[Mapping[str, type[NamedTuple]]] = {
     "http.begin": requests.HttpBeginEntry,
     "http.end": requests.HttpEndEntry,
+    "shown": requests.ShownEntry,
     "publish.begin": calls.PublishBeginEntry,
     "publish.end": calls.PublishEndEntry,
     "deliver": calls.DeliverEntry,

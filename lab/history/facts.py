@@ -136,6 +136,7 @@ class AppendedEntry(NamedTuple):
             a record that has no such header.
         amount_cents, currency, buyer, items, order_id, charge_key: what its value tells; see
             `lab.history.contents`. Records of retry topics and dead-letter queues are not read.
+            order_id is "" also if key, subject or correlation name another order than the value.
         decided_us, expires_us: when it says that it was decided, and that its order expires, on the
             clock of the entries; -1 of one that does not say, and of a record that is not read.
     """
@@ -210,7 +211,8 @@ class LedgerEntry(NamedTuple):
 
     Attributes:
         action: `capture`, `decline`, `refund`, `refund_declined` or `mail`.
-        charge_key: key of the charge that is given back; the template of a mail.
+        charge_key: key of the charge that is given back; the template of a mail; the reason of a
+            `decline`.
     """
 
     kind: Literal["ledger"]

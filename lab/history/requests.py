@@ -41,9 +41,10 @@ class HttpEndEntry(NamedTuple):
         problem: the problem type, "" without one.
         answer: the order id or "".
         answer_digest: short hash of the answer's bytes, "" without one.
-        is_unfair: it refuses an order in which the client itself finds no fault, or accepts one
-            that surely breaks a rule; of a cancel: it says 404 of an order that was accepted, or
-            something else of one that nobody made.
+        is_unfair: it refuses an order in which the client itself finds no fault, or does not name a
+            fault that it surely has; or it accepts one that surely breaks a rule; or it asks to
+            come back later, and does not say when. Of a cancel: it says 404 of an order that was
+            accepted, or something else of one that nobody made.
     """
 
     kind: Literal["http.end"]
@@ -59,6 +60,32 @@ class HttpEndEntry(NamedTuple):
     answer: str
     answer_digest: str
     is_unfair: bool
+
+
+class ShownEntry(NamedTuple):
+    """The client has looked at an order that was accepted; no answer and a 5xx are left out.
+
+    Attributes:
+        order_id: of the order that it looks for.
+        how: `alone`, or `unchanged` since it was shown so; in the list of its customer `listed` or
+            `missing`; or it is not this order, but one that is `twice` in the list, or `of_other`,
+            or the first one of `too_many` on a page.
+        version, state, amount_cents, currency: as shown; 0 and "" of an answer without an order.
+        took_us: since it asked for it.
+    """
+
+    kind: Literal["shown"]
+    t_us: int
+    process: str
+    subject: str
+    order_id: str
+    how: str
+    status: int
+    version: int
+    state: str
+    amount_cents: int
+    currency: str
+    took_us: int
 
 
 class RequestBeginEntry(NamedTuple):

@@ -27,6 +27,8 @@ class HttpCaller(Protocol):
     ) -> HttpAnswer | None:
         """The answer, or None: no answer in time, or the connection was refused or reset.
 
+        `path` may have a query.
+
         None tells nothing about whether the request was executed.
         """
         ...

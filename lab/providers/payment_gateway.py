@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from lab.history.recorder import Write
 from lab.ports.chance import Chance
@@ -85,15 +86,19 @@ class GatewayServer(Server):
         known = self._ledger.get(request.order_id, now_us) or ()
         if request.action == QUERY:
             return self._answer(request.order_id, known)
+        told = request
         answer = _CAPTURED if request.action == CHARGE else _REFUNDED
         what = "capture" if request.action == CHARGE else "refund"
         objection = self._objection(request, known)
         if objection is not None:
             answer = objection
-            what = "decline" if request.action == CHARGE else "refund_declined"
+            if request.action == CHARGE:
+                what, told = "decline", replace(request, about=objection.reason)
+            else:
+                what = "refund_declined"
         entry = _Entry(request.key, answer.state, request.amount_cents, request.about)
         self._ledger.put(request.order_id, (*known, entry), now_us)
-        self._record(what, request, now_us)
+        self._record(what, told, now_us)
         return answer
 
     def restore(self, request: Request, answer: Answer, at_us: int) -> None:

@@ -10,13 +10,23 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
-from lab.history.contents import asked_by, customer_of, is_sound, is_unsound, short_digest
+from lab.history.contents import (
+    asked_by,
+    broken_fields,
+    customer_of,
+    is_sound,
+    is_unsound,
+    may_be_why,
+    short_digest,
+)
 from lab.history.recorder import Write
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.scenarios.file_tally import FileTally
-from lab.scenarios.unsound import large, unsound
+from lab.scenarios.onlooker import Onlooker, header
+from lab.scenarios.unsound import changed, large, unsound
 from lab.scenarios.workload import PlannedOrder
 
 _JSON: Final = ("content-type", "application/json")
@@ -29,6 +39,10 @@ _SLIP_SEND: Final = 4_000_000
 _ALSO: Final = (_UNSOUND_SEND, _LARGE_SEND)
 SHED: Final = "shed"
 RUNNING: Final = "idempotency-key-running"
+REFUSED: Final = "order-refused"
+_AGAIN: Final = (SHED, "indeterminate")
+_AGAIN_S_MAX: Final = 60
+"""Problems after which a client is to ask again, and how long at most it may be told to wait."""
 
 
 class ClientFaults(Protocol):
@@ -65,6 +79,14 @@ class ClientFaults(Protocol):
         one that is `shared` by all cancels (which is wrong, too). Last, whether the client asks
         with a wrong id first.
         """
+        ...
+
+    def looks(self, subject: str) -> tuple[int, int] | None:
+        """Look at the order so often after it was accepted, so far apart; None: never."""
+        ...
+
+    def has_onlookers(self) -> bool:
+        """Whether any client of the run may look at its order."""
         ...
 
 
@@ -125,6 +147,9 @@ class Client:
         self._timeout_us = timeout_us
         self._retry_us = retry_us
         self._give_up = False
+        self._eye: Onlooker | None = None
+        if faults.has_onlookers():
+            self._eye = Onlooker(http=http, clock=clock, write=write, timeout_us=timeout_us)
         self.tally = Tally()
 
     def give_up(self) -> None:
@@ -145,10 +170,29 @@ class Client:
         accepted = await self._intent(order, key=order.key, first_send=1)
         if accepted is None:
             return
+        order_id, looks = _order_id(accepted), self._faults.looks(subject)
+        if looks is None or self._eye is None:
+            await self._afterwards(order, order_id)
+            return
+        look = self._eye.at(subject, order_id, accepted, customer_of(order.body))
+        await look.again()
+        await self._afterwards(order, order_id)
+        times, pause_us = looks
+        for more in range(times - 1):
+            if more:
+                await self._clock.sleep_us(pause_us)
+            if self._give_up:
+                return
+            await look.again()
+
+    async def _afterwards(self, order: PlannedOrder, order_id: str) -> None:
+        """Whatever else the client asks for once its order was accepted."""
+        subject = f"{order.ordinal}.1"
         if self._faults.retries_same_key(subject):
             await self._send(order, key=order.key, send=_RETRY_SEND)
         if self._faults.changes_body(subject):
-            await self._send(_changed(order), key=order.key, send=_OTHER_SEND)
+            other = replace(order, body=changed(order.body, order.ordinal))
+            await self._send(other, key=order.key, send=_OTHER_SEND)
         if self._faults.breaks_a_rule(subject):
             await self._also(order, unsound(order.body, order.ordinal), _UNSOUND_SEND)
         much = self._faults.asks_for_much(subject)
@@ -159,17 +203,17 @@ class Client:
             after_us, times, pause_us, word, slips = cancel
             await self._clock.sleep_us(after_us)
             if slips:
-                await self._cancel(order, _with_a_slip(accepted), 1, 0, "", first_send=_SLIP_SEND)
-            await self._cancel(order, accepted, times, pause_us, _key_of_cancel(order, word))
+                await self._cancel(order, _with_a_slip(order_id), 1, 0, "", first_send=_SLIP_SEND)
+            await self._cancel(order, order_id, times, pause_us, _key_of_cancel(order, word))
 
     async def _also(self, order: PlannedOrder, body: bytes, send: int) -> None:
         """Ask for something else too, once and without a key."""
         # No line of a file: nobody wrote that.
-        other = msgspec.structs.replace(order, body=body, key="", line=0)
+        other = replace(order, body=body, key="", line=0)
         await self._intent(other, key="", first_send=send)
 
-    async def _intent(self, order: PlannedOrder, *, key: str, first_send: int) -> str | None:
-        """The id of the accepted order; None if it was refused or never answered."""
+    async def _intent(self, order: PlannedOrder, *, key: str, first_send: int) -> HttpAnswer | None:
+        """The answer that accepted the order; None if it was refused or never answered."""
         tally = self.tally
         tally.submitted += 1
         send = first_send
@@ -182,7 +226,9 @@ class Client:
                 tally.accepted += 1
                 if order.line:
                     tally.file.accepted(order)
-                return _order_id(answer)
+                if self._eye is not None:
+                    self._eye.accepted(_order_id(answer), customer_of(order.body))
+                return answer
             if answer is not None and not _is_indeterminate(answer) and not _is_shed(answer):
                 del tally.open[name]
                 tally.refused += 1
@@ -230,7 +276,7 @@ class Client:
             answer = None
         told = _told(answer)
         # Hardly any is refused, and hardly any accepted one is in doubt: they are not read again.
-        is_unfair = 400 <= told[0] < 500 and is_sound(order.body)
+        is_unfair = answer is not None and told[0] >= 400 and _is_unfair(answer, order.body)
         if 0 < told[0] < 300 and (order.line or send in _ALSO or not currency):
             is_unfair = is_unsound(order.body)
         sent = ("create", key, digest, send)
@@ -277,13 +323,6 @@ class Client:
                     await self._clock.sleep_us(pause_us)
                 continue
             await self._clock.sleep_us(self._retry_us)
-
-
-def _changed(order: PlannedOrder) -> PlannedOrder:
-    """The same order with one more of its first item: another body."""
-    body = msgspec.json.decode(order.body)
-    body["items"][0]["quantity"] += 1
-    return msgspec.structs.replace(order, body=msgspec.json.encode(body))
 
 
 def _with_a_slip(order_id: str) -> str:
@@ -341,6 +380,23 @@ def _reasons(answer: HttpAnswer) -> list[tuple[str, str]]:
         errors = ()
     found = [(each.reason, each.field) for each in errors if each.reason]
     return found or [(f"status_{answer.status}", "")]
+
+
+def _is_unfair(answer: HttpAnswer, body: bytes) -> bool:
+    """Whether the client finds fault with an answer other than success; see `HttpEndEntry`."""
+    problem = _problem_type(answer)
+    if answer.status >= 500:
+        hint = header(answer, "retry-after")
+        return problem in _AGAIN and not (hint.isdecimal() and 0 < int(hint) <= _AGAIN_S_MAX)
+    if problem != REFUSED:
+        return is_sound(body)
+    reasons = _reasons(answer)
+    named = {field for _, field in reasons}
+    return (
+        is_sound(body)
+        or not named.issuperset(broken_fields(body))
+        or not all(may_be_why(reason, field) for reason, field in reasons)
+    )
 
 
 def _told(answer: HttpAnswer | None) -> tuple[int, str, str, str]:

@@ -77,6 +77,7 @@ NUMBERS: Final[Mapping[tuple[str, str], tuple[int, int]]] = {
     ("svc.slow", "times"): (2, 40),
     ("svc.rate_limit", "calls"): (1, 20),
     ("client.cancel", "times"): (1, 3),
+    ("client.look", "times"): (1, 4),
 }
 
 _AT_MS_MAX: Final = 5_000

@@ -1,4 +1,4 @@
-"""Orders that break a rule of the shop, each one rule, and orders at the limit of the rules.
+"""Orders that break a rule of the shop, or two, orders at the limit of the rules, and other orders.
 
 Not here: the client that posts them (`client`), and its reading of the rules
 (`lab.history.contents`).
@@ -30,15 +30,45 @@ _BREAKS: Final[tuple[tuple[str, object], ...]] = (
 _WIDE: Final = "\u6f22"
 """A letter of three bytes: with skus of these an order comes close to the limit of its bytes."""
 
+_FURTHER: Final = 6
+_CHANGES: Final = 7
 _OF_AN_ITEM: Final = ("sku", "quantity", "unit_price_cents")
 
 
 def unsound(body: bytes, ordinal: int) -> bytes:
-    """The body of an order with one field spoiled; which one depends on the ordinal."""
+    """The body of an order with one field spoiled, or two; which ones depends on the ordinal."""
     order: dict[str, Any] = msgspec.json.decode(body)
-    field, value = _BREAKS[ordinal % len(_BREAKS)]
-    spoiled = order["items"][0] if field in _OF_AN_ITEM else order
-    spoiled[field] = value
+    first = ordinal % len(_BREAKS)
+    broken = [_BREAKS[first]]
+    further = _BREAKS[first - _FURTHER]
+    # Without items nothing is wrong in one.
+    if ordinal % 2 == 0 and "items" not in (broken[0][0], further[0]):
+        broken.append(further)
+    for field, value in broken:
+        spoiled = order["items"][0] if field in _OF_AN_ITEM else order
+        spoiled[field] = value
+    return msgspec.json.encode(order)
+
+
+def changed(body: bytes, ordinal: int) -> bytes:
+    """The body of another order: one field is different; which one depends on the ordinal."""
+    order: dict[str, Any] = msgspec.json.decode(body)
+    item = order["items"][0]
+    match ordinal % _CHANGES:
+        case 1:
+            item["quantity"] += 1
+        case 2:
+            order["currency"] = "CHF" if order["currency"] != "CHF" else "EUR"
+        case 3:
+            order["country"] = None if order.get("country") else "Norway"
+        case 4:
+            order["customer_id"] = f"{order['customer_id'][:-1]}x"
+        case 5:
+            item["sku"] = f"{item['sku'][:-1]}x"
+        case 6:
+            order["items"].append(item)
+        case _:
+            item["unit_price_cents"] += 1
     return msgspec.json.encode(order)
 
 

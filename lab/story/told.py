@@ -139,6 +139,13 @@ def _unless(usual: str, result: str) -> str:
     return "" if result == usual else f": {_failed(result)}"
 
 
+def _shown(made: Any) -> str:
+    at = {"alone": "", "unchanged": ", unchanged", "listed": " in its list"}.get(made.how)
+    if at is None:
+        return f"{made.how.replace('_', ' ')} in its list"
+    return f"{made.state}{at}" if made.state else f"{made.status}{at}"
+
+
 def _fault(made: Any) -> str:
     return made.kind_of_fault if made.site == "any" else f"{made.kind_of_fault} at {made.site}"
 
@@ -152,6 +159,7 @@ _TELLERS: Final[Mapping[str, Callable[[Teller, Any], str]]] = {
         f"the client sends {_ROUTES[one.op]}{'' if one.send == 1 else ' again'}"
     ),
     "http.end": lambda _, one: _client_got(one),
+    "shown": lambda _, one: f"the client looks at the order: {_shown(one)}",
     "request.begin": lambda _, one: f"{one.process} begins to answer {_ROUTES[one.op]}",
     "request.end": lambda _, one: f"{one.process} answers {_ROUTES[one.op]} with {one.status}",
     "publish.begin": lambda t, one: f"{one.process} publishes {_published(t, one)}",

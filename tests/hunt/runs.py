@@ -18,7 +18,10 @@ _ORDERS: Final = 30
 _ORDERS_OF: Final = {
     "real-orders": 60,
     "black-friday": 1000,
-    "dlq-redrive": 100,
+    # What comes only after some seconds must not come after the faults.
+    "cancellation": 300,
+    "client-retries": 100,
+    "dlq-redrive": 300,
     "graceful-shutdown": 45,
     "rebalance-storm": 120,
 }

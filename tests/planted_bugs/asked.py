@@ -6,6 +6,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from lab.api_problems import not_made, unready
+from lab.domain.answers import CancelledOrder
 from lab.domain.errors import Indeterminate, Permanent, Throttled, Transient
 from lab.domain.events import (
     OrderConfirmed,
@@ -18,7 +19,7 @@ from lab.domain.events import (
 )
 from lab.domain.lineage import derive
 from lab.domain.order import IntentKind, NewOrder, Order, OrderState, charge_key
-from lab.domain.request import Reason, Refusal, _at_least_1, parse_order
+from lab.domain.request import Reason, Refusal, _at_least_1, parse_order, spelled
 from lab.patterns.compensation import RefundLateCaptures
 from lab.patterns.http_idempotency import StoredKeys
 from lab.ports.providers import ChargeState
@@ -204,6 +205,17 @@ def revenue_in_one_currency(*, currency: str, amount_cents: int) -> Any:
     return Revenue(currency="EUR", amount_cents=amount_cents)
 
 
+@BUGS.plant(
+    "as-ordered",
+    "lab.services.payment.derive",
+    setup=PLAIN,
+    witness="PaymentCaptured names no order, or another one in its key, subject or correlation",
+)
+def correlated_by_its_cause(payload: Payload, **told: Any) -> Any:
+    """Cause and correlation are one to whoever wrote it: a search finds the half of each order."""
+    return replace(derive(payload, **told), correlation_id=told["cause_id"])
+
+
 # ---- refused-for-a-reason
 
 
@@ -212,7 +224,7 @@ def revenue_in_one_currency(*, currency: str, amount_cents: int) -> Any:
     "lab.domain.request.ITEMS_MAX",
     value=2,
     setup=PLAIN,
-    witness="it breaks no rule, and was refused with 422",
+    witness="it was refused with 422, and not for what it breaks",
 )
 def a_limit_of_a_test() -> None:
     """The limit was lowered to try it out, and the change went along."""
@@ -221,7 +233,7 @@ def a_limit_of_a_test() -> None:
 @BUGS.plant(
     "refused-for-a-reason",
     "lab.domain.request._at_least_1",
-    setup=REPLAYED,
+    setup=Setup(faults=("client.unsound_order#13",)),
     witness="it breaks a rule, and was accepted with 201",
     falls={"excuse-earned": "nobody can read the event"},
 )
@@ -246,7 +258,85 @@ class OneKeyForAll(StoredKeys):
         return await super().commit(unit, key=key and "POST /orders", body=body, answer=answer)
 
 
+@BUGS.plant(
+    "refused-for-a-reason",
+    "lab.api.parse_order",
+    setup=REPLAYED,
+    witness="it was refused with 422, and not for what it breaks",
+)
+def the_first_reason(body: bytes) -> NewOrder | list[Refusal]:
+    """One reason is enough to refuse an order, and the form shows one line."""
+    order = parse_order(body)
+    return order[:1] if isinstance(order, list) else order
+
+
+@BUGS.plant(
+    "refused-for-a-reason",
+    "lab.domain.request._at_least_1",
+    setup=REPLAYED,
+    witness="it was refused with 422, and not for what it breaks",
+)
+def a_price_is_a_quantity(
+    given: object, field: str, reason: Reason, refusals: list[Refusal]
+) -> int:
+    """The line about the price was copied from that about the quantity, reason and all."""
+    del reason
+    return _at_least_1(given, field, Reason.QUANTITY_BELOW_1, refusals)
+
+
+@BUGS.plant(
+    "refused-for-a-reason",
+    "lab.api.retry_after",
+    "lab.api_problems.retry_after",
+    setup=Setup(
+        rate=200,
+        faults=("pg.slow@api rate=1 by=200ms",),
+        settings=(("api.max_in_flight", 2),),
+    ),
+    witness="it was answered with 503, and not told until when",
+)
+def seconds_in_ms(after_us: int) -> tuple[tuple[bytes, bytes], ...]:
+    """The header has milliseconds, and clients read seconds."""
+    return ((b"retry-after", b"%d" % max(1_000, after_us // 1_000)),)
+
+
 # ---- gateway-agrees
+
+
+@BUGS.plant(
+    "gateway-agrees",
+    "lab.services.payment._Finding",
+    setup=Setup(scenario="declined-cards"),
+    witness="it is DECLINED for declined; the gateway said card_declined",
+)
+def finding_without_a_reason(state: ChargeState, *known: Any, **_: Any) -> _Finding:
+    """The finding takes state, intent and key of the answer; its reason is left at the default."""
+    return _Finding(state, *known[:2])
+
+
+@BUGS.plant(
+    "gateway-agrees",
+    "lab.wiring.process.roles.Payment",
+    setup=Setup(
+        orders=10,
+        rate=1,
+        faults=(
+            "svc.timeout@payment_gateway#1 first=2",
+            "svc.error@payment_gateway#1 nth=5 status=400",
+        ),
+    ),
+    witness="PaymentUnknown names a charge that was given up",
+)
+class UnknownIsTheFirst(Payment):
+    """An order has one charge, so the first one is the one that nobody knows of."""
+
+    async def on_dead(self, order_id: str, event_type: str) -> Unit:
+        unit = await super().on_dead(order_id, event_type)
+        if not unit.events:
+            return unit
+        loaded = await self._load(order_id)
+        unknown = PaymentUnknown(order_id=order_id, charge_key=loaded.intents[0].key)
+        return self._move(loaded, OrderState.PAYMENT_UNKNOWN, unknown)
 
 
 @BUGS.plant(
@@ -438,6 +528,17 @@ class TwoMailsForOne(Notification):
 
 @BUGS.plant(
     "cancel-granted",
+    "lab.api.CancelledOrder",
+    setup=CANCELLED,
+    witness="its cancel was granted, and the answer names another order",
+)
+def the_answer_of_the_example(order_id: str) -> CancelledOrder:
+    """The answer was copied out of the document, with the order that stands there."""
+    return CancelledOrder("9f2c" * 8 if order_id else order_id)
+
+
+@BUGS.plant(
+    "cancel-granted",
     "lab.services.orders._OPEN",
     value=(OrderState.PENDING,),
     setup=CANCELLED,
@@ -608,6 +709,17 @@ class HashOfTheWrongText(HttpKeyTable):
     def find(self, key: str) -> HttpKeyRow | None:
         row = super().find(key)
         return row and replace(row, body_sha256=row.body_sha256[::-1])
+
+
+@BUGS.plant(
+    "idempotency-key",
+    "lab.api.spelled",
+    setup=OTHER_BODY,
+    witness="different bodies, both accepted",
+)
+def wish_without_a_currency(order: NewOrder) -> bytes:
+    """The key stands for the amount and the goods; the shop had one currency then."""
+    return spelled(replace(order, currency="EUR"))
 
 
 @BUGS.plant(

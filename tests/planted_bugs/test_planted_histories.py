@@ -1681,7 +1681,7 @@ def the_row_and_the_charge_agree_on_half_of_what_was_asked() -> History:
     return spoiled(plain(), "http.begin", {"amount_cents": 2_040}, subject=SUBJECT)
 
 
-@bug("refused-for-a-reason", "order 36: it breaks no rule, and was refused with 422")
+@bug("refused-for-a-reason", "order 36: it was refused with 422, and not for what it breaks")
 def an_order_is_refused_in_which_there_is_no_fault() -> History:
     return spoiled(refused(), "http.end", {"is_unfair": True}, subject="36.1")
 

@@ -15,6 +15,7 @@ KINDS = (
     "client.cancel rate=0.4 times=2 pause=5s",
     "client.cancel rate=0.4 times=2 after=1ms..200ms key=own slip=yes",
     "client.large_order rate=0.2",
+    "client.look rate=0.4 pause=3s",
 )
 
 BESIDE = (
@@ -23,6 +24,7 @@ BESIDE = (
     "client.retry_same_key rate=0.2",
     "client.cancel rate=0.2",
     "client.double_submit rate=0.1",
+    "client.look rate=0.2",
 )
 
 

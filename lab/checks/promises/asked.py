@@ -12,7 +12,6 @@ from lab.checks.order_case import Case
 from lab.checks.promises.money import minor
 from lab.checks.tables import (
     AMOUNT_MAX,
-    DECLINES,
     KEY_REUSED,
     KEY_RUNNING,
     MAILER,
@@ -23,7 +22,8 @@ from lab.checks.tables import (
     TELLS_CHARGE,
     TEMPLATE_OF,
 )
-from lab.history.facts import AppendedEntry, RowEntry
+from lab.history.contents import NO_AMOUNT
+from lab.history.facts import AppendedEntry
 from lab.history.requests import HttpBeginEntry, HttpEndEntry
 
 
@@ -59,8 +59,9 @@ class AsOrdered(Check):
 class GatewayAgrees(Check):
     """PAID has its capture, DECLINED its decline, REFUNDED its refund, under the keys told of.
 
-    DECLINED says why in the gateway's own words. A charge that was given up and then looked at by a
-    person may end so without an answer: then it has expired.
+    DECLINED has the gateway's reason, unless the gateway was asked about the charge: then it tells
+    none. A charge that was given up and then looked at by a person may end DECLINED without an
+    answer, because the time of the order is up.
     """
 
     name = "gateway-agrees"
@@ -69,6 +70,20 @@ class GatewayAgrees(Check):
     def judge(self, case: Case) -> None:
         if not case.rows or not case.is_whole:
             return
+        wrong = self._moved(case)
+        if wrong:
+            self.breaks(case, wrong)
+            return
+        for record in case.published.values():
+            if record is None or record.event_type not in TELLS_CHARGE:
+                continue
+            wrong = _other_charge(case, record)
+            if wrong:
+                self.breaks(case, wrong)
+                return
+
+    def _moved(self, case: Case) -> str:
+        """The fault in the states that the gateway decides on, in words; "" if there is none."""
         was_unknown = False
         for row in case.rows:
             state = row.state
@@ -78,20 +93,15 @@ class GatewayAgrees(Check):
                 continue
             self.checked += 1
             for line in case.ledger:
-                if line.action == need and state != "DECLINED":
+                if line.action == need:
                     break
             else:
-                wrong = _unfounded(case, row, was_unknown=was_unknown)
-                if wrong:
-                    self.breaks(case, wrong)
-                    return
-        for record in case.published.values():
-            if record is None or record.event_type not in TELLS_CHARGE:
-                continue
-            wrong = _other_charge(case, record)
+                if not (was_unknown and state == "DECLINED"):
+                    return f"it became {state}, and the ledger has no {need}"
+            wrong = _other_reason(case, row.reason) if state == "DECLINED" else ""
             if wrong:
-                self.breaks(case, wrong)
-                return
+                return wrong
+        return ""
 
 
 class MailsOwed(Check):
@@ -146,6 +156,9 @@ class CancelGranted(Check):
                 fact = "it was accepted" if answer.status == 404 else "nobody made that order"
                 self.breaks(case, f"its cancel was answered with {answer.status}, and {fact}")
                 return
+            if answer.status == 200 and _names_other(case, answer.answer):
+                self.breaks(case, "its cancel was granted, and the answer names another order")
+                return
             if answer.status in _SOUND or (answer.key and answer.problem in _OF_ITS_KEY):
                 continue
             wrong = self._refused(case, answer, begun_us[answer.send])
@@ -186,6 +199,15 @@ class CancelGranted(Check):
 
 _SOUND: Final = (200, 404)
 """Answers that are right, unless the client knows better."""
+
+
+def _names_other(case: Case, order_id: str) -> bool:
+    """Whether an answer about a case names another order, as far as that is known."""
+    root = case.root()
+    # Whose own answer was lost may have been answered about another one, under the same key.
+    is_known = root is not None and all(answer.status for answer in case.answers)
+    return root is not None and is_known and order_id != root[1]
+
 
 _OF_ITS_KEY: Final = (KEY_REUSED, KEY_RUNNING)
 """Problems that say nothing of the order that a cancel is about."""
@@ -257,7 +279,11 @@ def _other_contents(case: Case, record: AppendedEntry, asked: HttpBeginEntry, or
     """What an event tells that the client did not ask for, in words; "" if it tells no such."""
     kind = record.event_type
     if not record.order_id:
-        return "" if kind in case.poisoned else f"{kind} cannot be read, and nobody has spoiled it"
+        if kind in case.poisoned:
+            return ""
+        if record.amount_cents == NO_AMOUNT:
+            return f"{kind} cannot be read, and nobody has spoiled it"
+        return f"{kind} names no order, or another one in its key, subject or correlation"
     if record.order_id != order_id:
         return f"{kind} tells of another order than the client's"
     cents, currency = record.amount_cents, record.currency
@@ -295,20 +321,19 @@ def _mails(case: Case, owing: Mapping[str, str], sent: Mapping[str, str]) -> str
     return ""
 
 
-def _unfounded(case: Case, row: RowEntry, *, was_unknown: bool) -> str:
-    """The fault in a state whose line the ledger lacks, or in a DECLINED, in words; "" if none."""
-    need = _NEEDS[row.state]
-    reasons: tuple[str, ...]
-    if need == "decline" and any(line.action == need for line in case.ledger):
-        # Who asks for the fate of a charge is told no reason.
-        reasons = (*DECLINES, "declined") if case.questions else DECLINES
-    elif need == "decline" and was_unknown:
-        reasons = ("expired",)
-    else:
-        return f"it became {row.state}, and the ledger has no {need}"
-    if row.reason in reasons:
+def _other_reason(case: Case, reason: str) -> str:
+    """The fault in the reason why an order is DECLINED, in words; "" if there is none.
+
+    Nobody knows the reason of an order that was packed, or whose event never came by an outbox.
+    """
+    if not reason:
         return ""
-    return f"it became DECLINED for `{row.reason or 'no reason'}`, and not for `{reasons[0]}`"
+    given = [line.charge_key for line in case.ledger if line.action == "decline"]
+    if not given:
+        return "" if reason == "expired" else f"it is DECLINED for {reason}, and nobody said so"
+    if reason in given or (reason == "declined" and case.questions):
+        return ""
+    return f"it is DECLINED for {reason}; the gateway said {given[-1]}"
 
 
 def _other_charge(case: Case, record: AppendedEntry) -> str:
@@ -318,14 +343,16 @@ def _other_charge(case: Case, record: AppendedEntry) -> str:
         # It cannot be read: `as-ordered` asks why.
         return ""
     if kind == "PaymentUnknown":
-        told_us = next((row.t_us for row in case.rows if row.event_id == record.event_id), 0)
-        begun = [
+        # Only those of VALIDATED: a later one belongs to whoever looked at it.
+        opened = [
             intent.key
             for intent in case.intents
-            if intent.intent_kind == "charge" and intent.op == "open" and intent.t_us <= told_us
+            if intent.intent_kind == "charge" and intent.state == "VALIDATED"
         ]
-        is_last = begun[-1:] == [record.charge_key]
-        return "" if is_last else f"{kind} names another charge than the last that was begun"
+        if opened and record.charge_key == opened[-1]:
+            return ""
+        is_old = record.charge_key in opened
+        return f"{kind} names a charge that was {'given up' if is_old else 'not begun'}"
     if kind == "PaymentRefunded":
         action = "refund"
         known = [line.charge_key for line in case.ledger if line.action == action]

@@ -11,6 +11,7 @@ from lab.checks.doubts import Denied, done_all_the_same, unsent
 from lab.checks.fact_folds import Ask
 from lab.checks.keyed_cancels import KeyedCancels
 from lab.checks.order_case import Case
+from lab.checks.shown_orders import wrongly_shown
 from lab.checks.tables import EVENT_OF, KEY_REUSED, NEXT, OPEN, TOPIC_OF, is_refusal
 from lab.history.facts import RowEntry
 from lab.history.requests import HttpEndEntry
@@ -20,16 +21,25 @@ _ENDS_WELL: Final = ("", "stopped")
 
 
 class AcceptedIsDurable(Check):
-    """What is accepted is answered with 201 and has a row; a cancel that is granted has its own."""
+    """What is accepted is answered with 201 and has a row; a cancel that is granted has its own.
+
+    Its client finds it where the answer says, in the list of its customer, and in a version that it
+    had at some instant while he waited for the answer: "unchanged" says so, too.
+    """
 
     name = "accepted-is-durable"
-    sentence = "an order that was accepted is stored, and a cancel that was granted is too"
+    sentence = "an order that was accepted is stored and shown as it stands, a granted cancel too"
 
     def __init__(self, contract: Contract) -> None:
         super().__init__(contract)
         self._elsewhere: list[tuple[Case, str]] = []
 
     def judge(self, case: Case) -> None:
+        if case.shown and case.is_whole:
+            self.checked += len(case.shown)
+            wrong = wrongly_shown(case, self.contract.skew_us)
+            if wrong:
+                self.breaks(case, wrong)
         accepted = [answer for answer in case.answers if 200 <= answer.status < 300]
         if not case.is_whole or not (accepted or case.cancels):
             return
@@ -73,12 +83,14 @@ class RefusedLeavesNothing(Check):
 class RefusedForAReason(Check):
     """By the client's own reading of the rules; where it is in doubt, the answer is right.
 
-    Whether another body under an Idempotency-Key is refused is judged by `idempotency-key`; here,
-    that no order is refused by a key under which nobody asked for another one.
+    A refusal names every field that breaks a rule: who mends one at a time is refused as often. A
+    503 says when to ask again. Whether another body under an Idempotency-Key is refused is judged
+    by `idempotency-key`; here, that no order is refused by a key under which nobody asked for
+    another one.
     """
 
     name = "refused-for-a-reason"
-    sentence = "an order is refused if it breaks a rule, and for nothing else"
+    sentence = "an order is refused for every rule that it breaks, and for nothing else"
 
     def __init__(self, contract: Contract) -> None:
         super().__init__(contract)
@@ -89,13 +101,18 @@ class RefusedForAReason(Check):
             if 200 <= answer.status < 300 and answer.is_unfair:
                 self.breaks(case, f"it breaks a rule, and was accepted with {answer.status}")
                 return
+            if answer.status >= 500 and answer.is_unfair:
+                self.breaks(case, f"it was answered with {answer.status}, and not told until when")
+                return
             if not 400 <= answer.status < 500 or answer.status == 409:
                 continue
             self.checked += 1
             if answer.is_unfair and answer.problem == KEY_REUSED:
                 self._by_key.append((case, answer.key))
             elif answer.is_unfair:
-                self.breaks(case, f"it breaks no rule, and was refused with {answer.status}")
+                self.breaks(
+                    case, f"it was refused with {answer.status}, and not for what it breaks"
+                )
                 return
 
     def conclude(self, seen: Seen) -> None:

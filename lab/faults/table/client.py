@@ -88,6 +88,26 @@ CLIENT_ROWS: Final = (
         ),
     ),
     FaultKind(
+        name="client.look",
+        summary="the client looks at its order once it was accepted, and for it in a list",
+        per="order",
+        sites=(CLIENT,),
+        params=(
+            Param(
+                name="times",
+                type=ParamType.NUMBER,
+                default=3,
+                meaning="how often: at once, when all else was asked for, and then now and again",
+            ),
+            Param(
+                name="pause",
+                type=ParamType.LENGTH,
+                default=2_000 * MS,
+                meaning="how long after the second look, and each later one, it looks again",
+            ),
+        ),
+    ),
+    FaultKind(
         name="client.abandon",
         summary="the client leaves without reading the answer, and never asks again",
         per="order",

@@ -13,7 +13,6 @@ from lab.ports.key_retry import WaitingRow
 from lab.ports.store import HttpKeyRow, IntentChange, OutcomeRow, Revenue, Unit
 
 _STORE = "store"
-_HAS_A_REASON: Final = (OrderState.REJECTED, OrderState.DECLINED)
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -39,7 +38,8 @@ class Facts:
 
     def row(self, unit: Unit, order: Order) -> None:
         """A new version of an order, and the event owed for it ("" if its unit brought none)."""
-        event = unit.events[0] if unit.events else None
+        event, state = unit.events[0] if unit.events else None, order.state
+        has_reason = state is OrderState.REJECTED or state is OrderState.DECLINED
         self._write(
             (
                 "row",
@@ -47,13 +47,13 @@ class Facts:
                 _STORE,
                 order.lab_subject,
                 order.version,
-                order.state._value_,
+                state._value_,
                 "" if event is None else event.id,
                 "" if event is None else event.type,
                 order.currency,
                 order.amount_cents,
                 buyer_of(order.customer_id, order.country),
-                "" if order.state not in _HAS_A_REASON or event is None else _reason(event),
+                "" if event is None or not has_reason else _reason(event),
             )
         )
 

@@ -90,10 +90,11 @@ async def _serve(
 ) -> None:
     """One request, in a task of the API's process. One that failed resets its connection."""
     answer: HttpAnswer | None = None
+    method, target, headers, body = request
+    path, _, query = target.partition("?")
     try:
-        answer = await call(api.app, *request)
+        answer = await call(api.app, method, path, headers, body, query=query.encode())
     except Exception as error:  # noqa: BLE001 - a server goes on with the next request
-        method, path, headers, _ = request
         told = {
             "message": f"{method} {path} failed",
             "exception": error,

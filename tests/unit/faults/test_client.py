@@ -9,7 +9,7 @@ from lab.faults.client import ClientInjector
 from lab.faults.plan.plan import FaultPlan
 from lab.faults.table.spec import parse_faults
 from lab.history.entries import Entry
-from lab.history.requests import HttpBeginEntry, HttpEndEntry
+from lab.history.requests import HttpBeginEntry, HttpEndEntry, ShownEntry
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.runtime.chance import KeyedChance
 from lab.runtime.clock import VirtualClock
@@ -158,3 +158,92 @@ def test_nobody_leaves_later_than_he_would_have_given_up() -> None:
 
     assert shop.waited == [TIMEOUT_US]
     assert ended_us == TIMEOUT_US
+
+
+class Window(HttpCaller):
+    """Has one order to show, behind newer ones of its customer, a page each."""
+
+    def __init__(self, *, newer: int, moves: bool = False) -> None:
+        self.newer = newer
+        self.moves = moves
+        self.asked: list[tuple[str, str]] = []
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        timeout_us: int,
+    ) -> HttpAnswer | None:
+        del body, timeout_us
+        await sleep_us(MS)
+        if method == "POST":
+            return HttpAnswer(201, (("location", "/there/o"),), b'{"order_id":"o"}')
+        tag = dict(headers).get("if-none-match", "")
+        self.asked.append((path, tag))
+        version = 1 + sum(each == "/there/o" for each, _ in self.asked[:-1]) * self.moves
+        if path == "/there/o":
+            if tag == f'"{version}"':
+                return HttpAnswer(304, (("etag", tag),), b"")
+            return HttpAnswer(200, (("etag", f'"{version}"'),), self._view("o", version))
+        page = int(path.partition("after=")[2] or 0)
+        if page < self.newer:
+            link = ("link", f'</orders?after={page + 1}>; rel="next"')
+            return HttpAnswer(200, (link,), b'{"orders":[%b]}' % self._view(f"n{page}", 1))
+        return HttpAnswer(200, (), b'{"orders":[%b]}' % self._view("o", version))
+
+    def _view(self, order_id: str, version: int) -> bytes:
+        view = {"order_id": order_id, "state": "PAID", "version": version}
+        return msgspec.json.encode({**view, "currency": "EUR", "amount_cents": 7})
+
+
+def looks(window: Window) -> list[tuple[str, int, int]]:
+    """How each look ended: how, status, version."""
+    history: list[Entry] = []
+    with Scheduler() as scheduler:
+        root = scheduler.root
+        asked = parse_faults(["client.look times=2"])
+        plan = FaultPlan(asked, seed=7, coin=KeyedChance(7).u, now_us=root.now_us)
+        plan.begin()
+        client = Client(
+            http=window,
+            clock=VirtualClock(root),
+            faults=ClientInjector(plan),
+            write=history.append,
+            timeout_us=TIMEOUT_US,
+            retry_us=100 * MS,
+        )
+        scheduler.run(client.place(order()))
+    shown = of_type(history, ShownEntry)
+    assert {(each.subject, each.order_id) for each in shown} == {("1.1", "o")}
+    return [(each.how, each.status, each.version) for each in shown]
+
+
+def test_who_looks_asks_where_the_answer_says_and_turns_pages_until_it_finds_its_order() -> None:
+    window = Window(newer=2)
+
+    assert looks(window) == [
+        ("alone", 200, 1),
+        ("listed", 200, 1),
+        # It is told that nothing is new, and believes what it has.
+        ("unchanged", 304, 1),
+        ("listed", 200, 1),
+    ]
+    first = order().body.partition(b'"customer_id":"')[2].partition(b'"')[0].decode()
+    assert window.asked[:4] == [
+        ("/there/o", ""),
+        (f"/orders?customer_id={first}&limit=1", ""),
+        ("/orders?after=1", ""),
+        ("/orders?after=2", ""),
+    ]
+    assert window.asked[4] == ("/there/o", '"1"')
+
+
+def test_who_looks_is_shown_what_is_new() -> None:
+    assert looks(Window(newer=0, moves=True))[2] == ("alone", 200, 2)
+
+
+def test_who_looks_gives_up_a_list_that_does_not_end() -> None:
+    assert looks(Window(newer=10_000)) == [("alone", 200, 1), ("unchanged", 304, 1)]

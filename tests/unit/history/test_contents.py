@@ -17,10 +17,12 @@ from lab.history.contents import (
     NO_TIME,
     UNREADABLE,
     asked_by,
+    broken_fields,
     buyer_of,
     instant_of,
     is_sound,
     is_unsound,
+    may_be_why,
     told_by,
 )
 
@@ -171,6 +173,47 @@ def test_an_order_is_unsound_only_if_the_shop_refuses_it(
 
     assert is_unsound(text) is surely
     assert isinstance(checked_order(text), list)
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        ({}, ()),
+        (
+            {"customer_id": " ", "country": 47, "currency": "QQQQ"},
+            ("customer_id", "country", "currency"),
+        ),
+        ({"items": []}, ("items",)),
+        ({"items": [{"sku": "mug", "quantity": 10**7, "unit_price_cents": 10**6}]}, ("items",)),
+        (
+            {"items": ["mug", {"sku": "", "quantity": 0, "unit_price_cents": True}]},
+            ("items[0]", "items[1].sku", "items[1].quantity", "items[1].unit_price_cents"),
+        ),
+        ({"comment": "x" * 256 * 1024, "items": []}, ()),
+    ],
+)
+def test_every_field_that_breaks_a_rule_is_known_by_the_name_that_the_shop_gives_it(
+    change: dict[str, object], fields: tuple[str, ...]
+) -> None:
+    text = body(**change)
+
+    assert broken_fields(text) == fields
+    refusals = checked_order(text)
+    named = {one.field for one in refusals} if isinstance(refusals, list) else set()
+    assert named.issuperset(fields)
+
+
+@pytest.mark.parametrize("text", [b"[]", b"{"])
+def test_of_a_body_that_is_no_object_no_field_is_to_blame(text: bytes) -> None:
+    assert broken_fields(text) == ()
+
+
+def test_a_reason_belongs_to_its_field() -> None:
+    assert may_be_why("price_below_1", "items[7].unit_price_cents")
+    assert not may_be_why("price_below_1", "items[7].quantity")
+    assert may_be_why("items_none", "items")
+    assert may_be_why("type_wrong", "items[7]")
+    assert not may_be_why("items_none", "status_422")
 
 
 @pytest.mark.parametrize(("text", "surely"), [(b"[]", True), (b"{", False)])
