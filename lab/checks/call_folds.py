@@ -11,17 +11,17 @@ from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.dependency_health import Health
 from lab.checks.fact_folds import Fold
+from lab.checks.floods import note_pause
 from lab.checks.order_case import Died, Disorder, owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
-from lab.checks.questions import note_call
+from lab.checks.questions import note_call, note_given
 from lab.checks.retry_budget import Buckets
 from lab.checks.tables import (
     ABOUT_MONEY,
     CALL_FAILED,
     CUSTOMERS,
     REPLAYED,
-    STORE_DOWN_US,
     THIRD_PARTIES,
 )
 from lab.history.calls import (
@@ -65,7 +65,7 @@ class CallFolds:
         self._provider_us = contract.provider_us + contract.slack_us
         self._ended: deque[ProcessLife] = deque()
         self.kills: dict[str, int] = {}
-        self.claims = Claims()
+        self.claims = Claims(contract.done_us)
 
     def folds(self) -> Mapping[str, Fold]:
         """The fold for the entries of each kind, as their type."""
@@ -157,10 +157,10 @@ class CallFolds:
 
     # ---- handlers and their commits
 
-    def _handle_begin(self, entry: HandleBeginEntry) -> None:
+    def _handle_begin(self, entry: HandleBeginEntry) -> None:  # noqa: C901 - hot: see `_settle`
         (
             _,
-            _,
+            t_us,
             process,
             subject,
             group,
@@ -202,6 +202,8 @@ class CallFolds:
             life.announced.pop((group, event_id), None)
         if life.hints:
             life.hints.pop(subject, None)
+        if life.away:
+            life.heed(subject, event_id, t_us + self._contract.skew_us)
         if life.failed:
             life.failed.pop(subject, None)
 
@@ -223,11 +225,14 @@ class CallFolds:
                 life.budget.succeeded()
         else:
             case, failed = self._book.case(subject), HandleEndEntry._make(entry)
+            life.runs_failed += 1
             case.failures += (failed,)
             if is_stored and begun is not None and t_us < HandleBeginEntry._make(begun).deadline_us:
                 case.in_vain += (failed,)
             if result == "cancelled":
                 life.cut += ((subject, t_us),)
+            elif result == "Throttled" and subject in life.hints:
+                life.away[event_id] = life.hints[subject]
 
     def _commit_begin(self, entry: CommitBeginEntry) -> None:
         _, t_us, process, subject, group, event_id, _ = entry
@@ -257,20 +262,11 @@ class CallFolds:
     # ---- calls to third parties
 
     def _call_begin(self, entry: CallBeginEntry) -> None:
-        _, t_us, process, subject, provider, action, _, deadline_us = entry
-        if deadline_us - t_us > self._provider_us:
-            self._note_given(self._lives[process], CallBeginEntry._make(entry), provider)
+        _, t_us, process, subject, _, action, _, deadline_us = entry
         if action in ABOUT_MONEY:
             note_call(self._lives[process], self._book.case(subject), entry)
-
-    def _note_given(self, life: ProcessLife, call: CallBeginEntry, provider: str) -> None:
-        """A call was given longer than any may take; within its handler's time that is no harm."""
-        for each in life.handlers.values():
-            run = HandleBeginEntry._make(each)
-            more_us = call.deadline_us - run.deadline_us
-            if run.subject == call.subject and more_us > 0:
-                life.longer += ((call.subject, f"{provider}.{call.action}", more_us),)
-                return
+        elif deadline_us - t_us > self._provider_us:
+            note_given(self._lives[process], CallBeginEntry._make(entry))
 
     def _call_end(self, entry: CallEndEntry) -> None:
         _, t_us, process, subject, provider, action, key, result, _, took_us, hint_us = entry
@@ -317,11 +313,7 @@ class CallFolds:
         life.failing_spells += entry.state == "open"
 
     def _paused(self, entry: PausedEntry) -> None:
-        life, contract = self._lives[entry.process], self._contract
-        most_us = max(contract.breaker_open_us, life.hint_max_us, STORE_DOWN_US)
-        if entry.why == "down" and entry.for_us > most_us + contract.slack_us:
-            length, most = f"{entry.for_us / 1e6:.3f}s", f"{most_us / 1e6:.3f}s"
-            life.wrong_turns += (f"it paused for {length} instead of {most} at most",)
+        note_pause(self._lives[entry.process], entry, self._contract)
 
     # ---- retries, dead letters
 
@@ -355,3 +347,6 @@ class CallFolds:
 
     def _buried(self, entry: BuriedEntry) -> None:
         self._book.case(entry.subject).buried += (entry,)
+        life = self._lives[entry.process]
+        life.away.pop(entry.event_id, None)
+        life.letters.append((entry.t_us, life.fine()))

@@ -61,13 +61,17 @@ class Claims:
             event id), as written. Read it on hot paths, write it never.
         granted: how many there were. kept: see `Kept`.
         doubled: see there, by the first claim: its process, group and event id.
+        forgotten: claims of events that were granted although the store had been told that they
+            are done, and should have known it still.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, done_us: int) -> None:
+        self._done_us = done_us
         self.held: dict[tuple[str, str, str], Entry] = {}
         self.granted = 0
         self.kept: tuple[Kept, ...] = ()
         self.doubled: dict[tuple[str, str, str], Doubled] = {}
+        self.forgotten: tuple[ClaimEntry, ...] = ()
         self._usurped: dict[Owed, tuple[CompleteEntry, ClaimEntry]] = {}
         self._takeovers: dict[Owed, ClaimEntry] = {}
         # Hardly any is ever compared, so they are kept as they were written.
@@ -102,6 +106,8 @@ class Claims:
             if before is not None or (self._takeovers and owed in self._takeovers):
                 self._succeed(before or (), ClaimEntry._make(entry), is_takeover=False)
             self._fresh.put(owed, (entry,) if before is None else (*before, entry))
+            if before is not None:
+                self._look_at_done(ClaimEntry._make(entry))
             if self._usurped and owed in self._usurped:
                 self._compare(*self._usurped.pop(owed))
         elif state == "takeover":
@@ -175,6 +181,15 @@ class Claims:
         if claimed is not None:
             kept = Kept(process, "", group, event_id, time_of(claimed), t_us, is_refused=True)
             self.kept += (kept,)
+
+    def _look_at_done(self, claimed: ClaimEntry) -> None:
+        """An event was claimed anew: the store must not have been told before that it is done."""
+        found = self._completions.get(owed_of(claimed))
+        if found is not None:
+            completed = CompleteEntry._make(found)
+            age_us = claimed.t_us - completed.t_us
+            if completed.fence < claimed.fence and 0 < age_us < self._done_us:
+                self.forgotten += (claimed,)
 
     def _compare(self, completed: CompleteEntry, taken_over: ClaimEntry) -> None:
         """A completed claim is never taken over: an owner with a lower fence completed it later.

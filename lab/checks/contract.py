@@ -33,6 +33,10 @@ class Contract:
         breaker_failures_percent: share of failed calls that opens a breaker, at least.
         max_elapsed_us: a throttled event gives up after this.
         lease_us: how long a claim lasts at least.
+        done_us: how long the dedupe store knows that an event is done.
+        letters_in_a_row, letters_percent: more dead letters than these in a row, or of the last
+            hundred events, pause a subscription, and fewer do not.
+        redrive_rate: answers to dead letters that an operator gives in a second.
         expiry_us: an order that is not paid so long after its creation expires.
         redrives: how often an operator sends a dead event back. discards: those that are dead all
             the same are given up for good.
@@ -64,6 +68,10 @@ class Contract:
     query_after: int = 2
     key_trusted_us: int = 43_200_000_000
     lease_us: int = 30_000_000
+    done_us: int = 86_400_000_000
+    letters_in_a_row: int = 10
+    letters_percent: int = 20
+    redrive_rate: float = 50.0
     expiry_us: int = 86_400_000_000
     max_elapsed_us: int = 600_000_000
     redrives: int = 0

@@ -170,6 +170,8 @@ class DeliveryFolds:
                 life.late += (late,)
             return
         early_us = due.at_us - delivered.t_us
+        if -early_us <= self._contract.slack_us and "." in delivered.topic:
+            life.note_idle(delivered.t_us, self._contract.late_us)
         if delivered.attempt >= due.attempt and early_us > self._contract.skew_us:
             is_next = delivered.attempt > due.attempt
             life.early += (Early(delivered.subject, early_us, is_next=is_next),)
@@ -206,6 +208,7 @@ class DeliveryFolds:
         life.in_hand.clear()
         life.not_before.clear()
         life.announced.clear()
+        life.away.clear()
         life.marks.clear()
 
     def _revoked(self, entry: RevokedEntry) -> None:

@@ -54,7 +54,8 @@ class Track:
     Attributes:
         records: that stand in the partition.
         passed: the group's committed position, the highest one.
-        back: accepted commits that set the position back within an epoch: (when, epoch, from, to).
+        back: accepted commits that set the position back: (when, epoch, from, to), and whether one
+            of an epoch before had come further.
         gaps: offsets below the committed position that no member has acknowledged.
         ahead: positions reported while an offset below them was not acknowledged: (process,
             position, the offset). Complete after `conclude`.
@@ -92,7 +93,7 @@ class Track:
         self.topic = records.topic
         self.partition = records.partition
         self.passed = 0
-        self.back: tuple[tuple[int, int, int, int], ...] = ()
+        self.back: tuple[tuple[int, int, int, int, bool], ...] = ()
         self._position = 0
         self.gaps: dict[int, None] = {}
         self.ahead: tuple[tuple[str, int, int], ...] = ()
@@ -226,8 +227,9 @@ class Track:
         if epoch < self.epoch:
             self.superseded += ((epoch, self.epoch),)
         else:
-            if position < self._position and epoch == self.epoch and epoch:
-                self.back += ((t_us, epoch, self._position, position),)
+            if position < self._position and epoch:
+                is_anew = epoch > self.epoch
+                self.back += ((t_us, epoch, self._position, position, is_anew),)
             self.epoch = epoch
         self._position = position
         acked, started = self._acked, self._started

@@ -67,6 +67,8 @@ MARK_EVERY: Final = 64
 
 MARKS: Final = 256
 
+LETTERS: Final = 1_024
+
 
 class Announced(NamedTuple):
     """At `t_us` a process announced that it tries again, `delay_us` after `attempt`."""
@@ -87,13 +89,16 @@ class ProcessLife:
         given: how many deliveries of an order it has in hand, at least; those of an assignment that
             it lost may be counted for ever. running: epoch of the handler that runs, by (group,
             order).
-        handlers: running, by (group, event id), as written. runs: handlers started.
+        handlers: running, by (group, event id), as written. runs: handlers started. runs_failed:
+            those that did not end well.
         committing: since when it waits for the answer to a commit, by (order, group, event id).
         called: calls to third parties that have ended. unanswered: those that got no answer.
             asked: those that asked the payment gateway for the state of a charge.
         not_before: when deliveries that were settled with a retry are due, by place.
             announced: retries that are announced and not settled yet, by (group, event id).
             hints: until when a third party asked the process to stay away, by order.
+            away: the same of a run that ended so, by event. heedless: orders that it came back with
+            all the same, and how much too early.
             hint_max_us: for how long one did so at most.
         epoch: of the latest assignment, at owned_us. assigned: how many it was given.
         lost_epoch: of the latest one that was taken from it.
@@ -112,6 +117,9 @@ class ProcessLife:
         overdue: see `Overdue`. early, late: see there.
         ended: records that it acknowledged and had read. retries: those out of retry topics.
         marks: see `outrun_since`.
+        idle: see `note_idle`. paused_until_us: until when its subscription pauses at most.
+        letters: its last dead letters: when, and how many handlers had ended well by then.
+            limited: the same of its pauses because there were too many.
         stale: settlements of a superseded epoch that were not dropped.
         term_us, end_us: when it was ordered to stop, when it was gone; None if not.
             end: `kill`, `stopped` or `aborted`.
@@ -128,6 +136,7 @@ class ProcessLife:
         "announced",
         "asked",
         "assigned",
+        "away",
         "budget",
         "called",
         "calls_down",
@@ -146,9 +155,11 @@ class ProcessLife:
         "handlers",
         "handlers_max",
         "health",
+        "heedless",
         "held_max",
         "hint_max_us",
         "hints",
+        "idle",
         "in_hand",
         "in_hand_max",
         "in_place",
@@ -156,6 +167,8 @@ class ProcessLife:
         "last_calls",
         "late",
         "left_open",
+        "letters",
+        "limited",
         "longer",
         "lost_epoch",
         "marks",
@@ -163,10 +176,12 @@ class ProcessLife:
         "not_before",
         "overdue",
         "owned_us",
+        "paused_until_us",
         "pauses",
         "retries",
         "running",
         "runs",
+        "runs_failed",
         "stale",
         "stalls",
         "started_again",
@@ -178,10 +193,9 @@ class ProcessLife:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.epoch = 0
+        self.epoch = self.lost_epoch = 0
         self.owned_us = 0
         self.assigned = 0
-        self.lost_epoch = 0
         self.delivered = 0
         self.in_hand: dict[tuple[str, int, int], Entry] = {}
         self.in_hand_max = 0
@@ -195,13 +209,11 @@ class ProcessLife:
         self.announced: dict[tuple[str, str], Announced] = {}
         self.hints: dict[str, int] = {}
         self.hint_max_us = 0
-        self.called = 0
-        self.unanswered = 0
-        self.asked = 0
-        self.acks = self.runs = 0
-        self.in_place = 0
-        self.in_place_over = 0
-        self.too_soon = 0
+        self.away: dict[str, int] = {}
+        self.heedless: tuple[tuple[str, int], ...] = ()
+        self.called = self.unanswered = self.asked = 0
+        self.acks = self.runs = self.runs_failed = 0
+        self.in_place = self.in_place_over = self.too_soon = 0
         self.last_calls: dict[str, tuple[int, str]] = {}
         self.budget: Buckets | None = None
         self.failed: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -214,9 +226,12 @@ class ProcessLife:
         self.overdue: tuple[Overdue, ...] = ()
         self.early: tuple[Early, ...] = ()
         self.late: tuple[Late, ...] = ()
-        self.ended = 0
-        self.retries = 0
+        self.ended = self.retries = 0
         self.marks: deque[tuple[int, int]] = deque(maxlen=MARKS)
+        self.idle: deque[int] = deque(maxlen=MARKS)
+        self.paused_until_us = 0
+        self.letters: deque[tuple[int, int]] = deque(maxlen=LETTERS)
+        self.limited: deque[tuple[int, int]] = deque(maxlen=LETTERS)
         self.stale: tuple[SettleEntry, ...] = ()
         self.pauses: list[tuple[int, int | None]] = []
         self.term_us: int | None = None
@@ -237,6 +252,7 @@ class ProcessLife:
         self.not_before.clear()
         self.announced.clear()
         self.hints.clear()
+        self.away.clear()
         self.failed.clear()
         self.last_calls.clear()
 
@@ -270,6 +286,15 @@ class ProcessLife:
         self.hints[ended.subject] = min(until_us, self.hints.get(ended.subject, until_us))
         return until_us
 
+    def failed_since(self, since_us: int) -> int:
+        """How often it died or stood still, not having done so before."""
+        is_dead = self.end not in {"", "stopped"} and (self.end_us or 0) >= since_us
+        return is_dead + sum(until is None or until >= since_us for _, until in self.pauses)
+
+    def fine(self) -> int:
+        """How many of its handlers have ended well."""
+        return self.runs - self.runs_failed - len(self.handlers)
+
     def mark(self, t_us: int) -> None:
         """It is time for a mark: by how many the records of main topics are ahead of retries."""
         self.marks.append((t_us, self.ended - 2 * self.retries))
@@ -294,6 +319,23 @@ class ProcessLife:
         if self.end != "kill" and acked.offset >= reported and could_report:
             place = (started.group, started.topic, started.partition, started.offset)
             self.started_again.setdefault(place, (started, acked.epoch))
+
+    def heed(self, subject: str, event_id: str, now_us: int) -> None:
+        """A handler begins for an event: the process was perhaps asked to stay away for longer."""
+        early_us = self.away.pop(event_id, 0) - now_us
+        if early_us > 0:
+            self.heedless += ((subject, early_us),)
+
+    def note_idle(self, t_us: int, late_us: int) -> None:
+        """A retry had its turn in time: note it if the process has nothing but early retries.
+
+        Nothing else is in its hand, or waits there for its next attempt, and it has had its
+        partitions for some time: no record of a main topic may stand there and be due for as long.
+        """
+        if len(self.in_hand) > 1 or t_us - max(self.owned_us, self.paused_until_us) <= late_us:
+            return
+        if all("." in topic for topic, _, _ in self.not_before):
+            self.idle.append(t_us)
 
     def stood_still_us(self, since_us: int, until_us: int) -> int:
         """For how long of that time the process was stopped, or had no processor."""

@@ -44,7 +44,7 @@ def needless(case: Case, contract: Contract) -> str:
 
 def note_call(life: ProcessLife, case: Case, entry: CallBeginEntry) -> None:
     """A process calls the gateway, in a run of a handler for that order or in none."""
-    _, t_us, process, subject, _, action, key, _ = entry
+    _, t_us, process, subject, provider, action, key, deadline_us = entry
     run = None
     for begun in life.handlers.values():
         if subject_of(begun) == subject:
@@ -56,10 +56,22 @@ def note_call(life: ProcessLife, case: Case, entry: CallBeginEntry) -> None:
     else:
         case.questions += (call,)
     if run is not None:
+        if deadline_us > run.deadline_us:
+            life.longer += ((subject, f"{provider}.{action}", deadline_us - run.deadline_us),)
         begun_us, before = life.last_calls.get(subject, _NO_CALL)
         if begun_us == run.t_us and (action == "query" or before != "query"):
             case.called_again += (call,)
         life.last_calls[subject] = (run.t_us, action)
+
+
+def note_given(life: ProcessLife, call: CallBeginEntry) -> None:
+    """A call was given longer than any may take; within its handler's time that is no harm."""
+    for each in life.handlers.values():
+        run = _handled(each)
+        more_us = call.deadline_us - run.deadline_us
+        if run.subject == call.subject and more_us > 0:
+            life.longer += ((call.subject, f"{call.provider}.{call.action}", more_us),)
+            return
 
 
 def _is_announced(case: Case, begun_us: int, asked_us: int) -> bool:

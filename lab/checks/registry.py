@@ -31,10 +31,11 @@ from lab.checks.promises.orders import (
 )
 from lab.checks.promises.positions import CommitForward, CommitPrefix, FencingHolds, OneOwner
 from lab.checks.promises.processes import Bounded, Deadline, GracefulShutdown, NoCrash, NoLeak
-from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryInTime, RetryLaw
+from lab.checks.promises.retries import BreakerLaw, RetryBudgetKept, RetryLaw
 from lab.checks.promises.times import TimesTold
 from lab.checks.promises.topics import HandlerInput, LogSound
 from lab.checks.promises.traces import TraceComplete
+from lab.checks.promises.turns import RetryInTime
 
 PROMISES: Final[tuple[type[Check], ...]] = (
     NoDoubleCharge,

@@ -116,6 +116,8 @@ SIMULATED_POLICIES: Final[Mapping[str, tuple[object, ...]]] = {
     "run.order": ("shuffle",),
     "run.restart_ms": (100, 5_000),
     "retry.base_ms": (10, 500),
+    # Few attempts in place come to the default.
+    "retry.cap_ms": (150,),
     "retry.tiers_ms": ("1000", "2000,10000", "300,800,1500", "5000,30000,60000"),
     # Shorter than one deadline of a third party it would promise nothing.
     "drain.grace_ms": (4_000, 20_000),

@@ -29,7 +29,7 @@ class DlqSound(Check):
 
     A record that is sent back is unchanged, and goes to a group that gave it up. Done and dead, and
     one death and the next, are disjoint by redrives. An event that was started too often in vain
-    has seen as many processes of its group die, or stand still.
+    has seen as many processes of its group die, or stand still, since it was sent back last.
     """
 
     name = "dlq-sound"
@@ -50,11 +50,13 @@ class DlqSound(Check):
 
     def conclude(self, seen: Seen) -> None:
         for case, letter in self._starts:
+            since_us = _sent_back_us(case, letter) - self.contract.skew_us
             lives = [life for life in seen.lives if group_of(life.name) == letter.group]
-            deaths = sum((life.end not in {"", "stopped"}) + len(life.pauses) for life in lives)
+            deaths = sum(life.failed_since(since_us) for life in lives)
             is_struck = letter.group in self._struck or seen.facts.outages
             if letter.starts > deaths and not is_struck:
                 died = f"{deaths} processes of {letter.group} died"
+                died += " since it was sent back" if letter.redrives else ""
                 self.breaks(case, f"a dead letter tells of {letter.starts} starts in vain; {died}")
 
     def judge(self, case: Case) -> None:
@@ -230,6 +232,18 @@ def _both(case: Case) -> str:
             return f"{kind} is {before.outcome} and {outcome.outcome} in {group}"
         last[owed] = outcome
     return ""
+
+
+def _sent_back_us(case: Case, letter: LetterEntry) -> int:
+    """When an event was sent back from the death before this one; 0 if it had none."""
+    return max(
+        (
+            answered.t_us
+            for answered in case.redriven
+            if owed_of(answered) == owed_of(letter) and answered.redrives <= letter.redrives
+        ),
+        default=0,
+    )
 
 
 def _untrue(case: Case, owed: Owed, attempts: int) -> str:

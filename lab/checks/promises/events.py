@@ -71,10 +71,20 @@ class EffectOnce(Check):
 
 
 class DedupeSound(Check):
-    """A delivery that was suppressed as a duplicate has a durable outcome `done`."""
+    """A delivery that was suppressed as a duplicate has a durable outcome `done`.
+
+    And what is done is suppressed: the dedupe store grants no claim of an event of which it was
+    told within its window, unless it was made to forget.
+    """
 
     name = "dedupe-sound"
-    sentence = "what is suppressed as a duplicate has taken effect before"
+    sentence = "what is suppressed as a duplicate has taken effect, and is known for a whole window"
+
+    def conclude(self, seen: Seen) -> None:
+        for claimed in seen.calls.claims.forgotten:
+            if not seen.facts.was_claim_gone(claimed.group):
+                what = f"was given a claim of {claimed.event_id}, which was done"
+                self.broken(f"{claimed.process} {what} within the dedupe window")
 
     def judge(self, case: Case) -> None:
         if not case.suppressed or not case.is_whole:

@@ -40,21 +40,22 @@ class CommitPrefix(Check):
 
 
 class CommitForward(Check):
-    """Accepted commits of one epoch only go forward; none goes past the last record.
+    """Accepted commits only go forward; none goes past the last record.
 
     An answer that an outage of the broker swallowed leaves a commit that may be applied late: what
-    was set back in such a time, or soon after it, is not judged.
+    was set back within one epoch in such a time, or soon after it, is not judged. Whatever was out,
+    a new epoch begins where the one before had come to.
     """
 
     name = "commit-forward"
-    sentence = "a group's position never goes back under one epoch, nor past the end of the log"
+    sentence = "a group's position never goes back, nor past the end of the log"
 
     def conclude(self, seen: Seen) -> None:
         for track in seen.tracks:
             self.checked += track.passed > 0
             where = f"{track.group} on {track.topic}/{track.partition}"
-            for t_us, epoch, before, after in track.back:
-                if not seen.facts.was_out(track.group, t_us - _LATE_US, t_us):
+            for t_us, epoch, before, after, is_anew in track.back:
+                if is_anew or not seen.facts.was_out(track.group, t_us - _LATE_US, t_us):
                     who = track.member(epoch)
                     self.broken(f"{who}: {where} was committed at {before}, and then at {after}")
             if seen.has_ended and track.passed > track.records.end:

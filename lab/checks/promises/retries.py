@@ -1,19 +1,26 @@
 """Promises about trying again: how often, how soon, at which cost, and not while all calls fail.
 
-Not here: the end of an event that is given up (`dead_letters`, `liveness`).
+Not here: the turn of a retry that is due (`turns`), and the end of an event that is given up
+(`dead_letters`, `liveness`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from lab.checks.attempts import Attempts
 from lab.checks.check import Check, Seen, seconds, times
 from lab.checks.contract import Contract
+from lab.checks.fact_folds import Fold
+from lab.checks.floods import flood, longest_row, needless_pauses
 from lab.checks.jitter import Jitter
-from lab.checks.order_case import Case, Owed, Turn, owed_of
-from lab.checks.process_life import Late
+from lab.checks.order_case import Case, Owed, owed_of
+from lab.checks.process_life import group_of
 from lab.checks.questions import needless
 from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
-from lab.history.calls import HandleBeginEntry, HandleEndEntry, RetryingEntry
+from lab.history.calls import HandleBeginEntry, HandleEndEntry, RedrivenEntry, RetryingEntry
+from lab.history.facts import FaultEntry, PhaseEntry
+
+_NEVER_US: Final = 2**62
 
 
 class RetryLaw(Check):
@@ -44,7 +51,7 @@ class RetryLaw(Check):
         wrong = ""
         for retrying in case.retrying:
             wrong = wrong or self._wrong_delay(retrying) or self._waits_too_long(case, retrying)
-        wrong = wrong or self._too_early(case) or self._too_many(case)
+        wrong = wrong or self._too_early(case) or self._too_many(case) or self._throttled_on(case)
         for run in case.in_vain:
             if run.result not in NO_ATTEMPT:
                 wrong = wrong or f"{run.group} failed ({run.result}) after its outcome was stored"
@@ -63,6 +70,14 @@ class RetryLaw(Check):
                     ordinal, early = subject.partition(".")[0], seconds(early_us)
                     self.broken(
                         f"order {ordinal}: {life.name} tried again {early} too early", subject
+                    )
+            for subject, early_us in life.heedless:
+                if subject not in seen.facts.repeats and subject not in seen.facts.cancels:
+                    ordinal, early = subject.partition(".")[0], seconds(early_us)
+                    self.broken(
+                        f"order {ordinal}: {life.name} was asked to stay away, and tried again "
+                        f"{early} too early",
+                        subject,
                     )
         unspread = self._jitter.fault()
         if unspread:
@@ -148,6 +163,30 @@ class RetryLaw(Check):
         delay, lease = seconds(retrying.delay_us), seconds(contract.lease_us)
         return f"{retrying.group} waits {delay} for a claim, and a lease lasts {lease}"
 
+    def _throttled_on(self, case: Case) -> str:
+        """What is throttled for longer than declared is given up: nobody waits any more."""
+        since_us: dict[tuple[str, str, str], int] = {}
+        # What was sent back begins anew, and nothing tells which of its waits were before.
+        for waits in case.retrying if not case.redriven else ():
+            if waits.where != "throttled":
+                continue
+            place = (waits.process, *owed_of(waits))
+            begun_us = since_us.setdefault(place, waits.t_us)
+            if waits.t_us - begun_us <= self.contract.max_elapsed_us + self.contract.slack_us:
+                continue
+            if any(
+                (run.process, *owed_of(run)) == place
+                and begun_us <= run.t_us <= waits.t_us
+                and run.result != "Throttled"
+                for run in case.failures
+            ):
+                # It has failed in another way meanwhile, and begins anew.
+                since_us[place] = waits.t_us
+                continue
+            waited, most = seconds(waits.t_us - begun_us), seconds(self.contract.max_elapsed_us)
+            return f"{waits.group} waits on after {waited} of being throttled; {most} are allowed"
+        return ""
+
     def _too_early(self, case: Case) -> str:
         """Through retry topics; retries in place are looked at in their process (`Life.early`).
 
@@ -172,15 +211,23 @@ def _due_us(case: Case, run: HandleBeginEntry) -> int:
     """When an attempt was due at the earliest, by what was announced before it; 0: by nothing.
 
     What is announced later is about the same attempt after a redrive. What could not be parked
-    waits in its process, as long as that has the partition.
+    waits in its process, as long as that has the partition. What waits in place does so too; if the
+    next attempt is another process's, the first one has moved it there, and its wait with it.
     """
     before = (run.group, run.event_id, run.attempt - 1)
-    announced = [
+    told = [
         retrying
         for retrying in case.retrying
         if (retrying.group, retrying.event_id, retrying.attempt) == before
         and retrying.t_us <= run.t_us
-        and (retrying.where.startswith("tier.") or retrying.where == "unparked")
+    ]
+    is_moved = all(retrying.process != run.process for retrying in told)
+    announced = [
+        retrying
+        for retrying in told
+        if retrying.where.startswith("tier.")
+        or retrying.where == "unparked"
+        or (retrying.where == "in_place" and is_moved)
     ]
     if not announced:
         return 0
@@ -199,89 +246,49 @@ def _due_us(case: Case, run: HandleBeginEntry) -> int:
     return min(ends_us + [one.t_us + one.after_us for one in settled if one.t_us not in lost_us])
 
 
-class RetryInTime(Check):
-    """A retry that is due is handed over before too many records that are not.
-
-    Late is a retry that was due for longer than `late_us` while its process brought many more
-    records of main topics (`Contract.outrun_max`) than retries to their end. So nothing that holds
-    the whole process back counts against it: an outage of a third party, a pause, a limiter, a
-    stall. Left out is what its own key waited for, and the time in which the group could not reach
-    the broker: a member goes on then with what it has at hand.
-    """
-
-    name = "retry-in-time"
-    sentence = "an event whose retry is due does not wait behind the backlog of its main topic"
-
-    def __init__(self, contract: Contract) -> None:
-        super().__init__(contract)
-        self._late: list[tuple[Case, str, Late]] = []
-
-    def judge(self, case: Case) -> None:
-        for turn in case.turns:
-            self.checked += 1
-            if turn.outrun_us < 0:
-                continue
-            due_us = self._due_us(case, turn)
-            if due_us is None or turn.outrun_us <= due_us:
-                continue
-            late = Late(case.subject, turn.group, due_us, turn.t_us)
-            if turn.t_us - due_us > self.contract.late_us:
-                self._late.append((case, turn.process, late))
-
-    def conclude(self, seen: Seen) -> None:
-        for case, process, late in self._late:
-            if not seen.facts.was_out(late.group, late.due_us, late.t_us):
-                self.breaks(case, _too_late(process, late))
-        for life in seen.lives:
-            for late in life.late:
-                if not seen.facts.was_out(late.group, late.due_us, late.t_us):
-                    ordinal = late.subject.partition(".")[0]
-                    self.broken(f"order {ordinal}: {_too_late(life.name, late)}", late.subject)
-
-    def _due_us(self, case: Case, turn: Turn) -> int | None:
-        """When a record could have been run: it was due, and nothing of its key was in hand."""
-        place = (turn.topic, turn.partition, turn.offset)
-        for record in case.parked:
-            if (record.topic, record.partition, record.offset) == place:
-                break
-        else:
-            return None
-        _, _, tier = turn.topic.rpartition(".")
-        tiers = self.contract.tiers_us
-        delay_us = tiers[int(tier) - 1] if tier.isdigit() and int(tier) <= len(tiers) else 0
-        due_us = record.t_us + delay_us + self.contract.skew_us
-        for ack in case.acks:
-            if ack.group == turn.group and ack.t_us <= turn.t_us:
-                due_us = max(due_us, ack.t_us)
-        for again in case.again:
-            if again.group == turn.group and again.t_us <= turn.t_us:
-                # What waits in place holds its key, unless its partition was lost before.
-                held_us = again.t_us + again.after_us
-                due_us = max(due_us, held_us if held_us <= turn.t_us else again.t_us)
-        for group, t_us in case.handled:
-            if group == turn.group and t_us <= turn.t_us:
-                due_us = max(due_us, t_us)
-        return due_us
-
-
-def _too_late(process: str, late: Late) -> str:
-    """A retry that did not come in time, in words."""
-    return (
-        f"a retry in {process} was due at {seconds(late.due_us)} and had its turn at "
-        f"{seconds(late.t_us)}, behind records that came later"
-    )
-
-
 class RetryBudgetKept(Check):
     """Retries in place cost tokens per process and dependency, given back by successes only.
 
-    An early attempt goes through a retry topic only when there is no token left.
+    An early attempt goes through a retry topic only when there is no token left. When too many
+    events die a subscription pauses, and not before; after heal it need not. An operator sends dead
+    letters back at the declared rate.
     """
 
     name = "retry-budget"
-    sentence = "retries in place stay within their budget, so that they never become a flood"
+    sentence = "retries in place, dead letters and redrives keep their limits: none becomes a flood"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract)
+        self._answers: list[RedrivenEntry] = []
+        self._heal_us = _NEVER_US
+        self._is_unpublished = False
+
+    def folds(self) -> Mapping[str, Fold]:
+        return {"redriven": self._answer, "phase": self._phase, "fault": self._fault}
+
+    def _answer(self, entry: RedrivenEntry) -> None:
+        self._answers.append(entry)
+
+    def _phase(self, entry: PhaseEntry) -> None:
+        if entry.name == "heal":
+            self._heal_us = entry.t_us
+
+    def _fault(self, entry: FaultEntry) -> None:
+        """Letters that could not be published come all at once when they can."""
+        self._is_unpublished |= entry.kind_of_fault.startswith("bus.publish")
 
     def conclude(self, seen: Seen) -> None:
+        self._conclude_letters(seen)
+        self.checked += len(self._answers)
+        over = flood((answer.t_us for answer in self._answers), self.contract)
+        if over:
+            first, rate = self._answers[0], self.contract.redrive_rate
+            self.broken(
+                f"order {first.subject.partition('.')[0]}: {times(over, 'answer')} to dead letters "
+                f"came sooner than {rate:g} a second allow, of {len(self._answers)}",
+                first.subject,
+                times=over,
+            )
         for life in seen.lives:
             self.checked += life.in_place
             if life.in_place_over:
@@ -296,6 +303,23 @@ class RetryBudgetKept(Check):
                     f"{life.name} moved {what} that its budget covered in place",
                     times=life.too_soon,
                 )
+
+    def _conclude_letters(self, seen: Seen) -> None:
+        contract = self.contract
+        for life in seen.lives:
+            if not (life.letters or life.limited):
+                continue
+            self.checked += 1
+            needless = needless_pauses(life, contract)
+            if needless:
+                what = f"paused {times(needless, 'time')} because too many events had died"
+                self.broken(f"{life.name} {what}, and they had not", times=needless)
+            row, since_us, until_us = longest_row(life, self._heal_us)
+            is_late = self._is_unpublished or seen.facts.was_out(
+                group_of(life.name), since_us - contract.linger_us, until_us
+            )
+            if row > contract.letters_in_a_row + contract.workers and not is_late:
+                self.broken(f"{life.name} gave up {row} events in a row and did not pause")
 
 
 class BreakerLaw(Check):
