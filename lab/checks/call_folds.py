@@ -7,12 +7,13 @@ Not here: deliveries (`delivery_folds`), claims (`claims`), facts (`fact_folds`)
 from collections import deque
 from collections.abc import Mapping
 
+from lab.checks.case_notes import Died, Disorder
 from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.dependency_health import Health
 from lab.checks.fact_folds import Fold
 from lab.checks.floods import note_pause
-from lab.checks.order_case import Died, Disorder, owed_of
+from lab.checks.order_case import owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.process_life import Announced, Early, Ended, Lives, Overdue, ProcessLife, group_of
 from lab.checks.questions import note_call, note_given

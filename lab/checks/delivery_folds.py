@@ -6,10 +6,11 @@ and its settlement (`call_folds`), and the positions that the bus has (`fact_fol
 
 from collections.abc import Mapping
 
+from lab.checks.case_notes import AckSeen, Again, Turn
 from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.fact_folds import Fold
-from lab.checks.order_case import AckSeen, Again, Turn, owed_of
+from lab.checks.order_case import owed_of
 from lab.checks.order_cases import Casebook
 from lab.checks.partition_track import Tracks
 from lab.checks.process_life import MARK_EVERY, Due, Early, Late, Lives, ProcessLife

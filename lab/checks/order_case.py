@@ -11,6 +11,7 @@ legal moves (`tables`), and the promises.
 
 from typing import Final, NamedTuple, Protocol
 
+from lab.checks.case_notes import AckSeen, Again, Died, Disorder, MoneySent, Turn
 from lab.checks.doubts import Denied, Unheard
 from lab.checks.tables import (
     EVENT_OF,
@@ -69,75 +70,6 @@ class OfEvent(Protocol):
 def owed_of(entry: OfEvent) -> Owed:
     """The (group, event id) that an entry is about."""
     return entry.group, entry.event_id
-
-
-class AckSeen(NamedTuple):
-    """An acknowledgement that the process's own earlier entries do not account for."""
-
-    group: str
-    event_id: str
-    why: str
-    topic: str
-    t_us: int
-
-
-class Turn(NamedTuple):
-    """A record of a retry topic was handed over, for the first time under an epoch.
-
-    Attributes:
-        outrun_us: since then many records of main topics came to their end before it; see
-            `ProcessLife.outrun_since`.
-    """
-
-    process: str
-    group: str
-    topic: str
-    partition: int
-    offset: int
-    t_us: int
-    outrun_us: int
-
-
-class Disorder(NamedTuple):
-    """Two handler runs of one key and topic in one process, in the wrong order."""
-
-    process: str
-    group: str
-    topic: str
-    before: int
-    sequence: int
-
-
-class Again(NamedTuple):
-    """A delivery that was settled with a retry: its attempt, when, after how long, which epoch."""
-
-    group: str
-    event_id: str
-    attempt: int
-    t_us: int
-    after_us: int
-    epoch: int
-
-
-class MoneySent(NamedTuple):
-    """A charge or a refund that a process asked for, or asked about, at `t_us`, with any result.
-
-    `run`: the handler that asked for it, as it began; None if none did.
-    """
-
-    t_us: int
-    process: str
-    action: str
-    key: str
-    run: HandleBeginEntry | None
-
-
-class Died(NamedTuple):
-    """A commit in whose middle a process was killed, and between which instants it was made."""
-
-    group: str
-    begun_us: int
-    end_us: int
 
 
 class Packed(NamedTuple):

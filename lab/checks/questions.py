@@ -6,8 +6,9 @@ Not here: a later attempt that should have asked and did not (`attempts`), and t
 
 from typing import Final
 
+from lab.checks.case_notes import MoneySent
 from lab.checks.contract import Contract
-from lab.checks.order_case import Case, MoneySent
+from lab.checks.order_case import Case
 from lab.checks.process_life import ProcessLife
 from lab.checks.tables import CHARGE_IN, MOVES_MONEY, REFUND_IN
 from lab.history.calls import CallBeginEntry, HandleBeginEntry

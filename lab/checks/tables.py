@@ -212,9 +212,6 @@ STORE_DOWN_US: Final = 1_000_000
 REPLAYED: Final = "Replayed"
 """A failure that a third party had stored under a key: an answer, and yet no success."""
 
-DECLINES: Final = ("card_declined", "amount_too_large")
-"""Why the gateway declines a charge."""
-
 SHED: Final = "shed"
 """Problem type of the 503 that promises that nothing was stored."""
 

@@ -26,7 +26,7 @@ from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.scenarios.file_tally import FileTally
 from lab.scenarios.onlooker import Onlooker, header
-from lab.scenarios.unsound import changed, large, unsound
+from lab.scenarios.unsound import changed, large, unsound, with_a_slip
 from lab.scenarios.workload import PlannedOrder
 
 _JSON: Final = ("content-type", "application/json")
@@ -203,7 +203,7 @@ class Client:
             after_us, times, pause_us, word, slips = cancel
             await self._clock.sleep_us(after_us)
             if slips:
-                await self._cancel(order, _with_a_slip(order_id), 1, 0, "", first_send=_SLIP_SEND)
+                await self._cancel(order, with_a_slip(order_id), 1, 0, "", first_send=_SLIP_SEND)
             await self._cancel(order, order_id, times, pause_us, _key_of_cancel(order, word))
 
     async def _also(self, order: PlannedOrder, body: bytes, send: int) -> None:
@@ -323,11 +323,6 @@ class Client:
                     await self._clock.sleep_us(pause_us)
                 continue
             await self._clock.sleep_us(self._retry_us)
-
-
-def _with_a_slip(order_id: str) -> str:
-    """The id of an order that nobody made."""
-    return ("1" if order_id.startswith("0") else "0") + order_id[1:]
 
 
 def _key_of_cancel(order: PlannedOrder, word: str) -> str:

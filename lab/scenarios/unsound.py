@@ -1,4 +1,4 @@
-"""Orders that break a rule of the shop, or two, orders at the limit of the rules, and other orders.
+"""Orders that break a rule of the shop, or two, or are at its limits; other orders, and none.
 
 Not here: the client that posts them (`client`), and its reading of the rules
 (`lab.history.contents`).
@@ -95,3 +95,8 @@ def large(body: bytes, ordinal: int, size: str) -> bytes:
         for number in range(many)
     ]
     return msgspec.json.encode(order)
+
+
+def with_a_slip(order_id: str) -> str:
+    """The id of an order that nobody made."""
+    return ("1" if order_id.startswith("0") else "0") + order_id[1:]

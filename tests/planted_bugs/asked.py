@@ -18,7 +18,7 @@ from lab.domain.events import (
     RefundRequested,
 )
 from lab.domain.lineage import derive
-from lab.domain.order import IntentKind, NewOrder, Order, OrderState, charge_key
+from lab.domain.order import IntentKind, NewOrder, Order, OrderState
 from lab.domain.request import Reason, Refusal, _at_least_1, parse_order, spelled
 from lab.patterns.compensation import RefundLateCaptures
 from lab.patterns.http_idempotency import StoredKeys
@@ -357,36 +357,6 @@ class ErrorIsADecline(Payment):
             fresh = await self._load(loaded.order.id)
             opened = next(each for each in fresh.intents if each.is_open)
             return _Finding(ChargeState.DECLINED, opened, opened.key)
-
-
-@BUGS.plant(
-    "gateway-agrees",
-    "lab.wiring.process.roles.Payment",
-    setup=Setup(scenario="declined-cards"),
-    witness="it became DECLINED for `expired`, and not for `card_declined`",
-)
-class NoReasonIsKept(Payment):
-    """The gateway's own words are for the log; the event says what it says of others."""
-
-    def _charged(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
-        if finding.state is ChargeState.DECLINED:
-            finding = dataclasses.replace(finding, reason="expired")
-        return super()._charged(loaded, finding, context)
-
-
-@BUGS.plant(
-    "gateway-agrees",
-    "lab.wiring.process.roles.Payment",
-    setup=CHARGED_ANEW,
-    witness="PaymentUnknown names another charge than the last that was begun",
-)
-class TheFirstChargeIsMeant(Payment):
-    """Nobody thought of an order that is charged a second time, as nothing came of the first."""
-
-    def _move(self, loaded: Loaded, to: OrderState, payload: Payload, *rest: Any) -> Unit:
-        if isinstance(payload, PaymentUnknown):
-            payload = replace(payload, charge_key=charge_key(loaded.order.id, 1))
-        return super()._move(loaded, to, payload, *rest)
 
 
 @BUGS.plant(

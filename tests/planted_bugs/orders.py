@@ -264,7 +264,8 @@ class PaidWhateverHappened(Payment):
 
     def _landed_late(self, loaded: Loaded, finding: _Finding, context: Context) -> Unit:
         order = loaded.order
-        assert finding.state is ChargeState.CAPTURED
+        if finding.state is not ChargeState.CAPTURED:
+            return super()._landed_late(loaded, finding, context)
         captured = PaymentCaptured(
             order_id=order.id,
             charge_key=finding.key,

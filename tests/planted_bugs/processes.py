@@ -257,7 +257,7 @@ class MovedIsTried(KeyLanes):
 @BUGS.plant(
     "drains",
     "lab.bus.loop.delivery.Lanes",
-    setup=SHUTDOWN,
+    setup=Setup(scenario="graceful-shutdown", seed=2, orders=250, rate=30),
     witness="did not commit it",
     falls={"graceful-shutdown": "its position stays behind what it had settled"},
 )

@@ -1727,11 +1727,12 @@ def an_order_is_paid_that_was_declined() -> History:
     return spoiled(plain(), "ledger", {"action": "decline"}, subject=SUBJECT, action="capture")
 
 
-@bug("gateway-agrees", "order 37: it became DECLINED for `expired`, and not for `card_declined`")
+@bug("gateway-agrees", "order 37: it is DECLINED for expired; the gateway said card_declined")
 def an_order_is_declined_for_another_reason() -> History:
     change = {"state": "DECLINED", "event_type": "PaymentDeclined", "reason": "expired"}
     entries = spoiled(plain(), "row", change, subject=SUBJECT, state="PAID")
-    return spoiled(entries, "ledger", {"action": "decline"}, subject=SUBJECT, action="capture")
+    declined = {"action": "decline", "charge_key": "card_declined"}
+    return spoiled(entries, "ledger", declined, subject=SUBJECT, action="capture")
 
 
 @bug("gateway-agrees", "order 37: it became DECLINED, and the ledger has no decline")

@@ -3,9 +3,10 @@
 Not here: positions and epochs (`positions`), retries (`retries`), dead letters (`dead_letters`).
 """
 
+from lab.checks.case_notes import AckSeen
 from lab.checks.check import Check, Seen, times
 from lab.checks.contract import Contract
-from lab.checks.order_case import AckSeen, Case, Owed, owed_of
+from lab.checks.order_case import Case, Owed, owed_of
 from lab.checks.tables import MAILER, REVENUE_EVENT, TOPIC_OF
 
 

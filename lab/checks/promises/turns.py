@@ -5,9 +5,10 @@ Not here: how early and how often an event is tried again (`retries`).
 
 from typing import Final
 
+from lab.checks.case_notes import Turn
 from lab.checks.check import Check, Seen, seconds
 from lab.checks.contract import Contract
-from lab.checks.order_case import Case, Turn, owed_of
+from lab.checks.order_case import Case, owed_of
 from lab.checks.process_life import Late
 
 _WAITED_KEPT: Final = 4_096

@@ -205,7 +205,7 @@ def looks(window: Window) -> list[tuple[str, int, int]]:
     with Scheduler() as scheduler:
         root = scheduler.root
         asked = parse_faults(["client.look times=2"])
-        plan = FaultPlan(asked, seed=7, coin=KeyedChance(7).u, now_us=root.now_us)
+        plan = FaultPlan(asked, seed=7, chance=KeyedChance(7), now_us=root.now_us)
         plan.begin()
         client = Client(
             http=window,
