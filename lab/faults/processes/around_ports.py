@@ -4,13 +4,12 @@ Not here: the list of the points (`crash_sites.py`), and the decision to strike 
 """
 
 from collections.abc import Awaitable, Sequence
-from typing import NoReturn, Protocol, cast
+from typing import NoReturn, Protocol
 
 from lab.faults.processes.crash_sites import Call, Hook, Moment, Role
 from lab.faults.processes.work_at_hand import WORK, doomed
 from lab.ports.bus import Consumer
 from lab.ports.every_call import Method, PortType, Wrap
-from lab.ports.store import OutboxRow
 
 
 class Strikes(Protocol):
@@ -79,8 +78,8 @@ def _bounded(
             await faults.die()
         result = await call(*args, **kwargs)
         if is_claim:
-            rows = cast("Sequence[OutboxRow]", result)
-            faults.begin_batch([row.envelope.lab_subject for row in rows])
+            assert isinstance(result, Sequence)
+            faults.begin_batch([row.envelope.lab_subject for row in result])
         if after and any(faults.strikes(hook, Call(first, result)) for hook in after):
             await faults.die()
         if is_boundary and (work := doomed()) is not None:
