@@ -37,8 +37,11 @@ class Unheard(NamedTuple):
     result: str
 
 
-def done_all_the_same(case: "Case") -> list[Denied]:
-    """Of each event that is done, and was by nobody, a commit that was told it is not."""
+def done_all_the_same(case: "Case", skew_us: int) -> list[Denied]:
+    """Of each event that is done, and was by nobody, a commit that was told it is not.
+
+    The store's clock and the caller's may differ by `skew_us`.
+    """
     found = []
     for outcome in case.outcomes:
         owed = (outcome.group, outcome.event_id)
@@ -46,14 +49,18 @@ def done_all_the_same(case: "Case") -> list[Denied]:
             continue
         tries = [each for each in case.denied if (each.group, each.event_id) == owed]
         if not any(each.result in _IN_DOUBT for each in tries):
+            known_us = outcome.t_us + skew_us
             found += [
-                each for each in tries if each.result in _NOTHING and each.begun_us <= outcome.t_us
+                each for each in tries if each.result in _NOTHING and each.begun_us <= known_us
             ][:1]
     return found
 
 
 def unsent(case: "Case", slack_us: int) -> str:
-    """A request that a third party had, and its caller does not know of; "" if there is none."""
+    """A request that a third party had, and its caller does not know of; "" if there is none.
+
+    Its clock may differ from the caller's by `slack_us`.
+    """
     for said in case.answered:
         if said.answer != "silent":
             continue

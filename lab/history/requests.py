@@ -3,7 +3,10 @@
 They are calls as those of `calls` are: an entry before and one after. Not here: all other calls.
 """
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
+
+SLIP_SEND: Final = 4_000_000
+"""The first send of a cancel of an order that nobody made; its subject has the same number."""
 
 
 class HttpBeginEntry(NamedTuple):

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lab.history.entries import Entry
+from lab.history.requests import SLIP_SEND
 from lab.observe.deliveries import Deliveries, is_failure
 from lab.observe.lines import LineMaker
 from lab.observe.model import Attributes, Outcome, Span, SpanKind, SpanLink
@@ -116,7 +117,8 @@ class ProcessView:
         trace = self._traces.of(subject)
         if not trace:
             return
-        is_root = op == _CREATE
+        # A cancel of an order that nobody made is about nothing that came before.
+        is_root = op == _CREATE or send == SLIP_SEND
         span = self._spans.begin(
             ("request", "client", subject, op, send),
             t_us,
@@ -129,7 +131,7 @@ class ProcessView:
         )
         span.attributes = {
             "http.request.method": "POST",
-            "url.path": "/orders" if is_root else "/orders/{id}/cancel",
+            "url.path": "/orders" if op == _CREATE else "/orders/{id}/cancel",
             "lab.idempotency_key": key,
             "lab.send": send,
         }

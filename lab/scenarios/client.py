@@ -22,6 +22,7 @@ from lab.history.contents import (
     short_digest,
 )
 from lab.history.recorder import Write
+from lab.history.requests import SLIP_SEND
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.scenarios.file_tally import FileTally
@@ -35,7 +36,6 @@ _OTHER_SEND: Final = 1_000_000
 """Number of the send with another body: no repetition ever has it."""
 _UNSOUND_SEND: Final = 2_000_000
 _LARGE_SEND: Final = 3_000_000
-_SLIP_SEND: Final = 4_000_000
 _ALSO: Final = (_UNSOUND_SEND, _LARGE_SEND)
 SHED: Final = "shed"
 RUNNING: Final = "idempotency-key-running"
@@ -203,7 +203,7 @@ class Client:
             after_us, times, pause_us, word, slips = cancel
             await self._clock.sleep_us(after_us)
             if slips:
-                await self._cancel(order, with_a_slip(order_id), 1, 0, "", first_send=_SLIP_SEND)
+                await self._cancel(order, with_a_slip(order_id), 1, 0, "", first_send=SLIP_SEND)
             await self._cancel(order, order_id, times, pause_us, _key_of_cancel(order, word))
 
     async def _also(self, order: PlannedOrder, body: bytes, send: int) -> None:
@@ -313,7 +313,7 @@ class Client:
             )
             told = _told(answer)
             # The client knows whether there is such an order.
-            is_unfair = 0 < told[0] < 500 and (told[0] == 404) != (first_send == _SLIP_SEND)
+            is_unfair = 0 < told[0] < 500 and (told[0] == 404) != (first_send == SLIP_SEND)
             write(("http.end", now(), "client", subject, *asked, *told, is_unfair))
             if answer is not None and answer.status < 500 and not _is_running(answer):
                 times -= 1

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lab import run
+from lab.checks.tables import KEY_REUSED
 
 RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("duplicates", {}),
@@ -66,12 +67,21 @@ def check_orders(result: Any, entries: Entries, rows: dict[str, dict[str, Any]])
     """Every intent is an ordinal of the client; `rows` holds the last version of each order."""
     orders = result["orders"]
     creates = [e for e in entries if e["kind"] == "http.end" and e["op"] == "create"]
-    refused = {e["subject"] for e in creates if 400 <= e["status"] < 500 and e["status"] != 409}
+    refused = {
+        e["subject"]
+        for e in creates
+        if 400 <= e["status"] < 500 and e["status"] != 409 and e["problem"] != KEY_REUSED
+    }
     # A click that is repeated without a key is an intent of its own; a repeat under a key is none.
     intents = {(e["key"] or e["subject"]) for e in creates}
+    # Nobody may send again what has no key.
+    unheard = {
+        e["subject"] for e in creates if not e["key"] and (not e["status"] or e["status"] >= 500)
+    }
 
     assert orders["submitted"] == len(intents)
-    assert orders["refused"] == len(refused)
+    assert orders["refused"] == len(refused) + len(unheard)
+    assert orders["refused_by_reason"].get("unanswered", 0) == len(unheard)
     assert orders["accepted"] + orders["refused"] == orders["submitted"]
     assert orders["by_state"] == Counter(row["state"] for row in rows.values())
     assert refused.isdisjoint(rows)

@@ -35,7 +35,7 @@ def shrunk(
     ("scenario", "off", "promise", "kind"),
     [
         ("duplicates", "dedupe,inbox", "effect-once", "bus.duplicate"),
-        ("crash-between-commit-and-publish", "outbox", "no-lost-event", "proc.crash"),
+        ("crash-between-commit-and-publish", "outbox", "no-lost-event", "bus.drop_publish"),
         ("hung-after-charge", "provider_key", "money-matches", "svc.hang_after_effect"),
     ],
 )

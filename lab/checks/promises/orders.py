@@ -153,10 +153,11 @@ class NoPhantom(Check):
             self.breaks(case, "the payment gateway was asked to charge without an intent")
         if "refund" in actions and "capture" not in actions:
             self.breaks(case, "there is a refund, and nothing was captured")
-        if case.unheard and (what := unsent(case, self.contract.slack_us)):
+        if case.unheard and (what := unsent(case, self.contract.slack_us + self.contract.skew_us)):
             self.breaks(case, what)
         if case.denied:
-            self._denied += [(case, denied) for denied in done_all_the_same(case)]
+            skew_us = self.contract.skew_us
+            self._denied += [(case, denied) for denied in done_all_the_same(case, skew_us)]
 
     def conclude(self, seen: Seen) -> None:
         for case, (group, event_id, _, result) in self._denied:
