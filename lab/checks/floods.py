@@ -44,7 +44,8 @@ def needless_pauses(life: ProcessLife, contract: Contract) -> int:
 def _may_pause(life: ProcessLife, at_us: int, fine: int, contract: Contract) -> bool:
     """Whether one more letter might have been too many, by the letters until then."""
     before = [then for t_us, then in life.letters if t_us <= at_us]
-    for dead, then in enumerate(reversed(before), 1):
+    # Of a small share the first letter is too many.
+    for dead, then in enumerate((fine, *reversed(before))):
         others = fine - then
         if dead >= contract.letters_in_a_row and others <= contract.workers:
             return True

@@ -196,8 +196,18 @@ def _broken_fields(asked: dict[str, Any]) -> Iterator[str]:
     if not all(map(_may_be_item, items)):
         for place, item in enumerate(items):
             yield from _broken_in(item, place)
-    elif sum(item["quantity"] * item["unit_price_cents"] for item in items) > _AMOUNT_MAX:
+    elif _cents(items) > _AMOUNT_MAX:
         yield "items"
+
+
+def _cents(items: list[dict[str, Any]]) -> int:
+    """What they cost together, without those in doubt: the shop adds up no item that it refuses."""
+    cents = 0
+    for item in items:
+        quantity, price = item["quantity"], item["unit_price_cents"]
+        if type(quantity) is int and type(price) is int and _is_plain(item["sku"]):
+            cents += quantity * price
+    return cents
 
 
 def _may_be_item(item: object) -> bool:

@@ -169,6 +169,8 @@ class Redrive:
         self._publisher = publisher
         self._clock = clock
         self._gap_us = int(1_000_000 / rate)
+        # Whoever asks again soon must not be quicker than whoever asks once.
+        self._next_us = 0
         self._write = write
         # Beside the records of the retry topics: a log may have been trimmed.
         self._answered: dict[tuple[str, str], int] = {}
@@ -220,10 +222,12 @@ class Redrive:
         return going if is_dry_run else await self._answer_all(going, DISCARDED)
 
     async def _answer_all(self, letters: Sequence[Letter], answer: str) -> tuple[Letter, ...]:
-        for number, letter in enumerate(letters):
-            if number:
-                await self._clock.sleep_us(self._gap_us)
+        for letter in letters:
+            left_us = self._next_us - self._clock.now_us()
+            if left_us > 0:
+                await self._clock.sleep_us(left_us)
             await self._publish(to_record(letter, is_discard=answer == DISCARDED))
+            self._next_us = self._clock.now_us() + self._gap_us
             redrives = letter.redrives + 1
             self._answered[letter.group, letter.event_id] = redrives
             if self._write is not None:

@@ -39,6 +39,7 @@ class RetryLaw(Check):
         super().__init__(contract)
         self._many: list[tuple[Case, str, int]] = []
         self._repeated: list[tuple[Case, Sequence[HandleEndEntry]]] = []
+        self._throttled: list[tuple[Case, str, int, int]] = []
         self._jitter = Jitter()
 
     def judge(self, case: Case) -> None:
@@ -51,7 +52,8 @@ class RetryLaw(Check):
         wrong = ""
         for retrying in case.retrying:
             wrong = wrong or self._wrong_delay(retrying) or self._waits_too_long(case, retrying)
-        wrong = wrong or self._too_early(case) or self._too_many(case) or self._throttled_on(case)
+        self._note_throttled(case)
+        wrong = wrong or self._too_early(case) or self._too_many(case)
         for run in case.in_vain:
             if run.result not in NO_ATTEMPT:
                 wrong = wrong or f"{run.group} failed ({run.result}) after its outcome was stored"
@@ -96,6 +98,7 @@ class RetryLaw(Check):
                 self.breaks(case, f"{group} made {failures} attempts at one event")
 
         self._conclude_repeated(seen)
+        self._conclude_throttled(seen)
 
     def _conclude_repeated(self, seen: Seen) -> None:
         assigned = {life.name: life.assigned for life in seen.lives}
@@ -163,7 +166,7 @@ class RetryLaw(Check):
         delay, lease = seconds(retrying.delay_us), seconds(contract.lease_us)
         return f"{retrying.group} waits {delay} for a claim, and a lease lasts {lease}"
 
-    def _throttled_on(self, case: Case) -> str:
+    def _note_throttled(self, case: Case) -> None:
         """What is throttled for longer than declared is given up: nobody waits any more."""
         since_us: dict[tuple[str, str, str], int] = {}
         # What was sent back begins anew, and nothing tells which of its waits were before.
@@ -183,9 +186,21 @@ class RetryLaw(Check):
                 # It has failed in another way meanwhile, and begins anew.
                 since_us[place] = waits.t_us
                 continue
-            waited, most = seconds(waits.t_us - begun_us), seconds(self.contract.max_elapsed_us)
-            return f"{waits.group} waits on after {waited} of being throttled; {most} are allowed"
-        return ""
+            self._throttled.append((case, waits.group, begun_us, waits.t_us))
+            return
+
+    def _conclude_throttled(self, seen: Seen) -> None:
+        """Whom a store refused meanwhile was not throttled then, and begins anew."""
+        facts, most = seen.facts, seconds(self.contract.max_elapsed_us)
+        for case, group, since_us, until_us in self._throttled:
+            if not (
+                facts.was_out(group, since_us, until_us)
+                or facts.was_dedupe_out(since_us, until_us)
+                or facts.was_refused(group, since_us, until_us)
+            ):
+                waited = seconds(until_us - since_us)
+                told = f"{group} waits on after {waited} of being throttled"
+                self.breaks(case, f"{told}; {most} are allowed")
 
     def _too_early(self, case: Case) -> str:
         """Through retry topics; retries in place are looked at in their process (`Life.early`).

@@ -1,5 +1,7 @@
 """What the checks of time, attempts and claims leave out, because something explains it."""
 
+from dataclasses import replace
+
 from lab.checks.attempts import Attempts
 from lab.checks.check import Verdict
 from lab.checks.contract import Contract
@@ -134,6 +136,38 @@ def test_an_event_may_be_given_up_early_if_it_was_throttled_for_too_long() -> No
         "retry-law", [*entries[:index], letter, *entries[index + 1 :]]
     )
     assert verdict("retry-law", [*entries[:index], throttled, letter, *entries[index + 1 :]]) == ""
+
+
+def test_who_is_throttled_begins_anew_once_a_store_has_refused_him() -> None:
+    event = event_id(SUBJECT, "OrderCreated")
+    waits = ("validation", event, 1, "Throttled", "throttled", S)
+    begun_us, until_us = 50 * S, 50 * S + CONTRACT.max_elapsed_us + S
+    entries: list[Entry] = [
+        *retried(),
+        ("retrying", begun_us, "validation-1", SUBJECT, *waits),
+        ("retrying", until_us, "validation-1", SUBJECT, *waits),
+    ]
+    entries.sort(key=time_of)
+
+    def meanwhile(kind: str, site: str) -> str:
+        return verdict("retry-law", [("fault", 60 * S, "run", "", kind, site, 1, 0), *entries])
+
+    assert "of being throttled" in verdict("retry-law", entries)
+    assert "of being throttled" in meanwhile("pg.pool_exhausted", "payment")
+    assert meanwhile("pg.pool_exhausted", "validation") == ""
+    assert meanwhile("pg.shutdown", "postgres") == ""
+    assert meanwhile("redis.down", "redis") == ""
+
+
+def test_of_a_small_share_the_first_letter_is_too_many() -> None:
+    paused = ("paused", 50 * S, "validation-1", "", "validation", "dead_letters", S)
+
+    def needless(percent: int) -> str:
+        contract = replace(CONTRACT, letters_percent=percent)
+        return verdict("retry-budget", [*retried(), paused], contract)
+
+    assert "they had not" in needless(2)
+    assert needless(1) == ""
 
 
 def test_a_start_in_vain_may_have_been_one_whose_end_was_not_heard_of() -> None:

@@ -189,6 +189,8 @@ def test_an_order_is_unsound_only_if_the_shop_refuses_it(
             {"items": ["mug", {"sku": "", "quantity": 0, "unit_price_cents": True}]},
             ("items[0]", "items[1].sku", "items[1].quantity", "items[1].unit_price_cents"),
         ),
+        ({"items": [{"sku": "mug", "quantity": 1.5, "unit_price_cents": 10**13}]}, ()),
+        ({"items": [{"sku": "\0", "quantity": 1, "unit_price_cents": 10**13}]}, ()),
         ({"comment": "x" * 256 * 1024, "items": []}, ()),
     ],
 )

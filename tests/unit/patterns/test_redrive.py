@@ -246,6 +246,15 @@ def test_letters_go_back_no_faster_than_the_rate() -> None:
     assert [time_of(entry) for entry in bench.entries] == [n * 2 * SECOND for n in range(5)]
 
 
+def test_whoever_asks_again_at_once_is_no_faster_than_the_rate() -> None:
+    bench = Bench(rate=0.5)
+    for number in range(3):
+        bench.die(f"e{number}")
+        bench.send_back(bench.letters())
+
+    assert [time_of(entry) for entry in bench.entries] == [n * 2 * SECOND for n in range(3)]
+
+
 def test_what_may_not_have_arrived_is_sent_again() -> None:
     bench = Bench(Transient("broker"), Indeterminate("answer lost"))
     bench.die()
