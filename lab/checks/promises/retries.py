@@ -21,6 +21,7 @@ from lab.history.calls import HandleBeginEntry, HandleEndEntry, RedrivenEntry, R
 from lab.history.facts import FaultEntry, PhaseEntry
 
 _NEVER_US: Final = 2**62
+_UNPUBLISHED: Final = ("bus.publish_unknown", "bus.drop_publish")
 
 
 class RetryLaw(Check):
@@ -290,7 +291,7 @@ class RetryBudgetKept(Check):
 
     def _fault(self, entry: FaultEntry) -> None:
         """Letters that could not be published come all at once when they can."""
-        self._is_unpublished |= entry.kind_of_fault.startswith("bus.publish")
+        self._is_unpublished |= entry.kind_of_fault in _UNPUBLISHED
 
     def conclude(self, seen: Seen) -> None:
         self._conclude_letters(seen)
@@ -330,10 +331,11 @@ class RetryBudgetKept(Check):
                 what = f"paused {times(needless, 'time')} because too many events had died"
                 self.broken(f"{life.name} {what}, and they had not", times=needless)
             row, since_us, until_us = longest_row(life, self._heal_us)
-            is_late = self._is_unpublished or seen.facts.was_out(
-                group_of(life.name), since_us - contract.linger_us, until_us
-            )
-            if row > contract.letters_in_a_row + contract.workers and not is_late:
+            if row <= contract.letters_in_a_row + contract.workers or self._is_unpublished:
+                continue
+            # What could not be committed as dead comes all at once, too.
+            when = (group_of(life.name), since_us - contract.linger_us, until_us)
+            if not (seen.facts.was_out(*when) or seen.facts.was_refused(*when)):
                 self.broken(f"{life.name} gave up {row} events in a row and did not pause")
 
 

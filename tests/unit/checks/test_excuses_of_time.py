@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from lab.checks.attempts import Attempts
 from lab.checks.check import Verdict
 from lab.checks.contract import Contract
@@ -168,6 +170,23 @@ def test_of_a_small_share_the_first_letter_is_too_many() -> None:
 
     assert "they had not" in needless(2)
     assert needless(1) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "site"),
+    [("bus.drop_publish", "dlq"), ("pg.conn_loss_before_commit", "validation")],
+)
+def test_letters_that_could_not_be_written_come_all_at_once(kind: str, site: str) -> None:
+    row = CONTRACT.letters_in_a_row + CONTRACT.workers + 1
+    entries: list[Entry] = [
+        ("buried", S, "validation-1", f"{n}.1", "validation", f"e{n}", "permanent", 1, 0, 0)
+        for n in range(row)
+    ]
+
+    assert "in a row and did not pause" in verdict("retry-budget", entries)
+    assert "in a row" in verdict("retry-budget", [_fault("bus.duplicate"), *entries])
+    struck = ("fault", S, "run", SUBJECT, kind, site, 1, 0)
+    assert verdict("retry-budget", [struck, *entries]) == ""
 
 
 def test_a_start_in_vain_may_have_been_one_whose_end_was_not_heard_of() -> None:
