@@ -336,7 +336,7 @@ class FactFolds:
         elif kind == POISON and entry.subject:
             self._book.case(entry.subject).poisoned += (site,)
         elif kind == LOOK:
-            self._book.has_onlookers = True
+            self._book.has_lookers = True
         elif kind in REFUSALS:
             self._refused[site, t_us // _SPELL_US] = None
 

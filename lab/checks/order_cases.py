@@ -26,14 +26,14 @@ class Casebook:
         open: cases that are not packed, by order. Read it on hot paths, write it never.
         packed: orders that were judged clean.
         has_ended: phase `end` was reached: a missing entry is really missing now.
-        has_onlookers: a client has looked at its order: others may look at theirs later.
+        has_lookers: a client has looked at its order: others may look at theirs later.
     """
 
     def __init__(self, close: Close, *, linger_us: int, window_us: int) -> None:
         self.open: dict[str, Case] = {}
         self.packed: dict[str, Packed] = {}
         self.has_ended = False
-        self.has_onlookers = False
+        self.has_lookers = False
         self._close = close
         self._linger_us = linger_us
         self._window_us = window_us
@@ -101,5 +101,5 @@ class Casebook:
             # A broken one stays as it is: it is the witness, and will not be judged again.
             subject = case.subject
             del self.open[subject]
-            self.packed[subject] = case.packed(is_looked_at=self.has_onlookers)
+            self.packed[subject] = case.packed(is_looked_at=self.has_lookers)
             finished.append(subject)

@@ -60,7 +60,7 @@ class ClientInjector:
         firing = _asked(self._look, subject)
         return None if firing is None else (firing.number("times"), firing.number("pause"))
 
-    def has_onlookers(self) -> bool:
+    def has_lookers(self) -> bool:
         """Whether any client of the run may look at its order."""
         return self._look is not None
 

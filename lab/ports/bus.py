@@ -214,7 +214,8 @@ class Ack(msgspec.Struct, frozen=True, gc=False, tag=True):
 class Retry(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Not before `after_us` from now, at the head of its lane; the next attempt if it `counts`.
 
-    `by_tier`: the tier of its retry topic has not run out, and so has none of those behind it.
+    `by_tier`: the tier of its retry topic has not run out, and so has none of those behind it, but
+    for what a third party asked to wait for less than the whole tier.
     """
 
     after_us: int

@@ -26,7 +26,7 @@ from lab.history.requests import SLIP_SEND
 from lab.ports.clock import Clock
 from lab.ports.http import HttpAnswer, HttpCaller
 from lab.scenarios.file_tally import FileTally
-from lab.scenarios.onlooker import Onlooker, header
+from lab.scenarios.looking import Looker, header
 from lab.scenarios.unsound import changed, large, unsound, with_a_slip
 from lab.scenarios.workload import PlannedOrder
 
@@ -85,7 +85,7 @@ class ClientFaults(Protocol):
         """Look at the order so often after it was accepted, so far apart; None: never."""
         ...
 
-    def has_onlookers(self) -> bool:
+    def has_lookers(self) -> bool:
         """Whether any client of the run may look at its order."""
         ...
 
@@ -147,9 +147,9 @@ class Client:
         self._timeout_us = timeout_us
         self._retry_us = retry_us
         self._give_up = False
-        self._eye: Onlooker | None = None
-        if faults.has_onlookers():
-            self._eye = Onlooker(http=http, clock=clock, write=write, timeout_us=timeout_us)
+        self._eye: Looker | None = None
+        if faults.has_lookers():
+            self._eye = Looker(http=http, clock=clock, write=write, timeout_us=timeout_us)
         self.tally = Tally()
 
     def give_up(self) -> None:

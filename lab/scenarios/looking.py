@@ -39,7 +39,7 @@ _view: Final = msgspec.json.Decoder(_View).decode
 _page: Final = msgspec.json.Decoder(_Page).decode
 
 
-class Onlooker:
+class Looker:
     """Looks at orders for all clients of a run, and knows whose they are.
 
     Args:
@@ -101,9 +101,7 @@ class Onlooker:
 class Look:
     """One client's look at one order, which it may take again and again."""
 
-    def __init__(
-        self, eye: Onlooker, subject: str, order_id: str, place: str, customer: str
-    ) -> None:
+    def __init__(self, eye: Looker, subject: str, order_id: str, place: str, customer: str) -> None:
         self.subject = subject
         self.order_id = order_id
         self._eye = eye
