@@ -410,6 +410,19 @@ def test_what_was_mended_stays_mended(case: Case) -> None:
         assert [check.witness for check in result.checks if check.verdict == "FAIL"] == []
 
 
+def test_an_event_is_throttled_by_a_claim_too_and_a_run_that_is_cancelled_ends_no_wait() -> None:
+    # It gives up ten minutes after it found its claim taken, half a minute before its first run.
+    faults = (
+        "svc.error@mailer rate=1 status=429 at=1ms for=700s",
+        "proc.cancel@notification rate=0.2",
+        "pg.slow@notification rate=0.1 by=12s",
+    )
+
+    result = run("happy-path", orders=5, faults=faults)
+
+    assert [check.witness for check in result.checks if check.verdict == "FAIL"] == []
+
+
 def test_an_order_is_remembered_however_soon_dedupe_forgets_its_events() -> None:
     # Alarms come minutes after their event was done: no third party answers in time.
     policies = {"bus.partitions": 2, "dedupe.window_ms": 30_001}

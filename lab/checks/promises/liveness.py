@@ -143,18 +143,28 @@ class Drains(Check):
 
 
 def was_throttled_too_long(case: Case, owed: Owed, contract: Contract) -> bool:
-    """Whether all its runs from some instant on were throttled, for as long as is declared.
+    """Whether it was throttled from some instant on, and only that, for as long as is declared.
 
-    Or would have been: a third party asked to stay away for longer.
+    By a third party, or because another run had its claim. Or would have been: a third party asked
+    to stay away for longer.
     """
+    waits = [
+        (each.t_us, True)
+        for each in case.retrying
+        if each.where == "throttled" and owed_of(each) == owed
+    ]
+    runs = [
+        (run.t_us, run.result == "Throttled")
+        for run in case.failures
+        if owed_of(run) == owed and run.result != "cancelled"
+    ]
     since_us = last_us = 0
-    for run in sorted(case.failures, key=lambda run: run.t_us):
-        if owed_of(run) == owed:
-            last_us = run.t_us
-            if run.result != "Throttled":
-                since_us = 0
-            elif not since_us:
-                since_us = last_us
+    for t_us, is_throttled in sorted(waits + runs):
+        last_us = t_us
+        if not is_throttled:
+            since_us = 0
+        elif not since_us:
+            since_us = t_us
     waited_us = max(last_us, case.asked_away_us) - since_us + contract.slack_us
     return since_us > 0 and waited_us >= contract.max_elapsed_us
 
