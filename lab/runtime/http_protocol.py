@@ -8,6 +8,7 @@ Source: RFC 9110 (408, 431), RFC 9112 (3.2: Host; 9.6: closing), RFC 9457 (probl
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -222,6 +223,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            # The client may have reset it, and the loop not have heard of that: nobody listens then.
+            with suppress(OSError):
+                self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(LINGER_S, self.transport.close)

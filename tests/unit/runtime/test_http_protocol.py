@@ -1,6 +1,7 @@
 """What clients do to a server below HTTP, over raw sockets: stall, go on for ever, or mumble."""
 
 import asyncio
+import errno
 import json
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -327,6 +328,25 @@ def test_a_stop_waits_for_no_client_that_has_said_half() -> None:
         for one in (silent, idle, in_head):
             assert await one.to_the_end() == b""
         problem(await in_body.to_the_end(), 503, "shed")
+        assert app.gone == 1
+
+    served(talk)
+
+
+def test_a_stop_survives_a_client_that_has_reset_its_connection_just_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def is_reset(_: asyncio.WriteTransport) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    async def talk(app: Echo, server: HttpServer, connect: Any) -> None:
+        client = await connect()
+        await client.say(HEAD + b"Content-Length: 9\r\n\r\n1")
+        await app.entered.wait()
+        transport = client.writer.transport
+        monkeypatch.setattr(type(transport), "write_eof", is_reset)
+        server.stop()
+        await client.to_the_end()
         assert app.gone == 1
 
     served(talk)
