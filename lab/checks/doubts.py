@@ -14,6 +14,9 @@ _IN_DOUBT: Final = ("Indeterminate", "cancelled")
 _NOTHING: Final = ("Transient", "Down")
 """Errors of a commit that say that nothing was applied."""
 
+_SKEW_MAX_US: Final = 100_000
+"""A call is over sooner than it is made again."""
+
 
 class Denied(NamedTuple):
     """A process heard of the commit that would end the handling of an event, and not that it was.
@@ -56,11 +59,15 @@ def done_all_the_same(case: "Case", skew_us: int) -> list[Denied]:
     return found
 
 
-def unsent(case: "Case", slack_us: int) -> str:
+def unsent(case: "Case", slack_us: int, skew_us: int) -> str:
     """A request that a third party had, and its caller does not know of; "" if there is none.
 
-    Its clock may differ from the caller's by `slack_us`.
+    Its clock may differ from the caller's by `skew_us`; if by much, nobody can tell which of
+    several calls it was.
     """
+    if skew_us > _SKEW_MAX_US:
+        return ""
+    slack_us += skew_us
     for said in case.answered:
         if said.answer != "silent":
             continue

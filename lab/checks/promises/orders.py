@@ -153,7 +153,8 @@ class NoPhantom(Check):
             self.breaks(case, "the payment gateway was asked to charge without an intent")
         if "refund" in actions and "capture" not in actions:
             self.breaks(case, "there is a refund, and nothing was captured")
-        if case.unheard and (what := unsent(case, self.contract.slack_us + self.contract.skew_us)):
+        contract = self.contract
+        if case.unheard and (what := unsent(case, contract.slack_us, contract.skew_us)):
             self.breaks(case, what)
         if case.denied:
             skew_us = self.contract.skew_us
