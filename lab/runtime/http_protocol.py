@@ -223,7 +223,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.transport.can_write_eof():
-            # Its client may have reset it, and the loop not have heard of that. Nobody listens then.
+            # Its client may have reset it, and the loop not have heard of that.
             with suppress(OSError):
                 self.transport.write_eof()
         self.flow.resume_reading()
