@@ -161,7 +161,8 @@ def own_database() -> Iterator[str]:
 
     async def execute(statement: str) -> None:
         connection = await connect(PostgresServer(dsn=dsn, schema=""), plain="pulse-lab test")
-        await connection.execute(statement)
+        # The server makes a checkpoint first: what others have written is waited for.
+        await connection.execute(statement, timeout=60)
         await connection.close()
 
     asyncio.run(execute(f"create database {name}"))
