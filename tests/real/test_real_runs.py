@@ -104,7 +104,7 @@ BROKEN = (
         orders=30,
         rate=10,
         off=("outbox",),
-        settings={"run.drain_ms": 13_000},
+        settings={"run.drain_ms": 16_000},
         breaks=frozenset({"no-lost-event", "outbox-atomic", "converges"}),
     ),
     Row(
