@@ -11,11 +11,10 @@ from typing import Final
 
 from lab.checks.contract import Contract
 from lab.checks.order_case import Case, Owed, owed_of
-from lab.checks.tables import NO_ATTEMPT, UNCLASSIFIED_MAX
+from lab.checks.tables import NO_ATTEMPT, THROTTLED, UNCLASSIFIED_MAX
 from lab.history.calls import HandleEndEntry, RetryingEntry
 from lab.history.facts import LetterEntry
 
-_THROTTLED: Final = "throttled"
 _UNPARKED: Final = "unparked"
 
 Attempt = tuple[str, str, int, int]
@@ -79,7 +78,7 @@ class Attempts:
                 each.process
                 for each in self._case.retrying
                 if (each.group, each.event_id, each.attempt) == (group, event_id, attempt)
-                and each.where != _THROTTLED
+                and each.where != THROTTLED
             ]
             for process in dict.fromkeys(tried):
                 its = tuple(run for run in runs if run.process == process)
@@ -104,7 +103,7 @@ class Attempts:
     def wrong_retry(self, retrying: RetryingEntry) -> str:
         """A retry is announced for a failed run of that process, at the place of its attempt."""
         attempt, where = retrying.attempt, retrying.where
-        if where == _THROTTLED:
+        if where == THROTTLED:
             return ""
         owed = owed_of(retrying)
         if not any(
@@ -142,12 +141,7 @@ class Attempts:
 
     def _was_throttled(self, letter: LetterEntry) -> bool:
         """Whether it had been throttled for as long as is declared, or would have been."""
-        owed = owed_of(letter)
-        waits = [
-            each.t_us
-            for each in self._case.retrying
-            if each.where == _THROTTLED and owed_of(each) == owed
-        ]
+        waits = self._case.throttled_us(owed_of(letter))
         contract, asked_away_us = self._contract, self._case.asked_away_us
         if not waits and not asked_away_us:
             return False

@@ -11,6 +11,7 @@ from lab.checks.case_notes import Died, Disorder
 from lab.checks.claims import Claims
 from lab.checks.contract import Contract
 from lab.checks.dependency_health import Health
+from lab.checks.doubts import Denied, Unheard
 from lab.checks.fact_folds import Fold
 from lab.checks.floods import note_pause
 from lab.checks.order_case import owed_of
@@ -24,6 +25,7 @@ from lab.checks.tables import (
     CUSTOMERS,
     REPLAYED,
     THIRD_PARTIES,
+    THROTTLED,
 )
 from lab.history.calls import (
     BreakerEntry,
@@ -247,7 +249,8 @@ class CallFolds:
             if result == "conflict":
                 life.last_calls.pop(subject, None)
             elif settles:
-                self._book.case(subject).note_denied(group, event_id, begun_us or 0, result)
+                denied = Denied(group, event_id, begun_us or 0, result)
+                self._book.case(subject).denied += (denied,)
             return
         owed = (group, event_id)
         if owed in life.handlers:
@@ -286,21 +289,20 @@ class CallFolds:
         if health.forbade(began_us):
             life.calls_down += (subject,)
         if hint_us:
-            case = self._open.get(subject) or self._book.case(subject)
-            away_us = life.hinted(CallEndEntry._make(entry))
+            case, away_us = self._book.case(subject), life.hinted(CallEndEntry._make(entry))
             case.asked_away_us = max(case.asked_away_us, away_us)
         if result in CALL_FAILED:
             life.failed[subject] = (*life.failed.get(subject, ()), (provider, result))
             life.unanswered += result == "Indeterminate"
-            self._book.case(subject).note_unheard(provider, action, began_us, t_us, result)
             if provider in THIRD_PARTIES:
                 life.failing_spells += health.failed(t_us)
         elif result != "cancelled":
             health.succeeded(t_us)
             if result == REPLAYED:
                 life.failed[subject] = (*life.failed.get(subject, ()), (provider, result))
-        else:
-            self._book.case(subject).note_unheard(provider, action, began_us, t_us, result)
+            return
+        unheard = Unheard(provider, action, began_us, t_us, result)
+        self._book.case(subject).unheard += (unheard,)
 
     def _health(self, life: ProcessLife, provider: str) -> Health:
         return life.health.setdefault(provider, Health(self._contract))
@@ -322,11 +324,11 @@ class CallFolds:
         self._book.case(entry.subject).retrying += (entry,)
         life, where = self._lives[entry.process], entry.where
         # A longer hint waits in a retry topic: what is settled until it stands there is no wait.
-        is_parked = where == "throttled" and entry.delay_us > self._contract.cap_us
-        if where in ("in_place", "throttled") and not is_parked:
+        is_parked = where == THROTTLED and entry.delay_us > self._contract.cap_us
+        if where in ("in_place", THROTTLED) and not is_parked:
             announced = Announced(entry.attempt, entry.t_us, entry.delay_us)
             life.announced[owed_of(entry)] = announced
-        if where == "throttled":
+        if where == THROTTLED:
             early_us = life.hints.pop(entry.subject, 0) - entry.t_us - entry.delay_us
             if early_us > self._contract.skew_us:
                 life.early += (Early(entry.subject, early_us, is_next=True),)

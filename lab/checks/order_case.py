@@ -20,6 +20,7 @@ from lab.checks.tables import (
     REVENUE_EVENT,
     TEMPLATE_OF,
     TERMINAL,
+    THROTTLED,
     is_refusal,
 )
 from lab.history.calls import (
@@ -191,16 +192,6 @@ class Case:
         self.settled: dict[Owed, tuple[str, ...]] = {}
         self.lanes: dict[tuple[str, str, str], int] = {}
 
-    def note_denied(self, group: str, event_id: str, begun_us: int, result: str) -> None:
-        """See `Denied`."""
-        self.denied += (Denied(group, event_id, begun_us, result),)
-
-    def note_unheard(
-        self, provider: str, action: str, begun_us: int, t_us: int, result: str
-    ) -> None:
-        """See `Unheard`."""
-        self.unheard += (Unheard(provider, action, begun_us, t_us, result),)
-
     @property
     def name(self) -> str:
         """The order as people call it: its ordinal, with the send if it was not the first."""
@@ -257,6 +248,12 @@ class Case:
         """A quick look: False if it cannot be."""
         rows = self.rows
         return rows[-1].state in TERMINAL if rows else bool(self.answers)
+
+    def throttled_us(self, owed: Owed) -> list[int]:
+        """When an event was told to wait because it was throttled."""
+        return [
+            each.t_us for each in self.retrying if each.where == THROTTLED and owed_of(each) == owed
+        ]
 
     def has_open_intent(self, kind: str = "") -> bool:
         """Whether a charge or refund (or one of `kind`) was announced and is not closed."""

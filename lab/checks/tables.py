@@ -209,6 +209,9 @@ CALL_FAILED: Final = frozenset({"Transient", "Indeterminate", "Down"})
 STORE_DOWN_US: Final = 1_000_000
 """Nobody waits longer than this for a store that is down before it is asked again."""
 
+THROTTLED: Final = "throttled"
+"""Where an event waits that was told to: by a third party, or by the claim of another run."""
+
 REPLAYED: Final = "Replayed"
 """A failure that a third party had stored under a key: an answer, and yet no success."""
 

@@ -148,11 +148,7 @@ def was_throttled_too_long(case: Case, owed: Owed, contract: Contract) -> bool:
     By a third party, or because another run had its claim. Or would have been: a third party asked
     to stay away for longer.
     """
-    waits = [
-        (each.t_us, True)
-        for each in case.retrying
-        if each.where == "throttled" and owed_of(each) == owed
-    ]
+    waits = [(t_us, True) for t_us in case.throttled_us(owed)]
     runs = [
         (run.t_us, run.result == "Throttled")
         for run in case.failures

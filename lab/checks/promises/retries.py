@@ -16,7 +16,7 @@ from lab.checks.jitter import Jitter
 from lab.checks.order_case import Case, Owed, owed_of
 from lab.checks.process_life import group_of
 from lab.checks.questions import needless
-from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT
+from lab.checks.tables import NEVER_RETRIED, NO_ATTEMPT, THROTTLED
 from lab.history.calls import HandleBeginEntry, HandleEndEntry, RedrivenEntry, RetryingEntry
 from lab.history.facts import FaultEntry, PhaseEntry
 
@@ -131,7 +131,7 @@ class RetryLaw(Check):
         attempt, where, delay_us = retrying.attempt, retrying.where, retrying.delay_us
         if retrying.error_class in NEVER_RETRIED:
             return f"tried again after {retrying.error_class}"
-        if attempt >= contract.attempts_max and where != "throttled":
+        if attempt >= contract.attempts_max and where != THROTTLED:
             return f"tried again after attempt {attempt} of {contract.attempts_max}"
         if where == "in_place":
             most_us = min(contract.cap_us, contract.base_us << min(attempt - 1, 40))
@@ -155,7 +155,7 @@ class RetryLaw(Check):
         """
         contract = self.contract
         over_us = retrying.delay_us - contract.lease_us - contract.slack_us - contract.skew_us
-        if retrying.where != "throttled" or over_us <= 0:
+        if retrying.where != THROTTLED or over_us <= 0:
             return ""
         if any(
             run.process == retrying.process
@@ -172,7 +172,7 @@ class RetryLaw(Check):
         since_us: dict[tuple[str, str, str], int] = {}
         # What was sent back begins anew, and nothing tells which of its waits were before.
         for waits in case.retrying if not case.redriven else ():
-            if waits.where != "throttled":
+            if waits.where != THROTTLED:
                 continue
             place = (waits.process, *owed_of(waits))
             begun_us = since_us.setdefault(place, waits.t_us)
