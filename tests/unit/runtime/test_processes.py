@@ -169,14 +169,22 @@ class Calls:
 
     def __init__(self) -> None:
         self.ended: list[str] = []
+        self._begun_s: float | None = None
 
     def make(self, name: str, rounds: int, outcome: object) -> Callable[[], Awaitable[object]]:
-        """A call that gives way `rounds` times, then returns or raises `outcome`."""
+        """A call that takes `rounds` turns from the first one's begin, then returns or raises."""
 
         async def call() -> object:
+            loop = asyncio.get_running_loop()
+            if self._begun_s is None:
+                self._begun_s = loop.time()
+            over = loop.create_future()
+            # All count from one instant: timers run in their order, however late the machine is.
+            timer = loop.call_at(self._begun_s + rounds * 0.002, over.set_result, None)
             try:
-                await asyncio.sleep(rounds * 0.002)
+                await over
             except asyncio.CancelledError:
+                timer.cancel()
                 self.ended.append(f"{name} cancelled")
                 raise
             self.ended.append(name)
